@@ -1,0 +1,92 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+  .treatAllWarnings(as: .error),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+/// A library of this package: its sources are in `Sources/<name>`.
+func library(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .target(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+
+/// A small program that asserts its own result; CI runs each under `mpirun`.
+func example(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .executableTarget(
+    name: "example-\(name)", dependencies: dependencies, path: "examples/\(name)",
+    swiftSettings: settings)
+}
+
+/// The tests of one module; those that need several ranks run under `mpirun`.
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .testTarget(
+    name: "\(name)Tests", dependencies: dependencies + ["_TestSupport"],
+    path: "Tests/\(name)Tests", swiftSettings: settings)
+}
+
+let argumentParser = Target.Dependency.product(
+  name: "ArgumentParser", package: "swift-argument-parser")
+
+let package = Package(
+  name: "morse",
+  products: [
+    .library(name: "MPI", targets: ["MPI"]),
+    .library(name: "Codecs", targets: ["Codecs", "Buffers"]),
+    .library(name: "Collectives", targets: ["Collectives", "Codecs", "MPI", "Buffers"]),
+    .executable(name: "train", targets: ["train"]),
+    .executable(name: "bench", targets: ["bench"]),
+  ],
+  dependencies: [
+    // Command lines of `train` and `bench`.
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    // Configuration files of `train`.
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+  ],
+  targets: [
+    // Open MPI: transport, launch, host files, Slurm.
+    .systemLibrary(
+      name: "CMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev", "openmpi-bin"])]),
+    // Matrix products.
+    .systemLibrary(name: "CBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+    // Data files that are gzip-compressed.
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    // The vector loops whose instructions Swift cannot select at run time.
+    .target(name: "CKernels"),
+
+    library("Buffers", []),
+    library("MPI", ["CMPI", "Buffers"]),
+    library("Codecs", ["Buffers", "CKernels"]),
+    library("Collectives", ["MPI", "Codecs", "Buffers"]),
+    library("Networks", ["CBLAS", "Buffers"]),
+    library("Datasets", ["CZlib", "Buffers"]),
+    library("Trainer", [
+      "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers", .product(name: "Yams", package: "Yams"),
+    ]),
+    .executableTarget(
+      name: "train", dependencies: ["Trainer", "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers", argumentParser],
+      swiftSettings: settings),
+    .executableTarget(
+      name: "bench", dependencies: ["Collectives", "Networks", "MPI", "Codecs", "Buffers", "CMPIBaseline", argumentParser],
+      swiftSettings: settings),
+    // The loops of `bench ping-pong` in C, to compare with.
+    .target(name: "CMPIBaseline", dependencies: ["CMPI"]),
+
+    example("hello", ["MPI"]),
+    example("ring", ["MPI"]),
+    example("reduce", ["MPI"]),
+    example("overlap", ["MPI"]),
+    example("user-operation", ["MPI"]),
+
+    .target(name: "_TestSupport", dependencies: ["MPI"], path: "Tests/_TestSupport", swiftSettings: settings),
+    tests("Buffers", ["Buffers"]),
+    tests("MPI", ["MPI"]),
+    tests("Codecs", ["Codecs", "Buffers"]),
+    tests("Collectives", ["Collectives", "MPI", "Codecs", "Buffers"]),
+    tests("Networks", ["Networks", "Buffers"]),
+    tests("Datasets", ["Datasets", "CZlib", "Buffers"]),
+    tests("Trainer", ["Trainer", "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers"]),
+  ]
+)

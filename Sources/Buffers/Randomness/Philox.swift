@@ -1,0 +1,52 @@
+/// Philox4x32-10: random numbers by counter, so that every draw has an address and no state is kept.
+///
+/// Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
+public struct Philox: Sendable {
+  /// What random numbers are for; no two purposes share a number.
+  public enum Purpose: UInt32, Sendable {
+    case dataOrder = 0x07
+    case initialization = 0x30
+    case drawing = 0x31
+    case tests = 0x7F
+  }
+
+  private let key: SIMD2<UInt32>
+  private let step: UInt32
+  private let purposeAndStream: UInt32
+
+  /// Numbers for one purpose and step; `stream` (24 bits) is 0 where ranks must draw the same.
+  public init(seed: UInt64, purpose: Purpose, step: Int = 0, stream: Int = 0) {
+    key = SIMD2(UInt32(truncatingIfNeeded: seed), UInt32(truncatingIfNeeded: seed >> 32))
+    self.step = UInt32(truncatingIfNeeded: step)
+    purposeAndStream = purpose.rawValue << 24 | (UInt32(truncatingIfNeeded: stream) & 0xFF_FFFF)
+  }
+
+  /// Four random words at once: those of elements `4 * quad` to `4 * quad + 3` of tensor `tensor`.
+  public func words(quad: Int, tensor: Int = 0) -> SIMD4<UInt32> {
+    let low = UInt32(truncatingIfNeeded: quad)
+    let high = UInt32(truncatingIfNeeded: quad >> 32) & 0xFFFF | UInt32(truncatingIfNeeded: tensor) << 16
+    return Philox.block(counter: SIMD4(low, high, step, purposeAndStream), key: key)
+  }
+
+  /// The random word of element `index` of tensor `tensor`.
+  public func word(_ index: Int, tensor: Int = 0) -> UInt32 {
+    words(quad: index >> 2, tensor: tensor)[index & 3]
+  }
+
+  /// Uniform in [0, 1 − 2⁻²⁴], exact in fp32.
+  public func uniform(_ index: Int, tensor: Int = 0) -> Float {
+    Float(word(index, tensor: tensor) >> 8) * 0x1p-24
+  }
+
+  /// The ten rounds.
+  public static func block(counter: SIMD4<UInt32>, key: SIMD2<UInt32>) -> SIMD4<UInt32> {
+    var (c, k) = (counter, key)
+    for round in 0..<10 {
+      if round > 0 { k = k &+ SIMD2(0x9E37_79B9, 0xBB67_AE85) }
+      let p0 = c[0].multipliedFullWidth(by: 0xD251_1F53)
+      let p1 = c[2].multipliedFullWidth(by: 0xCD9E_8D57)
+      c = SIMD4(p1.high ^ c[1] ^ k[0], p1.low, p0.high ^ c[3] ^ k[1], p0.low)
+    }
+    return c
+  }
+}

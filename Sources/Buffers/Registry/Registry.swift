@@ -1,0 +1,81 @@
+/// The choices of one kind (codecs, models, data sets, …): a list that is printed, searched and tested as data.
+public struct Registry<Product>: Sendable {
+  /// One choice.
+  public struct Entry: Sendable {
+    /// As it is written in a specification.
+    public let name: String
+    /// One line for `train list`.
+    public let summary: String
+    /// Whether values without a key are taken, and what they mean.
+    public let values: String?
+    /// The keys it takes, each with its meaning and default.
+    public let keys: [(name: String, meaning: String)]
+    /// Makes the product from a specification whose name and keys are known to be right.
+    public let make: @Sendable (Specification) throws -> Product
+
+    /// A choice.
+    public init(
+      _ name: String, _ summary: String, values: String? = nil, keys: [(name: String, meaning: String)] = [],
+      make: @escaping @Sendable (Specification) throws -> Product
+    ) {
+      self.name = name
+      self.summary = summary
+      self.values = values
+      self.keys = keys
+      self.make = make
+    }
+  }
+
+  /// What the choices are: `codec`, `model`, …
+  public let kind: String
+  /// In the order in which they are listed.
+  public let entries: [Entry]
+
+  /// A list of choices.
+  public init(_ kind: String, _ entries: [Entry]) {
+    self.kind = kind
+    self.entries = entries
+  }
+
+  /// Makes what `text` specifies; throws `SpecificationError` with the known names and the nearest spelling.
+  public func make(_ text: String) throws -> Product {
+    let specification = try Specification(text)
+    guard let entry = entries.first(where: { $0.name == specification.name }) else {
+      throw SpecificationError(unknown("unknown \(kind)", specification.name, known: entries.map(\.name)))
+    }
+    if entry.values == nil, let value = specification.values.first {
+      throw SpecificationError(
+        "\(kind) '\(entry.name)' takes no value '\(value)'"
+          + (entry.keys.isEmpty ? "" : "; its keys are " + entry.keys.map(\.name).joined(separator: ", ")))
+    }
+    for key in specification.options.keys.sorted() where !entry.keys.contains(where: { $0.name == key }) {
+      throw SpecificationError(unknown("\(kind) '\(entry.name)' has no key", key, known: entry.keys.map(\.name)))
+    }
+    return try entry.make(specification)
+  }
+}
+
+/// One sentence that names what is unknown, what is known, and the nearest spelling.
+public func unknown(_ what: String, _ name: String, known: [String]) -> String {
+  let list = known.isEmpty ? "it takes none" : "known: \(known.joined(separator: ", "))"
+  guard let nearest = known.min(by: { editDistance(name, $0) < editDistance(name, $1) }),
+    editDistance(name, nearest) <= max(2, nearest.count / 3)
+  else { return "\(what) '\(name)'; \(list)" }
+  return "\(what) '\(name)'; did you mean '\(nearest)'? \(list)"
+}
+
+/// The number of insertions, deletions and replacements that turn one text into the other.
+func editDistance(_ a: String, _ b: String) -> Int {
+  let (a, b) = (Array(a), Array(b))
+  var row = Array(0...b.count)
+  for i in a.indices {
+    var diagonal = row[0]
+    row[0] = i + 1
+    for j in b.indices {
+      let substitution = diagonal + (a[i] == b[j] ? 0 : 1)
+      diagonal = row[j + 1]
+      row[j + 1] = min(substitution, row[j] + 1, diagonal + 1)
+    }
+  }
+  return row[b.count]
+}

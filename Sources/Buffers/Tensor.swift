@@ -1,0 +1,46 @@
+/// A named range of a flat buffer with a shape.
+public struct Tensor: Hashable, Sendable {
+  /// For example `weights.3`.
+  public let name: String
+  /// For example `[outputs, inputs]`; a vector has one entry.
+  public let shape: [Int]
+  /// Where its values lie in the flat buffer.
+  public let range: Range<Int>
+
+  /// The length of a row: all values that share the last index's run.
+  public var rowLength: Int { shape.last ?? 1 }
+  /// The number of values.
+  public var count: Int { range.count }
+}
+
+/// How the tensors of a model lie in one flat buffer, without gaps.
+///
+/// The order is the backward order: the gradient of the first tensor is ready first.
+public struct TensorLayout: Hashable, Sendable {
+  /// In the order of the buffer.
+  public private(set) var tensors: [Tensor] = []
+
+  /// An empty layout.
+  public init() {}
+
+  /// Tensors of these names and shapes, one after another.
+  public init(_ shapes: [(name: String, shape: [Int])]) {
+    for (name, shape) in shapes { append(name, shape: shape) }
+  }
+
+  /// The number of values in the flat buffer.
+  public var count: Int { tensors.last?.range.upperBound ?? 0 }
+
+  /// Adds a tensor at the end.
+  public mutating func append(_ name: String, shape: [Int]) {
+    let size = shape.reduce(1, *)
+    precondition(size >= 0 && !tensors.contains { $0.name == name }, "two tensors named \(name)")
+    tensors.append(Tensor(name: name, shape: shape, range: count..<count + size))
+  }
+
+  /// The tensor of that name.
+  public subscript(name: String) -> Tensor? { tensors.first { $0.name == name } }
+
+  /// The tensor that holds the value at `index` of the flat buffer.
+  public func tensor(at index: Int) -> Tensor? { tensors.first { $0.range.contains(index) } }
+}

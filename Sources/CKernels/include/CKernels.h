@@ -1,0 +1,61 @@
+// The vector loops of Morse whose instructions Swift cannot select at run time.
+//
+// There is one table of functions for each instruction set. Every function gives the same bits in every table, and the same
+// as its portable reference in Swift (Sources/Codecs/Kernels), which is used where there is no table.
+#ifndef CKERNELS_H
+#define CKERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#pragma clang assume_nonnull begin
+
+typedef struct {
+  // One-bit codes of a group (layout: Sources/Codecs/OneBit.swift).
+  bool (*one_bit_encode)(const float *gradient, float *residual, size_t count, void *code);
+  void (*one_bit_decode)(const void *code, size_t count, float *values, bool streaming);
+  void (*one_bit_decode_adding)(const void *code, size_t count, float *values);
+  void (*one_bit_decode_sum)(const void *_Nonnull const *_Nonnull codes, size_t code_count, size_t count, float *values);
+
+  // values = terms[0] + terms[1] + ... in this order.
+  void (*sum)(const float *_Nonnull const *_Nonnull terms, size_t term_count, size_t count, float *values, bool streaming);
+  // values = source, with stores that bypass the cache.
+  void (*copy_streaming)(const float *source, size_t count, float *values);
+  // values = values + other.
+  void (*add)(const float *other, size_t count, float *values);
+  // One step of gradient descent; momenta may be null (see Sources/Codecs/Kernels/Updates.swift).
+  void (*descend)(
+      float *weights, const float *gradient, float *_Nullable momenta, size_t count, float rate, float momentum, float gain,
+      float decay, bool nesterov);
+
+  // The bit pattern of the largest magnitude; that of a NaN or an infinity is 0x7f800000 or above.
+  uint32_t (*largest_magnitude)(const float *values, size_t count);
+  // In fp64, over 32 lanes.
+  double (*sum_of_squares)(const float *values, size_t count);
+} ck_kernels;
+
+enum { CK_PORTABLE = 0, CK_AVX2 = 1, CK_AVX512 = 2 };
+
+// The best path of this processor, one of the numbers above.
+int ck_best_path(void);
+// The path in use: the best one, or the lower one that the environment variable MORSE_KERNELS names.
+int ck_path(void);
+// Uses another path; false where this processor has not got it.
+bool ck_select_path(int path);
+
+extern const ck_kernels *_Nullable ck_selected;
+
+// The functions in use; null for the portable path.
+static inline const ck_kernels *_Nullable ck_table(void) { return __atomic_load_n(&ck_selected, __ATOMIC_RELAXED); }
+
+// Makes streamed values visible before whatever this thread stores next.
+static inline void ck_finish_streaming(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_sfence();
+#endif
+}
+
+#pragma clang assume_nonnull end
+
+#endif

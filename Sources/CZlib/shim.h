@@ -1,0 +1,4 @@
+// zlib, which reads gzip-compressed data files.
+#pragma once
+
+#include <zlib.h>

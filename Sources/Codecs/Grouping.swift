@@ -1,0 +1,61 @@
+public import Buffers
+
+/// How tensors are cut into groups: the runs of values that share the statistics of a code.
+///
+/// A group never reaches over the end of a tensor.
+public enum Grouping: Hashable, Sendable, CustomStringConvertible {
+  /// Each row of a tensor is a group (all inputs of one output unit, as in the paper); a vector is one row. A row longer than
+  /// ``longestRow`` is cut into the fewest pieces, equally long up to a multiple of 32, the last one shorter.
+  case row
+  /// Each tensor is cut every so many values, the last group shorter.
+  case elements(Int)
+
+  /// A row up to this many values is one group.
+  public static let longestRow = 4096
+
+  /// The groups of all tensors, ascending and without gaps, as ranges of the flat buffer.
+  public func groups(of layout: TensorLayout) -> [Range<Int>] {
+    var groups: [Range<Int>] = []
+    for tensor in layout.tensors where !tensor.range.isEmpty {
+      switch self {
+      case .row:
+        let length = tensor.rowLength
+        let pieces = (length + Grouping.longestRow - 1) / Grouping.longestRow
+        let piece = pieces == 1 ? length : ((length + pieces - 1) / pieces + 31) / 32 * 32
+        for row in stride(from: tensor.range.lowerBound, to: tensor.range.upperBound, by: length) {
+          Grouping.cut(row..<row + length, every: piece, into: &groups)
+        }
+      case .elements(let count):
+        Grouping.cut(tensor.range, every: count, into: &groups)
+      }
+    }
+    return groups
+  }
+
+  /// As it is written in a specification: `row`, or the number of elements.
+  public var description: String {
+    switch self {
+    case .row: "row"
+    case .elements(let count): "\(count)"
+    }
+  }
+
+  /// Reads `row` or a number of elements.
+  init(_ specification: Specification, key: String) throws(SpecificationError) {
+    let text = specification.options[key] ?? "row"
+    if text == "row" {
+      self = .row
+    } else if let count = Int(text), (1...1 << 18).contains(count) {
+      self = .elements(count)
+    } else {
+      throw SpecificationError(
+        "'\(specification)': \(key) is 'row' or a whole number of elements, 1 to \(1 << 18), not '\(text)'")
+    }
+  }
+
+  private static func cut(_ range: Range<Int>, every count: Int, into groups: inout [Range<Int>]) {
+    for start in stride(from: range.lowerBound, to: range.upperBound, by: count) {
+      groups.append(start..<min(start + count, range.upperBound))
+    }
+  }
+}

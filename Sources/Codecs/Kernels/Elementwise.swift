@@ -1,0 +1,48 @@
+internal import CKernels
+
+/// Makes streamed values visible to others before whatever this thread stores next.
+///
+/// Streaming stores bypass the cache and the usual order of stores. This thread may read its values at any time; before it
+/// tells another thread or rank that they are there, it calls this once. A call for every group would halve the speed.
+public func finishStreaming() { ck_finish_streaming() }
+
+/// Copies `count` values; `streaming` says that nobody reads them soon, so that stores may bypass the cache, and that the
+/// caller calls ``finishStreaming()`` before others read them.
+public func copy(
+  _ source: UnsafePointer<Float>, count: Int, to values: UnsafeMutablePointer<Float>, streaming: Bool = false
+) {
+  if streaming, let kernels = ck_table() { return kernels.pointee.copy_streaming(source, count, values) }
+  values.update(from: source, count: count)
+}
+
+/// Adds `other` to `values`.
+public func add(_ other: UnsafePointer<Float>, count: Int, to values: UnsafeMutablePointer<Float>) {
+  if let kernels = ck_table() { return kernels.pointee.add(other, count, values) }
+  Portable.add(other, count, values)
+}
+
+/// Sets `values` to terms[0] + terms[1] + … in this order, in fp32; `streaming` as in ``copy(_:count:to:streaming:)``.
+public func orderedSum(
+  _ terms: UnsafePointer<UnsafePointer<Float>>, termCount: Int, count: Int, into values: UnsafeMutablePointer<Float>,
+  streaming: Bool = false
+) {
+  precondition(termCount > 0, "a sum needs a term")
+  if let kernels = ck_table() { return kernels.pointee.sum(terms, termCount, count, values, streaming) }
+  Portable.sum(terms, termCount, count, values)
+}
+
+/// Whether every magnitude is at most `limit`; a NaN is above every limit.
+///
+/// The default leaves room for sums over a group and over ranks to stay finite.
+public func allFinite(_ values: UnsafePointer<Float>, count: Int, limit: Float = 0x1p100) -> Bool {
+  // Magnitudes are ordered as their bit patterns, and those of infinities and NaN come last.
+  if let kernels = ck_table() { return kernels.pointee.largest_magnitude(values, count) <= limit.bitPattern }
+  return Portable.largestMagnitude(values, count) <= limit.bitPattern
+}
+
+/// The sum of squares in fp64, over 32 lanes (lane l adds the elements l, l + 32, …) that are combined by halves: the same bits
+/// on every processor.
+public func sumOfSquares(_ values: UnsafePointer<Float>, count: Int) -> Double {
+  if let kernels = ck_table() { return kernels.pointee.sum_of_squares(values, count) }
+  return Portable.sumOfSquares(values, count)
+}

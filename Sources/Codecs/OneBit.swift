@@ -1,0 +1,75 @@
+internal import CKernels
+
+/// One bit per value: each group is sent as the signs of its values and two means; what that loses is the residual.
+///
+/// The code of a group of n values v = (gradient + residual) + 0.0, all numbers little endian:
+///
+///     fp32    a0   mean of the negative values, 0 where there are none
+///     fp32    a1   mean of the others, 0 where there are none
+///     uint32  × ⌈n/32⌉: bit e % 32 of word e / 32 is 1 exactly where v[e] >= 0; the bits after the last value are 0
+///
+/// A value decodes to a1 or a0 by its bit, and leaves the residual v − a1 or v − a0, rounded once. The means are sums over
+/// 32 lanes (lane l adds the elements l, l + 32, … in fp32), combined by halves (16, 8, 4, 2, 1) and divided by the count, so
+/// that every processor finds the same bits. A group of one or two values is sent as its floats, which are no longer.
+///
+/// Paper: Seide et al. 2014, "1-Bit stochastic gradient descent and its application to data-parallel distributed training of
+/// speech DNNs"; threshold 0, with the residual carried forward as in the paper's prose (its printed formula drops the old one).
+public struct OneBit: Codec {
+  public let grouping: Grouping
+  public let name = "one-bit"
+  public let isIdentity = false
+  public var specification: String { "one-bit:group=\(grouping)" }
+
+  /// The codec with two means for each group of `grouping`.
+  public init(grouping: Grouping = .row) { self.grouping = grouping }
+
+  public func encodedByteCount(of count: Int) -> Int { isPlain(count: count) ? 4 * count : 8 + 4 * ((count + 31) / 32) }
+
+  public func isPlain(count: Int) -> Bool { count <= 2 }
+
+  public func encode(
+    gradient: UnsafePointer<Float>, residual: UnsafeMutablePointer<Float>, count: Int, into code: UnsafeMutableRawPointer
+  ) -> Bool {
+    if isPlain(count: count) { return encodePlain(gradient, residual, count, code.assumingMemoryBound(to: Float.self)) }
+    if let kernels = ck_table() { return kernels.pointee.one_bit_encode(gradient, residual, count, code) }
+    return Portable.oneBitEncode(gradient, residual, count, code)
+  }
+
+  public func decode(
+    _ code: UnsafeRawPointer, count: Int, setting values: UnsafeMutablePointer<Float>, streaming: Bool
+  ) {
+    if isPlain(count: count) { return None().decode(code, count: count, setting: values, streaming: false) }
+    if let kernels = ck_table() { return kernels.pointee.one_bit_decode(code, count, values, streaming) }
+    Portable.oneBitDecode(code, count, values)
+  }
+
+  public func decode(_ code: UnsafeRawPointer, count: Int, addingTo values: UnsafeMutablePointer<Float>) {
+    if isPlain(count: count) { return None().decode(code, count: count, addingTo: values) }
+    if let kernels = ck_table() { return kernels.pointee.one_bit_decode_adding(code, count, values) }
+    Portable.oneBitDecodeAdding(code, count, values)
+  }
+
+  public func decodeSum(
+    _ codes: UnsafePointer<UnsafeRawPointer>, codeCount: Int, count: Int, into values: UnsafeMutablePointer<Float>
+  ) {
+    precondition(codeCount > 0, "a sum needs a code")
+    if isPlain(count: count) { return None().decodeSum(codes, codeCount: codeCount, count: count, into: values) }
+    if let kernels = ck_table() { return kernels.pointee.one_bit_decode_sum(codes, codeCount, count, values) }
+    Portable.oneBitDecodeSum(codes, codeCount, count, values)
+  }
+
+  private func encodePlain(
+    _ gradient: UnsafePointer<Float>, _ residual: UnsafeMutablePointer<Float>, _ count: Int,
+    _ code: UnsafeMutablePointer<Float>
+  ) -> Bool {
+    var isFinite = true
+    for i in 0..<count {
+      code[i] = (gradient[i] + residual[i]) + 0.0
+      isFinite = isFinite && code[i].isFinite
+    }
+    for i in 0..<count {
+      if isFinite { residual[i] = 0 } else { code[i] = 0 }
+    }
+    return isFinite
+  }
+}

@@ -1,0 +1,32 @@
+public import MPI
+
+/// What can go wrong between ranks, each in one sentence.
+public enum ExchangeError: Error, CustomStringConvertible {
+  /// Nothing arrived for `seconds` seconds.
+  case timedOut(activity: String, awaited: [String], seconds: Double)
+  /// A message is not the one that must come next.
+  case unexpectedMessage(from: String, detail: String)
+  /// Models that must be equal differ.
+  case diverged(tensors: [String], ranks: [Int], step: Int)
+
+  public var description: String {
+    switch self {
+    case .timedOut(let activity, let awaited, let seconds):
+      "no progress for \(Int(seconds.rounded())) s in \(activity): waiting for \(awaited.joined(separator: ", "))"
+    case .unexpectedMessage(let sender, let detail):
+      "a message from \(sender) is not the one that comes next (\(detail)); are all ranks running the same program and options?"
+    case .diverged(let tensors, let ranks, let step):
+      "the models differ at step \(step): tensor \(tensors.joined(separator: ", ")) on rank \(ranks.map(String.init).joined(separator: ", "))"
+    }
+  }
+}
+
+extension ExchangeError: ExitStatusProviding {
+  /// 75 where a peer is missing, so that a resume is possible; 70 where the program is at fault.
+  public var exitStatus: Int32 {
+    switch self {
+    case .timedOut: 75
+    case .unexpectedMessage, .diverged: 70
+    }
+  }
+}

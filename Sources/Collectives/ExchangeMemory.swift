@@ -1,0 +1,83 @@
+internal import Buffers
+internal import MPI
+
+/// The memory of one exchange: what this rank encodes, and what the ranks of its host let it read in place.
+///
+/// A rank's part of the window begins with counters, each on a cache line of its own and written by this rank alone: one for
+/// each rank that owns a stripe (how many segments of my contribution to it are ready), and a last one (how many segments of my
+/// own stripe's sum are ready). Counters only grow; an exchange counts from where the one before it ended. Codes follow: those
+/// of all stripes (the contributions), then those of the own stripe (the sum). No lock and no barrier is needed: a rank
+/// overwrites codes only in an exchange that began after every reader had finished with them.
+final class ExchangeMemory {
+  /// Where this rank encodes its contributions: a buffer for all segments.
+  let contributions: UnsafeMutableRawPointer
+  /// Where this rank encodes the sum of its own stripe.
+  let sums: UnsafeMutableRawPointer
+  private let unshared: ByteBuffer?
+  private let window: SharedWindow?
+  private let hosts: HostMap
+  private let geometry: ExchangeGeometry
+  private let own: UnsafeMutableRawBufferPointer
+  private let countersByteCount: Int
+  private let contributionByteCount: Int
+
+  /// Allocates the memory.
+  ///
+  /// Collective over the ranks of a host.
+  ///
+  /// - Parameter keepsContributions: whether contributions are encoded into this memory at all; plain floats are read where
+  ///   the gradient lies.
+  init(_ geometry: ExchangeGeometry, hosts: HostMap, keepsContributions: Bool) throws {
+    self.geometry = geometry
+    self.hosts = hosts
+    contributionByteCount = keepsContributions ? geometry.codeSpaceByteCount : 0
+    countersByteCount = (hosts.world.count + 1) * SharedCounter.byteCount
+    let byteCount = countersByteCount + contributionByteCount + geometry.codeSpace(ofStripe: hosts.world.rank).count
+    if let host = hosts.host {
+      let window = try SharedWindow(on: host, byteCount: byteCount)
+      own = window.memory(of: host.rank)
+      self.window = window
+      unshared = nil
+    } else {
+      let buffer = ByteBuffer(count: byteCount)
+      own = buffer.bytes
+      unshared = buffer
+      window = nil
+    }
+    contributions = own.baseAddress! + countersByteCount
+    sums = contributions + contributionByteCount
+  }
+
+  /// Whether `rank` reads this memory in place.
+  func isShared(with rank: Int) -> Bool { rank != hosts.world.rank && hosts.hostRanks[rank] != nil }
+
+  /// The contributions of `rank`, which is this one or shares the host.
+  func contributions(of rank: Int) -> UnsafeRawPointer {
+    guard rank != hosts.world.rank else { return UnsafeRawPointer(contributions) }
+    return UnsafeRawPointer(part(of: rank).baseAddress! + countersByteCount)
+  }
+
+  /// The sum of the stripe of `rank`, which is this one or shares the host.
+  func sums(of rank: Int) -> UnsafeRawPointer {
+    guard rank != hosts.world.rank else { return UnsafeRawPointer(sums) }
+    return UnsafeRawPointer(part(of: rank).baseAddress! + countersByteCount + contributionByteCount)
+  }
+
+  /// Counts the segments of `writer`'s contribution to the stripe of `owner` that are ready.
+  func contributionCounter(of writer: Int, to owner: Int) -> SharedCounter {
+    SharedCounter(in: part(of: writer), index: owner)
+  }
+
+  /// Counts the segments of the sum of `owner`'s stripe that are ready.
+  func sumCounter(of owner: Int) -> SharedCounter {
+    SharedCounter(in: part(of: owner), index: hosts.world.count)
+  }
+
+  private func part(of rank: Int) -> UnsafeMutableRawBufferPointer {
+    if rank == hosts.world.rank { return own }
+    guard let window, let hostRank = hosts.hostRanks[rank] else {
+      preconditionFailure("rank \(rank) shares no memory with rank \(hosts.world.rank)")
+    }
+    return window.memory(of: hostRank)
+  }
+}

@@ -1,0 +1,49 @@
+public import MPI
+
+/// How ranks reach one another: through memory where they share a host, by messages otherwise.
+public enum Transport: String, CaseIterable, Codable, Sendable {
+  /// Shared memory inside a host, messages between hosts.
+  case auto
+  /// Messages to every rank, on the same host too.
+  case messages
+}
+
+/// Which ranks share a host with this one, and what the hosts are called.
+public final class HostMap: Sendable {
+  /// All ranks.
+  public let world: Communicator
+  /// The ranks of this host, nil where there is nobody to share memory with, or memory is not to be shared.
+  public let host: Communicator?
+  /// For every rank of the world its rank in `host`, nil where it is reached by messages.
+  public let hostRanks: [Int?]
+  /// For every rank the name of its host.
+  public let hostNames: [String]
+
+  /// Asks every rank for its host.
+  ///
+  /// Collective; a few small messages.
+  public init(_ world: Communicator, transport: Transport = .auto) throws {
+    self.world = world
+    var hostRanks = [Int?](repeating: nil, count: world.count)
+    hostNames = try world.allGather(varying: Array(world.processorName.utf8)).map { String(decoding: $0, as: UTF8.self) }
+    guard world.count > 1, transport == .auto else {
+      host = nil
+      self.hostRanks = hostRanks
+      return
+    }
+    let local = try world.splitByHost()
+    let ranks = try local.allGather([Int64(world.rank)])
+    for (hostRank, rank) in ranks.enumerated() { hostRanks[Int(rank)] = hostRank }
+    host = local.count > 1 ? local : nil
+    self.hostRanks = local.count > 1 ? hostRanks : Array(repeating: nil, count: world.count)
+  }
+
+  /// The number of hosts.
+  public var hostCount: Int { Set(hostNames).count }
+
+  /// The ranks that are reached by messages.
+  public var remoteRanks: [Int] { (0..<world.count).filter { $0 != world.rank && hostRanks[$0] == nil } }
+
+  /// A rank as people know it: `rank 3 on node2`.
+  public func name(of rank: Int) -> String { "rank \(rank) on \(hostNames[rank])" }
+}

@@ -1,0 +1,57 @@
+#if canImport(Glibc)
+  import Glibc
+#endif
+
+/// The whole content of a regular file.
+func readFile(_ path: String) throws(DataError) -> [UInt8] {
+  // Non-blocking, so that a named pipe without a writer is an error below and not a wait.
+  let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+  guard descriptor >= 0 else { throw DataError("cannot open '\(path)': \(reason())") }
+  defer { close(descriptor) }
+  var status = stat()
+  guard fstat(descriptor, &status) == 0 else { throw DataError("cannot read '\(path)': \(reason())") }
+  guard status.st_mode & S_IFMT == S_IFREG else {
+    throw DataError("cannot read '\(path)': it is not a file")
+  }
+  let byteCount = Int(status.st_size)
+  var failure: String?
+  let bytes = [UInt8](unsafeUninitializedCapacity: byteCount) { buffer, filled in
+    while filled < byteCount {
+      let count = read(descriptor, buffer.baseAddress! + filled, byteCount - filled)
+      if count < 0 && errno == EINTR { continue }
+      if count < 0 { failure = reason() }
+      guard count > 0 else { return }
+      filled += count
+    }
+  }
+  if let failure { throw DataError("cannot read '\(path)': \(failure)") }
+  return bytes
+}
+
+/// Whether something, of whatever kind, has this name.
+func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
+
+/// The names in a directory, in the order of their bytes, without those that begin with a dot.
+///
+/// - Parameters:
+///   - path: the directory.
+///   - advice: what the directory should be, for the one who named another.
+/// - Returns: files and folders alike, without the path.
+/// - Throws: `DataError` where the directory cannot be opened.
+func namesInDirectory(_ path: String, advice: String) throws(DataError) -> [String] {
+  guard let directory = opendir(path) else {
+    throw DataError("cannot open the directory '\(path)': \(reason()); \(advice)")
+  }
+  defer { closedir(directory) }
+  var names: [String] = []
+  while let entry = readdir(directory) {
+    let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+      String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+    }
+    if !name.hasPrefix(".") { names.append(name) }
+  }
+  return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+}
+
+/// Why the last call of the system failed, in its words.
+private func reason() -> String { String(cString: strerror(errno)) }

@@ -1,0 +1,123 @@
+internal import Buffers
+
+/// Spoken digits as an acoustic model sees them: a sample is a frame with its neighbours, its class the digit and the part of it.
+///
+/// Frames hold `melCount` values (``LogMelAnalysis``), divided by their deviation over the training frames. Contexts are put together when a
+/// sample is read; beyond the ends of a recording its first and last frame are repeated. The class of frame t of T in digit d is
+/// d · states + ⌊t · states / T⌋. Recordings 0 to 4 of each speaker and digit are the test split.
+public final class SpeechDataset: Dataset {
+  public let specification: String
+  public let featureCount: Int
+  public let classCount: Int
+  public let fingerprint: UInt64
+  public let utterances: Utterances?
+
+  private let parts: [Frames]
+  private let melCount: Int
+  private let contextCount: Int
+
+  /// The frames of one split, recording after recording.
+  private struct Frames: Sendable {
+    var features: [Float] = []
+    var labels: [UInt16] = []
+    /// For each frame, its recording.
+    var recordings: [Int32] = []
+    /// For each recording, its frames.
+    var ranges: [Range<Int>] = []
+    var digits: [Int] = []
+  }
+
+  /// Reads every `{digit}_{speaker}_{number}.wav` in `directory/recordings` and computes the frames.
+  ///
+  /// Files that do not end in `.wav` are passed over.
+  public init(
+    directory: String, stateCount: Int = 6, melCount: Int = 40, contextCount: Int = 5, specification: String
+  ) throws(DataError) {
+    let folder = "\(directory)/recordings"
+    let names = try namesInDirectory(folder, advice: "speech:DIR is the directory that holds recordings/")
+      .filter { $0.hasSuffix(".wav") }
+    guard !names.isEmpty else {
+      throw DataError("the directory '\(folder)' holds no .wav files; it should hold {digit}_{speaker}_{number}.wav")
+    }
+    let analysis = LogMelAnalysis(melCount: melCount)
+    var parts = [Frames(), Frames()]
+    var hashes: [UInt64] = []
+    for name in names {
+      let path = "\(folder)/\(name)"
+      guard let recording = RecordingName(name) else {
+        throw DataError("'\(path)' is not named {digit}_{speaker}_{number}.wav; rename or remove it")
+      }
+      let content = try readFile(path)
+      hashes.append(XXHash64.hash(name))
+      hashes.append(hash(content))
+      let samples = try WAVFile(content, path: path).samples
+      let frameCount = analysis.frameCount(sampleCount: samples.count)
+      guard frameCount > 0 else {
+        throw DataError(
+          "'\(path)' has \(samples.count) samples, less than one window of \(LogMelAnalysis.windowLength); remove it, or record it again"
+        )
+      }
+      let split = recording.split.rawValue
+      let start = parts[split].labels.count
+      analysis.appendFrames(of: samples, to: &parts[split].features)
+      for frame in 0..<frameCount {
+        parts[split].labels.append(UInt16(recording.digit * stateCount + frame * stateCount / frameCount))
+      }
+      parts[split].recordings.append(contentsOf: repeatElement(Int32(parts[split].ranges.count), count: frameCount))
+      parts[split].ranges.append(start..<start + frameCount)
+      parts[split].digits.append(recording.digit)
+    }
+    guard !parts[0].ranges.isEmpty, !parts[1].ranges.isEmpty else {
+      throw DataError(
+        "'\(folder)' has no recordings \(parts[1].ranges.isEmpty ? "numbered 0 to 4, which are the test split" : "numbered from 5 on, which are the training split"); add some"
+      )
+    }
+    let reciprocals = reciprocalDeviations(parts[0].features, coefficientCount: melCount)
+    for split in parts.indices { scale(&parts[split].features, by: reciprocals) }
+    self.parts = parts
+    self.melCount = melCount
+    self.contextCount = contextCount
+    self.specification = specification
+    featureCount = melCount * (2 * contextCount + 1)
+    classCount = 10 * stateCount
+    fingerprint = combinedHash(hashes)
+    utterances = Utterances(frames: parts[1].ranges, digits: parts[1].digits, statesPerDigit: stateCount)
+  }
+
+  public func count(_ split: Split) -> Int { parts[split.rawValue].labels.count }
+
+  public func read(_ index: Int, of split: Split, into inputs: UnsafeMutablePointer<Float>) -> Int {
+    let part = parts[split.rawValue]
+    let range = part.ranges[Int(part.recordings[index])]
+    part.features.withUnsafeBufferPointer { features in
+      for offset in -contextCount...contextCount {
+        let frame = min(max(index + offset, range.lowerBound), range.upperBound - 1)
+        (inputs + (offset + contextCount) * melCount).update(
+          from: features.baseAddress! + frame * melCount, count: melCount)
+      }
+    }
+    return Int(part.labels[index])
+  }
+}
+
+/// One over the standard deviation of each coefficient (its mean is zero by construction), in fp64; 0 where it never varies.
+private func reciprocalDeviations(_ features: [Float], coefficientCount: Int) -> [Float] {
+  var squares = [Double](repeating: 0, count: coefficientCount)
+  for start in stride(from: 0, to: features.count, by: coefficientCount) {
+    for coefficient in 0..<coefficientCount {
+      let value = Double(features[start + coefficient])
+      squares[coefficient] += value * value
+    }
+  }
+  let frameCount = Double(features.count / coefficientCount)
+  return squares.map { $0 > 0 ? Float(1 / ($0 / frameCount).squareRoot()) : 0 }
+}
+
+/// Multiplies every frame by a factor for each coefficient.
+private func scale(_ features: inout [Float], by factors: [Float]) {
+  features.withUnsafeMutableBufferPointer { features in
+    for start in stride(from: 0, to: features.count, by: factors.count) {
+      for coefficient in factors.indices { features[start + coefficient] *= factors[coefficient] }
+    }
+  }
+}

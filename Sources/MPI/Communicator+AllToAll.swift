@@ -1,0 +1,89 @@
+internal import CMPI
+
+extension Communicator {
+  /// Sends block *j* of this rank's buffer to rank *j*, and receives a block from each; all of equal counts.
+  ///
+  /// The corresponding C function is `MPI_Alltoall`.
+  public func allToAll<T: Datatype>(_ source: UnsafeBufferPointer<T>, into buffer: UnsafeMutableBufferPointer<T>) throws {
+    require(source.count % count == 0, "\(source.count) values are not \(count) equal blocks")
+    requireRoom(buffer.count, for: source.count)
+    guard let backing else { return copyValues(source, to: buffer) }
+    guard source.count > 0 else { return }
+    let type = try blockType(T.elementType, count: source.count / count)
+    defer { type.release() }
+    let code = MPI_Alltoall(
+      source.baseAddress, type.count, type.type, buffer.baseAddress, type.count, type.type, backing)
+    try check(code, "MPI_Alltoall")
+  }
+
+  /// Sends block *j* of `values` to rank *j* and returns what the ranks sent to this one, in their order.
+  ///
+  /// The corresponding C function is `MPI_Alltoall`.
+  public func allToAll<T: Datatype>(_ values: [T]) throws -> [T] {
+    try [T](unsafeUninitializedCapacity: values.count) { buffer, initialized in
+      try values.withUnsafeBufferPointer { try allToAll($0, into: buffer) }
+      initialized = values.count
+    }
+  }
+
+  /// Sends a range of values to each rank and receives a range of values from each, of any counts.
+  ///
+  /// The corresponding C function is `MPI_Alltoallw`, which reaches ranges that `MPI_Alltoallv` cannot count.
+  ///
+  /// - Parameters:
+  ///   - source: the values to send.
+  ///   - sourceRanges: what goes to each rank.
+  ///   - buffer: where the values go.
+  ///   - ranges: the place of what comes from each rank, of the count that it sends.
+  public func allToAll<T: Datatype>(
+    varying source: UnsafeBufferPointer<T>, ranges sourceRanges: [Range<Int>], into buffer: UnsafeMutableBufferPointer<T>,
+    ranges: [Range<Int>]
+  ) throws {
+    requireBlocks(nil, source.count, sourceRanges)
+    requireBlocks(nil, buffer.count, ranges)
+    require(
+      sourceRanges[rank].count == ranges[rank].count,
+      "rank \(rank) sends itself \(sourceRanges[rank].count) values and expects \(ranges[rank].count)")
+    guard !isLocal else {
+      return copyValues(
+        UnsafeBufferPointer(rebasing: source[sourceRanges[0]]), to: UnsafeMutableBufferPointer(rebasing: buffer[ranges[0]]))
+    }
+    try allToAll(source, sourceRanges, into: buffer, ranges)
+  }
+
+  /// Sends array *j* to rank *j* and returns the array that each rank sent to this one.
+  ///
+  /// The corresponding C function is `MPI_Alltoallw`, after the counts were exchanged.
+  public func allToAll<T: Datatype>(varying arrays: [[T]]) throws -> [[T]] {
+    require(arrays.count == count, "\(arrays.count) arrays cannot be sent to \(count) ranks")
+    guard !isLocal else { return arrays }
+    let sourceRanges = consecutiveRanges(arrays.map(\.count))
+    let ranges = consecutiveRanges(try allToAll(arrays.map(\.count)))
+    let total = ranges.last!.upperBound
+    let flat = try [T](unsafeUninitializedCapacity: total) { buffer, initialized in
+      let buffer = UnsafeMutableBufferPointer(rebasing: buffer[..<total])
+      try Array(arrays.joined()).withUnsafeBufferPointer { try allToAll($0, sourceRanges, into: buffer, ranges) }
+      initialized = total
+    }
+    return ranges.map { Array(flat[$0]) }
+  }
+
+  /// The one place that calls MPI with a type for each block.
+  ///
+  /// With `skippingOwn` this rank's own block stays untouched.
+  func allToAll<T: Datatype>(
+    _ source: UnsafeBufferPointer<T>, _ sourceRanges: [Range<Int>], into buffer: UnsafeMutableBufferPointer<T>,
+    _ ranges: [Range<Int>], skippingOwn: Bool = false
+  ) throws {
+    let skipping = skippingOwn ? rank : nil
+    let stride = MemoryLayout<T>.stride
+    let sent = try TypedBlocks(T.elementType, stride: stride, ranges: sourceRanges, skipping: skipping)
+    let received = try TypedBlocks(T.elementType, stride: stride, ranges: ranges, skipping: skipping)
+    let code = try MPI_Alltoallw(
+      source.baseAddress, sent.counts, sent.displacements, sent.types, buffer.baseAddress, received.counts,
+      received.displacements, received.types, handle)
+    // They own types that the call uses.
+    withExtendedLifetime((sent, received)) {}
+    try check(code, "MPI_Alltoallw")
+  }
+}

@@ -1,0 +1,202 @@
+internal import CMPI
+
+// Operations that all ranks of a communicator call, in the same order, with the same counts of values. Forms that take pointers
+// move values without a copy.
+extension Communicator {
+  /// Waits until all ranks have called it.
+  ///
+  /// The corresponding C function is `MPI_Barrier`.
+  public func barrier() throws {
+    guard let backing else { return }
+    try check(MPI_Barrier(backing), "MPI_Barrier")
+  }
+
+  /// Copies the values of `root` to all ranks; the counts are equal.
+  ///
+  /// The corresponding C function is `MPI_Bcast`.
+  public func broadcast<T: Datatype>(_ buffer: UnsafeMutableBufferPointer<T>, root: Int = 0) throws {
+    requireRank(root)
+    guard let backing, buffer.count > 0 else { return }
+    let type = try CountedType(T.elementType, count: buffer.count)
+    defer { type.release() }
+    try check(MPI_Bcast(buffer.baseAddress, type.count, type.type, CInt(root), backing), "MPI_Bcast")
+  }
+
+  /// Copies the values of `root` to all ranks; the counts are equal.
+  ///
+  /// The corresponding C function is `MPI_Bcast`.
+  public func broadcast<T: Datatype>(_ values: inout [T], root: Int = 0) throws {
+    guard !isLocal else { return requireRank(root) }
+    try values.withUnsafeMutableBufferPointer { try broadcast($0, root: root) }
+  }
+
+  /// Returns the value of `root` on all ranks.
+  ///
+  /// The corresponding C function is `MPI_Bcast`.
+  public func broadcast<T: Datatype>(_ value: T, root: Int = 0) throws -> T {
+    var value = value
+    try withUnsafeMutablePointer(to: &value) { try broadcast(UnsafeMutableBufferPointer(start: $0, count: 1), root: root) }
+    return value
+  }
+
+  /// Returns the values of `root` on all ranks; the other ranks need not know how many there are.
+  ///
+  /// The corresponding C function is `MPI_Bcast`, called for the count and for the values.
+  public func broadcast<T: Datatype>(varying values: [T], root: Int = 0) throws -> [T] {
+    guard !isLocal else { return values }
+    let count = try broadcast(values.count, root: root)
+    if rank == root {
+      var values = values
+      try broadcast(&values, root: root)
+      return values
+    }
+    return try [T](unsafeUninitializedCapacity: count) { buffer, initialized in
+      try broadcast(UnsafeMutableBufferPointer(rebasing: buffer[..<count]), root: root)
+      initialized = count
+    }
+  }
+
+  /// Collects the blocks of all ranks, of equal counts, one after another at `root`.
+  ///
+  /// The corresponding C function is `MPI_Gather`.
+  ///
+  /// - Parameters:
+  ///   - block: this rank's values.
+  ///   - buffer: at `root`, room for the blocks of all ranks; ignored elsewhere.
+  ///   - root: the rank that collects.
+  public func gather<T: Datatype>(
+    _ block: UnsafeBufferPointer<T>, into buffer: UnsafeMutableBufferPointer<T>?, root: Int = 0
+  ) throws {
+    requireRank(root)
+    if rank == root { requireRoom(buffer?.count ?? 0, for: block.count * count) }
+    guard let backing else { return copyValues(block, to: buffer!) }
+    guard block.count > 0 else { return }
+    let type = try blockType(T.elementType, count: block.count)
+    defer { type.release() }
+    let code = MPI_Gather(
+      block.baseAddress, type.count, type.type, buffer?.baseAddress, type.count, type.type, CInt(root), backing)
+    try check(code, "MPI_Gather")
+  }
+
+  /// Returns the values of all ranks, of equal counts, one after another at `root`; nil elsewhere.
+  ///
+  /// The corresponding C function is `MPI_Gather`.
+  public func gather<T: Datatype>(_ values: [T], root: Int = 0) throws -> [T]? {
+    try values.withUnsafeBufferPointer { block in
+      guard rank == root else {
+        try gather(block, into: nil, root: root)
+        return nil
+      }
+      return try [T](unsafeUninitializedCapacity: block.count * count) { buffer, initialized in
+        try gather(block, into: buffer, root: root)
+        initialized = block.count * count
+      }
+    }
+  }
+
+  /// Returns the values of each rank, of any count, at `root`; nil elsewhere.
+  ///
+  /// The corresponding C function is `MPI_Gatherv`, after the counts were exchanged.
+  public func gather<T: Datatype>(varying values: [T], root: Int = 0) throws -> [[T]]? {
+    requireRank(root)
+    guard let backing else { return [values] }
+    let ranges = consecutiveRanges(try allGather(values.count))
+    let total = rank == root ? ranges.last!.upperBound : 0
+    let flat = try [T](unsafeUninitializedCapacity: total) { buffer, initialized in
+      let type = try T.elementType.handle
+      try values.withUnsafeBufferPointer { block in
+        if let blocks = Blocks(ranges) {
+          let code = MPI_Gatherv(
+            block.baseAddress, CInt(block.count), type, buffer.baseAddress, blocks.counts, blocks.displacements, type,
+            CInt(root), backing)
+          try check(code, "MPI_Gatherv")
+        } else {
+          let whole = 0..<block.count
+          try allToAll(
+            block, (0..<count).map { $0 == root ? whole : 0..<0 }, into: buffer,
+            rank == root ? ranges : ranges.map { _ in 0..<0 })
+        }
+      }
+      initialized = total
+    }
+    return rank == root ? ranges.map { Array(flat[$0]) } : nil
+  }
+
+  /// Hands out consecutive blocks of the buffer at `root`, of equal counts, to the ranks.
+  ///
+  /// The corresponding C function is `MPI_Scatter`.
+  ///
+  /// - Parameters:
+  ///   - buffer: at `root`, the blocks of all ranks; ignored elsewhere.
+  ///   - block: room for this rank's block.
+  ///   - root: the rank that hands out.
+  public func scatter<T: Datatype>(
+    _ buffer: UnsafeBufferPointer<T>?, into block: UnsafeMutableBufferPointer<T>, root: Int = 0
+  ) throws {
+    requireRank(root)
+    if rank == root {
+      require(buffer?.count == block.count * count, "scatter needs \(count) blocks of \(block.count) values at the root")
+    }
+    guard let backing else { return copyValues(buffer!, to: block) }
+    guard block.count > 0 else { return }
+    let type = try blockType(T.elementType, count: block.count)
+    defer { type.release() }
+    let code = MPI_Scatter(
+      buffer?.baseAddress, type.count, type.type, block.baseAddress, type.count, type.type, CInt(root), backing)
+    try check(code, "MPI_Scatter")
+  }
+
+  /// Returns this rank's block of the values at `root`, which are cut into equal blocks; other ranks' values are ignored.
+  ///
+  /// The corresponding C function is `MPI_Scatter`, after the count was broadcast.
+  public func scatter<T: Datatype>(_ values: [T], root: Int = 0) throws -> [T] {
+    if rank == root {
+      require(values.count % count == 0, "\(values.count) values cannot be cut into \(count) equal blocks")
+    }
+    let blockCount = try broadcast(values.count, root: root) / count
+    return try [T](unsafeUninitializedCapacity: blockCount) { block, initialized in
+      let block = UnsafeMutableBufferPointer(rebasing: block[..<blockCount])
+      try values.withUnsafeBufferPointer { try scatter(rank == root ? $0 : nil, into: block, root: root) }
+      initialized = blockCount
+    }
+  }
+
+  /// Returns this rank's array of those at `root`, one for each rank; other ranks' arrays are ignored.
+  ///
+  /// The corresponding C function is `MPI_Scatterv`, after the counts were broadcast.
+  public func scatter<T: Datatype>(varying arrays: [[T]], root: Int = 0) throws -> [T] {
+    requireRank(root)
+    if rank == root { require(arrays.count == count, "\(arrays.count) arrays cannot be scattered to \(count) ranks") }
+    guard let backing else { return arrays[0] }
+    var counts = rank == root ? arrays.map(\.count) : Array(repeating: 0, count: count)
+    try broadcast(&counts, root: root)
+    let ranges = consecutiveRanges(counts)
+    let flat = rank == root ? Array(arrays.joined()) : []
+    let mine = counts[rank]
+    return try [T](unsafeUninitializedCapacity: mine) { block, initialized in
+      let type = try T.elementType.handle
+      try flat.withUnsafeBufferPointer { buffer in
+        if let blocks = Blocks(ranges) {
+          let code = MPI_Scatterv(
+            buffer.baseAddress, blocks.counts, blocks.displacements, type, block.baseAddress, CInt(mine), type, CInt(root),
+            backing)
+          try check(code, "MPI_Scatterv")
+        } else {
+          try allToAll(
+            buffer, rank == root ? ranges : ranges.map { _ in 0..<0 }, into: block,
+            (0..<count).map { $0 == root ? 0..<mine : 0..<0 })
+        }
+      }
+      initialized = mine
+    }
+  }
+
+  /// How MPI should see one of `count` equal blocks of so many values: all of them together may be more than it can count.
+  func blockType(_ elementType: ElementType, count: Int) throws -> CountedType {
+    try CountedType(elementType.handle, count: count, isLarge: count > LargeCount.limit / self.count)
+  }
+
+  func requireRoom(_ room: Int, for needed: Int) {
+    require(room >= needed, "there is room for \(room) values where \(needed) arrive")
+  }
+}

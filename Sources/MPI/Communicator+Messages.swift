@@ -1,0 +1,176 @@
+internal import CMPI
+
+// Blocking messages. Forms that take pointers move values without a copy; forms that take arrays are for everything else.
+extension Communicator {
+  /// Sends `values` to `destination`; returns when the memory may be changed, which may be before they arrive.
+  ///
+  /// The corresponding C function is `MPI_Send`.
+  public func send<T: Datatype>(_ values: [T], to destination: Int, tag: Int = 0) throws {
+    try values.withUnsafeBufferPointer { try send($0, to: destination, tag: tag) }
+  }
+
+  /// Sends one value.
+  ///
+  /// The corresponding C function is `MPI_Send`.
+  public func send<T: Datatype>(_ value: T, to destination: Int, tag: Int = 0) throws {
+    try withUnsafePointer(to: value) { try send(UnsafeBufferPointer(start: $0, count: 1), to: destination, tag: tag) }
+  }
+
+  /// Sends the values that `buffer` points to.
+  ///
+  /// The corresponding C function is `MPI_Send`.
+  public func send<T: Datatype>(_ buffer: UnsafeBufferPointer<T>, to destination: Int, tag: Int = 0) throws {
+    requireRank(destination)
+    let type = try CountedType(T.elementType, count: buffer.count)
+    defer { type.release() }
+    try check(MPI_Send(buffer.baseAddress, type.count, type.type, CInt(destination), CInt(tag), handle), "MPI_Send")
+  }
+
+  /// Sends bytes.
+  ///
+  /// The corresponding C function is `MPI_Send`.
+  public func send(_ bytes: UnsafeRawBufferPointer, to destination: Int, tag: Int = 0) throws {
+    requireRank(destination)
+    let type = try CountedType(CMPI_BYTE(), count: bytes.count, isLarge: bytes.count > LargeCount.limit)
+    defer { type.release() }
+    try check(MPI_Send(bytes.baseAddress, type.count, type.type, CInt(destination), CInt(tag), handle), "MPI_Send")
+  }
+
+  /// Sends `values` to `destination`; returns when the receiver has begun to receive them.
+  ///
+  /// The corresponding C function is `MPI_Ssend`.
+  public func sendSynchronously<T: Datatype>(_ values: [T], to destination: Int, tag: Int = 0) throws {
+    requireRank(destination)
+    let type = try CountedType(T.elementType, count: values.count)
+    defer { type.release() }
+    try values.withUnsafeBufferPointer { buffer in
+      try check(MPI_Ssend(buffer.baseAddress, type.count, type.type, CInt(destination), CInt(tag), handle), "MPI_Ssend")
+    }
+  }
+
+  /// Waits for a message of any length and returns it.
+  ///
+  /// The corresponding C functions are `MPI_Mprobe` and `MPI_Mrecv`.
+  ///
+  /// - Parameters:
+  ///   - type: the type of its values, the same as the sender's.
+  ///   - source: a rank, or ``anySource``.
+  ///   - tag: a tag, or ``anyTag``.
+  /// - Returns: the values, and where they came from.
+  public func receive<T: Datatype>(_ type: T.Type = T.self, from source: Int, tag: Int = anyTag) throws -> Message<T> {
+    requireSource(source)
+    var message: MPI_Message?
+    var status = MPI_Status()
+    // The message is taken out of the queue as it is probed, so that no other thread can receive it in between.
+    try check(MPI_Mprobe(CInt(source), CInt(tag), handle, &message, &status), "MPI_Mprobe")
+    let envelope = Envelope(status)
+    let count = envelope.count(of: T.self)
+    let counted = try CountedType(T.elementType, count: count)
+    defer { counted.release() }
+    let values = try [T](unsafeUninitializedCapacity: count) { buffer, initialized in
+      try check(MPI_Mrecv(buffer.baseAddress, counted.count, counted.type, &message, CMPI_STATUS_IGNORE()), "MPI_Mrecv")
+      initialized = count
+    }
+    return Message(values: values, source: envelope.source, tag: envelope.tag)
+  }
+
+  /// Waits for a message of exactly one value.
+  ///
+  /// The corresponding C function is `MPI_Recv`.
+  public func receiveValue<T: Datatype>(_ type: T.Type = T.self, from source: Int, tag: Int = anyTag) throws -> T {
+    try withUnsafeTemporaryAllocation(of: T.self, capacity: 1) { buffer in
+      let envelope = try receive(into: buffer, from: source, tag: tag)
+      guard envelope.byteCount == MemoryLayout<T>.stride else {
+        throw MPIError(operation: "MPI_Recv", text: "expected one \(T.self), received \(envelope.byteCount) bytes")
+      }
+      return buffer[0]
+    }
+  }
+
+  /// Waits for a message and stores it; a longer one than there is room for is an error.
+  ///
+  /// The corresponding C function is `MPI_Recv`.
+  @discardableResult
+  public func receive<T: Datatype>(
+    into buffer: UnsafeMutableBufferPointer<T>, from source: Int, tag: Int = anyTag
+  ) throws -> Envelope {
+    requireSource(source)
+    let type = try CountedType(T.elementType, count: buffer.count)
+    defer { type.release() }
+    var status = MPI_Status()
+    try check(MPI_Recv(buffer.baseAddress, type.count, type.type, CInt(source), CInt(tag), handle, &status), "MPI_Recv")
+    return Envelope(status)
+  }
+
+  /// Waits for a message and stores it in the first elements of `values`.
+  ///
+  /// The corresponding C function is `MPI_Recv`.
+  @discardableResult
+  public func receive<T: Datatype>(into values: inout [T], from source: Int, tag: Int = anyTag) throws -> Envelope {
+    try values.withUnsafeMutableBufferPointer { try receive(into: $0, from: source, tag: tag) }
+  }
+
+  /// Waits for bytes and stores them.
+  ///
+  /// The corresponding C function is `MPI_Recv`.
+  @discardableResult
+  public func receive(into bytes: UnsafeMutableRawBufferPointer, from source: Int, tag: Int = anyTag) throws -> Envelope {
+    requireSource(source)
+    let type = try CountedType(CMPI_BYTE(), count: bytes.count, isLarge: bytes.count > LargeCount.limit)
+    defer { type.release() }
+    var status = MPI_Status()
+    try check(MPI_Recv(bytes.baseAddress, type.count, type.type, CInt(source), CInt(tag), handle, &status), "MPI_Recv")
+    return Envelope(status)
+  }
+
+  /// Sends `values` to one rank while it receives from another, without the danger that both wait; returns what arrived.
+  ///
+  /// The corresponding C functions are `MPI_Isend`, `MPI_Mprobe` and `MPI_Mrecv`.
+  ///
+  /// - Parameters:
+  ///   - values: what to send.
+  ///   - destination: the rank to send to.
+  ///   - source: the rank to receive from, or ``anySource``.
+  ///   - tag: of both messages.
+  /// - Returns: the message of `source`.
+  public func exchange<T: Datatype>(_ values: [T], to destination: Int, from source: Int, tag: Int = 0) throws -> Message<T> {
+    try values.withUnsafeBufferPointer { buffer in
+      let sending = try startSend(buffer, to: destination, tag: tag)
+      let result = Swift.Result { try receive(T.self, from: source, tag: tag) }
+      // The request must be waited for even when the receive failed; its memory is only lent here.
+      guard case .success(let message) = result else {
+        sending.abandon()
+        return try result.get()
+      }
+      try sending.wait()
+      return message
+    }
+  }
+
+  /// Waits until a message could be received, and says which.
+  ///
+  /// The corresponding C function is `MPI_Probe`.
+  public func probe(from source: Int = anySource, tag: Int = anyTag) throws -> Envelope {
+    requireSource(source)
+    var status = MPI_Status()
+    try check(MPI_Probe(CInt(source), CInt(tag), handle, &status), "MPI_Probe")
+    return Envelope(status)
+  }
+
+  /// Says which message could be received now; nil if there is none.
+  ///
+  /// The corresponding C function is `MPI_Iprobe`.
+  public func probeNow(from source: Int = anySource, tag: Int = anyTag) throws -> Envelope? {
+    requireSource(source)
+    var isThere: CInt = 0
+    var status = MPI_Status()
+    try check(MPI_Iprobe(CInt(source), CInt(tag), handle, &isThere, &status), "MPI_Iprobe")
+    return isThere == 0 ? nil : Envelope(status)
+  }
+
+  @inline(__always)
+  func requireSource(_ source: Int) {
+    require(
+      source >= 0 && source < count || source == anySource, "there is no rank \(source) among \(count) to receive from")
+  }
+}

@@ -1,0 +1,51 @@
+internal import CMPI
+
+extension Communicator {
+  /// This process alone.
+  public var alone: Communicator {
+    get throws { isLocal ? Communicator() : try Communicator(borrowing: CMPI_COMM_SELF()) }
+  }
+
+  /// The same ranks, whose messages never meet those of this communicator.
+  ///
+  /// Collective. The corresponding C function is `MPI_Comm_dup`.
+  public func duplicate() throws -> Communicator {
+    guard let backing else { return Communicator() }
+    var made: MPI_Comm?
+    try check(MPI_Comm_dup(backing, &made), "MPI_Comm_dup")
+    return try Communicator(owning: made!)
+  }
+
+  /// The ranks that give the same `color`, ordered by `key` and, where keys are equal, by their rank here.
+  ///
+  /// Collective. The corresponding C function is `MPI_Comm_split`.
+  ///
+  /// - Parameters:
+  ///   - color: not negative; nil for a rank that belongs to no group.
+  ///   - key: the order within the group.
+  /// - Returns: this rank's group, nil without a colour.
+  public func split(color: Int?, key: Int = 0) throws -> Communicator? {
+    require(color ?? 0 >= 0, "a colour is not negative, but it is \(color ?? 0)")
+    guard let backing else { return color == nil ? nil : Communicator() }
+    var made: MPI_Comm?
+    try check(MPI_Comm_split(backing, color.map { CInt($0) } ?? CInt(MPI_UNDEFINED), CInt(key), &made), "MPI_Comm_split")
+    guard let made, made != CMPI_COMM_NULL() else { return nil }
+    return try Communicator(owning: made)
+  }
+
+  /// The ranks that give the same `color`.
+  ///
+  /// Collective. The corresponding C function is `MPI_Comm_split`.
+  public func split(color: Int, key: Int = 0) throws -> Communicator { try split(color: .some(color), key: key)! }
+
+  /// The ranks that run on the host of this rank and can share memory with it, in the order of their rank here.
+  ///
+  /// Collective. The corresponding C function is `MPI_Comm_split_type`.
+  public func splitByHost() throws -> Communicator {
+    guard let backing else { return Communicator() }
+    var made: MPI_Comm?
+    let kind = CInt(MPI_COMM_TYPE_SHARED)
+    try check(MPI_Comm_split_type(backing, kind, 0, CMPI_INFO_NULL(), &made), "MPI_Comm_split_type")
+    return try Communicator(owning: made!)
+  }
+}

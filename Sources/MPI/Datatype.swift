@@ -1,0 +1,80 @@
+internal import CMPI
+internal import Synchronization
+
+/// A type of which values can be sent.
+///
+/// Integers of fixed width, `Int`, `UInt`, `Float` and `Double` conform. A type of one's own conforms in a line,
+/// `extension Interval: Datatype {}`: its values are sent as their bytes, between ranks of the same program and architecture, and
+/// can be combined by operations of one's own.
+public protocol Datatype: BitwiseCopyable, Sendable {
+  /// How MPI sees the type.
+  static var elementType: ElementType { get }
+}
+
+extension Datatype {
+  /// The bytes of the value, padding included.
+  public static var elementType: ElementType { ElementType(.bytes(MemoryLayout<Self>.stride)) }
+}
+
+/// How MPI sees a type: as one of its own, or as so many bytes.
+public struct ElementType: Hashable, Sendable {
+  enum Kind: Hashable, Sendable {
+    case int8, uint8, int16, uint16, int32, uint32, int64, uint64, float, double
+    case bytes(Int)
+  }
+  let kind: Kind
+
+  init(_ kind: Kind) { self.kind = kind }
+
+  /// MPI's handle; types of so many bytes are made at their first use and kept.
+  var handle: MPI_Datatype {
+    get throws {
+      switch kind {
+      case .int8: CMPI_INT8()
+      case .uint8: CMPI_UINT8()
+      case .int16: CMPI_INT16()
+      case .uint16: CMPI_UINT16()
+      case .int32: CMPI_INT32()
+      case .uint32: CMPI_UINT32()
+      case .int64: CMPI_INT64()
+      case .uint64: CMPI_UINT64()
+      case .float: CMPI_FLOAT()
+      case .double: CMPI_DOUBLE()
+      case .bytes(let count): try byteTypes.handle(byteCount: count)
+      }
+    }
+  }
+}
+
+extension Int8: Datatype { public static var elementType: ElementType { ElementType(.int8) } }
+extension UInt8: Datatype { public static var elementType: ElementType { ElementType(.uint8) } }
+extension Int16: Datatype { public static var elementType: ElementType { ElementType(.int16) } }
+extension UInt16: Datatype { public static var elementType: ElementType { ElementType(.uint16) } }
+extension Int32: Datatype { public static var elementType: ElementType { ElementType(.int32) } }
+extension UInt32: Datatype { public static var elementType: ElementType { ElementType(.uint32) } }
+extension Int64: Datatype { public static var elementType: ElementType { ElementType(.int64) } }
+extension UInt64: Datatype { public static var elementType: ElementType { ElementType(.uint64) } }
+extension Int: Datatype { public static var elementType: ElementType { ElementType(.int64) } }
+extension UInt: Datatype { public static var elementType: ElementType { ElementType(.uint64) } }
+extension Float: Datatype { public static var elementType: ElementType { ElementType(.float) } }
+extension Double: Datatype { public static var elementType: ElementType { ElementType(.double) } }
+
+/// The types of so many bytes that were made so far.
+private let byteTypes = ByteTypes()
+
+private final class ByteTypes: Sendable {
+  private struct Handle: @unchecked Sendable { let raw: MPI_Datatype }
+  private let handles = Mutex<[Int: Handle]>([:])
+
+  func handle(byteCount: Int) throws -> MPI_Datatype {
+    try handles.withLock { handles in
+      if let known = handles[byteCount] { return known }
+      var made: MPI_Datatype?
+      try check(MPI_Type_contiguous(CInt(byteCount), CMPI_BYTE(), &made), "MPI_Type_contiguous")
+      try check(MPI_Type_commit(&made), "MPI_Type_commit")
+      let handle = Handle(raw: made!)
+      handles[byteCount] = handle
+      return handle
+    }.raw
+  }
+}

@@ -1,0 +1,56 @@
+internal import CMPI
+
+/// What MPI reports when an operation fails.
+public struct MPIError: Error, Hashable, Sendable {
+  /// The error code, as the operation returned it.
+  public let code: Int32
+  /// The C function that failed, for example `MPI_Allreduce`.
+  public let operation: String
+  /// MPI's own words.
+  public let text: String
+
+  /// An error with words of our own: what MPI would not report, because it was not asked.
+  init(operation: String, text: String) {
+    code = MPI_ERR_OTHER
+    self.operation = operation
+    self.text = text
+  }
+
+  /// The error that `code` stands for, with MPI's description of it.
+  @usableFromInline
+  init(code: Int32, operation: String) {
+    self.code = code
+    self.operation = operation
+    var characters = [CChar](repeating: 0, count: Int(MPI_MAX_ERROR_STRING) + 1)
+    var length: CInt = 0
+    let known = MPI_Error_string(code, &characters, &length) == MPI_SUCCESS
+    let bytes = characters.prefix(Int(length)).map { UInt8(bitPattern: $0) }
+    text = known ? String(decoding: bytes, as: UTF8.self) : "unknown error \(code)"
+  }
+
+  /// Whether a message was longer than the memory it was received into.
+  public var isTruncation: Bool { errorClass == MPI_ERR_TRUNCATE }
+
+  /// The class of the error, the same for all implementations of MPI.
+  public var errorClass: Int32 {
+    var result: CInt = 0
+    return MPI_Error_class(code, &result) == MPI_SUCCESS ? result : MPI_ERR_UNKNOWN
+  }
+}
+
+extension MPIError: CustomStringConvertible {
+  /// The operation's name and MPI's own words.
+  public var description: String { "\(operation): \(text)" }
+}
+
+/// An error that chooses the exit status of the job it ends.
+public protocol ExitStatusProviding: Error {
+  /// What the process ends with; 1–255.
+  var exitStatus: Int32 { get }
+}
+
+/// Throws the error that `code` stands for, if it stands for one.
+@inline(__always)
+func check(_ code: CInt, _ operation: StaticString) throws {
+  guard code == MPI_SUCCESS else { throw MPIError(code: code, operation: "\(operation)") }
+}

@@ -1,0 +1,182 @@
+internal import CMPI
+internal import Synchronization
+
+/// How a reduction combines two values of `Element`: ``sum``, ``max`` and others, or a closure of one's own.
+public struct Operation<Element: Datatype>: Sendable {
+  enum BuiltIn: Sendable { case sum, product, max, min, bitwiseAnd, bitwiseOr, bitwiseXor, logicalAnd, logicalOr }
+  enum Kind: Sendable {
+    case builtIn(BuiltIn)
+    case custom(CustomOperation)
+  }
+  let kind: Kind
+
+  private init(_ kind: Kind) { self.kind = kind }
+
+  /// An operation of one's own, associative, not necessarily commutative.
+  ///
+  /// The values are combined in rank order, `combine(of lower ranks, of higher ranks)`, grouped as MPI likes.
+  /// The corresponding C function is `MPI_Op_create`.
+  ///
+  /// - Parameters:
+  ///   - isCommutative: whether MPI may change the order, which is faster.
+  ///   - combine: the two values to one; called from within MPI, so it must not communicate.
+  /// - Returns: the operation; it may be used any number of times.
+  public static func combining(
+    isCommutative: Bool = false, _ combine: @escaping @Sendable (Element, Element) -> Element
+  ) -> Operation {
+    Operation(
+      .custom(
+        CustomOperation(elementType: Element.elementType, isCommutative: isCommutative) { input, output, count in
+          let input = input.assumingMemoryBound(to: Element.self)
+          let output = output.assumingMemoryBound(to: Element.self)
+          for index in 0..<count { output[index] = combine(input[index], output[index]) }
+        }))
+  }
+
+  static func builtIn(_ kind: BuiltIn) -> Operation { Operation(.builtIn(kind)) }
+
+  /// What an operation that goes on must keep.
+  var keptAlive: [AnyObject] {
+    if case .custom(let custom) = kind { [custom] } else { [] }
+  }
+
+  /// The type and operation to hand to MPI.
+  var handles: (type: MPI_Datatype, operation: MPI_Op) {
+    get throws {
+      switch kind {
+      case .custom(let custom): return try custom.handles
+      case .builtIn(let kind):
+        let operation: MPI_Op =
+          switch kind {
+          case .sum: CMPI_SUM()
+          case .product: CMPI_PROD()
+          case .max: CMPI_MAX()
+          case .min: CMPI_MIN()
+          case .bitwiseAnd: CMPI_BAND()
+          case .bitwiseOr: CMPI_BOR()
+          case .bitwiseXor: CMPI_BXOR()
+          case .logicalAnd: CMPI_LAND()
+          case .logicalOr: CMPI_LOR()
+          }
+        return (try Element.elementType.handle, operation)
+      }
+    }
+  }
+}
+
+extension Operation where Element: Numeric {
+  /// The sum; of integers modulo the size of the type.
+  public static var sum: Operation { builtIn(.sum) }
+  /// The product; of integers modulo the size of the type.
+  public static var product: Operation { builtIn(.product) }
+}
+
+extension Operation where Element: Numeric & Comparable {
+  /// The largest value.
+  public static var max: Operation { builtIn(.max) }
+  /// The smallest value.
+  public static var min: Operation { builtIn(.min) }
+}
+
+extension Operation where Element: FixedWidthInteger {
+  /// The bits set in all values.
+  public static var bitwiseAnd: Operation { builtIn(.bitwiseAnd) }
+  /// The bits set in any value.
+  public static var bitwiseOr: Operation { builtIn(.bitwiseOr) }
+  /// The bits set in an odd number of values.
+  public static var bitwiseXor: Operation { builtIn(.bitwiseXor) }
+  /// 1 where all values differ from 0, else 0.
+  public static var logicalAnd: Operation { builtIn(.logicalAnd) }
+  /// 1 where any value differs from 0, else 0.
+  public static var logicalOr: Operation { builtIn(.logicalOr) }
+}
+
+/// A closure that MPI can call.
+///
+/// MPI's callback carries no context but the type of the elements. So each operation has a type of its own, a duplicate of the
+/// elements' type, and the callback finds the closure by it; any number of closures, with captures, share two C functions.
+final class CustomOperation: @unchecked Sendable {
+  typealias Body = @Sendable (_ input: UnsafeRawPointer, _ output: UnsafeMutableRawPointer, _ count: Int) -> Void
+
+  private let elementType: ElementType
+  private let isCommutative: Bool
+  private let body: Body
+
+  private struct Made: @unchecked Sendable { var type: MPI_Datatype? }
+  private let made = Mutex(Made())
+
+  init(elementType: ElementType, isCommutative: Bool, _ body: @escaping Body) {
+    self.elementType = elementType
+    self.isCommutative = isCommutative
+    self.body = body
+  }
+
+  deinit {
+    var type = made.withLock { $0 }.type
+    guard let key = type else { return }
+    customBodies.remove(key)
+    if Runtime.isRunning { _ = MPI_Type_free(&type) }
+  }
+
+  /// The type and operation to hand to MPI; made at their first use, when MPI runs.
+  var handles: (type: MPI_Datatype, operation: MPI_Op) {
+    get throws {
+      let type = try made.withLock { made in
+        if made.type == nil {
+          try check(MPI_Type_dup(elementType.handle, &made.type), "MPI_Type_dup")
+          customBodies.insert(body, for: made.type!)
+        }
+        return made
+      }
+      return (type.type!, try customBodies.operation(isCommutative: isCommutative))
+    }
+  }
+}
+
+private let customBodies = CustomBodies()
+
+/// The closures of all operations in use, by the type that stands for each.
+private final class CustomBodies: Sendable {
+  private struct State: @unchecked Sendable {
+    var bodies: [MPI_Datatype: CustomOperation.Body] = [:]
+    var operations: [Bool: MPI_Op] = [:]
+  }
+  private struct Handle: @unchecked Sendable { let raw: MPI_Op }
+  private let state = Mutex(State())
+
+  func insert(_ body: @escaping CustomOperation.Body, for type: MPI_Datatype) {
+    let key = Key(raw: type)
+    state.withLock { $0.bodies[key.raw] = body }
+  }
+
+  func remove(_ type: MPI_Datatype) {
+    let key = Key(raw: type)
+    _ = state.withLock { $0.bodies.removeValue(forKey: key.raw) }
+  }
+
+  func body(of type: MPI_Datatype) -> CustomOperation.Body? {
+    let key = Key(raw: type)
+    return state.withLock { $0.bodies[key.raw] }
+  }
+
+  func operation(isCommutative: Bool) throws -> MPI_Op {
+    try state.withLock { state in
+      if let known = state.operations[isCommutative] { return Handle(raw: known) }
+      var made: MPI_Op?
+      let callback:
+        @convention(c) (
+          UnsafeMutableRawPointer?, UnsafeMutableRawPointer?, UnsafeMutablePointer<CInt>?, UnsafeMutablePointer<MPI_Datatype?>?
+        ) -> Void = { input, output, count, type in
+          guard let body = customBodies.body(of: type!.pointee!) else {
+            fatalError("MPI called an operation that does not exist any more")
+          }
+          body(input!, output!, Int(count!.pointee))
+        }
+      try check(MPI_Op_create(callback, isCommutative ? 1 : 0, &made), "MPI_Op_create")
+      state.operations[isCommutative] = made
+      return Handle(raw: made!)
+    }.raw
+  }
+
+  private struct Key: @unchecked Sendable { let raw: MPI_Datatype }
+}

@@ -1,0 +1,154 @@
+internal import CMPI
+
+/// Non-blocking messages on memory that the caller keeps alive, one per slot: for engines that keep many messages in flight.
+///
+/// Dropping a table with messages under way stops the program, unless one of its operations threw.
+public final class RequestTable {
+  /// The number of slots.
+  public let slotCount: Int
+  /// The number of slots with a message under way.
+  public private(set) var activeCount = 0
+
+  private let communicator: Communicator
+  private let requests: UnsafeMutablePointer<MPI_Request?>
+  private let completed: UnsafeMutablePointer<CInt>
+  private let statuses: UnsafeMutablePointer<MPI_Status>
+  /// Whether the message in a slot is a receive: only those can be withdrawn and have a length.
+  private let isReceive: UnsafeMutablePointer<Bool>
+  private let none: MPI_Request? = CMPI_REQUEST_NULL()
+  private var hasFailed = false
+
+  /// A table of empty slots for messages of `communicator`.
+  public init(on communicator: Communicator, slotCount: Int) {
+    require(slotCount >= 0 && slotCount <= Int(Int32.max), "a table cannot have \(slotCount) slots")
+    self.communicator = communicator
+    self.slotCount = slotCount
+    requests = .allocate(capacity: slotCount)
+    completed = .allocate(capacity: slotCount)
+    statuses = .allocate(capacity: slotCount)
+    isReceive = .allocate(capacity: slotCount)
+    requests.initialize(repeating: none, count: slotCount)
+    completed.initialize(repeating: 0, count: slotCount)
+    statuses.initialize(repeating: MPI_Status(), count: slotCount)
+    isReceive.initialize(repeating: false, count: slotCount)
+  }
+
+  deinit {
+    require(
+      activeCount == 0 || hasFailed,
+      "a RequestTable was dropped with \(activeCount) messages under way: MPI may still use their memory")
+    requests.deallocate()
+    completed.deallocate()
+    statuses.deallocate()
+    isReceive.deallocate()
+  }
+
+  /// Whether `slot` has a message under way.
+  public func isActive(slot: Int) -> Bool {
+    require(slot >= 0 && slot < slotCount, "there is no slot \(slot) among \(slotCount)")
+    return requests[slot] != none
+  }
+
+  /// Begins to receive at most `bytes.count` bytes in `slot`.
+  ///
+  /// The corresponding C function is `MPI_Irecv`.
+  public func receive(into bytes: UnsafeMutableRawBufferPointer, from source: Int, tag: Int, slot: Int) throws {
+    requireFree(slot)
+    communicator.requireSource(source)
+    let type = try CountedType(CMPI_BYTE(), count: bytes.count, isLarge: bytes.count > LargeCount.limit)
+    defer { type.release() }
+    try checked(
+      MPI_Irecv(
+        bytes.baseAddress, type.count, type.type, CInt(source), CInt(tag), communicator.handle, requests + slot), "MPI_Irecv")
+    isReceive[slot] = true
+    activeCount += 1
+  }
+
+  /// Begins to send `bytes` in `slot`.
+  ///
+  /// The corresponding C function is `MPI_Isend`.
+  public func send(_ bytes: UnsafeRawBufferPointer, to destination: Int, tag: Int, slot: Int) throws {
+    requireFree(slot)
+    communicator.requireRank(destination)
+    let type = try CountedType(CMPI_BYTE(), count: bytes.count, isLarge: bytes.count > LargeCount.limit)
+    defer { type.release() }
+    try checked(
+      MPI_Isend(
+        bytes.baseAddress, type.count, type.type, CInt(destination), CInt(tag), communicator.handle, requests + slot),
+      "MPI_Isend")
+    isReceive[slot] = false
+    activeCount += 1
+  }
+
+  /// Lets MPI work and calls `completed` for each message that is done; its slot is free again then.
+  ///
+  /// The corresponding C function is `MPI_Testsome`. Cost: one call of it, about 3 µs up to some hundred slots.
+  ///
+  /// - Parameter completed: the slot, and the length of a received message; 0 for a send. It may use the free slot at once.
+  /// - Returns: how many messages were done.
+  @discardableResult
+  public func testSome(_ completed: (_ slot: Int, _ byteCount: Int) throws -> Void) throws -> Int {
+    guard activeCount > 0 else { return 0 }
+    var done: CInt = 0
+    let code = MPI_Testsome(CInt(slotCount), requests, &done, self.completed, statuses)
+    // MPI_UNDEFINED would mean that no slot is active.
+    guard done > 0 else {
+      try checked(code, "MPI_Testsome")
+      return 0
+    }
+    activeCount -= Int(done)
+    if code != MPI_SUCCESS { try throwFirstError(code, among: Int(done), "MPI_Testsome") }
+    for index in 0..<Int(done) {
+      let slot = Int(self.completed[index])
+      try completed(slot, isReceive[slot] ? Envelope.byteCount(of: statuses[index]) : 0)
+    }
+    return Int(done)
+  }
+
+  /// Blocks until every message under way is done.
+  ///
+  /// The corresponding C function is `MPI_Waitall`.
+  public func waitAll() throws {
+    guard activeCount > 0 else { return }
+    let code = MPI_Waitall(CInt(slotCount), requests, statuses)
+    if code != MPI_SUCCESS { try throwFirstError(code, among: slotCount, "MPI_Waitall") }
+    activeCount = 0
+  }
+
+  /// Withdraws receives that will never be matched and lets go of sends, without waiting; for giving up.
+  ///
+  /// The memory of the messages must stay as it is until the job ends. All slots are free afterwards.
+  /// The corresponding C functions are `MPI_Cancel` and `MPI_Request_free`.
+  public func cancelAll() {
+    for slot in 0..<slotCount where requests[slot] != none {
+      var isDone: CInt = 0
+      if isReceive[slot] {
+        _ = MPI_Cancel(requests + slot)
+        _ = MPI_Test(requests + slot, &isDone, CMPI_STATUS_IGNORE())
+      }
+      if requests[slot] != none { _ = MPI_Request_free(requests + slot) }
+      requests[slot] = none
+    }
+    activeCount = 0
+  }
+
+  private func requireFree(_ slot: Int) {
+    require(slot >= 0 && slot < slotCount, "there is no slot \(slot) among \(slotCount)")
+    require(requests[slot] == none, "slot \(slot) still has a message under way")
+  }
+
+  @inline(__always)
+  private func checked(_ code: CInt, _ operation: StaticString) throws {
+    guard code != MPI_SUCCESS else { return }
+    hasFailed = true
+    throw MPIError(code: code, operation: "\(operation)")
+  }
+
+  /// The code says only that some message failed; which, and why, is in the statuses.
+  private func throwFirstError(_ code: CInt, among count: Int, _ operation: StaticString) throws {
+    hasFailed = true
+    let pending = MPI_ERR_PENDING
+    let errors = (0..<count).lazy.map { self.statuses[$0].MPI_ERROR }.filter { $0 != MPI_SUCCESS && $0 != pending }
+    throw MPIError(code: code == MPI_ERR_IN_STATUS ? errors.first ?? code : code, operation: "\(operation)")
+  }
+}

@@ -1,0 +1,92 @@
+internal import CMPI
+internal import Synchronization
+
+#if canImport(Glibc)
+  internal import Glibc
+#endif
+
+/// Whether MPI runs in this process: it is started once and ended once.
+package enum Runtime {
+  private enum Phase { case idle, running, ended }
+
+  private struct State: @unchecked Sendable {
+    var phase = Phase.idle
+    var threads = ThreadLevel.serialized
+    /// False when another library of the process had started MPI: then it ends it, too.
+    var isOurs = false
+    /// Freed in the order of their creation, which is the same on all ranks.
+    var windows: [MPI_Win?] = []
+  }
+
+  private static let state = Mutex(State())
+  private static let running = Atomic<Bool>(false)
+
+  /// Whether a launcher started this process as one rank of a job.
+  package static var isLaunched: Bool {
+    ["OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"].contains { (name: String) in getenv(name) != nil }
+  }
+
+  /// Whether MPI functions may be called now.
+  static var isRunning: Bool { running.load(ordering: .acquiring) }
+
+  /// The level that a later start will ask for.
+  static func request(threads: ThreadLevel) {
+    state.withLock { if $0.phase == .idle { $0.threads = threads } }
+  }
+
+  /// Starts MPI if it does not run yet.
+  static func start() throws {
+    if isRunning { return }
+    try state.withLock { state in
+      switch state.phase {
+      case .running: return
+      case .ended: throw MPIError(operation: "MPI_Init_thread", text: "MPI was ended and cannot be started twice in a process")
+      case .idle: break
+      }
+      var isStarted: CInt = 0
+      try check(MPI_Initialized(&isStarted), "MPI_Initialized")
+      var provided: CInt = 0
+      if isStarted == 0 {
+        try check(MPI_Init_thread(nil, nil, state.threads.mpiValue, &provided), "MPI_Init_thread")
+        state.isOurs = true
+      } else {
+        try check(MPI_Query_thread(&provided), "MPI_Query_thread")
+      }
+      state.phase = .running
+      running.store(true, ordering: .releasing)
+      // Without this, MPI ends the job itself at any error, with words that name neither the program nor what it did.
+      try check(MPI_Comm_set_errhandler(CMPI_COMM_WORLD(), CMPI_ERRORS_RETURN()), "MPI_Comm_set_errhandler")
+      try check(MPI_Comm_set_errhandler(CMPI_COMM_SELF(), CMPI_ERRORS_RETURN()), "MPI_Comm_set_errhandler")
+      let level = ThreadLevel(mpiValue: provided)
+      guard level >= state.threads else {
+        throw MPIError(
+          operation: "MPI_Init_thread",
+          text: "the program needs thread level \(state.threads), this MPI provides \(level)")
+      }
+    }
+  }
+
+  /// Ends MPI if it runs; waits for all ranks.
+  package static func finish() throws {
+    let (windows, isOurs) = state.withLock { state in
+      defer {
+        if state.phase == .running { state.phase = .ended }
+        state.windows = []
+      }
+      return state.phase == .running ? (state.windows, state.isOurs) : ([], false)
+    }
+    for window in windows {
+      var window = window
+      try check(MPI_Win_unlock_all(window), "MPI_Win_unlock_all")
+      try check(MPI_Win_free(&window), "MPI_Win_free")
+    }
+    running.store(false, ordering: .releasing)
+    if isOurs { try check(MPI_Finalize(), "MPI_Finalize") }
+  }
+
+  /// Keeps a window that must be freed before MPI ends.
+  static func register(_ window: MPI_Win) { state.withLock { $0.windows.append(window) } }
+
+  /// Forgets a window that was freed.
+  static func unregister(_ window: MPI_Win) { state.withLock { $0.windows.removeAll { $0 == window } } }
+}

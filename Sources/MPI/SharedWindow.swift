@@ -1,0 +1,119 @@
+internal import CMPI
+
+#if canImport(Glibc)
+  internal import Glibc
+#endif
+
+/// Memory that the ranks of one host share: each owns a part, all read and write all parts in place.
+///
+/// Loads and stores are ordinary ones; ``SharedCounter`` says when what another rank stored may be read.
+public final class SharedWindow: @unchecked Sendable {
+  /// The bytes of this rank's part.
+  public let byteCount: Int
+  private var parts: [UnsafeMutableRawBufferPointer] = []
+  private var window: MPI_Win?
+  /// The memory of one rank without MPI.
+  private var plainMemory: UnsafeMutableRawPointer?
+  private var isFreed = false
+
+  /// Allocates `byteCount` bytes for this rank, zeroed, on a page of their own.
+  ///
+  /// Collective over `host`. If any rank cannot have its part, all ranks throw: they may fall back together. A window is not freed with this object,
+  /// because that is collective, but by ``free()`` or at the end of MPI. On one rank without MPI it is plain memory.
+  /// The corresponding C function is `MPI_Win_allocate_shared`.
+  ///
+  /// - Parameters:
+  ///   - host: ranks that share memory, as from ``Communicator/splitByHost()``.
+  ///   - byteCount: what this rank needs; 0 is allowed, and ranks may differ.
+  public init(on host: Communicator, byteCount: Int) throws {
+    require(byteCount >= 0, "a window cannot hold \(byteCount) bytes")
+    self.byteCount = byteCount
+    guard let communicator = host.backing else {
+      let pageSize = Int(sysconf(CInt(_SC_PAGESIZE)))
+      let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: max(byteCount, 1), alignment: pageSize)
+      memset(memory.baseAddress!, 0, memory.count)
+      plainMemory = memory.baseAddress
+      parts = [UnsafeMutableRawBufferPointer(start: memory.baseAddress, count: byteCount)]
+      return
+    }
+    try Self.requireSpace(on: host, byteCount: byteCount)
+
+    let pageSize = Int(sysconf(CInt(_SC_PAGESIZE)))
+    var info: MPI_Info?
+    try check(MPI_Info_create(&info), "MPI_Info_create")
+    defer { _ = MPI_Info_free(&info) }
+    // Parts need not follow one another, so that each may begin on a page; Open MPI begins them somewhere within one, so each
+    // is a page longer than it need be. Every process maps pages to pages, so all find the same beginning.
+    try check(MPI_Info_set(info, "alloc_shared_noncontig", "true"), "MPI_Info_set")
+    var mine: UnsafeMutableRawPointer?
+    var made: MPI_Win?
+    let code = withUnsafeMutablePointer(to: &mine) {
+      MPI_Win_allocate_shared(MPI_Aint(byteCount + pageSize), 1, info, communicator, $0, &made)
+    }
+    // Every rank learns whether every rank has its part, and the parts of all.
+    let codes = try host.allGather(code)
+    if let failed = codes.first(where: { $0 != MPI_SUCCESS }) {
+      throw MPIError(code: code == MPI_SUCCESS ? failed : code, operation: "MPI_Win_allocate_shared")
+    }
+    try check(MPI_Win_set_errhandler(made, CMPI_ERRORS_RETURN()), "MPI_Win_set_errhandler")
+    let byteCounts = try host.allGather(byteCount)
+    for rank in 0..<host.count {
+      var size = MPI_Aint()
+      var unit: CInt = 0
+      var address: UnsafeMutableRawPointer?
+      let code = withUnsafeMutablePointer(to: &address) { MPI_Win_shared_query(made, CInt(rank), &size, &unit, $0) }
+      try check(code, "MPI_Win_shared_query")
+      parts.append(UnsafeMutableRawBufferPointer(start: address?.alignedUp(toMultipleOf: pageSize), count: byteCounts[rank]))
+    }
+    if byteCount > 0 { memset(parts[host.rank].baseAddress!, 0, byteCount) }
+    // Loads and stores belong to an access epoch, which lasts as long as the window.
+    try check(MPI_Win_lock_all(CInt(MPI_MODE_NOCHECK), made), "MPI_Win_lock_all")
+    try host.barrier()
+    window = made
+    Runtime.register(made!)
+  }
+
+  deinit { plainMemory?.deallocate() }
+
+  /// The part of `rank` (of the host's communicator), as mapped in this process.
+  public func memory(of rank: Int) -> UnsafeMutableRawBufferPointer {
+    require(!isFreed, "a SharedWindow was used after free()")
+    require(parts.indices.contains(rank), "there is no rank \(rank) among the \(parts.count) of this host")
+    return parts[rank]
+  }
+
+  /// Gives the memory back.
+  ///
+  /// Collective; nobody may use it any more.
+  ///
+  /// The corresponding C function is `MPI_Win_free`.
+  public func free() throws {
+    require(!isFreed, "a SharedWindow was freed twice")
+    if window != nil {
+      Runtime.unregister(window!)
+      try check(MPI_Win_unlock_all(window), "MPI_Win_unlock_all")
+      try check(MPI_Win_free(&window), "MPI_Win_free")
+    }
+    plainMemory?.deallocate()
+    plainMemory = nil
+    isFreed = true
+    parts = []
+  }
+
+  /// Throws on all ranks when the host's shared memory has no room for all parts.
+  ///
+  /// It is asked before MPI is: Open MPI 4.1 would leave the other ranks waiting when the first one cannot make the file, and a
+  /// file longer than its file system ends the process at the first access.
+  private static func requireSpace(on host: Communicator, byteCount: Int) throws {
+    let pageSize = Int(sysconf(CInt(_SC_PAGESIZE)))
+    let needed = try host.allReduce((byteCount + pageSize - 1) / pageSize * pageSize + 2 * pageSize, .sum)
+    var available = Int.max
+    var status = statvfs()
+    if statvfs("/dev/shm", &status) == 0 { available = Int(status.f_bavail) * Int(status.f_frsize) }
+    guard try host.allReduce(available, .min) >= needed else {
+      throw MPIError(
+        operation: "MPI_Win_allocate_shared",
+        text: "the ranks of this host need \(needed) bytes of shared memory, \(available) are free in /dev/shm")
+    }
+  }
+}

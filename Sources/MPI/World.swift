@@ -1,0 +1,97 @@
+internal import CMPI
+
+#if canImport(Glibc)
+  internal import Glibc
+#endif
+
+/// Runs `body` as one rank of the job and returns what it returns.
+///
+/// MPI is started before and ended after `body`; without a launcher such as `mpirun` the world has one rank and MPI is not
+/// started at all, unless an operation needs it. An error that `body` throws is printed with the rank and ends all ranks, because
+/// the others may wait for this one: with status 70, or with the one that the error chooses (``ExitStatusProviding``).
+///
+/// ```swift
+/// @main struct Hello {
+///   static func main() { withMPI { world in print("\(world.rank) of \(world.count)") } }
+/// }
+/// ```
+///
+/// A program that ends with a status of its own, such as that of wrong usage, returns it on all ranks:
+/// `exit(withMPI { world in … })`. Its ranks end in order; `mpirun -q` adds no words of its own then.
+///
+/// The corresponding C functions are `MPI_Init_thread`, `MPI_Finalize` and `MPI_Abort`.
+///
+/// - Parameters:
+///   - threads: which threads will call MPI; less than that from the library is an error.
+///   - body: the program.
+/// - Returns: what `body` returns.
+public func withMPI<Result>(threads: ThreadLevel = .serialized, _ body: (Communicator) throws -> Result) -> Result {
+  let world: Communicator
+  do {
+    world = try Communicator.startWorld(threads: threads)
+  } catch {
+    end(with: error, in: nil)
+  }
+  do {
+    let result = try body(world)
+    try Runtime.finish()
+    return result
+  } catch {
+    end(with: error, in: world)
+  }
+}
+
+/// The version of the MPI library in its own words, on one line.
+///
+/// It may be asked for before MPI is started.
+///
+/// The corresponding C function is `MPI_Get_library_version`.
+public var libraryVersion: String {
+  var characters = [CChar](repeating: 0, count: Int(MPI_MAX_LIBRARY_VERSION_STRING) + 1)
+  var length: CInt = 0
+  guard MPI_Get_library_version(&characters, &length) == MPI_SUCCESS else { return "unknown" }
+  let bytes = characters.prefix(Int(length)).prefix { $0 != 0 && $0 != 10 }
+  return String(decoding: bytes.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+}
+
+/// Seconds since a moment in the past, for differences between two calls on the same rank.
+///
+/// It is the monotonic clock of the host, which MPI's own clock reads, too; it needs no MPI.
+/// The corresponding C function is `MPI_Wtime`.
+public var wallTime: Double {
+  var time = timespec()
+  clock_gettime(CLOCK_MONOTONIC, &time)
+  return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+}
+
+extension Communicator {
+  /// The world of this process: all ranks of the job, or one rank when no launcher started it.
+  package static func startWorld(threads: ThreadLevel = .serialized) throws -> Communicator {
+    Runtime.request(threads: threads)
+    guard Runtime.isLaunched else { return Communicator() }
+    try Runtime.start()
+    return try Communicator(borrowing: CMPI_COMM_WORLD())
+  }
+
+  /// Ends all ranks of the job at once with `status`; does not return.
+  ///
+  /// The corresponding C function is `MPI_Abort`.
+  public func abort(status: Int32) -> Never {
+    fflush(nil)
+    if Runtime.isRunning { MPI_Abort(CMPI_COMM_WORLD(), status) }
+    _exit(status)
+  }
+}
+
+/// Prints `error` as one sentence with the rank, and ends all ranks.
+private func end(with error: any Error, in world: Communicator?) -> Never {
+  let status = (error as? any ExitStatusProviding)?.exitStatus ?? 70
+  let place = world.map { $0.count > 1 ? "rank \($0.rank) of \($0.count): " : "" } ?? ""
+  fflush(nil)
+  // One write: lines of several ranks must not mix.
+  let line = "\(place)\(error)\n"
+  _ = line.utf8CString.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count - 1) }
+  world?.abort(status: status)
+  if Runtime.isRunning { MPI_Abort(CMPI_COMM_WORLD(), status) }
+  exit(status)
+}

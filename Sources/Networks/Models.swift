@@ -1,0 +1,80 @@
+public import Buffers
+
+/// The models there are; each makes its network for a data set's number of inputs and classes.
+public let models = Registry<(_ inputCount: Int, _ classCount: Int) throws -> any Network>(
+  "model",
+  [
+    .init("softmax", "softmax regression: one linear layer", keys: [startKey]) { specification in
+      try perceptron(specification, hiddenSizes: [])
+    },
+    .init(
+      "mlp", "multi-layer perceptron: linear layers with an activation between them",
+      values: "hidden sizes from the input on: 512,512; 7x2048 is seven layers of 2048",
+      keys: [("activation", "relu or sigmoid (relu)"), startKey]
+    ) { specification in
+      try perceptron(specification, hiddenSizes: hiddenSizes(of: specification))
+    },
+  ])
+
+private let startKey = ("start", "uniform by fan-in, he or glorot (uniform)")
+
+/// The most hidden layers of a perceptron, and the most values in a layer.
+private let layerLimit = 64
+private let sizeLimit = 65536
+/// The most parameters: more than 8 GiB of them is a slip of the pen, better refused than left to the kernel to kill.
+private let parameterLimit = 1 << 31
+
+private func perceptron(
+  _ specification: Specification, hiddenSizes: [Int]
+) throws(SpecificationError) -> (Int, Int) throws -> any Network {
+  let activation: Activation = try choice("activation", default: .relu, in: specification)
+  let start: Start = try choice("start", default: .uniform, in: specification)
+  return { inputCount, classCount in
+    let sizes = [inputCount] + hiddenSizes + [classCount]
+    let parameterCount = zip(sizes, sizes.dropFirst()).reduce(0) { $0 + ($1.0 + 1) * $1.1 }
+    guard parameterCount <= parameterLimit else {
+      throw SpecificationError(
+        "'\(specification)' with \(inputCount) inputs and \(classCount) classes has \(parameterCount) parameters; "
+          + "at most \(parameterLimit) are possible")
+    }
+    return MultilayerPerceptron(
+      inputCount: inputCount, hiddenSizes: hiddenSizes, classCount: classCount, activation: activation, start: start)
+  }
+}
+
+/// The sizes of the hidden layers: each value is a size, or `count`x`size`.
+private func hiddenSizes(of specification: Specification) throws(SpecificationError) -> [Int] {
+  guard !specification.values.isEmpty else {
+    throw SpecificationError(
+      "'\(specification)' names no hidden sizes; write for example 'mlp:512,512', or 'mlp:7x2048' for seven layers of 2048")
+  }
+  var sizes: [Int] = []
+  for value in specification.values {
+    let factors = value.split(separator: "x", omittingEmptySubsequences: false)
+    let repetitions = factors.count == 2 ? Int(factors[0]) : 1
+    guard factors.count <= 2, let repetitions, (1...layerLimit).contains(repetitions),
+      let size = Int(factors[factors.count - 1]), (1...sizeLimit).contains(size)
+    else {
+      throw SpecificationError(
+        "'\(specification)': a hidden size is a whole number of 1 to \(sizeLimit), or such as 7x2048 "
+          + "for up to \(layerLimit) layers of one size, not '\(value)'")
+    }
+    sizes += Array(repeating: size, count: repetitions)
+    guard sizes.count <= layerLimit else {
+      throw SpecificationError("'\(specification)' has more than \(layerLimit) hidden layers")
+    }
+  }
+  return sizes
+}
+
+/// The case that key `key` names.
+private func choice<Choice: RawRepresentable & CaseIterable>(
+  _ key: String, default standard: Choice, in specification: Specification
+) throws(SpecificationError) -> Choice where Choice.RawValue == String {
+  guard let text = specification.options[key] else { return standard }
+  guard let choice = Choice(rawValue: text) else {
+    throw SpecificationError(
+      unknown("'\(specification)': unknown \(key)", text, known: Choice.allCases.map(\.rawValue)))
+  }
+  return choice
+}

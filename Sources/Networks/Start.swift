@@ -1,0 +1,37 @@
+internal import Buffers
+
+/// How the parameters of a linear layer are drawn before the first step.
+public enum Start: String, CaseIterable, Sendable {
+  /// Weights and biases uniform in ±1/√fan-in, the default of PyTorch's linear layer.
+  case uniform
+  /// Weights uniform in ±√(6/fan-in), biases zero: keeps the variance through ReLUs. Source: He et al. 2015.
+  case he
+  /// Weights uniform in ±√(6/(fan-in + fan-out)), biases zero: for sigmoids. Source: Glorot and Bengio 2010.
+  case glorot
+
+  /// The largest magnitude of a weight, and of a bias.
+  ///
+  /// Only divisions and square roots, which IEEE 754 rounds alike everywhere.
+  func bounds(inputCount: Int, outputCount: Int) -> (weights: Float, biases: Float) {
+    switch self {
+    case .uniform:
+      let bound = 1 / Float(inputCount).squareRoot()
+      return (bound, bound)
+    case .he: return ((6 / Float(inputCount)).squareRoot(), 0)
+    case .glorot: return ((6 / Float(inputCount + outputCount)).squareRoot(), 0)
+    }
+  }
+}
+
+/// Fills `values` with numbers uniform in [−bound, bound): element *e* is that of (`tensor`, *e*) in `random`.
+func drawUniform(_ values: UnsafeMutableBufferPointer<Float>, bound: Float, from random: Philox, tensor: Int) {
+  guard bound != 0 else { return values.update(repeating: 0) }
+  for quad in 0..<(values.count + 3) / 4 {
+    let words = random.words(quad: quad, tensor: tensor)
+    for lane in 0..<min(4, values.count - 4 * quad) {
+      // 24 random bits to [−1, 1), exact in fp32: the only rounding is that of the product.
+      let unit = Float(words[lane] >> 8) * 0x1p-23 - 1
+      unsafe values[4 * quad + lane] = unit * bound
+    }
+  }
+}

@@ -1,0 +1,113 @@
+internal import Buffers
+internal import MPI
+
+extension CheckpointStore {
+  /// Reads a checkpoint that ``open(resume:)`` found into the memory of `state`, and its counters.
+  ///
+  /// With as many ranks as saved it, every rank gets back the bits that it saved. With another number, what every rank has the
+  /// same of is read as it is; of what a rank alone has, rank j of K′ takes the sum, in rank order, of the tensors of the old
+  /// ranks i with i mod K′ = j (zeros where there is none), so that the sum over all ranks stays; tensors whose names begin
+  /// with `owner` are pieces of one flat vector, which is cut anew by `state.ownedRange`; counters of one rank are left as they
+  /// are. Throws `CheckpointError` on every rank alike, naming the first tensor that differs from the file.
+  public func load(_ run: SavedRun, into state: inout StateInventory) throws {
+    var (counters, ownCounters) = (run.counters, state.ownCounters)
+    let problem = problem {
+      try run.loadModel(into: state.model)
+      let shared = try SafetensorsReader("\(run.path)/\(SavedRun.stateName(rank: 0))")
+      for tensor in state.replicated { try shared.read(tensor) }
+      if run.ranks == world.count {
+        let own = try SafetensorsReader("\(run.path)/\(SavedRun.stateName(rank: world.rank))")
+        for (key, value) in own.metadata where key.hasPrefix("counter.") { ownCounters[String(key.dropFirst(8))] = value }
+      }
+      for tensor in state.own {
+        if tensor.name.hasPrefix("owner") {
+          try loadOwned(tensor, range: state.ownedRange, from: run)
+        } else {
+          try loadSum(tensor, from: run)
+        }
+      }
+    }
+    if let (rank, error) = try agreement.firstProblem(problem) {
+      throw CheckpointError(error.kind, rank == 0 ? error.description : "rank \(rank): \(error)")
+    }
+    counters["step"] = counters["step"] ?? String(run.step)
+    state.counters = counters
+    state.ownCounters = ownCounters
+  }
+
+  /// Fills a tensor with the sum of those of the old ranks that come to this one.
+  private func loadSum(_ tensor: SavedTensor, from run: SavedRun) throws {
+    let sources = Array(stride(from: world.rank, to: run.ranks, by: world.count))
+    guard let first = sources.first else {
+      unsafe tensor.values.update(repeating: 0)
+      return
+    }
+    try SafetensorsReader("\(run.path)/\(SavedRun.stateName(rank: first))").read(tensor)
+    guard sources.count > 1 else { return }
+    let piece = FloatBuffer(count: min(tensor.values.count, 1 << 18))
+    for rank in sources.dropFirst() {
+      let reader = try SafetensorsReader("\(run.path)/\(SavedRun.stateName(rank: rank))")
+      let entry = try reader.entry(like: tensor)
+      for start in stride(from: 0, to: tensor.values.count, by: max(piece.count, 1)) {
+        let count = min(piece.count, tensor.values.count - start)
+        let values = unsafe piece.values(in: 0..<count)
+        unsafe try reader.read(entry, from: start, into: values)
+        for index in 0..<count { unsafe tensor.values[start + index] += values[index] }
+      }
+    }
+  }
+
+  /// Fills this rank's piece of a flat vector from the pieces of the old ranks.
+  private func loadOwned(_ tensor: SavedTensor, range: Range<Int>, from run: SavedRun) throws {
+    precondition(tensor.values.count == range.count, "\(tensor.name) does not hold the \(range.count) values of its range")
+    var next = range.lowerBound
+    // Pieces lie in rank order, as stripes do; empty ones lie anywhere.
+    for rank in 0..<run.ranks where next < range.upperBound {
+      let reader = try SafetensorsReader("\(run.path)/\(SavedRun.stateName(rank: rank))")
+      guard let entry = reader.entry(tensor.name), let start = reader.metadata["ownedStart"].flatMap({ Int($0) }) else {
+        throw CheckpointError(.configuration, "\(reader.path) has no tensor '\(tensor.name)' with its place")
+      }
+      guard start <= next && next - start < entry.count else { continue }
+      let count = min(start + entry.count, range.upperBound) - next
+      let values = unsafe UnsafeMutableBufferPointer(rebasing: tensor.values[(next - range.lowerBound)...].prefix(count))
+      unsafe try reader.read(entry, from: next - start, into: values)
+      next += count
+    }
+    guard next == range.upperBound else {
+      throw CheckpointError(
+        .configuration, "\(run.path) does not hold the values \(next) to \(range.upperBound) of '\(tensor.name)'")
+    }
+  }
+}
+
+extension SavedRun {
+  /// Reads the parameters into `model`; throws `CheckpointError` naming the first tensor that differs from the file.
+  public func loadModel(into model: [SavedTensor]) throws {
+    let reader = try SafetensorsReader("\(path)/\(SavedRun.modelName)")
+    for tensor in model { _ = try reader.entry(like: tensor) }
+    if let entry = reader.entries.first(where: { entry in !model.contains { $0.name == entry.name } }) {
+      throw CheckpointError(
+        .configuration,
+        "\(reader.path) is of another model: it holds '\(entry.name)' of shape \(entry.shape), which this model lacks")
+    }
+    for tensor in model { try reader.read(tensor) }
+  }
+}
+
+extension SafetensorsReader {
+  /// The tensor in the file that has the name and shape of `tensor`.
+  func entry(like tensor: SavedTensor) throws -> Entry {
+    guard let entry = entry(tensor.name) else {
+      throw CheckpointError(.configuration, "\(path) is of another model: it lacks '\(tensor.name)' of shape \(tensor.shape)")
+    }
+    guard entry.shape == tensor.shape else {
+      throw CheckpointError(
+        .configuration,
+        "\(path) is of another model: '\(tensor.name)' has the shape \(entry.shape) there and \(tensor.shape) here")
+    }
+    return entry
+  }
+
+  /// Reads the tensor of the same name and shape into the memory of `tensor`.
+  func read(_ tensor: SavedTensor) throws { unsafe try read(entry(like: tensor), into: tensor.values) }
+}

@@ -1,0 +1,111 @@
+internal import Buffers
+internal import MPI
+
+extension CheckpointStore {
+  /// What came of saving.
+  public enum Outcome: Hashable, Sendable {
+    /// The checkpoint is on the disk under this path.
+    case saved(path: String)
+    /// The checkpoint of this step was there before.
+    case unchanged(path: String)
+    /// It could not be written; what was there before still is. The warning is nil where it has been given already.
+    case failed(warning: String?)
+  }
+
+  /// Saves the state after `step` steps, and then removes the checkpoints that are older than the newest `keep`.
+  ///
+  /// Saving changes nothing of what it saves. A kill at any moment leaves the previous checkpoint as it was.
+  /// - Communication: three all-gathers of a few bytes per rank; with failures one broadcast more.
+  /// - Returns: the same on every rank. A disk that is full or not writable is an outcome; only MPI throws.
+  public func save(_ state: StateInventory, step: Int, options: [String: String]) throws -> Outcome {
+    let name = SavedRun.directoryName(step: step)
+    let path = "\(directory)/\(name)"
+    if newestStep == step { return .unchanged(path: path) }
+    let partial = "\(directory)/.\(name).partial"
+
+    var problem = try agreement.firstProblem(
+      problem {
+        guard world.rank == 0 else { return }
+        if Directory.exists(partial) { try Directory.remove(partial) }
+        try Directory.make(partial)
+      })
+    if problem == nil {
+      problem = try write(state, step: step, options: options, partial: partial, path: path)
+    }
+    if let (rank, error) = problem {
+      if world.rank == 0 { try? Directory.remove(partial) }
+      defer { hasWarned = true }
+      let who = world.count == 1 ? "" : "rank \(rank): "
+      return .failed(warning: hasWarned ? nil : "no checkpoint at step \(step): \(who)\(error); the run goes on")
+    }
+    (newestStep, hasWarned) = (step, false)
+    damaged.remove(name)
+    if world.rank == 0 { removeOld() }
+    return .saved(path: path)
+  }
+
+  /// Writes the files of all ranks and the record, and renames.
+  private func write(
+    _ state: StateInventory, step: Int, options: [String: String], partial: String, path: String
+  ) throws -> (rank: Int, error: CheckpointError)? {
+    var model = Safetensors.Summary(hash: 0, byteCount: 0)
+    var own = model
+    let writing = problem {
+      if world.rank == 0 {
+        model = try Safetensors.write(
+          state.model, metadata: [("format", "morse model"), ("step", String(step))],
+          to: "\(partial)/\(SavedRun.modelName)")
+      }
+      own = try Safetensors.write(
+        (world.rank == 0 ? state.replicated : []) + state.own, metadata: metadata(of: state),
+        to: "\(partial)/\(SavedRun.stateName(rank: world.rank))")
+    }
+    if let problem = try agreement.firstProblem(writing) { return problem }
+    let summaries = try agreement.gather([own.hash, UInt64(own.byteCount)])
+    return try agreement.firstProblem(
+      problem {
+        guard world.rank == 0 else { return }
+        var files = [SavedRun.FileRecord(name: SavedRun.modelName, bytes: model.byteCount, hash: hexadecimal(model.hash))]
+        for (rank, summary) in summaries.enumerated() {
+          files.append(
+            .init(name: SavedRun.stateName(rank: rank), bytes: Int(summary[1]), hash: hexadecimal(summary[0])))
+        }
+        let run = SavedRun(
+          path: path, step: step, ranks: world.count, options: options, counters: state.counters, files: files)
+        try File.writeText(run.recordText, to: "\(partial)/\(SavedRun.recordName)")
+        try Directory.synchronize(partial)
+        try retire(path)
+        try Directory.rename(partial, to: path)
+        try Directory.synchronize(directory)
+      })
+  }
+
+  /// What a state file says beside its tensors: this rank's counters and the stripe that it owns.
+  private func metadata(of state: StateInventory) -> [(key: String, value: String)] {
+    let counters = state.ownCounters.sorted { $0.key < $1.key }.map { (key: "counter." + $0.key, value: $0.value) }
+    return [
+      ("rank", String(world.rank)), ("ranks", String(world.count)),
+      ("ownedStart", String(state.ownedRange.lowerBound)), ("ownedEnd", String(state.ownedRange.upperBound)),
+    ] + counters
+  }
+
+  /// Removes the checkpoints older than the newest `keep` whole ones; what cannot be removed stays, and does no harm.
+  private func removeOld() {
+    guard let names = try? Directory.names(in: directory) else { return }
+    let steps = names.filter { !damaged.contains($0) }.compactMap(SavedRun.step(ofDirectory:)).sorted(by: >)
+    guard steps.count >= keep else { return }
+    let oldest = steps[keep - 1]
+    for name in names {
+      if let step = SavedRun.step(ofDirectory: name), step < oldest { try? retire("\(directory)/\(name)") }
+    }
+  }
+
+  /// Removes a checkpoint; it first loses its name, so that no moment shows half of it under that.
+  private func retire(_ path: String) throws {
+    guard Directory.exists(path), let name = path.split(separator: "/").last else { return }
+    let hidden = "\(directory)/.\(name).old.partial"
+    try Directory.remove(hidden)
+    try Directory.rename(path, to: hidden)
+    try Directory.remove(hidden)
+  }
+}

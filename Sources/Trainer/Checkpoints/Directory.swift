@@ -1,0 +1,75 @@
+internal import Glibc
+
+/// What a checkpoint needs of directories; every call is checked.
+enum Directory {
+  /// Makes a directory and those above it; one that is there already is fine.
+  static func make(_ path: String) throws(FileError) {
+    if unsafe mkdir(path, 0o777) == 0 { return }
+    switch errno {
+    case EEXIST where isDirectory(path): return
+    case EEXIST: throw FileError(operation: "make the directory", path: path, code: ENOTDIR)
+    case ENOENT:
+      guard let parent = parent(of: path) else { throw FileError(operation: "make the directory", path: path, code: ENOENT) }
+      try make(parent)
+      guard unsafe mkdir(path, 0o777) == 0 || errno == EEXIST else { throw .last("make the directory", path) }
+    default: throw .last("make the directory", path)
+    }
+  }
+
+  /// Whether there is a directory at `path`.
+  static func isDirectory(_ path: String) -> Bool {
+    var information = stat()
+    return unsafe stat(path, &information) == 0 && information.st_mode & S_IFMT == S_IFDIR
+  }
+
+  /// Whether there is anything at `path`.
+  static func exists(_ path: String) -> Bool {
+    var information = stat()
+    return unsafe lstat(path, &information) == 0
+  }
+
+  /// The names in a directory, in ascending order.
+  static func names(in path: String) throws(FileError) -> [String] {
+    guard let stream = unsafe opendir(path) else { throw .last("read the directory", path) }
+    defer { _ = unsafe closedir(stream) }
+    var names: [String] = []
+    while let entry = unsafe readdir(stream) {
+      let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+        unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+      }
+      if name != "." && name != ".." { names.append(name) }
+    }
+    return names.sorted()
+  }
+
+  /// Waits until the directory's entries are on the disk.
+  static func synchronize(_ path: String) throws(FileError) {
+    let descriptor = unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw .last("read the directory", path) }
+    defer { _ = close(descriptor) }
+    // Some network file systems do not know this call on directories, and need none.
+    guard fsync(descriptor) == 0 || errno == EINVAL else { throw .last("write the directory", path) }
+  }
+
+  /// Gives what is at `path` the name `other`.
+  static func rename(_ path: String, to other: String) throws(FileError) {
+    guard unsafe Glibc.rename(path, other) == 0 else { throw .last("rename", path) }
+  }
+
+  /// Removes a directory of files, or a file; what is not there any more is fine.
+  static func remove(_ path: String) throws(FileError) {
+    if unsafe unlink(path) == 0 || errno == ENOENT { return }
+    guard errno == EISDIR || errno == EPERM else { throw .last("remove", path) }
+    for name in try names(in: path) { try remove("\(path)/\(name)") }
+    guard unsafe rmdir(path) == 0 || errno == ENOENT else { throw .last("remove", path) }
+  }
+
+  /// The directory that holds `path`: `a` for `a/b`, `.` for `b`; nil for the root.
+  static func parent(of path: String) -> String? {
+    var trimmed = Substring(path)
+    while trimmed.count > 1 && trimmed.last == "/" { trimmed.removeLast() }
+    guard trimmed != "/" && !trimmed.isEmpty else { return nil }
+    guard let slash = trimmed.lastIndex(of: "/") else { return "." }
+    return slash == trimmed.startIndex ? "/" : String(trimmed[..<slash])
+  }
+}

@@ -1,0 +1,150 @@
+internal import Buffers
+internal import Glibc
+public import MPI
+
+/// An operation on a file that the system refused.
+public struct FileError: ExitStatusProviding, CustomStringConvertible {
+  /// What was tried, for example `write`.
+  public let operation: String
+  /// On which path.
+  public let path: String
+  /// The system's error number.
+  public let code: Int32
+
+  /// The exit status of a rank that ends because of this.
+  public var exitStatus: Int32 { 74 }
+
+  /// For example `cannot write step-00000100/run.json: No space left on device`.
+  public var description: String { "cannot \(operation) \(path): \(systemText(code))" }
+
+  /// The error of the system call that has just failed.
+  static func last(_ operation: String, _ path: String) -> FileError {
+    FileError(operation: operation, path: path, code: errno)
+  }
+}
+
+/// The system's words for an error number.
+func systemText(_ code: Int32) -> String { unsafe String(cString: strerror(code)) }
+
+/// Done once, at first use.
+private let ignoresFileSizeSignal: Void = {
+  _ = signal(SIGXFSZ, SIG_IGN)
+}()
+
+/// An open file: every call is checked, interrupted calls go on, and the file is closed when this is dropped.
+struct File: ~Copyable {
+  enum Mode {
+    /// An existing file.
+    case read
+    /// A new or emptied one.
+    case write
+    /// At the end of an existing or new one.
+    case append
+  }
+
+  let path: String
+  private(set) var descriptor: Int32
+
+  init(_ path: String, _ mode: Mode) throws(FileError) {
+    let (flags, operation) =
+      switch mode {
+      case .read: (O_RDONLY, "read")
+      case .write: (O_WRONLY | O_CREAT | O_TRUNC, "write")
+      case .append: (O_RDWR | O_CREAT | O_APPEND, "write")
+      }
+    // A write beyond the limit of file sizes must fail as one to a full disk does, not end the process.
+    if mode != .read { _ = ignoresFileSizeSignal }
+    // O_NONBLOCK: opening a pipe that somebody left in a directory must not wait for its other end.
+    descriptor = unsafe open(path, flags | O_CLOEXEC | O_NONBLOCK, 0o666)
+    self.path = path
+    if descriptor < 0 { throw .last(operation, path) }
+  }
+
+  deinit { if descriptor >= 0 { _ = close(descriptor) } }
+
+  /// The size of a regular file in bytes; throws on anything else.
+  func byteCount() throws(FileError) -> Int {
+    var information = stat()
+    guard unsafe fstat(descriptor, &information) == 0 else { throw .last("read", path) }
+    guard information.st_mode & S_IFMT == S_IFREG else { throw FileError(operation: "read", path: path, code: EINVAL) }
+    return Int(information.st_size)
+  }
+
+  /// Writes all of `bytes`.
+  func write(_ bytes: UnsafeRawBufferPointer) throws(FileError) {
+    var done = 0
+    while done < bytes.count {
+      let count = unsafe Glibc.write(descriptor, bytes.baseAddress! + done, bytes.count - done)
+      if count < 0 && errno == EINTR { continue }
+      if count < 0 { throw .last("write", path) }
+      // The system may not write nothing without an error; if it does, the disk is full as far as we can tell.
+      if count == 0 { throw FileError(operation: "write", path: path, code: ENOSPC) }
+      done += count
+    }
+  }
+
+  /// Writes all of `bytes`.
+  func write(_ bytes: [UInt8]) throws(FileError) {
+    try bytes.span.withUnsafeBytes { (bytes) throws(FileError) in unsafe try write(bytes) }
+  }
+
+  /// Fills `bytes` with those from `offset`; throws where the file ends before.
+  func read(into bytes: UnsafeMutableRawBufferPointer, at offset: Int) throws(FileError) {
+    var done = 0
+    while done < bytes.count {
+      let count = unsafe pread(descriptor, bytes.baseAddress! + done, bytes.count - done, off_t(offset + done))
+      if count < 0 && errno == EINTR { continue }
+      if count < 0 { throw .last("read", path) }
+      if count == 0 { throw FileError(operation: "read the end of", path: path, code: EIO) }
+      done += count
+    }
+  }
+
+  /// Waits until the file's bytes are on the disk.
+  func synchronize() throws(FileError) {
+    guard fsync(descriptor) == 0 else { throw .last("write", path) }
+  }
+
+  /// Closes the file, and reports what the system had held back until then (network file systems do).
+  mutating func finish() throws(FileError) {
+    let status = close(descriptor)
+    descriptor = -1
+    guard status == 0 else { throw .last("write", path) }
+  }
+
+  /// The xxHash64 of a whole file; a mebibyte of memory.
+  static func hash(_ path: String) throws(FileError) -> (hash: UInt64, byteCount: Int) {
+    let file = try File(path, .read)
+    let byteCount = try file.byteCount()
+    var hash = XXHash64()
+    let buffer = ByteBuffer(count: min(max(byteCount, 1), 1 << 20))
+    var offset = 0
+    while offset < byteCount {
+      let piece = unsafe buffer.bytes(in: 0..<min(buffer.count, byteCount - offset))
+      unsafe try file.read(into: piece, at: offset)
+      unsafe hash.update(UnsafeRawBufferPointer(piece))
+      offset += piece.count
+    }
+    return (hash.value, byteCount)
+  }
+}
+
+extension File {
+  /// A text file of at most 64 MiB.
+  static func text(_ path: String) throws(FileError) -> String {
+    let file = try File(path, .read)
+    let byteCount = try file.byteCount()
+    guard byteCount <= 1 << 26 else { throw FileError(operation: "read", path: path, code: EFBIG) }
+    let buffer = ByteBuffer(count: byteCount)
+    unsafe try file.read(into: buffer.bytes, at: 0)
+    return unsafe String(decoding: buffer.bytes, as: UTF8.self)
+  }
+
+  /// Writes a text file and waits until it is on the disk.
+  static func writeText(_ text: String, to path: String) throws(FileError) {
+    var file = try File(path, .write)
+    try file.write(Array(text.utf8))
+    try file.synchronize()
+    try file.finish()
+  }
+}

@@ -1,0 +1,131 @@
+internal import Buffers
+internal import FoundationEssentials
+
+/// A checkpoint on disk, as its `run.json` describes it.
+public struct SavedRun: Hashable, Sendable {
+  /// A file of the checkpoint, and what it must be.
+  struct FileRecord: Hashable, Sendable, Codable {
+    let name: String
+    let bytes: Int
+    /// xxHash64 in 16 hexadecimal digits.
+    let hash: String
+  }
+
+  /// The directory, for example `checkpoints/step-00000100`.
+  public let path: String
+  /// The number of steps done.
+  public let step: Int
+  /// The number of ranks that saved it.
+  public let ranks: Int
+  /// All options of that run, by name.
+  public let options: [String: String]
+  /// Numbers that all ranks share, as text.
+  public let counters: [String: String]
+  /// Every other file of the directory.
+  let files: [FileRecord]
+
+  /// Checks that a run with `options` may go on from here.
+  ///
+  /// Throws with the names of the options that differ, apart from `exempt`; an option that one of the runs does not know
+  /// differs too.
+  public func check(_ options: [String: String], exempt: Set<String>) throws(CheckpointError) {
+    let names = Set(self.options.keys).union(options.keys).subtracting(exempt).sorted()
+    let differing = names.filter { self.options[$0] != options[$0] }
+    guard !differing.isEmpty else { return }
+    let list = differing.map { name in
+      "--\(name) was \(self.options[name] ?? "not given") and is now \(options[name] ?? "not given")"
+    }
+    throw CheckpointError(
+      .configuration, "\(path) belongs to a run with other options: \(list.joined(separator: "; "))")
+  }
+
+  /// The name of the directory of a checkpoint after `step` steps.
+  static func directoryName(step: Int) -> String { "step-" + padded(step, to: 8) }
+
+  /// The step of a directory's name; nil where it is no checkpoint's.
+  static func step(ofDirectory name: String) -> Int? {
+    guard name.hasPrefix("step-"), let step = Int(name.dropFirst(5)), step >= 0, directoryName(step: step) == name else {
+      return nil
+    }
+    return step
+  }
+
+  /// The file of a rank's state.
+  static func stateName(rank: Int) -> String { "state-\(padded(rank, to: 5)).safetensors" }
+
+  /// The file of the parameters.
+  static let modelName = "model.safetensors"
+  /// The file of this description.
+  static let recordName = "run.json"
+
+  private static func padded(_ number: Int, to width: Int) -> String {
+    let digits = String(number)
+    return String(repeating: "0", count: max(0, width - digits.count)) + digits
+  }
+}
+
+extension SavedRun {
+  private static let format = "morse checkpoint 1"
+
+  /// The text of `run.json`.
+  ///
+  /// Its last key is the hash of all text before it, so that damage to this file is seen too.
+  var recordText: String {
+    func object(_ texts: [String: String]) -> JSONValue {
+      .object(texts.sorted { $0.key < $1.key }.map { .init($0.key, .string($0.value)) })
+    }
+    let record: JSONValue = [
+      "format": .string(Self.format), "step": .integer(step), "ranks": .integer(ranks),
+      "options": object(options), "counters": object(counters),
+      "files": .array(
+        files.map { ["name": .string($0.name), "bytes": .integer($0.bytes), "hash": .string($0.hash)] }),
+    ]
+    let text = String(record.description.dropLast())
+    return text + Self.hashMember(text) + "\n"
+  }
+
+  private static func hashMember(_ text: String) -> String { ",\"hash\":\"\(hexadecimal(XXHash64.hash(text)))\"}" }
+
+  /// Reads what ``recordText`` wrote; throws where anything in it has changed.
+  init(record text: String, path: String) throws(CheckpointError) {
+    let name = "\(path)/\(Self.recordName)"
+    let damaged = CheckpointError(.configuration, "\(name) is damaged")
+    let covered = String(decoding: text.utf8.dropLast(Self.hashMember("").utf8.count + 1), as: UTF8.self)
+    guard text == covered + Self.hashMember(covered) + "\n" else { throw damaged }
+    struct Record: Decodable {
+      let format: String
+      let step: Int
+      let ranks: Int
+      let options: [String: String]
+      let counters: [String: String]
+      let files: [FileRecord]
+    }
+    guard let record = try? JSONDecoder().decode(Record.self, from: Data(text.utf8)) else { throw damaged }
+    guard record.format == Self.format else {
+      throw CheckpointError(.configuration, "\(name) is of the format '\(record.format)', not '\(Self.format)'")
+    }
+    // The names are not free: what is read and removed lies in the checkpoint's own directory.
+    let names = [Self.modelName] + (0..<max(0, record.ranks)).map(Self.stateName)
+    guard record.ranks > 0, record.step >= 0, record.files.map(\.name) == names else { throw damaged }
+    self.init(
+      path: path, step: record.step, ranks: record.ranks, options: record.options, counters: record.counters,
+      files: record.files)
+  }
+
+  /// Compares one of the files with its record; reads it whole.
+  func verify(_ file: FileRecord) throws {
+    let (hash, byteCount) = try File.hash("\(path)/\(file.name)")
+    guard byteCount == file.bytes else {
+      throw CheckpointError(.configuration, "\(path)/\(file.name) has \(byteCount) bytes, not \(file.bytes)")
+    }
+    guard hexadecimal(hash) == file.hash else {
+      throw CheckpointError(.configuration, "\(path)/\(file.name) is damaged: its hash is not the one in \(Self.recordName)")
+    }
+  }
+}
+
+/// A hash as people read it: 16 hexadecimal digits.
+func hexadecimal(_ hash: UInt64) -> String {
+  let digits = String(hash, radix: 16)
+  return String(repeating: "0", count: 16 - digits.count) + digits
+}

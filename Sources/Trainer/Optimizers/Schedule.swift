@@ -1,0 +1,58 @@
+public import Buffers
+internal import Foundation
+
+/// How the learning rate changes over the planned steps.
+public struct Schedule: Sendable {
+  /// Steps over which the rate rises in equal parts to its full value; the schedule proper covers the rest.
+  public let warmup: Int
+  /// The factor at `step` of `horizon` steps, for 0 ≤ step < horizon.
+  private let shape: @Sendable (_ step: Int, _ horizon: Int) -> Double
+
+  init(warmup: Int, _ shape: @escaping @Sendable (_ step: Int, _ horizon: Int) -> Double) {
+    self.warmup = warmup
+    self.shape = shape
+  }
+
+  /// What the learning rate is multiplied with at `step`, counted from 0, of a run of `horizon` steps.
+  ///
+  /// In the warm-up, step t has (t + 1)/warmup. Cosines and powers may differ between machines, so one rank computes the rate
+  /// and sends its bits.
+  public func factor(at step: Int, of horizon: Int) -> Double {
+    step < warmup ? Double(step + 1) / Double(warmup) : shape(step - warmup, max(1, horizon - warmup))
+  }
+}
+
+/// The schedules that `--schedule` knows.
+public let schedules = Registry<Schedule>(
+  "schedule",
+  [
+    schedule("constant", "The same rate at every step.") { _ in { _, _ in 1 } },
+    schedule("cosine", "Half a cosine, from the full rate to zero: (1 + cos πt/T)/2.") { _ in
+      { step, horizon in step >= horizon ? 0 : (1 + cos(Double.pi * Double(step) / Double(horizon))) / 2 }
+    },
+    schedule("linear", "A straight line, from the full rate to zero: 1 − t/T.") { _ in
+      { step, horizon in step >= horizon ? 0 : 1 - Double(step) / Double(horizon) }
+    },
+    schedule(
+      "step", "Multiplied with a factor every so many steps.",
+      keys: [("every", "steps between changes (required)"), ("by", "the factor (0.1)")]
+    ) { specification in
+      guard specification.options["every"] != nil else {
+        throw SpecificationError("'\(specification)' needs every=STEPS")
+      }
+      let every = try specification.integer("every", default: 1, in: 1...Int(Int32.max))
+      let factor = try specification.number("by", default: 0.1, in: 0...1)
+      return { step, _ in pow(factor, Double(step / every)) }
+    },
+  ])
+
+/// An entry of the list, with the key that all schedules have.
+private func schedule(
+  _ name: String, _ summary: String, keys: [(name: String, meaning: String)] = [],
+  make: @escaping @Sendable (Specification) throws -> @Sendable (_ step: Int, _ horizon: Int) -> Double
+) -> Registry<Schedule>.Entry {
+  .init(name, summary, keys: keys + [("warmup", "steps over which the rate rises to its full value (0)")]) { specification in
+    let warmup = try specification.integer("warmup", default: 0, in: 0...Int(Int32.max))
+    return Schedule(warmup: warmup, try make(specification))
+  }
+}

@@ -1,0 +1,32 @@
+public import Buffers
+internal import Codecs
+
+/// Stochastic gradient descent with weight decay and momentum, the rate outside the momentum.
+///
+/// With x = g + λw and gain γ (1, or 1 − ρ for unit gain): u ← ρu + γx; w ← w − ηu, or with Nesterov's look-ahead
+/// w ← w − η(γx + ρu). Each product and sum is rounded by itself, in fp32. Without momentum γ is 1 and there is no u.
+/// Source: algorithms A7 (M1) and §1.8; the low-pass form is the "momentum smoothing" of Seide et al. 2014.
+public final class StochasticGradientDescent: Optimizer {
+  private var step: DescentStep
+  /// u; empty without momentum.
+  private let velocity: FloatBuffer
+
+  /// An optimizer without momentum yet.
+  public init(_ settings: OptimizerSettings, hasUnitGain: Bool = false, isNesterov: Bool = false) {
+    step = DescentStep(
+      rate: 0, momentum: settings.momentum, gain: hasUnitGain ? 1 - settings.momentum : 1, decay: settings.weightDecay,
+      isNesterov: isNesterov)
+    velocity = FloatBuffer(count: settings.momentum == 0 ? 0 : settings.count)
+  }
+
+  public var state: [(name: String, values: FloatBuffer)] {
+    velocity.count == 0 ? [] : [("momentum", velocity)]
+  }
+
+  public func update(_ range: Range<Int>, of parameters: FloatBuffer, with gradient: UnsafePointer<Float>, rate: Float) {
+    step.rate = rate
+    unsafe sgdUpdate(
+      weights: parameters.values(in: range).baseAddress!, gradient: gradient,
+      momenta: velocity.count == 0 ? nil : velocity.values(in: range).baseAddress!, count: range.count, step: step)
+  }
+}

@@ -1,0 +1,60 @@
+internal import Buffers
+internal import Foundation
+internal import Yams
+
+extension TrainerOptions {
+  /// Reads the options of a YAML file: one mapping, its keys the names of options.
+  ///
+  /// - Returns: the texts by name, in the file's order; the caller applies them before those of the command line.
+  /// - Throws: ``OptionError`` that names the file, the line where there is one, and the key.
+  public static func texts(ofConfiguration path: String) throws(OptionError) -> [(name: String, text: String)] {
+    guard let data = FileManager.default.contents(atPath: path) else {
+      throw OptionError("cannot read the configuration file '\(path)'", exitStatus: .configuration)
+    }
+    guard let yaml = String(data: data, encoding: .utf8) else {
+      throw OptionError("the configuration file '\(path)' is not UTF-8 text", exitStatus: .configuration)
+    }
+    return try texts(inYAML: yaml, of: path)
+  }
+
+  /// Reads options from YAML text; `path` is for messages.
+  package static func texts(inYAML yaml: String, of path: String) throws(OptionError) -> [(name: String, text: String)] {
+    let node: Node?
+    do { node = try Yams.compose(yaml: yaml) } catch {
+      let reason = "\(error)".split(whereSeparator: \.isNewline).first.map(String.init) ?? "damaged"
+      throw OptionError("'\(path)' is not YAML: \(reason)", exitStatus: .configuration)
+    }
+    guard let node else { return [] }
+    guard case .mapping(let mapping) = node else {
+      throw OptionError("'\(path)' must hold one mapping of option names to values", exitStatus: .configuration)
+    }
+    var texts: [(name: String, text: String)] = []
+    for (key, value) in mapping {
+      let place = key.mark.map { "\(path):\($0.line)" } ?? path
+      guard case .scalar(let name) = key else {
+        throw OptionError("\(place): a key is the name of an option", exitStatus: .configuration)
+      }
+      do { _ = try field(name.string) } catch {
+        throw OptionError("\(place): \(error.description)", exitStatus: .configuration)
+      }
+      guard case .scalar(let scalar) = value else {
+        throw OptionError("\(place): '\(name.string)' takes one value, not a list or a mapping", exitStatus: .configuration)
+      }
+      texts.append((name.string, scalar.string))
+    }
+    return texts
+  }
+
+  /// The defaults, changed first by the file's texts, then by the command line's.
+  public init(configuration path: String?, commandLine: [(name: String, text: String)]) throws(OptionError) {
+    self.init()
+    if let path {
+      for (name, text) in try TrainerOptions.texts(ofConfiguration: path) {
+        do { try set(name, to: text) } catch {
+          throw OptionError("in '\(path)': \(error.description)", exitStatus: .configuration)
+        }
+      }
+    }
+    for (name, text) in commandLine { try set(name, to: text) }
+  }
+}

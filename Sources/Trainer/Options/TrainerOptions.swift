@@ -1,0 +1,78 @@
+public import Collectives
+
+/// Everything that a run may be told, each with its default; `train`, YAML files and checkpoints say it by the same names.
+public struct TrainerOptions: Codable, Hashable, Sendable {
+  /// What is trained.
+  public var model = "mlp:512,512"
+  /// What it is trained on.
+  public var data = "glyphs"
+  /// How often every training sample is used, unless ``steps`` says otherwise.
+  public var epochs = 5
+  /// The length of the run in steps; wins over ``epochs``.
+  public var steps: Int?
+  /// Samples of a step, over all ranks.
+  public var minibatch = 256
+  /// How the aggregated gradient becomes an update.
+  public var optimizer = "sgd"
+  /// η, for the mean gradient of a minibatch.
+  public var learningRate = 0.1
+  /// ρ of u ← ρu + g.
+  public var momentum = 0.9
+  /// λ of g + λw, before the momentum.
+  public var weightDecay = 0.0
+  /// The largest norm that an aggregated gradient may have; longer ones are shortened to it; none by default.
+  public var clip: Double?
+  /// How the learning rate changes over the planned steps.
+  public var schedule = "cosine"
+  /// How gradients cross the network.
+  public var codec = "one-bit"
+  /// Steps at the start whose gradients cross as floats; a tenth of the run by default.
+  public var warmStart: Int?
+  /// How ranks work together.
+  public var strategy = "all-reduce"
+  /// What everything random follows from.
+  public var seed: UInt64 = 1
+  /// Threads of matrix products, for each rank.
+  public var threads = 1
+  /// Where checkpoints are written; none by default.
+  public var checkpoint: String?
+  /// Steps between checkpoints; beside these, one is written at the end.
+  public var checkpointEvery: Int?
+  /// Whether to go on from the newest checkpoint.
+  public var resume = false
+  /// The file of JSON lines that tells the run's course; none by default.
+  public var metrics: String?
+  /// Steps between logged steps.
+  public var logEvery = 10
+  /// Steps between evaluations on the test samples; an epoch by default.
+  public var evaluateEvery: Int?
+  /// Steps between checks that all ranks hold the same model; 0 for never.
+  public var verifyEvery = 100
+  /// What happens to a step whose gradient is not finite on some rank.
+  public var nonFinite = NonFinitePolicy.skip
+  /// Seconds without progress of a peer after which the run ends.
+  public var timeout = 60.0
+  /// Where the final model is written; nowhere by default.
+  public var output: String?
+  /// Whether progress is hidden; summaries, warnings and errors are not.
+  public var quiet = false
+  /// Which memory and messages the exchange uses.
+  public var transport = Transport.auto
+  /// For tests: `STEP:RANK`, whose gradient gets a value that is not a number.
+  public var injectNonFinite: String?
+
+  /// The defaults.
+  public init() {}
+}
+
+/// What happens to a step whose gradient is not finite on some rank.
+///
+/// Source: algorithms A5.
+public enum NonFinitePolicy: String, CaseIterable, Codable, Sendable {
+  /// No rank changes its model, momentum or residual; after ten such steps in a row the run ends.
+  case skip
+  /// The run ends.
+  case abort
+  /// What is not finite becomes zero, and the step goes on.
+  case zero
+}

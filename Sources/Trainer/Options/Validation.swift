@@ -1,0 +1,58 @@
+internal import Foundation
+
+extension TrainerOptions {
+  /// What is wrong with the values, one sentence without a full stop for each fault; empty where the run may start.
+  ///
+  /// - Parameter ranks: how many ranks share the run, nil where that is not known yet.
+  public func faults(ranks: Int? = nil) -> [String] {
+    var faults: [String] = []
+    func require(_ isRight: Bool, _ sentence: @autoclosure () -> String) { if !isRight { faults.append(sentence()) } }
+
+    require(epochs >= 1, "--epochs is at least 1, not \(epochs)")
+    if let steps { require(steps >= 1, "--steps is at least 1, not \(steps)") }
+    require(minibatch >= 1, "--minibatch is at least 1, not \(minibatch)")
+    if let ranks, minibatch >= 1 {
+      require(
+        minibatch >= ranks,
+        "--minibatch \(minibatch) is smaller than the number of ranks, \(ranks); every rank needs at least one sample of a step"
+      )
+    }
+    require(
+      learningRate.isFinite && learningRate > 0 && Float(learningRate).isFinite && Float(learningRate) > 0,
+      "--learning-rate is a finite number above 0, not \(learningRate)")
+    require(momentum >= 0 && momentum < 1, "--momentum is a number from 0 to below 1, not \(momentum)")
+    require(
+      weightDecay.isFinite && weightDecay >= 0, "--weight-decay is a finite number from 0, not \(weightDecay)")
+    if let clip { require(clip.isFinite && clip > 0, "--clip is a finite norm above 0, not \(clip)") }
+    if let warmStart { require(warmStart >= 0, "--warm-start is a number of steps from 0, not \(warmStart)") }
+    require((1...1024).contains(threads), "--threads is 1 to 1024, not \(threads)")
+    if let checkpointEvery {
+      require(checkpointEvery >= 1, "--checkpoint-every is at least 1 step, not \(checkpointEvery)")
+      require(checkpoint != nil, "--checkpoint-every needs --checkpoint DIR, where the checkpoints go")
+    }
+    require(!resume || checkpoint != nil, "--resume needs --checkpoint DIR, where the checkpoints are")
+    require(logEvery >= 1, "--log-every is at least 1 step, not \(logEvery)")
+    if let evaluateEvery {
+      require(evaluateEvery >= 1, "--evaluate-every is at least 1 step, not \(evaluateEvery)")
+    }
+    require(verifyEvery >= 0, "--verify-every is a number of steps, or 0 for never, not \(verifyEvery)")
+    require(timeout.isFinite && timeout > 0, "--timeout is a finite number of seconds above 0, not \(timeout)")
+    if let injectNonFinite {
+      require(
+        TrainerOptions.injection(injectNonFinite) != nil, "--inject-non-finite is STEP:RANK, not '\(injectNonFinite)'")
+    }
+    return faults
+  }
+
+  /// Throws all faults as one message, a line for each.
+  public func validate(ranks: Int? = nil) throws(OptionError) {
+    let faults = faults(ranks: ranks)
+    guard faults.isEmpty else { throw OptionError(faults.joined(separator: "\n")) }
+  }
+
+  /// The step and rank of `STEP:RANK`.
+  static func injection(_ text: String) -> (step: Int, rank: Int)? {
+    let numbers = text.split(separator: ":").compactMap { Int($0) }
+    return numbers.count == 2 && text.split(separator: ":").count == 2 ? (numbers[0], numbers[1]) : nil
+  }
+}

@@ -1,0 +1,95 @@
+/// The last line of a run.
+public struct EndEvent: MetricsEvent {
+  /// What crossed the wire, counted where it was handed over and predicted from the format.
+  public struct Wire: Hashable, Sendable {
+    /// Bytes of gradient exchanges that each rank sent.
+    public var bytesSent: [Int]
+    /// Bytes that each rank received.
+    public var bytesReceived: [Int]
+    /// Messages that each rank sent.
+    public var messages: [Int]
+    /// What the format says each rank should have sent.
+    public var predictedBytesSent: [Int]
+    /// Of these bytes, those that each rank sent to ranks of its own host.
+    public var insideHost: [Int]
+    /// Bits per parameter and direction of compressed exchanges; nil at one rank.
+    public var bitsPerParameter: Double?
+    /// How many times larger fp32 would be, for compressed exchanges; nil at one rank.
+    public var compressionRatio: Double?
+    /// Groups that were sent plain although the codec compresses.
+    public var fallbacks: Int
+
+    /// What crossed the wire.
+    public init(
+      bytesSent: [Int], bytesReceived: [Int], messages: [Int], predictedBytesSent: [Int], insideHost: [Int],
+      bitsPerParameter: Double?, compressionRatio: Double?, fallbacks: Int
+    ) {
+      self.bytesSent = bytesSent
+      self.bytesReceived = bytesReceived
+      self.messages = messages
+      self.predictedBytesSent = predictedBytesSent
+      self.insideHost = insideHost
+      self.bitsPerParameter = bitsPerParameter
+      self.compressionRatio = compressionRatio
+      self.fallbacks = fallbacks
+    }
+
+    var json: JSONValue {
+      [
+        "bytesSent": .integers(bytesSent), "bytesReceived": .integers(bytesReceived), "messages": .integers(messages),
+        "predictedBytesSent": .integers(predictedBytesSent), "insideHost": .integers(insideHost),
+        "bitsPerParameter": .number(bitsPerParameter), "compressionRatio": .number(compressionRatio),
+        "fallbacks": .integer(fallbacks),
+      ]
+    }
+  }
+
+  /// The number of steps done.
+  public var steps: Int
+  /// The number of epochs done.
+  public var epochs: Int
+  /// Wall time, of the slowest rank.
+  public var seconds: Double
+  /// The mean loss of the test samples.
+  public var testLoss: Double
+  /// The share of test samples classified rightly.
+  public var testAccuracy: Double
+  /// The share of test utterances recognised, for speech data.
+  public var testDigitAccuracy: Double?
+  /// The xxHash64 of the parameters.
+  public var modelHash: UInt64
+  /// What crossed the wire.
+  public var wire: Wire
+  /// Where the time went; of each phase, the time of the slowest rank.
+  public var timing: PhaseTimes
+
+  /// The end of a run.
+  public init(
+    steps: Int, epochs: Int, seconds: Double, testLoss: Double, testAccuracy: Double, testDigitAccuracy: Double? = nil,
+    modelHash: UInt64, wire: Wire, timing: PhaseTimes
+  ) {
+    self.steps = steps
+    self.epochs = epochs
+    self.seconds = seconds
+    self.testLoss = testLoss
+    self.testAccuracy = testAccuracy
+    self.testDigitAccuracy = testDigitAccuracy
+    self.modelHash = modelHash
+    self.wire = wire
+    self.timing = timing
+  }
+
+  public var json: JSONValue {
+    let digits = testDigitAccuracy.map { [JSONValue.Member("testDigitAccuracy", .number($0))] } ?? []
+    let members: [JSONValue.Member] = [
+      .init("event", "end"), .init("steps", .integer(steps)), .init("epochs", .integer(epochs)),
+      .init("seconds", .number(seconds)), .init("testLoss", .number(testLoss)),
+      .init("testAccuracy", .number(testAccuracy)),
+    ]
+    return .object(
+      members + digits + [
+        .init("modelHash", .string(hexadecimal(modelHash))), .init("wire", wire.json),
+        .init("timing", .object(zip(PhaseTimes.names, timing.seconds).map { .init($0, .number($1)) })),
+      ])
+  }
+}

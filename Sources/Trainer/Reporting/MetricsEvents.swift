@@ -1,0 +1,144 @@
+/// A line of the metrics file.
+public protocol MetricsEvent {
+  /// The line, with its keys in the order that is promised.
+  var json: JSONValue { get }
+}
+
+/// The first line of a run.
+public struct StartEvent: MetricsEvent {
+  /// The number of ranks.
+  public var ranks: Int
+  /// The number of hosts.
+  public var hosts: Int
+  /// The number of parameters.
+  public var parameters: Int
+  /// All options with their values, in the order in which people read them.
+  public var options: [(name: String, value: JSONValue)]
+
+  /// The start of a run.
+  public init(ranks: Int, hosts: Int, parameters: Int, options: [(name: String, value: JSONValue)]) {
+    self.ranks = ranks
+    self.hosts = hosts
+    self.parameters = parameters
+    self.options = options
+  }
+
+  public var json: JSONValue {
+    let fixed: [JSONValue.Member] = [
+      .init("event", "start"), .init("ranks", .integer(ranks)), .init("hosts", .integer(hosts)),
+      .init("parameters", .integer(parameters)),
+    ]
+    return .object(fixed + options.map { .init($0.name, $0.value) })
+  }
+}
+
+/// A logged step.
+public struct StepEvent: MetricsEvent {
+  /// The number of steps done.
+  public var step: Int
+  /// The epoch, from 1.
+  public var epoch: Int
+  /// The samples processed since the start, over all ranks.
+  public var samples: Int
+  /// The global mean of this minibatch.
+  public var loss: Double
+  /// The rate of this step.
+  public var learningRate: Float
+  /// Wall time since the start, of the slowest rank.
+  public var seconds: Double
+  /// Bytes of this step, the maximum over ranks.
+  public var wireBytes: Int
+  /// Messages of this step, the maximum over ranks.
+  public var messages: Int
+  /// ‖residuals of all ranks‖ / ‖gradients of all ranks‖; nil where there are no residuals.
+  public var residualRatio: Double?
+
+  /// A logged step.
+  public init(
+    step: Int, epoch: Int, samples: Int, loss: Double, learningRate: Float, seconds: Double, wireBytes: Int,
+    messages: Int, residualRatio: Double?
+  ) {
+    self.step = step
+    self.epoch = epoch
+    self.samples = samples
+    self.loss = loss
+    self.learningRate = learningRate
+    self.seconds = seconds
+    self.wireBytes = wireBytes
+    self.messages = messages
+    self.residualRatio = residualRatio
+  }
+
+  public var json: JSONValue {
+    [
+      "event": "step", "step": .integer(step), "epoch": .integer(epoch), "samples": .integer(samples),
+      "loss": .number(loss), "learningRate": .number(learningRate), "seconds": .number(seconds),
+      "wireBytes": .integer(wireBytes), "messages": .integer(messages), "residualRatio": .number(residualRatio),
+    ]
+  }
+}
+
+/// An evaluation.
+public struct EpochEvent: MetricsEvent {
+  /// The epoch, from 1.
+  public var epoch: Int
+  /// The mean loss of the training samples since the last evaluation.
+  public var trainLoss: Double
+  /// The mean loss of the test samples.
+  public var testLoss: Double
+  /// The share of test samples classified rightly.
+  public var testAccuracy: Double
+  /// The share of test utterances recognised, for speech data.
+  public var testDigitAccuracy: Double?
+  /// Wall time since the start, of the slowest rank.
+  public var seconds: Double
+
+  /// An evaluation.
+  public init(
+    epoch: Int, trainLoss: Double, testLoss: Double, testAccuracy: Double, testDigitAccuracy: Double? = nil,
+    seconds: Double
+  ) {
+    self.epoch = epoch
+    self.trainLoss = trainLoss
+    self.testLoss = testLoss
+    self.testAccuracy = testAccuracy
+    self.testDigitAccuracy = testDigitAccuracy
+    self.seconds = seconds
+  }
+
+  public var json: JSONValue {
+    let digits = testDigitAccuracy.map { [JSONValue.Member("testDigitAccuracy", .number($0))] } ?? []
+    return .object(
+      [
+        .init("event", "epoch"), .init("epoch", .integer(epoch)), .init("trainLoss", .number(trainLoss)),
+        .init("testLoss", .number(testLoss)), .init("testAccuracy", .number(testAccuracy)),
+      ] + digits + [.init("seconds", .number(seconds))])
+  }
+}
+
+/// A checkpoint that was written.
+public struct CheckpointEvent: MetricsEvent {
+  /// The number of steps done.
+  public var step: Int
+  /// Where it is.
+  public var path: String
+
+  /// A checkpoint that was written.
+  public init(step: Int, path: String) {
+    self.step = step
+    self.path = path
+  }
+
+  public var json: JSONValue { ["event": "checkpoint", "step": .integer(step), "path": .string(path)] }
+}
+
+/// Something that people should know and that ends nothing.
+public struct WarningEvent: MetricsEvent {
+  /// One sentence.
+  public var text: String
+
+  /// A warning.
+  public init(_ text: String) { self.text = text }
+
+  public var json: JSONValue { ["event": "warning", "text": .string(text)] }
+}

@@ -1,0 +1,62 @@
+internal import Buffers
+internal import Glibc
+
+/// The metrics file of a run: JSON lines that rank 0 writes, each handed to the system as soon as it is there.
+///
+/// A disk that is full ends no run: the line is dropped whole, the first time with a warning, and the next one is tried again.
+public final class MetricsWriter {
+  private let file: File
+  private let warn: (String) -> Void
+  private var hasWarned = false
+
+  /// Opens `path` for a new run, or with `appending` for one that goes on: lines come after those that are there, and half a
+  /// line that a killed run left is removed.
+  ///
+  /// `warn` gets one sentence, once, when a line cannot be written. Throws `FileError` where the file cannot be opened.
+  public init(_ path: String, appending: Bool, warn: @escaping (String) -> Void) throws(FileError) {
+    file = try File(path, .append)
+    self.warn = warn
+    guard appending else {
+      guard ftruncate(file.descriptor, 0) == 0 || errno == EINVAL else { throw .last("write", path) }
+      return
+    }
+    try removeHalfLine()
+  }
+
+  /// Writes one line.
+  public func write(_ event: some MetricsEvent) { write(event.json) }
+
+  /// Writes one line.
+  public func write(_ value: JSONValue) {
+    let before = try? file.byteCount()
+    do {
+      try file.write(Array("\(value)\n".utf8))
+    } catch {
+      // Half a line would spoil the file for every reader.
+      if let before { _ = ftruncate(file.descriptor, off_t(before)) }
+      guard !hasWarned else { return }
+      hasWarned = true
+      warn("no metrics from now on: \(error); the run goes on")
+    }
+  }
+
+  /// Cuts the file after its last end of line.
+  private func removeHalfLine() throws(FileError) {
+    // A pipe or a terminal has no past.
+    guard var end = try? file.byteCount() else { return }
+    let whole = end
+    let buffer = ByteBuffer(count: 4096)
+    while end > 0 {
+      let start = max(0, end - 4096)
+      let piece = unsafe buffer.bytes(in: 0..<end - start)
+      unsafe try file.read(into: piece, at: start)
+      if let last = unsafe piece.lastIndex(of: UInt8(ascii: "\n")) {
+        end = start + last + 1
+        break
+      }
+      end = start
+    }
+    guard end < whole else { return }
+    guard ftruncate(file.descriptor, off_t(end)) == 0 else { throw .last("write", file.path) }
+  }
+}

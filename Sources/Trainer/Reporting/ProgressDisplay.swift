@@ -1,0 +1,173 @@
+internal import Glibc
+
+/// What rank 0 shows while a run goes on: one line that changes on a terminal, plain lines elsewhere, nothing when quiet.
+///
+/// It goes to standard error, so that standard output holds the summaries alone.
+public final class ProgressDisplay {
+  /// The form that progress takes.
+  public enum Style: Hashable, Sendable {
+    /// One line, rewritten in place, cut to `width` columns.
+    case line(width: Int)
+    /// A line for each epoch, and one at least `interval` seconds after the line before.
+    case lines(interval: Double)
+    /// Nothing but messages.
+    case quiet
+
+    /// The form that suits where standard error goes.
+    public static func suitable(isQuiet: Bool) -> Style {
+      if isQuiet { return .quiet }
+      return Terminal.width.map { .line(width: $0) } ?? .lines(interval: 10)
+    }
+  }
+
+  /// How far a run is.
+  public struct Progress: Hashable, Sendable {
+    /// The epoch, from 1.
+    public var epoch: Int
+    /// The number of epochs planned.
+    public var epochs: Int
+    /// The number of steps done.
+    public var step: Int
+    /// The number of steps planned.
+    public var steps: Int
+    /// The samples processed by this process's job since it started, over all ranks.
+    public var samples: Int
+    /// The mean loss of the last minibatches.
+    public var loss: Double
+    /// The share of test samples classified rightly at the last evaluation.
+    public var accuracy: Double?
+    /// The bytes that the busiest rank sent in the last step.
+    public var bytesPerStep: Int
+    /// Wall time since the job started.
+    public var seconds: Double
+
+    /// How far a run is.
+    public init(
+      epoch: Int, epochs: Int, step: Int, steps: Int, samples: Int, loss: Double, accuracy: Double?, bytesPerStep: Int,
+      seconds: Double
+    ) {
+      self.epoch = epoch
+      self.epochs = epochs
+      self.step = step
+      self.steps = steps
+      self.samples = samples
+      self.loss = loss
+      self.accuracy = accuracy
+      self.bytesPerStep = bytesPerStep
+      self.seconds = seconds
+    }
+  }
+
+  private let style: Style
+  private let firstStep: Int
+  private let write: (String) -> Void
+  private var lastShown = -Double.infinity
+  private var isLineOpen = false
+  private var rate = StepRate()
+
+  /// A display for a run whose first step, in this job, comes after `firstStep` steps.
+  public convenience init(_ style: Style, firstStep: Int = 0) {
+    self.init(style, firstStep: firstStep) { Terminal.write($0) }
+  }
+
+  /// A display that gives its text to `write`.
+  package init(_ style: Style, firstStep: Int = 0, write: @escaping (String) -> Void) {
+    self.style = style
+    self.firstStep = firstStep
+    self.write = write
+  }
+
+  /// Whether a call of ``update(_:)`` at this time would show something; for callers whose numbers cost something to make.
+  public func isDue(seconds: Double) -> Bool {
+    switch style {
+    case .line: seconds - lastShown >= 0.1
+    case .lines(let interval): seconds - max(lastShown, 0) >= interval
+    case .quiet: false
+    }
+  }
+
+  /// Shows how far the run is, where it is time to.
+  public func update(_ progress: Progress) {
+    rate.add(step: progress.step - firstStep, seconds: progress.seconds)
+    guard isDue(seconds: progress.seconds) else { return }
+    show(progress)
+  }
+
+  /// Shows the end of an epoch, or any other evaluation; on a terminal as a line that stays.
+  public func evaluated(_ progress: Progress) {
+    rate.add(step: progress.step - firstStep, seconds: progress.seconds)
+    switch style {
+    case .line:
+      message(text(progress, withTimeLeft: false))
+      show(progress)
+    case .lines: show(progress)
+    case .quiet: break
+    }
+  }
+
+  /// Prints a line that stays, whatever the style: a warning, or where a checkpoint was written.
+  public func message(_ text: String) {
+    write((isLineOpen ? Self.clearLine : "") + text + "\n")
+    isLineOpen = false
+  }
+
+  /// Removes the changing line; what is printed next starts on a line of its own.
+  public func finish() {
+    if isLineOpen { write(Self.clearLine) }
+    isLineOpen = false
+  }
+
+  private func show(_ progress: Progress) {
+    lastShown = progress.seconds
+    let text = text(progress, withTimeLeft: true)
+    switch style {
+    case .line(let width):
+      // A line as wide as the window would wrap, and the next one could not replace it.
+      write(Self.clearLine + text.prefix(max(width - 1, 0)))
+      isLineOpen = true
+    case .lines: write(text + "\n")
+    case .quiet: break
+    }
+  }
+
+  /// Return, and clear to the end of the line.
+  private static let clearLine = "\r\u{1B}[K"
+
+  private func text(_ progress: Progress, withTimeLeft: Bool) -> String {
+    var parts = [
+      "epoch \(progress.epoch)/\(progress.epochs)", "step \(progress.step)/\(progress.steps)",
+      "loss \(decimal(progress.loss, digits: 3))",
+    ]
+    if let accuracy = progress.accuracy { parts.append("accuracy \(decimal(accuracy * 100, digits: 2)) %") }
+    if progress.seconds > 0 {
+      parts.append("\(withPrefix(Double(progress.samples) / progress.seconds)) samples/s")
+    }
+    if progress.bytesPerStep > 0 { parts.append("\(withPrefix(Double(progress.bytesPerStep)))B/step") }
+    if withTimeLeft, let left = rate.seconds(for: progress.steps - progress.step) {
+      parts.append("\(duration(left)) left")
+    } else {
+      parts.append(duration(progress.seconds))
+    }
+    return parts.joined(separator: "  ")
+  }
+}
+
+/// The pace of the last steps: half a minute of them weighs as much as all before.
+private struct StepRate {
+  private var last: (step: Int, seconds: Double)?
+  private var secondsPerStep: Double?
+
+  mutating func add(step: Int, seconds: Double) {
+    guard step > 0 else { return }
+    let (earlier, start) = last ?? (0, 0)
+    guard step > earlier, seconds >= start else { return }
+    let pace = (seconds - start) / Double(step - earlier)
+    let weight = 1 - exp2(-(seconds - start) / 30)
+    // Early on, the plain mean since the start knows more than half a minute that has not passed.
+    let mean = seconds / Double(step)
+    secondsPerStep = seconds < 30 ? mean : (secondsPerStep ?? mean) * (1 - weight) + pace * weight
+    last = (step, seconds)
+  }
+
+  func seconds(for steps: Int) -> Double? { secondsPerStep.map { $0 * Double(max(steps, 0)) } }
+}

@@ -1,0 +1,39 @@
+internal import Glibc
+internal import Synchronization
+
+/// Whether somebody asked this process to stop: SIGTERM, or SIGINT from the keyboard.
+///
+/// A first signal sets a flag that the loop reads after each step, so that a checkpoint can be written before the end; a second
+/// SIGINT ends the process at once. Ranks hear of it at different steps: they have to agree before they stop.
+public enum StopSignal {
+  private static let received = Atomic<Int32>(0)
+
+  /// From now on, signals set the flag instead of ending the process.
+  public static func install() {
+    // Made before a handler can need it: first use of a global is not safe inside one.
+    received.store(0, ordering: .relaxed)
+    var action = sigaction()
+    action.__sigaction_handler.sa_handler = { number in
+      let earlier = StopSignal.received.exchange(number, ordering: .relaxed)
+      guard earlier != 0 && number == SIGINT else { return }
+      _ = signal(SIGINT, SIG_DFL)
+      _ = raise(SIGINT)
+    }
+    // Waits in the system go on after the handler; otherwise every read and write would have to expect it.
+    action.sa_flags = SA_RESTART
+    _ = unsafe sigaction(SIGTERM, &action, nil)
+    _ = unsafe sigaction(SIGINT, &action, nil)
+  }
+
+  /// Whether a signal has come.
+  public static var isRequested: Bool { received.load(ordering: .relaxed) != 0 }
+
+  /// The name of the last signal that came: `SIGTERM` or `SIGINT`.
+  public static var name: String? {
+    switch received.load(ordering: .relaxed) {
+    case SIGTERM: "SIGTERM"
+    case SIGINT: "SIGINT"
+    default: nil
+    }
+  }
+}

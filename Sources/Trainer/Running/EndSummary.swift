@@ -1,0 +1,113 @@
+internal import Collectives
+internal import MPI
+
+/// What a run ends with: the result, what crossed between ranks, and one sentence on whether compression was worth it.
+struct EndSummary {
+  private let outcome: TrainingOutcome
+  private let report: ExchangeReport
+  private let seconds: Double
+  private let times: PhaseTimes
+  private let hostCount: Int
+  /// By rank: sent, received, messages, predicted, inside the host, fallbacks, warm start, agreement, floats
+  /// in the place of codes.
+  private let traffic: [[Int]]
+
+  /// Gathers what all ranks counted; collective.
+  init(
+    _ outcome: TrainingOutcome, _ report: ExchangeReport, times: PhaseTimes, seconds: Double, hosts: HostMap
+  ) throws {
+    let world = hosts.world
+    self.outcome = outcome
+    self.report = report
+    hostCount = hosts.hostCount
+    let own = [
+      report.traffic.bytesSent, report.traffic.bytesReceived, report.traffic.messagesSent,
+      report.predictedTraffic.bytesSent * report.steps, report.traffic.hostBytesSent,
+      report.isCompressed ? report.traffic.plainGroups + report.nonFiniteGroups : 0, report.warmStartTraffic.bytesSent,
+      report.agreementTraffic.bytesSent, report.floatTraffic.bytesSent * report.steps,
+    ]
+    let all = try world.allGather(own.map(Int64.init))
+    traffic = (0..<world.count).map { rank in own.indices.map { Int(all[rank * own.count + $0]) } }
+    // The slowest rank of each phase.
+    var slowest = [seconds] + times.seconds
+    try world.allReduce(&slowest, .max)
+    self.seconds = slowest[0]
+    var most = PhaseTimes()
+    (most.compute, most.encode, most.decode) = (slowest[1], slowest[2], slowest[3])
+    (most.wait, most.update, most.data) = (slowest[4], slowest[5], slowest[6])
+    self.times = most
+  }
+
+  private func byRank(_ column: Int) -> [Int] { traffic.map { $0[column] } }
+  private func total(_ column: Int) -> Int { byRank(column).reduce(0, +) }
+  private func most(_ column: Int) -> Int { byRank(column).max() ?? 0 }
+
+  /// Bits of a parameter in one direction: every rank's contribution crosses K − 1 times in all, and every sum K − 1 times.
+  private var bitsPerParameter: Double? {
+    guard report.isCompressed, report.steps > 0 else { return nil }
+    return Double(total(0)) * 8 / (2 * Double(traffic.count - 1) * Double(report.parameterCount) * Double(report.steps))
+  }
+
+  /// How many times more bytes floats would have been on the same ways.
+  private var compressionRatio: Double? {
+    guard report.isCompressed, report.steps > 0, total(0) > 0 else { return nil }
+    return Double(total(8)) / Double(total(0))
+  }
+
+  /// The last line of a metrics file.
+  func event(epochs: Int) -> EndEvent {
+    EndEvent(
+      steps: outcome.steps, epochs: epochs, seconds: seconds, testLoss: outcome.evaluation?.loss ?? .nan,
+      testAccuracy: outcome.evaluation?.accuracy ?? .nan, testDigitAccuracy: outcome.evaluation?.digitAccuracy,
+      modelHash: outcome.modelHash,
+      wire: EndEvent.Wire(
+        bytesSent: byRank(0), bytesReceived: byRank(1), messages: byRank(2), predictedBytesSent: byRank(3),
+        insideHost: byRank(4), bitsPerParameter: bitsPerParameter, compressionRatio: compressionRatio, fallbacks: total(5)),
+      timing: times)
+  }
+
+  /// What people read.
+  var text: String {
+    var lines: [String] = []
+    let result = outcome.evaluation.map { evaluation in
+      "test loss \(decimal(evaluation.loss, digits: 4)), accuracy \(decimal(evaluation.accuracy * 100, digits: 2)) %"
+        + (evaluation.digitAccuracy.map { ", digits \(decimal($0 * 100, digits: 2)) %" } ?? "")
+    }
+    lines.append(
+      "\(counted(outcome.steps, "step")) in \(duration(seconds)): \(result ?? "not evaluated"), model \(hexadecimal(outcome.modelHash))"
+    )
+    if traffic.count > 1 {
+      lines.append("bytes sent by the busiest rank:")
+      lines.append("  gradients after the warm start  \(bytes(most(0))), predicted \(bytes(most(3)))")
+      lines.append("  gradients in the warm start     \(bytes(most(6)))")
+      lines.append("  agreement and hashes            \(bytes(most(7)))")
+    }
+    let phases = zip(PhaseTimes.names, times.seconds).map { "\($0) \(decimal($1, digits: 2))" }.joined(separator: ", ")
+    lines.append("seconds on the slowest rank: \(phases)")
+    lines.append(verdict)
+    return lines.joined(separator: "\n")
+  }
+
+  private func bytes(_ count: Int) -> String { withPrefix(Double(count)) + "B" }
+
+  /// Whether compression was engaged, what it saved, and whether floats would have been faster here.
+  private var verdict: String {
+    guard traffic.count > 1 else { return "Compression was not engaged: one rank exchanges nothing." }
+    guard report.isCompressed else { return "Compression was not engaged: the codec \(report.codec) sends floats." }
+    guard report.steps > 0, let bitsPerParameter, let compressionRatio else {
+      return "Compression was not engaged: the run ended within its warm start."
+    }
+    let fallbacks = total(5) == 0 ? "no fallbacks" : counted(total(5), "fallback")
+    let saved = "\(decimal(compressionRatio, digits: 1)) times fewer bytes than fp32"
+    let engaged =
+      "Compression was engaged in \(report.steps) of \(outcome.steps) steps: \(decimal(bitsPerParameter, digits: 2)) bits per "
+      + "parameter and direction, \(saved), \(fallbacks); "
+    guard let floats = report.floatSeconds, let codes = report.codedSeconds else {
+      return engaged + "whether floats would have been faster was not measured, a warm start would have told."
+    }
+    let measured =
+      "an exchange with its update took \(decimal(codes * 1000, digits: 2)) ms, one of floats \(decimal(floats * 1000, digits: 2)) ms"
+    return engaged + measured
+      + (floats < codes ? ": plain fp32 would have been faster here." : ": plain fp32 would not have been faster here.")
+  }
+}

@@ -1,0 +1,41 @@
+/// Seconds that a rank spent, by what it did.
+public struct PhaseTimes: Hashable, Sendable {
+  /// Gradients of the network.
+  public var compute = 0.0
+  /// Encoding, and summing as an owner.
+  public var encode = 0.0
+  /// Decoding.
+  public var decode = 0.0
+  /// Waiting for other ranks.
+  public var wait = 0.0
+  /// Updating the parameters.
+  public var update = 0.0
+  /// Making minibatches.
+  public var data = 0.0
+
+  /// No time yet.
+  public init() {}
+
+  /// The phases by name, in the order of a metrics file.
+  public static let names = ["compute", "encode", "decode", "wait", "update", "data"]
+  /// The seconds, in the order of ``names``.
+  public var seconds: [Double] { [compute, encode, decode, wait, update, data] }
+
+  /// Runs `body` and adds its time to `phase`.
+  mutating func measure<Result>(_ phase: WritableKeyPath<PhaseTimes, Double>, _ body: () throws -> Result) rethrows -> Result {
+    let start = Stopwatch()
+    defer { self[keyPath: phase] += start.seconds }
+    return try body()
+  }
+}
+
+/// Wall time since it was made.
+struct Stopwatch {
+  private let start = ContinuousClock.now
+
+  /// The seconds since then.
+  var seconds: Double {
+    let elapsed = (ContinuousClock.now - start).components
+    return Double(elapsed.seconds) + Double(elapsed.attoseconds) * 1e-18
+  }
+}

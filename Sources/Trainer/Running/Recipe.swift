@@ -1,0 +1,34 @@
+internal import Buffers
+public import Codecs
+public import Datasets
+public import Networks
+
+/// The choices of a run's options, looked up by name: what can be known before data are read and ranks meet.
+public struct Recipe {
+  /// Makes the network for a number of inputs and classes.
+  public let network: (_ inputCount: Int, _ classCount: Int) throws -> any Network
+  /// Opens the data.
+  public let dataset: (_ seed: UInt64) throws -> any Dataset
+  /// Makes the optimizer.
+  public let optimizer: @Sendable (OptimizerSettings) -> any Optimizer
+  /// How the learning rate changes.
+  public let schedule: Schedule
+  /// How gradients cross the network after the warm start.
+  public let codec: any Codec
+  /// Makes the strategy.
+  public let strategy: @Sendable (StrategyParts) throws -> any Strategy
+
+  /// Looks everything up; throws `OptionError` that says what is unknown and what is known.
+  public init(_ options: TrainerOptions) throws {
+    network = try Recipe.look("model", options.model, in: models)
+    dataset = try Recipe.look("data", options.data, in: datasets)
+    optimizer = try Recipe.look("optimizer", options.optimizer, in: optimizers)
+    schedule = try Recipe.look("schedule", options.schedule, in: schedules)
+    codec = try Recipe.look("codec", options.codec, in: codecs)
+    strategy = try Recipe.look("strategy", options.strategy, in: strategies)
+  }
+
+  private static func look<Product>(_ option: String, _ text: String, in registry: Registry<Product>) throws -> Product {
+    do { return try registry.make(text) } catch { throw OptionError("--\(option): \(error)") }
+  }
+}

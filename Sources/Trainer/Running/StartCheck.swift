@@ -1,0 +1,58 @@
+internal import Buffers
+internal import Foundation
+internal import MPI
+
+/// Makes sure that all ranks run the same program with the same options on the same data, before they waste hours.
+///
+/// What differs is named with the rank that differs from most. Every function is collective.
+struct StartCheck {
+  let world: Communicator
+
+  /// Compares the executables of all ranks.
+  func program() throws {
+    let hash = Bundle.main.executablePath.flatMap { try? File.hash($0).hash } ?? 0
+    try compare("runs another program", [("file", hash)])
+  }
+
+  /// Compares the options, one by one.
+  func options(_ options: TrainerOptions) throws {
+    let texts = options.texts
+    try compare(
+      "has other options",
+      TrainerOptions.fields.map { ("--\($0.name)", XXHash64.hash(texts[$0.name] ?? "")) })
+  }
+
+  /// Compares what the data hold.
+  func data(_ fingerprint: UInt64) throws {
+    try compare("has other data", [("contents", fingerprint)])
+  }
+
+  /// Compares named hashes; throws on all ranks where a rank's differ.
+  ///
+  /// - Communication: an all-gather of 8 bytes per name.
+  private func compare(_ verdict: String, _ hashes: [(name: String, hash: UInt64)]) throws {
+    guard world.count > 1 else { return }
+    let names = try world.allGather([UInt64(hashes.count)])
+    let isSameList = names.allSatisfy { $0 == names[0] }
+    let own = isSameList ? hashes.map(\.hash) : [UInt64(hashes.count)]
+    let all = try world.allGather(own)
+    for index in own.indices {
+      let values = (0..<world.count).map { all[$0 * own.count + index] }
+      guard let odd = oddOne(among: values) else { continue }
+      let what = hashes.count > 1 && isSameList ? " (\(hashes[index].name))" : ""
+      let host = try Agreement(world: world).share(world.rank == odd ? world.processorName : nil, from: odd)
+      throw TrainingError(
+        "rank \(odd) on \(host) \(verdict)\(what) than most; start all ranks with the same program, options and data",
+        exitStatus: .configuration)
+    }
+  }
+}
+
+/// The lowest index whose value is not the commonest, nil where all are equal; of equally common values the first counts as right.
+func oddOne(among values: [UInt64]) -> Int? {
+  var counts: [UInt64: Int] = [:]
+  for value in values { counts[value, default: 0] += 1 }
+  guard counts.count > 1, var right = values.first else { return nil }
+  for value in values where counts[value, default: 0] > counts[right, default: 0] { right = value }
+  return values.firstIndex { $0 != right }
+}

@@ -1,0 +1,55 @@
+internal import Buffers
+internal import Collectives
+internal import Datasets
+internal import MPI
+internal import Networks
+
+/// What people read before a run begins.
+struct StartSummary {
+  let text: String
+
+  init(_ trainer: Trainer, _ report: ExchangeReport) {
+    let (plan, options) = (trainer.plan, trainer.options)
+    let ranks = counted(trainer.world.count, "rank")
+    let hosts = counted(trainer.hosts.hostCount, "host")
+    var lines = [
+      "\(ranks) on \(hosts): \(options.model), \(trainer.parameters.count) parameters, on \(options.data), "
+        + "\(plan.sampleCount) training and \(trainer.dataset.count(.test)) test samples",
+      "\(counted(plan.steps, "step")) of \(plan.minibatch) samples, \(plan.stepsPerEpoch) to an epoch",
+    ]
+    lines.append(StartSummary.traffic(plan, report))
+    let defaults = TrainerOptions()
+    let width = TrainerOptions.fields.map(\.name.count).max() ?? 0
+    for field in TrainerOptions.fields where !field.isHidden {
+      let padding = String(repeating: " ", count: width - field.name.count)
+      let value = field.read(options) ?? StartSummary.derived(field.name, plan)
+      let mark = field.read(options) == field.read(defaults) ? "  (default)" : ""
+      lines.append("  \(field.name)\(padding)  \(value)\(mark)")
+    }
+    text = lines.joined(separator: "\n")
+  }
+
+  /// What a rank will send in a step.
+  private static func traffic(_ plan: RunPlan, _ report: ExchangeReport) -> String {
+    let floats = withPrefix(Double(report.floatTraffic.bytesSent)) + "B"
+    guard report.floatTraffic.bytesSent > 0 else { return "one rank: nothing is exchanged, nothing is compressed" }
+    guard report.isCompressed else { return "this rank sends \(floats) a step, as floats" }
+    let codes = withPrefix(Double(report.predictedTraffic.bytesSent)) + "B"
+    let warmStart = min(plan.warmStart, plan.steps)
+    let start = warmStart > 0 ? "\(floats) a step in the warm start of \(counted(warmStart, "step")), then " : ""
+    return "this rank sends \(start)\(codes) a step by \(report.codec) (floats: \(floats))"
+  }
+
+  /// What an option means that has no value.
+  private static func derived(_ name: String, _ plan: RunPlan) -> String {
+    switch name {
+    case "steps": "\(plan.steps)"
+    case "warm-start": "\(plan.warmStart)"
+    case "evaluate-every": "\(plan.stepsPerEpoch)"
+    default: "none"
+    }
+  }
+}
+
+/// A number with its noun: `1 rank`, `8 ranks`.
+func counted(_ count: Int, _ noun: String) -> String { "\(count) \(noun)\(count == 1 ? "" : "s")" }

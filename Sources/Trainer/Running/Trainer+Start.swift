@@ -1,0 +1,108 @@
+internal import Buffers
+internal import Collectives
+internal import Datasets
+public import MPI
+internal import Networks
+
+extension Trainer {
+  /// Prepares a run: checks the options, meets the other ranks, reads the data, and takes up a checkpoint.
+  ///
+  /// Collective.
+  ///
+  /// - Parameters:
+  ///   - options: What is trained, and how; the same on all ranks.
+  ///   - world: The ranks that share the work.
+  ///   - isSilent: Whether nothing is printed; files are written all the same.
+  /// - Throws: `TrainingError` or `CheckpointError` on all ranks alike.
+  public convenience init(_ options: TrainerOptions, on world: Communicator, isSilent: Bool = false) throws {
+    let recipe = try together(world, otherwise: .usage) {
+      try options.validate(ranks: world.count)
+      return try Recipe(options)
+    }
+    let check = StartCheck(world: world)
+    try check.program()
+    try check.options(options)
+    let hosts = try HostMap(world, transport: options.transport)
+    setBLASThreads(options.threads)
+
+    let dataset = try together(world, otherwise: .configuration) { try recipe.dataset(options.seed) }
+    try check.data(dataset.fingerprint)
+    let network = try together(world, otherwise: .configuration) {
+      guard dataset.count(.train) > 0, dataset.count(.test) > 0 else {
+        throw TrainingError("\(options.data) has no training or no test samples", exitStatus: .configuration)
+      }
+      guard min(options.minibatch, dataset.count(.train)) >= world.count else {
+        throw TrainingError(
+          "\(options.data) has \(dataset.count(.train)) training samples, fewer than the \(world.count) ranks",
+          exitStatus: .configuration)
+      }
+      return try recipe.network(dataset.featureCount, dataset.classCount)
+    }
+
+    let store = options.checkpoint.map { CheckpointStore(directory: $0, on: world) }
+    let opening = try store?.open(resume: options.resume)
+    let saved = opening?.run
+    try saved?.check(options.texts, exempt: Set(TrainerOptions.fields.filter(\.mayChangeOnResume).map(\.name)))
+    let journal = try together(world, otherwise: .inputOutput) {
+      try checkOutput(options.output)
+      return world.rank == 0
+        ? try Journal(options, isSilent: isSilent, isResumed: saved != nil, firstStep: saved?.step ?? 0) : nil
+    }
+    for note in opening?.notes ?? [] { journal?.warn(note) }
+
+    try self.init(
+      options, recipe, hosts: hosts, dataset: dataset, network: network, store: store, journal: journal,
+      savedWarmStart: saved?.counters["warmStart"].flatMap { Int($0) })
+    if let saved { try resume(saved) }
+  }
+
+  /// Takes up where a checkpoint ends.
+  private func resume(_ saved: SavedRun) throws {
+    var state = inventory
+    // One rank, and a codec that loses nothing, leave nothing behind: there are no residuals to take up.
+    if saved.ranks == 1 { state.own = [] }
+    try store?.load(saved, into: &state)
+    if saved.ranks > 1 && world.count == 1 && state.own.isEmpty && strategy.report.codec != "none" {
+      journal?.warn("one rank leaves nothing behind: the residuals of the \(saved.ranks) ranks before are dropped")
+    }
+    step = saved.step
+    firstStep = saved.step
+    newestCheckpoint = saved.path
+    strategy.restore(counters: state.counters)
+    if let bits = state.counters["lossSum"].flatMap({ UInt64($0) }),
+      let count = state.counters["lossSamples"].flatMap({ Int($0) })
+    {
+      tally = LossTally(lossSum: Double(bitPattern: bits), sampleCount: count)
+    }
+    try replicas.verify(parameters, step: step)
+    journal?.say("resumed from \(saved.path), saved by \(saved.ranks) \(saved.ranks == 1 ? "rank" : "ranks")")
+  }
+
+  /// Everything that influences the next step.
+  var inventory: StateInventory {
+    var inventory = StateInventory()
+    inventory.model = network.layout.tensors.map { SavedTensor($0.name, shape: $0.shape, of: parameters, range: $0.range) }
+    inventory.counters = [
+      "step": String(step), "warmStart": String(plan.warmStart), "lossSum": String(tally.lossSum.bitPattern),
+      "lossSamples": String(tally.sampleCount),
+    ]
+    strategy.contribute(to: &inventory)
+    return inventory
+  }
+
+  /// Writes the final model where it was asked for.
+  func writeOutput() throws {
+    guard let path = options.output else { return }
+    try together(world, otherwise: .inputOutput) {
+      guard world.rank == 0 else { return }
+      try Safetensors.replace(path, with: inventory.model, metadata: [("model", options.model), ("step", String(step))])
+    }
+    journal?.say("the model is in \(path)")
+  }
+}
+
+/// Says before the run, not after it, that the final model has nowhere to go.
+private func checkOutput(_ path: String?) throws(FileError) {
+  guard let path, let parent = Directory.parent(of: path) else { return }
+  if !Directory.isDirectory(parent) { throw FileError(operation: "write", path: path, code: 2) }
+}

@@ -1,0 +1,70 @@
+internal import Buffers
+internal import Collectives
+internal import Datasets
+internal import MPI
+internal import Networks
+
+extension Trainer {
+  /// Tells what is about to run: the ranks, the model, what a step will send, and every option.
+  func tellStart() throws {
+    let report = strategy.report
+    guard let journal else { return }
+    journal.tell(
+      StartEvent(
+        ranks: world.count, hosts: hosts.hostCount, parameters: parameters.count,
+        options: TrainerOptions.fields.filter { !$0.isHidden }.map { ($0.key, $0.json(options)) }))
+    journal.say(StartSummary(self, report).text)
+  }
+
+  /// Tells of a step: warnings at once, the numbers where they are logged.
+  func tell(_ outcome: StepOutcome, rate: Float, isLogged: Bool) throws {
+    if let warning = outcome.warning { journal?.warn(warning) }
+    let loss = outcome.lossSum / Double(outcome.sampleCount)
+    if isLogged {
+      // The slowest and the busiest rank.
+      let own = [stopwatch.seconds, Double(outcome.traffic.bytesSent), Double(outcome.traffic.messagesSent)]
+      let all = try records.gather(own.map(\.bitPattern), activity: "the report of step \(step)")
+      let most = own.indices.map { word in all.map { Double(bitPattern: $0[word]) }.max() ?? 0 }
+      journal?.tell(
+        StepEvent(
+          step: step, epoch: epoch, samples: plan.samples(before: step), loss: loss, learningRate: rate, seconds: most[0],
+          wireBytes: Int(most[1]), messages: Int(most[2]), residualRatio: outcome.residualRatio))
+    }
+    journal?.show(progress(loss: loss, bytesPerStep: outcome.traffic.bytesSent))
+  }
+
+  /// Tells of an evaluation.
+  func tell(_ result: Evaluation) throws {
+    let seconds =
+      try records.gather([stopwatch.seconds.bitPattern], activity: "the report of an evaluation")
+      .map { Double(bitPattern: $0[0]) }.max() ?? 0
+    journal?.tell(
+      EpochEvent(
+        epoch: epoch, trainLoss: tally.mean, testLoss: result.loss, testAccuracy: result.accuracy,
+        testDigitAccuracy: result.digitAccuracy, seconds: seconds))
+    journal?.accuracy = result.accuracy
+    journal?.show(progress(loss: tally.mean, bytesPerStep: 0), isEvaluation: true)
+  }
+
+  /// Tells what came out, what crossed between ranks, and whether compression was worth it; collective.
+  func tellEnd(_ outcome: TrainingOutcome) throws {
+    var times = strategy.times
+    times.data = feed.seconds
+    let report = strategy.report
+    let summary = try EndSummary(
+      outcome, report, times: times, seconds: stopwatch.seconds, hosts: hosts)
+    guard let journal else { return }
+    journal.tell(summary.event(epochs: plan.epoch(of: step)))
+    journal.say(summary.text)
+  }
+
+  /// The epoch of the last step, from 1.
+  private var epoch: Int { plan.epoch(of: max(0, step - 1)) + 1 }
+
+  private func progress(loss: Double, bytesPerStep: Int) -> ProgressDisplay.Progress {
+    ProgressDisplay.Progress(
+      epoch: epoch, epochs: plan.epoch(of: plan.steps - 1) + 1, step: step, steps: plan.steps,
+      samples: plan.samples(before: step) - plan.samples(before: firstStep), loss: loss, accuracy: journal?.accuracy,
+      bytesPerStep: bytesPerStep, seconds: stopwatch.seconds)
+  }
+}

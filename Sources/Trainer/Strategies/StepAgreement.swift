@@ -1,0 +1,73 @@
+internal import Buffers
+internal import Collectives
+
+/// What ranks tell one another of a step before anything is encoded: whether it may be done at all, and what is reported of it.
+struct StepAgreement {
+  /// What one rank says.
+  struct Statement {
+    /// Its samples.
+    var sampleCount = 0
+    /// The first tensor whose gradient has a value that is not finite.
+    var nonFiniteTensor: Int?
+    /// How many values it replaced by zero.
+    var clearedValues = 0
+    /// Whether it was asked to stop.
+    var isStopRequested = false
+    /// Σ −log p of its samples.
+    var lossSum = 0.0
+    /// ‖gradient‖².
+    var gradientSquares = 0.0
+    /// ‖residual‖².
+    var residualSquares = 0.0
+  }
+
+  /// By rank.
+  let statements: [Statement]
+
+  /// Gathers what every rank says; collective.
+  ///
+  /// - Communication: one record of seven words to each other rank.
+  init(_ own: Statement, over records: RecordExchange, step: Int) throws {
+    let record: [UInt64] = [
+      UInt64(own.sampleCount), UInt64((own.nonFiniteTensor ?? -1) + 1), UInt64(own.clearedValues),
+      own.isStopRequested ? 1 : 0, own.lossSum.bitPattern, own.gradientSquares.bitPattern, own.residualSquares.bitPattern,
+    ]
+    statements = try records.gather(record, activity: "the agreement on step \(step)").map { words in
+      Statement(
+        sampleCount: Int(words[0]), nonFiniteTensor: words[1] == 0 ? nil : Int(words[1]) - 1, clearedValues: Int(words[2]),
+        isStopRequested: words[3] != 0, lossSum: Double(bitPattern: words[4]),
+        gradientSquares: Double(bitPattern: words[5]), residualSquares: Double(bitPattern: words[6]))
+    }
+  }
+
+  /// The sum of what all ranks say, in rank order.
+  func sum<Number: AdditiveArithmetic>(_ path: KeyPath<Statement, Number>) -> Number {
+    statements.reduce(.zero) { $0 + $1[keyPath: path] }
+  }
+
+  /// The lowest rank whose gradient is not finite, with the first such tensor; nil where all are finite.
+  var firstNonFinite: (rank: Int, tensor: Int)? {
+    for (rank, statement) in statements.enumerated() {
+      if let tensor = statement.nonFiniteTensor { return (rank, tensor) }
+    }
+    return nil
+  }
+}
+
+/// Watches a gradient for values that are not finite, tensor by tensor, while each is still in the cache.
+struct FiniteWatch {
+  /// The first tensor with such a value, nil where all are finite.
+  private(set) var firstTensor: Int?
+  /// How many values were replaced by zero.
+  private(set) var clearedValues = 0
+
+  /// Looks at the gradient of one tensor; with `clears`, replaces what is not finite instead of reporting it.
+  mutating func look(at tensor: Int, range: Range<Int>, of gradient: FloatBuffer, clears: Bool) {
+    guard !gradient.isFinite(in: range) else { return }
+    if clears {
+      unsafe clearedValues += FixedLanes.clearNonFinite(gradient.values(in: range))
+    } else if firstTensor == nil {
+      firstTensor = tensor
+    }
+  }
+}

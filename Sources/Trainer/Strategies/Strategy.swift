@@ -1,0 +1,77 @@
+public import Buffers
+public import Codecs
+public import Collectives
+public import Networks
+
+/// How ranks work together on a step: what each computes, what they exchange, and when parameters change.
+///
+/// The loop knows no more than this. Every call is collective.
+public protocol Strategy: AnyObject {
+  /// Does step `step`, counted from 0.
+  ///
+  /// - Parameters:
+  ///   - batch: This rank's samples, possibly none.
+  ///   - rate: The learning rate, the same bits on every rank.
+  ///   - isMeasured: Whether norms are wanted, which cost a pass over gradient and residual.
+  /// - Throws: `TrainingError` where the run must not go on, on every rank.
+  func step(_ step: Int, on batch: Minibatch, rate: Float, isMeasured: Bool) throws -> StepOutcome
+
+  /// Adds what it remembers between steps, the parameters apart, to the list of everything.
+  func contribute(to inventory: inout StateInventory)
+  /// Takes back the counters that it contributed.
+  func restore(counters: [String: String])
+
+  /// Seconds spent so far, `data` apart.
+  var times: PhaseTimes { get }
+  /// What this rank sent and received so far, and how that compares with floats.
+  var report: ExchangeReport { get }
+  /// Called once after the last step: measures what the report still lacks. Collective.
+  func finish() throws
+}
+
+/// What became of a step: the same on every rank, traffic apart.
+public struct StepOutcome {
+  /// Σ −log p over the step's samples.
+  public var lossSum: Double
+  /// The step's samples over all ranks.
+  public var sampleCount: Int
+  /// Whether the step changed nothing, because some gradient was not finite.
+  public var isSkipped = false
+  /// Whether some rank was asked to stop.
+  public var isStopRequested = false
+  /// What the user should be told.
+  public var warning: String?
+  /// ‖residuals of all ranks‖/‖gradients of all ranks‖ before the step, where it was wanted; 0 where nothing is left behind.
+  public var residualRatio = 0.0
+  /// This rank's traffic in this step.
+  public var traffic = Traffic()
+}
+
+/// What a strategy is made from.
+public struct StrategyParts {
+  /// Which ranks there are and how they reach one another.
+  public var hosts: HostMap
+  /// How ranks agree on a step.
+  public var records: RecordExchange
+  /// The network, whose layout the parameters have.
+  public var network: any Network
+  /// The parameters, the same bits on every rank.
+  public var parameters: FloatBuffer
+  /// Turns aggregated gradients into updates.
+  public var optimizer: any Optimizer
+  /// How gradients cross the network after the warm start.
+  public var codec: any Codec
+  /// The options of the run.
+  public var options: TrainerOptions
+  /// Length and warm start of the run.
+  public var plan: RunPlan
+}
+
+/// The strategies that `--strategy` knows.
+public let strategies = Registry<@Sendable (StrategyParts) throws -> any Strategy>(
+  "strategy",
+  [
+    .init("all-reduce", "every rank exchanges every step's gradient and makes the same update") { _ in
+      { try AllReduce($0) }
+    }
+  ])

@@ -1,0 +1,130 @@
+internal import Buffers
+internal import Collectives
+internal import Datasets
+internal import MPI
+internal import Networks
+
+/// Trains a network on the ranks of a job.
+///
+/// The steps are read from top to bottom in ``run()``; with one rank it is plain descent through the same lines.
+public final class Trainer {
+  let options: TrainerOptions
+  let world: Communicator
+  let hosts: HostMap
+  let records: RecordExchange
+  let dataset: any Dataset
+  let network: any Network
+  let parameters: FloatBuffer
+  let plan: RunPlan
+  let strategy: any Strategy
+  let feed: SampleFeed
+  let rates: RateTable
+  let evaluator: Evaluator
+  let replicas: ReplicaCheck
+  let store: CheckpointStore?
+  /// What people and files are told; on rank 0 alone.
+  let journal: Journal?
+  let stopwatch = Stopwatch()
+
+  /// The number of steps done.
+  var step = 0
+  /// The number of steps done when this job began.
+  var firstStep = 0
+  /// The loss since the last evaluation, over all ranks.
+  var tally = LossTally()
+  /// The last evaluation.
+  var evaluation: Evaluation?
+  /// Where the newest checkpoint of this run is.
+  var newestCheckpoint: String?
+
+  init(
+    _ options: TrainerOptions, _ recipe: Recipe, hosts: HostMap, dataset: any Dataset, network: any Network,
+    store: CheckpointStore?, journal: Journal?, savedWarmStart: Int?
+  ) throws {
+    let world = hosts.world
+    (self.options, self.world, self.hosts, self.dataset, self.network) = (options, world, hosts, dataset, network)
+    (self.store, self.journal) = (store, journal)
+    plan = RunPlan(options, sampleCount: dataset.count(.train), savedWarmStart: savedWarmStart)
+    parameters = FloatBuffer(count: network.layout.count)
+    network.initialize(parameters, seed: options.seed)
+    records = try RecordExchange(hosts, timeout: .seconds(options.timeout))
+    let settings = OptimizerSettings(
+      count: parameters.count, momentum: Float(options.momentum), weightDecay: Float(options.weightDecay))
+    strategy = try recipe.strategy(
+      StrategyParts(
+        hosts: hosts, records: records, network: network, parameters: parameters, optimizer: recipe.optimizer(settings),
+        codec: recipe.codec, options: options, plan: plan))
+    feed = SampleFeed(dataset, plan: plan, seed: options.seed, rank: world.rank, of: world.count)
+    rates = RateTable(options, schedule: recipe.schedule, horizon: plan.steps, on: world)
+    evaluator = Evaluator(dataset, network: network, on: world)
+    replicas = ReplicaCheck(network.layout, over: records, rankCount: world.count)
+  }
+
+  /// Trains to the end of the plan, or until somebody asks to stop; collective.
+  ///
+  /// - Returns: what came out, the same on every rank.
+  /// - Throws: `TrainingError` and `ExchangeError.diverged` on all ranks; other errors on those that saw them, and the job must
+  ///   be ended then.
+  public func run() throws -> TrainingOutcome {
+    try tellStart()
+    var isStopping = false
+    while step < plan.steps && !isStopping {
+      let rate = try rates.rate(at: step)
+      let isLogged = (step + 1) % options.logEvery == 0
+      let outcome = try strategy.step(step, on: feed.batch(at: step), rate: rate, isMeasured: isLogged)
+      step += 1
+      isStopping = outcome.isStopRequested
+      tally.add(outcome)
+      try tell(outcome, rate: rate, isLogged: isLogged)
+      if isStopping { break }
+      if isDue(options.verifyEvery) { try replicas.verify(parameters, step: step) }
+      if isDue(options.evaluateEvery ?? plan.stepsPerEpoch) { try evaluate() }
+      if isDue(options.checkpointEvery ?? 0) { try save() }
+    }
+    return try isStopping ? stop() : end()
+  }
+
+  /// Whether something that happens every `interval` steps, or never for 0, happens after this one.
+  private func isDue(_ interval: Int) -> Bool { interval > 0 && step % interval == 0 }
+
+  /// Judges the model on the test samples, and tells it.
+  private func evaluate() throws {
+    let result = try evaluator.evaluate(parameters)
+    evaluation = result
+    try tell(result)
+    tally = LossTally()
+  }
+
+  /// Writes a checkpoint where one is configured; a disk that is full does not end the run.
+  private func save() throws {
+    guard let store else { return }
+    switch try store.save(inventory, step: step, options: options.texts) {
+    case .saved(let path):
+      newestCheckpoint = path
+      journal?.tell(CheckpointEvent(step: step, path: path))
+    case .unchanged(let path): newestCheckpoint = path
+    case .failed(let warning): if let warning { journal?.warn(warning) }
+    }
+  }
+
+  /// Ends a run that was asked to stop: a checkpoint first, because there may be little time.
+  private func stop() throws -> TrainingOutcome {
+    try save()
+    let name = StopSignal.name ?? "another rank"
+    let way = newestCheckpoint.map { "the checkpoint is \($0); add --resume to go on" } ?? "no checkpoint was asked for"
+    journal?.warn("asked to stop by \(name) after step \(step) of \(plan.steps); \(way)")
+    return TrainingOutcome(steps: step, evaluation: evaluation, modelHash: parameters.hash(), wasStopped: true)
+  }
+
+  /// Ends a run that has done its steps: a last look at all replicas, the test samples, a checkpoint, the model's file.
+  private func end() throws -> TrainingOutcome {
+    let hash = try replicas.verify(parameters, step: step)
+    if evaluation == nil || tally.sampleCount > 0 { try evaluate() }
+    try save()
+    try strategy.finish()
+    try writeOutput()
+    let outcome = TrainingOutcome(steps: step, evaluation: evaluation, modelHash: hash, wasStopped: false)
+    try tellEnd(outcome)
+    return outcome
+  }
+}

@@ -1,0 +1,128 @@
+internal import ArgumentParser
+internal import Buffers
+internal import Codecs
+internal import Collectives
+internal import MPI
+
+struct AllReduceCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "all-reduce",
+    abstract: "An exchange against MPI_Allreduce and against Morse's own fp32 exchange, interleaved in one run.",
+    discussion: """
+      Run it under mpirun. Launch Open MPI at its best, or the comparison flatters us:
+        mpirun -np 8 --mca coll_tuned_use_dynamic_rules 1 --mca coll_tuned_allreduce_algorithm 4 bench all-reduce
+      and, between hosts, --mca btl_tcp_flags 1. Times are those of the slowest rank; ratios are medians of neighbouring
+      runs. Each row checks output + residuals against the exact sum; a wrong value ends the run with an error.
+
+      With --input your own gradients are exchanged (g-%d.npy: %d is the rank), --repeat times, and the mean of the sums is
+      written to --output.
+      """)
+
+  @Option(help: "The codec, for example one-bit or one-bit:group=1024; may be repeated.")
+  var codec: [String] = []
+  @Option(help: "Values in the gradient; may be repeated.")
+  var count: [Int] = []
+  @Option(help: "Measured rounds of each row.")
+  var iterations = 11
+  @Option(help: "The rate of a host's link, for the share of the wire's limit: 100mbit, 1gbit.")
+  var linkRate: String?
+  @Option(help: "auto: shared memory inside a host; messages: messages everywhere.")
+  var transport = "auto"
+  @Option(help: "Gradients of your own, one .npy file a rank: 'g-%d.npy'.")
+  var input: String?
+  @Option(name: .customLong("repeat"), help: "Exchanges of your own gradients.")
+  var repetitions = 1
+  @Option(help: "Where the mean of the sums goes, one .npy file a rank: 'sum-%d.npy'.")
+  var output: String?
+  @OptionGroup var format: OutputOptions
+
+  func validate() throws {
+    guard iterations > 0, repetitions > 0 else { throw ValidationError("--iterations and --repeat are at least 1") }
+    guard count.allSatisfy({ $0 > 0 }) else { throw ValidationError("--count is at least 1") }
+    guard Transport(rawValue: transport) != nil else {
+      throw ValidationError("--transport is auto or messages, not '\(transport)'")
+    }
+    if let linkRate, bitsPerSecond(linkRate) == nil {
+      throw ValidationError("--link-rate is a number with kbit, mbit or gbit, not '\(linkRate)'")
+    }
+    do { _ = try makeCodecs() } catch { throw ValidationError("\(error)") }
+  }
+
+  func run() throws {
+    let chosen = try makeCodecs()
+    withMPI { world in
+      let hosts = try HostMap(world, transport: Transport(rawValue: transport)!)
+      if let input {
+        try exchangeOwn(input, codec: chosen[0], hosts: hosts)
+      } else {
+        try compare(chosen, hosts: hosts)
+      }
+    }
+  }
+
+  private func makeCodecs() throws -> [any Codec] {
+    try (codec.isEmpty ? ["one-bit", "none"] : codec).map { try codecs.make($0) }
+  }
+
+  private func compare(_ chosen: [any Codec], hosts: HostMap) throws {
+    let rate = linkRate.flatMap(bitsPerSecond)
+    let benchmark = AllReduceBenchmark(hosts: hosts, iterations: iterations, linkRate: rate)
+    let table = Table("all-reduce", AllReduceRow.columns, options: format)
+    for count in count.isEmpty ? [1 << 16, 1 << 20, 1 << 24] : count {
+      for codec in chosen {
+        let row = try benchmark.measure(codec, count: count)
+        if hosts.world.rank == 0 { table.row(row.cells) }
+        guard row.wrong == 0 else {
+          throw WrongResult(
+            description: "\(row.wrong) of \(count) values are wrong with \(row.codec) (largest error \(row.maxError))")
+        }
+      }
+    }
+  }
+
+  /// Exchanges gradients from files, and writes the mean of the sums.
+  private func exchangeOwn(_ pattern: String, codec: any Codec, hosts: HostMap) throws {
+    let world = hosts.world
+    let file = try NumpyFile(reading: path(pattern, rank: world.rank))
+    let shapes = try world.allGather(varying: Array("\(file.shape)".utf8)).map { String(decoding: $0, as: UTF8.self) }
+    guard Set(shapes).count == 1 else {
+      throw WrongResult(description: "the gradients of the ranks have different shapes: \(shapes.joined(separator: ", "))")
+    }
+    let gradient = try SharedGradient(count: file.values.count, hosts: hosts)
+    let layout = TensorLayout([("gradient", file.shape.isEmpty ? [1] : file.shape)])
+    let exchange = try GradientExchange(codec, layout: layout, gradient: gradient)
+    let sum = FloatBuffer(count: file.values.count)
+    var mean = [Double](repeating: 0, count: file.values.count)
+    for step in 0..<repetitions {
+      gradient.values.copy(from: file.values)
+      try exchange.run(step: step, into: .buffer(sum))
+      for index in mean.indices { mean[index] += Double(sum[index]) / Double(repetitions) }
+    }
+    if let output {
+      for index in mean.indices { sum[index] = Float(mean[index]) }
+      try NumpyFile(shape: file.shape, values: sum).write(to: path(output, rank: world.rank))
+    }
+    if world.rank == 0 {
+      writeLine(
+        "\(repetitions) exchanges of \(mean.count) values with \(codec.specification) on \(world.count) ranks: "
+          + "\(exchange.traffic.bytesSent / repetitions) bytes sent by rank 0 in each")
+    }
+  }
+
+  private func path(_ pattern: String, rank: Int) -> String {
+    pattern.replacing("%d", with: "\(rank)")
+  }
+
+  private func bitsPerSecond(_ text: String) -> Double? {
+    for (unit, factor) in [("kbit", 1e3), ("mbit", 1e6), ("gbit", 1e9)] where text.hasSuffix(unit) {
+      guard let number = Double(text.dropLast(unit.count)), number > 0, number.isFinite else { return nil }
+      return number * factor
+    }
+    return nil
+  }
+}
+
+/// A result that must not be trusted.
+private struct WrongResult: Error, CustomStringConvertible {
+  let description: String
+}

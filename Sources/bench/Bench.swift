@@ -1,0 +1,30 @@
+internal import ArgumentParser
+internal import Buffers
+#if canImport(Glibc)
+  internal import Glibc
+#endif
+
+@main
+struct Bench: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "bench", abstract: "Measures what Morse and this machine can do.",
+    discussion: "GB = 10⁹ bytes. ping-pong, all-reduce and step run under mpirun.",
+    subcommands: [
+      MemoryCommand.self, CodecsCommand.self, PingPongCommand.self, AllReduceCommand.self, StepCommand.self,
+    ])
+
+  static func main() {
+    do {
+      var command = try parseAsRoot()
+      try command.run()
+    } catch let error as SpecificationError {
+      fail(error.description, status: 64)
+    } catch let error as NumpyFileError {
+      fail(error.description, status: error.isWriting ? 74 : 65)
+    } catch {
+      // Rank 0 speaks for all.
+      if !speaksForJob { Glibc.exit(exitCode(for: error).rawValue) }
+      exit(withError: error)
+    }
+  }
+}

@@ -1,0 +1,146 @@
+internal import Buffers
+internal import Codecs
+
+/// Encodes and decodes a gradient of `count` values, seen as a matrix with rows of `row` values, in one thread.
+struct CodecsBenchmark {
+  let codec: any Codec
+  let count: Int
+  let row: Int
+  private let groups: [Range<Int>]
+  /// Where the code of each group begins.
+  private let places: [Int]
+  private let byteCount: Int
+  private let gradient: FloatBuffer
+  private let residual: FloatBuffer
+  private let values: FloatBuffer
+  private let codes: [ByteBuffer]
+
+  /// How many codes `decode-sum` adds.
+  static let codeCount = 8
+
+  init(codec: any Codec, count: Int, row: Int) {
+    self.codec = codec
+    self.count = count
+    self.row = row
+    var layout = TensorLayout()
+    layout.append("weights", shape: [count / row, row])
+    layout.append("rest", shape: [count % row])
+    groups = codec.grouping.groups(of: layout)
+    var (places, end) = ([Int](), 0)
+    for group in groups {
+      places.append(end)
+      end += codec.encodedByteCount(of: group.count)
+    }
+    self.places = places
+    byteCount = end
+    gradient = FloatBuffer(count: count)
+    residual = FloatBuffer(count: count)
+    values = FloatBuffer(count: count)
+    codes = (0..<Self.codeCount).map { _ in ByteBuffer(count: end) }
+    gradient.fillWithNoise()
+  }
+
+  enum Operation: String, CaseIterable {
+    case encode, decodeSet = "decode-set", decodeAdd = "decode-add", decodeSum = "decode-sum"
+  }
+
+  /// The bytes that an operation must move, per value.
+  func bytesPerValue(_ operation: Operation) -> Double {
+    let code = Double(byteCount) / Double(count)
+    return switch operation {
+    case .encode: (codec.isIdentity ? 4 : 12) + code
+    case .decodeSet: 4 + code
+    case .decodeAdd: 8 + code
+    case .decodeSum: 4 + code * Double(Self.codeCount)
+    }
+  }
+
+  /// The seconds of one operation over the whole gradient.
+  func time(_ operation: Operation) -> Double {
+    let codec = codec
+    let code = codes[0].baseAddress
+    return switch operation {
+    case .encode:
+      seconds {
+        for (group, place) in zip(groups, places) {
+          _ = codec.encode(
+            gradient: gradient.baseAddress + group.lowerBound, residual: residual.baseAddress + group.lowerBound,
+            count: group.count, into: code + place)
+        }
+      }
+    case .decodeSet:
+      seconds {
+        // What fits into the cache is decoded into it.
+        let streaming = count > 1 << 19
+        for (group, place) in zip(groups, places) {
+          codec.decode(
+            code + place, count: group.count, setting: values.baseAddress + group.lowerBound, streaming: streaming)
+        }
+        finishStreaming()
+      }
+    case .decodeAdd:
+      seconds {
+        for (group, place) in zip(groups, places) {
+          codec.decode(code + place, count: group.count, addingTo: values.baseAddress + group.lowerBound)
+        }
+      }
+    case .decodeSum:
+      seconds {
+        withUnsafeTemporaryAllocation(of: UnsafeRawPointer.self, capacity: codes.count) { pieces in
+          for (group, place) in zip(groups, places) {
+            for k in codes.indices { pieces[k] = UnsafeRawPointer(codes[k].baseAddress + place) }
+            codec.decodeSum(
+              pieces.baseAddress!, codeCount: codes.count, count: group.count, into: values.baseAddress + group.lowerBound)
+          }
+        }
+      }
+    }
+  }
+
+  /// The seconds of the update loop on the same buffers.
+  func update() -> Double { MemoryLimit(values: values, other: gradient).update() }
+
+  /// Encodes once from empty residuals and counts the values for which decoded + remainder is not the gradient.
+  func countWrong() -> Int {
+    residual.clear()
+    _ = time(.encode)
+    _ = time(.decodeSet)
+    for k in 1..<codes.count { codes[k].baseAddress.copyMemory(from: codes[0].baseAddress, byteCount: byteCount) }
+    return (0..<count).count { i in
+      let (v, y, rest) = (gradient.baseAddress[i] + 0.0, values.baseAddress[i], residual.baseAddress[i])
+      let largest = max(v.magnitude, y.magnitude, rest.magnitude)
+      return (Double(y) + Double(rest) - Double(v)).magnitude > Double(largest.ulp) / 2
+    }
+  }
+
+  /// One row of the table for each operation; returns the number of wrong values.
+  func measure(iterations: Int, into table: Table) -> Int {
+    let wrong = countWrong()
+    for operation in Operation.allCases {
+      var (rates, fractions, limits): ([Double], [Double], [Double]) = ([], [], [])
+      for iteration in 0...iterations {
+        let mine = secondsPerCall(count) { time(operation) } / Double(count)
+        let limit = MemoryLimit.updateBytes * Double(count) / secondsPerCall(count, update)
+        // The first pair warms up.
+        guard iteration > 0 else { continue }
+        rates.append(1 / mine)
+        limits.append(limit)
+        fractions.append(bytesPerValue(operation) / mine / limit)
+      }
+      table.row([
+        .text(codec.specification), .text(operation.rawValue), .integer(count), .integer(row), .number(rates.percentile()),
+        .number(rates.percentile() * bytesPerValue(operation) / 1e9), .number(limits.percentile() / 1e9),
+        .number(fractions.percentile()), .number(8 * Double(byteCount) / Double(count)), .integer(wrong),
+      ])
+    }
+    return wrong
+  }
+
+  static let columns = [
+    Column("codec", "codec"), Column("operation", "operation"), Column("count", "values", .integer),
+    Column("row", "row", .integer), Column("valuesPerSecond", "10⁹ values/s", .decimal(2, scale: 1e-9)),
+    Column("bandwidth", "GB/s", .decimal(1)), Column("limit", "update GB/s", .decimal(1)),
+    Column("fractionOfLimit", "fraction", .decimal(2)), Column("bitsPerValue", "bits/value", .decimal(3)),
+    Column("wrong", "wrong", .integer),
+  ]
+}

@@ -1,0 +1,62 @@
+internal import Buffers
+internal import Collectives
+internal import MPI
+
+/// Checks an exchange that began with empty residuals: output + all residuals = exact sum of the gradients.
+struct ExchangeVerification {
+  /// What was found.
+  struct Result {
+    /// The largest difference from the exact sum.
+    var maxError = 0.0
+    /// The number of values whose difference is above (K + 3)·½ulp of the largest term.
+    var wrong = 0
+  }
+
+  private let exchange: GradientExchange
+  private let gradient: FloatBuffer
+  private let output: FloatBuffer
+  private let world: Communicator
+
+  init(_ exchange: GradientExchange, gradient: FloatBuffer, output: FloatBuffer, world: Communicator) {
+    self.exchange = exchange
+    self.gradient = gradient
+    self.output = output
+    self.world = world
+  }
+
+  /// Compares every value, piece by piece, in fp64.
+  ///
+  /// Collective.
+  func run() throws -> Result {
+    var result = Result()
+    let piece = 1 << 16
+    for start in stride(from: 0, to: output.count, by: piece) {
+      let range = start..<min(start + piece, output.count)
+      var expected = range.map { Double(gradient[$0]) - residuals(at: $0).sum }
+      // What the owner had added up after this rank's contribution: its roundings count too.
+      var partial = range.map { Double(gradient[$0]) - Double(exchange.residual.count > 0 ? exchange.residual[$0] : 0) }
+      try world.scan(&partial, .sum)
+      var largest = range.enumerated().map { offset, index in
+        max(abs(gradient[index]), abs(output[index]), residuals(at: index).largest, Float(abs(partial[offset])))
+      }
+      try world.allReduce(&expected, .sum)
+      try world.allReduce(&largest, .max)
+      for (offset, index) in range.enumerated() {
+        let error = abs(Double(output[index]) - expected[offset])
+        let bound = Double(world.count + 3) * 0.5 * Double(largest[offset].ulp)
+        // Written so that a NaN is wrong.
+        if !(error <= bound) { result.wrong += 1 }
+        result.maxError = max(result.maxError, error.isNaN ? .infinity : error)
+      }
+    }
+    return result
+  }
+
+  private func residuals(at index: Int) -> (sum: Double, largest: Float) {
+    guard exchange.residual.count > 0 else { return (0, 0) }
+    let own = exchange.residual[index]
+    let range = exchange.ownedRange
+    let owner = range.contains(index) ? exchange.ownerResidual[index - range.lowerBound] : 0
+    return (Double(own) + Double(owner), max(abs(own), abs(owner)))
+  }
+}

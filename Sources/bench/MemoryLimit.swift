@@ -1,0 +1,91 @@
+internal import ArgumentParser
+internal import Buffers
+internal import Codecs
+
+/// What this machine's memory can do, measured with the loops that everything else is compared with.
+struct MemoryLimit {
+  /// Values that are read and written.
+  let values: FloatBuffer
+  /// Values that are read, as many.
+  let other: FloatBuffer
+
+  /// The bytes of one value of a = a + b: two are read, one is written where it was read.
+  static let updateBytes = 12.0
+  /// The bytes of one value of a = b.
+  static let copyBytes = 8.0
+
+  /// The seconds of one a = a + b: the access pattern of the encoder.
+  func update() -> Double {
+    seconds { add(other.baseAddress, count: values.count, to: values.baseAddress) }
+  }
+
+  /// The seconds of one a = b with stores that bypass the cache.
+  func copy() -> Double {
+    seconds {
+      Codecs.copy(other.baseAddress, count: values.count, to: values.baseAddress, streaming: true)
+      finishStreaming()
+    }
+  }
+}
+
+extension FloatBuffer {
+  /// Fills the buffer with numbers of a bell-like shape, exact in fp32; a tile of them is repeated.
+  func fillWithNoise(stream: Int = 0) {
+    let random = Philox(seed: 1, purpose: .tests, stream: stream)
+    let tile = min(count, 1_000_003)
+    for i in 0..<tile {
+      let word = random.word(i)
+      let sum = Int32(word & 0xFF) + Int32(word >> 8 & 0xFF) + Int32(word >> 16 & 0xFF) + Int32(word >> 24)
+      baseAddress[i] = Float(sum - 510) * 0x1p-12
+    }
+    for start in stride(from: tile, to: count, by: max(tile, 1)) {
+      (baseAddress + start).update(from: baseAddress, count: min(tile, count - start))
+    }
+  }
+}
+
+/// The mean seconds of one call of `body`, which is called often enough for the clock where `count` is small.
+func secondsPerCall(_ count: Int, _ body: () -> Double) -> Double {
+  let repetitions = max(1, (1 << 22) / max(count, 1))
+  return (0..<repetitions).reduce(0) { sum, _ in sum + body() } / Double(repetitions)
+}
+
+struct MemoryCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "memory", abstract: "What this machine can do: copy and update bandwidth.",
+    discussion: """
+      One thread, median. copy is a = b with stores that bypass the cache, 8 bytes a value; update is a = a + b, 12 bytes. \
+      GB = 10⁹ bytes.
+      """)
+
+  @Option(help: "Values in each of the two buffers (default: 65536, 1048576 and 67108864).")
+  var count: [Int] = []
+  @Option(help: "Measurements of each kind, interleaved.")
+  var iterations = 9
+  @OptionGroup var output: OutputOptions
+
+  func validate() throws {
+    guard iterations > 0, count.allSatisfy({ $0 > 0 }) else {
+      throw ValidationError("--count and --iterations take positive numbers")
+    }
+  }
+
+  func run() {
+    let table = Table(
+      "memory",
+      [
+        Column("count", "values", .integer), Column("copy", "copy (GB/s)", .decimal(1)),
+        Column("update", "update (GB/s)", .decimal(1)),
+      ], options: output)
+    for count in count.isEmpty ? [1 << 16, 1 << 20, 1 << 26] : count {
+      let limit = MemoryLimit(values: FloatBuffer(count: count), other: FloatBuffer(count: count))
+      limit.other.fillWithNoise()
+      var (copies, updates): ([Double], [Double]) = ([], [])
+      for _ in 0..<iterations {
+        copies.append(MemoryLimit.copyBytes * Double(count) / secondsPerCall(count, limit.copy))
+        updates.append(MemoryLimit.updateBytes * Double(count) / secondsPerCall(count, limit.update))
+      }
+      table.row([.integer(count), .number(copies.percentile() / 1e9), .number(updates.percentile() / 1e9)])
+    }
+  }
+}

@@ -1,0 +1,181 @@
+internal import ArgumentParser
+#if canImport(Glibc)
+  internal import Glibc
+#endif
+
+/// What all subcommands have in common.
+struct OutputOptions: ParsableArguments {
+  @Flag(help: "Print one JSON object per row instead of a table.")
+  var json = false
+}
+
+/// One column of a table: what people read, and the key that programs read.
+struct Column {
+  /// The key in JSON: `p50`.
+  let key: String
+  /// The head in the table, with the unit: `p50 (µs)`.
+  let title: String
+  /// How a number is shown in the table; JSON gets the number itself.
+  let format: Format
+
+  enum Format {
+    /// Text, to the left.
+    case text
+    /// A whole number with a space after every three digits.
+    case integer
+    /// So many digits after the point, of the number times `scale`.
+    case decimal(Int, scale: Double = 1)
+  }
+
+  init(_ key: String, _ title: String, _ format: Format = .text) {
+    self.key = key
+    self.title = title
+    self.format = format
+  }
+}
+
+/// One value of a row.
+enum Cell {
+  case text(String)
+  case integer(Int)
+  case number(Double)
+  /// `null` in JSON, a dash in the table.
+  case nothing
+}
+
+/// Rows that are printed as they come: aligned for people, or one JSON object a line.
+///
+/// `bench` is the first key of every object. A table's columns are as wide as their titles, or as `width` says.
+final class Table {
+  let bench: String
+  let columns: [Column]
+  let isJSON: Bool
+  private var printedTitles = false
+  private let width: Int
+
+  init(_ bench: String, _ columns: [Column], options: OutputOptions, width: Int = 10) {
+    self.bench = bench
+    self.columns = columns
+    isJSON = options.json
+    self.width = width
+  }
+
+  /// Prints a row: one cell for each column.
+  func row(_ cells: [Cell]) {
+    precondition(cells.count == columns.count, "a row of \(cells.count) cells under \(columns.count) columns")
+    if isJSON {
+      let pairs = zip(columns, cells).map { "\(quoted($0.key)):\(json($1))" }
+      writeLine("{" + (["\"bench\":\(quoted(bench))"] + pairs).joined(separator: ",") + "}")
+    } else {
+      if !printedTitles {
+        writeLine(zip(columns, columns.map(\.title)).map { pad($1, $0) }.joined(separator: "  "))
+        printedTitles = true
+      }
+      writeLine(zip(columns, cells).map { pad(show($1, $0.format), $0) }.joined(separator: "  "))
+    }
+  }
+
+  private func pad(_ text: String, _ column: Column) -> String {
+    let space = String(repeating: " ", count: max(0, max(width, column.title.count) - text.count))
+    if case .text = column.format { return text + space }
+    return space + text
+  }
+
+  private func show(_ cell: Cell, _ format: Column.Format) -> String {
+    switch (cell, format) {
+    case (.text(let text), _): text
+    case (.integer(let value), .decimal(let digits, let scale)): decimal(Double(value) * scale, digits)
+    case (.integer(let value), _): grouped(value)
+    case (.number(let value), .decimal(let digits, let scale)): decimal(value * scale, digits)
+    case (.number(let value), _): "\(value)"
+    case (.nothing, _): "–"
+    }
+  }
+
+  private func json(_ cell: Cell) -> String {
+    switch cell {
+    case .text(let text): quoted(text)
+    case .integer(let value): "\(value)"
+    case .number(let value): value.isFinite ? "\(value)" : "null"
+    case .nothing: "null"
+    }
+  }
+}
+
+/// Prints a line to standard output at once, so that long runs can be followed through a pipe.
+func writeLine(_ line: String) {
+  print(line)
+  fflush(nil)
+}
+
+/// A text as JSON.
+func quoted(_ text: String) -> String {
+  var result = "\""
+  for scalar in text.unicodeScalars {
+    switch scalar {
+    case "\"": result += "\\\""
+    case "\\": result += "\\\\"
+    case "\n": result += "\\n"
+    default:
+      if scalar.value < 0x20 {
+        let digits = String(scalar.value, radix: 16)
+        result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+      } else {
+        result.unicodeScalars.append(scalar)
+      }
+    }
+  }
+  return result + "\""
+}
+
+/// A number with so many digits after the point.
+func decimal(_ value: Double, _ digits: Int) -> String {
+  guard value.isFinite else { return "\(value)" }
+  var power = 1.0
+  for _ in 0..<digits { power *= 10 }
+  let scaled = (value.magnitude * power).rounded()
+  guard scaled < 1e15 else { return "\(value)" }
+  let (whole, part) = Int(scaled).quotientAndRemainder(dividingBy: Int(power))
+  let sign = value < 0 && scaled > 0 ? "-" : ""
+  guard digits > 0 else { return "\(sign)\(whole)" }
+  let fraction = String(part)
+  return "\(sign)\(whole)." + String(repeating: "0", count: digits - fraction.count) + fraction
+}
+
+/// A whole number with a space after every three digits: `16 777 216`.
+func grouped(_ value: Int) -> String {
+  var digits = Array(String(value.magnitude))
+  for place in stride(from: digits.count - 3, to: 0, by: -3) { digits.insert(" ", at: place) }
+  return (value < 0 ? "-" : "") + String(digits)
+}
+
+extension [Double] {
+  /// The value below which the fraction `share` lies (nearest rank); the median by default.
+  func percentile(_ share: Double = 0.5) -> Double {
+    precondition(!isEmpty, "a percentile of nothing")
+    return sorted()[Swift.min(count - 1, Int(Double(count) * share))]
+  }
+}
+
+/// The value of `values` below which the fraction `share` lies.
+func percentile(_ values: [Double], _ share: Double = 0.5) -> Double { values.percentile(share) }
+
+/// The seconds that `body` takes.
+func seconds(_ body: () throws -> Void) rethrows -> Double {
+  let start = ContinuousClock.now
+  try body()
+  return (ContinuousClock.now - start) / .seconds(1)
+}
+
+/// Whether this process speaks for the job: rank 0, or alone.
+var speaksForJob: Bool {
+  guard let rank = getenv("OMPI_COMM_WORLD_RANK") ?? getenv("PMIX_RANK") else { return true }
+  return strcmp(rank, "0") == 0
+}
+
+/// Ends the program with one sentence on standard error, said by rank 0 alone.
+func fail(_ sentence: String, status: Int32) -> Never {
+  let line = Array("bench: \(sentence)\n".utf8)
+  if speaksForJob { _ = write(2, line, line.count) }
+  exit(status)
+}

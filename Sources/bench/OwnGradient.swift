@@ -1,0 +1,83 @@
+internal import Buffers
+internal import Codecs
+
+/// A codec on a gradient from a file.
+struct OwnGradient {
+  let codec: any Codec
+  let path: String
+  let gradient: NumpyFile
+  let residual: FloatBuffer
+
+  /// Reads the gradient, and the residual where there is one.
+  init(codec: any Codec, input: String, residual: String?) throws {
+    self.codec = codec
+    path = input
+    gradient = try NumpyFile(reading: input)
+    self.residual = FloatBuffer(count: gradient.values.count)
+    guard let residual else { return }
+    let file = try NumpyFile(reading: residual)
+    guard file.shape == gradient.shape else {
+      fail("'\(residual)' has the shape \(file.shape), and '\(input)' \(gradient.shape)", status: 65)
+    }
+    guard !codec.isIdentity || file.values.values.allSatisfy({ $0 == 0 }) else {
+      fail("codec '\(codec.specification)' loses nothing and takes no residual", status: 65)
+    }
+    self.residual.copy(from: file.values)
+  }
+
+  /// Encodes and decodes, writes what is asked for, and prints error and bytes.
+  func run(decoded decodedPath: String?, remainder remainderPath: String?, output: OutputOptions) throws {
+    let count = gradient.values.count
+    let groups = codec.grouping.groups(of: TensorLayout([("gradient", gradient.shape)]))
+    let sums = FloatBuffer(count: count)
+    for i in 0..<count { sums.baseAddress[i] = gradient.values.baseAddress[i] + residual.baseAddress[i] }
+    let decoded = FloatBuffer(count: count)
+    let code = ByteBuffer(count: groups.map { codec.encodedByteCount(of: $0.count) }.max() ?? 0)
+    var byteCount = 0
+    for group in groups {
+      let isFinite = codec.encode(
+        gradient: gradient.values.baseAddress + group.lowerBound, residual: residual.baseAddress + group.lowerBound,
+        count: group.count, into: code.baseAddress)
+      guard isFinite else { fail(whatIsNotFinite(group, sums), status: 65) }
+      codec.decode(
+        code.baseAddress, count: group.count, setting: decoded.baseAddress + group.lowerBound, streaming: false)
+      byteCount += codec.encodedByteCount(of: group.count)
+    }
+    if let decodedPath { try NumpyFile(shape: gradient.shape, values: decoded).write(to: decodedPath) }
+    if let remainderPath { try NumpyFile(shape: gradient.shape, values: residual).write(to: remainderPath) }
+
+    var (wrong, largest) = (0, 0.0)
+    for i in 0..<count {
+      let (v, y, rest) = (sums.baseAddress[i], decoded.baseAddress[i], residual.baseAddress[i])
+      let error = (Double(y) + Double(rest) - Double(v)).magnitude
+      largest = max(largest, error)
+      if error > Double(max(v.magnitude, y.magnitude, rest.magnitude).ulp) / 2 { wrong += 1 }
+    }
+    let energy = sumOfSquares(sums.baseAddress, count: count)
+    let lost = sumOfSquares(residual.baseAddress, count: count)
+    let table = Table(
+      "codecs",
+      [
+        Column("codec", "codec"), Column("count", "values", .integer), Column("groups", "groups", .integer),
+        Column("plainGroups", "plain groups", .integer), Column("bytes", "bytes", .integer),
+        Column("bitsPerValue", "bits/value", .decimal(3)), Column("compressionRatio", "times smaller", .decimal(2)),
+        Column("relativeError", "‖remainder‖/‖sum‖", .decimal(6)), Column("maxError", "max |decoded + remainder − sum|"),
+        Column("wrong", "wrong", .integer),
+      ], options: output)
+    table.row([
+      .text(codec.specification), .integer(count), .integer(groups.count),
+      .integer(groups.count { codec.isPlain(count: $0.count) }), .integer(byteCount),
+      count == 0 ? .nothing : .number(8 * Double(byteCount) / Double(count)),
+      byteCount == 0 ? .nothing : .number(4 * Double(count) / Double(byteCount)),
+      energy == 0 ? .nothing : .number((lost / energy).squareRoot()), .number(largest), .integer(wrong),
+    ])
+    if wrong > 0 { fail("\(wrong) values are not what decoded + remainder must give", status: 70) }
+  }
+
+  private func whatIsNotFinite(_ group: Range<Int>, _ sums: FloatBuffer) -> String {
+    if let place = group.first(where: { !sums[$0].isFinite }) {
+      return "'\(path)': value \(place) is \(sums[place]); a codec takes finite values"
+    }
+    return "'\(path)': the sum of the values \(group) is beyond fp32"
+  }
+}

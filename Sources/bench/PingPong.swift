@@ -1,0 +1,85 @@
+internal import Buffers
+internal import CMPIBaseline
+internal import MPI
+
+/// What a message of one size costs from Swift, and in the same loop in C.
+struct PingPongRow {
+  /// The length of the message.
+  let byteCount: Int
+  /// One way from Swift: the median of the rounds.
+  let swiftSeconds: Double
+  /// One way from C: the median of the rounds.
+  let cSeconds: Double
+  /// Swift's time over C's, of the same round: the median of the rounds.
+  let ratio: Double
+  /// Bytes per second from Swift.
+  let bandwidth: Double
+}
+
+/// Bounces messages between ranks 0 and 1 of `world`, which is the world of all ranks; every rank calls it and gets the rows.
+///
+/// A round is one measurement from Swift and one from C, in alternating order, so that what disturbs the machine meets both.
+///
+/// - Parameters:
+///   - sizes: bytes of the messages.
+///   - iterations: there and back in one measurement, for small messages; large ones get fewer.
+///   - world: all ranks, at least two.
+/// - Returns: one row for each size, the same on all ranks.
+func pingPong(sizes: [Int], iterations: Int, world: Communicator) throws -> [PingPongRow] {
+  precondition(world.count >= 2, "ping-pong needs two ranks, there is \(world.count)")
+  // Many short rounds: on a busy machine the median then comes from its quiet moments.
+  let rounds = 31
+  return try sizes.map { byteCount in
+    let message = ByteBuffer(count: max(byteCount, 1))
+    let bytes = UnsafeMutableRawBufferPointer(rebasing: message.bytes[0..<byteCount])
+    let repetitions = max(min(iterations, 16_000_000 / max(byteCount, 1)), 5)
+    var swiftTimes: [Double] = []
+    var cTimes: [Double] = []
+    for round in 0...rounds {
+      var times = [0.0, 0.0]
+      for half in 0..<2 {
+        let isSwift = (round + half) % 2 == 0
+        try world.barrier()
+        if isSwift {
+          times[0] = try swiftPingPong(bytes, iterations: repetitions, world: world)
+        } else {
+          times[1] = baselinePingPong(message.baseAddress, byteCount, Int32(repetitions))
+          guard times[1] >= 0 else { throw BaselineError(code: Int32(-times[1])) }
+        }
+      }
+      // The first round warms caches and connections.
+      guard round > 0 else { continue }
+      swiftTimes.append(try world.broadcast(times[0]))
+      cTimes.append(try world.broadcast(times[1]))
+    }
+    let swiftSeconds = median(swiftTimes)
+    return PingPongRow(
+      byteCount: byteCount, swiftSeconds: swiftSeconds, cSeconds: median(cTimes),
+      ratio: median(zip(swiftTimes, cTimes).map { $0 / $1 }), bandwidth: Double(byteCount) / swiftSeconds)
+  }
+}
+
+/// The loop of `baselinePingPong`, line by line.
+private func swiftPingPong(_ bytes: UnsafeMutableRawBufferPointer, iterations: Int, world: Communicator) throws -> Double {
+  guard world.rank <= 1 else { return 0 }
+  let peer = 1 - world.rank
+  let start = wallTime
+  for _ in 0..<iterations {
+    if world.rank == 0 {
+      try world.send(UnsafeRawBufferPointer(bytes), to: peer, tag: 1)
+      try world.receive(into: bytes, from: peer, tag: 1)
+    } else {
+      try world.receive(into: bytes, from: peer, tag: 1)
+      try world.send(UnsafeRawBufferPointer(bytes), to: peer, tag: 1)
+    }
+  }
+  return (wallTime - start) / Double(2 * iterations)
+}
+
+private func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
+
+/// An error of MPI in the C loop.
+private struct BaselineError: Error, CustomStringConvertible {
+  let code: Int32
+  var description: String { "the ping-pong in C failed with MPI error code \(code)" }
+}

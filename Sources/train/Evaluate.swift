@@ -1,0 +1,37 @@
+import ArgumentParser
+import Buffers
+import Datasets
+import MPI
+import Trainer
+
+extension Train {
+  /// Judges a saved model.
+  struct Evaluate: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Print a saved model's loss and accuracy on the test samples.",
+      discussion: "Under mpirun the ranks share the samples. The newest checkpoint that is whole is taken.")
+
+    @Option(help: ArgumentHelp("The directory of checkpoints, or one checkpoint in it.", valueName: "dir"))
+    var checkpoint: String
+    @Option(help: ArgumentHelp("The data; those of the run by default.", valueName: "spec"))
+    var data: String?
+    @Option(
+      parsing: .unconditional, help: ArgumentHelp("The seed of drawn data; that of the run by default.", valueName: "n"))
+    var seed: String?
+
+    func run() throws {
+      if let data {
+        do { _ = try datasets.make(data) } catch { throw OptionError("--data: \(error)") }
+      }
+      var options = TrainerOptions()
+      if let seed { try options.set("seed", to: seed) }
+      let chosenSeed = seed == nil ? nil : options.seed
+      Launch.run { world in
+        let saved = try SavedModel(checkpoint, data: data, seed: chosenSeed, on: world)
+        let result = try saved.evaluate()
+        if world.rank == 0 { print(saved.sentence(for: result)) }
+        return 0
+      }
+    }
+  }
+}

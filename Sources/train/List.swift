@@ -1,0 +1,40 @@
+import ArgumentParser
+import Buffers
+import Codecs
+import Datasets
+import Networks
+import Trainer
+
+extension Train {
+  /// Prints the choices.
+  struct List: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Print the models, data sets, codecs, strategies, optimizers and schedules there are.")
+
+    func run() throws {
+      guard Launch.rank == 0 else { return }
+      print("A SPEC is name, or name:value,…,key=value,…\n")
+      show("--model", models)
+      show("--data", datasets)
+      show("--codec", codecs)
+      show("--strategy", strategies)
+      show("--optimizer", optimizers)
+      show("--schedule", schedules)
+    }
+
+    private func show<Product>(_ option: String, _ registry: Registry<Product>) {
+      print(option)
+      for entry in registry.entries {
+        print("  \(entry.name.padded(to: 14))\(entry.summary)")
+        if let values = entry.values { print("    \("values".padded(to: 14))\(values)") }
+        for key in entry.keys { print("    \("\(key.name)=".padded(to: 14))\(key.meaning)") }
+      }
+      print("")
+    }
+  }
+}
+
+extension String {
+  /// Followed by spaces up to `width` characters, and one at least.
+  fileprivate func padded(to width: Int) -> String { self + String(repeating: " ", count: max(1, width - count)) }
+}

@@ -1,0 +1,162 @@
+import ArgumentParser
+import MPI
+import Trainer
+
+extension Train {
+  /// Trains.
+  struct Run: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Train (what happens without a subcommand).",
+      discussion:
+        "What was not said has its default, and the summary at the start prints it. `train list` prints what SPEC may be.")
+
+    @Option(help: ArgumentHelp("A YAML file of options by their names; the command line wins.", valueName: "file"))
+    var config: String?
+
+    @OptionGroup(title: "What to train") var subject: Subject
+    @OptionGroup(title: "How to train") var descent: Descent
+    @OptionGroup(title: "How ranks exchange") var exchange: Exchange
+    @OptionGroup(title: "Checkpoints and results") var files: Files
+    @OptionGroup(title: "What is told") var telling: Telling
+
+    /// The options that were said, in the order of help.
+    private var said: [(name: String, text: String)] {
+      let all = subject.said + descent.said + exchange.said + files.said + telling.said
+      return all.compactMap { name, text in text.map { (name, $0) } }
+    }
+
+    func run() throws {
+      let options = try TrainerOptions(configuration: config, commandLine: said)
+      try options.validate()
+      _ = try Recipe(options)
+      Launch.run { world in
+        let trainer = try Trainer(options, on: world)
+        StopSignal.install()
+        Launch.tellHowToResume(rank: world.rank, checkpoint: options.checkpoint)
+        return try trainer.run().exitStatus
+      }
+    }
+  }
+}
+
+/// What is trained, and how long.
+struct Subject: ParsableArguments {
+  @Option(help: ArgumentHelp("The model. (default: mlp:512,512)", valueName: "spec")) var model: String?
+  @Option(help: ArgumentHelp("The data. (default: glyphs)", valueName: "spec")) var data: String?
+  @Option(parsing: .unconditional, help: ArgumentHelp("How often every sample is used. (default: 5)", valueName: "n"))
+  var epochs: String?
+  @Option(parsing: .unconditional, help: ArgumentHelp("The length in steps; wins over --epochs.", valueName: "n"))
+  var steps: String?
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("Samples per step over all ranks, at least one per rank. (default: 256)", valueName: "n"))
+  var minibatch: String?
+  @Option(parsing: .unconditional, help: ArgumentHelp("What everything random follows from. (default: 1)", valueName: "n"))
+  var seed: String?
+  @Option(parsing: .unconditional, help: ArgumentHelp("Threads of matrix products per rank. (default: 1)", valueName: "n"))
+  var threads: String?
+
+  var said: [(String, String?)] {
+    [
+      ("model", model), ("data", data), ("epochs", epochs), ("steps", steps), ("minibatch", minibatch), ("seed", seed),
+      ("threads", threads),
+    ]
+  }
+}
+
+/// How gradients become updates.
+struct Descent: ParsableArguments {
+  @Option(help: ArgumentHelp("How a gradient becomes an update. (default: sgd)", valueName: "spec")) var optimizer: String?
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("The rate, for the mean gradient of a minibatch. (default: 0.1)", valueName: "x"))
+  var learningRate: String?
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("The share ρ of the direction that stays: u ← ρu + g, w ← w − ηu. (default: 0.9)", valueName: "x"))
+  var momentum: String?
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("Adds this times the parameters to the gradient. (default: 0)", valueName: "x"))
+  var weightDecay: String?
+  @Option(
+    parsing: .unconditional, help: ArgumentHelp("The largest norm of the aggregated gradient; none by default.", valueName: "x")
+  )
+  var clip: String?
+  @Option(help: ArgumentHelp("How the rate changes over the run. (default: cosine)", valueName: "spec")) var schedule: String?
+  @Option(
+    help: ArgumentHelp(
+      "A step whose gradient is not finite: skip, abort or zero; ten skipped in a row end the run. (default: skip)",
+      valueName: "policy"))
+  var nonFinite: String?
+  @Option(help: .hidden) var injectNonFinite: String?
+
+  var said: [(String, String?)] {
+    [
+      ("optimizer", optimizer), ("learning-rate", learningRate), ("momentum", momentum), ("weight-decay", weightDecay),
+      ("clip", clip), ("schedule", schedule), ("non-finite", nonFinite), ("inject-non-finite", injectNonFinite),
+    ]
+  }
+}
+
+/// How gradients cross between ranks.
+struct Exchange: ParsableArguments {
+  @Option(help: ArgumentHelp("How gradients are encoded. (default: one-bit)", valueName: "spec")) var codec: String?
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("Steps at the start that exchange floats; 0 for none, a tenth of the run by default.", valueName: "n"))
+  var warmStart: String?
+  @Option(help: ArgumentHelp("How ranks work together. (default: all-reduce)", valueName: "spec")) var strategy: String?
+  @Option(
+    help: ArgumentHelp(
+      "auto: shared memory inside a host; messages: messages everywhere. (default: auto)", valueName: "transport"))
+  var transport: String?
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "Seconds without progress after which the run names who is awaited and ends. (default: 60)", valueName: "s"))
+  var timeout: String?
+
+  var said: [(String, String?)] {
+    [("codec", codec), ("warm-start", warmStart), ("strategy", strategy), ("transport", transport), ("timeout", timeout)]
+  }
+}
+
+/// What is saved.
+struct Files: ParsableArguments {
+  @Option(help: ArgumentHelp("The directory of checkpoints, which all hosts share; none by default.", valueName: "dir"))
+  var checkpoint: String?
+  @Option(
+    parsing: .unconditional, help: ArgumentHelp("Steps between checkpoints; one more is written at the end.", valueName: "n"))
+  var checkpointEvery: String?
+  @Flag(help: "Go on from the newest checkpoint that is whole.") var resume = false
+  @Option(help: ArgumentHelp("The final model, as safetensors.", valueName: "file")) var output: String?
+
+  var said: [(String, String?)] {
+    [
+      ("checkpoint", checkpoint), ("checkpoint-every", checkpointEvery), ("resume", resume ? "true" : nil), ("output", output),
+    ]
+  }
+}
+
+/// What is told, and how often.
+struct Telling: ParsableArguments {
+  @Option(help: ArgumentHelp("The run's course as JSON lines.", valueName: "file")) var metrics: String?
+  @Option(parsing: .unconditional, help: ArgumentHelp("Steps between logged steps. (default: 10)", valueName: "n"))
+  var logEvery: String?
+  @Option(
+    parsing: .unconditional, help: ArgumentHelp("Steps between evaluations; an epoch by default.", valueName: "n"))
+  var evaluateEvery: String?
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("Steps between checks that all ranks hold the same model; 0 for never. (default: 100)", valueName: "n"))
+  var verifyEvery: String?
+  @Flag(help: "No progress; summaries and warnings stay.") var quiet = false
+
+  var said: [(String, String?)] {
+    [
+      ("metrics", metrics), ("log-every", logEvery), ("evaluate-every", evaluateEvery), ("verify-every", verifyEvery),
+      ("quiet", quiet ? "true" : nil),
+    ]
+  }
+}

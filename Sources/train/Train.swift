@@ -1,0 +1,43 @@
+import ArgumentParser
+
+/// The command line of training.
+///
+/// What it does is in the module `Trainer`.
+@main
+struct Train: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "train",
+    abstract: "Trains neural networks data-parallel over MPI, with gradients of one bit per value.",
+    discussion: """
+      Every rank computes the gradient of its share of a minibatch; the ranks exchange the gradients, by default as one bit per \
+      value with what was rounded away kept for the next step, and all make the same update. Without mpirun it is plain descent \
+      on one rank.
+
+        train                                            built-in data, one rank
+        mpirun -np 8 train                               the same samples on eight ranks
+        mpirun -np 8 train --codec none                  gradients as floats, to compare
+        train --data idx:DIR --model mlp:512,512         images such as MNIST's four IDX files
+        mpirun --hostfile HOSTS -np 64 train --config run.yaml --checkpoint DIR --checkpoint-every 500
+        mpirun --hostfile HOSTS -np 64 train --config run.yaml --checkpoint DIR --resume
+        train evaluate --checkpoint DIR --data idx:DIR   a saved model's loss and accuracy
+        train list                                       what SPEC may be
+
+      A SPEC is a name, or a name, a colon and comma-separated values, then key=value pairs: mlp:2048,2048,activation=sigmoid. \
+      A configuration file is YAML whose keys are the names of options; the command line wins over it.
+
+      Exit status: 0 done; 64 wrong usage; 65 bad data or configuration; 70 internal; 74 input or output; 75 a rank failed or \
+      the job was asked to stop, and can be resumed.
+      """,
+    version: "Morse 0.1.0",
+    subcommands: [Run.self, Evaluate.self, List.self],
+    defaultSubcommand: Run.self)
+
+  static func main() {
+    do {
+      var command = try parseAsRoot()
+      try command.run()
+    } catch {
+      Launch.end(with: error)
+    }
+  }
+}

@@ -1,0 +1,46 @@
+import Buffers
+import Testing
+
+@Suite struct PartitionTests {
+  @Test("equal units: ⌊L/K⌋ or ⌈L/K⌉ each", arguments: [0, 1, 5, 7, 64, 1000], [1, 2, 3, 5, 8, 13])
+  func equalUnits(count: Int, parts: Int) {
+    let partition = Partition(count: count, into: parts)
+    checkTiling(partition, count: count, parts: parts)
+    #expect(partition.ranges.allSatisfy { $0.count == count / parts || $0.count == (count + parts - 1) / parts })
+  }
+
+  @Test("weights: every cut is the nearest one to its share", arguments: [1, 2, 3, 5, 8, 13])
+  func weights(parts: Int) {
+    let random = Philox(seed: 3, purpose: .tests)
+    for units in [0, 1, 2, 10, 500] {
+      var cumulative = [0]
+      for unit in 0..<units { cumulative.append(cumulative[unit] + 1 + Int(random.word(unit) % 100)) }
+      let partition = Partition(cumulativeWeights: cumulative, into: parts)
+      checkTiling(partition, count: units, parts: parts)
+      let total = Double(cumulative.last!)
+      for (part, range) in partition.ranges.enumerated().dropLast() {
+        let ideal = total * Double(part + 1) / Double(parts)
+        let miss = (Double(cumulative[range.upperBound]) - ideal).magnitude
+        // No unit is heavier than 100, so the nearest cut is at most 50 away.
+        #expect(miss <= 50 || units == 0)
+      }
+    }
+  }
+
+  @Test("one heavy unit leaves empty parts")
+  func heavyUnit() {
+    let partition = Partition(cumulativeWeights: [0, 1, 1001, 1002], into: 4)
+    checkTiling(partition, count: 3, parts: 4)
+    #expect(partition.ranges.contains { $0.isEmpty })
+  }
+
+  private func checkTiling(_ partition: Partition, count: Int, parts: Int) {
+    #expect(partition.ranges.count == parts)
+    var end = 0
+    for range in partition.ranges {
+      #expect(range.lowerBound == end)
+      end = range.upperBound
+    }
+    #expect(end == count)
+  }
+}

@@ -1,0 +1,128 @@
+import Buffers
+import Codecs
+import Testing
+
+/// The laws that every codec of the list keeps.
+@Suite struct CodecLawTests {
+  static let all = codecs.entries.map(\.name) + ["one-bit:group=7", "one-bit:group=1024"]
+  static let counts = [0, 1, 2, 3, 7, 8, 9, 31, 32, 33, 63, 64, 65, 127, 200, 784, 1023, 1024, 1025, 4096]
+
+  @Test("decoded + remainder = gradient + residual", arguments: all, Gradients.allCases)
+  func conservation(name: String, family: Gradients) throws {
+    let codec = try codecs.make(name)
+    for count in Self.counts {
+      let gradient = family.values(count)
+      let residual = codec.isIdentity ? [Float](repeating: 0, count: count) : Gradients.normal.values(count, seed: 9)
+      let encoded = codec.encode(gradient, residual: residual)
+      #expect(encoded.isFinite)
+      let decoded = codec.decode(encoded.code, count: count)
+      for i in 0..<count {
+        let v = (gradient[i] + residual[i]) + 0.0
+        let error = Double(decoded[i]) + Double(encoded.residual[i]) - Double(v)
+        #expect(error.magnitude <= halfUlp(v, decoded[i], encoded.residual[i]), "element \(i) of \(count)")
+      }
+    }
+  }
+
+  @Test("a thousand steps lose nothing", arguments: all)
+  func telescoping(name: String) throws {
+    let codec = try codecs.make(name)
+    let count = 100
+    var residual = [Float](repeating: 0, count: count)
+    var (sent, given) = ([Double](repeating: 0, count: count), [Double](repeating: 0, count: count))
+    var largest: Float = 0
+    for step in 0..<1000 {
+      let gradient = Gradients.normal.values(count, seed: UInt64(step))
+      let encoded = codec.encode(gradient, residual: residual)
+      let decoded = codec.decode(encoded.code, count: count)
+      for i in 0..<count {
+        sent[i] += Double(decoded[i])
+        given[i] += Double(gradient[i])
+        largest = max(largest, (gradient[i] + residual[i]).magnitude, decoded[i].magnitude, encoded.residual[i].magnitude)
+      }
+      residual = encoded.residual
+    }
+    // Two roundings a step: that of gradient + residual, and that of the remainder.
+    for i in 0..<count { #expect((sent[i] + Double(residual[i]) - given[i]).magnitude <= 1000 * 2 * halfUlp(largest)) }
+  }
+
+  @Test("the ways to decode agree", arguments: all, Gradients.allCases)
+  func decoding(name: String, family: Gradients) throws {
+    let codec = try codecs.make(name)
+    for count in Self.counts {
+      let code = codec.encode(family.values(count), residual: [Float](repeating: 0, count: count)).code
+      let decoded = codec.decode(code, count: count)
+      for offset in [0, 1, 5, 15] {
+        #expect(codec.decode(code, count: count, streaming: true, offset: offset).patterns == decoded.patterns)
+      }
+      #expect(codec.decode(code, adding: [Float](repeating: 0, count: count)) == decoded)
+      #expect(codec.decodeSum([code], count: count).patterns == decoded.patterns)
+      let start = Gradients.normal.values(count, seed: 3)
+      #expect(codec.decode(code, adding: start).patterns == zip(start, decoded).map { ($0 + $1).bitPattern })
+    }
+  }
+
+  @Test("sums are taken in the order given", arguments: all)
+  func sums(name: String) throws {
+    let codec = try codecs.make(name)
+    for count in Self.counts {
+      for codeCount in [1, 2, 3, 8, 17] {
+        let codes = (0..<codeCount).map { k in
+          codec.encode(Gradients.wide.values(count, seed: UInt64(k)), residual: [Float](repeating: 0, count: count)).code
+        }
+        var expected = codec.decode(codes[0], count: count)
+        for code in codes.dropFirst() { expected = zip(expected, codec.decode(code, count: count)).map { $0 + $1 } }
+        #expect(codec.decodeSum(codes, count: count).patterns == expected.patterns)
+      }
+    }
+  }
+
+  @Test("the same group gives the same bits", arguments: all)
+  func determinism(name: String) throws {
+    let codec = try codecs.make(name)
+    let (gradient, residual) = (Gradients.wide.values(1025), Gradients.normal.values(1025, seed: 2))
+    let (first, second) = (codec.encode(gradient, residual: residual), codec.encode(gradient, residual: residual))
+    #expect(first.code == second.code && first.residual.patterns == second.residual.patterns)
+  }
+
+  @Test("zeros decode to zeros and leave zeros", arguments: all, [Gradients.zeros, .negativeZeros])
+  func zeros(name: String, family: Gradients) throws {
+    let codec = try codecs.make(name)
+    for count in Self.counts {
+      let encoded = codec.encode(family.values(count), residual: family.values(count))
+      #expect(codec.decode(encoded.code, count: count).allSatisfy { $0 == 0 })
+      #expect(encoded.residual.allSatisfy { $0 == 0 })
+      if !codec.isIdentity {
+        #expect(codec.decode(encoded.code, count: count).allSatisfy { $0.bitPattern == 0 })
+        #expect(encoded.residual.allSatisfy { $0.bitPattern == 0 })
+      }
+    }
+  }
+
+  @Test("what is not finite is refused", arguments: all, [Float.nan, -.nan, .infinity, -.infinity])
+  func refusal(name: String, value: Float) throws {
+    let codec = try codecs.make(name)
+    for count in Self.counts where count > 0 {
+      for place in Set([0, count / 2, count - 1]) {
+        var gradient = Gradients.normal.values(count)
+        gradient[place] = value
+        let residual = Gradients.normal.values(count, seed: 2)
+        let encoded = codec.encode(gradient, residual: residual)
+        #expect(!encoded.isFinite)
+        #expect(encoded.residual.patterns == residual.patterns)
+        #expect(codec.decode(encoded.code, count: count).allSatisfy { $0.bitPattern == 0 })
+      }
+    }
+  }
+
+  @Test("a code is never longer than its floats", arguments: all)
+  func sizes(name: String) throws {
+    let codec = try codecs.make(name)
+    for count in 0...300 {
+      let size = codec.encodedByteCount(of: count)
+      #expect(size % 4 == 0 && size <= 4 * count)
+      if codec.isPlain(count: count) { #expect(size == 4 * count) }
+    }
+    #expect(try codecs.make(codec.specification).specification == codec.specification)
+  }
+}

@@ -1,0 +1,60 @@
+import Buffers
+import Codecs
+import Testing
+
+@Suite struct GroupingTests {
+  @Test("rows are groups, long rows are cut, tensors are not mixed")
+  func rows() {
+    let layout = TensorLayout([
+      ("weights.1", [3, 5]), ("biases.1", [3]), ("weights.0", [2, 10_000]), ("none", [0]), ("scalar", []),
+    ])
+    let groups = Grouping.row.groups(of: layout)
+    // 10 000 values: three pieces of at most 3 334, rounded up to 3 360.
+    let expected = [5, 5, 5, 3, 3360, 3360, 3280, 3360, 3360, 3280, 1]
+    #expect(groups.map(\.count) == expected)
+    checkTiling(groups, of: layout)
+  }
+
+  @Test("a row of up to 4 096 is one group", arguments: [1, 31, 784, 4096, 4097, 8192, 8193, 100_001])
+  func longRows(length: Int) {
+    let layout = TensorLayout([("weights", [2, length])])
+    let groups = Grouping.row.groups(of: layout)
+    checkTiling(groups, of: layout)
+    #expect(groups.count == 2 * ((length + 4095) / 4096))
+    #expect(groups.allSatisfy { $0.count <= 4096 })
+    #expect(groups.filter { $0.upperBound % length != 0 }.allSatisfy { $0.count % 32 == 0 })
+  }
+
+  @Test("groups of so many elements end with their tensor")
+  func elements() {
+    let layout = TensorLayout([("weights.0", [3, 7]), ("biases.0", [3])])
+    #expect(Grouping.elements(8).groups(of: layout) == [0..<8, 8..<16, 16..<21, 21..<24])
+    #expect(Grouping.elements(1).groups(of: layout).count == 24)
+    #expect(Grouping.elements(8).groups(of: TensorLayout()).isEmpty)
+  }
+
+  @Test("specifications of codecs")
+  func specifications() throws {
+    #expect(try codecs.make("one-bit").specification == "one-bit:group=row")
+    #expect(try codecs.make("one-bit:group=1024").grouping == .elements(1024))
+    #expect(try codecs.make("none").isIdentity)
+    for (text, sentence) in [
+      ("one-bits", "did you mean 'one-bit'?"), ("one-bit:grup=8", "did you mean 'group'?"),
+      ("one-bit:group=0", "not '0'"), ("one-bit:group=column", "not 'column'"), ("one-bit:8", "takes no value '8'"),
+      ("none:x=1", "has no key 'x'"), ("one-bit:group=1,group=2", "twice"),
+    ] {
+      let error = #expect(throws: SpecificationError.self) { try codecs.make(text) }
+      #expect(error?.description.contains(sentence) == true, "\(error?.description ?? "")")
+    }
+  }
+
+  private func checkTiling(_ groups: [Range<Int>], of layout: TensorLayout) {
+    var end = 0
+    for group in groups {
+      #expect(group.lowerBound == end && !group.isEmpty)
+      #expect(layout.tensors.contains { $0.range.clamped(to: group) == group })
+      end = group.upperBound
+    }
+    #expect(end == layout.count)
+  }
+}

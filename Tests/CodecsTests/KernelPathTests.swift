@@ -1,0 +1,125 @@
+import Buffers
+import Codecs
+import Testing
+
+/// Every path gives the same bits.
+///
+/// The choice of the path is one for the process, so these tests run one after another.
+@Suite(.serialized) struct KernelPathTests {
+  static let counts = Array(0...200) + [784, 1023, 1024, 1025, 4096]
+
+  /// What `body` gives on every path, which must be equal.
+  private func compare<Value: Equatable>(_ what: String, _ body: () -> Value) {
+    let path = KernelPath.current
+    defer { KernelPath.select(path) }
+    let results = KernelPath.available.map { path in
+      KernelPath.select(path)
+      return (path, body())
+    }
+    for (path, result) in results.dropFirst() { #expect(result == results[0].1, "\(what): \(path) differs from portable") }
+  }
+
+  @Test("one-bit codes, residuals and values", arguments: Gradients.allCases)
+  func oneBit(family: Gradients) {
+    let codec = OneBit()
+    for count in Self.counts {
+      let (gradient, residual) = (family.values(count), Gradients.normal.values(count, seed: 5))
+      compare("\(count) values") {
+        // Three steps, so that differences in the residual would show in the next code.
+        var (result, rest): ([[UInt32]], [Float]) = ([], residual)
+        for _ in 0..<3 {
+          let encoded = codec.encode(gradient, residual: rest)
+          rest = encoded.residual
+          result += [encoded.code, rest.patterns, codec.decode(encoded.code, count: count).patterns]
+          result += [1, 4, 15].map { codec.decode(encoded.code, count: count, streaming: true, offset: $0).patterns }
+          result.append(codec.decode(encoded.code, adding: gradient).patterns)
+        }
+        let codes = (0..<5).map { codec.encode(family.values(count, seed: $0), residual: residual).code }
+        result.append(codec.decodeSum(codes, count: count).patterns)
+        return result
+      }
+    }
+  }
+
+  @Test("one-bit refuses what is not finite")
+  func refusal() {
+    for count in [3, 33, 64, 100] {
+      for value in [Float.nan, .infinity] {
+        var gradient = Gradients.normal.values(count)
+        gradient[count - 1] = value
+        let residual = Gradients.normal.values(count, seed: 2)
+        compare("\(count) values") {
+          let encoded = OneBit().encode(gradient, residual: residual)
+          return [[encoded.isFinite ? 1 : 0], encoded.code, encoded.residual.patterns]
+        }
+      }
+    }
+  }
+
+  @Test("sums, copies and additions")
+  func sums() {
+    for count in Self.counts {
+      let terms = (0..<5).map { Gradients.wide.values(count + 3, seed: $0) }
+      compare("\(count) values") {
+        var result: [[UInt32]] = []
+        for offset in [0, 3] {
+          for streaming in [false, true] {
+            var values = [Float](repeating: 7, count: count + offset)
+            let buffers = terms.map { UnsafeMutableBufferPointer<Float>.allocate(capacity: $0.count) }
+            for (buffer, term) in zip(buffers, terms) { _ = buffer.initialize(from: term) }
+            defer { for buffer in buffers { buffer.deallocate() } }
+            let pointers = buffers.map { UnsafePointer($0.baseAddress!) }
+            values.withUnsafeMutableBufferPointer { values in
+              let base = values.base + offset
+              orderedSum(pointers, termCount: 5, count: count, into: base, streaming: streaming)
+              result.append(Array(values).patterns)
+              copy(pointers[1] + 1, count: count, to: base, streaming: streaming)
+              result.append(Array(values).patterns)
+              add(pointers[2] + 2, count: count, to: base)
+              result.append(Array(values).patterns)
+            }
+          }
+        }
+        return result
+      }
+    }
+  }
+
+  @Test(
+    "updates",
+    arguments: [
+      DescentStep(rate: 0.1), DescentStep(rate: 0.3, decay: 0.01), DescentStep(rate: 0.1, momentum: 0.9),
+      DescentStep(rate: 0.1, momentum: 0.9, gain: 0.1, decay: 0.3), DescentStep(rate: 0.07, momentum: 0.9, isNesterov: true),
+      DescentStep(rate: 0.07, momentum: 0.95, gain: 0.05, decay: 1e-4, isNesterov: true),
+    ])
+  func updates(step: DescentStep) {
+    for count in Self.counts {
+      let (start, gradient, momenta) = (
+        Gradients.normal.values(count), Gradients.wide.values(count, seed: 2), Gradients.normal.values(count, seed: 3)
+      )
+      compare("\(count) values") {
+        var (w, u) = (start, momenta)
+        w.withUnsafeMutableBufferPointer { w in
+          u.withUnsafeMutableBufferPointer { u in
+            gradient.withUnsafeBufferPointer { y in
+              sgdUpdate(weights: w.base, gradient: y.base, momenta: step.momentum == 0 ? nil : u.base, count: count, step: step)
+            }
+          }
+        }
+        return [w.patterns, u.patterns]
+      }
+    }
+  }
+
+  @Test("finiteness and sums of squares", arguments: Gradients.allCases)
+  func reductions(family: Gradients) {
+    for count in Self.counts {
+      let values = family.values(count)
+      compare("\(count) values") {
+        values.withUnsafeBufferPointer { values in
+          [sumOfSquares(values.base, count: count).bitPattern, allFinite(values.base, count: count, limit: 1) ? 1 : 0]
+        }
+      }
+    }
+  }
+}

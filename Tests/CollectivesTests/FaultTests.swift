@@ -1,0 +1,135 @@
+import Buffers
+import Codecs
+import Collectives
+import Foundation
+import MPI
+import Testing
+
+/// A rank that stays away or is out of step is noticed and named, and nothing hangs.
+///
+/// A missing rank waits at a barrier while the others wait for it; messages are so short that they leave without a receiver.
+@Suite(.serialized, .enabled(if: allRanks.count > 1)) struct FaultTests {
+  /// Two short groups for every rank, whatever the codec: every rank owns something, and hears from every other one.
+  private static let layout = TensorLayout((0..<2 * allRanks.count).map { ("vector.\($0)", [16]) })
+  private let limit = Duration.milliseconds(400)
+
+  /// Runs `body` on all ranks but `absent`; what it throws.
+  private func without(_ absent: Int, _ body: () throws -> Void) throws -> (error: ExchangeError?, elapsed: Duration) {
+    try allRanks.barrier()
+    let start = ContinuousClock.now
+    var error: ExchangeError?
+    if allRanks.rank != absent {
+      do { try body() } catch let found as ExchangeError { error = found }
+    }
+    let elapsed = ContinuousClock.now - start
+    try allRanks.barrier()
+    return (error, elapsed)
+  }
+
+  private func expectTimeOut(
+    _ result: (error: ExchangeError?, elapsed: Duration), absent: Int, hosts: HostMap, activity: String? = nil
+  ) {
+    guard allRanks.rank != absent else { return }
+    guard case .timedOut(let found, let awaited, let seconds)? = result.error else {
+      Issue.record("no time-out but \(String(describing: result.error))")
+      return
+    }
+    #expect(awaited.contains(hosts.name(of: absent)), "awaited: \(awaited)")
+    #expect(!awaited.contains(hosts.name(of: allRanks.rank)))
+    #expect(abs(seconds - 0.4) < 1.5)
+    #expect(result.elapsed >= limit && result.elapsed < limit + .seconds(4))
+    let text = "\(result.error!)"
+    #expect(text.contains(hosts.name(of: absent)) && result.error!.exitStatus == 75)
+    if let activity { #expect(found.contains(activity) && text.contains(activity)) }
+  }
+
+  @Test(arguments: [ReferenceCodec.none, .oneBit(elements: nil)], transports)
+  func exchangeNamesTheMissing(_ codec: ReferenceCodec, _ transport: Transport) throws {
+    for absent in Set([0, allRanks.count - 1]).sorted() {
+      var options = GradientExchange.Options()
+      options.timeout = limit
+      let layout = Self.layout
+      let setting = try Setting(codec, layout, transport, options: options)
+      let result = try without(absent) {
+        defer { setting.exchange.abandon() }
+        _ = try setting.run(drawGradient(count: layout.count, seed: 71, step: 0, rank: allRanks.rank))
+      }
+      expectTimeOut(result, absent: absent, hosts: setting.hosts)
+    }
+  }
+
+  /// Rank 0 misses the second exchange: everything that the first one left behind is in order until then.
+  @Test(arguments: transports) func aLaterExchangeNamesTheMissing(_ transport: Transport) throws {
+    var options = GradientExchange.Options()
+    options.timeout = limit
+    let layout = Self.layout
+    let setting = try Setting(.oneBit(elements: nil), layout, transport, options: options)
+    _ = try setting.run(drawGradient(count: layout.count, seed: 72, step: 0, rank: allRanks.rank))
+    let result = try without(0) {
+      defer { setting.exchange.abandon() }
+      _ = try setting.run(drawGradient(count: layout.count, seed: 72, step: 1, rank: allRanks.rank), step: 1)
+    }
+    expectTimeOut(result, absent: 0, hosts: setting.hosts)
+  }
+
+  @Test(arguments: transports) func recordsNameTheMissing(_ transport: Transport) throws {
+    let hosts = try HostMap(allRanks, transport: transport)
+    for absent in Set([0, allRanks.count - 1]).sorted() {
+      let records = try RecordExchange(hosts, timeout: limit)
+      _ = try records.gather([1], activity: "breakfast")
+      let result = try without(absent) {
+        defer { records.abandon() }
+        _ = try records.gather([2], activity: "the weather")
+      }
+      expectTimeOut(result, absent: absent, hosts: hosts, activity: "the weather")
+      if case .timedOut(_, let awaited, _)? = result.error { #expect(awaited == [hosts.name(of: absent)]) }
+    }
+  }
+
+  /// Slowness is not absence: a rank that moves again within the limit is waited for.
+  @Test(arguments: transports) func slowRanksAreWaitedFor(_ transport: Transport) throws {
+    var options = GradientExchange.Options()
+    options.timeout = .seconds(20)
+    let codec = ReferenceCodec.oneBit(elements: nil)
+    let setting = try Setting(codec, Layouts.threeRows, transport, options: options)
+    var reference = ReferenceExchange(Layouts.threeRows, codec, rankCount: allRanks.count)
+    let gradients = drawGradients(count: Layouts.threeRows.count, seed: 73, step: 0, rankCount: allRanks.count)
+    if allRanks.rank == allRanks.count - 1 { usleep(300_000) }
+    #expect(firstDifference(try setting.run(gradients[allRanks.rank]), reference.run(gradients)) == nil)
+    if allRanks.rank == 0 { #expect(setting.exchange.timing.wait > .milliseconds(100)) }
+  }
+
+  /// A rank that is at another step, or speaks another codec, is noticed by the header of its first message.
+  @Test(arguments: ["step", "codec", "samples"]) func ranksOutOfStepAreNoticed(_ what: String) throws {
+    let hosts = try HostMap(allRanks, transport: .messages)
+    let layout = TensorLayout([("vector", [64])])
+    let gradient = try SharedGradient(count: layout.count, hosts: hosts)
+    var options = GradientExchange.Options()
+    options.timeout = limit
+    let odd = allRanks.rank == allRanks.count - 1
+    // Both cut the vector into one group of 64 values, in 16 bytes.
+    let codec = try codecs.make(odd && what == "codec" ? "one-bit:group=64" : "one-bit:group=row")
+    let exchange = try GradientExchange(codec, layout: layout, gradient: gradient, options: options)
+    let output = FloatBuffer(count: layout.count)
+    var error: ExchangeError?
+    do {
+      try exchange.run(
+        step: odd && what == "step" ? 8 : 7, samples: odd && what == "samples" ? 255 : 256, into: .buffer(output))
+    } catch let found as ExchangeError { error = found }
+    exchange.abandon()
+    try allRanks.barrier()
+    // The owner of the only stripe meets the odd one's message; the odd one meets the owner's, or nobody's.
+    let owner = exchange.geometry.segments.firstIndex { !$0.isEmpty }!
+    if allRanks.rank == owner {
+      if case .unexpectedMessage(let sender, let detail)? = error {
+        let expected = odd ? 0..<allRanks.count - 1 : allRanks.count - 1..<allRanks.count
+        #expect(expected.contains { hosts.name(of: $0) == sender }, "\(sender): \(detail)")
+        #expect(!detail.isEmpty && "\(error!)".contains(sender) && error!.exitStatus == 70)
+      } else {
+        Issue.record("\(what): the owner noticed \(String(describing: error))")
+      }
+    } else {
+      #expect(error != nil, "nothing can be exchanged, but rank \(allRanks.rank) noticed nothing")
+    }
+  }
+}

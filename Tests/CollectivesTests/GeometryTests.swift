@@ -1,0 +1,132 @@
+import Buffers
+import Codecs
+import Collectives
+import MPI
+import Testing
+
+/// The laws of stripes and segments.
+@Suite(.serialized) struct GeometryTests {
+  static let codecs: [ReferenceCodec] = testedCodecs + [.oneBit(elements: 1024), .oneBit(elements: 65_536)]
+  /// Small layouts for all codecs, whole models for those of which a model has not too many groups.
+  private func layouts(_ codec: ReferenceCodec) -> [TensorLayout] {
+    let models: [TensorLayout]
+    switch codec {
+    case .oneBit(let elements?) where elements < 1024: models = []
+    case .none: models = [TrafficTests.models[0].layout]
+    default: models = TrafficTests.models.map(\.layout)
+    }
+    return Layouts.all.map(\.layout) + [Layouts.manyGroups] + models
+  }
+
+  private func forAll(
+    _ codec: ReferenceCodec, _ body: (ExchangeGeometry, ReferenceGeometry, TensorLayout, Bool) throws -> Void
+  ) throws {
+    for layout in layouts(codec) {
+      for rankCount in [1, 2, 5, 8, 13] {
+        for isShared in [true, false] {
+          let geometry = ExchangeGeometry(
+            layout, codec: try makeCodec(codec), rankCount: rankCount, rule: isShared ? .sharedWindow : .messages)
+          try body(geometry, ReferenceGeometry(layout, codec, rankCount: rankCount, isShared: isShared), layout, isShared)
+        }
+      }
+    }
+  }
+
+  /// Groups cover the layout; stripes cover the groups once; segments cover the stripes, in order.
+  @Test(.onOneRank, arguments: codecs) func everythingIsCoveredOnce(_ codec: ReferenceCodec) throws {
+    try forAll(codec) { geometry, reference, layout, _ in
+      #expect(geometry.groupStarts == reference.groups.map(\.lowerBound) + [layout.count])
+      var starts = [0]
+      for group in reference.groups { starts.append(starts.last! + reference.codec.byteCount(of: group.count)) }
+      #expect(geometry.codeStarts == starts)
+      #expect(geometry.plainGroupCount == reference.groups.count { codec.isPlain($0.count) })
+      var (nextGroup, nextElement) = (0, 0)
+      for (index, segments) in geometry.segments.enumerated() {
+        let stripe = geometry.stripes[index]
+        #expect(stripe.lowerBound == nextGroup)
+        #expect(geometry.elements(ofStripe: index).count == reference.elements(stripe).count)
+        #expect(stripe.isEmpty == segments.isEmpty)
+        for (place, segment) in segments.enumerated() {
+          let isNamed = segment.stripe == index && segment.index == place && !segment.groups.isEmpty
+          let isNext = segment.groups.lowerBound == nextGroup && segment.elements.lowerBound == nextElement
+          let isWhole =
+            segment.elements == reference.elements(segment.groups)
+            && segment.payloadByteCount == reference.byteCount(segment.groups)
+            && segment.messageByteCount == segment.payloadByteCount + 64
+          if !(isNamed && isNext && isWhole) { Issue.record("segment \(place) of stripe \(index): \(segment)") }
+          (nextGroup, nextElement) = (segment.groups.upperBound, segment.elements.upperBound)
+        }
+        #expect(stripe.upperBound == nextGroup)
+      }
+      #expect(nextGroup == reference.groups.count && nextElement == layout.count)
+    }
+  }
+
+  /// Stripes and segments are those of the published rules.
+  @Test(.onOneRank, arguments: codecs) func followsTheRules(_ codec: ReferenceCodec) throws {
+    try forAll(codec) { geometry, reference, _, _ in
+      #expect(geometry.stripes.ranges.map(\.count) == reference.stripes.map(\.count))
+      #expect(geometry.segments.map { $0.map(\.groups) } == reference.segments.map { $0.filter { !$0.isEmpty } })
+    }
+  }
+
+  /// No stripe is farther from its share than half the largest group at either end.
+  @Test(.onOneRank, arguments: codecs) func stripesAreBalanced(_ codec: ReferenceCodec) throws {
+    try forAll(codec) { geometry, reference, _, _ in
+      let largest = reference.groups.map { codec.byteCount(of: $0.count) }.max() ?? 0
+      let share = Double(reference.byteCount(0..<reference.groups.count)) / Double(reference.stripes.count)
+      for stripe in geometry.stripes.ranges {
+        #expect(abs(Double(reference.byteCount(stripe)) - share) <= Double(largest) + 1e-6)
+      }
+    }
+  }
+
+  /// No message is above 60 KB.
+  @Test(.onOneRank, arguments: codecs) func messagesAreShort(_ codec: ReferenceCodec) throws {
+    try forAll(codec) { geometry, _, _, isShared in
+      guard !isShared else { return }
+      #expect(geometry.segments.joined().allSatisfy { $0.messageByteCount <= 61_440 })
+    }
+  }
+
+  /// No message is above 60 KB whatever group a user may ask for.
+  @Test(.onOneRank) func messagesOfLargeGroupsAreShort() throws {
+    let layout = TensorLayout([("weights", [3, 1 << 20])])
+    for rankCount in [2, 8] {
+      let geometry = ExchangeGeometry(
+        layout, codec: try makeCodec(.oneBit(elements: 1 << 20)), rankCount: rankCount, rule: .messages)
+      #expect(geometry.segments.joined().allSatisfy { $0.messageByteCount <= 61_440 })
+    }
+  }
+
+  /// Messages lie apart in a buffer of codes: each in its stripe's room, aligned for the words of its codes.
+  @Test(.onOneRank, arguments: codecs) func messagesLieApart(_ codec: ReferenceCodec) throws {
+    try forAll(codec) { geometry, _, _, _ in
+      var end = 0
+      for (index, segments) in geometry.segments.enumerated() {
+        let room = geometry.codeSpace(ofStripe: index)
+        #expect(room.lowerBound >= 0 && room.upperBound <= geometry.codeSpaceByteCount)
+        for segment in segments {
+          let isApart = segment.headerOffset >= end && segment.headerOffset % 4 == 0
+          end = segment.payloadOffset + segment.payloadByteCount
+          let isInside = segment.headerOffset >= room.lowerBound && end <= room.upperBound
+          if !(isApart && isInside && segment.payloadOffset == segment.headerOffset + 64) { Issue.record("\(segment)") }
+        }
+      }
+      #expect(end <= geometry.codeSpaceByteCount)
+    }
+  }
+
+  /// All ranks compute the same.
+  @Test(arguments: [ReferenceCodec.none, .oneBit(elements: nil)], transports)
+  func allRanksAgree(_ codec: ReferenceCodec, _ transport: Transport) throws {
+    let setting = try Setting(codec, Layouts.awkward, transport)
+    let geometry = setting.exchange.geometry
+    var numbers = geometry.groupStarts + geometry.codeStarts + [geometry.codeSpaceByteCount]
+    for segment in geometry.segments.joined() {
+      numbers += [segment.stripe, segment.index, segment.headerOffset, segment.payloadByteCount]
+      numbers += [segment.groups.lowerBound, segment.groups.upperBound]
+    }
+    #expect(try isSameOnAllRanks(numbers.map { Float($0) }))
+  }
+}

@@ -1,0 +1,41 @@
+import Buffers
+
+/// Layouts of awkward sizes.
+enum Layouts {
+  /// Vectors of every length at which something changes, weights with biases, an empty tensor, rows over the longest group.
+  static let awkward = TensorLayout([
+    ("weights.5", [3, 33]), ("biases.5", [3]), ("weights.4", [2, 5000]), ("biases.4", [2]), ("weights.3", [0, 7]),
+    ("vector.1", [1]), ("vector.2", [2]), ("vector.31", [31]), ("vector.32", [32]), ("vector.33", [33]),
+    ("vector.1000", [1000]), ("weights.2", [65, 64]), ("biases.2", [65]),
+  ])
+  /// A perceptron.
+  static let perceptron = layout(inputs: 100, hidden: [64, 32], classes: 10)
+  /// Nothing at all.
+  static let empty = TensorLayout()
+  /// One value: all stripes but one are empty.
+  static let single = TensorLayout([("bias", [1])])
+  /// Three groups: some stripes are empty from four ranks on.
+  static let threeRows = TensorLayout([("weights", [3, 40])])
+  /// One group that every rank but its owner only sends.
+  static let longRow = TensorLayout([("weights", [1, 4096])])
+  /// A row a little over the longest group.
+  static let splitRow = TensorLayout([("weights", [1, 4097]), ("bias", [1])])
+  /// In groups of 3 the codes of a stripe are several messages at 8 ranks.
+  static let manyGroups = TensorLayout([("weights", [400, 250]), ("biases", [401])])
+
+  static let all: [(name: String, layout: TensorLayout)] = [
+    ("awkward", awkward), ("perceptron", perceptron), ("empty", empty), ("single", single), ("threeRows", threeRows),
+    ("longRow", longRow), ("splitRow", splitRow),
+  ]
+
+  /// A multi-layer perceptron in backward order, weights as outputs × inputs.
+  static func layout(inputs: Int, hidden: [Int], classes: Int) -> TensorLayout {
+    let sizes = [inputs] + hidden + [classes]
+    var layout = TensorLayout()
+    for layer in stride(from: sizes.count - 1, to: 0, by: -1) {
+      layout.append("weights.\(layer)", shape: [sizes[layer], sizes[layer - 1]])
+      layout.append("biases.\(layer)", shape: [sizes[layer]])
+    }
+    return layout
+  }
+}

@@ -1,0 +1,102 @@
+import Buffers
+import Foundation
+import MPI
+import Trainer
+import _TestSupport
+
+/// All ranks that run the tests.
+let world = World.communicator
+
+/// A directory for one test, the same on all ranks of a communicator, removed at the end.
+final class TemporaryDirectory {
+  let path: String
+  private let group: Communicator
+
+  init(on group: Communicator) throws {
+    self.group = group
+    var token = [UInt64.random(in: 0 ... .max)]
+    try group.broadcast(&token, root: 0)
+    path = NSTemporaryDirectory() + "morse-test-" + String(token[0], radix: 16)
+    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    try group.barrier()
+  }
+
+  deinit {
+    if group.rank == 0 { try? FileManager.default.removeItem(atPath: path) }
+  }
+
+  /// The names in the directory, or in one below it, once every rank has come here and until every rank has looked.
+  func names(in name: String = "") throws -> [String] {
+    try group.barrier()
+    defer { try? group.barrier() }
+    return try FileManager.default.contentsOfDirectory(atPath: "\(path)/\(name)").sorted()
+  }
+
+  /// Does something to the directory on rank 0, while the others wait.
+  func change(_ work: () throws -> Void) throws {
+    try group.barrier()
+    if group.rank == 0 { try work() }
+    try group.barrier()
+  }
+}
+
+/// Bytes of a file, changed in place.
+func edit(_ path: String, _ change: (inout Data) -> Void) throws {
+  var data = try Data(contentsOf: URL(fileURLWithPath: path))
+  change(&data)
+  try data.write(to: URL(fileURLWithPath: path))
+}
+
+/// A small state with every kind of tensor and awkward values, different on every rank where it may be.
+final class SampleState {
+  let layout = TensorLayout([("weights.2", [3, 5]), ("biases.2", [3]), ("weights.1", [5, 7]), ("biases.1", [5])])
+  let parameters: FloatBuffer
+  let momentum: FloatBuffer
+  let residual: FloatBuffer
+  let ownerResidual: FloatBuffer
+  let ownedRange: Range<Int>
+
+  /// The state of a rank; all zeros without a `seed`.
+  init(seed: UInt64?, on group: Communicator) {
+    let count = layout.count
+    parameters = FloatBuffer(count: count)
+    momentum = FloatBuffer(count: count)
+    residual = FloatBuffer(count: count)
+    // Stripes of unequal length, the last ranks' empty where there are many.
+    ownedRange = SampleState.stripe(of: group.rank, among: group.count, count: count)
+    ownerResidual = FloatBuffer(count: ownedRange.count)
+    guard let seed else { return }
+    let random = Philox(seed: seed, purpose: .tests)
+    for i in 0..<count {
+      parameters[i] = random.uniform(i) - 0.5
+      momentum[i] = random.uniform(i, tensor: 1) * 1e-30
+      residual[i] = random.uniform(i, tensor: 2 + group.rank) - 0.5
+    }
+    parameters[0] = -0.0
+    parameters[1] = .leastNonzeroMagnitude
+    for i in ownedRange { ownerResidual[i - ownedRange.lowerBound] = random.uniform(i, tensor: 1000) }
+  }
+
+  static func stripe(of rank: Int, among ranks: Int, count: Int) -> Range<Int> {
+    let ends = (0...ranks).map { count * min($0 * $0 + $0, ranks * ranks) / (ranks * ranks) }
+    return ends[rank]..<ends[rank + 1]
+  }
+
+  func inventory(counters: [String: String] = [:], ownCounters: [String: String] = [:]) -> StateInventory {
+    var state = StateInventory()
+    state.model = layout.tensors.map { SavedTensor($0.name, shape: $0.shape, of: parameters, range: $0.range) }
+    state.replicated = [SavedTensor("momentum", of: momentum)]
+    state.own = [SavedTensor("residual", of: residual), SavedTensor("ownerResidual", of: ownerResidual)]
+    state.ownedRange = ownedRange
+    state.counters = counters
+    state.ownCounters = ownCounters
+    return state
+  }
+
+  /// The bits of everything, for comparison.
+  var bits: [[UInt32]] {
+    [parameters, momentum, residual, ownerResidual].map { buffer in buffer.values.map(\.bitPattern) }
+  }
+}
+
+let sampleOptions = ["minibatch": "256", "codec": "one-bit", "epochs": "5"]

@@ -1,0 +1,125 @@
+import Buffers
+import Foundation
+import Testing
+import Trainer
+
+@Suite struct OptionsTests {
+  /// A text for each option that differs from its default.
+  static let texts = [
+    "model": "softmax", "data": "idx:somewhere", "epochs": "7", "steps": "11", "minibatch": "64", "optimizer": "sgd:gain=unit",
+    "learning-rate": "0.25", "momentum": "0.5", "weight-decay": "0.0001", "clip": "2.5", "schedule": "step:every=3",
+    "codec": "none", "warm-start": "0", "strategy": "other", "seed": "18446744073709551615", "threads": "2",
+    "checkpoint": "somewhere", "checkpoint-every": "5", "resume": "true", "metrics": "file", "log-every": "3",
+    "evaluate-every": "4", "verify-every": "0", "non-finite": "zero", "timeout": "2.5", "output": "file",
+    "quiet": "true", "transport": "messages", "inject-non-finite": "3:1",
+  ]
+
+  @Test func everyOptionIsReadAndWrittenByItsName() throws {
+    var options = TrainerOptions()
+    for field in TrainerOptions.fields {
+      let text = try #require(OptionsTests.texts[field.name], "no text for \(field.name)")
+      #expect(field.read(options) != text)
+      try options.set(field.name, to: text)
+      #expect(field.read(options) == text)
+    }
+    #expect(OptionsTests.texts.count == TrainerOptions.fields.count)
+    #expect(options.texts == OptionsTests.texts)
+    let copy = try JSONDecoder().decode(TrainerOptions.self, from: JSONEncoder().encode(options))
+    #expect(copy == options)
+  }
+
+  @Test func defaultsAreThoseOfTheDesign() {
+    let expected = [
+      "model": "mlp:512,512", "data": "glyphs", "epochs": "5", "minibatch": "256", "optimizer": "sgd", "learning-rate": "0.1",
+      "momentum": "0.9", "weight-decay": "0", "schedule": "cosine", "codec": "one-bit", "strategy": "all-reduce", "seed": "1",
+      "threads": "1", "resume": "false", "log-every": "10", "verify-every": "100", "non-finite": "skip", "timeout": "60",
+      "quiet": "false", "transport": "auto",
+    ]
+    #expect(TrainerOptions().texts == expected)
+    #expect(TrainerOptions().faults(ranks: 256) == [])
+  }
+
+  @Test func eachFaultIsOneSentence() throws {
+    let faulty: [(String, String, String)] = [
+      ("epochs", "0", "--epochs"), ("steps", "0", "--steps"), ("minibatch", "0", "--minibatch"),
+      ("learning-rate", "-1", "--learning-rate"), ("learning-rate", "nan", "--learning-rate"),
+      ("learning-rate", "0", "--learning-rate"), ("learning-rate", "1e60", "--learning-rate"),
+      ("momentum", "1", "--momentum"), ("momentum", "-0.1", "--momentum"), ("momentum", "nan", "--momentum"),
+      ("weight-decay", "-1", "--weight-decay"), ("clip", "0", "--clip"), ("clip", "inf", "--clip"),
+      ("warm-start", "-1", "--warm-start"), ("threads", "0", "--threads"), ("checkpoint-every", "5", "--checkpoint"),
+      ("resume", "true", "--checkpoint"), ("log-every", "0", "--log-every"), ("evaluate-every", "0", "--evaluate-every"),
+      ("verify-every", "-1", "--verify-every"), ("timeout", "0", "--timeout"), ("timeout", "nan", "--timeout"),
+      ("inject-non-finite", "3", "--inject-non-finite"),
+    ]
+    for (name, text, expected) in faulty {
+      var options = TrainerOptions()
+      try options.set(name, to: text)
+      let faults = options.faults(ranks: 1)
+      #expect(faults.count == 1 && faults[0].contains(expected) && !faults[0].contains("\n"), "\(name)=\(text): \(faults)")
+    }
+    var options = TrainerOptions()
+    options.minibatch = 7
+    #expect(options.faults(ranks: 7) == [])
+    #expect(options.faults(ranks: 8).count == 1)
+    options.epochs = 0
+    #expect(throws: OptionError.self) { try options.validate(ranks: 8) }
+    #expect(options.faults(ranks: 8).count == 2)
+  }
+
+  @Test func textsThatAreNoValuesAreRefused() {
+    var options = TrainerOptions()
+    for (name, text) in [
+      ("epochs", "many"), ("epochs", "1.5"), ("seed", "-1"), ("learning-rate", "fast"), ("resume", "yes"),
+      ("non-finite", "skipp"), ("transport", "tcp"), ("model", ""),
+    ] {
+      #expect(throws: OptionError.self, "\(name)=\(text)") { try options.set(name, to: text) }
+    }
+    #expect(options == TrainerOptions())
+    #expect { try options.set("learnin-rate", to: "1") } throws: { "\($0)".contains("did you mean 'learning-rate'?") }
+  }
+
+  @Test func configurationFilesUseTheSameNames() throws {
+    let yaml = "# a run\nmodel: mlp:7x2048,activation=sigmoid\nlearning-rate: 0.05\nsteps: 100\nresume: true\nseed: 3\n"
+    let texts = try TrainerOptions.texts(inYAML: yaml, of: "run.yaml")
+    #expect(texts.map(\.name) == ["model", "learning-rate", "steps", "resume", "seed"])
+    #expect(texts.map(\.text) == ["mlp:7x2048,activation=sigmoid", "0.05", "100", "true", "3"])
+    #expect(try TrainerOptions.texts(inYAML: "", of: "run.yaml").isEmpty)
+    for (faulty, expected) in [
+      ("model: softmax\ncodek: none", "run.yaml:2: unknown option 'codek'; did you mean 'codec'?"),
+      ("- model", "mapping"), ("model: [1, 2]", "one value"), ("model: a\nmodel: b", "duplicate"), ("a: b: c", "YAML"),
+    ] {
+      #expect {
+        try TrainerOptions.texts(inYAML: faulty, of: "run.yaml")
+      } throws: {
+        "\($0)".contains(expected) && ($0 as? OptionError)?.exitStatus == 65 && !"\($0)".contains("\n")
+      }
+    }
+  }
+
+  @Test func theCommandLineWins() throws {
+    let path = NSTemporaryDirectory() + "morse-options-\(UUID().uuidString).yaml"
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    try "minibatch: 32\ncodec: none\n".write(toFile: path, atomically: true, encoding: .utf8)
+    let options = try TrainerOptions(configuration: path, commandLine: [("minibatch", "64")])
+    #expect(options.minibatch == 64 && options.codec == "none" && options.epochs == 5)
+    #expect(throws: OptionError.self) { try TrainerOptions(configuration: path + ".none", commandLine: []) }
+  }
+
+  @Test func aResumedRunMayChangeItsLengthButNotItsModel() throws {
+    let saved = TrainerOptions()
+    var here = saved
+    (here.epochs, here.steps, here.metrics, here.output, here.checkpoint) = (9, 4, "m", "o", "c")
+    #expect(here.differences(from: saved).isEmpty)
+    (here.model, here.momentum) = ("softmax", 0.5)
+    #expect(here.differences(from: saved).map(\.name) == ["model", "momentum"])
+  }
+
+  @Test func choicesAreLookedUpWithTheNameOfTheOption() {
+    for name in ["model", "data", "optimizer", "schedule", "codec", "strategy"] {
+      var options = TrainerOptions()
+      #expect(throws: Never.self) { try options.set(name, to: "nonsense") }
+      #expect { try Recipe(options) } throws: { "\($0)".hasPrefix("--\(name): unknown") }
+    }
+    #expect(throws: Never.self) { try Recipe(TrainerOptions()) }
+  }
+}

@@ -1,0 +1,145 @@
+import Foundation
+import Testing
+import _TestSupport
+
+/// The program `train`, started as people start it.
+@Suite(.serialized, .outsideMPI) struct TrainCommandTests {
+  private let small = ["--data", "glyphs:train=400,test=80", "--model", "mlp:24,16", "--minibatch", "60", "--quiet"]
+
+  private func temporary() -> String { NSTemporaryDirectory() + "morse-train-\(UUID().uuidString)" }
+
+  /// Runs `train` and gives the lines of its metrics.
+  private func metrics(ranks: Int, _ arguments: [String]) throws -> [[String: Any]] {
+    let path = temporary()
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    let job = Job("train", small + arguments + ["--metrics", path])
+    let result = try ranks == 1 ? job.run() : job.run(ranks: ranks)
+    try #require(result.status == 0, "\(result.standardError)")
+    return try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n").map {
+      try #require(JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any])
+    }
+  }
+
+  @Test func floatLossesDoNotDependOnTheNumberOfRanks() throws {
+    // The last minibatch of an epoch, of 40 samples, is uneven on 3, 5 and 8 ranks.
+    func losses(ranks: Int) throws -> [Double] {
+      try metrics(ranks: ranks, ["--codec", "none", "--steps", "10", "--log-every", "1"])
+        .filter { $0["event"] as? String == "step" }.compactMap { $0["loss"] as? Double }
+    }
+    let expected = try losses(ranks: 1)
+    #expect(expected.count == 10 && expected[9] < expected[0])
+    for ranks in [2, 3, 5, 8] {
+      for (step, (loss, reference)) in zip(try losses(ranks: ranks), expected).enumerated() {
+        #expect(abs(loss - reference) <= 1e-5 * reference, "\(ranks) ranks, step \(step + 1)")
+      }
+    }
+  }
+
+  @Test func theMetricsFileTellsWhatHappened() throws {
+    let lines = try metrics(ranks: 3, ["--steps", "14", "--warm-start", "4", "--log-every", "5"])
+    #expect(lines.map { $0["event"] as? String } == ["start", "step", "epoch", "step", "epoch", "end"])
+    #expect(lines[0]["ranks"] as? Int == 3 && lines[0]["codec"] as? String == "one-bit")
+    #expect(lines[1]["step"] as? Int == 5 && lines[1]["samples"] as? Int == 300)
+    #expect((lines[3]["residualRatio"] as? Double ?? 0) > 0)
+    let wire = try #require(lines[5]["wire"] as? [String: Any])
+    let sent = try #require(wire["bytesSent"] as? [Int])
+    #expect(sent.count == 3 && wire["predictedBytesSent"] as? [Int] == sent && wire["insideHost"] as? [Int] == sent)
+    #expect((wire["compressionRatio"] as? Double ?? 0) > 15)
+    #expect(lines[5]["modelHash"] as? String != nil)
+  }
+
+  @Test func faultsEndInOneSentenceAndTheRightStatus() throws {
+    let faults: [(arguments: [String], status: Int32, words: String)] = [
+      (["--codek", "none"], 64, "did you mean 'codec'?"),
+      (["--codec", "onebit"], 64, "did you mean 'one-bit'?"),
+      (["--codec", "one-bit:grup=3"], 64, "did you mean 'group'?"),
+      (["--model", "mpl:3"], 64, "did you mean 'mlp'?"),
+      (["--learning-rate", "-1"], 64, "--learning-rate"),
+      (["--learning-rate", "nan"], 64, "--learning-rate"),
+      (["--minibatch", "1"], 64, "--minibatch 1 is smaller than the number of ranks"),
+      (["--data", "idx:/nonexistent"], 65, "/nonexistent"),
+      (["--config", "/nonexistent"], 65, "/nonexistent"),
+      (["--metrics", "/nonexistent/file"], 74, "/nonexistent"),
+      (["--non-finite", "abort", "--inject-non-finite", "2:1", "--steps", "5"], 65, "step 3"),
+    ]
+    for (arguments, status, words) in faults {
+      let result = try Job("train", small + arguments).run(ranks: 2, options: ["-q"])
+      #expect(result.status == status && !result.isTimedOut, "\(arguments): \(result.status) \(result.standardError)")
+      let sentences = result.standardError.split(separator: "\n").filter { $0.hasPrefix("train: ") }
+      #expect(sentences.count == 1 && sentences[0].contains(words), "\(arguments): \(result.standardError)")
+    }
+  }
+
+  @Test func aStoppedJobSavesAndGoesOn() throws {
+    let directory = temporary()
+    defer { try? FileManager.default.removeItem(atPath: directory) }
+    let arguments = small + ["--checkpoint", directory]
+    let job = Job("train", arguments + ["--steps", "1000000"])
+    let running = try withoutBlockedSignals { try job.start(ranks: 2) }
+    Thread.sleep(forTimeInterval: 2)
+    kill(running.processIdentifier, SIGTERM)
+    let stopped = running.wait()
+    #expect(stopped.status != 0 && stopped.standardError.contains("--resume"), "\(stopped.standardError)")
+    let saved = try FileManager.default.contentsOfDirectory(atPath: directory)
+    let step = try #require(saved.count == 1 ? Int(saved[0].dropFirst("step-".count)) : nil, "\(saved)")
+    let resumed = try Job("train", arguments + ["--resume", "--steps", String(step + 5)]).run(ranks: 2)
+    #expect(resumed.status == 0 && resumed.standardOutput.contains("resumed from"), "\(resumed.standardError)")
+    let judged = try Job("train", ["evaluate", "--checkpoint", directory]).run(ranks: 3)
+    #expect(judged.status == 0 && judged.standardOutput.contains("accuracy"), "\(judged.standardError)")
+  }
+
+  @Test func aKilledRankEndsTheJobWhichCanBeResumed() throws {
+    let directory = temporary()
+    defer { try? FileManager.default.removeItem(atPath: directory) }
+    let arguments = small + ["--checkpoint", directory]
+    let running = try withoutBlockedSignals {
+      try Job("train", arguments + ["--steps", "1000000", "--checkpoint-every", "200"]).start(ranks: 3)
+    }
+    func newest() -> Int? {
+      let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
+      return names.compactMap { $0.hasPrefix("step-") ? Int($0.dropFirst("step-".count)) : nil }.max()
+    }
+    for _ in 0..<200 where newest() == nil { Thread.sleep(forTimeInterval: 0.1) }
+    let ranks = processes(mentioning: directory, childrenOf: running.processIdentifier)
+    try #require(ranks.count == 3)
+    kill(ranks[1], SIGKILL)
+    let start = ContinuousClock.now
+    let ended = running.wait()
+    #expect(ContinuousClock.now - start < .seconds(10))
+    #expect(ended.status != 0 && !ended.isTimedOut)
+    let step = try #require(newest())
+    let resumed = try Job("train", arguments + ["--resume", "--steps", String(step + 5)]).run(ranks: 2)
+    #expect(resumed.status == 0, "\(resumed.standardError)")
+  }
+
+  /// Runs `body` with no signal blocked: a process that it starts inherits that, and test threads block most.
+  private func withoutBlockedSignals<Result>(_ body: () throws -> Result) rethrows -> Result {
+    var (none, before) = (sigset_t(), sigset_t())
+    sigemptyset(&none)
+    pthread_sigmask(SIG_SETMASK, &none, &before)
+    defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
+    return try body()
+  }
+
+  /// The children of a process whose command line mentions a text.
+  private func processes(mentioning text: String, childrenOf parent: Int32) -> [Int32] {
+    let all = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+    return all.compactMap { Int32($0) }.sorted().filter { process in
+      guard let line = try? String(contentsOfFile: "/proc/\(process)/cmdline", encoding: .utf8),
+        let status = try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8),
+        let fields = status.split(separator: ")").last?.split(separator: " ")
+      else { return false }
+      return line.contains(text) && fields.count > 1 && Int32(fields[1]) == parent
+    }
+  }
+
+  @Test func helpAndListsTeach() throws {
+    let help = try Job("train", ["--help"]).run()
+    #expect(help.status == 0 && help.standardOutput.contains("mpirun -np 8 train"))
+    let list = try Job("train", ["list"]).run()
+    for word in ["mlp", "glyphs", "one-bit", "all-reduce", "sgd", "cosine", "warmup="] {
+      #expect(list.standardOutput.contains(word), "\(word)")
+    }
+    #expect(try Job("train", ["--version"]).run().status == 0)
+  }
+}

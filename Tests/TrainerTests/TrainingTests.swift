@@ -1,0 +1,202 @@
+import Buffers
+import Codecs
+import Datasets
+import Collectives
+import Foundation
+import MPI
+import Networks
+import Testing
+import Trainer
+import _TestSupport
+
+/// Whole runs of a small model, on as many ranks as the tests have.
+@Suite(.serialized) struct TrainingTests {
+  private func options(_ change: (inout TrainerOptions) -> Void = { _ in }) -> TrainerOptions {
+    var options = TrainerOptions()
+    options.model = "mlp:24,16"
+    options.data = "glyphs:train=330,test=70"
+    options.minibatch = 50
+    options.steps = 20
+    options.warmStart = 0
+    options.verifyEvery = 1
+    options.logEvery = 7
+    options.quiet = true
+    change(&options)
+    return options
+  }
+
+  private func train(_ options: TrainerOptions) throws -> TrainingOutcome {
+    try Trainer(options, on: world, isSilent: true).run()
+  }
+
+  /// Descent in a few plain lines that share nothing with the trainer but network and data.
+  private func plainDescent(_ options: TrainerOptions, clip: Double? = nil) throws -> UInt64 {
+    let data = try datasets.make(options.data)(options.seed)
+    let network = try models.make(options.model)(data.featureCount, data.classCount)
+    let (weights, gradient) = (FloatBuffer(count: network.layout.count), FloatBuffer(count: network.layout.count))
+    network.initialize(weights, seed: options.seed)
+    var momenta = [Float](repeating: 0, count: weights.count)
+    let order = SampleOrder(count: data.count(.train), seed: options.seed)
+    let perEpoch = (data.count(.train) + options.minibatch - 1) / options.minibatch
+    let batch = Minibatch(capacity: options.minibatch, featureCount: data.featureCount)
+    for step in 0..<options.steps! {
+      let epoch = order.epoch(step / perEpoch)
+      let start = step % perEpoch * options.minibatch
+      data.load(epoch[start..<min(start + options.minibatch, epoch.count)], of: .train, into: batch)
+      _ = network.gradient(of: batch, parameters: weights, scale: 1 / Float(batch.count), into: gradient) { _ in }
+      let rate = Float(options.learningRate * (1 + cos(Double.pi * Double(step) / Double(options.steps!))) / 2)
+      for i in 0..<weights.count {
+        let x = options.weightDecay == 0 ? gradient[i] : gradient[i] + Float(options.weightDecay) * weights[i]
+        momenta[i] = Float(options.momentum) * momenta[i] + x
+        weights[i] = weights[i] - rate * momenta[i]
+      }
+    }
+    return weights.hash()
+  }
+
+  @Test(.enabled(if: World.count == 1, "one rank alone is plain descent"), arguments: [0.0, 0.01], ["one-bit", "none"])
+  func oneRankIsPlainDescentBitForBit(decay: Double, codec: String) throws {
+    let options = options {
+      $0.weightDecay = decay
+      $0.codec = codec
+    }
+    #expect(try train(options).modelHash == plainDescent(options))
+  }
+
+  @Test(arguments: ["one-bit", "one-bit:group=64", "none"])
+  func runsRepeatToTheBitAndRanksAgreeAtEveryStep(codec: String) throws {
+    let options = options {
+      $0.codec = codec
+      $0.warmStart = 5
+    }
+    let first = try train(options)
+    #expect(try train(options).modelHash == first.modelHash)
+    var messages = options
+    messages.transport = .messages
+    #expect(try train(messages).modelHash == first.modelHash)
+    let hashes = try world.allGather([first.modelHash])
+    #expect(Set(hashes).count == 1)
+  }
+
+  @Test func trainingLearns() throws {
+    let options = options {
+      $0.steps = 200
+      $0.warmStart = 50
+      $0.learningRate = 0.02
+    }
+    let evaluation = try #require(try train(options).evaluation)
+    // One in ten by chance.
+    #expect(evaluation.accuracy > 0.4 && evaluation.loss < 2, "\(evaluation)")
+  }
+
+  @Test func aLooseClipChangesNothingAndATightOneDoes() throws {
+    let options = options { $0.codec = "none" }
+    var (loose, tight) = (options, options)
+    loose.clip = 1e30
+    tight.clip = 0.01
+    let hash = try train(options).modelHash
+    #expect(try train(loose).modelHash == hash)
+    #expect(try train(tight).modelHash != hash)
+  }
+
+  @Test func aSkippedStepChangesNothingOnAnyRank() throws {
+    // With all steps skipped, the model is the start.
+    let one = options {
+      $0.steps = 1
+      $0.injectNonFinite = "0:\(World.count - 1)"
+    }
+    let data = try datasets.make(one.data)(one.seed)
+    let network = try models.make(one.model)(data.featureCount, data.classCount)
+    let start = FloatBuffer(count: network.layout.count)
+    network.initialize(start, seed: one.seed)
+    #expect(try train(one).modelHash == start.hash())
+  }
+
+  @Test func theAbortPolicyNamesStepTensorAndRank() throws {
+    let options = options {
+      $0.nonFinite = .abort
+      $0.injectNonFinite = "3:\(World.count - 1)"
+    }
+    #expect {
+      try train(options)
+    } throws: { error in
+      let text = "\(error)"
+      return text.contains("step 4") && text.contains("weights.3") && (error as? TrainingError)?.exitStatus == 65
+        && (World.count == 1 || text.contains("rank \(World.count - 1)"))
+    }
+  }
+
+  @Test func theZeroPolicyGoesOn() throws {
+    let options = options {
+      $0.nonFinite = .zero
+      $0.injectNonFinite = "3:0"
+    }
+    #expect(try train(options).evaluation?.loss.isFinite == true)
+  }
+
+  @Test func aRateThatIsTooHighEndsTheRunWithAdvice() throws {
+    for codec in ["none", "one-bit"] {
+      let options = options {
+        $0.learningRate = 1e30
+        $0.codec = codec
+      }
+      #expect { try train(options) } throws: {
+        "\($0)".contains("10 steps in a row") && "\($0)".contains("lower --learning-rate")
+      }
+    }
+  }
+
+  @Test func anUnbrokenRunEqualsOneThatWasResumed() throws {
+    let directory = try TemporaryDirectory(on: world)
+    let whole = options {
+      $0.checkpoint = directory.path + "/whole"
+      $0.warmStart = 3
+    }
+    let expected = try train(whole)
+    // The horizon must be the same: a run that was told to stop, not a shorter one.
+    var broken = whole
+    broken.checkpoint = directory.path + "/broken"
+    broken.checkpointEvery = 8
+    broken.injectNonFinite = nil
+    _ = try train(broken)
+    try directory.change {
+      let path = directory.path + "/broken"
+      for name in try directory.names(in: "broken") where name > "step-00000016" {
+        try FileManager.default.removeItem(atPath: "\(path)/\(name)")
+      }
+    }
+    broken.resume = true
+    let resumed = try train(broken)
+    #expect(resumed.modelHash == expected.modelHash)
+    #expect(resumed.evaluation == expected.evaluation)
+    // A run that has done its steps does nothing more.
+    #expect(try train(broken).modelHash == expected.modelHash)
+    var other = broken
+    other.momentum = 0.8
+    #expect { try train(other) } throws: { "\($0)".contains("momentum") }
+  }
+
+  @Test func faultsOfOneRankAreFaultsOfAll() throws {
+    #expect(throws: OptionError.self) { _ = try Recipe(options { $0.model = "mlp" }) }
+    #expect {
+      try train(options { $0.output = "/nonexistent/model.safetensors" })
+    } throws: {
+      ($0 as? TrainingError)?.exitStatus == 74
+    }
+    #expect {
+      try train(options { $0.data = "idx:/nonexistent" })
+    } throws: {
+      ($0 as? TrainingError)?.exitStatus == 65
+    }
+    #expect(throws: TrainingError.self) { try train(options { $0.minibatch = 0 }) }
+  }
+
+  @Test func momentumFreeDescentAndOtherOptimizersRun() throws {
+    var hashes: Set<UInt64> = []
+    for optimizer in ["sgd", "sgd:gain=unit", "sgd:nesterov=true"] {
+      hashes.insert(try train(options { $0.optimizer = optimizer }).modelHash)
+    }
+    hashes.insert(try train(options { $0.momentum = 0 }).modelHash)
+    #expect(hashes.count == 4)
+  }
+}

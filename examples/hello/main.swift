@@ -1,0 +1,12 @@
+// Every rank says who it is; rank 0 checks that all did.
+import MPI
+
+withMPI { world in
+  let hosts = try world.gather(varying: Array(world.processorName.utf8))
+  guard let hosts else { return }
+  precondition(hosts.count == world.count)
+  for (rank, host) in hosts.enumerated() {
+    print("hello from rank \(rank) of \(world.count) on \(String(decoding: host, as: UTF8.self))")
+  }
+  print("hello: \(world.count) ranks, \(libraryVersion)")
+}
