@@ -162,8 +162,7 @@ extension GradientExchange {
     codes.removeAll(keepingCapacity: true)
     for peer in 0..<rankCount { codes.append(contribution(of: peer, to: segment)) }
     if codec.isIdentity {
-      let values = sum.assumingMemoryBound(to: Float.self)
-      codec.decodeSum(codes, codeCount: rankCount, count: segment.elements.count, into: values)
+      sumFloats(of: segment, into: sum.assumingMemoryBound(to: Float.self))
     } else {
       let residual = ownerResidual.baseAddress - ownedRange.lowerBound
       for group in segment.groups {
@@ -192,6 +191,28 @@ extension GradientExchange {
     }
   }
 
+  /// Adds the contributions to `segment`, which `codes` points at, into `values`; in place, also over the gradients of all
+  /// ranks of the host: nobody but this owner reads these values of theirs.
+  private func sumFloats(of segment: Segment, into values: UnsafeMutablePointer<Float>) {
+    guard case .inPlace = destination else {
+      codec.decodeSum(codes, codeCount: rankCount, count: segment.elements.count, into: values)
+      return
+    }
+    let block = GradientExchange.blockCount
+    for start in stride(from: 0, to: segment.elements.count, by: block) {
+      let count = min(block, segment.elements.count - start)
+      let sum = hosts.remoteRanks.isEmpty ? scratch.baseAddress : values + start
+      codec.decodeSum(codes, codeCount: rankCount, count: count, into: sum)
+      for peer in 0..<rankCount {
+        codes[peer] += count * MemoryLayout<Float>.stride
+        guard let gradient = gradient.values(of: peer) else { continue }
+        copy(sum, count: count, to: gradient + segment.elements.lowerBound + start, streaming: outgrowsCache)
+      }
+    }
+    // What bypasses the cache must be in memory before others are told.
+    finishStreaming()
+  }
+
   // MARK: Stage 2: sums
 
   private func decodeNext(of owner: Int) {
@@ -206,6 +227,12 @@ extension GradientExchange {
     if codec.isIdentity {
       let values = code.assumingMemoryBound(to: Float.self)
       switch destination {
+      case .inPlace:
+        // Owners on this host have written the sum already.
+        guard owner != rank, !memory.isShared(with: owner) else { return }
+        codec.decode(
+          code, count: segment.elements.count, setting: gradient.values.baseAddress + segment.elements.lowerBound,
+          streaming: outgrowsCache)
       case .buffer(let buffer):
         codec.decode(
           code, count: segment.elements.count, setting: buffer.baseAddress + segment.elements.lowerBound,
@@ -217,6 +244,9 @@ extension GradientExchange {
     for group in segment.groups {
       let range = geometry.groupStarts[group]..<geometry.groupStarts[group + 1]
       switch destination {
+      case .inPlace:
+        codec.decode(
+          code, count: range.count, setting: gradient.values.baseAddress + range.lowerBound, streaming: outgrowsCache)
       case .buffer(let buffer):
         codec.decode(code, count: range.count, setting: buffer.baseAddress + range.lowerBound, streaming: outgrowsCache)
       case .update(let update):
@@ -230,6 +260,7 @@ extension GradientExchange {
   /// One rank: the gradient is the sum.
   private func deliverAlone() -> Progress {
     switch destination {
+    case .inPlace: break
     case .buffer(let buffer): buffer.copy(from: gradient.values)
     case .update(let update): update(0..<gradient.values.count, gradient.values.baseAddress)
     }

@@ -23,8 +23,12 @@ public final class GradientExchange {
     public init() {}
   }
 
-  /// Where the aggregated gradient goes.
+  /// Where the aggregated gradient goes; all ranks choose the same kind.
   public enum Destination {
+    /// Over the gradient itself, as in `MPI_IN_PLACE`.
+    ///
+    /// Inside a host this is the cheapest for floats: an owner writes the sum where each rank wants it, and nobody reads it again.
+    case inPlace
     /// Into a buffer of the layout's length.
     case buffer(FloatBuffer)
     /// To a closure, piece by piece, every value once: the update of the model while the values are in the cache.
@@ -75,6 +79,9 @@ public final class GradientExchange {
   /// Time spent so far.
   public internal(set) var timing = Timing()
 
+  /// The floats that are added and copied at a time: a quarter of a core's smallest cache.
+  static let blockCount = 2048
+
   let gradient: SharedGradient
   let hosts: HostMap
   let memory: ExchangeMemory
@@ -121,7 +128,8 @@ public final class GradientExchange {
     let isLossy = !codec.isIdentity && rankCount > 1
     residual = FloatBuffer(count: isLossy ? layout.count : 0)
     ownerResidual = FloatBuffer(count: isLossy ? geometry.elements(ofStripe: rank).count : 0)
-    scratch = FloatBuffer(count: zip(geometry.groupStarts, geometry.groupStarts.dropFirst()).reduce(1) { max($0, $1.1 - $1.0) })
+    let longestGroup = zip(geometry.groupStarts, geometry.groupStarts.dropFirst()).reduce(0) { max($0, $1.1 - $1.0) }
+    scratch = FloatBuffer(count: max(longestGroup, GradientExchange.blockCount))
     memory = try ExchangeMemory(geometry, hosts: hosts, keepsContributions: !codec.isIdentity || !isOneHost)
     messages = try ExchangeMessages(geometry, hosts: hosts, codecHash: XXHash64.hash(codec.specification))
     encodingOrder = GradientExchange.encodingOrder(geometry, rank: rank, hosts: hosts, identity: codec.isIdentity)

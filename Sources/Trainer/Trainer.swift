@@ -1,4 +1,5 @@
 internal import Buffers
+internal import Codecs
 internal import Collectives
 internal import Datasets
 internal import MPI
@@ -16,6 +17,8 @@ public final class Trainer {
   let network: any Network
   let parameters: FloatBuffer
   let plan: RunPlan
+  /// Whether the codec leaves something behind, on more ranks than one.
+  let isLossy: Bool
   let strategy: any Strategy
   let feed: SampleFeed
   let rates: RateTable
@@ -45,6 +48,7 @@ public final class Trainer {
     (self.options, self.world, self.hosts, self.dataset, self.network) = (options, world, hosts, dataset, network)
     (self.store, self.journal) = (store, journal)
     plan = RunPlan(options, sampleCount: dataset.count(.train), savedWarmStart: savedWarmStart)
+    isLossy = !recipe.codec.isIdentity
     parameters = FloatBuffer(count: network.layout.count)
     network.initialize(parameters, seed: options.seed)
     records = try RecordExchange(hosts, timeout: .seconds(options.timeout))

@@ -73,23 +73,25 @@ struct AllReduceBenchmark {
     let gradient = try SharedGradient(count: count, hosts: hosts)
     let exchange = try GradientExchange(codec, layout: layout, gradient: gradient)
     let plain = try GradientExchange(codecs.make("none"), layout: layout, gradient: gradient)
-    let output = FloatBuffer(count: count)
+    let original = FloatBuffer(count: count)
     let baseline = FloatBuffer(count: count)
-    fill(gradient.values)
+    fill(original)
 
     // The first exchange starts from empty residuals, so that its result can be checked against the exact sum.
-    try exchange.run(step: 0, into: .buffer(output))
-    let check = try ExchangeVerification(exchange, gradient: gradient.values, output: output, world: world).run()
+    gradient.values.copy(from: original)
+    try exchange.run(step: 0, into: .inPlace)
+    let check = try ExchangeVerification(exchange, gradient: original, output: gradient.values, world: world).run()
     let sent = exchange.traffic
 
     var times: [[Double]] = [[], [], []]
     for iteration in 0..<iterations + 1 {
-      baseline.copy(from: gradient.values)
-      let round = [
-        try time { try world.allReduce(baseline.values, .sum) },
-        try time { try plain.run(step: iteration, into: .buffer(output)) },
-        try time { try exchange.run(step: iteration + 1, into: .buffer(output)) },
-      ]
+      // All three in place, from the same values.
+      baseline.copy(from: original)
+      var round = [try time { try world.allReduce(baseline.values, .sum) }]
+      gradient.values.copy(from: original)
+      round.append(try time { try plain.run(step: iteration, into: .inPlace) })
+      gradient.values.copy(from: original)
+      round.append(try time { try exchange.run(step: iteration + 1, into: .inPlace) })
       // The first round warms up.
       if iteration > 0 { for (index, seconds) in round.enumerated() { times[index].append(seconds) } }
     }

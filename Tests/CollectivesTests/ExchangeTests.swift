@@ -143,4 +143,32 @@ import Testing
       #expect(firstDifference(found, references[index].run(gradients)) == nil)
     }
   }
+
+  /// In place, into a buffer or piece by piece: the same bits reach every rank, and the residuals do not know the difference.
+  @Test(arguments: Case.all.filter { $0.name == "awkward" }) func everyDestinationGetsTheSame(_ test: Case) throws {
+    let setting = try Setting(test.codec, test.layout, test.transport)
+    let (rank, rankCount) = (setting.world.rank, setting.world.count)
+    var reference = ReferenceExchange(test.layout, test.codec, rankCount: rankCount)
+    for step in 0..<4 {
+      let gradients = drawGradients(count: test.layout.count, seed: 4, step: step, rankCount: rankCount)
+      let expected = reference.run(gradients)
+      setting.gradient.values.set(gradients[rank])
+      if step.isMultiple(of: 2) {
+        try setting.exchange.run(step: step, into: .inPlace)
+        #expect(firstDifference(setting.gradient.values.array, expected) == nil, "in place, step \(step)")
+      } else {
+        let pieces = FloatBuffer(count: test.layout.count)
+        pieces.fill(.nan)
+        try setting.exchange.run(
+          step: step,
+          into: .update { range, values in
+            for (offset, index) in range.enumerated() {
+              // Every value comes once.
+              if pieces[index].isNaN { pieces[index] = values[offset] } else { pieces[index] = .infinity }
+            }
+          })
+        #expect(firstDifference(pieces.array, expected) == nil, "piece by piece, step \(step)")
+      }
+    }
+  }
 }

@@ -89,12 +89,13 @@ import Testing
     }
   }
 
-  /// No message is above 60 KB whatever group a user may ask for.
+  /// No message is above 60 KB even with the largest group that a user may ask for; a larger one is refused.
   @Test(.onOneRank) func messagesOfLargeGroupsAreShort() throws {
+    #expect(throws: SpecificationError.self) { try makeCodec(.oneBit(elements: (1 << 18) + 1)) }
     let layout = TensorLayout([("weights", [3, 1 << 20])])
     for rankCount in [2, 8] {
       let geometry = ExchangeGeometry(
-        layout, codec: try makeCodec(.oneBit(elements: 1 << 20)), rankCount: rankCount, rule: .messages)
+        layout, codec: try makeCodec(.oneBit(elements: 1 << 18)), rankCount: rankCount, rule: .messages)
       #expect(geometry.segments.joined().allSatisfy { $0.messageByteCount <= 61_440 })
     }
   }

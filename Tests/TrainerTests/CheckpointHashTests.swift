@@ -16,7 +16,7 @@ import Testing
     (47, 0x0D98_83A0_3E7B_FBB8),
     (64, 0xF7C6_7301_DB67_13F0),
     (100, 0x6AC1_E580_3216_6597),
-    (1000, 0x6EF4_36B0_0EBA_4078)
+    (1000, 0x6EF4_36B0_0EBA_4078),
   ])
   func knownAnswers(count: Int, expected: UInt64) {
     let bytes = (0..<count).map { UInt8(truncatingIfNeeded: $0) }

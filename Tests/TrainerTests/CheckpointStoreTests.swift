@@ -44,7 +44,8 @@ import _TestSupport
     #expect(error?.exitStatus == 65)
     #expect(
       error?.description
-        == "\(directory.path) already holds the checkpoint step-00000007; add --resume to go on from it, or name another directory")
+        == "\(directory.path) already holds the checkpoint step-00000007; add --resume to go on from it, or name another directory"
+    )
     #expect(try directory.names() == ["step-00000007"])
   }
 
@@ -131,7 +132,9 @@ import _TestSupport
       state.model = layout.tensors.map { SavedTensor($0.name, shape: $0.shape, of: buffer, range: $0.range) }
       return #expect(throws: CheckpointError.self) { try store.load(run, into: &state) }
     }
-    var shapes: [(name: String, shape: [Int])] = [("weights.2", [3, 5]), ("biases.2", [3]), ("weights.1", [5, 8]), ("biases.1", [6])]
+    var shapes: [(name: String, shape: [Int])] = [
+      ("weights.2", [3, 5]), ("biases.2", [3]), ("weights.1", [5, 8]), ("biases.1", [6]),
+    ]
     #expect(
       try error(shapes)?.description == "\(file) is of another model: 'weights.1' has the shape [5, 7] there and [5, 8] here")
     shapes[2] = ("weights.7", [5, 7])

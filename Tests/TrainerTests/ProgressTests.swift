@@ -99,6 +99,11 @@ import _TestSupport
       send(SIGTERM)
       guard StopSignal.name == "SIGTERM" else { exit(2) }
     }
+    await #expect(processExitsWith: .success) {
+      StopSignal.install()
+      send(SIGUSR1)
+      guard StopSignal.name == "SIGUSR1" else { exit(2) }
+    }
     await #expect(processExitsWith: .signal(SIGINT)) {
       StopSignal.install()
       send(SIGINT)
@@ -110,7 +115,9 @@ import _TestSupport
   }
 }
 
-/// Sends this process a signal, and waits for the flag. Threads of tests block signals, so that the main thread takes it.
+/// Sends this process a signal, and waits for the flag.
+///
+/// Threads of tests block signals, so that the main thread takes it.
 private func send(_ signal: Int32) {
   kill(getpid(), signal)
   for _ in 0..<500 where !StopSignal.isRequested { usleep(10_000) }

@@ -30,7 +30,7 @@ extension CheckpointStore {
     if let (rank, error) = try agreement.firstProblem(problem) {
       throw CheckpointError(error.kind, rank == 0 ? error.description : "rank \(rank): \(error)")
     }
-    counters["step"] = counters["step"] ?? String(run.step)
+    counters["step"] = String(run.step)
     state.counters = counters
     state.ownCounters = ownCounters
   }

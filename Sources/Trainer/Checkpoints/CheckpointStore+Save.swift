@@ -70,8 +70,10 @@ extension CheckpointStore {
           files.append(
             .init(name: SavedRun.stateName(rank: rank), bytes: Int(summary[1]), hash: hexadecimal(summary[0])))
         }
+        var counters = state.counters
+        counters["step"] = String(step)
         let run = SavedRun(
-          path: path, step: step, ranks: world.count, options: options, counters: state.counters, files: files)
+          path: path, step: step, ranks: world.count, options: options, counters: counters, files: files)
         try File.writeText(run.recordText, to: "\(partial)/\(SavedRun.recordName)")
         try Directory.synchronize(partial)
         try retire(path)

@@ -51,7 +51,9 @@ public final class CheckpointStore {
 
   deinit { close() }
 
-  /// Lets other jobs use the directory; nothing is saved after this. Not collective.
+  /// Lets other jobs use the directory; nothing is saved after this.
+  ///
+  /// Not collective.
   public func close() {
     if lock >= 0 { _ = Glibc.close(lock) }
     lock = -1
@@ -131,7 +133,7 @@ public final class CheckpointStore {
     }
     try? Directory.remove(path(world.rank))
     guard let (rank, error) = found else { return }
-    let place = world.count == 1 ? "" : "rank \(rank) on \(try name(of: rank)): "
+    let place = rank == 0 ? "" : "rank \(rank) on \(try name(of: rank)): "
     throw CheckpointError(.inputOutput, "\(place)\(error)")
   }
 

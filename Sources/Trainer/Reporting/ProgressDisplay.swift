@@ -140,7 +140,8 @@ public final class ProgressDisplay {
     ]
     if let accuracy = progress.accuracy { parts.append("accuracy \(decimal(accuracy * 100, digits: 2)) %") }
     if progress.seconds > 0 {
-      parts.append("\(withPrefix(Double(progress.samples) / progress.seconds)) samples/s")
+      let pace = withPrefix(Double(progress.samples) / progress.seconds)
+      parts.append(pace + (pace.last == " " ? "samples/s" : " samples/s"))
     }
     if progress.bytesPerStep > 0 { parts.append("\(withPrefix(Double(progress.bytesPerStep)))B/step") }
     if withTimeLeft, let left = rate.seconds(for: progress.steps - progress.step) {

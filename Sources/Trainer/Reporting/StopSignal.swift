@@ -1,7 +1,10 @@
 internal import Glibc
 internal import Synchronization
 
-/// Whether somebody asked this process to stop: SIGTERM, or SIGINT from the keyboard.
+/// Whether somebody asked this process to stop: SIGTERM, SIGINT from the keyboard, or SIGUSR1.
+///
+/// `mpirun` kills ranks a few seconds after it has passed SIGTERM on; SIGUSR1 it passes on at once and then leaves them their
+/// time, so that this is the one for large checkpoints and for batch systems that warn before the end.
 ///
 /// A first signal sets a flag that the loop reads after each step, so that a checkpoint can be written before the end; a second
 /// SIGINT ends the process at once. Ranks hear of it at different steps: they have to agree before they stop.
@@ -21,18 +24,18 @@ public enum StopSignal {
     }
     // Waits in the system go on after the handler; otherwise every read and write would have to expect it.
     action.sa_flags = SA_RESTART
-    _ = unsafe sigaction(SIGTERM, &action, nil)
-    _ = unsafe sigaction(SIGINT, &action, nil)
+    for number in [SIGTERM, SIGINT, SIGUSR1] { _ = unsafe sigaction(number, &action, nil) }
   }
 
   /// Whether a signal has come.
   public static var isRequested: Bool { received.load(ordering: .relaxed) != 0 }
 
-  /// The name of the last signal that came: `SIGTERM` or `SIGINT`.
+  /// The name of the last signal that came, for example `SIGTERM`.
   public static var name: String? {
     switch received.load(ordering: .relaxed) {
     case SIGTERM: "SIGTERM"
     case SIGINT: "SIGINT"
+    case SIGUSR1: "SIGUSR1"
     default: nil
     }
   }

@@ -59,11 +59,18 @@ extension Trainer {
   /// Takes up where a checkpoint ends.
   private func resume(_ saved: SavedRun) throws {
     var state = inventory
-    // One rank, and a codec that loses nothing, leave nothing behind: there are no residuals to take up.
+    // One rank leaves nothing behind; what several had left goes into the first gradient, so that nothing is lost.
+    let carried = FloatBuffer(count: saved.ranks > 1 && world.count == 1 && isLossy ? parameters.count : 0)
+    let carriedSums = FloatBuffer(count: carried.count)
     if saved.ranks == 1 { state.own = [] }
+    if carried.count > 0 {
+      state.own = [SavedTensor("residual", of: carried), SavedTensor("ownerResidual", of: carriedSums)]
+      state.ownedRange = 0..<carried.count
+    }
     try store?.load(saved, into: &state)
-    if saved.ranks > 1 && world.count == 1 && state.own.isEmpty && strategy.report.codec != "none" {
-      journal?.warn("one rank leaves nothing behind: the residuals of the \(saved.ranks) ranks before are dropped")
+    if carried.count > 0 {
+      for index in 0..<carried.count { carried[index] += carriedSums[index] }
+      strategy.carry(carried)
     }
     step = saved.step
     firstStep = saved.step

@@ -23,6 +23,8 @@ final class AllReduce: Strategy {
   private var guardian: NonFiniteGuard
   private var ownTimes = PhaseTimes()
   private var comparison = ExchangeComparison()
+  /// What a run on more ranks had left behind, until the next gradient takes it along; nil otherwise.
+  private var carried: FloatBuffer?
 
   init(_ parts: StrategyParts) throws {
     self.parts = parts
@@ -73,12 +75,19 @@ final class AllReduce: Strategy {
       parts.network.gradient(
         of: batch, parameters: parts.parameters, scale: 1 / Float(parts.plan.places(of: step).count), into: gradient.values
       ) { tensor in
+        add(carried, in: tensors[tensor].range)
         if isInjected && tensor == 0 { gradient.values[tensors[0].range.lowerBound] = .nan }
         watch.look(at: tensor, range: tensors[tensor].range, of: gradient.values, clears: parts.options.nonFinite == .zero)
       }
     }
     return StepAgreement.Statement(
       sampleCount: batch.count, nonFiniteTensor: watch.firstTensor, clearedValues: watch.clearedValues, lossSum: result.lossSum)
+  }
+
+  /// Adds what is carried to a part of the gradient.
+  private func add(_ carried: FloatBuffer?, in range: Range<Int>) {
+    guard let carried else { return }
+    for index in range { unsafe gradient.values.baseAddress[index] += carried.baseAddress[index] }
   }
 
   /// Exchanges the gradient; the update happens piece by piece while values are in the cache, unless a norm is needed first.
@@ -97,6 +106,7 @@ final class AllReduce: Strategy {
         })
     }
     comparison.add(stopwatch.seconds, isFloat: exchange === floats)
+    carried = nil
     return exchange.traffic - before
   }
 
@@ -130,6 +140,8 @@ extension AllReduce {
   func restore(counters: [String: String]) {
     guardian.skippedInARow = counters["skippedInARow"].flatMap { Int($0) } ?? 0
   }
+
+  func carry(_ remainder: FloatBuffer) { carried = remainder }
 
   var times: PhaseTimes {
     var times = ownTimes

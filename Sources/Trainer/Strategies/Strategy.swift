@@ -20,6 +20,8 @@ public protocol Strategy: AnyObject {
   func contribute(to inventory: inout StateInventory)
   /// Takes back the counters that it contributed.
   func restore(counters: [String: String])
+  /// Takes over what other ranks had left behind, where this run has no residuals: it goes into the next gradient.
+  func carry(_ remainder: FloatBuffer)
 
   /// Seconds spent so far, `data` apart.
   var times: PhaseTimes { get }

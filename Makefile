@@ -1,0 +1,61 @@
+# Two commands: `make run` trains on 8 ranks on this machine, `make test` is the whole gate. The others are their parts.
+
+SHELL := /bin/bash
+RANKS ?= 8
+# Options of the run: make run ARGUMENTS="--epochs 1 --codec none"
+ARGUMENTS ?=
+
+.PHONY: run test install build build-tests lint arrows test-plain test-ranks examples documentation format clean
+
+run: install
+	swift build --configuration release --product train
+	source scripts/environment.sh && mpirun -np $(RANKS) .build/release/train $(ARGUMENTS)
+
+# One after another, the quick checks first, whatever -j says.
+test:
+	$(MAKE) install
+	$(MAKE) lint
+	$(MAKE) arrows
+	$(MAKE) build-tests
+	$(MAKE) test-plain
+	$(MAKE) test-ranks
+	$(MAKE) examples
+	$(MAKE) documentation
+	@echo "All passed."
+
+install:
+	scripts/install-dependencies
+
+build: install
+	scripts/build
+
+build-tests:
+	scripts/build --build-tests
+
+lint:
+	swift format lint --strict --recursive --parallel Package.swift Sources Tests examples
+
+format:
+	swift format --in-place --recursive --parallel Package.swift Sources Tests examples
+
+arrows:
+	scripts/check-arrows
+
+# One rank, without mpirun.
+test-plain:
+	source scripts/environment.sh && swift test --configuration release --skip-build --disable-xctest
+
+test-ranks:
+	scripts/test-ranks 2
+	scripts/test-ranks 3
+	scripts/test-ranks 4
+	scripts/test-ranks 8
+
+examples:
+	scripts/run-examples
+
+documentation:
+	scripts/build-documentation
+
+clean:
+	swift package clean
