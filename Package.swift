@@ -62,11 +62,14 @@ let package = Package(
     library("Collectives", ["MPI", "Codecs", "Buffers"]),
     library("Networks", ["CBLAS", "Buffers"]),
     library("Datasets", ["CZlib", "Buffers"]),
-    library("Trainer", [
-      "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers", .product(name: "Yams", package: "Yams"),
-    ]),
+    library(
+      "Trainer",
+      [
+        "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers", .product(name: "Yams", package: "Yams"),
+      ]),
     .executableTarget(
-      name: "train", dependencies: ["Trainer", "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers", argumentParser],
+      name: "train",
+      dependencies: ["Trainer", "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers", argumentParser],
       swiftSettings: settings),
     .executableTarget(
       name: "bench", dependencies: ["Collectives", "Networks", "MPI", "Codecs", "Buffers", "CMPIBaseline", argumentParser],
@@ -79,10 +82,11 @@ let package = Package(
     example("reduce", ["MPI"]),
     example("overlap", ["MPI"]),
     example("user-operation", ["MPI"]),
+    example("one-bit", ["Collectives", "Codecs", "MPI", "Buffers"]),
 
     .target(name: "_TestSupport", dependencies: ["MPI"], path: "Tests/_TestSupport", swiftSettings: settings),
     tests("Buffers", ["Buffers"]),
-    tests("MPI", ["MPI"]),
+    tests("MPI", ["MPI", "example-hello", "example-ring", "example-reduce", "example-overlap", "example-user-operation"]),
     tests("Codecs", ["Codecs", "Buffers"]),
     tests("Collectives", ["Collectives", "MPI", "Codecs", "Buffers"]),
     tests("Networks", ["Networks", "Buffers"]),

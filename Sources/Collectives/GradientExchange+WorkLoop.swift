@@ -259,11 +259,13 @@ extension GradientExchange {
 
   /// One rank: the gradient is the sum.
   private func deliverAlone() -> Progress {
+    let start = ContinuousClock.now
     switch destination {
     case .inPlace: break
     case .buffer(let buffer): buffer.copy(from: gradient.values)
     case .update(let update): update(0..<gradient.values.count, gradient.values.baseAddress)
     }
+    timing.decode += ContinuousClock.now - start
     isActive = false
     exchangeCount += 1
     return .done

@@ -100,9 +100,7 @@ final class AllReduce: Strategy {
       try exchange.run(
         step: step, samples: samples,
         into: .update { range, values in
-          self.ownTimes.measure(\.update) {
-            unsafe self.parts.optimizer.update(range, of: self.parts.parameters, with: values, rate: rate)
-          }
+          unsafe self.parts.optimizer.update(range, of: self.parts.parameters, with: values, rate: rate)
         })
     }
     comparison.add(stopwatch.seconds, isFloat: exchange === floats)
@@ -146,12 +144,16 @@ extension AllReduce {
   var times: PhaseTimes {
     var times = ownTimes
     for exchange in [exchange, floats].compactMap({ $0 }) {
-      times.encode += (exchange.timing.encode + exchange.timing.sum) / .seconds(1)
-      times.decode += exchange.timing.decode / .seconds(1)
+      times.encode += exchange.timing.encode / .seconds(1)
       times.wait += exchange.timing.wait / .seconds(1)
+      // The owner's part is decoding for the most part, and the update is fused into the decoding of sums.
+      times.decode += exchange.timing.sum / .seconds(1)
+      if parts.options.clip == nil {
+        times.update += exchange.timing.decode / .seconds(1)
+      } else {
+        times.decode += exchange.timing.decode / .seconds(1)
+      }
     }
-    // The update is fused into the decoding.
-    if parts.options.clip == nil { times.decode = max(0, times.decode - times.update) }
     return times
   }
 
