@@ -157,9 +157,6 @@ extension [Double] {
   }
 }
 
-/// The value of `values` below which the fraction `share` lies.
-func percentile(_ values: [Double], _ share: Double = 0.5) -> Double { values.percentile(share) }
-
 /// The seconds that `body` takes.
 func seconds(_ body: () throws -> Void) rethrows -> Double {
   let start = ContinuousClock.now

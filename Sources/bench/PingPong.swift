@@ -52,10 +52,10 @@ func pingPong(sizes: [Int], iterations: Int, world: Communicator) throws -> [Pin
       swiftTimes.append(try world.broadcast(times[0]))
       cTimes.append(try world.broadcast(times[1]))
     }
-    let swiftSeconds = median(swiftTimes)
+    let swiftSeconds = swiftTimes.percentile()
     return PingPongRow(
-      byteCount: byteCount, swiftSeconds: swiftSeconds, cSeconds: median(cTimes),
-      ratio: median(zip(swiftTimes, cTimes).map { $0 / $1 }), bandwidth: Double(byteCount) / swiftSeconds)
+      byteCount: byteCount, swiftSeconds: swiftSeconds, cSeconds: cTimes.percentile(),
+      ratio: zip(swiftTimes, cTimes).map { $0 / $1 }.percentile(), bandwidth: Double(byteCount) / swiftSeconds)
   }
 }
 
@@ -75,8 +75,6 @@ private func swiftPingPong(_ bytes: UnsafeMutableRawBufferPointer, iterations: I
   }
   return (wallTime - start) / Double(2 * iterations)
 }
-
-private func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
 
 /// An error of MPI in the C loop.
 private struct BaselineError: Error, CustomStringConvertible {

@@ -88,8 +88,8 @@ struct StepCommand: ParsableCommand {
   private func print(
     _ times: [StepBenchmark.Times], forward: Double, _ turnSeconds: [(own: Double, peer: Double)], ranks: Int, peerName: String?
   ) {
-    let step = percentile(times.map(\.step), 0.5)
-    let compute = percentile(times.map(\.compute), 0.5)
+    let step = times.map(\.step).percentile()
+    let compute = times.map(\.compute).percentile()
     let forward = min(forward, compute)
     let milliseconds = Column.Format.decimal(2, scale: 1e3)
     var entries: [(Column, Cell)] = [
@@ -97,8 +97,8 @@ struct StepCommand: ParsableCommand {
       (Column("p50", "step (ms)", milliseconds), .number(step)),
       (Column("forward", "forward (ms)", milliseconds), .number(forward)),
       (Column("backward", "backward (ms)", milliseconds), .number(compute - forward)),
-      (Column("exchange", "exchange (ms)", milliseconds), .number(percentile(times.map(\.exchange), 0.5))),
-      (Column("update", "update (ms)", milliseconds), .number(percentile(times.map(\.update), 0.5))),
+      (Column("exchange", "exchange (ms)", milliseconds), .number(times.map(\.exchange).percentile())),
+      (Column("update", "update (ms)", milliseconds), .number(times.map(\.update).percentile())),
       (Column("stepsPerSecond", "steps/s", .decimal(2)), .number(1 / step)),
       text("overlap", "overlap (%)", ranks > 1 ? "not overlapped" : "one rank"), text("codec", "codec", codec),
       text("model", "model", model),
@@ -108,9 +108,9 @@ struct StepCommand: ParsableCommand {
       entries += [
         (
           Column("peerP50", "peer (ms)", milliseconds),
-          .number(percentile(turnSeconds.map { $0.peer / Double(iterations) }, 0.5))
+          .number(turnSeconds.map { $0.peer / Double(iterations) }.percentile())
         ),
-        (Column("ratio", "own/peer", .decimal(3)), .number(percentile(ratios, 0.5))),
+        (Column("ratio", "own/peer", .decimal(3)), .number(ratios.percentile())),
         text("peer", "peer", peerName),
         text("ratios", "own/peer of each turn", ratios.map { decimal($0, 3) }.joined(separator: " ")),
       ]

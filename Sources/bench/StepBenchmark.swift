@@ -89,8 +89,8 @@ final class StepBenchmark {
 
   /// The median of the seconds that the forward pass alone takes on this rank.
   func forwardSeconds(repetitions: Int) -> Double {
-    percentile(
-      (0..<repetitions).map { _ in seconds { _ = network.evaluate(batch, parameters: parameters, logPosteriors: nil) } }, 0.5)
+    (0..<repetitions).map { _ in seconds { _ = network.evaluate(batch, parameters: parameters, logPosteriors: nil) } }
+      .percentile()
   }
 
   /// The times of each step, every part that of the rank which took longest for it.
