@@ -6,6 +6,8 @@ public enum ExchangeError: Error, CustomStringConvertible {
   case timedOut(activity: String, awaited: [String], seconds: Double)
   /// A message is not the one that must come next.
   case unexpectedMessage(from: String, detail: String)
+  /// A host has not enough memory for its ranks to share.
+  case noSharedMemory(host: String, reason: String)
   /// Models that must be equal differ.
   case diverged(tensors: [String], ranks: [Int], step: Int)
 
@@ -15,17 +17,30 @@ public enum ExchangeError: Error, CustomStringConvertible {
       "no progress for \(Int(seconds.rounded())) s in \(activity): waiting for \(awaited.joined(separator: ", "))"
     case .unexpectedMessage(let sender, let detail):
       "a message from \(sender) is not the one that comes next (\(detail)); are all ranks running the same program and options?"
+    case .noSharedMemory(let host, let reason):
+      "on \(host) \(reason); make /dev/shm larger, or let ranks exchange by messages (--transport messages)"
     case .diverged(let tensors, let ranks, let step):
       "the models differ at step \(step): tensor \(tensors.joined(separator: ", ")) on rank \(ranks.map(String.init).joined(separator: ", "))"
     }
   }
 }
 
+extension ExchangeError {
+  /// Whether every rank throws the same error, so that one may speak for all.
+  public var isOnAllRanks: Bool {
+    switch self {
+    case .timedOut, .unexpectedMessage: false
+    case .noSharedMemory, .diverged: true
+    }
+  }
+}
+
 extension ExchangeError: ExitStatusProviding {
-  /// 75 where a peer is missing, so that a resume is possible; 70 where the program is at fault.
+  /// 75 where a peer is missing, so that a resume is possible; 74 where memory is; 70 where the program is at fault.
   public var exitStatus: Int32 {
     switch self {
     case .timedOut: 75
+    case .noSharedMemory: 74
     case .unexpectedMessage, .diverged: 70
     }
   }

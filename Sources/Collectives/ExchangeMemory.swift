@@ -33,16 +33,14 @@ final class ExchangeMemory {
     contributionByteCount = keepsContributions ? geometry.codeSpaceByteCount : 0
     countersByteCount = (hosts.world.count + 1) * SharedCounter.byteCount
     let byteCount = countersByteCount + contributionByteCount + geometry.codeSpace(ofStripe: hosts.world.rank).count
-    if let host = hosts.host {
-      let window = try SharedWindow(on: host, byteCount: byteCount)
+    window = try hosts.window(byteCount: byteCount)
+    if let window, let host = hosts.host {
       own = window.memory(of: host.rank)
-      self.window = window
       unshared = nil
     } else {
       let buffer = ByteBuffer(count: byteCount)
       own = buffer.bytes
       unshared = buffer
-      window = nil
     }
     contributions = own.baseAddress! + countersByteCount
     sums = contributions + contributionByteCount

@@ -110,7 +110,7 @@ public final class GradientExchange {
   ///
   /// Collective over the ranks of `gradient`.
   ///
-  /// - Throws: `MPIError` where a host cannot give the shared memory.
+  /// - Throws: `ExchangeError.noSharedMemory` where a host cannot give the memory, on all its ranks.
   public init(_ codec: any Codec, layout: TensorLayout, gradient: SharedGradient, options: Options = Options()) throws {
     precondition(
       layout.count == gradient.values.count, "the gradient has \(gradient.values.count) values, the layout \(layout.count)")

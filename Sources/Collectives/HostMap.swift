@@ -46,4 +46,21 @@ public final class HostMap: Sendable {
 
   /// A rank as people know it: `rank 3 on node2`.
   public func name(of rank: Int) -> String { "rank \(rank) on \(hostNames[rank])" }
+
+  /// A window over the ranks of this host, nil where there is nobody to share memory with.
+  ///
+  /// Collective over the world.
+  ///
+  /// - Throws: `ExchangeError.noSharedMemory` on all ranks where any host has not enough.
+  func window(byteCount: Int) throws -> SharedWindow? {
+    var window: SharedWindow?
+    var failure: MPIError?
+    if let host {
+      do { window = try SharedWindow(on: host, byteCount: byteCount) } catch let error as MPIError { failure = error }
+    }
+    // A rank speaks for all: the first of those that failed.
+    let failures = try world.allGather(varying: Array((failure?.description ?? "").utf8))
+    guard let rank = failures.firstIndex(where: { !$0.isEmpty }) else { return window }
+    throw ExchangeError.noSharedMemory(host: hostNames[rank], reason: String(decoding: failures[rank], as: UTF8.self))
+  }
 }

@@ -33,11 +33,7 @@ public final class RecordExchange {
     self.hosts = hosts
     world = try hosts.world.duplicate()
     // Two slots, used in turn: nobody writes round n + 2 before everybody has read round n.
-    if let host = hosts.host {
-      window = try SharedWindow(on: host, byteCount: 2 * RecordExchange.line)
-    } else {
-      window = nil
-    }
+    window = try hosts.window(byteCount: 2 * RecordExchange.line)
     incoming = ByteBuffer(count: 2 * world.count * RecordExchange.line)
     receives = RequestTable(on: world, slotCount: 2 * world.count)
     sends = RequestTable(on: world, slotCount: 2 * world.count)

@@ -13,17 +13,15 @@ public final class SharedGradient {
   ///
   /// Collective over the world.
   ///
-  /// - Throws: `MPIError` where the host cannot give the memory, on all its ranks.
+  /// - Throws: `ExchangeError.noSharedMemory` where a host cannot give the memory, on all its ranks.
   public init(count: Int, hosts: HostMap) throws {
     self.hosts = hosts
-    if let host = hosts.host {
-      let window = try SharedWindow(on: host, byteCount: max(count * 4, 64))
+    window = try hosts.window(byteCount: count * 4)
+    if let window, let host = hosts.host {
       let own = window.memory(of: host.rank)
       values = FloatBuffer(sharing: own.baseAddress!.assumingMemoryBound(to: Float.self), count: count, owner: window)
-      self.window = window
     } else {
       values = FloatBuffer(count: count)
-      window = nil
     }
   }
 
