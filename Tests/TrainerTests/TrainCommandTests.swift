@@ -75,7 +75,7 @@ import _TestSupport
     defer { try? FileManager.default.removeItem(atPath: directory) }
     let arguments = small + ["--checkpoint", directory]
     let job = Job("train", arguments + ["--steps", "1000000"])
-    let running = try withoutBlockedSignals { try job.start(ranks: 2) }
+    let running = try job.start(ranks: 2)
     Thread.sleep(forTimeInterval: 2)
     kill(running.processIdentifier, SIGTERM)
     let stopped = running.wait()
@@ -92,9 +92,7 @@ import _TestSupport
     let directory = temporary()
     defer { try? FileManager.default.removeItem(atPath: directory) }
     let arguments = small + ["--checkpoint", directory]
-    let running = try withoutBlockedSignals {
-      try Job("train", arguments + ["--steps", "1000000", "--checkpoint-every", "200"]).start(ranks: 3)
-    }
+    let running = try Job("train", arguments + ["--steps", "1000000", "--checkpoint-every", "200"]).start(ranks: 3)
     func newest() -> Int? {
       let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
       return names.compactMap { $0.hasPrefix("step-") ? Int($0.dropFirst("step-".count)) : nil }.max()
@@ -110,15 +108,6 @@ import _TestSupport
     let step = try #require(newest())
     let resumed = try Job("train", arguments + ["--resume", "--steps", String(step + 5)]).run(ranks: 2)
     #expect(resumed.status == 0, "\(resumed.standardError)")
-  }
-
-  /// Runs `body` with no signal blocked: a process that it starts inherits that, and test threads block most.
-  private func withoutBlockedSignals<Result>(_ body: () throws -> Result) rethrows -> Result {
-    var (none, before) = (sigset_t(), sigset_t())
-    sigemptyset(&none)
-    pthread_sigmask(SIG_SETMASK, &none, &before)
-    defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
-    return try body()
   }
 
   /// The children of a process whose command line mentions a text.

@@ -1,16 +1,19 @@
 import Foundation
-
-#if canImport(Glibc)
-  import Glibc
-#endif
+import Glibc
 
 /// A process that a test started.
+///
+/// Not Foundation's `Process`: it learns of an end through a socket that other children of the tests inherit, and would wait for
+/// those, too; and children would begin with the signals blocked that test threads block.
 public final class RunningJob: @unchecked Sendable {
-  private let process = Process()
+  /// The process, for signals.
+  public let processIdentifier: Int32
   private let begin = ContinuousClock.now
   private let timeLimit: Double
   private let output: URL
   private let errors: URL
+  /// As `waitpid` gave it, once the process has ended.
+  private var ending: Int32?
 
   init(
     _ path: String, _ arguments: [String], environment: [String: String], directory: String?, timeLimit: Double
@@ -21,19 +24,34 @@ public final class RunningJob: @unchecked Sendable {
     let name = "job-\(UUID().uuidString)"
     output = folder.appending(path: name + ".out")
     errors = folder.appending(path: name + ".err")
-    for file in [output, errors] { _ = FileManager.default.createFile(atPath: file.path, contents: nil) }
-    process.executableURL = URL(fileURLWithPath: path)
-    process.arguments = arguments
-    process.environment = environment
-    if let directory { process.currentDirectoryURL = URL(fileURLWithPath: directory) }
-    process.standardInput = FileHandle.nullDevice
-    process.standardOutput = try FileHandle(forWritingTo: output)
-    process.standardError = try FileHandle(forWritingTo: errors)
-    try process.run()
-  }
 
-  /// The process, for signals.
-  public var processIdentifier: Int32 { process.processIdentifier }
+    var files = posix_spawn_file_actions_t()
+    posix_spawn_file_actions_init(&files)
+    defer { posix_spawn_file_actions_destroy(&files) }
+    posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
+    posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, output.path, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
+    posix_spawn_file_actions_addopen(&files, STDERR_FILENO, errors.path, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
+
+    var attributes = posix_spawnattr_t()
+    posix_spawnattr_init(&attributes)
+    defer { posix_spawnattr_destroy(&attributes) }
+    var signals = sigset_t()
+    sigemptyset(&signals)
+    posix_spawnattr_setsigmask(&attributes, &signals)
+    sigfillset(&signals)
+    posix_spawnattr_setsigdefault(&attributes, &signals)
+    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
+
+    let place = directory.map { ["/usr/bin/env", "--chdir=\($0)"] } ?? []
+    let command = place + [path] + arguments
+    let argumentList = command.map { strdup($0) } + [nil]
+    let environmentList = environment.map { strdup("\($0)=\($1)") } + [nil]
+    defer { for text in argumentList + environmentList { free(text) } }
+    var process: pid_t = 0
+    let code = posix_spawn(&process, command[0], &files, &attributes, argumentList, environmentList)
+    guard code == 0 else { throw POSIXError(POSIXErrorCode(rawValue: code) ?? .ENOENT) }
+    processIdentifier = process
+  }
 
   /// What it has written to standard output until now.
   public var standardOutputSoFar: String { (try? String(contentsOf: output, encoding: .utf8)) ?? "" }
@@ -41,20 +59,25 @@ public final class RunningJob: @unchecked Sendable {
   /// Waits for its end, or ends it after the time limit.
   public func wait() -> JobResult {
     // mpirun ends the job by its own limit first; this one is for what hangs in spite of it.
-    let deadline = begin.advanced(by: .seconds(timeLimit + 5))
-    while process.isRunning && ContinuousClock.now < deadline { usleep(5_000) }
-    let isTimedOut = process.isRunning
-    if isTimedOut {
-      process.terminate()
-      let patience = ContinuousClock.now.advanced(by: .seconds(3))
-      while process.isRunning && ContinuousClock.now < patience { usleep(5_000) }
-      if process.isRunning { kill(process.processIdentifier, SIGKILL) }
+    waitForEnd(until: begin.advanced(by: .seconds(timeLimit + 5)))
+    let isTimedOut = ending == nil
+    for signal in [SIGTERM, SIGKILL] where ending == nil {
+      kill(processIdentifier, signal)
+      waitForEnd(until: .now.advanced(by: .seconds(3)))
     }
-    process.waitUntilExit()
     defer { for file in [output, errors] { try? FileManager.default.removeItem(at: file) } }
+    // The low seven bits name a signal, the next byte is the status of an exit.
+    let code = ending ?? SIGKILL
     return JobResult(
-      status: process.terminationReason == .uncaughtSignal ? 128 + process.terminationStatus : process.terminationStatus,
-      standardOutput: standardOutputSoFar, standardError: (try? String(contentsOf: errors, encoding: .utf8)) ?? "",
-      isTimedOut: isTimedOut, duration: begin.duration(to: .now))
+      status: code & 0x7F == 0 ? code >> 8 & 0xFF : 128 + code & 0x7F, standardOutput: standardOutputSoFar,
+      standardError: (try? String(contentsOf: errors, encoding: .utf8)) ?? "", isTimedOut: isTimedOut,
+      duration: begin.duration(to: .now))
+  }
+
+  private func waitForEnd(until deadline: ContinuousClock.Instant) {
+    while ending == nil && ContinuousClock.now < deadline {
+      var status: Int32 = 0
+      if waitpid(processIdentifier, &status, WNOHANG) == processIdentifier { ending = status } else { usleep(2_000) }
+    }
   }
 }
