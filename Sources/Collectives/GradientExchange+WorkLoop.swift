@@ -192,7 +192,7 @@ extension GradientExchange {
   }
 
   /// Adds the contributions to `segment`, which `codes` points at, into `values`; in place, also over the gradients of all
-  /// ranks of the host: nobody but this owner reads these values of theirs.
+  /// ranks of the host: nobody but this owner reads these values of theirs, and they have just come into its cache.
   private func sumFloats(of segment: Segment, into values: UnsafeMutablePointer<Float>) {
     guard case .inPlace = destination else {
       codec.decodeSum(codes, codeCount: rankCount, count: segment.elements.count, into: values)
@@ -206,11 +206,9 @@ extension GradientExchange {
       for peer in 0..<rankCount {
         codes[peer] += count * MemoryLayout<Float>.stride
         guard let gradient = gradient.values(of: peer) else { continue }
-        copy(sum, count: count, to: gradient + segment.elements.lowerBound + start, streaming: outgrowsCache)
+        copy(sum, count: count, to: gradient + segment.elements.lowerBound + start)
       }
     }
-    // What bypasses the cache must be in memory before others are told.
-    finishStreaming()
   }
 
   // MARK: Stage 2: sums
