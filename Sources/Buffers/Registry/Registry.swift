@@ -26,7 +26,7 @@ public struct Registry<Product>: Sendable {
     }
   }
 
-  /// What the choices are: `codec`, `model`, …
+  /// What the choices are, for example `codec`.
   public let kind: String
   /// In the order in which they are listed.
   public let entries: [Entry]
