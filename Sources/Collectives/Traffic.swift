@@ -62,7 +62,9 @@ extension ExchangeGeometry {
   /// The traffic of `rank` in one exchange, from the format alone: its contribution to every other stripe, and its own stripe's
   /// sum to every other rank; a header with each message.
   ///
-  /// - Parameter isOnSameHost: whether a rank reads this one's memory in place.
+  /// - Parameters:
+  ///   - rank: Whose traffic it is.
+  ///   - isOnSameHost: Whether a rank reads this one's memory in place.
   public func predictedTraffic(of rank: Int, isOnSameHost: (Int) -> Bool) -> Traffic {
     var traffic = Traffic()
     let rankCount = segments.count

@@ -2,7 +2,7 @@ internal import Buffers
 
 /// Spoken digits as an acoustic model sees them: a sample is a frame with its neighbours, its class the digit and the part of it.
 ///
-/// Frames hold `melCount` values (``LogMelAnalysis``), divided by their deviation over the training frames. Contexts are put together when a
+/// Frames hold `melCount` values (`LogMelAnalysis`), divided by their deviation over the training frames. Contexts are put together when a
 /// sample is read; beyond the ends of a recording its first and last frame are repeated. The class of frame t of T in digit d is
 /// d · states + ⌊t · states / T⌋. Recordings 0 to 4 of each speaker and digit are the test split.
 public final class SpeechDataset: Dataset {

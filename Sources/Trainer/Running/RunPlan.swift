@@ -15,7 +15,10 @@ public struct RunPlan: Hashable, Sendable {
 
   /// The plan that `options` make for so many training samples.
   ///
-  /// - Parameter savedWarmStart: the warm start of the run that is resumed, which a run of another length must not change.
+  /// - Parameters:
+  ///   - options: What was asked for.
+  ///   - sampleCount: The training samples.
+  ///   - savedWarmStart: The warm start of the run that is resumed, which a run of another length must not change.
   public init(_ options: TrainerOptions, sampleCount: Int, savedWarmStart: Int? = nil) {
     precondition(sampleCount > 0 && options.minibatch > 0, "a run needs samples and a minibatch")
     self.sampleCount = sampleCount
