@@ -21,7 +21,7 @@ public final class Trainer {
   let isLossy: Bool
   let strategy: any Strategy
   let feed: SampleFeed
-  let rates: RateTable
+  let schedule: Schedule
   let evaluator: Evaluator
   let replicas: ReplicaCheck
   let store: CheckpointStore?
@@ -59,9 +59,11 @@ public final class Trainer {
         hosts: hosts, records: records, network: network, parameters: parameters, optimizer: recipe.optimizer(settings),
         codec: recipe.codec, options: options, plan: plan))
     feed = SampleFeed(dataset, plan: plan, seed: options.seed, rank: world.rank, of: world.count)
-    rates = RateTable(options, schedule: recipe.schedule, horizon: plan.steps, on: world)
-    evaluator = Evaluator(dataset, network: network, on: world)
+    schedule = recipe.schedule
+    evaluator = Evaluator(dataset, network: network, on: hosts, over: records)
     replicas = ReplicaCheck(network.layout, over: records, rankCount: world.count)
+    // Disks are slower than gradients: a rank has ten times as long for its file as for a step.
+    try store?.watch(over: RecordExchange(hosts, timeout: .seconds(10 * options.timeout)))
   }
 
   /// Trains to the end of the plan, or until somebody asks to stop; collective.
@@ -71,9 +73,10 @@ public final class Trainer {
   ///   be ended then.
   public func run() throws -> TrainingOutcome {
     try tellStart()
+    StopSignal.answer = .awaited
     var isStopping = false
     while step < plan.steps && !isStopping {
-      let rate = try rates.rate(at: step)
+      let rate = Float(options.learningRate * schedule.factor(at: step, of: plan.steps))
       let isLogged = (step + 1) % options.logEvery == 0
       let outcome = try strategy.step(step, on: feed.batch(at: step), rate: rate, isMeasured: isLogged)
       step += 1
@@ -113,6 +116,7 @@ public final class Trainer {
 
   /// Ends a run that was asked to stop: a checkpoint first, because there may be little time.
   private func stop() throws -> TrainingOutcome {
+    StopSignal.answer = .given
     try save()
     let name = StopSignal.name ?? "another rank"
     let way = newestCheckpoint.map { "the checkpoint is \($0); add --resume to go on" } ?? "no checkpoint was asked for"
@@ -129,6 +133,7 @@ public final class Trainer {
     try writeOutput()
     let outcome = TrainingOutcome(steps: step, evaluation: evaluation, modelHash: hash, wasStopped: false)
     try tellEnd(outcome)
+    StopSignal.answer = .given
     return outcome
   }
 }

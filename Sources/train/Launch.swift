@@ -3,6 +3,7 @@ import Buffers
 import Foundation
 import Glibc
 import MPI
+import Synchronization
 import Trainer
 
 /// How the program starts as one of several ranks, and how it ends.
@@ -15,12 +16,16 @@ enum Launch {
     return 0
   }()
 
+  /// Whether this rank ends in order, so that nobody needs to be told why it was asked to.
+  private static let isEnding = Atomic<Bool>(false)
+
   /// Runs `body` on all ranks and ends with the status that it returns.
   ///
   /// An error that all ranks throw alike is printed by rank 0 alone; any other ends the job.
   static func run(_ body: (Communicator) throws -> Int32) -> Never {
     exit(
       withMPI { world in
+        defer { isEnding.store(true, ordering: .releasing) }
         do {
           return try body(world)
         } catch let error where isAgreed(error) {
@@ -32,31 +37,39 @@ enum Launch {
 
   /// Ends with what went wrong before MPI started, or with help.
   ///
-  /// mpirun ends the other ranks as soon as one has failed, so that rank 0 must get to print: the others wait a little.
+  /// Where all ranks have the same command line, rank 0 speaks for all; mpirun ends the other ranks as soon as one has failed, so
+  /// that the others wait until it has spoken.
   static func end(with error: any Error) -> Never {
     let isFault = Train.exitCode(for: error) != .success
     if !isFault {
       if rank == 0 { print(Train.fullMessage(for: error)) }
       exit(0)
     }
-    if rank != 0 { sleep(3) }
-    complain(sentence(of: error))
+    let isSameOnAllRanks = getenv("OMPI_NUM_APP_CTX").map { strcmp($0, "1") == 0 } ?? false
+    if rank != 0 { sleep(1) }
+    if rank == 0 || !isSameOnAllRanks { complain(sentence(of: error)) }
     exit(exitStatus(of: error) ?? Train.exitCode(for: error).rawValue)
   }
 
-  /// Says how to go on where the job is being ended from outside and this rank cannot end in order, because another has died.
+  /// Says how to go on where the job is being ended from outside and this rank cannot end in order: another has died, or the
+  /// first step has not been reached.
   ///
   /// The launcher sends SIGTERM to the ranks that are left, and kills them about a second later. Rank 0 speaks, and rank 1 in case
   /// that rank 0 has died.
   static func tellHowToResume(rank: Int, checkpoint: String?) {
-    guard rank < 2 else { return }
     Thread.detachNewThread {
       while !StopSignal.isRequested { usleep(50_000) }
+      let isStarting = StopSignal.answer == .none
       usleep(400_000)
-      let way =
-        checkpoint.map { "start it again with --resume: its checkpoints are in \($0)" }
-        ?? "it had no --checkpoint to go on from"
-      complain("rank \(rank) was told to end and is still waiting for others; if a rank failed, the job is lost: \(way)")
+      if StopSignal.answer == .given || isEnding.load(ordering: .acquiring) { return }
+      if rank < 2 {
+        let state = isStarting ? "before it took a step" : "and still waits for others; if one of them failed, the job is lost"
+        let way =
+          checkpoint.map { "start it again with --resume: its checkpoints are in \($0)" }
+          ?? "it had no --checkpoint to go on from"
+        complain("rank \(rank) was told to end \(state): \(way)")
+      }
+      if isStarting { _exit(75) }
     }
   }
 
@@ -70,7 +83,7 @@ enum Launch {
   private static func isAgreed(_ error: any Error) -> Bool {
     switch error {
     case is TrainingError, is CheckpointError, is OptionError: true
-    default: isDivergence(error)
+    default: isOnAllRanks(error)
     }
   }
 

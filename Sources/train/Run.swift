@@ -30,9 +30,9 @@ extension Train {
       try options.validate()
       _ = try Recipe(options)
       Launch.run { world in
-        let trainer = try Trainer(options, on: world)
         StopSignal.install()
         Launch.tellHowToResume(rank: world.rank, checkpoint: options.checkpoint)
+        let trainer = try Trainer(options, on: world)
         return try trainer.run().exitStatus
       }
     }

@@ -15,13 +15,14 @@ extension CheckpointStore {
   /// Saves the state after `step` steps, and then removes the checkpoints that are older than the newest `keep`.
   ///
   /// Saving changes nothing of what it saves. A kill at any moment leaves the previous checkpoint as it was.
-  /// - Communication: three all-gathers of a few bytes per rank; with failures one broadcast more.
+  /// - Communication: three all-gathers of a few bytes per rank; with failures some more.
   /// - Returns: the same on every rank. A disk that is full or not writable is an outcome; only MPI throws.
   public func save(_ state: StateInventory, step: Int, options: [String: String]) throws -> Outcome {
     let name = SavedRun.directoryName(step: step)
     let path = "\(directory)/\(name)"
     if newestStep == step { return .unchanged(path: path) }
     let partial = "\(directory)/.\(name).partial"
+    agreement.activity = "the checkpoint at step \(step)"
 
     var problem = try agreement.firstProblem(
       problem {

@@ -1,4 +1,5 @@
 internal import Buffers
+internal import Collectives
 internal import Glibc
 public import MPI
 
@@ -20,7 +21,7 @@ public final class CheckpointStore {
   /// The directory that holds the checkpoints.
   public let directory: String
   let world: Communicator
-  let agreement: Agreement
+  var agreement: Agreement
   /// How many checkpoints stay.
   let keep: Int
   /// The step of the newest complete checkpoint that this run wrote or went on from.
@@ -48,6 +49,9 @@ public final class CheckpointStore {
     self.patience = patience
     agreement = Agreement(world: world)
   }
+
+  /// From now on, a rank that stays away is named; `records` has the patience that writing a checkpoint needs.
+  func watch(over records: RecordExchange) { agreement.records = records }
 
   deinit { close() }
 

@@ -66,7 +66,8 @@ struct File: ~Copyable {
   func byteCount() throws(FileError) -> Int {
     var information = stat()
     guard unsafe fstat(descriptor, &information) == 0 else { throw .last("read", path) }
-    guard information.st_mode & S_IFMT == S_IFREG else { throw FileError(operation: "read", path: path, code: EINVAL) }
+    let kind = information.st_mode & S_IFMT
+    guard kind == S_IFREG else { throw FileError(operation: "read", path: path, code: kind == S_IFDIR ? EISDIR : EINVAL) }
     return Int(information.st_size)
   }
 

@@ -9,7 +9,9 @@ extension TrainerOptions {
   /// - Throws: ``OptionError`` that names the file, the line where there is one, and the key.
   public static func texts(ofConfiguration path: String) throws(OptionError) -> [(name: String, text: String)] {
     guard let data = FileManager.default.contents(atPath: path) else {
-      throw OptionError("cannot read the configuration file '\(path)'", exitStatus: .configuration)
+      var reason = "cannot read \(path)"
+      do throws(FileError) { _ = try File.text(path) } catch { reason = "\(error)" }
+      throw OptionError("--config: \(reason)", exitStatus: .configuration)
     }
     guard let yaml = String(data: data, encoding: .utf8) else {
       throw OptionError("the configuration file '\(path)' is not UTF-8 text", exitStatus: .configuration)

@@ -8,6 +8,9 @@ extension TrainerOptions {
     var faults: [String] = []
     func require(_ isRight: Bool, _ sentence: @autoclosure () -> String) { if !isRight { faults.append(sentence()) } }
 
+    // Beyond these, products of such numbers would not fit in 64 bits; nobody lives to see such a run end.
+    require(epochs <= 1_000_000_000, "--epochs is at most 1000000000, not \(epochs)")
+    if let steps { require(steps <= 1_000_000_000_000, "--steps is at most 1000000000000, not \(steps)") }
     require(epochs >= 1, "--epochs is at least 1, not \(epochs)")
     if let steps { require(steps >= 1, "--steps is at least 1, not \(steps)") }
     require(minibatch >= 1, "--minibatch is at least 1, not \(minibatch)")
@@ -22,7 +25,7 @@ extension TrainerOptions {
       "--learning-rate is a finite number above 0, not \(learningRate)")
     require(momentum >= 0 && momentum < 1, "--momentum is a number from 0 to below 1, not \(momentum)")
     require(
-      weightDecay.isFinite && weightDecay >= 0, "--weight-decay is a finite number from 0, not \(weightDecay)")
+      weightDecay >= 0 && Float(weightDecay).isFinite, "--weight-decay is a finite number from 0, not \(weightDecay)")
     if let clip { require(clip.isFinite && clip > 0, "--clip is a finite norm above 0, not \(clip)") }
     if let warmStart { require(warmStart >= 0, "--warm-start is a number of steps from 0, not \(warmStart)") }
     require((1...1024).contains(threads), "--threads is 1 to 1024, not \(threads)")
@@ -36,7 +39,7 @@ extension TrainerOptions {
       require(evaluateEvery >= 1, "--evaluate-every is at least 1 step, not \(evaluateEvery)")
     }
     require(verifyEvery >= 0, "--verify-every is a number of steps, or 0 for never, not \(verifyEvery)")
-    require(timeout.isFinite && timeout > 0, "--timeout is a finite number of seconds above 0, not \(timeout)")
+    require(timeout > 0 && timeout <= 1_000_000, "--timeout is a number of seconds above 0, up to 1000000, not \(timeout)")
     if let injectNonFinite {
       require(
         TrainerOptions.injection(injectNonFinite) != nil, "--inject-non-finite is STEP:RANK, not '\(injectNonFinite)'")

@@ -10,6 +10,7 @@ internal import Synchronization
 /// SIGINT ends the process at once. Ranks hear of it at different steps: they have to agree before they stop.
 public enum StopSignal {
   private static let received = Atomic<Int32>(0)
+  private static let currentAnswer = Atomic<Int>(Answer.none.rawValue)
 
   /// From now on, signals set the flag instead of ending the process.
   public static func install() {
@@ -29,6 +30,22 @@ public enum StopSignal {
 
   /// Whether a signal has come.
   public static var isRequested: Bool { received.load(ordering: .relaxed) != 0 }
+
+  /// What the run does about a signal.
+  public enum Answer: Int, Sendable {
+    /// Nothing: it prepares its start, and nobody looks at the flag yet.
+    case none
+    /// The loop looks at the flag after each step.
+    case awaited
+    /// The run ends in order and says itself how to go on.
+    case given
+  }
+
+  /// What the run does about a signal at this moment.
+  public internal(set) static var answer: Answer {
+    get { Answer(rawValue: currentAnswer.load(ordering: .relaxed)) ?? .none }
+    set { currentAnswer.store(newValue.rawValue, ordering: .relaxed) }
+  }
 
   /// The name of the last signal that came, for example `SIGTERM`.
   public static var name: String? {

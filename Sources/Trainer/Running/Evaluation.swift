@@ -1,7 +1,8 @@
 public import Buffers
+public import Collectives
 public import Datasets
 internal import Foundation
-public import MPI
+internal import MPI
 public import Networks
 
 /// How good a model is on the test samples.
@@ -22,7 +23,7 @@ public final class Evaluator {
 
   private let dataset: any Dataset
   private let network: any Network
-  private let world: Communicator
+  private let records: RecordExchange
   /// This rank's test samples.
   private let samples: Range<Int>
   /// This rank's utterances.
@@ -31,10 +32,13 @@ public final class Evaluator {
   private let logPosteriors: FloatBuffer?
 
   /// An evaluator of models of `network` on the test samples of `dataset`.
-  public init(_ dataset: any Dataset, network: any Network, on world: Communicator) {
+  ///
+  /// - Parameter records: What the ranks of `hosts` tell one another by; it names a rank that stays away.
+  public init(_ dataset: any Dataset, network: any Network, on hosts: HostMap, over records: RecordExchange) {
+    let world = hosts.world
     self.dataset = dataset
     self.network = network
-    self.world = world
+    self.records = records
     if let spoken = dataset.utterances {
       let weights = [0] + spoken.frames.map(\.upperBound)
       utterances = Partition(cumulativeWeights: weights, into: world.count)[world.rank]
@@ -49,7 +53,7 @@ public final class Evaluator {
 
   /// Judges `parameters`; collective.
   ///
-  /// - Communication: one all-gather of 32 bytes per rank.
+  /// - Communication: one record of each rank to each other.
   public func evaluate(_ parameters: FloatBuffer) throws -> Evaluation {
     var total = BatchResult()
     var recognised = 0
@@ -64,8 +68,9 @@ public final class Evaluator {
     } else {
       evaluate(samples, with: parameters, adding: &total) { _ in }
     }
-    let sums = try world.allGather([total.lossSum, Double(total.correct), Double(total.count), Double(recognised)])
-    func sum(_ word: Int) -> Double { (0..<world.count).reduce(0) { $0 + sums[$1 * 4 + word] } }
+    let own = [total.lossSum, Double(total.correct), Double(total.count), Double(recognised)]
+    let sums = try records.gather(own.map(\.bitPattern), activity: "an evaluation")
+    func sum(_ word: Int) -> Double { sums.reduce(0) { $0 + Double(bitPattern: $1[word]) } }
     let count = max(1, sum(2))
     return Evaluation(
       loss: sum(0) / count, accuracy: sum(1) / count,

@@ -35,8 +35,5 @@ public func exitStatus(of error: any Error) -> Int32? {
   }
 }
 
-/// Whether the error says that models differ, which all ranks find out together.
-public func isDivergence(_ error: any Error) -> Bool {
-  if case ExchangeError.diverged = error { return true }
-  return false
-}
+/// Whether the error is one of the exchange that all ranks throw together.
+public func isOnAllRanks(_ error: any Error) -> Bool { (error as? ExchangeError)?.isOnAllRanks ?? false }

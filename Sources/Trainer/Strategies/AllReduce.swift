@@ -47,7 +47,8 @@ final class AllReduce: Strategy {
     let exchange = step < parts.plan.warmStart ? floats ?? self.exchange : self.exchange
     var own = computeGradient(step, of: batch)
     own.isStopRequested = StopSignal.isRequested
-    if isMeasured || guardian.wantsNorms {
+    own.rate = rate
+    if isMeasured {
       own.gradientSquares = gradient.values.sumOfSquares
       own.residualSquares = exchange.residual.sumOfSquares
     }
@@ -61,7 +62,7 @@ final class AllReduce: Strategy {
       step, agreement, tensors: parts.network.layout.tensors, hosts: parts.hosts,
       areParametersFinite: { self.parts.parameters.isFinite(in: 0..<self.parts.parameters.count) })
     if !outcome.isSkipped {
-      outcome.traffic = try exchangeAndUpdate(step, over: exchange, rate: rate, samples: outcome.sampleCount)
+      outcome.traffic = try exchangeAndUpdate(step, over: exchange, rate: agreement.rate, samples: outcome.sampleCount)
     }
     return outcome
   }

@@ -10,21 +10,17 @@ struct NonFiniteGuard {
   static let limit = 10
 
   let policy: NonFinitePolicy
-  /// The codec, nil where nothing is left in residuals.
-  let codec: String?
   /// Steps skipped since the last that was done.
   var skippedInARow = 0
-  /// The share of what is left in residuals, at the first step that left something and at the last that was looked at.
-  private var firstRatio: Double?
-  private var lastRatio: Double?
+  /// Whether the last step had values replaced by zero.
+  private var isClearing = false
+  private var residuals: ResidualWatch
 
+  /// - Parameter codec: The codec, nil where nothing is left in residuals.
   init(policy: NonFinitePolicy, codec: String?) {
     self.policy = policy
-    self.codec = codec
+    residuals = ResidualWatch(codec: codec)
   }
-
-  /// Whether the norms of a step are wanted although nobody logs it: the first one after a codec left something behind.
-  var wantsNorms: Bool { codec != nil && firstRatio == nil }
 
   /// Judges a step by what all ranks said.
   ///
@@ -35,12 +31,11 @@ struct NonFiniteGuard {
   ) throws(TrainingError) -> (isSkipped: Bool, warning: String?) {
     guard let (rank, tensor) = agreement.firstNonFinite else {
       skippedInARow = 0
-      if agreement.residualRatio > 0 {
-        firstRatio = firstRatio ?? agreement.residualRatio
-        lastRatio = agreement.residualRatio
-      }
+      let warning = residuals.add(agreement.residualRatio)
       let cleared = agreement.sum(\.clearedValues)
-      guard cleared > 0 else { return (false, nil) }
+      defer { isClearing = cleared > 0 }
+      // Once for each row of such steps, as below.
+      guard cleared > 0 && !isClearing else { return (false, warning) }
       return (false, "step \(step + 1): \(counted(cleared, "value")) of the gradients not finite, set to zero")
     }
     skippedInARow += 1
@@ -56,17 +51,11 @@ struct NonFiniteGuard {
 
   /// What is the likely cause, and what to do.
   private func advice(_ areParametersFinite: Bool) -> String {
-    if let codec, let firstRatio, let lastRatio, lastRatio > 3 * firstRatio {
-      let growth = "from \(rounded(firstRatio)) to \(rounded(lastRatio)) times the gradients"
-      return
-        "residuals grew \(growth): the codec \(codec) cannot follow this learning rate; lower --learning-rate or lengthen --warm-start"
-    }
+    if let hint = residuals.hint { return hint }
     return areParametersFinite
       ? "lower --learning-rate, or look for values in the data that are not finite"
       : "the parameters themselves are not finite any more; lower --learning-rate and start again from the last checkpoint"
   }
-
-  private func rounded(_ value: Double) -> String { String((value * 10).rounded() / 10) }
 }
 
 extension StepAgreement {

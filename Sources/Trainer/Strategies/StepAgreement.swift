@@ -13,6 +13,8 @@ struct StepAgreement {
     var clearedValues = 0
     /// Whether it was asked to stop.
     var isStopRequested = false
+    /// The learning rate that it computed.
+    var rate: Float = 0
     /// Σ −log p of its samples.
     var lossSum = 0.0
     /// ‖gradient‖².
@@ -30,15 +32,18 @@ struct StepAgreement {
   init(_ own: Statement, over records: RecordExchange, step: Int) throws {
     let record: [UInt64] = [
       UInt64(own.sampleCount), UInt64((own.nonFiniteTensor ?? -1) + 1), UInt64(own.clearedValues),
-      own.isStopRequested ? 1 : 0, own.lossSum.bitPattern, own.gradientSquares.bitPattern, own.residualSquares.bitPattern,
+      UInt64(own.rate.bitPattern) << 32 | (own.isStopRequested ? 1 : 0), own.lossSum.bitPattern, own.gradientSquares.bitPattern, own.residualSquares.bitPattern,
     ]
     statements = try records.gather(record, activity: "the agreement on step \(step)").map { words in
       Statement(
         sampleCount: Int(words[0]), nonFiniteTensor: words[1] == 0 ? nil : Int(words[1]) - 1, clearedValues: Int(words[2]),
-        isStopRequested: words[3] != 0, lossSum: Double(bitPattern: words[4]),
+        isStopRequested: words[3] & 1 != 0, rate: Float(bitPattern: UInt32(words[3] >> 32)), lossSum: Double(bitPattern: words[4]),
         gradientSquares: Double(bitPattern: words[5]), residualSquares: Double(bitPattern: words[6]))
     }
   }
+
+  /// The learning rate of the step: that of rank 0, the same bits everywhere.
+  var rate: Float { statements[0].rate }
 
   /// The sum of what all ranks say, in rank order.
   func sum<Number: AdditiveArithmetic>(_ path: KeyPath<Statement, Number>) -> Number {

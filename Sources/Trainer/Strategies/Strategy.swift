@@ -10,8 +10,10 @@ public protocol Strategy: AnyObject {
   /// Does step `step`, counted from 0.
   ///
   /// - Parameters:
+  ///   - step: The number of the step, from 0.
   ///   - batch: This rank's samples, possibly none.
-  ///   - rate: The learning rate, the same bits on every rank.
+  ///   - rate: The learning rate as this rank computes it. Cosines and powers may be rounded differently on another machine,
+  ///     and the rate reaches the model: that of rank 0 counts on all ranks.
   ///   - isMeasured: Whether norms are wanted, which cost a pass over gradient and residual.
   /// - Throws: `TrainingError` where the run must not go on, on every rank.
   func step(_ step: Int, on batch: Minibatch, rate: Float, isMeasured: Bool) throws -> StepOutcome
