@@ -32,12 +32,14 @@ struct StepAgreement {
   init(_ own: Statement, over records: RecordExchange, step: Int) throws {
     let record: [UInt64] = [
       UInt64(own.sampleCount), UInt64((own.nonFiniteTensor ?? -1) + 1), UInt64(own.clearedValues),
-      UInt64(own.rate.bitPattern) << 32 | (own.isStopRequested ? 1 : 0), own.lossSum.bitPattern, own.gradientSquares.bitPattern, own.residualSquares.bitPattern,
+      UInt64(own.rate.bitPattern) << 32 | (own.isStopRequested ? 1 : 0), own.lossSum.bitPattern, own.gradientSquares.bitPattern,
+      own.residualSquares.bitPattern,
     ]
     statements = try records.gather(record, activity: "the agreement on step \(step)").map { words in
       Statement(
         sampleCount: Int(words[0]), nonFiniteTensor: words[1] == 0 ? nil : Int(words[1]) - 1, clearedValues: Int(words[2]),
-        isStopRequested: words[3] & 1 != 0, rate: Float(bitPattern: UInt32(words[3] >> 32)), lossSum: Double(bitPattern: words[4]),
+        isStopRequested: words[3] & 1 != 0, rate: Float(bitPattern: UInt32(words[3] >> 32)),
+        lossSum: Double(bitPattern: words[4]),
         gradientSquares: Double(bitPattern: words[5]), residualSquares: Double(bitPattern: words[6]))
     }
   }
