@@ -1,8 +1,8 @@
 internal import ArgumentParser
-internal import Buffers
+public import Buffers
 internal import Codecs
 internal import Collectives
-internal import MPI
+public import MPI
 
 struct AllReduceCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -122,7 +122,12 @@ struct AllReduceCommand: ParsableCommand {
   }
 }
 
-/// A result that must not be trusted.
+/// A result that must not be trusted, or gradients that cannot be exchanged.
 private struct WrongResult: Error, CustomStringConvertible {
   let description: String
+}
+
+extension NumpyFileError: ExitStatusProviding {
+  /// 74 where a file could not be written, 65 where one is not what it should be.
+  public var exitStatus: Int32 { isWriting ? 74 : 65 }
 }

@@ -20,7 +20,7 @@ struct Bench: ParsableCommand {
     } catch let error as SpecificationError {
       fail(error.description, status: 64)
     } catch let error as NumpyFileError {
-      fail(error.description, status: error.isWriting ? 74 : 65)
+      fail(error.description, status: error.exitStatus)
     } catch {
       // Rank 0 speaks for all.
       if !speaksForJob { Glibc.exit(exitCode(for: error).rawValue) }
