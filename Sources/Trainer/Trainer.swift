@@ -130,9 +130,9 @@ public final class Trainer {
     if evaluation == nil || tally.sampleCount > 0 { try evaluate() }
     try save()
     try strategy.finish()
-    try writeOutput()
     let outcome = TrainingOutcome(steps: step, evaluation: evaluation, modelHash: hash, wasStopped: false)
     try tellEnd(outcome)
+    try writeOutput()
     StopSignal.answer = .given
     return outcome
   }

@@ -60,6 +60,9 @@ import _TestSupport
       (["--data", "idx:/nonexistent"], 65, "/nonexistent"),
       (["--config", "/nonexistent"], 65, "/nonexistent"),
       (["--metrics", "/nonexistent/file"], 74, "/nonexistent"),
+      (["--output", "/nonexistent/file"], 74, "/nonexistent"),
+      (["--output", "/"], 74, "Is a directory"),
+      (["--config", "/"], 65, "Is a directory"),
       (["--non-finite", "abort", "--inject-non-finite", "2:1", "--steps", "5"], 65, "step 3"),
     ]
     for (arguments, status, words) in faults {
@@ -108,6 +111,44 @@ import _TestSupport
     let step = try #require(newest())
     let resumed = try Job("train", arguments + ["--resume", "--steps", String(step + 5)]).run(ranks: 2)
     #expect(resumed.status == 0, "\(resumed.standardError)")
+  }
+
+  @Test func aRankThatStopsIsNamedByTheOthers() throws {
+    let mark = temporary()
+    let arguments = ["--timeout", "2", "--steps", "1000000", "--evaluate-every", "1", "--metrics", mark]
+    let running = try Job("train", small + arguments).start(ranks: 3)
+    defer { try? FileManager.default.removeItem(atPath: mark) }
+    func hasBegun() -> Bool { (try? String(contentsOfFile: mark, encoding: .utf8))?.contains("\"epoch\"") ?? false }
+    for _ in 0..<200 where !hasBegun() { Thread.sleep(forTimeInterval: 0.1) }
+    let ranks = processes(mentioning: mark, childrenOf: running.processIdentifier)
+    try #require(ranks.count == 3)
+    kill(ranks[2], SIGSTOP)
+    let ended = running.wait()
+    kill(ranks[2], SIGKILL)
+    #expect(
+      ended.status == 75 && !ended.isTimedOut && ended.standardError.contains("waiting for rank 2"), "\(ended.standardError)")
+  }
+
+  @Test func dataThatChangedUnderACheckpointAreRefused() throws {
+    let directory = temporary()
+    defer { try? FileManager.default.removeItem(atPath: directory) }
+    func write(_ name: String, _ header: [UInt8], _ count: Int, _ value: (Int) -> UInt8) throws {
+      try Data(header + (0..<count).map(value)).write(to: URL(filePath: "\(directory)/data/\(name)"))
+    }
+    try FileManager.default.createDirectory(atPath: directory + "/data", withIntermediateDirectories: true)
+    for split in ["train", "t10k"] {
+      try write("\(split)-images-idx3-ubyte", [0, 0, 8, 3, 0, 0, 0, 40, 0, 0, 0, 2, 0, 0, 0, 2], 160) { UInt8($0 % 97) }
+      try write("\(split)-labels-idx1-ubyte", [0, 0, 8, 1, 0, 0, 0, 40], 40) { UInt8($0 % 10) }
+    }
+    let arguments = [
+      "--data", "idx:\(directory)/data", "--model", "softmax", "--minibatch", "8", "--quiet", "--checkpoint",
+      directory + "/saved",
+    ]
+    #expect(try Job("train", arguments + ["--steps", "3"]).run().status == 0)
+    #expect(try Job("train", arguments + ["--steps", "5", "--resume"]).run().status == 0)
+    try write("train-labels-idx1-ubyte", [0, 0, 8, 1, 0, 0, 0, 40], 40) { UInt8(9 - $0 % 10) }
+    let refused = try Job("train", arguments + ["--steps", "7", "--resume"]).run()
+    #expect(refused.status == 65 && refused.standardError.contains("other data"), "\(refused.standardError)")
   }
 
   /// The children of a process whose command line mentions a text.

@@ -51,7 +51,10 @@ struct Agreement {
       let range = start..<min(start + piece, bytes.count)
       for index in range { words[(index - start) / 8] |= UInt64(bytes[index]) << UInt64((index - start) % 8 * 8) }
       words = try records.gather(words, activity: activity)[root]
-      for index in range { bytes[index] = UInt8(truncatingIfNeeded: words[(index - start) / 8] >> UInt64((index - start) % 8 * 8)) }
+      for index in range {
+        let (word, byte) = (index - start).quotientAndRemainder(dividingBy: 8)
+        bytes[index] = UInt8(truncatingIfNeeded: words[word] >> UInt64(byte * 8))
+      }
     }
   }
 }

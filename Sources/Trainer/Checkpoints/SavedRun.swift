@@ -39,6 +39,13 @@ public struct SavedRun: Hashable, Sendable {
       .configuration, "\(path) belongs to a run with other options: \(list.joined(separator: "; "))")
   }
 
+  /// Checks that the run was trained on data of this fingerprint: files may have changed under the same name.
+  func check(data fingerprint: UInt64, of specification: String) throws(CheckpointError) {
+    guard let saved = counters["data"], saved != hexadecimal(fingerprint) else { return }
+    throw CheckpointError(
+      .configuration, "\(path) belongs to a run on other data: what \(specification) holds has changed since then")
+  }
+
   /// The name of the directory of a checkpoint after `step` steps.
   static func directoryName(step: Int) -> String { "step-" + padded(step, to: 8) }
 

@@ -36,7 +36,7 @@ public final class MetricsWriter {
       if let before { _ = ftruncate(file.descriptor, off_t(before)) }
       guard !hasWarned else { return }
       hasWarned = true
-      warn("no metrics from now on: \(error); the run goes on")
+      warn("some metrics will be missing: \(error); the run goes on")
     }
   }
 

@@ -26,6 +26,8 @@ public enum StopSignal {
     // Waits in the system go on after the handler; otherwise every read and write would have to expect it.
     action.sa_flags = SA_RESTART
     for number in [SIGTERM, SIGINT, SIGUSR1] { _ = unsafe sigaction(number, &action, nil) }
+    // Whoever read what the run says may go away; that ends nothing.
+    _ = signal(SIGPIPE, SIG_IGN)
   }
 
   /// Whether a signal has come.

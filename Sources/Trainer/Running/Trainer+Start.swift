@@ -1,6 +1,7 @@
 internal import Buffers
 internal import Collectives
 internal import Datasets
+internal import Glibc
 public import MPI
 internal import Networks
 
@@ -43,6 +44,7 @@ extension Trainer {
     let opening = try store?.open(resume: options.resume)
     let saved = opening?.run
     try saved?.check(options.texts, exempt: Set(TrainerOptions.fields.filter(\.mayChangeOnResume).map(\.name)))
+    try saved?.check(data: dataset.fingerprint, of: options.data)
     let journal = try together(world, otherwise: .inputOutput) {
       try checkOutput(options.output)
       return world.rank == 0
@@ -90,7 +92,8 @@ extension Trainer {
     var inventory = StateInventory()
     inventory.model = network.layout.tensors.map { SavedTensor($0.name, shape: $0.shape, of: parameters, range: $0.range) }
     inventory.counters = [
-      "step": String(step), "warmStart": String(plan.warmStart), "lossSum": String(tally.lossSum.bitPattern),
+      "step": String(step), "data": hexadecimal(dataset.fingerprint), "warmStart": String(plan.warmStart),
+      "lossSum": String(tally.lossSum.bitPattern),
       "lossSamples": String(tally.sampleCount),
     ]
     strategy.contribute(to: &inventory)
@@ -110,6 +113,7 @@ extension Trainer {
 
 /// Says before the run, not after it, that the final model has nowhere to go.
 private func checkOutput(_ path: String?) throws(FileError) {
-  guard let path, let parent = Directory.parent(of: path) else { return }
-  if !Directory.isDirectory(parent) { throw FileError(operation: "write", path: path, code: 2) }
+  guard let path else { return }
+  if Directory.isDirectory(path) { throw FileError(operation: "write", path: path, code: EISDIR) }
+  if let parent = Directory.parent(of: path), unsafe access(parent, W_OK | X_OK) != 0 { throw .last("write", path) }
 }
