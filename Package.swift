@@ -72,10 +72,10 @@ let package = Package(
       dependencies: ["Trainer", "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers", argumentParser],
       swiftSettings: settings),
     .executableTarget(
-      name: "bench", dependencies: ["Collectives", "Networks", "MPI", "Codecs", "Buffers", "CMPIBaseline", argumentParser],
+      name: "bench", dependencies: ["Collectives", "Networks", "MPI", "Codecs", "Buffers", "CPingPong", argumentParser],
       swiftSettings: settings),
     // The loops of `bench ping-pong` in C, to compare with.
-    .target(name: "CMPIBaseline", dependencies: ["CMPI"]),
+    .target(name: "CPingPong", dependencies: ["CMPI"]),
 
     example("hello", ["MPI"]),
     example("ring", ["MPI"]),

@@ -1,5 +1,5 @@
 internal import Buffers
-internal import CMPIBaseline
+internal import CPingPong
 internal import MPI
 
 /// What a message of one size costs from Swift, and in the same loop in C.

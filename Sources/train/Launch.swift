@@ -64,13 +64,28 @@ enum Launch {
       if StopSignal.answer == .given || isEnding.load(ordering: .acquiring) { return }
       if rank < 2 {
         let state = isStarting ? "before it took a step" : "and still waits for others; if one of them failed, the job is lost"
-        let way =
-          checkpoint.map { "start it again with --resume: its checkpoints are in \($0)" }
-          ?? "it had no --checkpoint to go on from"
-        complain("rank \(rank) was told to end \(state): \(way)")
+        complain("rank \(rank) was told to end \(state): \(wayOn(checkpoint))")
       }
       if isStarting { _exit(75) }
     }
+  }
+
+  /// Runs `body`; an error that says that a peer was lost also says how the run can go on.
+  static func tellingWayOn<Result>(_ checkpoint: String?, _ body: () throws -> Result) throws -> Result {
+    do { return try body() } catch let error where exitStatus(of: error) == TrainingError.ExitStatus.peers.rawValue {
+      throw LostPeer(description: "\(error); \(wayOn(checkpoint))")
+    }
+  }
+
+  /// How a job that was lost can go on.
+  private static func wayOn(_ checkpoint: String?) -> String {
+    checkpoint.map { "start it again with --resume: its checkpoints are in \($0)" } ?? "it had no --checkpoint to go on from"
+  }
+
+  /// A peer that stays away, in the words of the exchange that waited, with the way on.
+  private struct LostPeer: ExitStatusProviding, CustomStringConvertible {
+    let description: String
+    var exitStatus: Int32 { TrainingError.ExitStatus.peers.rawValue }
   }
 
   /// One line for each fault on standard error.

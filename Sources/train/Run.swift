@@ -33,7 +33,7 @@ extension Train {
         StopSignal.install()
         Launch.tellHowToResume(rank: world.rank, checkpoint: options.checkpoint)
         let trainer = try Trainer(options, on: world)
-        return try trainer.run().exitStatus
+        return try Launch.tellingWayOn(options.checkpoint) { try trainer.run().exitStatus }
       }
     }
   }

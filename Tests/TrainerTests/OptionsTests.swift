@@ -49,6 +49,9 @@ import Trainer
       ("warm-start", "-1", "--warm-start"), ("threads", "0", "--threads"), ("checkpoint-every", "5", "--checkpoint"),
       ("resume", "true", "--checkpoint"), ("log-every", "0", "--log-every"), ("evaluate-every", "0", "--evaluate-every"),
       ("verify-every", "-1", "--verify-every"), ("timeout", "0", "--timeout"), ("timeout", "nan", "--timeout"),
+      ("timeout", "1e300", "--timeout"), ("epochs", "9223372036854775807", "--epochs"),
+      ("weight-decay", "1e300", "--weight-decay"),
+      ("steps", "9223372036854775807", "--steps"),
       ("inject-non-finite", "3", "--inject-non-finite"),
     ]
     for (name, text, expected) in faulty {

@@ -33,7 +33,7 @@ public final class Evaluator {
 
   /// An evaluator of models of `network` on the test samples of `dataset`.
   ///
-  /// - Parameter records: What the ranks of `hosts` tell one another by; it names a rank that stays away.
+  /// The ranks of `hosts` tell one another their sums by `records`, which names a rank that stays away.
   public init(_ dataset: any Dataset, network: any Network, on hosts: HostMap, over records: RecordExchange) {
     let world = hosts.world
     self.dataset = dataset

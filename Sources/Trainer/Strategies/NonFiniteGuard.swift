@@ -31,7 +31,7 @@ struct NonFiniteGuard {
   ) throws(TrainingError) -> (isSkipped: Bool, warning: String?) {
     guard let (rank, tensor) = agreement.firstNonFinite else {
       skippedInARow = 0
-      let warning = residuals.add(agreement.residualRatio)
+      let warning = residuals.add(agreement.residualRatio, norm: agreement.sum(\.residualSquares).squareRoot())
       let cleared = agreement.sum(\.clearedValues)
       defer { isClearing = cleared > 0 }
       // Once for each row of such steps, as below.

@@ -1,4 +1,4 @@
-#include "CMPIBaseline.h"
+#include "CPingPong.h"
 
 #define OMPI_SKIP_MPICXX 1
 #include <mpi.h>
