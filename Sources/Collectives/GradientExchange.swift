@@ -171,7 +171,7 @@ public final class GradientExchange {
       availableSums[peer] = 0
       decodedSums[peer] = 0
     }
-    watchdog.restart()
+    watchdog.progress()
     guard rankCount > 1 else { return }
     try messages.begin(step: step, samples: samples)
     if codec.isIdentity { publishFloats() }

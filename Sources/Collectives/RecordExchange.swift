@@ -55,7 +55,7 @@ public final class RecordExchange {
     var isAwaited = Array(repeating: true, count: world.count)
     isAwaited[world.rank] = false
     try publish(record, slot: slot)
-    watchdog.restart()
+    watchdog.progress()
     var records = Array(repeating: record, count: world.count)
     while isAwaited.contains(true) {
       var hasProgressed = false

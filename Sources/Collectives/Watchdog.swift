@@ -3,37 +3,30 @@
 #endif
 
 /// Notices that nothing has happened for too long.
-///
-/// Looking at the clock costs more than an idle turn of a work loop, so it looks at every 64th.
 struct Watchdog {
   /// How long nothing may happen.
   let limit: Duration
-  private var lastProgress = ContinuousClock.now
-  private var idleTurns = 0
+  /// When this rank last had something to do, as far as its idle turns tell; nil after a turn that was not idle.
+  private var idleSince: ContinuousClock.Instant?
+  private var lastTurn = ContinuousClock.now
 
   /// A watchdog that barks after `limit`.
   init(limit: Duration) { self.limit = limit }
 
-  /// Something happened.
-  mutating func progress() {
-    if idleTurns >= 64 { lastProgress = ContinuousClock.now }
-    idleTurns = 0
-  }
-
-  /// A new activity begins now.
-  mutating func restart() {
-    lastProgress = ContinuousClock.now
-    idleTurns = 0
-  }
+  /// Something happened, or a new activity begins.
+  mutating func progress() { idleSince = nil }
 
   /// Nothing happened: gives the core to whoever can use it, and throws `error` once the limit is passed.
   mutating func idle(_ error: (_ seconds: Double) -> ExchangeError) throws(ExchangeError) {
     sched_yield()
-    idleTurns += 1
-    if idleTurns == 1 {
-      lastProgress = ContinuousClock.now
-    } else if idleTurns & 63 == 0, lastProgress + limit < ContinuousClock.now {
-      throw error(limit / .seconds(1))
+    let now = ContinuousClock.now
+    // A rank that was stopped itself between two turns has no reason to blame others.
+    if lastTurn + limit < now { idleSince = nil }
+    lastTurn = now
+    guard let idleSince else {
+      idleSince = now
+      return
     }
+    if idleSince + limit < now { throw error(limit / .seconds(1)) }
   }
 }

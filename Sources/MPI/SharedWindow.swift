@@ -110,10 +110,15 @@ public final class SharedWindow: @unchecked Sendable {
     var available = Int.max
     var status = statvfs()
     if statvfs("/dev/shm", &status) == 0 { available = Int(status.f_bavail) * Int(status.f_frsize) }
+    // The memory is a file to the system, and a limit of files holds for it, too.
+    var limit = rlimit()
+    if getrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit) == 0 {
+      available = min(available, Int(clamping: limit.rlim_cur))
+    }
     guard try host.allReduce(available, .min) >= needed else {
       throw MPIError(
         operation: "MPI_Win_allocate_shared",
-        text: "the ranks of this host need \(needed) bytes of shared memory, \(available) are free in /dev/shm")
+        text: "the ranks of this host need \(needed) bytes of shared memory, \(available) are to be had in /dev/shm")
     }
   }
 }
