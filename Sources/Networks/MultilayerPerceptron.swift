@@ -13,6 +13,7 @@ public final class MultilayerPerceptron: Network {
   public let activation: Activation
   /// How parameters are drawn.
   public let start: Start
+  public var interlude: (() -> Void)?
 
   /// A linear layer: its shape, and its tensors as indices of the layout.
   private struct Layer {
@@ -91,12 +92,14 @@ public final class MultilayerPerceptron: Network {
       ready(layer.weights)
       ready(layer.biases)
       guard index > 0 else { break }
+      interlude?()
       unsafe multiply(
         delta, address(of: layer.weights, in: parameters), rowCount: rowCount, columnCount: layer.inputCount,
         innerCount: layer.outputCount, into: incoming.baseAddress)
       unsafe activation.backward(
         inputs, incoming: incoming.baseAddress, rowCount: rowCount, columnCount: layer.inputCount,
         biasGradient: address(of: layers[index - 1].biases, in: gradient))
+      interlude?()
     }
     return BatchResult(lossSum: lossSum, correct: correct, count: rowCount)
   }
@@ -135,6 +138,7 @@ public final class MultilayerPerceptron: Network {
         unsafe addBiases(output, biases: biases, rowCount: batch.count, columnCount: layer.outputCount)
       }
       unsafe inputs = output
+      interlude?()
     }
   }
 

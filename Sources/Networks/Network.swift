@@ -11,6 +11,9 @@ public protocol Network: AnyObject {
   var inputCount: Int { get }
   /// The number of classes.
   var classCount: Int { get }
+  /// Called between the products of two layers, forward and backward, where it is set: a caller with no core to spare
+  /// carries its communication on there.
+  var interlude: (() -> Void)? { get set }
 
   /// Sets `parameters` to the random start that follows from `seed`, the same bits on every machine.
   func initialize(_ parameters: FloatBuffer, seed: UInt64)

@@ -78,7 +78,7 @@ public final class Trainer {
     while step < plan.steps && !isStopping {
       let rate = Float(options.learningRate * schedule.factor(at: step, of: plan.steps))
       let isLogged = (step + 1) % options.logEvery == 0
-      let outcome = try strategy.step(step, on: feed.batch(at: step), rate: rate, isMeasured: isLogged)
+      let outcome = try strategy.step(step, from: feed, rate: rate, isMeasured: isLogged)
       step += 1
       isStopping = outcome.isStopRequested
       tally.add(outcome)

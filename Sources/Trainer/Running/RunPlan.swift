@@ -42,10 +42,21 @@ public struct RunPlan: Hashable, Sendable {
     return start..<min(start + minibatch, sampleCount)
   }
 
-  /// The places of one rank's samples: its slice of the step's.
-  public func places(of step: Int, rank: Int, ranks: Int) -> Range<Int> {
-    let all = places(of: step)
-    let slice = Partition(count: all.count, into: ranks)[rank]
-    return all.lowerBound + slice.lowerBound..<all.lowerBound + slice.upperBound
+  /// The places of one part of a step's samples, where a step is done in `parts` parts.
+  public func places(of step: Int, part: Int, of parts: Int) -> Range<Int> {
+    places(of: step).slice(part, of: parts)
+  }
+
+  /// The places of one rank's samples: its slice of the step's, or of a part of the step's.
+  public func places(of step: Int, part: Int = 0, of parts: Int = 1, rank: Int, ranks: Int) -> Range<Int> {
+    places(of: step, part: part, of: parts).slice(rank, of: ranks)
+  }
+}
+
+extension Range<Int> {
+  /// One of `count` slices as equal as can be.
+  fileprivate func slice(_ index: Int, of count: Int) -> Range<Int> {
+    let slice = Partition(count: self.count, into: count)[index]
+    return lowerBound + slice.lowerBound..<lowerBound + slice.upperBound
   }
 }

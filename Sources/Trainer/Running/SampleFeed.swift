@@ -1,10 +1,10 @@
-internal import Buffers
+public import Buffers
 internal import Datasets
 
 /// Gives a rank its samples of each step: its slice of the minibatch, in the order of the epoch.
 ///
 /// The samples of a step do not depend on the number of ranks.
-final class SampleFeed {
+public final class SampleFeed {
   private let dataset: any Dataset
   private let plan: RunPlan
   private let order: SampleOrder
@@ -25,15 +25,15 @@ final class SampleFeed {
     batch = Minibatch(capacity: (plan.minibatch - 1) / ranks + 1, featureCount: dataset.featureCount)
   }
 
-  /// This rank's samples of a step; valid until the next call.
-  func batch(at step: Int) -> Minibatch {
+  /// This rank's samples of a step, or of one of the parts in which it is done; valid until the next call.
+  public func batch(at step: Int, part: Int = 0, of parts: Int = 1) -> Minibatch {
     let stopwatch = Stopwatch()
     defer { seconds += stopwatch.seconds }
     if plan.epoch(of: step) != epoch {
       epoch = plan.epoch(of: step)
       samples = order.epoch(epoch)
     }
-    dataset.load(samples[plan.places(of: step, rank: rank, ranks: ranks)], of: .train, into: batch)
+    dataset.load(samples[plan.places(of: step, part: part, of: parts, rank: rank, ranks: ranks)], of: .train, into: batch)
     return batch
   }
 }

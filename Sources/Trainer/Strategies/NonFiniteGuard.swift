@@ -1,6 +1,8 @@
 internal import Buffers
+internal import Codecs
 internal import Collectives
 internal import MPI
+internal import Networks
 
 /// Decides what becomes of a step whose gradient is not finite on some rank, the same on every rank.
 ///
@@ -16,10 +18,20 @@ struct NonFiniteGuard {
   private var isClearing = false
   private var residuals: ResidualWatch
 
-  /// - Parameter codec: The codec, nil where nothing is left in residuals.
-  init(policy: NonFinitePolicy, codec: String?) {
-    self.policy = policy
-    residuals = ResidualWatch(codec: codec)
+  /// A guard that follows the policy of the run.
+  init(_ parts: StrategyParts) {
+    policy = parts.options.nonFinite
+    residuals = ResidualWatch(codec: parts.isCompressed ? parts.codec.specification : nil)
+  }
+
+  /// Adds what it counts to the list of everything.
+  func contribute(to inventory: inout StateInventory) {
+    inventory.counters["skippedInARow"] = String(skippedInARow)
+  }
+
+  /// Takes back what it counted.
+  mutating func restore(_ counters: [String: String]) {
+    skippedInARow = counters["skippedInARow"].flatMap { Int($0) } ?? 0
   }
 
   /// Judges a step by what all ranks said.
@@ -27,7 +39,7 @@ struct NonFiniteGuard {
   /// - Returns: whether the step is skipped, and what the user should be told.
   /// - Throws: `TrainingError` where the run ends, naming tensor, rank and step.
   mutating func judge(
-    _ step: Int, _ agreement: StepAgreement, tensors: [Tensor], hosts: HostMap, areParametersFinite: () -> Bool
+    _ step: Int, _ agreement: StepAgreement, _ parts: StrategyParts
   ) throws(TrainingError) -> (isSkipped: Bool, warning: String?) {
     guard let (rank, tensor) = agreement.firstNonFinite else {
       skippedInARow = 0
@@ -39,11 +51,12 @@ struct NonFiniteGuard {
       return (false, "step \(step + 1): \(counted(cleared, "value")) of the gradients not finite, set to zero")
     }
     skippedInARow += 1
-    let who = hosts.world.count > 1 ? " on \(hosts.name(of: rank))" : ""
-    let sentence = "step \(step + 1): the gradient of \(tensors[tensor].name)\(who) is not finite"
+    let who = parts.hosts.world.count > 1 ? " on \(parts.hosts.name(of: rank))" : ""
+    let sentence = "step \(step + 1): the gradient of \(parts.network.layout.tensors[tensor].name)\(who) is not finite"
     guard policy != .abort, skippedInARow < NonFiniteGuard.limit else {
       let row = skippedInARow > 1 ? ", and \(skippedInARow) steps in a row were skipped for such gradients" : ""
-      throw TrainingError("\(sentence)\(row); \(advice(areParametersFinite()))", exitStatus: .configuration)
+      throw TrainingError(
+        "\(sentence)\(row); \(advice(parts.parameters.isFinite(in: 0..<parts.parameters.count)))", exitStatus: .configuration)
     }
     // Once for each row of such steps: the sentence that ends the run, if it comes to that, says how many there were.
     return (true, skippedInARow == 1 ? "\(sentence); the step is skipped on all ranks" : nil)

@@ -11,12 +11,12 @@ public protocol Strategy: AnyObject {
   ///
   /// - Parameters:
   ///   - step: The number of the step, from 0.
-  ///   - batch: This rank's samples, possibly none.
+  ///   - feed: Gives this rank's samples, possibly none.
   ///   - rate: The learning rate as this rank computes it. Cosines and powers may be rounded differently on another machine,
   ///     and the rate reaches the model: that of rank 0 counts on all ranks.
   ///   - isMeasured: Whether norms are wanted, which cost a pass over gradient and residual.
   /// - Throws: `TrainingError` where the run must not go on, on every rank.
-  func step(_ step: Int, on batch: Minibatch, rate: Float, isMeasured: Bool) throws -> StepOutcome
+  func step(_ step: Int, from feed: SampleFeed, rate: Float, isMeasured: Bool) throws -> StepOutcome
 
   /// Adds what it remembers between steps, the parameters apart, to the list of everything.
   func contribute(to inventory: inout StateInventory)
@@ -36,9 +36,9 @@ public protocol Strategy: AnyObject {
 /// What became of a step: the same on every rank, traffic apart.
 public struct StepOutcome {
   /// Σ −log p over the step's samples.
-  public var lossSum: Double
+  public var lossSum = 0.0
   /// The step's samples over all ranks.
-  public var sampleCount: Int
+  public var sampleCount = 0
   /// Whether the step changed nothing, because some gradient was not finite.
   public var isSkipped = false
   /// Whether some rank was asked to stop.
@@ -49,6 +49,17 @@ public struct StepOutcome {
   public var residualRatio = 0.0
   /// This rank's traffic in this step.
   public var traffic = Traffic()
+
+  /// Nothing yet.
+  public init() {}
+
+  /// What the ranks said of the step.
+  init(_ agreement: StepAgreement) {
+    lossSum = agreement.sum(\.lossSum)
+    sampleCount = agreement.sum(\.sampleCount)
+    isStopRequested = agreement.statements.contains { $0.isStopRequested }
+    residualRatio = agreement.residualRatio
+  }
 }
 
 /// What a strategy is made from.

@@ -1,0 +1,49 @@
+internal import Buffers
+internal import Collectives
+internal import MPI
+internal import Networks
+
+/// Computes a rank's part of the mean gradient of a step, and looks at each tensor while it is in the cache.
+final class GradientComputation {
+  private let parts: StrategyParts
+  private let injection: (step: Int, rank: Int)?
+  /// What a run on more ranks had left behind, until the next gradient that counts has taken it along; nil otherwise.
+  var carried: FloatBuffer?
+  /// Seconds spent here.
+  private(set) var seconds = 0.0
+
+  init(_ parts: StrategyParts) {
+    self.parts = parts
+    injection = parts.options.injectNonFinite.flatMap(TrainerOptions.injection)
+  }
+
+  /// Computes (1/N)·Σ of the gradients of this rank's samples, N being the samples of the whole step over all ranks.
+  ///
+  /// - Parameters:
+  ///   - step: The step, from 0.
+  ///   - batch: This rank's samples of the step, or of a part of it.
+  ///   - gradient: Where the gradient goes.
+  ///   - ready: Called as tensors become final, with the end of what is final of the flat buffer.
+  /// - Returns: what this rank has to say of it.
+  func compute(
+    _ step: Int, of batch: Minibatch, into gradient: FloatBuffer, ready: (_ end: Int) -> Void = { _ in }
+  ) -> StepAgreement.Statement {
+    let stopwatch = Stopwatch()
+    defer { seconds += stopwatch.seconds }
+    var watch = FiniteWatch()
+    let tensors = parts.network.layout.tensors
+    let isInjected = injection.map { $0 == (step, parts.hosts.world.rank) } ?? false
+    let result = parts.network.gradient(
+      of: batch, parameters: parts.parameters, scale: 1 / Float(parts.plan.places(of: step).count), into: gradient
+    ) { tensor in
+      let range = tensors[tensor].range
+      if let carried { for index in range { unsafe gradient.baseAddress[index] += carried.baseAddress[index] } }
+      if isInjected && tensor == 0 { gradient[range.lowerBound] = .nan }
+      watch.look(at: tensor, range: range, of: gradient, clears: parts.options.nonFinite == .zero)
+      ready(range.upperBound)
+    }
+    return StepAgreement.Statement(
+      sampleCount: batch.count, nonFiniteTensor: watch.firstTensor, clearedValues: watch.clearedValues,
+      lossSum: result.lossSum)
+  }
+}

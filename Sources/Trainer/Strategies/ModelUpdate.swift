@@ -1,0 +1,46 @@
+internal import Buffers
+internal import Collectives
+internal import Networks
+
+/// Applies an aggregated gradient to the parameters: piece by piece as it is decoded, unless its norm is needed first.
+final class ModelUpdate {
+  private let parts: StrategyParts
+  /// Where the aggregated gradient waits for its norm; empty without clipping.
+  private let aggregate: FloatBuffer
+  /// Seconds spent here on what is not fused into the decoding.
+  private(set) var seconds = 0.0
+
+  init(_ parts: StrategyParts) {
+    self.parts = parts
+    aggregate = FloatBuffer(count: parts.options.clip == nil ? 0 : parts.network.layout.count)
+  }
+
+  /// Whether updates are made while sums are decoded.
+  var isFused: Bool { parts.options.clip == nil }
+
+  /// Updates the parameters at the learning rate `rate` with what `deliver` puts where it is told.
+  func apply(rate: Float, from deliver: (GradientExchange.Destination) throws -> Void) rethrows {
+    guard let clip = parts.options.clip else {
+      return try deliver(
+        .update { range, values in
+          unsafe self.parts.optimizer.update(range, of: self.parts.parameters, with: values, rate: rate)
+        })
+    }
+    try deliver(.buffer(aggregate))
+    let stopwatch = Stopwatch()
+    clipAndUpdate(to: clip, rate: rate)
+    seconds += stopwatch.seconds
+  }
+
+  /// Shortens the aggregated gradient to norm `limit` where it is longer, and updates.
+  ///
+  /// Every rank computes the same norm of the same bits.
+  private func clipAndUpdate(to limit: Double, rate: Float) {
+    let norm = aggregate.sumOfSquares.squareRoot()
+    if norm > limit {
+      let factor = Float(limit / norm)
+      for index in 0..<aggregate.count { unsafe aggregate.baseAddress[index] *= factor }
+    }
+    unsafe parts.optimizer.update(0..<aggregate.count, of: parts.parameters, with: aggregate.baseAddress, rate: rate)
+  }
+}

@@ -1,0 +1,119 @@
+internal import Buffers
+internal import Codecs
+internal import Collectives
+internal import MPI
+internal import Networks
+
+/// The exchanges of a run, floats in the warm start and codes after it, and what they cost.
+///
+/// Both read the same gradients; residuals start at the switch.
+/// Source: algorithms §1.10.
+final class RunExchanges {
+  /// Of the steps after the warm start.
+  let coded: GradientExchange
+  /// Of the warm start; nil where there is none.
+  let floats: GradientExchange?
+  private let parts: StrategyParts
+  private let options: GradientExchange.Options
+  private let gradient: SharedGradient
+  private var comparison = ExchangeComparison()
+
+  /// Prepares the exchanges; collective.
+  init(_ parts: StrategyParts, gradient: SharedGradient) throws {
+    self.parts = parts
+    self.gradient = gradient
+    let layout = parts.network.layout
+    var options = GradientExchange.Options()
+    options.timeout = .seconds(parts.options.timeout)
+    self.options = options
+    coded = try GradientExchange(parts.codec, layout: layout, gradient: gradient, options: options)
+    floats =
+      parts.isCompressed && parts.plan.warmStart > 0
+      ? try GradientExchange(codecs.make("none"), layout: layout, gradient: gradient, options: options) : nil
+  }
+
+  /// The exchange of a step, counted from 0.
+  func exchange(of step: Int) -> GradientExchange { step < parts.plan.warmStart ? floats ?? coded : coded }
+
+  /// Notes how long an exchange took with its update.
+  func note(_ seconds: Double, of exchange: GradientExchange) {
+    comparison.add(seconds, isFloat: exchange === floats)
+  }
+
+  /// Adds the residuals to the list of everything.
+  func contribute(to inventory: inout StateInventory) {
+    inventory.ownedRange = coded.ownedRange
+    guard coded.residual.count > 0 else { return }
+    inventory.own.append(SavedTensor("residual", of: coded.residual))
+    inventory.own.append(SavedTensor("ownerResidual", of: coded.ownerResidual))
+  }
+
+  /// Adds the seconds of encoding, decoding and waiting; the update is fused into the decoding where `isFused`.
+  func add(to times: inout PhaseTimes, isFused: Bool) {
+    for exchange in [coded, floats].compactMap({ $0 }) {
+      times.encode += exchange.timing.encode / .seconds(1)
+      times.wait += exchange.timing.wait / .seconds(1)
+      // The owner's part is decoding for the most part.
+      times.decode += exchange.timing.sum / .seconds(1)
+      let decode = exchange.timing.decode / .seconds(1)
+      if isFused { times.update += decode } else { times.decode += decode }
+    }
+  }
+
+  /// What this rank sent and received so far, and how that compares with floats.
+  var report: ExchangeReport {
+    let hosts = parts.hosts
+    var report = ExchangeReport()
+    report.parameterCount = parts.network.layout.count
+    report.codec = coded.codec.specification
+    report.isCompressed = parts.isCompressed
+    report.warmStartSteps = floats?.exchangeCount ?? 0
+    report.warmStartTraffic = floats?.traffic ?? Traffic()
+    report.steps = coded.exchangeCount
+    report.traffic = coded.traffic
+    report.predictedTraffic = coded.predictedTraffic
+    if let none = try? codecs.make("none") {
+      let rule = hosts.remoteRanks.isEmpty ? ExchangeGeometry.SegmentRule.sharedWindow : .messages
+      report.floatTraffic = ExchangeGeometry(parts.network.layout, codec: none, rankCount: hosts.world.count, rule: rule)
+        .predictedTraffic(of: hosts.world.rank) { hosts.hostRanks[$0] != nil }
+    }
+    report.nonFiniteGroups = coded.nonFiniteGroups
+    report.agreementTraffic = parts.records.traffic
+    report.floatSeconds = comparison.floatSeconds
+    report.codedSeconds = comparison.codedSeconds
+    return report
+  }
+
+  /// Measures what the report still lacks; collective.
+  func finish() throws {
+    guard parts.isCompressed else { return }
+    // Inside one host trial exchanges take no time worth mentioning; over a slow network they might.
+    if floats == nil && coded.exchangeCount > 0 && parts.hosts.hostCount == 1 { try tryFloats() }
+    try comparison.settle(over: parts.records)
+  }
+
+  /// Exchanges the last gradient a few times as floats, with an update of scratch memory that costs what the real one does.
+  private func tryFloats() throws {
+    let count = gradient.values.count
+    let (weights, momenta) = (FloatBuffer(count: count), FloatBuffer(count: count))
+    let trial = try GradientExchange(
+      codecs.make("none"), layout: parts.network.layout, gradient: gradient, options: options)
+    for step in 0..<7 {
+      _ = try parts.records.gather([UInt64(step)], activity: "a trial exchange of floats")
+      let stopwatch = Stopwatch()
+      try trial.run(
+        step: step,
+        into: .update { range, values in
+          unsafe sgdUpdate(
+            weights: weights.values(in: range).baseAddress!, gradient: values,
+            momenta: momenta.values(in: range).baseAddress!, count: range.count, step: DescentStep(rate: 0, momentum: 0.5))
+        })
+      if step > 1 { comparison.add(stopwatch.seconds, isFloat: true) }
+    }
+  }
+}
+
+extension StrategyParts {
+  /// Whether gradients cross between ranks by a code that leaves something behind.
+  var isCompressed: Bool { !codec.isIdentity && hosts.world.count > 1 }
+}
