@@ -17,6 +17,13 @@ export OMPI_MCA_mpi_yield_when_idle="${OMPI_MCA_mpi_yield_when_idle:-1}"
 # and the end of a job that lost a rank within twice that. Open MPI's own value is 1.
 export OMPI_MCA_odls_base_sigkill_timeout="${OMPI_MCA_odls_base_sigkill_timeout:-3}"
 
+# A host that no longer answers, because its link is dead or it lost its power, ends the job after about 13 seconds of silence
+# (5 + 4 × 2): mpirun has no other way to learn of it, and its own values are 300, 20 and 9. Ranks must be more patient than
+# that (train --timeout, 60 by default): once they have given up, mpirun no longer notices dead hosts and waits for ever.
+export OMPI_MCA_oob_tcp_keepalive_time="${OMPI_MCA_oob_tcp_keepalive_time:-5}"
+export OMPI_MCA_oob_tcp_keepalive_intvl="${OMPI_MCA_oob_tcp_keepalive_intvl:-2}"
+export OMPI_MCA_oob_tcp_keepalive_probes="${OMPI_MCA_oob_tcp_keepalive_probes:-4}"
+
 # Where a container forbids ranks to read each other's memory ("Read -1, expected …, errno = 1"):
 #   export OMPI_MCA_btl_vader_single_copy_mechanism=none
 # Where a host has several networks, name the one to use, the same on all hosts:
