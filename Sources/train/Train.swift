@@ -29,7 +29,7 @@ struct Train: ParsableCommand {
       the job was asked to stop, and can be resumed.
       """,
     version: "Morse 0.1.0",
-    subcommands: [Run.self, Evaluate.self, List.self],
+    subcommands: [Run.self, Plan.self, Evaluate.self, List.self],
     defaultSubcommand: Run.self)
 
   static func main() {

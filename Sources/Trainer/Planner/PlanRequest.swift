@@ -1,0 +1,84 @@
+internal import Buffers
+public import Codecs
+
+/// What is to be planned: the run, the ways to do its steps, and costs that are known and need no measuring.
+public struct PlanRequest: Sendable {
+  /// The run; model, data, minibatch, optimizer, threads, transport and seed count.
+  public var options = TrainerOptions()
+  /// Whether model or data were named: then they are measured, whatever costs are given.
+  public var namesRun = false
+  /// The codecs to compare, as they are written; those of the registry by default.
+  public var codecs: [String] = []
+  /// The rank count to recommend for; that of the job where it has several.
+  public var ranks: Int?
+  /// Ranks of a full host; as the job has them by default.
+  public var ranksPerHost: Int?
+  /// T_frm, C · T_post, T_upd and T_float in seconds, where they are known.
+  public var frameSeconds: Double?
+  public var postSeconds: Double?
+  public var updateSeconds: Double?
+  public var floatExchangeSeconds: Double?
+  /// The rate of a host's link in each direction, in bits per second, where it is known.
+  public var bandwidth: Double?
+  /// Seconds of a small message between hosts, where they are known.
+  public var latency: Double?
+
+  /// A request for the default run.
+  public init() {}
+
+  /// Throws what is wrong, one line for each fault.
+  public func validate() throws(OptionError) {
+    var faults = options.faults()
+    if let ranks, ranks < 1 { faults.append("--ranks is at least 1, not \(ranks)") }
+    if let ranksPerHost, ranksPerHost < 1 { faults.append("--ranks-per-host is at least 1, not \(ranksPerHost)") }
+    if let ranks, ranks > options.minibatch {
+      faults.append(
+        "--ranks \(ranks) is more than --minibatch \(options.minibatch); every rank needs at least one sample of a step")
+    }
+    if floatExchangeSeconds != nil && bandwidth != nil {
+      faults.append("--float-exchange-seconds and --bandwidth say the same twice; give one of them")
+    }
+    guard faults.isEmpty else { throw OptionError(faults.joined(separator: "\n")) }
+    _ = try chosenCodecs()
+  }
+
+  /// The codecs to compare, floats first.
+  public func chosenCodecs() throws(OptionError) -> [any Codec] {
+    let names = codecs.isEmpty ? Codecs.codecs.entries.map(\.name) : codecs
+    var chosen: [any Codec] = []
+    for name in (names.contains("none") ? [] : ["none"]) + names {
+      do {
+        let codec = try Codecs.codecs.make(name)
+        if !chosen.contains(where: { $0.specification == codec.specification }) { chosen.append(codec) }
+      } catch { throw OptionError("--codec: \(error)") }
+    }
+    return chosen
+  }
+
+  /// The paper's model, where its costs are given and no run is named: then nothing needs to be measured.
+  public var givenModel: ScalingModel? {
+    guard !namesRun, let frameSeconds, let floatExchangeSeconds else { return nil }
+    return ScalingModel(
+      minibatch: options.minibatch, frameSeconds: frameSeconds, postSeconds: postSeconds ?? 0,
+      updateSeconds: updateSeconds ?? 0,
+      floatExchangeSeconds: floatExchangeSeconds)
+  }
+}
+
+extension ScalingModel {
+  /// The costs by name, as people read them.
+  public var lines: [(name: String, text: String)] {
+    [
+      ("T_frm", "\(Quantity.text(ofSeconds: frameSeconds)) a sample"), ("C · T_post", Quantity.text(ofSeconds: postSeconds)),
+      ("T_upd", Quantity.text(ofSeconds: updateSeconds)), ("T_float", Quantity.text(ofSeconds: floatExchangeSeconds)),
+    ]
+  }
+
+  /// The costs as JSON.
+  public var json: JSONValue {
+    [
+      "frameSeconds": .number(frameSeconds), "postSeconds": .number(postSeconds), "updateSeconds": .number(updateSeconds),
+      "floatExchangeSeconds": .number(floatExchangeSeconds),
+    ]
+  }
+}

@@ -1,0 +1,121 @@
+/// What to do, and why: one choice out of a plan.
+///
+/// What loses information must earn it: a code, a delay by half a minibatch, each must make a step faster by more than a tenth
+/// before it is recommended.
+public struct Recommendation: Sendable {
+  /// How much faster something must be before it is worth what it costs otherwise.
+  public static let worthwhile = 1.1
+  /// Ranks pay as long as this share of each is gained.
+  public static let efficiency = 0.5
+
+  /// The rank count that it is for.
+  public var ranks: Int
+  /// The step that is recommended.
+  public var choice: StepPrediction
+  /// The best step that exchanges floats.
+  public var floats: StepPrediction?
+  /// The best step that encodes.
+  public var codes: StepPrediction?
+  /// The most ranks that still gain half of what each could, and how many times faster they are than one.
+  public var pays: (ranks: Int, speedUp: Double)
+  /// How many times faster than one rank the choice is.
+  public var speedUp: Double
+
+  /// Chooses from `plan` among the steps that `isAllowed` says can be done; nil where there is nothing to choose from.
+  public init?(_ plan: ScalingPlan, isAllowed: (StepVariant) -> Bool = { _ in true }) {
+    let allowed = plan.predictions.filter { isAllowed($0.variant) }
+    func best(_ ranks: Int) -> (choice: StepPrediction, floats: StepPrediction?, codes: StepPrediction?)? {
+      let candidates = allowed.filter { $0.ranks == ranks }
+      let floats = Recommendation.simplest(candidates.filter { $0.variant.isFloat })
+      let codes = Recommendation.simplest(candidates.filter { !$0.variant.isFloat })
+      guard let choice = Recommendation.worthwhile(codes, over: floats) else { return nil }
+      return (choice, floats, codes)
+    }
+    let counts = Set(allowed.map(\.ranks)).sorted()
+    let gains = counts.compactMap { count in best(count).map { (ranks: count, speedUp: plan.speedUp($0.choice)) } }
+    guard let pays = gains.last(where: { $0.speedUp >= Double($0.ranks) * Recommendation.efficiency }) ?? gains.first else {
+      return nil
+    }
+    self.pays = pays
+    ranks = plan.ranks ?? pays.ranks
+    guard let best = best(ranks) else { return nil }
+    (choice, floats, codes) = best
+    speedUp = plan.speedUp(choice)
+  }
+
+  /// The fastest, unless something simpler is hardly slower: not double-buffered, then flat.
+  private static func simplest(_ predictions: [StepPrediction]) -> StepPrediction? {
+    var best: StepPrediction?
+    for isDoubleBuffered in [false, true] {
+      var topologyBest: StepPrediction?
+      for topology in PlanTopology.allCases {
+        let group = predictions.filter { $0.variant.isDoubleBuffered == isDoubleBuffered && $0.variant.topology == topology }
+        guard let fastest = group.min(by: { $0.seconds < $1.seconds }) else { continue }
+        // Hierarchy loses nothing; it only has to be faster.
+        if fastest.seconds < topologyBest?.seconds ?? .infinity { topologyBest = fastest }
+      }
+      best = worthwhile(topologyBest, over: best)
+    }
+    return best
+  }
+
+  /// The first, if it is enough faster than the second.
+  private static func worthwhile(_ faster: StepPrediction?, over slower: StepPrediction?) -> StepPrediction? {
+    guard let faster, let slower else { return faster ?? slower }
+    return faster.seconds * worthwhile < slower.seconds ? faster : slower
+  }
+}
+
+extension StepVariant {
+  /// Whether gradients cross as they are.
+  public var isFloat: Bool { codec == "none" }
+}
+
+extension Recommendation {
+  /// The recommendation in words.
+  public var sentence: String {
+    let time = Quantity.text(ofSeconds: choice.seconds)
+    guard ranks > 1 else {
+      return "One rank: nothing is exchanged, and there is nothing to compress; a step takes \(time). \(extent)"
+    }
+    var sentences: [String] = []
+    if choice.variant.isFloat {
+      var sentence = "Do not compress here: on \(ranks) ranks a step takes \(time) with --codec none\(mode)"
+      if let codes {
+        let gain = choice.seconds / codes.seconds
+        sentence +=
+          gain > 1
+          ? "; \(codes.variant.codec) would take \(Quantity.text(ofSeconds: codes.seconds)), too little less for what it loses"
+          : "; \(codes.variant.codec) would take \(Quantity.text(ofSeconds: codes.seconds))"
+      }
+      sentences.append(sentence + ".")
+    } else {
+      var sentence = "On \(ranks) ranks use --codec \(choice.variant.codec)\(mode): a step takes \(time)"
+      if let floats {
+        sentence +=
+          ", \(Quantity.significant(floats.seconds / choice.seconds)) times less than with floats "
+          + "(\(Quantity.text(ofSeconds: floats.seconds)))"
+      }
+      sentences.append(sentence + ".")
+    }
+    sentences.append(
+      speedUp < 1
+        ? "One rank alone would be \(Quantity.significant(1 / speedUp)) times faster."
+        : "That is \(Quantity.significant(speedUp)) times faster than one rank.")
+    sentences.append(extent)
+    return sentences.joined(separator: " ")
+  }
+
+  /// How the recommended step is done beside its codec.
+  private var mode: String {
+    (choice.variant.isDoubleBuffered ? ", --strategy double-buffer" : "")
+      + (choice.variant.topology == .hierarchical ? ", --topology hierarchical" : "")
+  }
+
+  /// How far more ranks pay.
+  private var extent: String {
+    pays.ranks == 1
+      ? "More ranks do not pay: two would be less than half used."
+      : "Ranks pay up to about \(pays.ranks): \(Quantity.significant(pays.speedUp)) times faster than one, each at least half used."
+  }
+}

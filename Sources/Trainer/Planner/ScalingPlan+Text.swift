@@ -1,0 +1,71 @@
+extension ScalingPlan {
+  /// The plan as people read it on a terminal: costs, K̂, and a table of step times and speed-ups.
+  public var text: String {
+    var lines = ["\(subject), \(minibatch) samples a step"]
+    let width = costs.map(\.name.count).max() ?? 0
+    lines += costs.map { "  \($0.name.padded(to: width))  \($0.text)" }
+    if model != nil { lines += [""] + saturationLines }
+    lines += [""] + tableLines
+    return lines.joined(separator: "\n")
+  }
+
+  private var saturationLines: [String] {
+    let width = max(14, saturation.map(\.codec.count).max() ?? 0)
+    var lines = [
+      "K̂, the ranks with which computing takes as long as the exchange (Seide et al. 2014, equation 4)",
+      "  \("".padded(to: width))  times smaller     plain  double-buffered",
+    ]
+    for row in saturation {
+      lines.append(
+        "  \(row.codec.padded(to: width))  \(Quantity.significant(row.ratio).padded(to: 13, left: true))"
+          + "  \(name(of: row.plain).padded(to: 8, left: true))  \(name(of: row.doubleBuffered).padded(to: 15, left: true))")
+    }
+    if saturation.contains(where: { $0.doubleBuffered == .fixedCostLimited }) {
+      lines.append("  no limit: the exchange takes no longer than what every rank does for each update, however many there are")
+    }
+    return lines
+  }
+
+  /// K̂ in three digits.
+  private func name(of saturation: ScalingModel.Saturation?) -> String {
+    switch saturation {
+    case .ranks(let ranks): Quantity.significant(ranks)
+    case .fixedCostLimited: "no limit"
+    case nil: "–"
+    }
+  }
+
+  /// A row for each rank count, a column for each way to do a step.
+  private var tableLines: [String] {
+    let variants = variants
+    let width = max(15, variants.map(\.codec.count).max() ?? 0)
+    var lines = [
+      "step time, and how many times faster than one rank (\(Quantity.text(ofSeconds: oneRankSeconds)))",
+      "  ranks" + variants.map { "  " + $0.codec.padded(to: width, left: true) }.joined(),
+    ]
+    func marks(_ names: [String]) {
+      guard names.contains(where: { !$0.isEmpty }) else { return }
+      lines.append("       " + names.map { "  " + $0.padded(to: width, left: true) }.joined())
+    }
+    marks(variants.map { $0.isDoubleBuffered ? "double-buffered" : "" })
+    marks(variants.map { $0.topology == .hierarchical ? "hierarchical" : "" })
+    for count in Set(predictions.map(\.ranks)).sorted() {
+      let cells = variants.map { variant in
+        guard let prediction = prediction(variant, ranks: count) else { return "–" }
+        let speedUp = Quantity.significant(speedUp(prediction)).padded(to: 5, left: true)
+        return "\(Quantity.text(ofSeconds: prediction.seconds)) \(speedUp)×"
+      }
+      lines.append(
+        "  \(String(count).padded(to: 5, left: true))" + cells.map { "  " + $0.padded(to: width, left: true) }.joined())
+    }
+    return lines
+  }
+}
+
+extension StringProtocol {
+  /// With spaces behind, or before with `left`, up to `width` characters.
+  fileprivate func padded(to width: Int, left: Bool = false) -> String {
+    let space = String(repeating: " ", count: Swift.max(0, width - count))
+    return left ? space + self : self + space
+  }
+}

@@ -1,0 +1,122 @@
+public import Codecs
+
+/// What is known before a run of how fast it will be: predictions for each way to do a step and each number of ranks, and which
+/// to choose.
+public struct ScalingPlan: Sendable {
+  /// What K̂ is for a codec.
+  public struct SaturationRow: Sendable {
+    /// The codec's specification.
+    public var codec: String
+    /// How many times smaller than floats it makes a gradient.
+    public var ratio: Double
+    /// K̂ without and with double buffering; nil where nothing is known of a network.
+    public var plain: ScalingModel.Saturation?
+    public var doubleBuffered: ScalingModel.Saturation?
+  }
+
+  /// What is planned, in words: the model, the data, the samples of a step.
+  public var subject: String
+  /// Samples of a step over all ranks.
+  public var minibatch: Int
+  /// Lines that tell the costs and where they come from.
+  public var costs: [(name: String, text: String)]
+  /// The paper's model; nil where nothing is known of a network.
+  public var model: ScalingModel?
+  /// K̂ by codec.
+  public var saturation: [SaturationRow]
+  /// The predictions, by variant, each by rank count.
+  public var predictions: [StepPrediction]
+  /// Seconds of a step on one rank.
+  public var oneRankSeconds: Double
+  /// The rank count that the recommendation is for; nil to look for the most ranks that pay.
+  public var ranks: Int?
+
+  /// The rank counts that are predicted: powers of two, and those that somebody asks for.
+  public static func rankCounts(with others: [Int]) -> [Int] {
+    Set((0...14).map { 1 << $0 } + others).sorted()
+  }
+
+  /// Predicts all ways to do a step with `codecs`, by measured or given costs.
+  public init(
+    _ predictor: StepPredictor, codecs: [any Codec], subject: String, costs: [(name: String, text: String)], ranks: Int?
+  ) {
+    self.subject = subject
+    self.costs = costs
+    self.ranks = ranks
+    minibatch = predictor.minibatch
+    oneRankSeconds = predictor.oneRankSeconds
+    let model = predictor.scalingModel
+    self.model = model
+    saturation = codecs.map { codec in
+      let ratio = predictor.ratio(of: codec)
+      return SaturationRow(
+        codec: codec.specification, ratio: ratio, plain: model?.saturation(ratio: ratio, isDoubleBuffered: false),
+        doubleBuffered: model?.saturation(ratio: ratio, isDoubleBuffered: true))
+    }
+    let topologies: [PlanTopology] = predictor.costs.ranksPerHost > 1 ? [.flat, .hierarchical] : [.flat]
+    predictions = []
+    for codec in codecs {
+      for topology in topologies {
+        for isDoubleBuffered in [false, true] {
+          for count in ScalingPlan.rankCounts(with: ranks.map { [$0] } ?? []) {
+            let prediction = predictor.predict(codec, ranks: count, topology: topology, isDoubleBuffered: isDoubleBuffered)
+            // On one host both topologies are one.
+            guard let prediction, prediction.variant.topology == topology else { continue }
+            predictions.append(prediction)
+          }
+        }
+      }
+    }
+  }
+
+  /// Predicts by the paper's model alone, for `codecs` as far as they make long groups smaller.
+  public init(_ model: ScalingModel, codecs: [any Codec], costs: [(name: String, text: String)], ranks: Int?) {
+    subject = "the model of Seide et al. 2014"
+    self.costs = costs
+    self.ranks = ranks
+    self.model = model
+    minibatch = model.minibatch
+    oneRankSeconds = model.minibatchSeconds(ranks: 1, ratio: 1, isDoubleBuffered: false)
+    saturation = []
+    predictions = []
+    for codec in codecs {
+      let ratio = codec.nominalRatio
+      saturation.append(
+        SaturationRow(
+          codec: codec.specification, ratio: ratio, plain: model.saturation(ratio: ratio, isDoubleBuffered: false),
+          doubleBuffered: model.saturation(ratio: ratio, isDoubleBuffered: true)))
+      for isDoubleBuffered in [false, true] {
+        for count in ScalingPlan.rankCounts(with: ranks.map { [$0] } ?? []) where count <= minibatch {
+          predictions.append(
+            StepPrediction(
+              variant: StepVariant(codec: codec.specification, isDoubleBuffered: isDoubleBuffered), ranks: count, hosts: count,
+              seconds: model.minibatchSeconds(ranks: count, ratio: ratio, isDoubleBuffered: isDoubleBuffered),
+              computeSeconds: Double(model.minibatch) * model.frameSeconds / Double(count),
+              exchangeSeconds: count == 1 ? 0 : model.floatExchangeSeconds / ratio, bytesSent: 0, messages: 0))
+        }
+      }
+    }
+  }
+
+  /// The variants, in the order in which they are shown.
+  public var variants: [StepVariant] {
+    var seen: Set<StepVariant> = []
+    return predictions.map(\.variant).filter { seen.insert($0).inserted }
+  }
+
+  /// The prediction for a variant and a rank count.
+  public func prediction(_ variant: StepVariant, ranks: Int) -> StepPrediction? {
+    predictions.first { $0.variant == variant && $0.ranks == ranks }
+  }
+
+  /// How many times faster than one rank.
+  public func speedUp(_ prediction: StepPrediction) -> Double { oneRankSeconds / prediction.seconds }
+}
+
+extension Codec {
+  /// How many times smaller than floats the codec makes a group that is so long that its statistics weigh nothing.
+  package var nominalRatio: Double {
+    let count = 1 << 40
+    return Double(4 * count) / Double(encodedByteCount(of: count))
+  }
+}

@@ -1,0 +1,135 @@
+public import Buffers
+public import Codecs
+internal import Collectives
+
+/// How ranks form parties of an exchange.
+public enum PlanTopology: String, CaseIterable, Hashable, Sendable {
+  /// Every rank encodes for itself.
+  case flat
+  /// The ranks of a host add up their gradients first, and one code for all of them leaves the host.
+  case hierarchical
+}
+
+/// How a step is done: what, by whom, and whether the exchange is hidden.
+public struct StepVariant: Hashable, Sendable {
+  /// The codec's specification.
+  public var codec: String
+  /// Parties of the exchange.
+  public var topology: PlanTopology
+  /// Whether half a minibatch is computed while the other half is exchanged.
+  public var isDoubleBuffered: Bool
+
+  /// A variant.
+  public init(codec: String, topology: PlanTopology = .flat, isDoubleBuffered: Bool = false) {
+    self.codec = codec
+    self.topology = topology
+    self.isDoubleBuffered = isDoubleBuffered
+  }
+}
+
+/// How long a step takes, and what of.
+public struct StepPrediction: Hashable, Sendable {
+  /// How the step is done.
+  public var variant: StepVariant
+  /// The ranks, and the hosts they are on.
+  public var ranks: Int
+  public var hosts: Int
+  /// Seconds of a step.
+  public var seconds: Double
+  /// Seconds of a rank's gradient of all its samples of the step.
+  public var computeSeconds: Double
+  /// Seconds of an exchange with its update, whether it is hidden or not; two make a step of two half batches.
+  public var exchangeSeconds: Double
+  /// Bytes that the busiest rank sends in an exchange, headers included.
+  public var bytesSent: Int
+  /// Messages that it sends to other hosts in an exchange.
+  public var messages: Int
+}
+
+/// Predicts how long a step of synchronous descent takes on any number of ranks.
+///
+/// A step is a gradient, an agreement of all ranks (one small message to each), and an exchange; the exchange goes through
+/// ``WorkLoopModel`` with the exact bytes of `ExchangeGeometry`. Several ranks of a host share its link.
+///
+/// Source: the time model of latency, bytes and kernels, algorithms §15.3, over the exchange of Seide et al. 2014; hierarchical
+/// exchange as in algorithms §11.1; double buffering as in the paper, T = 2 max(T_calc, T_comm).
+public struct StepPredictor: Sendable {
+  /// What is trained: its tensors.
+  public let layout: TensorLayout
+  /// Samples of a step over all ranks.
+  public let minibatch: Int
+  /// What work and messages cost.
+  public let costs: PlanCosts
+
+  /// A predictor for a model and its costs.
+  public init(_ layout: TensorLayout, minibatch: Int, costs: PlanCosts) {
+    self.layout = layout
+    self.minibatch = minibatch
+    self.costs = costs
+  }
+
+  /// The step on `ranks` ranks; nil where a rank would have no sample, or nothing is known of the link that it takes.
+  ///
+  /// - Complexity: linear in the groups of the layout and in the messages of a rank.
+  public func predict(
+    _ codec: any Codec, ranks: Int, topology: PlanTopology = .flat, isDoubleBuffered: Bool = false
+  ) -> StepPrediction? {
+    guard ranks >= 1, ranks <= minibatch else { return nil }
+    let hosts = (ranks - 1) / costs.ranksPerHost + 1
+    let topology = hosts == 1 ? PlanTopology.flat : topology
+    var prediction = StepPrediction(
+      variant: StepVariant(codec: codec.specification, topology: topology, isDoubleBuffered: isDoubleBuffered), ranks: ranks,
+      hosts: hosts, seconds: 0, computeSeconds: costs.compute.seconds(for: samplesPerRank(ranks, parts: 1)),
+      exchangeSeconds: costs.updateSeconds + costs.postSeconds, bytesSent: 0, messages: 0)
+    var agreement = 0.0
+    var hidden = 0.0
+    if ranks > 1 {
+      guard let link = hosts > 1 ? costs.network : costs.memory else { return nil }
+      let exchange = ExchangePrediction(
+        codec, layout: layout, ranks: ranks, ranksPerHost: costs.ranksPerHost, topology: topology, link: link, costs: costs)
+      agreement = link.stageSeconds(peers: hosts > 1 ? exchange.remotePeers : ranks - 1)
+      prediction.exchangeSeconds = exchange.seconds(withUpdate: true)
+      hidden = exchange.seconds(withUpdate: false)
+      prediction.bytesSent = exchange.bytesSent
+      prediction.messages = exchange.messages
+    }
+    if isDoubleBuffered {
+      let half =
+        costs.compute.seconds(for: samplesPerRank(ranks, parts: 2)) + costs.postSeconds / Double(ranks) + costs.updateSeconds
+      prediction.seconds = 2 * (max(half, hidden) + agreement)
+    } else {
+      prediction.seconds = prediction.computeSeconds + agreement + prediction.exchangeSeconds
+    }
+    return prediction
+  }
+
+  /// How many times faster a step is than on one rank, which exchanges nothing.
+  public func speedUp(_ prediction: StepPrediction) -> Double { oneRankSeconds / prediction.seconds }
+
+  /// Seconds of a step on one rank.
+  public var oneRankSeconds: Double {
+    costs.compute.seconds(for: Double(minibatch)) + costs.postSeconds + costs.updateSeconds
+  }
+
+  /// How many times smaller than floats the codec makes a gradient of this layout.
+  public func ratio(of codec: any Codec) -> Double {
+    let codeByteCount = codec.grouping.groups(of: layout).reduce(0) { $0 + codec.encodedByteCount(of: $1.count) }
+    return codeByteCount == 0 ? 1 : Double(4 * layout.count) / Double(codeByteCount)
+  }
+
+  /// The paper's model with these costs; nil where nothing is known of a network.
+  ///
+  /// T_float is the limit for many ranks: each sends every value twice. What computing costs without a sample is part of T_upd,
+  /// because more ranks do not make it less.
+  public var scalingModel: ScalingModel? {
+    guard let link = costs.network else { return nil }
+    let bytes = 8 * layout.count * costs.ranksPerHost
+    return ScalingModel(
+      minibatch: minibatch, frameSeconds: costs.compute.secondsPerUnit, postSeconds: costs.postSeconds,
+      updateSeconds: costs.updateSeconds + costs.compute.fixedSeconds,
+      floatExchangeSeconds: link.transfer.seconds(for: Double(bytes)))
+  }
+
+  /// The samples of the rank with the most.
+  private func samplesPerRank(_ ranks: Int, parts: Int) -> Double { Double((minibatch - 1) / (ranks * parts) + 1) }
+}

@@ -1,0 +1,105 @@
+import Buffers
+import Codecs
+import Foundation
+import Testing
+import Trainer
+
+/// What a plan says: the recommendation, the table, the files.
+@Suite struct PlannerRecommendationTests {
+  private let layout = TensorLayout([
+    ("weights.2", [10, 512]), ("biases.2", [10]), ("weights.1", [512, 784]), ("biases.1", [512]),
+  ])
+
+  /// A plan for `ranks` hosts on a link of that rate, with kernels of 2 · 10⁹ values a second.
+  private func plan(_ layout: TensorLayout, bitsPerSecond: Double, sampleSeconds: Double = 20e-6, ranks: Int? = 8)
+    -> ScalingPlan
+  {
+    let kernels = KernelCosts(encode: 0.5e-9, decode: 0.3e-9, sum: 0.1e-9, sumPerCode: 0.1e-9)
+    let costs = PlanCosts(
+      compute: CostCurve(fixed: 1e-4, perUnit: sampleSeconds), updateSeconds: 0.4e-9 * Double(layout.count),
+      kernels: ["one-bit:group=row": kernels, "none": KernelCosts(encode: 0.1e-9, sum: 0.1e-9, sumPerCode: 0.1e-9)],
+      network: LinkCosts(latency: 20e-6, messageSeconds: 1e-6, bitsPerSecond: bitsPerSecond), ranksPerHost: 1)
+    return ScalingPlan(
+      StepPredictor(layout, minibatch: 256, costs: costs), codecs: [None(), OneBit()], subject: "a model", costs: [],
+      ranks: ranks)
+  }
+
+  @Test func aSlowLinkAsksForOneBit() throws {
+    let recommendation = try #require(Recommendation(plan(layout, bitsPerSecond: 1e8)) { !$0.isDoubleBuffered })
+    #expect(recommendation.choice.variant.codec == "one-bit:group=row" && recommendation.ranks == 8)
+    #expect(recommendation.sentence.hasPrefix("On 8 ranks use --codec one-bit:group=row: a step takes "))
+    #expect(recommendation.sentence.contains("times less than with floats"))
+  }
+
+  @Test func aFastLinkAndASmallModelNeedNoCompression() throws {
+    let small = TensorLayout([("weights", [10, 784]), ("biases", [10])])
+    for isAllowed in [{ (_: StepVariant) in true }, { !$0.isDoubleBuffered }] {
+      let recommendation = try #require(Recommendation(plan(small, bitsPerSecond: 4e10), isAllowed: isAllowed))
+      #expect(recommendation.choice.variant == StepVariant(codec: "none"))
+      #expect(recommendation.sentence.hasPrefix("Do not compress here: on 8 ranks a step takes "))
+    }
+  }
+
+  @Test func whatIsNotAllowedIsNotRecommended() throws {
+    // Computing half a minibatch takes longer than an exchange, which double buffering would hide.
+    let balanced = plan(layout, bitsPerSecond: 1e9, sampleSeconds: 70e-6)
+    let free = try #require(Recommendation(balanced))
+    #expect(free.choice.variant.isDoubleBuffered && free.sentence.contains("--strategy double-buffer"))
+    let bound = try #require(Recommendation(balanced) { !$0.isDoubleBuffered })
+    #expect(!bound.choice.variant.isDoubleBuffered)
+  }
+
+  @Test func withoutARankCountItSaysHowManyPay() throws {
+    let recommendation = try #require(Recommendation(plan(layout, bitsPerSecond: 1e9, ranks: nil)))
+    #expect(recommendation.ranks == recommendation.pays.ranks && recommendation.ranks > 1)
+    #expect(recommendation.pays.speedUp >= 0.5 * Double(recommendation.pays.ranks))
+    #expect(recommendation.sentence.contains("Ranks pay up to about \(recommendation.ranks)"))
+    // On a link that is too slow for anything one rank is best, and the sentence says so.
+    let alone = try #require(Recommendation(plan(layout, bitsPerSecond: 1e5, ranks: nil)))
+    #expect(alone.ranks == 1 && alone.sentence.contains("More ranks do not pay"))
+    let slow = try #require(Recommendation(plan(layout, bitsPerSecond: 1e5, ranks: 4)))
+    #expect(slow.sentence.contains("One rank alone would be"))
+  }
+
+  @Test func theTableHasARowForEachRankCountAndTheObjectAllNumbers() throws {
+    let plan = plan(layout, bitsPerSecond: 1e8, ranks: 24)
+    let rows = plan.text.split(separator: "\n")
+    for count in [1, 2, 16, 24, 256] {
+      #expect(rows.contains { $0.hasPrefix("  \(String(repeating: " ", count: 5 - "\(count)".count))\(count)  ") })
+    }
+    #expect(!plan.text.contains("\n    512  ") && plan.text.contains("K̂"))
+    let object = try #require(
+      JSONSerialization.jsonObject(with: Data("\(plan.json(Recommendation(plan)))".utf8)) as? [String: Any])
+    let predictions = try #require(object["predictions"] as? [[String: Any]])
+    #expect(predictions.count == 2 * 2 * 10)
+    #expect(predictions.allSatisfy { ($0["seconds"] as? Double ?? 0) > 0 && ($0["speedUp"] as? Double ?? 0) > 0 })
+    #expect((object["saturation"] as? [[String: Any]])?.count == 2)
+    #expect(((object["recommendation"] as? [String: Any])?["ranks"] as? Int) == 24)
+  }
+
+  @Test func thePictureIsXMLWithACurveForEachVariant() throws {
+    var plan = plan(layout, bitsPerSecond: 1e8)
+    plan.subject = "<a> & \"b\""
+    let text = plan.plot.text
+    #expect(text.contains("&lt;a&gt; &amp; &quot;b&quot;"))
+    #expect(text.components(separatedBy: "<polyline").count - 1 == 5)
+    for name in ["none", "one-bit:group=row, double-buffered", "linear", "ranks", "times faster than one rank"] {
+      #expect(text.contains(">\(name)</text>"))
+    }
+    // Every element is closed.
+    let opened = text.components(separatedBy: "<").count - 1
+    let closed = text.components(separatedBy: "/>").count - 1 + 2 * (text.components(separatedBy: "</").count - 1)
+    #expect(opened == closed)
+  }
+
+  @Test func pointsLieWhereTheAxesSay() {
+    let plot = SVGPlot(
+      title: "t", x: .init("x", .logarithmic(base: 10)), y: .init("y"),
+      series: [.init("s", [(1, 0), (10, 5), (100, 10), (0, 3), (1000, .nan)])])
+    // The frame is 80…630 by 470…50; what has no place on an axis is left out.
+    #expect(plot.text.contains(#"points="80.0,470.0 355.0,260.0 630.0,50.0""#))
+    for tick in ["1", "10", "100", "0", "4"] { #expect(plot.text.contains(">\(tick)</text>")) }
+    // Nothing to show is no reason to fail.
+    #expect(SVGPlot(title: "", x: .init(""), y: .init("", .logarithmic(base: 2)), series: []).text.hasSuffix("</svg>\n"))
+  }
+}
