@@ -111,6 +111,7 @@ enum Launch {
       switch command {
       case "evaluate": ["checkpoint", "data", "seed", "help"]
       case "list": ["help"]
+      case "plan": Train.Plan.optionNames
       default: TrainerOptions.fields.filter { !$0.isHidden }.map(\.name) + ["config", "help", "version"]
       }
     for argument in arguments where argument.hasPrefix("--") {

@@ -1,15 +1,13 @@
 import ArgumentParser
-import Foundation
-import MPI
 import Trainer
 
 extension Train {
   /// Predicts speed-ups and says what to use.
   struct Plan: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Predict step times and speed-ups for every codec and up to 16384 ranks, and say what to use.",
+      abstract: "Predict step times and speed-ups on up to 16384 ranks from known costs, and say what to use.",
       discussion: """
-        Costs are given, or measured on the ranks that it is started on. With the costs of Seide et al. 2014:
+        With the costs of Seide et al. 2014:
 
           train plan --minibatch 1024 --frame-seconds 0.118ms --post-seconds 9.2ms --update-seconds 9ms \
         --float-exchange-seconds 320ms
@@ -21,6 +19,13 @@ extension Train {
     @OptionGroup(title: "Where") var place: PlanPlace
     @OptionGroup(title: "Costs that are known") var costs: PlanCostOptions
     @OptionGroup(title: "What is told") var telling: PlanTelling
+
+    /// What may follow `--`.
+    static let optionNames = [
+      "minibatch", "codec", "ranks", "frame-seconds", "post-seconds", "update-seconds", "float-exchange-seconds", "json",
+      "plot",
+      "help",
+    ]
 
     func run() throws {
       var request = PlanRequest()
