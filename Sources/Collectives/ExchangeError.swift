@@ -6,8 +6,8 @@ public enum ExchangeError: Error, CustomStringConvertible {
   case timedOut(activity: String, awaited: [String], seconds: Double)
   /// A message is not the one that must come next.
   case unexpectedMessage(from: String, detail: String)
-  /// A host has not enough memory for its ranks to share.
-  case noSharedMemory(host: String, reason: String)
+  /// A host has not enough memory for its ranks to share; the ranks of a group may see that alone.
+  case noSharedMemory(host: String, reason: String, isOnAllRanks: Bool)
   /// Models that must be equal differ.
   case diverged(tensors: [String], ranks: [Int], step: Int)
 
@@ -17,7 +17,7 @@ public enum ExchangeError: Error, CustomStringConvertible {
       "no progress for \(Int(seconds.rounded())) s in \(activity): waiting for \(awaited.joined(separator: ", "))"
     case .unexpectedMessage(let sender, let detail):
       "a message from \(sender) is not the one that comes next (\(detail)); are all ranks running the same program and options?"
-    case .noSharedMemory(let host, let reason):
+    case .noSharedMemory(let host, let reason, _):
       "on \(host) \(reason); make /dev/shm larger, or let ranks exchange by messages (--transport messages)"
     case .diverged(let tensors, let ranks, let step):
       "the models differ at step \(step): tensor \(tensors.joined(separator: ", ")) on rank \(ranks.map(String.init).joined(separator: ", "))"
@@ -30,7 +30,8 @@ extension ExchangeError {
   public var isOnAllRanks: Bool {
     switch self {
     case .timedOut, .unexpectedMessage: false
-    case .noSharedMemory, .diverged: true
+    case .noSharedMemory(_, _, let isOnAllRanks): isOnAllRanks
+    case .diverged: true
     }
   }
 }

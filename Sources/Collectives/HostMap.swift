@@ -10,20 +10,29 @@ public enum Transport: String, CaseIterable, Codable, Sendable {
 
 /// Which ranks share a host with this one, and what the hosts are called.
 public final class HostMap: Sendable {
-  /// All ranks.
+  /// All ranks, or those of a group of them.
   public let world: Communicator
+  /// The ranks as people know them: those of the whole job, also in a group.
+  public let numbers: [Int]
   /// The ranks of this host, nil where there is nobody to share memory with, or memory is not to be shared.
   public let host: Communicator?
   /// For every rank of the world its rank in `host`, nil where it is reached by messages.
   public let hostRanks: [Int?]
   /// For every rank the name of its host.
   public let hostNames: [String]
+  private let transport: Transport
+  /// Whether these are all ranks of the job.
+  private let isWhole: Bool
 
   /// Asks every rank for its host.
   ///
   /// Collective; a few small messages.
-  public init(_ world: Communicator, transport: Transport = .auto) throws {
-    self.world = world
+  public convenience init(_ world: Communicator, transport: Transport = .auto) throws {
+    try self.init(world, numbers: Array(0..<world.count), isWhole: true, transport: transport)
+  }
+
+  private init(_ world: Communicator, numbers: [Int], isWhole: Bool, transport: Transport) throws {
+    (self.world, self.numbers, self.isWhole, self.transport) = (world, numbers, isWhole, transport)
     var hostRanks = [Int?](repeating: nil, count: world.count)
     hostNames = try world.allGather(varying: Array(world.processorName.utf8)).map { String(decoding: $0, as: UTF8.self) }
     guard world.count > 1, transport == .auto else {
@@ -44,14 +53,24 @@ public final class HostMap: Sendable {
   /// The ranks that are reached by messages.
   public var remoteRanks: [Int] { (0..<world.count).filter { $0 != world.rank && hostRanks[$0] == nil } }
 
+  /// The ranks that give the same `color`, ordered by `key`, as a map of their own; people know its ranks by the numbers that
+  /// they have here.
+  ///
+  /// Collective; a few small messages.
+  public func split(color: Int, key: Int) throws -> HostMap {
+    let group = try world.split(color: color, key: key)
+    let numbers = try group.allGather([Int64(self.numbers[world.rank])]).map { Int($0) }
+    return try HostMap(group, numbers: numbers, isWhole: isWhole && group.count == world.count, transport: transport)
+  }
+
   /// A rank as people know it: `rank 3 on node2`.
-  public func name(of rank: Int) -> String { "rank \(rank) on \(hostNames[rank])" }
+  public func name(of rank: Int) -> String { "rank \(numbers[rank]) on \(hostNames[rank])" }
 
   /// A window over the ranks of this host, nil where there is nobody to share memory with.
   ///
   /// Collective over the world.
   ///
-  /// - Throws: `ExchangeError.noSharedMemory` on all ranks where any host has not enough.
+  /// - Throws: `ExchangeError.noSharedMemory` on all these ranks where any host has not enough.
   func window(byteCount: Int) throws -> SharedWindow? {
     var window: SharedWindow?
     var failure: MPIError?
@@ -61,6 +80,7 @@ public final class HostMap: Sendable {
     // A rank speaks for all: the first of those that failed.
     let failures = try world.allGather(varying: Array((failure?.description ?? "").utf8))
     guard let rank = failures.firstIndex(where: { !$0.isEmpty }) else { return window }
-    throw ExchangeError.noSharedMemory(host: hostNames[rank], reason: String(decoding: failures[rank], as: UTF8.self))
+    throw ExchangeError.noSharedMemory(
+      host: hostNames[rank], reason: String(decoding: failures[rank], as: UTF8.self), isOnAllRanks: isWhole)
   }
 }

@@ -29,9 +29,10 @@ public protocol Network: AnyObject {
   ///   - gradient: In the layout of this network; what it held is lost.
   ///   - ready: Called with the index of a tensor once its gradient is final, in the order of the layout.
   /// - Returns: The loss (without `scale`) and the number of samples classified correctly.
+  /// - Throws: Where the network is spread over several ranks and one of them cannot be reached; on one rank it never throws.
   func gradient(
     of batch: Minibatch, parameters: FloatBuffer, scale: Float, into gradient: FloatBuffer, ready: (_ tensor: Int) -> Void
-  ) -> BatchResult
+  ) throws -> BatchResult
 
   /// The loss of a minibatch, and the logarithms of the posteriors where wanted.
   ///
@@ -40,7 +41,8 @@ public protocol Network: AnyObject {
   ///   - parameters: In the layout of this network.
   ///   - logPosteriors: Set to samples × classes, by rows; room for more is left as it is.
   /// - Returns: The loss and the number of samples classified correctly, the same bits as from `gradient`.
-  func evaluate(_ batch: Minibatch, parameters: FloatBuffer, logPosteriors: FloatBuffer?) -> BatchResult
+  /// - Throws: As `gradient`.
+  func evaluate(_ batch: Minibatch, parameters: FloatBuffer, logPosteriors: FloatBuffer?) throws -> BatchResult
 }
 
 /// What a network says of a minibatch.

@@ -79,7 +79,7 @@ struct StepCommand: ParsableCommand {
       let own = try seconds { try benchmark.run(steps: iterations) }
       if let peer { turnSeconds.append((own, try peer.run(steps: iterations))) }
     }
-    let forward = benchmark.forwardSeconds(repetitions: max(iterations, 5))
+    let forward = try benchmark.forwardSeconds(repetitions: max(iterations, 5))
     let times = try benchmark.slowestTimes()
     guard world.rank == 0 else { return }
     print(times, forward: forward, turnSeconds, ranks: world.count, peerName: peer?.name)

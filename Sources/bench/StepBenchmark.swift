@@ -64,8 +64,8 @@ final class StepBenchmark {
     for _ in 0..<steps {
       var own = Times()
       own.step = try seconds {
-        own.compute = seconds {
-          _ = network.gradient(
+        own.compute = try seconds {
+          _ = try network.gradient(
             of: batch, parameters: parameters, scale: 1 / Float(minibatch), into: gradient.values
           ) { _ in }
         }
@@ -88,8 +88,8 @@ final class StepBenchmark {
   }
 
   /// The median of the seconds that the forward pass alone takes on this rank.
-  func forwardSeconds(repetitions: Int) -> Double {
-    (0..<repetitions).map { _ in seconds { _ = network.evaluate(batch, parameters: parameters, logPosteriors: nil) } }
+  func forwardSeconds(repetitions: Int) throws -> Double {
+    try (0..<repetitions).map { _ in try seconds { _ = try network.evaluate(batch, parameters: parameters, logPosteriors: nil) } }
       .percentile()
   }
 

@@ -10,9 +10,9 @@ import Testing
     let batch = Minibatch.random(count: 9, featureCount: 7, classCount: 5, spare: 3)
     let logPosteriors = FloatBuffer(count: 9 * 5 + 4)
     for index in 0..<logPosteriors.count { logPosteriors[index] = 7 }
-    let result = started.network.evaluate(batch, parameters: started.parameters, logPosteriors: logPosteriors)
-    #expect(result == started.run(batch))
-    #expect(result == started.network.evaluate(batch, parameters: started.parameters, logPosteriors: nil))
+    let result = try started.network.evaluate(batch, parameters: started.parameters, logPosteriors: logPosteriors)
+    #expect(try result == started.run(batch))
+    #expect(try result == started.network.evaluate(batch, parameters: started.parameters, logPosteriors: nil))
 
     let sizes = model == "softmax" ? [7, 5] : [7, 33, 7, 5]
     let reference = ReferenceNetwork(sizes: sizes, usesSigmoid: model.contains("sigmoid"))
@@ -38,15 +38,15 @@ import Testing
     let batch = Minibatch(capacity: 3, featureCount: 3)
     for sample in 0..<3 { batch.inputs[sample * 3 + sample] = 1 }
     batch.count = 3
-    func correct(_ labels: [Int32]) -> Int {
+    func correct(_ labels: [Int32]) throws -> Int {
       batch.labels = labels
-      return network.evaluate(batch, parameters: parameters, logPosteriors: nil).correct
+      return try network.evaluate(batch, parameters: parameters, logPosteriors: nil).correct
     }
-    #expect(correct([1, 0, 2]) == 3)
-    #expect(correct([1, 1, 2]) == 2)  // The lowest class wins a tie.
-    #expect(correct([0, 3, 0]) == 0)
+    #expect(try correct([1, 0, 2]) == 3)
+    #expect(try correct([1, 1, 2]) == 2)  // The lowest class wins a tie.
+    #expect(try correct([0, 3, 0]) == 0)
     batch.labels = [1, 0, 2]
-    let loss = network.evaluate(batch, parameters: parameters, logPosteriors: nil).lossSum
+    let loss = try network.evaluate(batch, parameters: parameters, logPosteriors: nil).lossSum
     let expected = logits.enumerated().reduce(0.0) { sum, it in
       sum + log(it.element.reduce(0) { $0 + exp(Double($1)) }) - Double(it.element[Int(batch.labels[it.offset])])
     }
@@ -63,7 +63,7 @@ import Testing
     batch.labels[0] = 1
     batch.count = 1
     let gradient = FloatBuffer(count: network.layout.count)
-    let result = network.gradient(of: batch, parameters: parameters, scale: 1, into: gradient) { _ in }
+    let result = try network.gradient(of: batch, parameters: parameters, scale: 1, into: gradient) { _ in }
     #expect(abs(result.lossSum - (2e4 + log(1 + exp(-1.0)))) < 1e-3)
     #expect(abs(gradient[0] - 0.731_058_6) < 1e-6 && gradient[1] == -1 && abs(gradient[2] - 0.268_941_4) < 1e-6)
   }
@@ -74,10 +74,10 @@ import Testing
     let started = try Started(model, inputs: 4, classes: 20)
     let batch = Minibatch.random(count: 3, featureCount: 4, classCount: 20)
     for index in 0..<started.parameters.count { started.parameters[index] = value }
-    let result = started.run(batch)
+    let result = try started.run(batch)
     #expect(!result.lossSum.isFinite && result.correct == 0)
     #expect(!started.gradient[0].isFinite)
-    #expect(!started.network.evaluate(batch, parameters: started.parameters, logPosteriors: nil).lossSum.isFinite)
+    #expect(try !started.network.evaluate(batch, parameters: started.parameters, logPosteriors: nil).lossSum.isFinite)
   }
 
   @Test func exponentialIsWithinTwoUlps() {

@@ -39,7 +39,7 @@ private let cases: [GradientCase] =
     let started = try Started(it.model, inputs: it.sizes.first!, classes: it.sizes.last!)
     let batch = Minibatch.random(count: it.count, featureCount: it.sizes.first!, classCount: it.sizes.last!, spare: 2)
     let scale: Float = 0.125
-    let result = started.run(batch, scale: scale)
+    let result = try started.run(batch, scale: scale)
 
     let reference = ReferenceNetwork(sizes: it.sizes, usesSigmoid: it.model.contains("sigmoid"))
     let parameters = started.parameters.doubles
@@ -60,13 +60,13 @@ private let cases: [GradientCase] =
   func sumOverSamplesIsTheGradientOfAll(_ model: String) throws {
     let started = try Started(model, inputs: 100, classes: 33)
     let batch = Minibatch.random(count: 64, featureCount: 100, classCount: 33)
-    let whole = started.run(batch, scale: 1 / 64)
+    let whole = try started.run(batch, scale: 1 / 64)
     let gradient = started.gradient.doubles
     for cuts in [[0, 32, 64], [0, 1, 64], Array(0...64)] {
       var sum = [Double](repeating: 0, count: gradient.count)
       var total = BatchResult()
       for (start, end) in zip(cuts, cuts.dropFirst()) {
-        let result = started.run(batch.part(start..<end), scale: 1 / 64)
+        let result = try started.run(batch.part(start..<end), scale: 1 / 64)
         for index in sum.indices { sum[index] += Double(started.gradient[index]) }
         total.lossSum += result.lossSum
         total.correct += result.correct
@@ -83,13 +83,13 @@ private let cases: [GradientCase] =
     let started = try Started(model, inputs: 5, classes: 3)
     let batch = Minibatch(capacity: 4, featureCount: 5)
     var order: [Int] = []
-    let result = started.network.gradient(
+    let result = try started.network.gradient(
       of: batch, parameters: started.parameters, scale: 1, into: started.gradient
     ) { order.append($0) }
     #expect(result == BatchResult())
     #expect(order == Array(started.network.layout.tensors.indices))
     #expect((0..<started.gradient.count).allSatisfy { started.gradient[$0].bitPattern == 0 })
-    #expect(started.network.evaluate(batch, parameters: started.parameters, logPosteriors: nil) == BatchResult())
+    #expect(try started.network.evaluate(batch, parameters: started.parameters, logPosteriors: nil) == BatchResult())
   }
 
   /// `ready` names each tensor once, in the order of the layout, when its values are what they are at the end.
@@ -99,7 +99,7 @@ private let cases: [GradientCase] =
     let batch = Minibatch.random(count: 6, featureCount: 9, classCount: 4)
     let layout = started.network.layout
     var hashes: [(tensor: Int, hash: UInt64)] = []
-    _ = started.network.gradient(of: batch, parameters: started.parameters, scale: 1, into: started.gradient) { tensor in
+    _ = try started.network.gradient(of: batch, parameters: started.parameters, scale: 1, into: started.gradient) { tensor in
       hashes.append((tensor, started.gradient.hash(in: layout.tensors[tensor].range)))
     }
     #expect(hashes.map(\.tensor) == Array(layout.tensors.indices))
@@ -112,15 +112,15 @@ private let cases: [GradientCase] =
     let started = try Started("mlp:65,33", inputs: 20, classes: 7)
     let small = Minibatch.random(count: 5, featureCount: 20, classCount: 7, spare: 11)
     let large = Minibatch.random(count: 40, featureCount: 20, classCount: 7, seed: 2)
-    let first = started.run(small)
+    let first = try started.run(small)
     let firstHash = started.gradient.hash()
-    let largeResult = started.run(large)
+    let largeResult = try started.run(large)
     let largeHash = started.gradient.hash()
-    #expect(started.run(small) == first)
+    #expect(try started.run(small) == first)
     #expect(started.gradient.hash() == firstHash)
 
     let fresh = try Started("mlp:65,33", inputs: 20, classes: 7)
-    #expect(fresh.run(large) == largeResult)
+    #expect(try fresh.run(large) == largeResult)
     #expect(fresh.gradient.hash() == largeHash)
   }
 }

@@ -10,7 +10,7 @@ import Testing
     batch.labels[0] = label
     batch.count = 1
     let gradient = gradientCount.map { FloatBuffer(count: $0) } ?? started.gradient
-    _ = started.network.gradient(of: batch, parameters: started.parameters, scale: 1, into: gradient) { _ in }
+    _ = try started.network.gradient(of: batch, parameters: started.parameters, scale: 1, into: gradient) { _ in }
   }
 
   @Test func nothingIsWrongWithoutAMistake() throws { try Self.run(label: 1) }

@@ -101,7 +101,7 @@ struct Started {
 
   /// The gradient of a minibatch, in this value's buffer.
   @discardableResult
-  func run(_ batch: Minibatch, scale: Float = 1) -> BatchResult {
-    network.gradient(of: batch, parameters: parameters, scale: scale, into: gradient) { _ in }
+  func run(_ batch: Minibatch, scale: Float = 1) throws -> BatchResult {
+    try network.gradient(of: batch, parameters: parameters, scale: scale, into: gradient) { _ in }
   }
 }

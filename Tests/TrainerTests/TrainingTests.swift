@@ -43,7 +43,7 @@ import _TestSupport
       let epoch = order.epoch(step / perEpoch)
       let start = step % perEpoch * options.minibatch
       data.load(epoch[start..<min(start + options.minibatch, epoch.count)], of: .train, into: batch)
-      _ = network.gradient(of: batch, parameters: weights, scale: 1 / Float(batch.count), into: gradient) { _ in }
+      _ = try network.gradient(of: batch, parameters: weights, scale: 1 / Float(batch.count), into: gradient) { _ in }
       let rate = Float(options.learningRate * (1 + cos(Double.pi * Double(step) / Double(options.steps!))) / 2)
       if let clip = options.clip {
         let norm = gradient.values.reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot()

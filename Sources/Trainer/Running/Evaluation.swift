@@ -60,13 +60,13 @@ public final class Evaluator {
     if let spoken = dataset.utterances {
       for utterance in utterances {
         var scores = Array(repeating: 0.0, count: network.classCount / spoken.statesPerDigit)
-        evaluate(spoken.frames[utterance], with: parameters, adding: &total) { rows in
+        try evaluate(spoken.frames[utterance], with: parameters, adding: &total) { rows in
           unsafe spoken.addScores(of: UnsafeBufferPointer(rows), to: &scores)
         }
         if Utterances.decide(scores) == spoken.digits[utterance] { recognised += 1 }
       }
     } else {
-      evaluate(samples, with: parameters, adding: &total) { _ in }
+      try evaluate(samples, with: parameters, adding: &total) { _ in }
     }
     let own = [total.lossSum, Double(total.correct), Double(total.count), Double(recognised)]
     let sums = try records.gather(own.map(\.bitPattern), activity: "an evaluation")
@@ -81,12 +81,12 @@ public final class Evaluator {
   private func evaluate(
     _ range: Range<Int>, with parameters: FloatBuffer, adding total: inout BatchResult,
     posteriors: (UnsafeMutableBufferPointer<Float>) -> Void
-  ) {
+  ) throws {
     var start = range.lowerBound
     while start < range.upperBound {
       let end = min(start + batch.capacity, range.upperBound)
       dataset.load(start..<end, of: .test, into: batch)
-      let result = network.evaluate(batch, parameters: parameters, logPosteriors: logPosteriors)
+      let result = try network.evaluate(batch, parameters: parameters, logPosteriors: logPosteriors)
       total.lossSum += result.lossSum
       total.correct += result.correct
       total.count += result.count

@@ -27,7 +27,7 @@ final class AllReduce: Strategy {
 
   func step(_ step: Int, from feed: SampleFeed, rate: Float, isMeasured: Bool) throws -> StepOutcome {
     let exchange = exchanges.exchange(of: step)
-    var own = computation.compute(step, of: feed.batch(at: step), into: gradient.values)
+    var own = try computation.compute(step, of: feed.batch(at: step), into: gradient.values)
     own.isStopRequested = StopSignal.isRequested
     own.rate = rate
     if isMeasured {

@@ -25,15 +25,16 @@ final class GradientComputation {
   ///   - gradient: Where the gradient goes.
   ///   - ready: Called as tensors become final, with the end of what is final of the flat buffer.
   /// - Returns: what this rank has to say of it.
+  /// - Throws: What the network throws.
   func compute(
     _ step: Int, of batch: Minibatch, into gradient: FloatBuffer, ready: (_ end: Int) -> Void = { _ in }
-  ) -> StepAgreement.Statement {
+  ) throws -> StepAgreement.Statement {
     let stopwatch = Stopwatch()
     defer { seconds += stopwatch.seconds }
     var watch = FiniteWatch()
     let tensors = parts.network.layout.tensors
     let isInjected = injection.map { $0 == (step, parts.hosts.world.rank) } ?? false
-    let result = parts.network.gradient(
+    let result = try parts.network.gradient(
       of: batch, parameters: parts.parameters, scale: 1 / Float(parts.plan.places(of: step).count), into: gradient
     ) { tensor in
       let range = tensors[tensor].range

@@ -1,0 +1,53 @@
+internal import MPI
+
+/// The ranks of a job on a grid of K × P: P ranks share samples and hold a stripe of the model each, and K ranks hold the same
+/// stripe and exchange its gradient.
+///
+/// Ranks of one host stand next to each other, and so do the P ranks that share samples: rank r of ``all`` has stripe r mod P of
+/// the samples' share r div P. With P = 1 it is plain data parallelism, and nothing is split or renumbered.
+/// Source: Seide et al. 2014, data × model parallelism; algorithms §1.12.
+public struct RankGrid: Sendable {
+  /// All ranks, in the order of the grid; people know them by their numbers in the job.
+  public let all: HostMap
+  /// P, the number of stripes of a model.
+  public let stripeCount: Int
+  /// The K ranks that hold the same stripe as this one, in the order of their shares.
+  public let dataGroup: HostMap
+  /// The P ranks that have the same share of the samples as this one, in the order of their stripes; nil where P = 1.
+  public let modelGroup: HostMap?
+
+  /// Arranges the ranks of `hosts`, whose number is a multiple of `stripeCount`.
+  ///
+  /// Collective; a few small messages, none for one stripe.
+  public init(_ hosts: HostMap, stripeCount: Int = 1) throws {
+    let count = hosts.world.count
+    precondition(
+      stripeCount > 0 && count % stripeCount == 0, "\(count) ranks are not a multiple of \(stripeCount) stripes")
+    self.stripeCount = stripeCount
+    guard stripeCount > 1 else {
+      (all, dataGroup, modelGroup) = (hosts, hosts, nil)
+      return
+    }
+    let order = RankGrid.order(of: hosts.hostNames)
+    let isInOrder = order == Array(0..<count)
+    let all = isInOrder ? hosts : try hosts.split(color: 0, key: order.firstIndex(of: hosts.world.rank)!)
+    let rank = all.world.rank
+    self.all = all
+    dataGroup = try all.split(color: rank % stripeCount, key: rank)
+    modelGroup = try all.split(color: rank / stripeCount, key: rank)
+  }
+
+  /// K, the number of shares that the samples are cut into.
+  public var shareCount: Int { all.world.count / stripeCount }
+  /// Which share of the samples this rank has.
+  public var share: Int { all.world.rank / stripeCount }
+  /// Which stripe of the model this rank holds.
+  public var stripe: Int { all.world.rank % stripeCount }
+
+  /// The ranks host by host, hosts in the order of their lowest ranks.
+  package static func order(of hostNames: [String]) -> [Int] {
+    var ranks: [String: [Int]] = [:]
+    for (rank, name) in hostNames.enumerated() { ranks[name, default: []].append(rank) }
+    return ranks.values.sorted { $0[0] < $1[0] }.flatMap { $0 }
+  }
+}
