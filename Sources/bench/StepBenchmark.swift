@@ -89,8 +89,9 @@ final class StepBenchmark {
 
   /// The median of the seconds that the forward pass alone takes on this rank.
   func forwardSeconds(repetitions: Int) throws -> Double {
-    try (0..<repetitions).map { _ in try seconds { _ = try network.evaluate(batch, parameters: parameters, logPosteriors: nil) } }
-      .percentile()
+    try (0..<repetitions).map { _ in try seconds { _ = try network.evaluate(batch, parameters: parameters, logPosteriors: nil) }
+    }
+    .percentile()
   }
 
   /// The times of each step, every part that of the rank which took longest for it.
