@@ -16,7 +16,6 @@ public final class Trainer {
   let dataset: any Dataset
   let network: any Network
   let parameters: FloatBuffer
-  let plan: RunPlan
   /// Whether the codec leaves something behind, on more ranks than one.
   let isLossy: Bool
   let strategy: any Strategy
@@ -47,13 +46,14 @@ public final class Trainer {
     let world = hosts.world
     (self.options, self.world, self.hosts, self.dataset, self.network) = (options, world, hosts, dataset, network)
     (self.store, self.journal) = (store, journal)
-    plan = RunPlan(options, sampleCount: dataset.count(.train), savedWarmStart: savedWarmStart)
+    let plan = RunPlan(options, sampleCount: dataset.count(.train), savedWarmStart: savedWarmStart)
     isLossy = !recipe.codec.isIdentity
     parameters = FloatBuffer(count: network.layout.count)
     network.initialize(parameters, seed: options.seed)
     records = try RecordExchange(hosts, timeout: .seconds(options.timeout))
     let settings = OptimizerSettings(
-      count: parameters.count, momentum: Float(options.momentum), weightDecay: Float(options.weightDecay))
+      count: parameters.count, momentum: Float(options.momentum), weightDecay: Float(options.weightDecay),
+      minibatch: plan.minibatch)
     strategy = try recipe.strategy(
       StrategyParts(
         hosts: hosts, records: records, network: network, parameters: parameters, optimizer: recipe.optimizer(settings),
@@ -76,7 +76,7 @@ public final class Trainer {
     StopSignal.answer = .awaited
     var isStopping = false
     while step < plan.steps && !isStopping {
-      let rate = Float(options.learningRate * schedule.factor(at: step, of: plan.steps))
+      let rate = rate(at: step)
       let isLogged = (step + 1) % options.logEvery == 0
       let outcome = try strategy.step(step, from: feed, rate: rate, isMeasured: isLogged)
       step += 1
@@ -85,10 +85,19 @@ public final class Trainer {
       try tell(outcome, rate: rate, isLogged: isLogged)
       if isStopping { break }
       if isDue(options.verifyEvery) { try replicas.verify(parameters, step: step) }
-      if isDue(options.evaluateEvery ?? plan.stepsPerEpoch) { try evaluate() }
+      if options.evaluateEvery.map(isDue) ?? plan.beginsEpoch(step) { try evaluate() }
       if isDue(options.checkpointEvery ?? 0) { try save() }
     }
     return try isStopping ? stop() : end()
+  }
+
+  /// Which samples belong to which step.
+  var plan: RunPlan { feed.plan }
+
+  /// The learning rate of a step; for each sample it is the same whatever the minibatch.
+  private func rate(at step: Int) -> Float {
+    let growth = Double(plan.minibatch(of: plan.epoch(of: step))) / Double(plan.minibatch)
+    return Float(options.learningRate * schedule.factor(at: plan.position(of: step), of: plan.horizon) * growth)
   }
 
   /// Whether something that happens every `interval` steps, or never for 0, happens after this one.

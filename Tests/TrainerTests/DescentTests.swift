@@ -72,7 +72,7 @@ import Trainer
           let expected =
             step < warmup
             ? Double(step + 1) / Double(warmup) : formula(Double(step - warmup), Double(horizon - warmup))
-          #expect(abs(schedule.factor(at: step, of: horizon) - expected) < 1e-12, "\(text) at \(step)")
+          #expect(abs(schedule.factor(at: Double(step), of: horizon) - expected) < 1e-12, "\(text) at \(step)")
         }
       }
     }

@@ -9,6 +9,11 @@ public protocol Optimizer: AnyObject {
 
   /// Updates `range` of the parameters with its gradient, `range.count` values, at the learning rate `rate`.
   func update(_ range: Range<Int>, of parameters: FloatBuffer, with gradient: UnsafePointer<Float>, rate: Float)
+
+  /// Prepares for steps of `count` samples: what is given for each step, such as a momentum, keeps its meaning in samples.
+  ///
+  /// The rate is scaled by the caller. With the minibatch of the settings, everything is as before the first call.
+  func setMinibatch(_ count: Int)
 }
 
 /// What every optimizer is made from, beside its own keys.
@@ -19,12 +24,15 @@ public struct OptimizerSettings: Sendable {
   public var momentum: Float
   /// λ of the weight decay.
   public var weightDecay: Float
+  /// The samples of a step for which the momentum is meant.
+  public var minibatch: Int
 
   /// The settings of a model of `count` parameters.
-  public init(count: Int, momentum: Float, weightDecay: Float) {
+  public init(count: Int, momentum: Float, weightDecay: Float, minibatch: Int = 256) {
     self.count = count
     self.momentum = momentum
     self.weightDecay = weightDecay
+    self.minibatch = minibatch
   }
 }
 

@@ -5,20 +5,21 @@ internal import Foundation
 public struct Schedule: Sendable {
   /// Steps over which the rate rises in equal parts to its full value; the schedule proper covers the rest.
   public let warmup: Int
-  /// The factor at `step` of `horizon` steps, for 0 ≤ step < horizon.
-  private let shape: @Sendable (_ step: Int, _ horizon: Int) -> Double
+  /// The factor at `position` of `horizon` steps, for 0 ≤ position < horizon.
+  private let shape: @Sendable (_ position: Double, _ horizon: Double) -> Double
 
-  init(warmup: Int, _ shape: @escaping @Sendable (_ step: Int, _ horizon: Int) -> Double) {
+  init(warmup: Int, _ shape: @escaping @Sendable (_ position: Double, _ horizon: Double) -> Double) {
     self.warmup = warmup
     self.shape = shape
   }
 
-  /// What the learning rate is multiplied with at `step`, counted from 0, of a run of `horizon` steps.
+  /// What the learning rate is multiplied with at `position`, counted in steps from 0, of a run of `horizon` steps.
   ///
-  /// In the warm-up, step t has (t + 1)/warmup. Cosines and powers may differ between machines, so one rank computes the rate
-  /// and sends its bits.
-  public func factor(at step: Int, of horizon: Int) -> Double {
-    step < warmup ? Double(step + 1) / Double(warmup) : shape(step - warmup, max(1, horizon - warmup))
+  /// Positions lie between whole steps where the minibatch has changed on the way. In the warm-up, step t has (t + 1)/warmup.
+  /// Cosines and powers may differ between machines, so one rank computes the rate and sends its bits.
+  public func factor(at position: Double, of horizon: Int) -> Double {
+    position < Double(warmup)
+      ? min(1, (position + 1) / Double(warmup)) : shape(position - Double(warmup), Double(max(1, horizon - warmup)))
   }
 }
 
@@ -28,10 +29,10 @@ public let schedules = Registry<Schedule>(
   [
     schedule("constant", "The same rate at every step.") { _ in { _, _ in 1 } },
     schedule("cosine", "Half a cosine, from the full rate to zero: (1 + cos πt/T)/2.") { _ in
-      { step, horizon in step >= horizon ? 0 : (1 + cos(Double.pi * Double(step) / Double(horizon))) / 2 }
+      { position, horizon in position >= horizon ? 0 : (1 + cos(Double.pi * position / horizon)) / 2 }
     },
     schedule("linear", "A straight line, from the full rate to zero: 1 − t/T.") { _ in
-      { step, horizon in step >= horizon ? 0 : 1 - Double(step) / Double(horizon) }
+      { position, horizon in position >= horizon ? 0 : 1 - position / horizon }
     },
     schedule(
       "step", "Multiplied with a factor every so many steps.",
@@ -42,14 +43,14 @@ public let schedules = Registry<Schedule>(
       }
       let every = try specification.integer("every", default: 1, in: 1...Int(Int32.max))
       let factor = try specification.number("by", default: 0.1, in: 0...1)
-      return { step, _ in pow(factor, Double(step / every)) }
+      return { position, _ in pow(factor, (position / Double(every)).rounded(.down)) }
     },
   ])
 
 /// An entry of the list, with the key that all schedules have.
 private func schedule(
   _ name: String, _ summary: String, keys: [(name: String, meaning: String)] = [],
-  make: @escaping @Sendable (Specification) throws -> @Sendable (_ step: Int, _ horizon: Int) -> Double
+  make: @escaping @Sendable (Specification) throws -> @Sendable (_ position: Double, _ horizon: Double) -> Double
 ) -> Registry<Schedule>.Entry {
   .init(name, summary, keys: keys + [("warmup", "steps over which the rate rises to its full value (0)")]) { specification in
     let warmup = try specification.integer("warmup", default: 0, in: 0...Int(Int32.max))

@@ -5,18 +5,33 @@ internal import Codecs
 ///
 /// With x = g + λw and gain γ (1, or 1 − ρ for unit gain): u ← ρu + γx; w ← w − ηu, or with Nesterov's look-ahead
 /// w ← w − η(γx + ρu). Each product and sum is rounded by itself, in fp32. Without momentum γ is 1 and there is no u.
-/// Source: algorithms A7 (M1) and §1.8; the low-pass form is the "momentum smoothing" of Seide et al. 2014.
+///
+/// The momentum ρ is that of the minibatch N₀ for which it is meant. With a minibatch of N it is ρ^(N/N₀), so that a gradient is
+/// forgotten after the same number of samples, and the gain becomes γ(1 − ρ^(N/N₀))/(1 − ρ), so that the sum of all that a gradient
+/// does, γ/(1 − ρ), stays as it is: u keeps its meaning when N changes, and with η ∝ N so does the rate for each sample.
+/// Source: algorithms A7 (M1) and §1.8; the low-pass form is the "momentum smoothing" of Seide et al. 2014, whose momentum CNTK
+/// gives by a time constant in samples.
 public final class StochasticGradientDescent: Optimizer {
+  private let settings: OptimizerSettings
+  private let hasUnitGain: Bool
   private var step: DescentStep
   /// u; empty without momentum.
   private let velocity: FloatBuffer
 
   /// An optimizer without momentum yet.
   public init(_ settings: OptimizerSettings, hasUnitGain: Bool = false, isNesterov: Bool = false) {
+    self.settings = settings
+    self.hasUnitGain = hasUnitGain
     step = DescentStep(
       rate: 0, momentum: settings.momentum, gain: hasUnitGain ? 1 - settings.momentum : 1, decay: settings.weightDecay,
       isNesterov: isNesterov)
     velocity = FloatBuffer(count: settings.momentum == 0 ? 0 : settings.count)
+  }
+
+  public func setMinibatch(_ count: Int) {
+    guard settings.momentum > 0 else { return }
+    step.momentum = Float(power(Double(settings.momentum), Double(count) / Double(settings.minibatch)))
+    step.gain = hasUnitGain ? 1 - step.momentum : (1 - step.momentum) / (1 - settings.momentum)
   }
 
   public var state: [(name: String, values: FloatBuffer)] {

@@ -1,17 +1,33 @@
 internal import Buffers
 
 /// Which samples belong to which step, and how long the run is: pure arithmetic, the same on every rank.
+///
+/// The minibatch may change where an epoch begins. What is given in steps (the length of the run, its warm start, the horizon of a
+/// schedule) counts steps of the minibatch that was asked for, so that it means the same number of samples whatever becomes of
+/// the minibatch; the position of a step in the run is counted in these. While the minibatch stays, a step's number is its position.
 public struct RunPlan: Hashable, Sendable {
+  /// Epochs with one minibatch.
+  struct Stretch: Hashable, Sendable {
+    /// The first epoch.
+    let epoch: Int
+    /// Its first step.
+    let step: Int
+    let minibatch: Int
+    let stepsPerEpoch: Int
+  }
+
   /// The number of training samples.
   public let sampleCount: Int
-  /// Samples of a step, over all ranks; the last step of an epoch may have fewer.
+  /// Samples of a step as asked for, over all ranks; the last step of an epoch may have fewer.
   public let minibatch: Int
-  /// ⌈samples/minibatch⌉.
+  /// ⌈samples/minibatch⌉, for the minibatch that was asked for.
   public let stepsPerEpoch: Int
-  /// The planned number of steps, which is the horizon of a schedule.
-  public let steps: Int
-  /// The number of steps at the start whose gradients cross as floats.
+  /// The length of the run in steps of the minibatch that was asked for, which is the horizon of a schedule.
+  public let horizon: Int
+  /// The length of the warm start, whose gradients cross as floats, in steps of the minibatch that was asked for.
   public let warmStart: Int
+  /// In the order of their epochs; the first begins with epoch 0.
+  private(set) var stretches: [Stretch]
 
   /// The plan that `options` make for so many training samples.
   ///
@@ -24,22 +40,79 @@ public struct RunPlan: Hashable, Sendable {
     self.sampleCount = sampleCount
     minibatch = min(options.minibatch, sampleCount)
     stepsPerEpoch = (sampleCount - 1) / minibatch + 1
-    steps = options.steps ?? options.epochs * stepsPerEpoch
-    warmStart = options.warmStart ?? savedWarmStart ?? steps / 10
+    horizon = options.steps ?? options.epochs * stepsPerEpoch
+    warmStart = options.warmStart ?? savedWarmStart ?? horizon / 10
+    stretches = [Stretch(epoch: 0, step: 0, minibatch: minibatch, stepsPerEpoch: stepsPerEpoch)]
   }
+
+  /// Lets all steps from the beginning of `epoch` on have `minibatch` samples; earlier steps stay as they are.
+  public mutating func use(minibatch: Int, from epoch: Int) {
+    let step = firstStep(of: epoch)
+    let size = min(minibatch, sampleCount)
+    precondition(size > 0, "a step needs samples")
+    stretches.removeAll { $0.epoch >= epoch }
+    guard stretches.last?.minibatch != size else { return }
+    stretches.append(Stretch(epoch: epoch, step: step, minibatch: size, stepsPerEpoch: (sampleCount - 1) / size + 1))
+  }
+
+  /// The stretch that a step belongs to.
+  private func stretch(of step: Int) -> Stretch { stretches.last { $0.step <= step } ?? stretches[0] }
+
+  /// The samples of the epoch that come before a step.
+  private func samplesOfEpoch(before step: Int) -> Int {
+    let stretch = stretch(of: step)
+    return min((step - stretch.step) % stretch.stepsPerEpoch * stretch.minibatch, sampleCount)
+  }
+}
+
+// MARK: - Steps and epochs
+
+extension RunPlan {
+  /// The planned number of steps.
+  public var steps: Int {
+    let epoch = horizon / stepsPerEpoch
+    let rest = min(horizon % stepsPerEpoch * minibatch, sampleCount)
+    let size = minibatch(of: epoch)
+    return firstStep(of: epoch) + (rest + size - 1) / size
+  }
+
+  /// The first step of an epoch, counted from 0.
+  public func firstStep(of epoch: Int) -> Int {
+    let stretch = stretches.last { $0.epoch <= epoch } ?? stretches[0]
+    return stretch.step + (epoch - stretch.epoch) * stretch.stepsPerEpoch
+  }
+
+  /// The minibatch of an epoch.
+  public func minibatch(of epoch: Int) -> Int { (stretches.last { $0.epoch <= epoch } ?? stretches[0]).minibatch }
 
   /// The epoch of a step, counted from 0.
-  public func epoch(of step: Int) -> Int { step / stepsPerEpoch }
-
-  /// The number of samples of the steps before `step`.
-  public func samples(before step: Int) -> Int {
-    epoch(of: step) * sampleCount + min(step % stepsPerEpoch * minibatch, sampleCount)
+  public func epoch(of step: Int) -> Int {
+    let stretch = stretch(of: step)
+    return stretch.epoch + (step - stretch.step) / stretch.stepsPerEpoch
   }
+
+  /// Whether a step is the first of its epoch.
+  public func beginsEpoch(_ step: Int) -> Bool { firstStep(of: epoch(of: step)) == step }
+
+  /// How far the run is before `step`, in steps of the minibatch that was asked for.
+  public func position(of step: Int) -> Double {
+    Double(epoch(of: step) * stepsPerEpoch) + Double(samplesOfEpoch(before: step)) / Double(minibatch)
+  }
+
+  /// Whether a step belongs to the warm start.
+  public func isInWarmStart(_ step: Int) -> Bool { position(of: step) < Double(warmStart) }
+}
+
+// MARK: - Samples
+
+extension RunPlan {
+  /// The number of samples of the steps before `step`.
+  public func samples(before step: Int) -> Int { epoch(of: step) * sampleCount + samplesOfEpoch(before: step) }
 
   /// The places of a step's samples in the order of its epoch.
   public func places(of step: Int) -> Range<Int> {
-    let start = step % stepsPerEpoch * minibatch
-    return start..<min(start + minibatch, sampleCount)
+    let start = samplesOfEpoch(before: step)
+    return start..<min(start + stretch(of: step).minibatch, sampleCount)
   }
 
   /// The places of one part of a step's samples, where a step is done in `parts` parts.

@@ -6,11 +6,12 @@ internal import Datasets
 /// The samples of a step do not depend on the number of ranks.
 public final class SampleFeed {
   private let dataset: any Dataset
-  private let plan: RunPlan
+  /// Which samples belong to which step.
+  var plan: RunPlan
   private let order: SampleOrder
   private let rank: Int
   private let ranks: Int
-  private let batch: Minibatch
+  private var batch: Minibatch
   private var epoch = -1
   private var samples: [Int32] = []
   /// Seconds spent here.
@@ -33,7 +34,10 @@ public final class SampleFeed {
       epoch = plan.epoch(of: step)
       samples = order.epoch(epoch)
     }
-    dataset.load(samples[plan.places(of: step, part: part, of: parts, rank: rank, ranks: ranks)], of: .train, into: batch)
+    let places = plan.places(of: step, part: part, of: parts, rank: rank, ranks: ranks)
+    // Minibatches may grow.
+    if places.count > batch.capacity { batch = Minibatch(capacity: places.count, featureCount: dataset.featureCount) }
+    dataset.load(samples[places], of: .train, into: batch)
     return batch
   }
 }

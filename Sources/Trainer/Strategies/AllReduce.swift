@@ -26,8 +26,9 @@ final class AllReduce: Strategy {
   }
 
   func step(_ step: Int, from feed: SampleFeed, rate: Float, isMeasured: Bool) throws -> StepOutcome {
-    let exchange = exchanges.exchange(of: step)
-    var own = try computation.compute(step, of: feed.batch(at: step), into: gradient.values)
+    let exchange = exchanges.exchange(of: step, in: feed.plan)
+    let sampleCount = feed.plan.places(of: step).count
+    var own = try computation.compute(step, of: feed.batch(at: step), among: sampleCount, into: gradient.values)
     own.isStopRequested = StopSignal.isRequested
     own.rate = rate
     if isMeasured {
@@ -39,7 +40,7 @@ final class AllReduce: Strategy {
     agreementSeconds += stopwatch.seconds
 
     var outcome = StepOutcome(agreement)
-    precondition(outcome.sampleCount == parts.plan.places(of: step).count, "the ranks' slices are not the whole minibatch")
+    precondition(outcome.sampleCount == sampleCount, "the ranks' slices are not the whole minibatch")
     (outcome.isSkipped, outcome.warning) = try guardian.judge(step, agreement, parts)
     if !outcome.isSkipped {
       outcome.traffic = try exchangeAndUpdate(step, over: exchange, rate: agreement.rate, samples: outcome.sampleCount)

@@ -22,12 +22,13 @@ final class GradientComputation {
   /// - Parameters:
   ///   - step: The step, from 0.
   ///   - batch: This rank's samples of the step, or of a part of it.
+  ///   - sampleCount: N.
   ///   - gradient: Where the gradient goes.
   ///   - ready: Called as tensors become final, with the end of what is final of the flat buffer.
   /// - Returns: what this rank has to say of it.
   /// - Throws: What the network throws.
   func compute(
-    _ step: Int, of batch: Minibatch, into gradient: FloatBuffer, ready: (_ end: Int) -> Void = { _ in }
+    _ step: Int, of batch: Minibatch, among sampleCount: Int, into gradient: FloatBuffer, ready: (_ end: Int) -> Void = { _ in }
   ) throws -> StepAgreement.Statement {
     let stopwatch = Stopwatch()
     defer { seconds += stopwatch.seconds }
@@ -35,7 +36,7 @@ final class GradientComputation {
     let tensors = parts.network.layout.tensors
     let isInjected = injection.map { $0 == (step, parts.hosts.world.rank) } ?? false
     let result = try parts.network.gradient(
-      of: batch, parameters: parts.parameters, scale: 1 / Float(parts.plan.places(of: step).count), into: gradient
+      of: batch, parameters: parts.parameters, scale: 1 / Float(sampleCount), into: gradient
     ) { tensor in
       let range = tensors[tensor].range
       if let carried { for index in range { unsafe gradient.baseAddress[index] += carried.baseAddress[index] } }

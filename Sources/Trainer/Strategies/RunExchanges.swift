@@ -33,7 +33,7 @@ final class RunExchanges {
   }
 
   /// The exchange of a step, counted from 0.
-  func exchange(of step: Int) -> GradientExchange { step < parts.plan.warmStart ? floats ?? coded : coded }
+  func exchange(of step: Int, in plan: RunPlan) -> GradientExchange { plan.isInWarmStart(step) ? floats ?? coded : coded }
 
   /// Notes how long an exchange took with its update.
   func note(_ seconds: Double, of exchange: GradientExchange) {

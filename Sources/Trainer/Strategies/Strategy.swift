@@ -78,7 +78,7 @@ public struct StrategyParts {
   public var codec: any Codec
   /// The options of the run.
   public var options: TrainerOptions
-  /// Length and warm start of the run.
+  /// The run as planned at its start; which samples belong to a step, the feed knows.
   public var plan: RunPlan
 }
 
