@@ -54,6 +54,10 @@ public final class MultilayerPerceptron: Network {
     self.start = start
   }
 
+  public func striped(over exchange: any StripeExchange) -> (any StripedNetwork)? {
+    StripedPerceptron(self, over: exchange)
+  }
+
   public func initialize(_ parameters: FloatBuffer, seed: UInt64) {
     checkCount(of: parameters)
     let random = Philox(seed: seed, purpose: .initialization)

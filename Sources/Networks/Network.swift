@@ -15,6 +15,10 @@ public protocol Network: AnyObject {
   /// carries its communication on there.
   var interlude: (() -> Void)? { get set }
 
+  /// This network with its layers split over the stripes of `exchange`, of which this rank holds one; nil where this kind of
+  /// network cannot be split.
+  func striped(over exchange: any StripeExchange) -> (any StripedNetwork)?
+
   /// Sets `parameters` to the random start that follows from `seed`, the same bits on every machine.
   func initialize(_ parameters: FloatBuffer, seed: UInt64)
 
@@ -43,6 +47,11 @@ public protocol Network: AnyObject {
   /// - Returns: The loss and the number of samples classified correctly, the same bits as from `gradient`.
   /// - Throws: As `gradient`.
   func evaluate(_ batch: Minibatch, parameters: FloatBuffer, logPosteriors: FloatBuffer?) throws -> BatchResult
+}
+
+extension Network {
+  /// Most kinds of networks cannot be split.
+  public func striped(over exchange: any StripeExchange) -> (any StripedNetwork)? { nil }
 }
 
 /// What a network says of a minibatch.

@@ -23,15 +23,18 @@ public enum Start: String, CaseIterable, Sendable {
   }
 }
 
-/// Fills `values` with numbers uniform in [−bound, bound): element *e* is that of (`tensor`, *e*) in `random`.
-func drawUniform(_ values: UnsafeMutableBufferPointer<Float>, bound: Float, from random: Philox, tensor: Int) {
+/// Fills `values` with numbers uniform in [−bound, bound): element *e* is that of (`tensor`, `first` + *e*) in `random`.
+func drawUniform(
+  _ values: UnsafeMutableBufferPointer<Float>, bound: Float, from random: Philox, tensor: Int, first: Int = 0
+) {
   guard bound != 0 else { return values.update(repeating: 0) }
-  for quad in 0..<(values.count + 3) / 4 {
+  let end = first + values.count
+  for quad in first / 4..<(end + 3) / 4 {
     let words = random.words(quad: quad, tensor: tensor)
-    for lane in 0..<min(4, values.count - 4 * quad) {
+    for lane in max(0, first - 4 * quad)..<min(4, end - 4 * quad) {
       // 24 random bits to [−1, 1), exact in fp32: the only rounding is that of the product.
       let unit = Float(words[lane] >> 8) * 0x1p-23 - 1
-      unsafe values[4 * quad + lane] = unit * bound
+      unsafe values[4 * quad + lane - first] = unit * bound
     }
   }
 }

@@ -1,0 +1,197 @@
+public import Buffers
+internal import MPI
+
+/// Exchanges blocks of matrices among the ranks of a group, in place inside a host and by messages between hosts.
+///
+/// What the stripes of a network need: in a *pass*, each rank writes a slot once, publishes it, and reads the blocks that the
+/// others have published. Blocks are read where they lie in the memory of a neighbour; from another host they arrive in memory
+/// that is posted before anything is sent. Nothing depends on who comes first. A rank overwrites a slot only in the next pass,
+/// which begins when all its neighbours have ended this one.
+///
+/// - Cost: the bytes of the blocks that are meant for other ranks, one message for each.
+public final class BlockExchange {
+  /// The traffic counted so far.
+  public private(set) var traffic = Traffic()
+  /// Time spent waiting for others so far.
+  public private(set) var waiting = Duration.zero
+
+  private let hosts: HostMap
+  private let world: Communicator
+  private var memory: BlockMemory?
+  private var receives: RequestTable
+  private var sends: RequestTable
+  /// For each slot and rank, whether its block has arrived in this pass.
+  private var hasArrived: [Bool] = []
+  private var sampleCount = 0
+  /// Passes begun since memory was reserved.
+  private var pass = 0
+  private var watchdog: Watchdog
+
+  /// Prepares exchanges among the ranks of `hosts`; memory comes with ``reserve(_:sampleCount:)``.
+  ///
+  /// Collective.
+  public init(_ hosts: HostMap, timeout: Duration = .seconds(60)) throws {
+    self.hosts = hosts
+    world = try hosts.world.duplicate()
+    receives = RequestTable(on: world, slotCount: 0)
+    sends = RequestTable(on: world, slotCount: 0)
+    watchdog = Watchdog(limit: timeout)
+  }
+
+  /// This rank's number in the group.
+  public var stripe: Int { world.rank }
+  /// The number of ranks in the group.
+  public var stripeCount: Int { world.count }
+
+  /// Makes room for these slots and for as many samples; what they held is lost.
+  ///
+  /// Collective, outside of passes.
+  ///
+  /// - Throws: `ExchangeError.noSharedMemory` where a host cannot give the memory.
+  public func reserve(_ slots: [BlockSlot], sampleCount: Int) throws {
+    precondition(slots.allSatisfy { $0.columnCounts.count == world.count }, "a slot has columns for each rank")
+    try settle()
+    try memory?.free()
+    memory = try BlockMemory(slots, sampleCount: sampleCount, hosts: hosts)
+    let requestCount = hosts.remoteRanks.isEmpty ? 0 : slots.count * world.count
+    receives = RequestTable(on: world, slotCount: requestCount)
+    sends = RequestTable(on: world, slotCount: requestCount)
+    hasArrived = Array(repeating: false, count: slots.count * world.count)
+    pass = 0
+  }
+
+  /// Begins a pass over `sampleCount` samples, as soon as nobody reads what the last one left; all ranks name the same number.
+  public func begin(sampleCount: Int) throws {
+    let memory = reserved
+    precondition(sampleCount <= memory.sampleCount, "\(sampleCount) samples where \(memory.sampleCount) have room")
+    self.sampleCount = sampleCount
+    try settle()
+    for index in hasArrived.indices { hasArrived[index] = false }
+    pass += 1
+  }
+
+  /// Where this rank writes a slot.
+  public func values(of slot: Int) -> UnsafeMutablePointer<Float> { reserved.values(of: slot) }
+
+  /// Lets the other ranks read what this one has written to a slot.
+  public func publish(_ slot: Int) throws {
+    let memory = reserved
+    let columns = memory.slots[slot]
+    for peer in hosts.remoteRanks where !columns.incoming[peer].isEmpty {
+      let count = columns.incoming[peer].count * sampleCount
+      try receives.receive(
+        into: UnsafeMutableRawBufferPointer(start: memory.arrivals(in: slot, from: peer), count: count * 4), from: peer,
+        tag: slot, slot: slot * world.count + peer)
+      traffic.networkBytesReceived += count * 4
+    }
+    for peer in 0..<world.count where peer != world.rank && !columns.outgoing[peer].isEmpty {
+      let range = columns.outgoing[peer]
+      let byteCount = range.count * sampleCount * 4
+      traffic.messagesSent += 1
+      if hosts.hostRanks[peer] != nil {
+        traffic.hostBytesSent += byteCount
+      } else {
+        let block = UnsafeRawBufferPointer(start: memory.values(of: slot) + range.lowerBound * sampleCount, count: byteCount)
+        try sends.send(block, to: peer, tag: slot, slot: slot * world.count + peer)
+        traffic.networkBytesSent += byteCount
+      }
+    }
+    for peer in hosts.hostRanks.indices where hosts.hostRanks[peer] != nil && peer != world.rank {
+      traffic.hostBytesReceived += columns.incoming[peer].count * sampleCount * 4
+    }
+    memory.published(slot, by: world.rank)?.store(pass)
+  }
+
+  /// The block of a slot that comes from `rank`, once it is there: samples × columns, to be read until the pass ends.
+  ///
+  /// - Throws: `ExchangeError.timedOut` naming the rank and the slot where nothing comes.
+  public func block(_ slot: Int, from rank: Int) throws -> UnsafePointer<Float> {
+    let memory = reserved
+    let columns = memory.slots[slot].incoming[rank]
+    guard rank != world.rank else {
+      return UnsafePointer(memory.values(of: slot) + columns.lowerBound * sampleCount)
+    }
+    guard let counter = memory.published(slot, by: rank) else {
+      let index = slot * world.count + rank
+      try wait(for: "the exchange of \(memory.slots[slot].name)", from: { [rank] }, until: { self.hasArrived[index] })
+      return UnsafePointer(memory.arrivals(in: slot, from: rank))
+    }
+    let pass = pass
+    try wait(for: "the exchange of \(memory.slots[slot].name)", from: { [rank] }, until: { counter.load() == pass })
+    return UnsafePointer(memory.values(of: slot, by: rank) + columns.lowerBound * sampleCount)
+  }
+
+  /// Ends the pass: this rank reads nothing of it any more.
+  public func end() throws {
+    // What this rank had no use for must have come in, too, before the next pass posts the same receives.
+    try wait(
+      for: "blocks that are still on their way", from: { self.peersUnderWay },
+      until: { self.receives.activeCount + self.sends.activeCount == 0 })
+    reserved.ended(by: world.rank)?.store(pass)
+  }
+
+  /// Gives up what has not arrived.
+  public func abandon() {
+    receives.cancelAll()
+    sends.cancelAll()
+  }
+}
+
+// MARK: - Waiting
+
+extension BlockExchange {
+  private var reserved: BlockMemory {
+    guard let memory else { preconditionFailure("blocks are exchanged before there is room for them") }
+    return memory
+  }
+
+  /// The ranks to or from which messages are under way.
+  private var peersUnderWay: [Int] {
+    let slots = (0..<receives.slotCount).filter { receives.isActive(slot: $0) || sends.isActive(slot: $0) }
+    return Set(slots.map { $0 % world.count }).sorted()
+  }
+
+  /// Waits until no neighbour reads what this rank wrote in the last pass.
+  private func settle() throws {
+    guard let memory else { return }
+    let pass = pass
+    func isReading(_ rank: Int) -> Bool {
+      rank != world.rank && memory.ended(by: rank).map { $0.load() < pass } ?? false
+    }
+    let ranks = 0..<world.count
+    try wait(
+      for: "the end of the last pass", from: { ranks.filter(isReading) }, until: { !ranks.contains(where: isReading) })
+  }
+
+  /// Lets messages come and go until `isThere`; names those who are awaited where nothing happens for too long.
+  private func wait(for activity: String, from awaited: () -> [Int], until isThere: () -> Bool) throws {
+    if isThere() { return }
+    let start = ContinuousClock.now
+    defer { waiting += ContinuousClock.now - start }
+    watchdog.progress()
+    while !isThere() {
+      if try progress() {
+        watchdog.progress()
+      } else {
+        try watchdog.idle { seconds in
+          .timedOut(activity: activity, awaited: awaited().map(hosts.name), seconds: seconds)
+        }
+      }
+    }
+  }
+
+  /// One turn of MPI; whether a message came or went.
+  private func progress() throws -> Bool {
+    let received = try receives.testSome { index, byteCount in
+      let (slot, rank) = index.quotientAndRemainder(dividingBy: world.count)
+      let columns = reserved.slots[slot]
+      guard byteCount == columns.incoming[rank].count * sampleCount * 4 else {
+        throw ExchangeError.unexpectedMessage(
+          from: hosts.name(of: rank), detail: "\(byteCount) bytes for \(columns.name) of \(sampleCount) samples")
+      }
+      hasArrived[index] = true
+    }
+    let sent = try sends.testSome { _, _ in }
+    return received + sent > 0
+  }
+}

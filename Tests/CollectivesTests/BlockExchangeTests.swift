@@ -1,0 +1,107 @@
+import Buffers
+import Collectives
+import MPI
+import Testing
+import _TestSupport
+
+/// Blocks of matrices among ranks.
+@Suite(.serialized) struct BlockExchangeTests {
+  /// All-gathers and all-to-alls of uneven columns; rank 1 writes nothing to the last slot, and nothing goes to rank 0 in it.
+  private static let slots: [BlockSlot] = {
+    let (rank, count) = (allRanks.rank, allRanks.count)
+    let counts = (0..<count).map { 3 * $0 % 5 }
+    let columns = Partition(count: 2 * count + 1, into: count).ranges
+    let last = (0..<count).map { $0 == 1 ? 0..<0 : 0..<4 }
+    return [
+      BlockSlot(
+        "gathered", columnCounts: counts, outgoing: counts.map { _ in 0..<counts[rank] }, incoming: counts.map { 0..<$0 }),
+      BlockSlot(
+        "crossed", columnCounts: counts.map { _ in 2 * count + 1 }, outgoing: columns,
+        incoming: counts.map { _ in columns[rank] }),
+      BlockSlot(
+        "uneven", columnCounts: last.map(\.count), outgoing: (0..<count).map { $0 == 0 ? 0..<0 : last[rank] },
+        incoming: rank == 0 ? last.map { _ in 0..<0 } : last),
+    ]
+  }()
+
+  /// What `rank` writes in a pass to a column of a sample.
+  private static func value(_ rank: Int, pass: Int, slot: Int, column: Int, sample: Int) -> Float {
+    Float((((pass * 3 + slot) * 16 + rank) * 64 + column) * 8 + sample)
+  }
+
+  /// Runs a pass, with what must be sent of it.
+  private func pass(_ number: Int, sampleCount: Int, over exchange: BlockExchange, random: inout SplitMix) throws -> Int {
+    var sent = 0
+    try exchange.begin(sampleCount: sampleCount)
+    for (slot, it) in Self.slots.enumerated() {
+      if random.next(below: 4) == 0 { sleepAtRandom(&random, upTo: 500) }
+      let values = exchange.values(of: slot)
+      // Each block by rows: its own columns one after another for a sample, then those of the next sample.
+      let blocks = slot == 1 ? it.outgoing : [0..<it.columnCounts[allRanks.rank]]
+      for block in blocks {
+        for sample in 0..<sampleCount {
+          for column in block {
+            values[block.lowerBound * sampleCount + sample * block.count + column - block.lowerBound] =
+              Self.value(allRanks.rank, pass: number, slot: slot, column: column, sample: sample)
+          }
+        }
+      }
+      try exchange.publish(slot)
+      for (rank, columns) in it.outgoing.enumerated() where rank != allRanks.rank { sent += columns.count * sampleCount * 4 }
+      // Rank 0 reads some blocks late, and some never.
+      if slot == 0 && number % 3 == 0 && allRanks.rank == 0 { continue }
+      for rank in 0..<allRanks.count where !it.incoming[rank].isEmpty {
+        let block = try exchange.block(slot, from: rank)
+        let columns = it.incoming[rank]
+        for sample in 0..<sampleCount {
+          for column in columns {
+            #expect(
+              block[sample * columns.count + column - columns.lowerBound]
+                == Self.value(rank, pass: number, slot: slot, column: column, sample: sample))
+          }
+        }
+      }
+    }
+    try exchange.end()
+    return sent
+  }
+
+  @Test(arguments: transports) func blocksArriveAsTheyWereWritten(_ transport: Transport) throws {
+    let exchange = try BlockExchange(HostMap(allRanks, transport: transport))
+    #expect(exchange.stripe == allRanks.rank && exchange.stripeCount == allRanks.count)
+    var random = SplitMix(91, allRanks.rank)
+    var sent = 0
+    var number = 0
+    for room in [3, 7] {
+      try exchange.reserve(Self.slots, sampleCount: room)
+      for _ in 0..<40 {
+        sent += try pass(number, sampleCount: 1 + number % room, over: exchange, random: &random)
+        number += 1
+      }
+    }
+    #expect(exchange.traffic.bytesSent == sent)
+    let total = try allRanks.allReduce(exchange.traffic.bytesReceived - exchange.traffic.bytesSent, .sum)
+    #expect(total == 0)
+    #expect(exchange.traffic.hostBytesSent == (transport == .messages ? 0 : sent))
+    try allRanks.barrier()
+  }
+
+  @Test(.ranks(atLeast: 2), arguments: transports) func aRankThatStaysAwayIsNamed(_ transport: Transport) throws {
+    let hosts = try HostMap(allRanks, transport: transport)
+    let exchange = try BlockExchange(hosts, timeout: .milliseconds(300))
+    try exchange.reserve(Self.slots, sampleCount: 2)
+    try exchange.begin(sampleCount: 2)
+    let absent = allRanks.count - 1
+    if allRanks.rank != absent {
+      #expect {
+        try exchange.publish(1)
+        for rank in 0..<allRanks.count { _ = try exchange.block(1, from: rank) }
+      } throws: {
+        guard case .timedOut(let activity, let awaited, _)? = $0 as? ExchangeError else { return false }
+        return activity == "the exchange of crossed" && awaited == [hosts.name(of: absent)]
+      }
+    }
+    try allRanks.barrier()
+    exchange.abandon()
+  }
+}

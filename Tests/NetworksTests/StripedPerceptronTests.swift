@@ -1,0 +1,109 @@
+import Buffers
+import Networks
+import Testing
+
+/// A network split over stripes computes what the whole one computes.
+@Suite(.serialized) struct StripedPerceptronTests {
+  /// What a stripe found in a pass forward and back and one forward.
+  private struct Found {
+    let start: FloatBuffer
+    let gradient: FloatBuffer
+    let result: BatchResult
+    let evaluation: BatchResult
+    let logPosteriors: FloatBuffer
+    let ready: [Int]
+    let valuesSent: Int
+    let predictedBytesSent: Int
+    let stripes: StripedLayout
+  }
+
+  private static let cases = [
+    ("softmax", 7, 33), ("softmax", 5, 1), ("mlp:1", 1, 2), ("mlp:2,3", 4, 3), ("mlp:33,7", 7, 10),
+    ("mlp:7,2,33,activation=sigmoid", 33, 10), ("mlp:16,17,15,activation=sigmoid,start=he", 15, 16),
+    ("mlp:3x9,start=glorot", 4, 5), ("mlp:130,65", 100, 33),
+  ]
+
+  /// Two minibatches, the larger one last, through a stripe each.
+  private func run(
+    _ model: String, inputs: Int, classes: Int, stripes: Int, small: Minibatch, large: Minibatch
+  ) throws -> [Found] {
+    try ThreadedStripes(count: stripes).run { exchange in
+      let network = try #require(try models.make(model)(inputs, classes).striped(over: exchange))
+      let parameters = FloatBuffer(count: network.layout.count)
+      let gradient = FloatBuffer(count: network.layout.count)
+      network.initialize(parameters, seed: 3)
+      _ = try network.evaluate(small, parameters: parameters, logPosteriors: nil)
+      _ = try network.gradient(of: small, parameters: parameters, scale: 1, into: gradient) { _ in }
+      for index in 0..<gradient.count { gradient[index] = .nan }
+      var ready: [Int] = []
+      let result = try network.gradient(of: large, parameters: parameters, scale: 0.25, into: gradient) { ready.append($0) }
+      let logPosteriors = FloatBuffer(count: large.count * classes)
+      let evaluation = try network.evaluate(large, parameters: parameters, logPosteriors: logPosteriors)
+      return Found(
+        start: parameters, gradient: gradient, result: result, evaluation: evaluation, logPosteriors: logPosteriors,
+        ready: ready, valuesSent: exchange.valuesSent, predictedBytesSent: network.predictedBytesSent,
+        stripes: network.stripes)
+    }
+  }
+
+  @Test(arguments: cases, [1, 2, 3, 5]) func stripesTogetherAreTheWhole(
+    _ model: (name: String, inputs: Int, classes: Int), _ stripeCount: Int
+  ) throws {
+    setBLASThreads(1)
+    let small = Minibatch.random(count: 3, featureCount: model.inputs, classCount: model.classes, spare: 1)
+    let large = Minibatch.random(count: 17, featureCount: model.inputs, classCount: model.classes, spare: 2, seed: 5)
+    let whole = try Started(model.name, inputs: model.inputs, classes: model.classes, seed: 3)
+    let result = try whole.run(large, scale: 0.25)
+    let logPosteriors = FloatBuffer(count: 17 * model.classes)
+    _ = try whole.network.evaluate(large, parameters: whole.parameters, logPosteriors: logPosteriors)
+    let found = try run(
+      model.name, inputs: model.inputs, classes: model.classes, stripes: stripeCount, small: small, large: large)
+
+    var seen = Array(repeating: 0, count: whole.parameters.count)
+    for (stripe, it) in found.enumerated() {
+      #expect(it.ready == Array(whole.network.layout.tensors.indices))
+      // All stripes have the same loss; it is the whole network's but for the order of sums.
+      #expect(it.result == found[0].result && it.evaluation == it.result)
+      #expect(abs(it.result.lossSum - result.lossSum) <= 1e-5 * result.lossSum)
+      #expect(it.logPosteriors.hash() == found[0].logPosteriors.hash())
+      for index in 0..<logPosteriors.count { #expect(abs(it.logPosteriors[index] - logPosteriors[index]) <= 1e-5) }
+      #expect(it.predictedBytesSent == 4 * it.valuesSent)
+      let layout = it.stripes.layout(of: stripe)
+      for (tensor, (own, place)) in zip(whole.network.layout.tensors, zip(layout.tensors, it.stripes.places(in: stripe))) {
+        #expect(own.name == tensor.name && own.count == place.count)
+        let largest = tensor.range.reduce(1e-3) { max($0, abs(whole.gradient[$1])) }
+        for offset in 0..<place.count {
+          let (index, wholeIndex) = (own.range.lowerBound + offset, place.lowerBound + offset)
+          seen[wholeIndex] += 1
+          #expect(it.start[index].bitPattern == whole.parameters[wholeIndex].bitPattern)
+          #expect(abs(it.gradient[index] - whole.gradient[wholeIndex]) <= 1e-5 * largest)
+        }
+      }
+    }
+    // Every value belongs to one stripe.
+    #expect(seen.allSatisfy { $0 == 1 })
+    if stripeCount == 1 { #expect(found[0].gradient.hash() == whole.gradient.hash() && found[0].result == result) }
+  }
+
+  /// B·n·4·(P − 1)/P bytes for each layer forward, and for each layer but the lowest back.
+  @Test func bytesAreThoseOfTheFormula() throws {
+    let small = Minibatch.random(count: 5, featureCount: 9, classCount: 12)
+    let large = Minibatch.random(count: 8, featureCount: 9, classCount: 12)
+    let found = try run("mlp:16,24", inputs: 9, classes: 12, stripes: 4, small: small, large: large)
+    let (forward, backward) = (2 * (5 + 8) * (16 + 24 + 12), (5 + 8) * (16 + 24))
+    for it in found { #expect(it.predictedBytesSent == (forward + backward) * 4 * 3 / 4) }
+  }
+
+  @Test func noSamplesHaveZeroGradient() throws {
+    let hashes = try ThreadedStripes(count: 2).run { exchange in
+      let network = try #require(try models.make("mlp:7,2")(5, 3).striped(over: exchange))
+      let (parameters, gradient) = (FloatBuffer(count: network.layout.count), FloatBuffer(count: network.layout.count))
+      for index in 0..<gradient.count { gradient[index] = .nan }
+      let batch = Minibatch(capacity: 4, featureCount: 5)
+      let result = try network.gradient(of: batch, parameters: parameters, scale: 1, into: gradient) { _ in }
+      let evaluation = try network.evaluate(batch, parameters: parameters, logPosteriors: nil)
+      return result == BatchResult() && evaluation == BatchResult() && gradient.hash() == parameters.hash()
+    }
+    #expect(hashes == [true, true])
+  }
+}
