@@ -9,4 +9,20 @@ public let codecs = Registry<any Codec>(
       "one-bit", "one bit per value and two means per group, with error feedback (Seide et al. 2014)",
       keys: [("group", "values that share two means: 'row' of a weight matrix, or a number of elements (row)")]
     ) { OneBit(grouping: try Grouping($0, key: "group")) },
+    Registry.Entry(
+      "multi-bit", "2, 4, 8 or 16 bits per value on a uniform scale for each group, with error feedback (as in CNTK)",
+      keys: [
+        ("bits", "bits of a value: 2, 4, 8 or 16 (4)"),
+        ("group", "values that share a scale: 'row' of a weight matrix, or a number of elements (row)"),
+        ("range", "how far the scale reaches, in root mean squares of a group, 0.5 to 64 (4)"),
+      ]
+    ) { specification in
+      let bits = try specification.integer("bits", default: 4, in: 2...16)
+      guard MultiBit.bitCounts.contains(bits) else {
+        throw SpecificationError("'\(specification)': bits is 2, 4, 8 or 16, not '\(bits)'")
+      }
+      return MultiBit(
+        bits: bits, grouping: try Grouping(specification, key: "group"),
+        range: Float(try specification.number("range", default: 4, in: 0.5...64)))
+    },
   ])

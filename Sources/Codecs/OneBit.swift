@@ -57,19 +57,4 @@ public struct OneBit: Codec {
     if let kernels = ck_table() { return kernels.pointee.one_bit_decode_sum(codes, codeCount, count, values) }
     Portable.oneBitDecodeSum(codes, codeCount, count, values)
   }
-
-  private func encodePlain(
-    _ gradient: UnsafePointer<Float>, _ residual: UnsafeMutablePointer<Float>, _ count: Int,
-    _ code: UnsafeMutablePointer<Float>
-  ) -> Bool {
-    var isFinite = true
-    for i in 0..<count {
-      code[i] = (gradient[i] + residual[i]) + 0.0
-      isFinite = isFinite && code[i].isFinite
-    }
-    for i in 0..<count {
-      if isFinite { residual[i] = 0 } else { code[i] = 0 }
-    }
-    return isFinite
-  }
 }

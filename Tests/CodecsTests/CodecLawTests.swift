@@ -4,7 +4,9 @@ import Testing
 
 /// The laws that every codec of the list keeps.
 @Suite struct CodecLawTests {
-  static let all = codecs.entries.map(\.name) + ["one-bit:group=7", "one-bit:group=1024"]
+  static let all =
+    codecs.entries.map(\.name) + ["one-bit:group=7", "one-bit:group=1024"]
+    + ["multi-bit:bits=2", "multi-bit:bits=2,range=2", "multi-bit:bits=8,group=7", "multi-bit:bits=16"]
   static let counts = [0, 1, 2, 3, 7, 8, 9, 31, 32, 33, 63, 64, 65, 127, 200, 784, 1023, 1024, 1025, 4096]
 
   @Test("decoded + remainder = gradient + residual", arguments: all, Gradients.allCases)

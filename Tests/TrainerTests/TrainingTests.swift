@@ -67,7 +67,7 @@ import _TestSupport
     #expect(try train(options).modelHash == plainDescent(options).hash())
   }
 
-  @Test(arguments: ["one-bit", "one-bit:group=64", "none"])
+  @Test(arguments: ["one-bit", "one-bit:group=64", "multi-bit:bits=4", "none"])
   func runsRepeatToTheBitAndRanksAgreeAtEveryStep(codec: String) throws {
     let options = options {
       $0.codec = codec

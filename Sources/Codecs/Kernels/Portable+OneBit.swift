@@ -44,10 +44,6 @@ extension Portable {
     return true
   }
 
-  /// gradient + residual, without negative zero.
-  @inline(__always)
-  private static func sumOfTwo(_ g: Lanes, _ r: Lanes) -> Lanes { (g + r) + Lanes() }
-
   /// Adds 32 values to the sums of their sides, and gives their word: 1 for a value that is not negative.
   @inline(__always)
   private static func gather(_ v: Lanes, _ positive: inout Lanes, _ negative: inout Lanes) -> UInt32 {

@@ -27,6 +27,10 @@ enum Portable {
     }
   }
 
+  /// gradient + residual, without negative zero.
+  @inline(__always)
+  static func sumOfTwo(_ gradient: Lanes, _ residual: Lanes) -> Lanes { (gradient + residual) + Lanes() }
+
   /// Thirty-two values at `pointer`, at any alignment.
   @inline(__always)
   static func load(_ pointer: UnsafePointer<Float>) -> Lanes {
