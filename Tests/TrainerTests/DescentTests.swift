@@ -58,6 +58,48 @@ import Trainer
     }
   }
 
+  /// A time constant forgets by samples: how they are cut into updates changes nothing of what is left, and a mean gradient moves the
+  /// model as far in the end whatever the samples of its update.
+  @Test(arguments: ["gain=classic", "gain=unit", "gain=classic,nesterov=true", "gain=unit,nesterov=true"])
+  func aTimeConstantForgetsBySamples(style: String) throws {
+    let tau = 2429.8
+    func run(_ updates: [(samples: Int, gradient: Float)]) throws -> (momentum: Double, moved: Double) {
+      let weights = FloatBuffer(count: 1)
+      let optimizer = try optimizers.make("sgd:\(style),time-constant=\(tau)")(
+        OptimizerSettings(count: 1, momentum: 0.5, weightDecay: 0))
+      for (samples, gradient) in updates {
+        optimizer.prepare(samples: samples)
+        withUnsafePointer(to: gradient) { optimizer.update(0..<1, of: weights, with: $0, rate: 0.25) }
+      }
+      return (Double(optimizer.state[0].values[0]), -Double(weights[0]))
+    }
+    let first = [(256, Float(1))]
+    let start = try run(first).momentum
+    #expect(abs(start - (style.contains("unit") ? 1 - exp(-256 / tau) : 1)) < 1e-6)
+    let whole = try run(first + [(256, 0)]).momentum
+    // ρ at 256 samples is 0.9.
+    #expect(abs(whole / start - exp(-256 / tau)) < 1e-6 && abs(whole / start - 0.9) < 1e-5)
+    for parts in [[128, 128], [1, 255], [100, 100, 56]] {
+      let cut = try run(first + parts.map { ($0, 0) }).momentum
+      #expect(abs(cut / whole - 1) < 1e-6, "\(parts)")
+    }
+    // In the end a gradient has moved the model by η·γ/(1 − ρ), ρ being that of 256 samples, in updates of any size.
+    let far = 0.25 * start / (1 - exp(-256 / tau))
+    for samples in [17, 128, 256, 500] {
+      let rest = Array(repeating: (samples, Float(0)), count: 100_000 / samples)
+      let moved = try run([(samples, Float(samples) / 256)] + rest).moved
+      #expect(abs(moved * 256 / Double(samples) / far - 1) < 1e-4, "\(samples)")
+    }
+  }
+
+  @Test func aTimeConstantGivesTheMomentumAndExcludesAnother() throws {
+    var options = TrainerOptions()
+    options.optimizer = "sgd:time-constant=2429.8"
+    _ = try Recipe(options)
+    options.momentum = 0.8
+    #expect { try Recipe(options) } throws: { "\($0)".contains("--momentum 0.8 does not go with") }
+  }
+
   @Test func schedulesFollowTheirFormulas() throws {
     let horizon = 50
     for (text, formula) in [
@@ -81,7 +123,9 @@ import Trainer
   }
 
   @Test func faultySpecificationsAreRefused() {
-    for text in ["sgd:gain=double", "sgd:nesterov=1", "sgd:0.9", "sgd:lr=1", "adam"] {
+    for text in [
+      "sgd:gain=double", "sgd:nesterov=1", "sgd:0.9", "sgd:lr=1", "adam", "sgd:time-constant=0", "sgd:time-constant=x",
+    ] {
       #expect(throws: SpecificationError.self, "\(text)") { try optimizers.make(text) }
     }
     for text in ["step", "step:every=0", "step:every=3,by=2", "cosine:warmup=-1", "cosine:5", "poly"] {

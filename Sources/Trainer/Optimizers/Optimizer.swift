@@ -10,6 +10,9 @@ public protocol Optimizer: AnyObject {
   /// Updates `range` of the parameters with its gradient, `range.count` values, at the learning rate `rate`.
   func update(_ range: Range<Int>, of parameters: FloatBuffer, with gradient: UnsafePointer<Float>, rate: Float)
 
+  /// Says how many samples the next update is made of, over all ranks: called before each, the same on every rank.
+  func prepare(samples: Int)
+
   /// Prepares for steps of `count` samples: what is given for each step, such as a momentum, keeps its meaning in samples.
   ///
   /// The rate is scaled by the caller. With the minibatch of the settings, everything is as before the first call.
@@ -36,25 +39,32 @@ public struct OptimizerSettings: Sendable {
   }
 }
 
+extension Optimizer {
+  public func prepare(samples: Int) {}
+}
+
+/// An optimizer that was chosen, before the model is known.
+public struct OptimizerRecipe: Sendable {
+  /// The time constant of its momentum in samples; nil where the momentum is that of the settings.
+  public var timeConstant: Double?
+  private let make: @Sendable (OptimizerSettings) -> any Optimizer
+
+  /// A choice that `make` carries out.
+  init(timeConstant: Double? = nil, make: @escaping @Sendable (OptimizerSettings) -> any Optimizer) {
+    self.timeConstant = timeConstant
+    self.make = make
+  }
+
+  /// Makes the optimizer.
+  public func callAsFunction(_ settings: OptimizerSettings) -> any Optimizer { make(settings) }
+}
+
 /// The optimizers that `--optimizer` knows.
-public let optimizers = Registry<@Sendable (OptimizerSettings) -> any Optimizer>(
+public let optimizers = Registry<OptimizerRecipe>(
   "optimizer",
   [
-    .init(
-      "sgd", "Stochastic gradient descent with momentum: u ← ρu + g, w ← w − ηu.",
-      keys: [
-        ("gain", "classic: u ← ρu + g (default); unit: u ← ρu + (1−ρ)g, the paper's momentum smoothing"),
-        ("nesterov", "true: w ← w − η(g + ρu), with u already updated (false)"),
-      ]
-    ) { specification in
-      let gain = specification.options["gain"] ?? "classic"
-      guard ["classic", "unit"].contains(gain) else {
-        throw SpecificationError("'\(specification)': gain is classic or unit, not '\(gain)'")
-      }
-      let nesterov = specification.options["nesterov"] ?? "false"
-      guard let isNesterov = Bool(nesterov) else {
-        throw SpecificationError("'\(specification)': nesterov is true or false, not '\(nesterov)'")
-      }
-      return { StochasticGradientDescent($0, hasUnitGain: gain == "unit", isNesterov: isNesterov) }
+    .init("sgd", "Stochastic gradient descent with momentum: u ← ρu + g, w ← w − ηu.", keys: MomentumStyle.keys) {
+      let style = try MomentumStyle($0)
+      return OptimizerRecipe(timeConstant: style.timeConstant) { StochasticGradientDescent($0, style: style) }
     }
   ])

@@ -10,28 +10,42 @@ internal import Codecs
 /// forgotten after the same number of samples, and the gain becomes γ(1 − ρ^(N/N₀))/(1 − ρ), so that the sum of all that a gradient
 /// does, γ/(1 − ρ), stays as it is: u keeps its meaning when N changes, and with η ∝ N so does the rate for each sample.
 /// Source: algorithms A7 (M1) and §1.8; the low-pass form is the "momentum smoothing" of Seide et al. 2014, whose momentum CNTK
-/// gives by a time constant in samples.
+/// gives by a time constant τ in samples. With a time constant ρ is exp(−N/τ), N the samples of each single update, and the gain as
+/// above, N₀ being the minibatch of the settings: a short last minibatch and half a minibatch forget as much as their samples say.
 public final class StochasticGradientDescent: Optimizer {
   private let settings: OptimizerSettings
-  private let hasUnitGain: Bool
+  private let style: MomentumStyle
+  /// ρ at the minibatch of the settings.
+  private let momentum: Float
   private var step: DescentStep
   /// u; empty without momentum.
   private let velocity: FloatBuffer
 
-  /// An optimizer without momentum yet.
-  public init(_ settings: OptimizerSettings, hasUnitGain: Bool = false, isNesterov: Bool = false) {
+  /// An optimizer whose momentum is zero yet.
+  public init(_ settings: OptimizerSettings, style: MomentumStyle = MomentumStyle()) {
     self.settings = settings
-    self.hasUnitGain = hasUnitGain
+    self.style = style
+    momentum = style.momentum(samples: settings.minibatch, otherwise: settings.momentum)
     step = DescentStep(
-      rate: 0, momentum: settings.momentum, gain: hasUnitGain ? 1 - settings.momentum : 1, decay: settings.weightDecay,
-      isNesterov: isNesterov)
-    velocity = FloatBuffer(count: settings.momentum == 0 ? 0 : settings.count)
+      rate: 0, momentum: momentum, gain: style.hasUnitGain ? 1 - momentum : 1, decay: settings.weightDecay,
+      isNesterov: style.isNesterov)
+    velocity = FloatBuffer(count: momentum == 0 ? 0 : settings.count)
   }
 
   public func setMinibatch(_ count: Int) {
-    guard settings.momentum > 0 else { return }
-    step.momentum = Float(power(Double(settings.momentum), Double(count) / Double(settings.minibatch)))
-    step.gain = hasUnitGain ? 1 - step.momentum : (1 - step.momentum) / (1 - settings.momentum)
+    // A time constant has the samples of each update from `prepare`.
+    guard momentum > 0 && style.timeConstant == nil else { return }
+    use(momentum: Float(power(Double(settings.momentum), Double(count) / Double(settings.minibatch))))
+  }
+
+  public func prepare(samples: Int) {
+    guard momentum > 0 && style.timeConstant != nil else { return }
+    use(momentum: style.momentum(samples: samples, otherwise: momentum))
+  }
+
+  private func use(momentum: Float) {
+    step.momentum = momentum
+    step.gain = style.hasUnitGain ? 1 - momentum : (1 - momentum) / (1 - self.momentum)
   }
 
   public var state: [(name: String, values: FloatBuffer)] {

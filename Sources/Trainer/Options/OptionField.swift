@@ -72,7 +72,7 @@ extension TrainerOptions {
     OptionField("minibatch", \.minibatch, "Samples per step over all ranks, at least one per rank"),
     OptionField("optimizer", \.optimizer, "How a gradient becomes an update"),
     OptionField("learning-rate", \.learningRate, "The rate, for the mean gradient of a minibatch"),
-    OptionField("momentum", \.momentum, "The share of the last update's direction that stays"),
+    OptionField("momentum", \.momentum, "The share of the last update's direction that stays, without a time constant"),
     OptionField("weight-decay", \.weightDecay, "Adds this times the parameters to the gradient"),
     OptionField("clip", \.clip, "The largest norm of the aggregated gradient"),
     OptionField("schedule", \.schedule, "How the rate changes over the run"),

@@ -10,7 +10,7 @@ public struct Recipe {
   /// Opens the data.
   public let dataset: (_ seed: UInt64) throws -> any Dataset
   /// Makes the optimizer.
-  public let optimizer: @Sendable (OptimizerSettings) -> any Optimizer
+  public let optimizer: OptimizerRecipe
   /// How the learning rate changes.
   public let schedule: Schedule
   /// How gradients cross the network after the warm start.
@@ -23,6 +23,10 @@ public struct Recipe {
     network = try Recipe.look("model", options.model, in: models)
     dataset = try Recipe.look("data", options.data, in: datasets)
     optimizer = try Recipe.look("optimizer", options.optimizer, in: optimizers)
+    guard optimizer.timeConstant == nil || options.momentum == TrainerOptions().momentum else {
+      throw OptionError(
+        "--momentum \(options.momentum) does not go with --optimizer \(options.optimizer), whose time constant gives the momentum")
+    }
     schedule = try Recipe.look("schedule", options.schedule, in: schedules)
     codec = try Recipe.look("codec", options.codec, in: codecs)
     strategy = try Recipe.look("strategy", options.strategy, in: strategies)

@@ -50,7 +50,7 @@ final class AllReduce: Strategy {
 
   private func exchangeAndUpdate(_ step: Int, over exchange: GradientExchange, rate: Float, samples: Int) throws -> Traffic {
     let (stopwatch, before) = (Stopwatch(), exchange.traffic)
-    try update.apply(rate: rate) { try exchange.run(step: step, samples: samples, into: $0) }
+    try update.apply(rate: rate, samples: samples) { try exchange.run(step: step, samples: samples, into: $0) }
     exchanges.note(stopwatch.seconds, of: exchange)
     computation.carried = nil
     return exchange.traffic - before

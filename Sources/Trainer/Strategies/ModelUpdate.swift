@@ -18,8 +18,9 @@ final class ModelUpdate {
   /// Whether updates are made while sums are decoded.
   var isFused: Bool { parts.options.clip == nil }
 
-  /// Updates the parameters at the learning rate `rate` with what `deliver` puts where it is told.
-  func apply(rate: Float, from deliver: (GradientExchange.Destination) throws -> Void) rethrows {
+  /// Updates the parameters at the learning rate `rate` with what `deliver` puts where it is told: the gradient of `samples`.
+  func apply(rate: Float, samples: Int, from deliver: (GradientExchange.Destination) throws -> Void) rethrows {
+    parts.optimizer.prepare(samples: samples)
     guard let clip = parts.options.clip else {
       return try deliver(
         .update { range, values in

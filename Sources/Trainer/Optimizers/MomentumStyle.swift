@@ -1,0 +1,50 @@
+internal import Buffers
+
+/// How a momentum is applied.
+public struct MomentumStyle: Hashable, Sendable {
+  /// Whether the new gradient enters with 1 − ρ, so that the momentum is a low-pass filter.
+  public var hasUnitGain = false
+  /// Whether the update looks ahead by one step of the momentum.
+  public var isNesterov = false
+  /// τ in samples: an update of N samples keeps exp(−N/τ) of the momentum; nil where ρ is given for each update instead.
+  public var timeConstant: Double?
+
+  /// The classic momentum, or what is said.
+  public init(hasUnitGain: Bool = false, isNesterov: Bool = false, timeConstant: Double? = nil) {
+    self.hasUnitGain = hasUnitGain
+    self.isNesterov = isNesterov
+    self.timeConstant = timeConstant
+  }
+
+  /// Reads the keys of a specification.
+  init(_ specification: Specification) throws(SpecificationError) {
+    let gain = specification.options["gain"] ?? "classic"
+    guard ["classic", "unit"].contains(gain) else {
+      throw SpecificationError("'\(specification)': gain is classic or unit, not '\(gain)'")
+    }
+    let nesterov = specification.options["nesterov"] ?? "false"
+    guard let isNesterov = Bool(nesterov) else {
+      throw SpecificationError("'\(specification)': nesterov is true or false, not '\(nesterov)'")
+    }
+    self.init(hasUnitGain: gain == "unit", isNesterov: isNesterov)
+    if specification.options["time-constant"] != nil {
+      timeConstant = try specification.number("time-constant", default: 0, in: 1e-3...1e15)
+    }
+  }
+
+  /// The keys of a specification, for `train list`.
+  static let keys = [
+    (name: "gain", meaning: "classic: u ← ρu + g (default); unit: u ← ρu + (1−ρ)g, the paper's momentum smoothing"),
+    (name: "nesterov", meaning: "true: w ← w − η(g + ρu), with u already updated (false)"),
+    (
+      name: "time-constant",
+      meaning: "τ in samples instead of --momentum: ρ = exp(−N/τ) at N samples; 2429.8 is 0.9 at 256"
+    ),
+  ]
+
+  /// ρ of an update of `samples`: exp(−N/τ), the same bits on every machine; `otherwise` without a time constant.
+  func momentum(samples: Int, otherwise momentum: Float) -> Float {
+    // 1/e in fp64.
+    timeConstant.map { Float(power(0x1.78b56362cef38p-2, Double(samples) / $0)) } ?? momentum
+  }
+}
