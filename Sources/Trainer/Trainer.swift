@@ -21,6 +21,8 @@ public final class Trainer {
   let strategy: any Strategy
   let feed: SampleFeed
   let schedule: Schedule
+  /// The labels of data that are realigned; nil where that was not asked for.
+  let labels: RealignedLabels?
   let evaluator: Evaluator
   let replicas: ReplicaCheck
   let store: CheckpointStore?
@@ -58,9 +60,10 @@ public final class Trainer {
       StrategyParts(
         hosts: hosts, records: records, network: network, parameters: parameters, optimizer: recipe.optimizer(settings),
         codec: recipe.codec, options: options, plan: plan))
-    feed = SampleFeed(dataset, plan: plan, seed: options.seed, rank: world.rank, of: world.count)
+    labels = try options.realign.map { _ in try RealignedLabels(requiredOf: dataset, options.data) }
+    feed = SampleFeed(dataset, plan: plan, seed: options.seed, rank: world.rank, of: world.count, labels: labels)
     schedule = recipe.schedule
-    evaluator = Evaluator(dataset, network: network, on: hosts, over: records)
+    evaluator = Evaluator(dataset, network: network, on: hosts, over: records, labels: labels)
     replicas = ReplicaCheck(network.layout, over: records, rankCount: world.count)
     // Disks are slower than gradients: a rank has ten times as long for its file as for a step.
     try store?.watch(over: RecordExchange(hosts, timeout: .seconds(10 * options.timeout)))
@@ -76,6 +79,7 @@ public final class Trainer {
     StopSignal.answer = .awaited
     var isStopping = false
     while step < plan.steps && !isStopping {
+      if isRealignmentDue { try realign() }
       let rate = rate(at: step)
       let isLogged = (step + 1) % options.logEvery == 0
       let outcome = try strategy.step(step, from: feed, rate: rate, isMeasured: isLogged)
@@ -112,7 +116,7 @@ public final class Trainer {
   }
 
   /// Writes a checkpoint where one is configured; a disk that is full does not end the run.
-  private func save() throws {
+  func save() throws {
     guard let store else { return }
     switch try store.save(inventory, step: step, options: options.texts) {
     case .saved(let path):

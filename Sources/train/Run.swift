@@ -89,12 +89,19 @@ struct Descent: ParsableArguments {
       "A step whose gradient is not finite: skip, abort or zero; ten skipped in a row end the run. (default: skip)",
       valueName: "policy"))
   var nonFinite: String?
+  @Option(
+    help: ArgumentHelp(
+      "Epochs after which the model aligns the labels of speech anew: 2, or 1,3, or every:2; never by default.",
+      valueName: "epochs")
+  )
+  var realign: String?
   @Option(help: .hidden) var injectNonFinite: String?
 
   var said: [(String, String?)] {
     [
       ("optimizer", optimizer), ("learning-rate", learningRate), ("momentum", momentum), ("weight-decay", weightDecay),
-      ("clip", clip), ("schedule", schedule), ("non-finite", nonFinite), ("inject-non-finite", injectNonFinite),
+      ("clip", clip), ("schedule", schedule), ("non-finite", nonFinite), ("realign", realign),
+      ("inject-non-finite", injectNonFinite),
     ]
   }
 }

@@ -12,6 +12,7 @@ import Trainer
     "checkpoint": "somewhere", "checkpoint-every": "5", "resume": "true", "metrics": "file", "log-every": "3",
     "evaluate-every": "4", "verify-every": "0", "non-finite": "zero", "timeout": "2.5", "output": "file",
     "quiet": "true", "transport": "messages", "inject-non-finite": "3:1",
+    "realign": "1,3",
   ]
 
   @Test func everyOptionIsReadAndWrittenByItsName() throws {

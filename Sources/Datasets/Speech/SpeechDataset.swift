@@ -5,7 +5,7 @@ internal import Buffers
 /// Frames hold `melCount` values (`LogMelAnalysis`), divided by their deviation over the training frames. Contexts are put together when a
 /// sample is read; beyond the ends of a recording its first and last frame are repeated. The class of frame t of T in digit d is
 /// d · states + ⌊t · states / T⌋. Recordings 0 to 4 of each speaker and digit are the test split.
-public final class SpeechDataset: Dataset {
+public final class SpeechDataset: RealignableDataset {
   public let specification: String
   public let featureCount: Int
   public let classCount: Int
@@ -13,6 +13,7 @@ public final class SpeechDataset: Dataset {
   public let utterances: Utterances?
 
   private let parts: [Frames]
+  private let stateCount: Int
   private let melCount: Int
   private let contextCount: Int
 
@@ -75,6 +76,7 @@ public final class SpeechDataset: Dataset {
     let reciprocals = reciprocalDeviations(parts[0].features, coefficientCount: melCount)
     for split in parts.indices { scale(&parts[split].features, by: reciprocals) }
     self.parts = parts
+    self.stateCount = stateCount
     self.melCount = melCount
     self.contextCount = contextCount
     self.specification = specification
@@ -97,6 +99,36 @@ public final class SpeechDataset: Dataset {
       }
     }
     return Int(part.labels[index])
+  }
+
+  public func frames(ofUtterances split: Split) -> [Range<Int>] { parts[split.rawValue].ranges }
+
+  public func label(_ index: Int, of split: Split) -> Int { Int(parts[split.rawValue].labels[index]) }
+
+  /// The Viterbi alignment of the states of the digit that was spoken (`ForcedAlignment`).
+  ///
+  /// The score of a state at a frame is its log posterior minus its log prior, the log likelihood up to a term that all states
+  /// share. An utterance with fewer frames than states keeps its labels.
+  public func align(
+    _ utterance: Int, of split: Split, logPosteriors: UnsafeBufferPointer<Float>, logPriors: [Double]
+  ) -> [Int]? {
+    let frameCount = parts[split.rawValue].ranges[utterance].count
+    precondition(
+      logPosteriors.count == frameCount * classCount && logPriors.count == classCount,
+      "an utterance of \(frameCount) frames has as many rows of \(classCount) log posteriors")
+    let first = parts[split.rawValue].digits[utterance] * stateCount
+    var scores: [Double] = []
+    scores.reserveCapacity(frameCount * stateCount)
+    for frame in 0..<frameCount {
+      for state in first..<first + stateCount {
+        scores.append(Double(logPosteriors[frame * classCount + state]) - logPriors[state])
+      }
+    }
+    guard let starts = ForcedAlignment.firstFrames(scores, stateCount: stateCount) else { return nil }
+    let ends = starts.dropFirst() + [frameCount]
+    return zip(starts, ends).enumerated().flatMap { state, frames in
+      Array(repeating: first + state, count: frames.1 - frames.0)
+    }
   }
 }
 

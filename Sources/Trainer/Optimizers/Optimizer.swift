@@ -7,6 +7,9 @@ public protocol Optimizer: AnyObject {
   /// What it remembers between steps, by name, each of the length of the flat buffer; part of a checkpoint.
   var state: [(name: String, values: FloatBuffer)] { get }
 
+  /// Forgets the direction that past gradients gave, as at the start; what it knows of their sizes stays.
+  func forgetMomentum()
+
   /// Updates `range` of the parameters with its gradient, `range.count` values, at the learning rate `rate`.
   func update(_ range: Range<Int>, of parameters: FloatBuffer, with gradient: UnsafePointer<Float>, rate: Float)
 

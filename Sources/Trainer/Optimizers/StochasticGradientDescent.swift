@@ -52,6 +52,8 @@ public final class StochasticGradientDescent: Optimizer {
     velocity.count == 0 ? [] : [("momentum", velocity)]
   }
 
+  public func forgetMomentum() { velocity.clear() }
+
   public func update(_ range: Range<Int>, of parameters: FloatBuffer, with gradient: UnsafePointer<Float>, rate: Float) {
     step.rate = rate
     unsafe sgdUpdate(

@@ -30,6 +30,8 @@ public struct TrainerOptions: Codable, Hashable, Sendable {
   public var warmStart: Int?
   /// How ranks work together.
   public var strategy = "all-reduce"
+  /// After which epochs the training samples get new labels from the model; never by default.
+  public var realign: RealignmentEpochs?
   /// What everything random follows from.
   public var seed: UInt64 = 1
   /// Threads of matrix products, for each rank.

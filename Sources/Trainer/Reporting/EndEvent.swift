@@ -56,6 +56,8 @@ public struct EndEvent: MetricsEvent {
   public var testAccuracy: Double
   /// The share of test utterances recognised, for speech data.
   public var testDigitAccuracy: Double?
+  /// The share of test samples classified as their realigned labels say; nil before the first realignment.
+  public var testAlignedAccuracy: Double?
   /// The xxHash64 of the parameters.
   public var modelHash: UInt64
   /// What crossed the wire.
@@ -66,7 +68,7 @@ public struct EndEvent: MetricsEvent {
   /// The end of a run.
   public init(
     steps: Int, epochs: Int, seconds: Double, testLoss: Double, testAccuracy: Double, testDigitAccuracy: Double? = nil,
-    modelHash: UInt64, wire: Wire, timing: PhaseTimes
+    testAlignedAccuracy: Double? = nil, modelHash: UInt64, wire: Wire, timing: PhaseTimes
   ) {
     self.steps = steps
     self.epochs = epochs
@@ -74,6 +76,7 @@ public struct EndEvent: MetricsEvent {
     self.testLoss = testLoss
     self.testAccuracy = testAccuracy
     self.testDigitAccuracy = testDigitAccuracy
+    self.testAlignedAccuracy = testAlignedAccuracy
     self.modelHash = modelHash
     self.wire = wire
     self.timing = timing
@@ -81,13 +84,14 @@ public struct EndEvent: MetricsEvent {
 
   public var json: JSONValue {
     let digits = testDigitAccuracy.map { [JSONValue.Member("testDigitAccuracy", .number($0))] } ?? []
+    let aligned = testAlignedAccuracy.map { [JSONValue.Member("testAlignedAccuracy", .number($0))] } ?? []
     let members: [JSONValue.Member] = [
       .init("event", "end"), .init("steps", .integer(steps)), .init("epochs", .integer(epochs)),
       .init("seconds", .number(seconds)), .init("testLoss", .number(testLoss)),
       .init("testAccuracy", .number(testAccuracy)),
     ]
     return .object(
-      members + digits + [
+      members + digits + aligned + [
         .init("modelHash", .string(hexadecimal(modelHash))), .init("wire", wire.json),
         .init("timing", .object(zip(PhaseTimes.names, timing.seconds).map { .init($0, .number($1)) })),
       ])

@@ -90,29 +90,63 @@ public struct EpochEvent: MetricsEvent {
   public var testAccuracy: Double
   /// The share of test utterances recognised, for speech data.
   public var testDigitAccuracy: Double?
+  /// The share of test samples classified as their realigned labels say; nil before the first realignment.
+  public var testAlignedAccuracy: Double?
   /// Wall time since the start, of the slowest rank.
   public var seconds: Double
 
   /// An evaluation.
   public init(
     epoch: Int, trainLoss: Double, testLoss: Double, testAccuracy: Double, testDigitAccuracy: Double? = nil,
-    seconds: Double
+    testAlignedAccuracy: Double? = nil, seconds: Double
   ) {
     self.epoch = epoch
     self.trainLoss = trainLoss
     self.testLoss = testLoss
     self.testAccuracy = testAccuracy
     self.testDigitAccuracy = testDigitAccuracy
+    self.testAlignedAccuracy = testAlignedAccuracy
     self.seconds = seconds
   }
 
   public var json: JSONValue {
     let digits = testDigitAccuracy.map { [JSONValue.Member("testDigitAccuracy", .number($0))] } ?? []
+    let aligned = testAlignedAccuracy.map { [JSONValue.Member("testAlignedAccuracy", .number($0))] } ?? []
     return .object(
       [
         .init("event", "epoch"), .init("epoch", .integer(epoch)), .init("trainLoss", .number(trainLoss)),
         .init("testLoss", .number(testLoss)), .init("testAccuracy", .number(testAccuracy)),
-      ] + digits + [.init("seconds", .number(seconds))])
+      ] + digits + aligned + [.init("seconds", .number(seconds))])
+  }
+}
+
+/// New labels for the training samples.
+public struct RealignmentEvent: MetricsEvent {
+  /// The epoch after which they were made, from 1.
+  public var epoch: Int
+  /// The number of steps done.
+  public var step: Int
+  /// The share of training samples that have another label now.
+  public var changedLabels: Double
+  /// The training utterances that were too short to be aligned.
+  public var keptUtterances: Int
+  /// What it took, on rank 0.
+  public var seconds: Double
+
+  /// New labels for the training samples.
+  public init(epoch: Int, step: Int, changedLabels: Double, keptUtterances: Int, seconds: Double) {
+    self.epoch = epoch
+    self.step = step
+    self.changedLabels = changedLabels
+    self.keptUtterances = keptUtterances
+    self.seconds = seconds
+  }
+
+  public var json: JSONValue {
+    [
+      "event": "realignment", "epoch": .integer(epoch), "step": .integer(step), "changedLabels": .number(changedLabels),
+      "keptUtterances": .integer(keptUtterances), "seconds": .number(seconds),
+    ]
   }
 }
 

@@ -59,6 +59,7 @@ struct EndSummary {
     EndEvent(
       steps: outcome.steps, epochs: epochs, seconds: seconds, testLoss: outcome.evaluation?.loss ?? .nan,
       testAccuracy: outcome.evaluation?.accuracy ?? .nan, testDigitAccuracy: outcome.evaluation?.digitAccuracy,
+      testAlignedAccuracy: outcome.evaluation?.alignedAccuracy,
       modelHash: outcome.modelHash,
       wire: EndEvent.Wire(
         bytesSent: byRank(0), bytesReceived: byRank(1), messages: byRank(2), predictedBytesSent: byRank(3),
@@ -72,6 +73,7 @@ struct EndSummary {
     let result = outcome.evaluation.map { evaluation in
       "test loss \(decimal(evaluation.loss, digits: 4)), accuracy \(decimal(evaluation.accuracy * 100, digits: 2)) %"
         + (evaluation.digitAccuracy.map { ", digits \(decimal($0 * 100, digits: 2)) %" } ?? "")
+        + (evaluation.alignedAccuracy.map { ", \(decimal($0 * 100, digits: 2)) % by realigned labels" } ?? "")
     }
     lines.append(
       "\(counted(outcome.steps, "step")) in \(duration(seconds)): \(result ?? "not evaluated"), model \(hexadecimal(outcome.modelHash))"

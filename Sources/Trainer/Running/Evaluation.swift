@@ -13,6 +13,11 @@ public struct Evaluation: Hashable, Sendable {
   public let accuracy: Double
   /// The share of utterances recognised, for speech.
   public let digitAccuracy: Double?
+  /// The share of test samples classified as their realigned labels say; nil before the first realignment.
+  ///
+  /// ``accuracy`` and ``loss`` are always those against the labels of the data set, so that runs with and without realignment can be
+  /// compared. This one is another measure: a model made these labels, and is judged by how well it agrees with them.
+  public let alignedAccuracy: Double?
 }
 
 /// Judges a model on the test samples, each rank on its share; all ranks get the same numbers.
@@ -30,15 +35,24 @@ public final class Evaluator {
   private let utterances: Range<Int>
   private let batch: Minibatch
   private let logPosteriors: FloatBuffer?
+  private let labels: RealignedLabels?
 
   /// An evaluator of models of `network` on the test samples of `dataset`.
   ///
   /// The ranks of `hosts` tell one another their sums by `records`, which names a rank that stays away.
-  public init(_ dataset: any Dataset, network: any Network, on hosts: HostMap, over records: RecordExchange) {
+  public convenience init(_ dataset: any Dataset, network: any Network, on hosts: HostMap, over records: RecordExchange) {
+    self.init(dataset, network: network, on: hosts, over: records, labels: nil)
+  }
+
+  /// An evaluator that also compares with `labels` once they are not the data set's own.
+  init(
+    _ dataset: any Dataset, network: any Network, on hosts: HostMap, over records: RecordExchange, labels: RealignedLabels?
+  ) {
     let world = hosts.world
     self.dataset = dataset
     self.network = network
     self.records = records
+    self.labels = labels
     if let spoken = dataset.utterances {
       let weights = [0] + spoken.frames.map(\.upperBound)
       utterances = Partition(cumulativeWeights: weights, into: world.count)[world.rank]
@@ -56,31 +70,46 @@ public final class Evaluator {
   /// - Communication: one record of each rank to each other.
   public func evaluate(_ parameters: FloatBuffer) throws -> Evaluation {
     var total = BatchResult()
-    var recognised = 0
+    var (recognised, agreeing) = (0, 0)
+    let aligned = labels.flatMap { $0.epoch > 0 ? $0 : nil }
     if let spoken = dataset.utterances {
       for utterance in utterances {
         var scores = Array(repeating: 0.0, count: network.classCount / spoken.statesPerDigit)
-        try evaluate(spoken.frames[utterance], with: parameters, adding: &total) { rows in
+        try evaluate(spoken.frames[utterance], with: parameters, adding: &total) { samples, rows in
           unsafe spoken.addScores(of: UnsafeBufferPointer(rows), to: &scores)
+          if let aligned { unsafe agreeing += agreement(of: UnsafeBufferPointer(rows), with: aligned, for: samples) }
         }
         if Utterances.decide(scores) == spoken.digits[utterance] { recognised += 1 }
       }
     } else {
-      try evaluate(samples, with: parameters, adding: &total) { _ in }
+      try evaluate(samples, with: parameters, adding: &total) { _, _ in }
     }
-    let own = [total.lossSum, Double(total.correct), Double(total.count), Double(recognised)]
+    let own = [total.lossSum, Double(total.correct), Double(total.count), Double(recognised), Double(agreeing)]
     let sums = try records.gather(own.map(\.bitPattern), activity: "an evaluation")
     func sum(_ word: Int) -> Double { sums.reduce(0) { $0 + Double(bitPattern: $1[word]) } }
     let count = max(1, sum(2))
     return Evaluation(
       loss: sum(0) / count, accuracy: sum(1) / count,
-      digitAccuracy: dataset.utterances.map { sum(3) / Double(max(1, $0.count)) })
+      digitAccuracy: dataset.utterances.map { sum(3) / Double(max(1, $0.count)) },
+      alignedAccuracy: aligned.map { _ in sum(4) / count })
   }
 
-  /// Judges test samples, a minibatch at a time; `posteriors` gets the rows of log posteriors of each, of speech alone.
+  /// How many of `samples` have the class of the highest posterior, the lowest of equals, by their realigned labels.
+  private func agreement(
+    of logPosteriors: UnsafeBufferPointer<Float>, with labels: RealignedLabels, for samples: Range<Int>
+  ) -> Int {
+    let classCount = network.classCount
+    return samples.enumerated().count { row, sample in
+      let start = row * classCount
+      let best = (start + 1..<start + classCount).reduce(start) { unsafe logPosteriors[$1] > logPosteriors[$0] ? $1 : $0 }
+      return best - start == labels[sample, .test]
+    }
+  }
+
+  /// Judges test samples, a minibatch at a time; `posteriors` gets the samples and rows of log posteriors of each, of speech alone.
   private func evaluate(
     _ range: Range<Int>, with parameters: FloatBuffer, adding total: inout BatchResult,
-    posteriors: (UnsafeMutableBufferPointer<Float>) -> Void
+    posteriors: (Range<Int>, UnsafeMutableBufferPointer<Float>) -> Void
   ) throws {
     var start = range.lowerBound
     while start < range.upperBound {
@@ -90,7 +119,7 @@ public final class Evaluator {
       total.lossSum += result.lossSum
       total.correct += result.correct
       total.count += result.count
-      if let logPosteriors { unsafe posteriors(logPosteriors.values(in: 0..<(end - start) * network.classCount)) }
+      if let logPosteriors { unsafe posteriors(start..<end, logPosteriors.values(in: 0..<(end - start) * network.classCount)) }
       start = end
     }
   }

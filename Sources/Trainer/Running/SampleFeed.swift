@@ -12,16 +12,19 @@ public final class SampleFeed {
   private let rank: Int
   private let ranks: Int
   private var batch: Minibatch
+  /// Labels in the place of the data set's own.
+  private let labels: RealignedLabels?
   private var epoch = -1
   private var samples: [Int32] = []
   /// Seconds spent here.
   private(set) var seconds = 0.0
 
-  init(_ dataset: any Dataset, plan: RunPlan, seed: UInt64, rank: Int, of ranks: Int) {
+  init(_ dataset: any Dataset, plan: RunPlan, seed: UInt64, rank: Int, of ranks: Int, labels: RealignedLabels? = nil) {
     self.dataset = dataset
     self.plan = plan
     self.rank = rank
     self.ranks = ranks
+    self.labels = labels
     order = SampleOrder(count: plan.sampleCount, seed: seed)
     batch = Minibatch(capacity: (plan.minibatch - 1) / ranks + 1, featureCount: dataset.featureCount)
   }
@@ -38,6 +41,9 @@ public final class SampleFeed {
     // Minibatches may grow.
     if places.count > batch.capacity { batch = Minibatch(capacity: places.count, featureCount: dataset.featureCount) }
     dataset.load(samples[places], of: .train, into: batch)
+    if let labels, labels.epoch > 0 {
+      for (row, sample) in samples[places].enumerated() { batch.labels[row] = Int32(labels[Int(sample), .train]) }
+    }
     return batch
   }
 }

@@ -55,11 +55,15 @@ extension Trainer {
     try self.init(
       options, recipe, hosts: hosts, dataset: dataset, network: network, store: store, journal: journal,
       savedWarmStart: saved?.counters["warmStart"].flatMap { Int($0) })
+    if let epochs = options.realign, plan.firstStep(of: epochs.first) >= plan.steps {
+      journal?.warn("--realign \(options.texts["realign"] ?? ""): the run ends before, nothing is realigned")
+    }
     if let saved { try resume(saved) }
   }
 
   /// Takes up where a checkpoint ends.
   private func resume(_ saved: SavedRun) throws {
+    labels?.prepare(for: saved.counters)
     var state = inventory
     // One rank leaves nothing behind; what several had left goes into the first gradient, so that nothing is lost.
     let carried = FloatBuffer(count: saved.ranks > 1 && world.count == 1 && isLossy ? parameters.count : 0)
@@ -96,6 +100,7 @@ extension Trainer {
       "lossSum": String(tally.lossSum.bitPattern),
       "lossSamples": String(tally.sampleCount),
     ]
+    labels?.contribute(to: &inventory)
     strategy.contribute(to: &inventory)
     return inventory
   }

@@ -41,7 +41,7 @@ extension Trainer {
     journal?.tell(
       EpochEvent(
         epoch: epoch, trainLoss: tally.mean, testLoss: result.loss, testAccuracy: result.accuracy,
-        testDigitAccuracy: result.digitAccuracy, seconds: seconds))
+        testDigitAccuracy: result.digitAccuracy, testAlignedAccuracy: result.alignedAccuracy, seconds: seconds))
     journal?.accuracy = result.accuracy
     journal?.show(progress(loss: tally.mean, bytesPerStep: 0), isEvaluation: true)
   }

@@ -68,6 +68,12 @@ extension AllReduce {
 
   func restore(counters: [String: String]) { guardian.restore(counters) }
 
+  func forget() throws {
+    computation.carried = nil
+    exchanges.forget()
+    parts.optimizer.forgetMomentum()
+  }
+
   func carry(_ remainder: FloatBuffer) { computation.carried = remainder }
 
   var times: PhaseTimes {

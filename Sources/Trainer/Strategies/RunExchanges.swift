@@ -48,6 +48,12 @@ final class RunExchanges {
     inventory.own.append(SavedTensor("ownerResidual", of: coded.ownerResidual))
   }
 
+  /// Sets the residuals to zero; no exchange is under way.
+  func forget() {
+    coded.residual.clear()
+    coded.ownerResidual.clear()
+  }
+
   /// Adds the seconds of encoding, decoding and waiting; the update is fused into the decoding where `isFused`.
   func add(to times: inout PhaseTimes, isFused: Bool) {
     for exchange in [coded, floats].compactMap({ $0 }) {

@@ -22,6 +22,10 @@ public protocol Strategy: AnyObject {
   func contribute(to inventory: inout StateInventory)
   /// Takes back the counters that it contributed.
   func restore(counters: [String: String])
+  /// Ends what is under way, and forgets what past gradients left behind.
+  ///
+  /// Collective. Residuals and momentum become zero. Sums of squares stay, by which an optimizer knows the sizes of gradients.
+  func forget() throws
   /// Takes over what other ranks had left behind, where this run has no residuals: it goes into the next gradient.
   func carry(_ remainder: FloatBuffer)
 
