@@ -25,7 +25,8 @@ public struct Recipe {
     optimizer = try Recipe.look("optimizer", options.optimizer, in: optimizers)
     guard optimizer.timeConstant == nil || options.momentum == TrainerOptions().momentum else {
       throw OptionError(
-        "--momentum \(options.momentum) does not go with --optimizer \(options.optimizer), whose time constant gives the momentum")
+        "--momentum \(options.momentum) does not go with --optimizer \(options.optimizer), whose time constant gives the momentum"
+      )
     }
     schedule = try Recipe.look("schedule", options.schedule, in: schedules)
     codec = try Recipe.look("codec", options.codec, in: codecs)
