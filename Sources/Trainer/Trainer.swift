@@ -20,9 +20,12 @@ public final class Trainer {
   let isLossy: Bool
   let strategy: any Strategy
   let feed: SampleFeed
+  let optimizer: any Optimizer
   let schedule: Schedule
   /// The labels of data that are realigned; nil where that was not asked for.
   let labels: RealignedLabels?
+  /// What decides about minibatch and rate on the way; nil where nothing does.
+  let tuner: Tuner?
   let evaluator: Evaluator
   let replicas: ReplicaCheck
   let store: CheckpointStore?
@@ -56,17 +59,20 @@ public final class Trainer {
     let settings = OptimizerSettings(
       count: parameters.count, momentum: Float(options.momentum), weightDecay: Float(options.weightDecay),
       minibatch: plan.minibatch)
-    strategy = try recipe.strategy(
-      StrategyParts(
-        hosts: hosts, records: records, network: network, parameters: parameters, optimizer: recipe.optimizer(settings),
-        codec: recipe.codec, options: options, plan: plan))
+    optimizer = recipe.optimizer(settings)
+    let parts = StrategyParts(
+      hosts: hosts, records: records, network: network, parameters: parameters, optimizer: optimizer, codec: recipe.codec,
+      options: options, plan: plan)
+    strategy = try recipe.strategy(parts)
     labels = try options.realign.map { _ in try RealignedLabels(requiredOf: dataset, options.data) }
+    tuner = try Tuner(recipe, like: parts, optimizer: recipe.optimizer(settings), dataset: dataset, labels: labels)
     feed = SampleFeed(dataset, plan: plan, seed: options.seed, rank: world.rank, of: world.count, labels: labels)
     schedule = recipe.schedule
     evaluator = Evaluator(dataset, network: network, on: hosts, over: records, labels: labels)
     replicas = ReplicaCheck(network.layout, over: records, rankCount: world.count)
     // Disks are slower than gradients: a rank has ten times as long for its file as for a step.
     try store?.watch(over: RecordExchange(hosts, timeout: .seconds(10 * options.timeout)))
+    tuner?.begin(with: stateInventory, minibatch: plan.minibatch)
   }
 
   /// Trains to the end of the plan, or until somebody asks to stop; collective.
@@ -80,12 +86,15 @@ public final class Trainer {
     var isStopping = false
     while step < plan.steps && !isStopping {
       if isRealignmentDue { try realign() }
-      let rate = rate(at: step)
+      isStopping = try tune()
+      if isStopping || step >= plan.steps { break }
+      let rate = rate(at: step, of: plan, factor: tuner?.factor ?? 1)
       let isLogged = (step + 1) % options.logEvery == 0
       let outcome = try strategy.step(step, from: feed, rate: rate, isMeasured: isLogged)
       step += 1
       isStopping = outcome.isStopRequested
       tally.add(outcome)
+      tuner?.tally.add(outcome)
       try tell(outcome, rate: rate, isLogged: isLogged)
       if isStopping { break }
       if isDue(options.verifyEvery) { try replicas.verify(parameters, step: step) }
@@ -97,12 +106,6 @@ public final class Trainer {
 
   /// Which samples belong to which step.
   var plan: RunPlan { feed.plan }
-
-  /// The learning rate of a step; for each sample it is the same whatever the minibatch.
-  private func rate(at step: Int) -> Float {
-    let growth = Double(plan.minibatch(of: plan.epoch(of: step))) / Double(plan.minibatch)
-    return Float(options.learningRate * schedule.factor(at: plan.position(of: step), of: plan.horizon) * growth)
-  }
 
   /// Whether something that happens every `interval` steps, or never for 0, happens after this one.
   private func isDue(_ interval: Int) -> Bool { interval > 0 && step % interval == 0 }

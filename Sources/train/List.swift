@@ -20,6 +20,8 @@ extension Train {
       show("--strategy", strategies)
       show("--optimizer", optimizers)
       show("--schedule", schedules)
+      show("--tune-minibatch", minibatchSearches)
+      show("--tune-rate", rateControls)
     }
 
     private func show<Product>(_ option: String, _ registry: Registry<Product>) {

@@ -86,6 +86,14 @@ struct Descent: ParsableArguments {
   @Option(help: ArgumentHelp("How the rate changes over the run. (default: cosine)", valueName: "spec")) var schedule: String?
   @Option(
     help: ArgumentHelp(
+      "How the minibatch is found while training, between epochs; it stays by default.", valueName: "spec"))
+  var tuneMinibatch: String?
+  @Option(
+    help: ArgumentHelp(
+      "How the rate follows how training goes, between epochs; by default it follows its schedule alone.", valueName: "spec"))
+  var tuneRate: String?
+  @Option(
+    help: ArgumentHelp(
       "A step whose gradient is not finite: skip, abort or zero; ten skipped in a row end the run. (default: skip)",
       valueName: "policy"))
   var nonFinite: String?
@@ -100,8 +108,8 @@ struct Descent: ParsableArguments {
   var said: [(String, String?)] {
     [
       ("optimizer", optimizer), ("learning-rate", learningRate), ("momentum", momentum), ("weight-decay", weightDecay),
-      ("clip", clip), ("schedule", schedule), ("non-finite", nonFinite), ("realign", realign),
-      ("inject-non-finite", injectNonFinite),
+      ("clip", clip), ("schedule", schedule), ("tune-minibatch", tuneMinibatch), ("tune-rate", tuneRate),
+      ("non-finite", nonFinite), ("realign", realign), ("inject-non-finite", injectNonFinite),
     ]
   }
 }

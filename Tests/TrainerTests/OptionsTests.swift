@@ -8,7 +8,8 @@ import Trainer
   static let texts = [
     "model": "softmax", "data": "idx:somewhere", "epochs": "7", "steps": "11", "minibatch": "64", "optimizer": "sgd:gain=unit",
     "learning-rate": "0.25", "momentum": "0.5", "weight-decay": "0.0001", "clip": "2.5", "schedule": "step:every=3",
-    "codec": "none", "warm-start": "0", "strategy": "other", "seed": "18446744073709551615", "threads": "2",
+    "tune-minibatch": "search:every=2", "tune-rate": "after-epoch", "codec": "none", "warm-start": "0", "strategy": "other",
+    "seed": "18446744073709551615", "threads": "2",
     "checkpoint": "somewhere", "checkpoint-every": "5", "resume": "true", "metrics": "file", "log-every": "3",
     "evaluate-every": "4", "verify-every": "0", "non-finite": "zero", "timeout": "2.5", "output": "file",
     "quiet": "true", "transport": "messages", "inject-non-finite": "3:1",

@@ -76,6 +76,8 @@ extension TrainerOptions {
     OptionField("weight-decay", \.weightDecay, "Adds this times the parameters to the gradient"),
     OptionField("clip", \.clip, "The largest norm of the aggregated gradient"),
     OptionField("schedule", \.schedule, "How the rate changes over the run"),
+    OptionField("tune-minibatch", \.tuneMinibatch, "How the minibatch is found while training"),
+    OptionField("tune-rate", \.tuneRate, "How the rate follows how training goes"),
     OptionField("codec", \.codec, "How gradients cross the network"),
     OptionField("warm-start", \.warmStart, "Steps at the start that exchange floats (a tenth of the run)"),
     OptionField("strategy", \.strategy, "How ranks work together"),

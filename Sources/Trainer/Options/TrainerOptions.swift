@@ -24,6 +24,10 @@ public struct TrainerOptions: Codable, Hashable, Sendable {
   public var clip: Double?
   /// How the learning rate changes over the planned steps.
   public var schedule = "cosine"
+  /// How the minibatch is found while training; it stays by default.
+  public var tuneMinibatch: String?
+  /// How the learning rate follows how training goes; by default it follows its schedule alone.
+  public var tuneRate: String?
   /// How gradients cross the network.
   public var codec = "one-bit"
   /// Steps at the start whose gradients cross as floats; a tenth of the run by default.

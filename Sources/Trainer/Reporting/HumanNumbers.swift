@@ -16,6 +16,25 @@ public func decimal(_ value: Double, digits: Int) -> String {
   return sign + String(whole / unit) + "." + String(repeating: "0", count: digits - fraction.count) + fraction
 }
 
+/// A number with so many digits that count, without a prefix: `0.0618`, `25.6`, `256`.
+public func significant(_ value: Double, digits: Int) -> String {
+  guard value.isFinite, value != 0 else { return value == 0 ? "0" : value.description }
+  var (magnitude, places) = (abs(value), digits - 1)
+  while magnitude >= 10 && places > 0 {
+    magnitude /= 10
+    places -= 1
+  }
+  while magnitude < 1 && places < 300 {
+    magnitude *= 10
+    places += 1
+  }
+  guard places <= 12 else { return value.description }
+  var text = decimal(value, digits: places)
+  if text.contains(".") { while text.last == "0" { text.removeLast() } }
+  if text.last == "." { text.removeLast() }
+  return text
+}
+
 /// A number with three digits and a decimal prefix: `43.1 k`, `2.68 M`; one below 1000 without a prefix ends in a space too,
 /// so that a unit can follow: `967 B`.
 public func withPrefix(_ value: Double) -> String {

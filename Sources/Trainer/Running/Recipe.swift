@@ -15,6 +15,10 @@ public struct Recipe {
   public let schedule: Schedule
   /// How gradients cross the network after the warm start.
   public let codec: any Codec
+  /// How the minibatch is tuned; nil where it stays.
+  public let minibatchSearch: MinibatchSearch?
+  /// How the learning rate is tuned; nil where it follows its schedule.
+  public let rateControl: RateControl?
   /// Makes the strategy.
   public let strategy: @Sendable (StrategyParts) throws -> any Strategy
 
@@ -30,6 +34,11 @@ public struct Recipe {
     }
     schedule = try Recipe.look("schedule", options.schedule, in: schedules)
     codec = try Recipe.look("codec", options.codec, in: codecs)
+    minibatchSearch = try options.tuneMinibatch.map { try Recipe.look("tune-minibatch", $0, in: minibatchSearches) }
+    if let largest = minibatchSearch?.largest, largest < options.minibatch {
+      throw OptionError("--tune-minibatch: max=\(largest) is smaller than --minibatch \(options.minibatch)")
+    }
+    rateControl = try options.tuneRate.map { try Recipe.look("tune-rate", $0, in: rateControls) }
     strategy = try Recipe.look("strategy", options.strategy, in: strategies)
   }
 

@@ -17,7 +17,7 @@ public struct RunPlan: Hashable, Sendable {
   }
 
   /// The number of training samples.
-  public let sampleCount: Int
+  public private(set) var sampleCount: Int
   /// Samples of a step as asked for, over all ranks; the last step of an epoch may have fewer.
   public let minibatch: Int
   /// ⌈samples/minibatch⌉, for the minibatch that was asked for.
@@ -26,8 +26,10 @@ public struct RunPlan: Hashable, Sendable {
   public let horizon: Int
   /// The length of the warm start, whose gradients cross as floats, in steps of the minibatch that was asked for.
   public let warmStart: Int
-  /// In the order of their epochs; the first begins with epoch 0.
+  /// In the order of their epochs; the first begins with epoch 0, save in a trial.
   private(set) var stretches: [Stretch]
+  /// The number of steps after which the run ends before its planned length; nil where it does not.
+  public private(set) var end: Int?
 
   /// The plan that `options` make for so many training samples.
   ///
@@ -55,6 +57,18 @@ public struct RunPlan: Hashable, Sendable {
     stretches.append(Stretch(epoch: epoch, step: step, minibatch: size, stepsPerEpoch: (sampleCount - 1) / size + 1))
   }
 
+  /// Lets the run end after `step` steps; what was planned stays the horizon.
+  public mutating func end(after step: Int) { end = step }
+
+  /// The plan of a trial: the first `sampleCount` samples of `epoch` in steps of `minibatch`, at the positions that they have here.
+  func trial(of epoch: Int, minibatch: Int, sampleCount: Int) -> (plan: RunPlan, steps: Range<Int>) {
+    var trial = self
+    let (first, count) = (firstStep(of: epoch), (sampleCount - 1) / minibatch + 1)
+    trial.sampleCount = sampleCount
+    trial.stretches = [Stretch(epoch: epoch, step: first, minibatch: minibatch, stepsPerEpoch: count)]
+    return (trial, first..<first + count)
+  }
+
   /// The stretch that a step belongs to.
   private func stretch(of step: Int) -> Stretch { stretches.last { $0.step <= step } ?? stretches[0] }
 
@@ -70,6 +84,7 @@ public struct RunPlan: Hashable, Sendable {
 extension RunPlan {
   /// The planned number of steps.
   public var steps: Int {
+    if let end { return end }
     let epoch = horizon / stepsPerEpoch
     let rest = min(horizon % stepsPerEpoch * minibatch, sampleCount)
     let size = minibatch(of: epoch)
@@ -101,6 +116,30 @@ extension RunPlan {
 
   /// Whether a step belongs to the warm start.
   public func isInWarmStart(_ step: Int) -> Bool { position(of: step) < Double(warmStart) }
+}
+
+// MARK: - Checkpoints
+
+extension RunPlan {
+  /// What a resumed run must know, beside its options.
+  var counters: [String: String] {
+    var counters = ["warmStart": String(warmStart)]
+    counters["minibatches"] = stretches.map { "\($0.epoch):\($0.minibatch)" }.joined(separator: " ")
+    counters["end"] = end.map { String($0) }
+    return counters
+  }
+
+  /// Takes back the minibatches and the end; returns whether that was possible.
+  mutating func restore(_ counters: [String: String]) -> Bool {
+    end = counters["end"].flatMap { Int($0) }
+    // A run of a version that did not change its minibatch says nothing of it.
+    for text in (counters["minibatches"] ?? "").split(separator: " ") {
+      let numbers = text.split(separator: ":").compactMap { Int($0) }
+      guard numbers.count == 2, numbers[0] >= 0, numbers[1] > 0 else { return false }
+      use(minibatch: numbers[1], from: numbers[0])
+    }
+    return true
+  }
 }
 
 // MARK: - Samples

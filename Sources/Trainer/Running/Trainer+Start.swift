@@ -82,6 +82,7 @@ extension Trainer {
     firstStep = saved.step
     newestCheckpoint = saved.path
     strategy.restore(counters: state.counters)
+    try restorePlan(state.counters, of: saved)
     if let bits = state.counters["lossSum"].flatMap({ UInt64($0) }),
       let count = state.counters["lossSamples"].flatMap({ Int($0) })
     {
@@ -91,16 +92,32 @@ extension Trainer {
     journal?.say("resumed from \(saved.path), saved by \(saved.ranks) \(saved.ranks == 1 ? "rank" : "ranks")")
   }
 
+  /// Takes up the minibatches of the epochs so far, and what else was tuned.
+  private func restorePlan(_ counters: [String: String], of saved: SavedRun) throws {
+    guard feed.plan.restore(counters) else {
+      throw CheckpointError(.configuration, "\(saved.path) does not say which minibatches were used")
+    }
+    optimizer.setMinibatch(plan.minibatch(of: plan.epoch(of: step)))
+    tuner?.restore(counters)
+  }
+
   /// Everything that influences the next step.
   var inventory: StateInventory {
+    var inventory = stateInventory
+    inventory.counters["step"] = String(step)
+    inventory.counters["data"] = hexadecimal(dataset.fingerprint)
+    inventory.counters["lossSum"] = String(tally.lossSum.bitPattern)
+    inventory.counters["lossSamples"] = String(tally.sampleCount)
+    inventory.counters.merge(plan.counters) { $1 }
+    labels?.contribute(to: &inventory)
+    tuner?.contribute(to: &inventory)
+    return inventory
+  }
+
+  /// The model, and what the strategy remembers: what a step changes.
+  var stateInventory: StateInventory {
     var inventory = StateInventory()
     inventory.model = network.layout.tensors.map { SavedTensor($0.name, shape: $0.shape, of: parameters, range: $0.range) }
-    inventory.counters = [
-      "step": String(step), "data": hexadecimal(dataset.fingerprint), "warmStart": String(plan.warmStart),
-      "lossSum": String(tally.lossSum.bitPattern),
-      "lossSamples": String(tally.sampleCount),
-    ]
-    labels?.contribute(to: &inventory)
     strategy.contribute(to: &inventory)
     return inventory
   }

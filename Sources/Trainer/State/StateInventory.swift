@@ -23,6 +23,14 @@ public struct SavedTensor {
     self.buffer = buffer
     values = unsafe buffer.values(in: range)
   }
+
+  private init(_ name: String, of other: SavedTensor) {
+    (self.name, shape, buffer) = (name, other.shape, other.buffer)
+    values = unsafe other.values
+  }
+
+  /// The same memory under another name.
+  func renamed(_ name: String) -> SavedTensor { SavedTensor(name, of: self) }
 }
 
 /// Everything that influences the next step, in one list: what is not here is not state.

@@ -74,6 +74,9 @@ extension AllReduce {
     parts.optimizer.forgetMomentum()
   }
 
+  func flush() throws -> Traffic { Traffic() }
+  func settle() throws {}
+
   func carry(_ remainder: FloatBuffer) { computation.carried = remainder }
 
   var times: PhaseTimes {

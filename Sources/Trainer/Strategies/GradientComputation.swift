@@ -45,7 +45,8 @@ final class GradientComputation {
       ready(range.upperBound)
     }
     return StepAgreement.Statement(
-      sampleCount: batch.count, nonFiniteTensor: watch.firstTensor, clearedValues: watch.clearedValues,
+      sampleCount: batch.count, correctCount: result.correct, nonFiniteTensor: watch.firstTensor,
+      clearedValues: watch.clearedValues,
       lossSum: result.lossSum)
   }
 }

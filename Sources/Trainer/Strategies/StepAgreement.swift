@@ -7,6 +7,8 @@ struct StepAgreement {
   struct Statement {
     /// Its samples.
     var sampleCount = 0
+    /// How many of them were classified rightly.
+    var correctCount = 0
     /// The first tensor whose gradient has a value that is not finite.
     var nonFiniteTensor: Int?
     /// How many values it replaced by zero.
@@ -31,13 +33,15 @@ struct StepAgreement {
   /// - Communication: one record of seven words to each other rank.
   init(_ own: Statement, over records: RecordExchange, step: Int) throws {
     let record: [UInt64] = [
-      UInt64(own.sampleCount), UInt64((own.nonFiniteTensor ?? -1) + 1), UInt64(own.clearedValues),
+      UInt64(own.correctCount) << 32 | UInt64(own.sampleCount), UInt64((own.nonFiniteTensor ?? -1) + 1),
+      UInt64(own.clearedValues),
       UInt64(own.rate.bitPattern) << 32 | (own.isStopRequested ? 1 : 0), own.lossSum.bitPattern, own.gradientSquares.bitPattern,
       own.residualSquares.bitPattern,
     ]
     statements = try records.gather(record, activity: "the agreement on step \(step)").map { words in
       Statement(
-        sampleCount: Int(words[0]), nonFiniteTensor: words[1] == 0 ? nil : Int(words[1]) - 1, clearedValues: Int(words[2]),
+        sampleCount: Int(words[0] & 0xFFFF_FFFF), correctCount: Int(words[0] >> 32),
+        nonFiniteTensor: words[1] == 0 ? nil : Int(words[1]) - 1, clearedValues: Int(words[2]),
         isStopRequested: words[3] & 1 != 0, rate: Float(bitPattern: UInt32(words[3] >> 32)),
         lossSum: Double(bitPattern: words[4]),
         gradientSquares: Double(bitPattern: words[5]), residualSquares: Double(bitPattern: words[6]))

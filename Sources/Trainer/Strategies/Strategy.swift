@@ -18,6 +18,11 @@ public protocol Strategy: AnyObject {
   /// - Throws: `TrainingError` where the run must not go on, on every rank.
   func step(_ step: Int, from feed: SampleFeed, rate: Float, isMeasured: Bool) throws -> StepOutcome
 
+  /// Applies what is still under way, after the last step; returns its traffic.
+  func flush() throws -> Traffic
+  /// Brings what is under way to a standstill before state is read; changes no later bit.
+  func settle() throws
+
   /// Adds what it remembers between steps, the parameters apart, to the list of everything.
   func contribute(to inventory: inout StateInventory)
   /// Takes back the counters that it contributed.
@@ -43,6 +48,8 @@ public struct StepOutcome {
   public var lossSum = 0.0
   /// The step's samples over all ranks.
   public var sampleCount = 0
+  /// How many of them were classified rightly, before the step.
+  public var correctCount = 0
   /// Whether the step changed nothing, because some gradient was not finite.
   public var isSkipped = false
   /// Whether some rank was asked to stop.
@@ -61,6 +68,7 @@ public struct StepOutcome {
   init(_ agreement: StepAgreement) {
     lossSum = agreement.sum(\.lossSum)
     sampleCount = agreement.sum(\.sampleCount)
+    correctCount = agreement.sum(\.correctCount)
     isStopRequested = agreement.statements.contains { $0.isStopRequested }
     residualRatio = agreement.residualRatio
   }

@@ -1,0 +1,81 @@
+/// Changes the learning rate after epochs by how much they improved the criterion.
+///
+/// Where the criterion got worse, or is not a number, the run goes back to the state it was compared with, and goes on with
+/// the next samples. Where it improved by no more than θ of itself, the rate falls; where by more than θ′, it rises. Or, once the rate
+/// has fallen, it falls every time, and the second time that too little was gained ends the run.
+/// Source: CNTK's `AdjustAfterEpoch`; algorithms §1.9. A criterion that is not a number is never compared with.
+public struct AfterEpoch: Hashable, Sendable {
+  /// The samples whose mean loss is the criterion.
+  public enum Samples: String, CaseIterable, Sendable {
+    /// Those trained on, as they were trained on.
+    case train
+    /// The test samples, which are unseen no longer then.
+    case test
+  }
+
+  /// Epochs between decisions.
+  public var interval = 1
+  public var samples = Samples.train
+  /// θ, the share by which the criterion must fall for the rate to stay.
+  public var leastImprovement = 0.0
+  /// θ′, the share by which the criterion must fall for the rate to rise.
+  public var largeImprovement = Double.infinity
+  /// What the rate is multiplied with where it falls.
+  public var reduction = 0.618
+  /// What the rate is multiplied with where it rises.
+  public var increase = 1.382
+  /// Whether the rate, once it has fallen, goes on falling, and the second failure ends the run.
+  public var continues = false
+  /// Whether a worse criterion brings back the state before.
+  public var loadsBest = true
+
+  /// The usual control.
+  public init() {}
+
+  /// What is remembered between decisions.
+  public struct Memory: Hashable, Sendable {
+    /// The criterion to compare with.
+    public var previous: Double?
+    /// Whether the rate has fallen.
+    public var hasReduced = false
+
+    /// Nothing yet.
+    public init() {}
+  }
+
+  /// What follows from a criterion.
+  public struct Decision: Hashable, Sendable {
+    /// What the rate is multiplied with.
+    public var factor = 1.0
+    /// Whether the state that was compared with comes back.
+    public var goesBack = false
+    /// Whether the run ends.
+    public var ends = false
+
+    /// A decision to go on as before.
+    public init() {}
+  }
+
+  /// Decides by the mean criterion since the last decision.
+  public func decide(_ criterion: Double, _ memory: inout Memory) -> Decision {
+    var decision = Decision()
+    var (isWorse, isLittle, isMuch) = (criterion.isNaN, criterion.isNaN, false)
+    if let previous = memory.previous, !criterion.isNaN {
+      isWorse = criterion > previous
+      isLittle = previous - criterion <= leastImprovement * previous
+      isMuch = previous - criterion > largeImprovement * previous
+    }
+    decision.goesBack = isWorse && loadsBest
+    if continues {
+      decision.ends = isLittle && memory.hasReduced
+      if isLittle { memory.hasReduced = true }
+      if memory.hasReduced && !decision.ends { decision.factor = reduction }
+    } else if isLittle {
+      decision.factor = reduction
+    } else if isMuch {
+      decision.factor = increase
+    }
+    if !decision.goesBack && !criterion.isNaN { memory.previous = criterion }
+    return decision
+  }
+}

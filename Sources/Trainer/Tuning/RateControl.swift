@@ -1,0 +1,79 @@
+public import Buffers
+
+/// How the learning rate is controlled, beside its schedule, by how training goes.
+public enum RateControl: Hashable, Sendable {
+  /// Changed after epochs by what they gained.
+  case afterEpoch(AfterEpoch)
+  /// Searched before epochs.
+  case search(RateSearch)
+
+  /// Epochs between decisions.
+  public var interval: Int {
+    switch self {
+    case .afterEpoch(let control): control.interval
+    case .search(let search): search.interval
+    }
+  }
+}
+
+/// The controls that `--tune-rate` knows.
+public let rateControls = Registry<RateControl>(
+  "rate control",
+  [
+    .init(
+      "after-epoch", "changes the rate after epochs by what they gained; it multiplies that of --schedule",
+      keys: [
+        ("every", "epochs between decisions (1)"),
+        ("by", "train (default): the mean loss of the samples trained on; test: that of the test samples"),
+        ("improve", "percent by which the loss must fall, or the rate does (0)"),
+        ("boost", "percent of fall beyond which the rate rises (none)"),
+        ("reduce", "what the rate is multiplied with where it falls (0.618)"),
+        ("increase", "what the rate is multiplied with where it rises (1.382)"),
+        ("continue", "true: once fallen, the rate falls every time, and the second failure ends the run (false)"),
+        ("load-best", "false: a loss that rose does not bring the state before it back (true)"),
+      ]
+    ) { specification in
+      var control = AfterEpoch()
+      control.interval = try specification.integer("every", default: 1, in: 1...1_000_000)
+      control.leastImprovement = try specification.number("improve", default: 0, in: 0...100) / 100
+      if specification.options["boost"] != nil {
+        control.largeImprovement = try specification.number("boost", default: 0, in: 0...100) / 100
+      }
+      control.reduction = try specification.number("reduce", default: control.reduction, in: 1e-6...1)
+      control.increase = try specification.number("increase", default: control.increase, in: 1...1e6)
+      control.continues = try specification.flag("continue", default: false)
+      control.loadsBest = try specification.flag("load-best", default: true)
+      if let name = specification.options["by"] {
+        guard let samples = AfterEpoch.Samples(rawValue: name) else {
+          throw SpecificationError("'\(specification)': by is train or test, not '\(name)'")
+        }
+        control.samples = samples
+      }
+      return .afterEpoch(control)
+    },
+    .init(
+      "search", "finds the rate of an epoch by short trials before it; from there it follows --schedule",
+      keys: [
+        ("every", "epochs between searches (1)"),
+        ("samples", "training samples of each trial (an eighth of an epoch, 32 minibatches at least)"),
+        ("least", "the least rate, as a share of --learning-rate (0.001)"),
+      ]
+    ) { specification in
+      var search = RateSearch()
+      search.interval = try specification.integer("every", default: 1, in: 1...1_000_000)
+      if specification.options["samples"] != nil {
+        search.samples = try specification.integer("samples", default: 1, in: 1...Int(Int32.max))
+      }
+      search.least = try specification.number("least", default: search.least, in: 1e-12...1)
+      return .search(search)
+    },
+  ])
+
+extension Specification {
+  /// The truth of key `key`, or `standard` where the key is not there.
+  fileprivate func flag(_ key: String, default standard: Bool) throws(SpecificationError) -> Bool {
+    guard let text = options[key] else { return standard }
+    guard let value = Bool(text) else { throw SpecificationError("'\(description)': \(key) is true or false, not '\(text)'") }
+    return value
+  }
+}

@@ -1,0 +1,93 @@
+internal import Buffers
+internal import Collectives
+internal import Datasets
+internal import MPI
+internal import Networks
+
+/// Trains a copy of the model on a few samples, to see how a minibatch or a rate would do; what it copies is never touched.
+///
+/// The copy is trained by `all-reduce`, whatever the strategy of the run: with the delay of double buffering larger minibatches would
+/// look worse than they are, and the speed that they bring would be lost (Seide et al. 2014, table 3). The copy has parameters,
+/// momenta, residuals and exchanges of its own, so that nothing need be put back, and its traffic is counted apart.
+///
+/// - Cost: as much memory as the run itself, networks apart.
+final class Trial {
+  /// What came of a trial, the same on every rank.
+  struct Outcome {
+    /// The mean loss of the samples as they were trained on; NaN where the trial failed.
+    var loss = Double.nan
+    /// The share of them classified rightly; NaN where the trial failed.
+    var accuracy = Double.nan
+  }
+
+  private let parts: StrategyParts
+  private let strategy: AllReduce
+  private let feed: SampleFeed
+
+  /// Prepares trials of a run of `parts`, with an optimizer of their own; collective.
+  init(like parts: StrategyParts, optimizer: any Optimizer, dataset: any Dataset, labels: RealignedLabels?) throws {
+    var parts = parts
+    parts.optimizer = optimizer
+    parts.parameters = FloatBuffer(count: parts.parameters.count)
+    parts.records = try RecordExchange(parts.hosts, timeout: .seconds(parts.options.timeout))
+    // A gradient that is not finite ends the trial, not the run.
+    if parts.options.nonFinite == .skip { parts.options.nonFinite = .abort }
+    parts.options.injectNonFinite = nil
+    self.parts = parts
+    strategy = try AllReduce(parts)
+    let world = parts.hosts.world
+    feed = SampleFeed(
+      dataset, plan: parts.plan, seed: parts.options.seed, rank: world.rank, of: world.count, labels: labels)
+  }
+
+  /// Trains from the state `source`, of steps of `currentMinibatch` samples; collective.
+  ///
+  /// - Parameters:
+  ///   - source: The state of the run.
+  ///   - currentMinibatch: The samples of the steps that led there.
+  ///   - plan: The samples of each step.
+  ///   - steps: The steps to do.
+  ///   - rate: The learning rate of a step.
+  /// - Returns: nil where somebody asked to stop.
+  func run(
+    from source: StateInventory, currentMinibatch: Int, plan: RunPlan, steps: Range<Int>, rate: (Int) -> Float
+  ) throws -> Outcome? {
+    let inventory = inventory
+    inventory.copyTensors(from: source)
+    let minibatch = plan.minibatch(of: plan.epoch(of: steps.lowerBound))
+    inventory.rescaleResiduals(from: currentMinibatch, to: minibatch)
+    strategy.restore(counters: source.counters)
+    parts.optimizer.setMinibatch(minibatch)
+    feed.plan = plan
+    var total = (loss: 0.0, correct: 0, samples: 0)
+    do {
+      for step in steps {
+        let outcome = try strategy.step(step, from: feed, rate: rate(step), isMeasured: false)
+        if outcome.isStopRequested { return nil }
+        total.loss += outcome.lossSum
+        total.correct += outcome.correctCount
+        total.samples += outcome.sampleCount
+        guard total.loss.isFinite else { return Outcome() }
+      }
+    } catch is TrainingError {
+      // All ranks saw the same.
+      return Outcome()
+    }
+    return Outcome(loss: total.loss / Double(total.samples), accuracy: Double(total.correct) / Double(total.samples))
+  }
+
+  /// What this rank sent and received so far, agreement included.
+  var traffic: Traffic {
+    let report = strategy.report
+    return report.traffic + report.warmStartTraffic + report.agreementTraffic
+  }
+
+  private var inventory: StateInventory {
+    var inventory = StateInventory()
+    inventory.model = parts.network.layout.tensors.map {
+      SavedTensor($0.name, shape: $0.shape, of: parts.parameters, range: $0.range)
+    }
+    strategy.contribute(to: &inventory)
+    return inventory
+  }
+}

@@ -1,0 +1,214 @@
+import Buffers
+import Foundation
+import MPI
+import Testing
+import Trainer
+import _TestSupport
+
+/// Whole runs that tune themselves, of a small model, on as many ranks as the tests have.
+@Suite(.serialized) struct TuningTests {
+  /// Twenty steps to an epoch.
+  private func options(_ change: (inout TrainerOptions) -> Void = { _ in }) -> TrainerOptions {
+    var options = TrainerOptions()
+    options.model = "mlp:24,16"
+    options.data = "glyphs:train=1280,test=70"
+    options.minibatch = 64
+    options.epochs = 4
+    options.schedule = "constant"
+    options.learningRate = 0.05
+    options.warmStart = 10
+    options.verifyEvery = 7
+    options.logEvery = 1
+    options.quiet = true
+    change(&options)
+    return options
+  }
+
+  private func train(_ options: TrainerOptions) throws -> TrainingOutcome {
+    try Trainer(options, on: world, isSilent: true).run()
+  }
+
+  /// Trains, and gives the lines of the metrics file on every rank, times removed.
+  private func metrics(_ options: TrainerOptions) throws -> (outcome: TrainingOutcome, lines: [[String: Any]]) {
+    let directory = try TemporaryDirectory(on: world)
+    var options = options
+    options.metrics = directory.path + "/metrics.jsonl"
+    let outcome = try train(options)
+    try world.barrier()
+    let lines = try String(contentsOfFile: options.metrics!, encoding: .utf8).split(separator: "\n").map {
+      var line = try #require(JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any])
+      line["seconds"] = nil
+      return line
+    }
+    try world.barrier()
+    return (outcome, lines)
+  }
+
+  private func events(_ name: String, in lines: [[String: Any]]) -> [[String: Any]] {
+    lines.filter { $0["event"] as? String == name }
+  }
+
+  @Test(arguments: ["one-bit", "none"], ["all-reduce"])
+  func searchesThatChangeNothingLeaveNoTrace(codec: String, strategy: String) throws {
+    let plain = options {
+      $0.codec = codec
+      $0.strategy = strategy
+      $0.epochs = 3
+    }
+    let expected = try metrics(plain)
+    // One size alone; several, of which none is so much better.
+    for (search, trials) in [("search:max=64", 0), ("search:max=400,margin=-100", 2)] {
+      var searching = plain
+      searching.tuneMinibatch = search
+      let result = try metrics(searching)
+      #expect(result.outcome == expected.outcome)
+      let decisions = events("tuning", in: result.lines)
+      #expect(decisions.compactMap { ($0["trials"] as? [Any])?.count } == [trials, trials, trials])
+      #expect(decisions.allSatisfy { $0["before"] as? Int == 64 && $0["after"] as? Int == 64 })
+      for event in ["step", "epoch"] {
+        let (here, there) = (events(event, in: result.lines), events(event, in: expected.lines))
+        #expect(here.map { $0 as NSDictionary } == there.map { $0 as NSDictionary })
+      }
+      func wire(_ lines: [[String: Any]]) -> NSDictionary? { lines.last?["wire"] as? NSDictionary }
+      #expect(wire(result.lines) == wire(expected.lines))
+    }
+  }
+
+  @Test func theMinibatchGrowsAndEverySampleIsSeen() throws {
+    let (outcome, lines) = try metrics(options { $0.tuneMinibatch = "search:margin=1000,max=128" })
+    let decisions = events("tuning", in: lines)
+    #expect(decisions.map { $0["after"] as? Int } == [128, 128, 128, 128])
+    #expect(outcome.steps == 40 && outcome.wasStopped == false)
+    let steps = events("step", in: lines)
+    #expect(steps.map { $0["samples"] as? Int } == (1...40).map { $0 * 128 })
+    // The rate of a sample stays.
+    #expect(steps.allSatisfy { $0["learningRate"] as? Double == 0.1 })
+    #expect(try Set(world.allGather([outcome.modelHash])).count == 1)
+  }
+
+  @Test func theSearchStopsWhereALargerMinibatchHurts() throws {
+    // The rate suits the minibatch that was asked for, and grows with it.
+    let (outcome, lines) = try metrics(options { $0.tuneMinibatch = "search:samples=1280" })
+    let trials = try #require(events("tuning", in: lines)[0]["trials"] as? [[String: Any]])
+    let losses = trials.compactMap { $0["loss"] as? Double }
+    #expect(trials.count == losses.count && losses.count > 1)
+    for (index, loss) in losses.enumerated() {
+      #expect(trials[index]["isAccepted"] as? Bool == (loss <= losses[0] * 1.01))
+      #expect(loss <= losses[0] * 1.01 || index == losses.count - 1)
+    }
+    #expect(try #require(outcome.evaluation).loss < 2.2)
+  }
+
+  @Test func aTrialIsTheTrainingThatItStandsFor() throws {
+    // Of a whole epoch: the loss of the first is that of the samples as they were trained on.
+    let plain = try metrics(options { $0.epochs = 1 })
+    let expected = try #require(events("epoch", in: plain.lines)[0]["trainLoss"] as? Double)
+    let searched = try metrics(
+      options {
+        $0.epochs = 1
+        $0.tuneMinibatch = "search:samples=1280,max=192"
+      })
+    let trials = try #require(events("tuning", in: searched.lines)[0]["trials"] as? [[String: Any]])
+    #expect(trials.map { $0["minibatch"] as? Int } == [64, 128, 192].prefix(trials.count).map { $0 })
+    #expect(trials[0]["loss"] as? Double == expected)
+  }
+
+  @Test func aRunThatFailsAtOnceIsLeftToItsOwnSentence() throws {
+    let options = options {
+      $0.learningRate = 1e30
+      $0.tuneMinibatch = "search"
+      $0.tuneRate = "after-epoch"
+    }
+    #expect { try train(options) } throws: { "\($0)".contains("10 steps in a row") }
+  }
+
+  @Test(arguments: ["after-epoch:improve=100,load-best=false", "after-epoch:improve=100"])
+  func theRateFallsAfterEpochsThatGainTooLittle(control: String) throws {
+    let (_, lines) = try metrics(options { $0.tuneRate = control })
+    let rates = events("step", in: lines).compactMap { $0["learningRate"] as? Double }
+    #expect(rates.count == 80)
+    // The first epoch is compared with nothing.
+    for (epoch, expected) in [0.05, 0.05, 0.05 * 0.618, 0.05 * 0.618 * 0.618].enumerated() {
+      for rate in rates[epoch * 20..<(epoch + 1) * 20] { #expect(abs(rate / expected - 1) < 1e-6) }
+    }
+  }
+
+  @Test func aLossThatRisesBringsTheBestStateBack() throws {
+    // A rate at which the loss rises, and falls to next to nothing then: the rest of the run stays where it went back to.
+    let wild = options {
+      $0.learningRate = 2
+      $0.momentum = 0
+      $0.codec = "none"
+    }
+    var controlled = wild
+    controlled.tuneRate = "after-epoch:reduce=0.000001"
+    let (outcome, lines) = try metrics(controlled)
+    let decisions = events("tuning", in: lines)
+    let back = try #require(decisions.firstIndex { $0["goesBack"] as? Bool == true })
+    #expect(decisions.allSatisfy { ($0["after"] as? Double ?? 9) < 1 } == (back == 0))
+    // The state of the decision before, which is the start for the first.
+    var shorter = wild
+    shorter.steps = 20 * back
+    let before = try #require(back == 0 ? nil : try train(shorter).evaluation)
+    #expect(abs(try #require(outcome.evaluation).loss - before.loss) < 1e-3)
+    #expect(abs((events("epoch", in: lines)[back]["testLoss"] as? Double ?? 0) - before.loss) > 0.01)
+  }
+
+  @Test func theSecondFailureEndsTheRun() throws {
+    let (outcome, lines) = try metrics(
+      options {
+        $0.epochs = 9
+        $0.tuneRate = "after-epoch:improve=100,continue=true"
+      })
+    // Compared after the second and the third epoch.
+    #expect(outcome.steps == 60 && !outcome.wasStopped)
+    #expect(events("tuning", in: lines).map { $0["endsRun"] as? Bool } == [false, false, true])
+  }
+
+  @Test func aRateThatWasSearchedIsAsGoodAsOneThatWasGiven() throws {
+    let (outcome, lines) = try metrics(
+      options {
+        $0.epochs = 1
+        $0.tuneRate = "search"
+      })
+    let event = events("tuning", in: lines)[0]
+    let rate = try #require(event["after"] as? Double)
+    let trials = try #require(event["trials"] as? [[String: Any]])
+    #expect(trials.count > 5 && trials[0]["learningRate"] as? Double == 0)
+    let best = trials.compactMap { $0["loss"] as? Double }.min()!
+    #expect(trials.contains { $0["learningRate"] as? Double == rate && ($0["loss"] as? Double ?? 9) <= best * 1.05 })
+    let given = try train(
+      options {
+        $0.epochs = 1
+        $0.learningRate = rate
+      })
+    #expect(outcome.modelHash == given.modelHash)
+  }
+
+  /// Runs that stop where an epoch begins, before its search, and in the middle of one.
+  @Test(
+    arguments: [
+      ("search:margin=20", nil, 20), ("search:every=2,margin=20", "after-epoch:improve=5", 50), (nil, "search:every=2", 40),
+      (nil, "after-epoch:improve=100,continue=true", 50),
+    ] as [(String?, String?, Int)])
+  func aResumedRunDecidesAsTheUnbrokenOne(minibatch: String?, rate: String?, length: Int) throws {
+    let directory = try TemporaryDirectory(on: world)
+    let whole = options {
+      ($0.tuneMinibatch, $0.tuneRate) = (minibatch, rate)
+      $0.steps = 80
+      $0.codec = "one-bit"
+    }
+    let expected = try metrics(whole)
+    var part = whole
+    part.checkpoint = directory.path + "/saved"
+    part.steps = length
+    let first = try metrics(part)
+    part.steps = 80
+    part.resume = true
+    let rest = try metrics(part)
+    #expect(rest.outcome == expected.outcome)
+    let decisions = events("tuning", in: first.lines) + events("tuning", in: rest.lines)
+    #expect(decisions.map { $0 as NSDictionary } == events("tuning", in: expected.lines).map { $0 as NSDictionary })
+    #expect(decisions.count > 1)
+  }
+}
