@@ -1,20 +1,23 @@
 public import Buffers
 internal import MPI
 
-/// Compares the models of all ranks by their hashes.
+/// Compares the models of all ranks by their hashes; of a model in stripes, equal stripes with each other.
 public struct ReplicaCheck {
   private let layout: TensorLayout
   private let records: RecordExchange
-  private let rankCount: Int
+  private let numbers: [Int]
+  private let stripeCount: Int
 
-  /// A check of buffers of `layout`; hashes travel through `records`.
-  public init(_ layout: TensorLayout, over records: RecordExchange, rankCount: Int) {
+  /// A check of buffers of `layout`, which is that of this rank's stripe; hashes travel through `records`, which the ranks of
+  /// `grid` share.
+  public init(_ layout: TensorLayout, over records: RecordExchange, on grid: RankGrid) {
     self.layout = layout
     self.records = records
-    self.rankCount = rankCount
+    numbers = grid.all.numbers
+    stripeCount = grid.stripeCount
   }
 
-  /// The hash of the model, which all ranks share.
+  /// The hash of the model, or of this rank's stripe of it, which all ranks of that stripe share.
   ///
   /// Collective; one record, and one for each tensor where models differ.
   ///
@@ -23,17 +26,25 @@ public struct ReplicaCheck {
   public func verify(_ parameters: FloatBuffer, step: Int) throws -> UInt64 {
     let hash = parameters.hash()
     let hashes = try records.gather([hash], activity: "the comparison of models").map { $0[0] }
-    guard hashes.contains(where: { $0 != hash }) || hashes.count != rankCount else { return hash }
+    guard !odd(among: hashes).isEmpty else { return hash }
     var tensors: [String] = []
     var ranks: Set<Int> = []
     for tensor in layout.tensors {
       let own = parameters.hash(in: tensor.range)
       let all = try records.gather([own], activity: "the comparison of models").map { $0[0] }
-      let odd = ReplicaCheck.minority(all)
+      let odd = odd(among: all)
       if !odd.isEmpty { tensors.append(tensor.name) }
       ranks.formUnion(odd)
     }
-    throw ExchangeError.diverged(tensors: tensors, ranks: ranks.sorted(), step: step)
+    throw ExchangeError.diverged(tensors: tensors, ranks: ranks.map { numbers[$0] }.sorted(), step: step)
+  }
+
+  /// The ranks whose hash is not the commonest among those of their stripe.
+  private func odd(among hashes: [UInt64]) -> [Int] {
+    (0..<stripeCount).flatMap { stripe in
+      let ranks = Array(stride(from: stripe, to: hashes.count, by: stripeCount))
+      return ReplicaCheck.minority(ranks.map { hashes[$0] }).map { ranks[$0] }
+    }
   }
 
   /// The ranks whose hash is not the commonest; of equally common ones that of the lowest rank counts as right.

@@ -10,12 +10,18 @@ internal import Networks
 /// The steps are read from top to bottom in ``run()``; with one rank it is plain descent through the same lines.
 public final class Trainer {
   let options: TrainerOptions
+  /// All ranks, in the order of the grid.
   let world: Communicator
-  let hosts: HostMap
+  /// Which ranks share samples, and which hold the same stripe of the model.
+  let grid: RankGrid
   let records: RecordExchange
+  /// How the stripes of a model reach one another; nil where a model is on one rank.
+  let blocks: BlockExchange?
   let dataset: any Dataset
   let network: any Network
+  /// Those of this rank: the model's, or those of its stripe.
   let parameters: FloatBuffer
+  let model: WholeModel
   /// Whether the codec leaves something behind, on more ranks than one.
   let isLossy: Bool
   let strategy: any Strategy
@@ -45,33 +51,37 @@ public final class Trainer {
   var newestCheckpoint: String?
 
   init(
-    _ options: TrainerOptions, _ recipe: Recipe, hosts: HostMap, dataset: any Dataset, network: any Network,
+    _ options: TrainerOptions, _ recipe: Recipe, grid: RankGrid, blocks: BlockExchange?, dataset: any Dataset,
+    network: any Network,
     store: CheckpointStore?, journal: Journal?, savedWarmStart: Int?
   ) throws {
-    let world = hosts.world
-    (self.options, self.world, self.hosts, self.dataset, self.network) = (options, world, hosts, dataset, network)
+    let (world, timeout) = (grid.all.world, Duration.seconds(options.timeout))
+    (self.options, self.world, self.grid, self.blocks) = (options, world, grid, blocks)
+    (self.dataset, self.network) = (dataset, network)
     (self.store, self.journal) = (store, journal)
     let plan = RunPlan(options, sampleCount: dataset.count(.train), savedWarmStart: savedWarmStart)
     isLossy = !recipe.codec.isIdentity
     parameters = FloatBuffer(count: network.layout.count)
     network.initialize(parameters, seed: options.seed)
-    records = try RecordExchange(hosts, timeout: .seconds(options.timeout))
+    records = try RecordExchange(grid.all, timeout: timeout)
+    model = try WholeModel(network, parameters: parameters, on: grid, timeout: timeout * 10)
     let settings = OptimizerSettings(
       count: parameters.count, momentum: Float(options.momentum), weightDecay: Float(options.weightDecay),
       minibatch: plan.minibatch)
     optimizer = recipe.optimizer(settings)
     let parts = StrategyParts(
-      hosts: hosts, records: records, network: network, parameters: parameters, optimizer: optimizer, codec: recipe.codec,
-      options: options, plan: plan)
+      grid: grid, records: records, stripeRecords: try grid.modelGroup.map { try RecordExchange($0, timeout: timeout) },
+      blocks: blocks, network: network, parameters: parameters, optimizer: optimizer, codec: recipe.codec, options: options,
+      plan: plan)
     strategy = try recipe.strategy(parts)
     labels = try options.realign.map { _ in try RealignedLabels(requiredOf: dataset, options.data) }
     tuner = try Tuner(recipe, like: parts, optimizer: recipe.optimizer(settings), dataset: dataset, labels: labels)
-    feed = SampleFeed(dataset, plan: plan, seed: options.seed, rank: world.rank, of: world.count, labels: labels)
+    feed = SampleFeed(dataset, plan: plan, seed: options.seed, rank: grid.share, of: grid.shareCount, labels: labels)
     schedule = recipe.schedule
-    evaluator = Evaluator(dataset, network: network, on: hosts, over: records, labels: labels)
-    replicas = ReplicaCheck(network.layout, over: records, rankCount: world.count)
+    evaluator = Evaluator(dataset, network: network, on: grid, over: records, labels: labels)
+    replicas = ReplicaCheck(network.layout, over: records, on: grid)
     // Disks are slower than gradients: a rank has ten times as long for its file as for a step.
-    try store?.watch(over: RecordExchange(hosts, timeout: .seconds(10 * options.timeout)))
+    try store?.watch(over: RecordExchange(grid.all, timeout: timeout * 10))
     tuner?.begin(with: stateInventory, minibatch: plan.minibatch)
   }
 
@@ -90,7 +100,9 @@ public final class Trainer {
       if isStopping || step >= plan.steps { break }
       let rate = rate(at: step, of: plan, factor: tuner?.factor ?? 1)
       let isLogged = (step + 1) % options.logEvery == 0
-      let outcome = try strategy.step(step, from: feed, rate: rate, isMeasured: isLogged)
+      let activationBytesBefore = blocks?.traffic.bytesSent
+      var outcome = try strategy.step(step, from: feed, rate: rate, isMeasured: isLogged)
+      outcome.activationBytes = activationBytesBefore.map { (blocks?.traffic.bytesSent ?? 0) - $0 }
       step += 1
       isStopping = outcome.isStopRequested
       tally.add(outcome)
@@ -121,7 +133,9 @@ public final class Trainer {
   /// Writes a checkpoint where one is configured; a disk that is full does not end the run.
   func save() throws {
     guard let store else { return }
-    switch try store.save(inventory, step: step, options: options.texts) {
+    var state = inventory
+    state.model = try model.tensors()
+    switch try store.save(state, step: step, options: options.texts) {
     case .saved(let path):
       newestCheckpoint = path
       journal?.tell(CheckpointEvent(step: step, path: path))
@@ -137,16 +151,17 @@ public final class Trainer {
     let name = StopSignal.name ?? "another rank"
     let way = newestCheckpoint.map { "the checkpoint is \($0); add --resume to go on" } ?? "no checkpoint was asked for"
     journal?.warn("asked to stop by \(name) after step \(step) of \(plan.steps); \(way)")
-    return TrainingOutcome(steps: step, evaluation: evaluation, modelHash: parameters.hash(), wasStopped: true)
+    return TrainingOutcome(steps: step, evaluation: evaluation, modelHash: try model.hash(over: records), wasStopped: true)
   }
 
   /// Ends a run that has done its steps: a last look at all replicas, the test samples, a checkpoint, the model's file.
   private func end() throws -> TrainingOutcome {
-    let hash = try replicas.verify(parameters, step: step)
+    try replicas.verify(parameters, step: step)
     if evaluation == nil || tally.sampleCount > 0 { try evaluate() }
     try save()
     try strategy.finish()
-    let outcome = TrainingOutcome(steps: step, evaluation: evaluation, modelHash: hash, wasStopped: false)
+    let outcome = TrainingOutcome(
+      steps: step, evaluation: evaluation, modelHash: try model.hash(over: records), wasStopped: false)
     try tellEnd(outcome)
     try writeOutput()
     StopSignal.answer = .given

@@ -123,6 +123,12 @@ struct Exchange: ParsableArguments {
   var warmStart: String?
   @Option(help: ArgumentHelp("How ranks work together. (default: all-reduce)", valueName: "spec")) var strategy: String?
   @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "Ranks that a model is split over, by the output units of its layers; K models on K times as many ranks. (default: 1)",
+      valueName: "n"))
+  var modelParallel: String?
+  @Option(
     help: ArgumentHelp(
       "auto: shared memory inside a host; messages: messages everywhere. (default: auto)", valueName: "transport"))
   var transport: String?
@@ -133,7 +139,10 @@ struct Exchange: ParsableArguments {
   var timeout: String?
 
   var said: [(String, String?)] {
-    [("codec", codec), ("warm-start", warmStart), ("strategy", strategy), ("transport", transport), ("timeout", timeout)]
+    [
+      ("codec", codec), ("warm-start", warmStart), ("strategy", strategy), ("model-parallel", modelParallel),
+      ("transport", transport), ("timeout", timeout),
+    ]
   }
 }
 

@@ -11,8 +11,9 @@ import Testing
     let check: ReplicaCheck
 
     init(_ transport: Transport) throws {
-      let records = try RecordExchange(try HostMap(allRanks, transport: transport))
-      check = ReplicaCheck(layout, over: records, rankCount: allRanks.count)
+      let hosts = try HostMap(allRanks, transport: transport)
+      let records = try RecordExchange(hosts)
+      check = try ReplicaCheck(layout, over: records, on: RankGrid(hosts))
       parameters.set(drawGradient(count: layout.count, seed: 61, step: 0, rank: 0))
     }
 
@@ -97,5 +98,24 @@ import Testing
     let text = "\(ExchangeError.diverged(tensors: ["weights.2"], ranks: [3], step: 41))"
     #expect(text.contains("weights.2") && text.contains("3") && text.contains("41"))
     #expect(ExchangeError.diverged(tensors: [], ranks: [], step: 0).exitStatus == 70)
+  }
+
+  /// Stripes differ by their nature; a rank is compared with those of its stripe.
+  @Test(.enabled(if: allRanks.count >= 4 && allRanks.count % 2 == 0), arguments: transports)
+  func equalStripesAreCompared(_ transport: Transport) throws {
+    let grid = try RankGrid(HostMap(allRanks, transport: transport), stripeCount: 2)
+    let check = try ReplicaCheck(Layouts.perceptron, over: RecordExchange(grid.all), on: grid)
+    let parameters = FloatBuffer(count: Layouts.perceptron.count)
+    parameters.set(drawGradient(count: parameters.count, seed: 62, step: 0, rank: grid.stripe))
+    #expect(try check.verify(parameters, step: 1) == parameters.hash())
+    let culprit = allRanks.count - 1
+    if allRanks.rank == culprit { parameters[0] = -parameters[0] }
+    #expect {
+      try check.verify(parameters, step: 2)
+    } throws: {
+      guard case .diverged(let tensors, let ranks, 2)? = $0 as? ExchangeError else { return false }
+      // Of two ranks the lower one counts as right.
+      return tensors == [Layouts.perceptron.tensors[0].name] && ranks == [culprit]
+    }
   }
 }

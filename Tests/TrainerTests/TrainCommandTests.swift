@@ -48,6 +48,24 @@ import _TestSupport
     #expect(lines[5]["modelHash"] as? String != nil)
   }
 
+  /// Two models in two stripes each: what they exchange is what the sizes of layers say, B·n·4·(P − 1)/P for each.
+  @Test func activationsAreCountedApart() throws {
+    let lines = try metrics(
+      ranks: 4, ["--model-parallel", "2", "--steps", "7", "--warm-start", "2", "--log-every", "7", "--evaluate-every", "7"])
+    // Hidden layers of 24 and 16 and 10 classes; on the way back the hidden layers alone. The seventh step has 40 of 400 samples.
+    #expect(lines[1]["activationBytes"] as? Int == 20 * (24 + 16 + 10 + 24 + 16) * 4 / 2)
+    let wire = try #require(lines.last?["wire"] as? [String: Any])
+    // Of the 80 test samples, 40 for each model follow.
+    let expected = (6 * 30 + 20) * 90 * 2 + 40 * 50 * 2
+    #expect(wire["activationBytesSent"] as? [Int] == [expected, expected, expected, expected])
+    #expect(wire["predictedActivationBytesSent"] as? [Int] == [expected, expected, expected, expected])
+    let sent = try #require(wire["bytesSent"] as? [Int])
+    #expect(sent == wire["predictedBytesSent"] as? [Int])
+    let bits = try #require(wire["bitsPerParameter"] as? Double)
+    #expect(bits > 1 && bits < 1.6)
+    #expect(lines[0]["parameters"] as? Int == 19410 && lines[0]["modelParallel"] as? Int == 2)
+  }
+
   @Test func faultsEndInOneSentenceAndTheRightStatus() throws {
     let faults: [(arguments: [String], status: Int32, words: String)] = [
       (["--codek", "none"], 64, "did you mean 'codec'?"),
@@ -57,6 +75,8 @@ import _TestSupport
       (["--learning-rate", "-1"], 64, "--learning-rate"),
       (["--learning-rate", "nan"], 64, "--learning-rate"),
       (["--minibatch", "1"], 64, "--minibatch 1 is smaller than the number of ranks"),
+      (["--model-parallel", "0"], 64, "--model-parallel is at least 1"),
+      (["--model-parallel", "3"], 64, "--model-parallel 3 needs a number of ranks that is a multiple of 3, not 2"),
       (["--data", "idx:/nonexistent"], 65, "/nonexistent"),
       (["--config", "/nonexistent"], 65, "/nonexistent"),
       (["--metrics", "/nonexistent/file"], 74, "/nonexistent"),

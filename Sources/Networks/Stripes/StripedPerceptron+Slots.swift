@@ -14,7 +14,6 @@ extension StripedPerceptron {
   /// The number of the slot that holds the deltas of a layer's inputs; the lowest layer has none.
   func slot(ofInputDeltas index: Int) -> Int { layers.count + index - 1 }
 
-  /// The bytes that go from this stripe to others for each sample.
   var bytesPerSample: (forward: Int, backward: Int) {
     func bytes(_ slot: BlockSlot) -> Int {
       4 * slot.outgoing.enumerated().reduce(0) { $1.offset == stripe ? $0 : $0 + $1.element.count }

@@ -8,12 +8,14 @@ extension CheckpointStore {
   /// same of is read as it is; of what a rank alone has, rank j of K′ takes the sum, in rank order, of the tensors of the old
   /// ranks i with i mod K′ = j (zeros where there is none), so that the sum over all ranks stays; tensors whose names begin
   /// with `owner` are pieces of one flat vector, which is cut anew by `state.ownedRange`; counters of one rank are left as they
-  /// are. Throws `CheckpointError` on every rank alike, naming the first tensor that differs from the file.
+  /// are. With models in P stripes all this holds for the ranks of each stripe, r mod P, by themselves: the checkpoint has as many.
+  /// Throws `CheckpointError` on every rank alike, naming the first tensor that differs from the file.
   public func load(_ run: SavedRun, into state: inout StateInventory) throws {
     var (counters, ownCounters) = (run.counters, state.ownCounters)
     let problem = problem {
       try run.loadModel(into: state.model)
-      let shared = try SafetensorsReader("\(run.path)/\(SavedRun.stateName(rank: 0))")
+      let stripe = world.rank % state.stripeCount
+      let shared = try SafetensorsReader("\(run.path)/\(SavedRun.stateName(rank: stripe))")
       for tensor in state.replicated { try shared.read(tensor) }
       if run.ranks == world.count {
         let own = try SafetensorsReader("\(run.path)/\(SavedRun.stateName(rank: world.rank))")
@@ -21,9 +23,9 @@ extension CheckpointStore {
       }
       for tensor in state.own {
         if tensor.name.hasPrefix("owner") {
-          try loadOwned(tensor, range: state.ownedRange, from: run)
+          try loadOwned(tensor, range: state.ownedRange, from: run, stripeCount: state.stripeCount)
         } else {
-          try loadSum(tensor, from: run)
+          try loadSum(tensor, from: run, stripeCount: state.stripeCount)
         }
       }
     }
@@ -36,8 +38,10 @@ extension CheckpointStore {
   }
 
   /// Fills a tensor with the sum of those of the old ranks that come to this one.
-  private func loadSum(_ tensor: SavedTensor, from run: SavedRun) throws {
-    let sources = Array(stride(from: world.rank, to: run.ranks, by: world.count))
+  private func loadSum(_ tensor: SavedTensor, from run: SavedRun, stripeCount: Int) throws {
+    let (share, stripe) = world.rank.quotientAndRemainder(dividingBy: stripeCount)
+    let sources = stride(from: share, to: run.ranks / stripeCount, by: world.count / stripeCount)
+      .map { $0 * stripeCount + stripe }
     guard let first = sources.first else {
       unsafe tensor.values.update(repeating: 0)
       return
@@ -58,11 +62,14 @@ extension CheckpointStore {
   }
 
   /// Fills this rank's piece of a flat vector from the pieces of the old ranks.
-  private func loadOwned(_ tensor: SavedTensor, range: Range<Int>, from run: SavedRun) throws {
+  private func loadOwned(
+    _ tensor: SavedTensor, range: Range<Int>, from run: SavedRun, stripeCount: Int
+  ) throws {
     precondition(tensor.values.count == range.count, "\(tensor.name) does not hold the \(range.count) values of its range")
     var next = range.lowerBound
-    // Pieces lie in rank order, as stripes do; empty ones lie anywhere.
-    for rank in 0..<run.ranks where next < range.upperBound {
+    // Pieces lie in rank order; empty ones lie anywhere.
+    let ranks = stride(from: world.rank % stripeCount, to: run.ranks, by: stripeCount)
+    for rank in ranks where next < range.upperBound {
       let reader = try SafetensorsReader("\(run.path)/\(SavedRun.stateName(rank: rank))")
       guard let entry = reader.entry(tensor.name), let start = reader.metadata["ownedStart"].flatMap({ Int($0) }) else {
         throw CheckpointError(.configuration, "\(reader.path) has no tensor '\(tensor.name)' with its place")
@@ -98,16 +105,19 @@ extension SafetensorsReader {
   /// The tensor in the file that has the name and shape of `tensor`.
   func entry(like tensor: SavedTensor) throws -> Entry {
     guard let entry = entry(tensor.name) else {
-      throw CheckpointError(.configuration, "\(path) is of another model: it lacks '\(tensor.name)' of shape \(tensor.shape)")
+      throw CheckpointError(
+        .configuration, "\(path) is of another model: it lacks '\(tensor.name)' of shape \(tensor.place.shape)")
     }
-    guard entry.shape == tensor.shape else {
+    guard entry.shape == tensor.place.shape else {
       throw CheckpointError(
         .configuration,
-        "\(path) is of another model: '\(tensor.name)' has the shape \(entry.shape) there and \(tensor.shape) here")
+        "\(path) is of another model: '\(tensor.name)' has the shape \(entry.shape) there and \(tensor.place.shape) here")
     }
     return entry
   }
 
-  /// Reads the tensor of the same name and shape into the memory of `tensor`.
-  func read(_ tensor: SavedTensor) throws { unsafe try read(entry(like: tensor), into: tensor.values) }
+  /// Reads the tensor of the same name and shape, or a part of it, into the memory of `tensor`.
+  func read(_ tensor: SavedTensor) throws {
+    unsafe try read(entry(like: tensor), from: tensor.place.start, into: tensor.values)
+  }
 }

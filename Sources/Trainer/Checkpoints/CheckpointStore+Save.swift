@@ -58,7 +58,7 @@ extension CheckpointStore {
           to: "\(partial)/\(SavedRun.modelName)")
       }
       own = try Safetensors.write(
-        (world.rank == 0 ? state.replicated : []) + state.own, metadata: metadata(of: state),
+        (world.rank < state.stripeCount ? state.replicated : []) + state.own, metadata: metadata(of: state),
         to: "\(partial)/\(SavedRun.stateName(rank: world.rank))")
     }
     if let problem = try agreement.firstProblem(writing) { return problem }

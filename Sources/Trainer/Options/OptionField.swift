@@ -81,6 +81,7 @@ extension TrainerOptions {
     OptionField("codec", \.codec, "How gradients cross the network"),
     OptionField("warm-start", \.warmStart, "Steps at the start that exchange floats (a tenth of the run)"),
     OptionField("strategy", \.strategy, "How ranks work together"),
+    OptionField("model-parallel", \.modelParallel, "Ranks that a model is split over"),
     OptionField("realign", \.realign, "Epochs after which the model aligns the labels anew: 2, or 1,3, or every:2"),
     OptionField("seed", \.seed, "What everything random follows from"),
     OptionField("threads", \.threads, "Threads of matrix products, for each rank"),

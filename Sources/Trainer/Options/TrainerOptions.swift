@@ -34,6 +34,8 @@ public struct TrainerOptions: Codable, Hashable, Sendable {
   public var warmStart: Int?
   /// How ranks work together.
   public var strategy = "all-reduce"
+  /// P, the number of ranks that a model is split over; ranks = K · P.
+  public var modelParallel = 1
   /// After which epochs the training samples get new labels from the model; never by default.
   public var realign: RealignmentEpochs?
   /// What everything random follows from.

@@ -14,11 +14,18 @@ extension TrainerOptions {
     require(epochs >= 1, "--epochs is at least 1, not \(epochs)")
     if let steps { require(steps >= 1, "--steps is at least 1, not \(steps)") }
     require(minibatch >= 1, "--minibatch is at least 1, not \(minibatch)")
-    if let ranks, minibatch >= 1 {
+    require(modelParallel >= 1, "--model-parallel is at least 1, not \(modelParallel)")
+    if let ranks, modelParallel >= 1 {
+      let shares = ranks / modelParallel
       require(
-        minibatch >= ranks,
-        "--minibatch \(minibatch) is smaller than the number of ranks, \(ranks); every rank needs at least one sample of a step"
-      )
+        ranks % modelParallel == 0,
+        "--model-parallel \(modelParallel) needs a number of ranks that is a multiple of \(modelParallel), not \(ranks)")
+      require(
+        minibatch < 1 || minibatch >= shares,
+        modelParallel == 1
+          ? "--minibatch \(minibatch) is smaller than the number of ranks, \(ranks); every rank needs at least one sample of a step"
+          : "--minibatch \(minibatch) is smaller than the number of models, \(shares), that \(ranks) ranks make up; "
+            + "every model needs at least one sample of a step")
     }
     require(
       learningRate.isFinite && learningRate > 0 && Float(learningRate).isFinite && Float(learningRate) > 0,

@@ -5,7 +5,8 @@ internal import Foundation
 internal import MPI
 internal import Networks
 
-/// Gives the samples of a data set the labels that a model holds for most likely; each rank aligns its share of the utterances.
+/// Gives the samples of a data set the labels that a model holds for most likely; each rank aligns its share of the utterances,
+/// which the stripes of a model have in common.
 ///
 /// The log posteriors of an utterance are computed in minibatches of its own, so that labels do not depend on the number of ranks.
 /// Source: algorithms §1.11.
@@ -22,7 +23,7 @@ struct Realigner {
 
   let dataset: any RealignableDataset
   let network: any Network
-  let hosts: HostMap
+  let grid: RankGrid
   let records: RecordExchange
 
   /// Makes the labels of both splits anew with the model `parameters`; collective.
@@ -46,10 +47,12 @@ struct Realigner {
   private func align(
     _ split: Split, _ labels: RealignedLabels, _ parameters: FloatBuffer, _ logPriors: [Double]
   ) throws -> Result {
-    let world = hosts.world
+    let world = grid.all.world
     let frames = dataset.frames(ofUtterances: split)
-    let share = Partition(cumulativeWeights: [0] + frames.map(\.upperBound), into: world.count)[world.rank]
-    let (own, kept) = try align(share, of: split, frames, labels, parameters, logPriors)
+    let share = Partition(cumulativeWeights: [0] + frames.map(\.upperBound), into: grid.shareCount)[grid.share]
+    let aligned = try align(share, of: split, frames, labels, parameters, logPriors)
+    // The first stripe of a model speaks for all.
+    let (own, kept) = grid.stripe == 0 ? aligned : ([], 0)
 
     // Nobody waits without a watchdog for a rank that stays away.
     let activity = "the realignment"

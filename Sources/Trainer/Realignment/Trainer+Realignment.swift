@@ -22,7 +22,7 @@ extension Trainer {
     try strategy.forget()
     try replicas.verify(parameters, step: step)
     let epoch = plan.epoch(of: step)
-    let result = try Realigner(dataset: dataset, network: network, hosts: hosts, records: records)
+    let result = try Realigner(dataset: dataset, network: network, grid: grid, records: records)
       .realign(labels, with: parameters, after: epoch)
     journal?.tell(
       RealignmentEvent(

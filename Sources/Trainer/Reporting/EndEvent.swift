@@ -1,7 +1,7 @@
 /// The last line of a run.
 public struct EndEvent: MetricsEvent {
   /// What crossed the wire, counted where it was handed over and predicted from the format.
-  public struct Wire: Hashable, Sendable {
+  public struct Wire: Sendable {
     /// Bytes of gradient exchanges that each rank sent.
     public var bytesSent: [Int]
     /// Bytes that each rank received.
@@ -18,11 +18,15 @@ public struct EndEvent: MetricsEvent {
     public var compressionRatio: Double?
     /// Groups that were sent plain although the codec compresses.
     public var fallbacks: Int
+    /// Bytes of activations and their deltas that each rank sent, and what the sizes of layers say each should have sent; nil
+    /// where a model is on one rank.
+    public var activations: (bytesSent: [Int], predictedBytesSent: [Int])?
 
     /// What crossed the wire.
     public init(
       bytesSent: [Int], bytesReceived: [Int], messages: [Int], predictedBytesSent: [Int], insideHost: [Int],
-      bitsPerParameter: Double?, compressionRatio: Double?, fallbacks: Int
+      bitsPerParameter: Double?, compressionRatio: Double?, fallbacks: Int,
+      activations: (bytesSent: [Int], predictedBytesSent: [Int])? = nil
     ) {
       self.bytesSent = bytesSent
       self.bytesReceived = bytesReceived
@@ -32,15 +36,21 @@ public struct EndEvent: MetricsEvent {
       self.bitsPerParameter = bitsPerParameter
       self.compressionRatio = compressionRatio
       self.fallbacks = fallbacks
+      self.activations = activations
     }
 
     var json: JSONValue {
-      [
-        "bytesSent": .integers(bytesSent), "bytesReceived": .integers(bytesReceived), "messages": .integers(messages),
-        "predictedBytesSent": .integers(predictedBytesSent), "insideHost": .integers(insideHost),
-        "bitsPerParameter": .number(bitsPerParameter), "compressionRatio": .number(compressionRatio),
-        "fallbacks": .integer(fallbacks),
+      var members: [JSONValue.Member] = [
+        .init("bytesSent", .integers(bytesSent)), .init("bytesReceived", .integers(bytesReceived)),
+        .init("messages", .integers(messages)), .init("predictedBytesSent", .integers(predictedBytesSent)),
+        .init("insideHost", .integers(insideHost)), .init("bitsPerParameter", .number(bitsPerParameter)),
+        .init("compressionRatio", .number(compressionRatio)), .init("fallbacks", .integer(fallbacks)),
       ]
+      if let activations {
+        members.append(.init("activationBytesSent", .integers(activations.bytesSent)))
+        members.append(.init("predictedActivationBytesSent", .integers(activations.predictedBytesSent)))
+      }
+      return .object(members)
     }
   }
 

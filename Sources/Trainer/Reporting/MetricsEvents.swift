@@ -52,11 +52,13 @@ public struct StepEvent: MetricsEvent {
   public var messages: Int
   /// ‖residuals of all ranks‖ / ‖gradients of all ranks‖; nil where there are no residuals.
   public var residualRatio: Double?
+  /// Bytes of activations and their deltas in this step, the maximum over ranks; nil where a model is on one rank.
+  public var activationBytes: Int?
 
   /// A logged step.
   public init(
     step: Int, epoch: Int, samples: Int, loss: Double, learningRate: Float, seconds: Double, wireBytes: Int,
-    messages: Int, residualRatio: Double?
+    messages: Int, residualRatio: Double?, activationBytes: Int? = nil
   ) {
     self.step = step
     self.epoch = epoch
@@ -67,14 +69,17 @@ public struct StepEvent: MetricsEvent {
     self.wireBytes = wireBytes
     self.messages = messages
     self.residualRatio = residualRatio
+    self.activationBytes = activationBytes
   }
 
   public var json: JSONValue {
-    [
-      "event": "step", "step": .integer(step), "epoch": .integer(epoch), "samples": .integer(samples),
-      "loss": .number(loss), "learningRate": .number(learningRate), "seconds": .number(seconds),
-      "wireBytes": .integer(wireBytes), "messages": .integer(messages), "residualRatio": .number(residualRatio),
+    let members: [JSONValue.Member] = [
+      .init("event", "step"), .init("step", .integer(step)), .init("epoch", .integer(epoch)),
+      .init("samples", .integer(samples)), .init("loss", .number(loss)), .init("learningRate", .number(learningRate)),
+      .init("seconds", .number(seconds)), .init("wireBytes", .integer(wireBytes)), .init("messages", .integer(messages)),
+      .init("residualRatio", .number(residualRatio)),
     ]
+    return .object(members + (activationBytes.map { [.init("activationBytes", .integer($0))] } ?? []))
   }
 }
 

@@ -7,24 +7,31 @@ struct EndSummary {
   private let report: ExchangeReport
   private let seconds: Double
   private let times: PhaseTimes
-  private let hostCount: Int
+  /// K models of P stripes each.
+  private let shareCount: Int
+  private let stripeCount: Int
+  private let parameterCount: Int
   /// By rank: sent, received, messages, predicted, inside the host, fallbacks, warm start, agreement, floats
-  /// in the place of codes.
+  /// in the place of codes, activations, predicted activations.
   private let traffic: [[Int]]
 
   /// Gathers what all ranks counted; collective.
+  ///
+  /// `activations` are the bytes that this rank sent to the other stripes of its model, and what they should have been.
   init(
-    _ outcome: TrainingOutcome, _ report: ExchangeReport, times: PhaseTimes, seconds: Double, hosts: HostMap
+    _ outcome: TrainingOutcome, _ report: ExchangeReport, times: PhaseTimes, seconds: Double, on grid: RankGrid,
+    parameterCount: Int, activations: (sent: Int, predicted: Int)?
   ) throws {
-    let world = hosts.world
+    let world = grid.all.world
     self.outcome = outcome
     self.report = report
-    hostCount = hosts.hostCount
+    (shareCount, stripeCount, self.parameterCount) = (grid.shareCount, grid.stripeCount, parameterCount)
     let own = [
       report.traffic.bytesSent, report.traffic.bytesReceived, report.traffic.messagesSent,
       report.predictedTraffic.bytesSent * report.steps, report.traffic.hostBytesSent,
       report.isCompressed ? report.traffic.plainGroups + report.nonFiniteGroups : 0, report.warmStartTraffic.bytesSent,
       report.agreementTraffic.bytesSent, report.floatTraffic.bytesSent * report.steps,
+      activations?.sent ?? 0, activations?.predicted ?? 0,
     ]
     let all = try world.allGather(own.map(Int64.init))
     traffic = (0..<world.count).map { rank in own.indices.map { Int(all[rank * own.count + $0]) } }
@@ -42,10 +49,10 @@ struct EndSummary {
   private func total(_ column: Int) -> Int { byRank(column).reduce(0, +) }
   private func most(_ column: Int) -> Int { byRank(column).max() ?? 0 }
 
-  /// Bits of a parameter in one direction: every rank's contribution crosses K − 1 times in all, and every sum K − 1 times.
+  /// Bits of a parameter in one direction: each of K contributions to it crosses once, but its owner's, and its sum K − 1 times.
   private var bitsPerParameter: Double? {
     guard report.isCompressed, report.steps > 0 else { return nil }
-    return Double(total(0)) * 8 / (2 * Double(traffic.count - 1) * Double(report.parameterCount) * Double(report.steps))
+    return Double(total(0)) * 8 / (2 * Double(shareCount - 1) * Double(parameterCount) * Double(report.steps))
   }
 
   /// How many times more bytes floats would have been on the same ways.
@@ -63,7 +70,8 @@ struct EndSummary {
       modelHash: outcome.modelHash,
       wire: EndEvent.Wire(
         bytesSent: byRank(0), bytesReceived: byRank(1), messages: byRank(2), predictedBytesSent: byRank(3),
-        insideHost: byRank(4), bitsPerParameter: bitsPerParameter, compressionRatio: compressionRatio, fallbacks: total(5)),
+        insideHost: byRank(4), bitsPerParameter: bitsPerParameter, compressionRatio: compressionRatio, fallbacks: total(5),
+        activations: stripeCount > 1 ? (byRank(9), byRank(10)) : nil),
       timing: times)
   }
 
@@ -82,6 +90,9 @@ struct EndSummary {
       lines.append("bytes sent by the busiest rank:")
       lines.append("  gradients after the warm start  \(bytes(most(0))), predicted \(bytes(most(3)))")
       lines.append("  gradients in the warm start     \(bytes(most(6)))")
+      if stripeCount > 1 {
+        lines.append("  activations and their deltas    \(bytes(most(9))), predicted \(bytes(most(10)))")
+      }
       lines.append("  agreement and hashes            \(bytes(most(7)))")
     }
     let phases = zip(PhaseTimes.names, times.seconds).map { "\($0) \(decimal($1, digits: 2))" }.joined(separator: ", ")
@@ -94,7 +105,10 @@ struct EndSummary {
 
   /// Whether compression was engaged, what it saved, and whether floats would have been faster here.
   private var verdict: String {
-    guard traffic.count > 1 else { return "Compression was not engaged: one rank exchanges nothing." }
+    guard shareCount > 1 else {
+      return "Compression was not engaged: "
+        + (stripeCount > 1 ? "one model exchanges no gradients." : "one rank exchanges nothing.")
+    }
     guard report.isCompressed else { return "Compression was not engaged: the codec \(report.codec) sends floats." }
     guard report.steps > 0, let bitsPerParameter, let compressionRatio else {
       return "Compression was not engaged: the run ended within its warm start."

@@ -20,7 +20,7 @@ public struct Evaluation: Hashable, Sendable {
   public let alignedAccuracy: Double?
 }
 
-/// Judges a model on the test samples, each rank on its share; all ranks get the same numbers.
+/// Judges a model on the test samples, each rank on its share, which the stripes of a model have in common; all ranks get the same numbers.
 ///
 /// Of speech, a rank takes whole utterances. Sums of ranks are added in rank order, in fp64.
 public final class Evaluator {
@@ -29,6 +29,8 @@ public final class Evaluator {
   private let dataset: any Dataset
   private let network: any Network
   private let records: RecordExchange
+  /// Whether this rank speaks of the samples that it shares with the other stripes of its model.
+  private let isCounted: Bool
   /// This rank's test samples.
   private let samples: Range<Int>
   /// This rank's utterances.
@@ -39,27 +41,27 @@ public final class Evaluator {
 
   /// An evaluator of models of `network` on the test samples of `dataset`.
   ///
-  /// The ranks of `hosts` tell one another their sums by `records`, which names a rank that stays away.
-  public convenience init(_ dataset: any Dataset, network: any Network, on hosts: HostMap, over records: RecordExchange) {
-    self.init(dataset, network: network, on: hosts, over: records, labels: nil)
+  /// The ranks of `grid` tell one another their sums by `records`, which names a rank that stays away.
+  public convenience init(_ dataset: any Dataset, network: any Network, on grid: RankGrid, over records: RecordExchange) {
+    self.init(dataset, network: network, on: grid, over: records, labels: nil)
   }
 
   /// An evaluator that also compares with `labels` once they are not the data set's own.
   init(
-    _ dataset: any Dataset, network: any Network, on hosts: HostMap, over records: RecordExchange, labels: RealignedLabels?
+    _ dataset: any Dataset, network: any Network, on grid: RankGrid, over records: RecordExchange, labels: RealignedLabels?
   ) {
-    let world = hosts.world
+    isCounted = grid.stripe == 0
     self.dataset = dataset
     self.network = network
     self.records = records
     self.labels = labels
     if let spoken = dataset.utterances {
       let weights = [0] + spoken.frames.map(\.upperBound)
-      utterances = Partition(cumulativeWeights: weights, into: world.count)[world.rank]
+      utterances = Partition(cumulativeWeights: weights, into: grid.shareCount)[grid.share]
       samples = weights[utterances.lowerBound]..<weights[utterances.upperBound]
     } else {
       utterances = 0..<0
-      samples = Partition(count: dataset.count(.test), into: world.count)[world.rank]
+      samples = Partition(count: dataset.count(.test), into: grid.shareCount)[grid.share]
     }
     batch = Minibatch(capacity: max(1, min(Evaluator.batchSize, samples.count)), featureCount: dataset.featureCount)
     logPosteriors = dataset.utterances == nil ? nil : FloatBuffer(count: batch.capacity * network.classCount)
@@ -84,7 +86,8 @@ public final class Evaluator {
     } else {
       try evaluate(samples, with: parameters, adding: &total) { _, _ in }
     }
-    let own = [total.lossSum, Double(total.correct), Double(total.count), Double(recognised), Double(agreeing)]
+    var own = [total.lossSum, Double(total.correct), Double(total.count), Double(recognised), Double(agreeing)]
+    if !isCounted { own = own.map { _ in 0 } }
     let sums = try records.gather(own.map(\.bitPattern), activity: "an evaluation")
     func sum(_ word: Int) -> Double { sums.reduce(0) { $0 + Double(bitPattern: $1[word]) } }
     let count = max(1, sum(2))

@@ -25,8 +25,8 @@ public struct SavedModel {
     run = try SavedModel.newest(in: directory, on: world)
     var options = TrainerOptions()
     let run = self.run
-    let hosts = try HostMap(world)
-    let records = try RecordExchange(hosts)
+    let grid = try RankGrid(HostMap(world))
+    let records = try RecordExchange(grid.all)
     (self.data, parameters, evaluator) = try together(world, otherwise: .configuration) {
       for (name, text) in run.options { try options.set(name, to: text) }
       if let data { options.data = data }
@@ -37,7 +37,7 @@ public struct SavedModel {
       let parameters = FloatBuffer(count: network.layout.count)
       try run.loadModel(
         into: network.layout.tensors.map { SavedTensor($0.name, shape: $0.shape, of: parameters, range: $0.range) })
-      return (options.data, parameters, Evaluator(dataset, network: network, on: hosts, over: records))
+      return (options.data, parameters, Evaluator(dataset, network: network, on: grid, over: records))
     }
   }
 

@@ -11,13 +11,14 @@ struct StartSummary {
   init(_ trainer: Trainer, _ report: ExchangeReport) {
     let (plan, options) = (trainer.plan, trainer.options)
     let ranks = counted(trainer.world.count, "rank")
-    let hosts = counted(trainer.hosts.hostCount, "host")
+    let hosts = counted(trainer.grid.all.hostCount, "host")
     var lines = [
-      "\(ranks) on \(hosts): \(options.model), \(trainer.parameters.count) parameters, on \(options.data), "
+      "\(ranks) on \(hosts): \(options.model), \(trainer.model.parameterCount) parameters, on \(options.data), "
         + "\(plan.sampleCount) training and \(trainer.dataset.count(.test)) test samples",
       "\(counted(plan.steps, "step")) of \(plan.minibatch) samples, \(plan.stepsPerEpoch) to an epoch",
     ]
-    lines.append(StartSummary.traffic(plan, report))
+    if let stripe = trainer.network as? any StripedNetwork { lines.append(StartSummary.stripes(stripe, trainer)) }
+    lines.append(StartSummary.traffic(plan, report, trainer.grid))
     let defaults = TrainerOptions()
     let width = TrainerOptions.fields.map(\.name.count).max() ?? 0
     for field in TrainerOptions.fields where !field.isHidden {
@@ -29,10 +30,22 @@ struct StartSummary {
     text = lines.joined(separator: "\n")
   }
 
+  /// How models are split, and what that costs.
+  private static func stripes(_ stripe: any StripedNetwork, _ trainer: Trainer) -> String {
+    let grid = trainer.grid
+    let samples = trainer.plan.places(of: 0, rank: grid.share, ranks: grid.shareCount).count
+    let bytes = withPrefix(Double((stripe.bytesPerSample.forward + stripe.bytesPerSample.backward) * samples)) + "B"
+    return "\(counted(grid.shareCount, "model")) in \(grid.stripeCount) stripes each: this rank holds "
+      + "\(stripe.layout.count) parameters and sends \(bytes) of activations a step"
+  }
+
   /// What a rank will send in a step.
-  private static func traffic(_ plan: RunPlan, _ report: ExchangeReport) -> String {
+  private static func traffic(_ plan: RunPlan, _ report: ExchangeReport, _ grid: RankGrid) -> String {
     let floats = withPrefix(Double(report.floatTraffic.bytesSent)) + "B"
-    guard report.floatTraffic.bytesSent > 0 else { return "one rank: nothing is exchanged, nothing is compressed" }
+    guard report.floatTraffic.bytesSent > 0 else {
+      let who = grid.stripeCount > 1 ? "one model: no gradients are" : "one rank: nothing is"
+      return "\(who) exchanged, nothing is compressed"
+    }
     guard report.isCompressed else { return "this rank sends \(floats) a step, as floats" }
     let codes = withPrefix(Double(report.predictedTraffic.bytesSent)) + "B"
     let warmStart = min(plan.warmStart, plan.steps)

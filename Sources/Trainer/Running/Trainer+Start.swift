@@ -1,9 +1,9 @@
 internal import Buffers
-internal import Collectives
+public import Collectives
 internal import Datasets
 internal import Glibc
 public import MPI
-internal import Networks
+public import Networks
 
 extension Trainer {
   /// Prepares a run: checks the options, meets the other ranks, reads the data, and takes up a checkpoint.
@@ -23,7 +23,7 @@ extension Trainer {
     let check = StartCheck(world: world)
     try check.program()
     try check.options(options)
-    let hosts = try HostMap(world, transport: options.transport)
+    let grid = try RankGrid(HostMap(world, transport: options.transport), stripeCount: options.modelParallel)
     setBLASThreads(options.threads)
 
     let dataset = try together(world, otherwise: .configuration) { try recipe.dataset(options.seed) }
@@ -32,15 +32,18 @@ extension Trainer {
       guard dataset.count(.train) > 0, dataset.count(.test) > 0 else {
         throw TrainingError("\(options.data) has no training or no test samples", exitStatus: .configuration)
       }
-      guard min(options.minibatch, dataset.count(.train)) >= world.count else {
+      guard min(options.minibatch, dataset.count(.train)) >= grid.shareCount else {
         throw TrainingError(
-          "\(options.data) has \(dataset.count(.train)) training samples, fewer than the \(world.count) ranks",
+          "\(options.data) has \(dataset.count(.train)) training samples, fewer than the \(grid.shareCount) ranks "
+            + "that share them",
           exitStatus: .configuration)
       }
       return try recipe.network(dataset.featureCount, dataset.classCount)
     }
+    let blocks = try grid.modelGroup.map { try BlockExchange($0, timeout: .seconds(options.timeout)) }
+    let own = try blocks.map { try striped(network, over: $0, options.model) } ?? network
 
-    let store = options.checkpoint.map { CheckpointStore(directory: $0, on: world) }
+    let store = options.checkpoint.map { CheckpointStore(directory: $0, on: grid.all.world) }
     let opening = try store?.open(resume: options.resume)
     let saved = opening?.run
     try saved?.check(options.texts, exempt: Set(TrainerOptions.fields.filter(\.mayChangeOnResume).map(\.name)))
@@ -53,7 +56,7 @@ extension Trainer {
     for note in opening?.notes ?? [] { journal?.warn(note) }
 
     try self.init(
-      options, recipe, hosts: hosts, dataset: dataset, network: network, store: store, journal: journal,
+      options, recipe, grid: grid, blocks: blocks, dataset: dataset, network: own, store: store, journal: journal,
       savedWarmStart: saved?.counters["warmStart"].flatMap { Int($0) })
     if let epochs = options.realign, plan.firstStep(of: epochs.first) >= plan.steps {
       journal?.warn("--realign \(options.texts["realign"] ?? ""): the run ends before, nothing is realigned")
@@ -65,10 +68,11 @@ extension Trainer {
   private func resume(_ saved: SavedRun) throws {
     labels?.prepare(for: saved.counters)
     var state = inventory
+    let savedShares = saved.ranks / grid.stripeCount
     // One rank leaves nothing behind; what several had left goes into the first gradient, so that nothing is lost.
-    let carried = FloatBuffer(count: saved.ranks > 1 && world.count == 1 && isLossy ? parameters.count : 0)
+    let carried = FloatBuffer(count: savedShares > 1 && grid.shareCount == 1 && isLossy ? parameters.count : 0)
     let carriedSums = FloatBuffer(count: carried.count)
-    if saved.ranks == 1 { state.own = [] }
+    if savedShares == 1 { state.own = [] }
     if carried.count > 0 {
       state.own = [SavedTensor("residual", of: carried), SavedTensor("ownerResidual", of: carriedSums)]
       state.ownedRange = 0..<carried.count
@@ -117,7 +121,8 @@ extension Trainer {
   /// The model, and what the strategy remembers: what a step changes.
   var stateInventory: StateInventory {
     var inventory = StateInventory()
-    inventory.model = network.layout.tensors.map { SavedTensor($0.name, shape: $0.shape, of: parameters, range: $0.range) }
+    inventory.stripeCount = grid.stripeCount
+    inventory.model = model.ownTensors
     strategy.contribute(to: &inventory)
     return inventory
   }
@@ -125,13 +130,28 @@ extension Trainer {
   /// Writes the final model where it was asked for.
   func writeOutput() throws {
     guard let path = options.output else { return }
+    let tensors = try model.tensors()
     try together(world, otherwise: .inputOutput) {
       guard world.rank == 0 else { return }
-      try Safetensors.replace(path, with: inventory.model, metadata: [("model", options.model), ("step", String(step))])
+      try Safetensors.replace(path, with: tensors, metadata: [("model", options.model), ("step", String(step))])
     }
     journal?.say("the model is in \(path)")
   }
 }
+
+/// The stripe of `network` that this rank holds; throws on all ranks where such a network cannot be split.
+private func striped(
+  _ network: any Network, over blocks: BlockExchange, _ name: String
+) throws(TrainingError) -> any Network {
+  guard let stripe = network.striped(over: blocks) else {
+    throw TrainingError(
+      "--model-parallel: the model '\(name)' cannot be split; softmax and mlp can", exitStatus: .usage)
+  }
+  return stripe
+}
+
+/// A block exchange is how the stripes of a network reach one another.
+extension BlockExchange: StripeExchange {}
 
 /// Says before the run, not after it, that the final model has nowhere to go.
 private func checkOutput(_ path: String?) throws(FileError) {

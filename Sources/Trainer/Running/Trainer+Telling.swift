@@ -11,7 +11,7 @@ extension Trainer {
     guard let journal else { return }
     journal.tell(
       StartEvent(
-        ranks: world.count, hosts: hosts.hostCount, parameters: parameters.count,
+        ranks: world.count, hosts: grid.all.hostCount, parameters: model.parameterCount,
         options: TrainerOptions.fields.filter { !$0.isHidden }.map { ($0.key, $0.json(options)) }))
     journal.say(StartSummary(self, report).text)
   }
@@ -22,13 +22,17 @@ extension Trainer {
     let loss = outcome.lossSum / Double(outcome.sampleCount)
     if isLogged {
       // The slowest and the busiest rank.
-      let own = [stopwatch.seconds, Double(outcome.traffic.bytesSent), Double(outcome.traffic.messagesSent)]
+      let own = [
+        stopwatch.seconds, Double(outcome.traffic.bytesSent), Double(outcome.traffic.messagesSent),
+        Double(outcome.activationBytes ?? 0),
+      ]
       let all = try records.gather(own.map(\.bitPattern), activity: "the report of step \(step)")
       let most = own.indices.map { word in all.map { Double(bitPattern: $0[word]) }.max() ?? 0 }
       journal?.tell(
         StepEvent(
           step: step, epoch: epoch, samples: plan.samples(before: step), loss: loss, learningRate: rate, seconds: most[0],
-          wireBytes: Int(most[1]), messages: Int(most[2]), residualRatio: outcome.residualRatio))
+          wireBytes: Int(most[1]), messages: Int(most[2]), residualRatio: outcome.residualRatio,
+          activationBytes: outcome.activationBytes.map { _ in Int(most[3]) }))
     }
     journal?.show(progress(loss: loss, bytesPerStep: outcome.traffic.bytesSent))
   }
@@ -52,7 +56,8 @@ extension Trainer {
     times.data = feed.seconds
     let report = strategy.report
     let summary = try EndSummary(
-      outcome, report, times: times, seconds: stopwatch.seconds, hosts: hosts)
+      outcome, report, times: times, seconds: stopwatch.seconds, on: grid, parameterCount: model.parameterCount,
+      activations: (network as? any StripedNetwork).map { (blocks?.traffic.bytesSent ?? 0, $0.predictedBytesSent) })
     guard let journal else { return }
     journal.tell(summary.event(epochs: plan.epoch(of: step)))
     journal.say(summary.text)

@@ -8,24 +8,38 @@ public struct SavedTensor {
   public let name: String
   /// Its extents, the last one running fastest.
   public let shape: [Int]
+  /// In a file: the extents of the tensor that the values are part of, and the number of its values before them.
+  let place: (shape: [Int], start: Int)
   /// The values, in the trainer's own memory.
   public let values: UnsafeMutableBufferPointer<Float>
   /// Keeps the memory alive.
   private let buffer: FloatBuffer
 
   /// The values `range` of `buffer`, all of them where no range is given.
-  public init(_ name: String, shape: [Int]? = nil, of buffer: FloatBuffer, range: Range<Int>? = nil) {
+  ///
+  /// - Parameters:
+  ///   - name: Its name.
+  ///   - shape: Its extents; a vector where none are given.
+  ///   - buffer: Where the values lie.
+  ///   - range: Where in the buffer.
+  ///   - place: The extents of the tensor in a file that the values are part of, and where they begin in it; the tensor itself
+  ///     where it is nil.
+  public init(
+    _ name: String, shape: [Int]? = nil, of buffer: FloatBuffer, range: Range<Int>? = nil,
+    in place: (shape: [Int], start: Int)? = nil
+  ) {
     let range = range ?? 0..<buffer.count
     let shape = shape ?? [range.count]
     precondition(shape.reduce(1, *) == range.count, "\(name): the shape \(shape) has not \(range.count) values")
     self.name = name
     self.shape = shape
+    self.place = place ?? (shape, 0)
     self.buffer = buffer
     values = unsafe buffer.values(in: range)
   }
 
   private init(_ name: String, of other: SavedTensor) {
-    (self.name, shape, buffer) = (name, other.shape, other.buffer)
+    (self.name, shape, place, buffer) = (name, other.shape, other.place, other.buffer)
     values = unsafe other.values
   }
 
@@ -37,9 +51,11 @@ public struct SavedTensor {
 ///
 /// Source: design §3.6. Random numbers need no entry: they follow from the seed and the step.
 public struct StateInventory {
-  /// The parameters, by tensor; the same bits on every rank, so rank 0 alone saves them.
+  /// The number of stripes that each model is in, of which this rank, as one of P, holds that number r mod P.
+  public var stripeCount = 1
+  /// The parameters, by tensor, in part where the model is in stripes; rank 0 alone saves them, and must have all.
   public var model: [SavedTensor] = []
-  /// What every rank has the same bits of beside the model (optimizer state); rank 0 alone saves it.
+  /// What every rank of a stripe has the same bits of beside the model (optimizer state); the lowest of them saves it.
   public var replicated: [SavedTensor] = []
   /// What this rank alone has.
   ///
@@ -59,7 +75,7 @@ public struct StateInventory {
 
   /// The number of bytes that this rank would save.
   public func byteCount(rank: Int) -> Int {
-    let tensors = (rank == 0 ? model + replicated : []) + own
+    let tensors = (rank == 0 ? model : []) + (rank < stripeCount ? replicated : []) + own
     return tensors.reduce(0) { $0 + $1.values.count * 4 }
   }
 }

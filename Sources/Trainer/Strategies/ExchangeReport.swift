@@ -2,8 +2,6 @@ public import Collectives
 
 /// What the exchanges of a run cost one rank, and what floats would have cost.
 public struct ExchangeReport: Sendable {
-  /// The number of values of an exchange.
-  public var parameterCount = 0
   /// The codec, as people write it.
   public var codec = ""
   /// Whether gradients were encoded at all: not with one rank, and not by a codec that sends floats.

@@ -11,6 +11,8 @@ final class GradientComputation {
   var carried: FloatBuffer?
   /// Seconds spent here.
   private(set) var seconds = 0.0
+  /// Seconds spent waiting for the other stripes of the model.
+  private(set) var waitingSeconds = 0.0
 
   init(_ parts: StrategyParts) {
     self.parts = parts
@@ -30,23 +32,29 @@ final class GradientComputation {
   func compute(
     _ step: Int, of batch: Minibatch, among sampleCount: Int, into gradient: FloatBuffer, ready: (_ end: Int) -> Void = { _ in }
   ) throws -> StepAgreement.Statement {
-    let stopwatch = Stopwatch()
-    defer { seconds += stopwatch.seconds }
+    let (stopwatch, waitedBefore) = (Stopwatch(), waited)
+    defer {
+      waitingSeconds += waited - waitedBefore
+      seconds += stopwatch.seconds - (waited - waitedBefore)
+    }
     var watch = FiniteWatch()
     let tensors = parts.network.layout.tensors
-    let isInjected = injection.map { $0 == (step, parts.hosts.world.rank) } ?? false
+    let isInjected = injection.map { $0 == (step, parts.grid.all.world.rank) } ?? false
     let result = try parts.network.gradient(
       of: batch, parameters: parts.parameters, scale: 1 / Float(sampleCount), into: gradient
     ) { tensor in
       let range = tensors[tensor].range
       if let carried { for index in range { unsafe gradient.baseAddress[index] += carried.baseAddress[index] } }
-      if isInjected && tensor == 0 { gradient[range.lowerBound] = .nan }
+      if isInjected && tensor == 0 && !range.isEmpty { gradient[range.lowerBound] = .nan }
       watch.look(at: tensor, range: range, of: gradient, clears: parts.options.nonFinite == .zero)
       ready(range.upperBound)
     }
+    // The stripes of a model see the same samples: the first speaks of them.
+    let isFirst = parts.grid.stripe == 0
     return StepAgreement.Statement(
-      sampleCount: batch.count, correctCount: result.correct, nonFiniteTensor: watch.firstTensor,
-      clearedValues: watch.clearedValues,
-      lossSum: result.lossSum)
+      sampleCount: isFirst ? batch.count : 0, correctCount: isFirst ? result.correct : 0,
+      nonFiniteTensor: watch.firstTensor, clearedValues: watch.clearedValues, lossSum: isFirst ? result.lossSum : 0)
   }
+
+  private var waited: Double { (parts.blocks?.waiting ?? .zero) / .seconds(1) }
 }

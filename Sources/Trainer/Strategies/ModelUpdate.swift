@@ -19,7 +19,7 @@ final class ModelUpdate {
   var isFused: Bool { parts.options.clip == nil }
 
   /// Updates the parameters at the learning rate `rate` with what `deliver` puts where it is told: the gradient of `samples`.
-  func apply(rate: Float, samples: Int, from deliver: (GradientExchange.Destination) throws -> Void) rethrows {
+  func apply(rate: Float, samples: Int, from deliver: (GradientExchange.Destination) throws -> Void) throws {
     parts.optimizer.prepare(samples: samples)
     guard let clip = parts.options.clip else {
       return try deliver(
@@ -29,15 +29,20 @@ final class ModelUpdate {
     }
     try deliver(.buffer(aggregate))
     let stopwatch = Stopwatch()
-    clipAndUpdate(to: clip, rate: rate)
+    try clipAndUpdate(to: clip, rate: rate)
     seconds += stopwatch.seconds
   }
 
   /// Shortens the aggregated gradient to norm `limit` where it is longer, and updates.
   ///
-  /// Every rank computes the same norm of the same bits.
-  private func clipAndUpdate(to limit: Double, rate: Float) {
-    let norm = aggregate.sumOfSquares.squareRoot()
+  /// Every rank computes the same norm of the same bits; the stripes of a model add up their parts of it, in their order.
+  private func clipAndUpdate(to limit: Double, rate: Float) throws {
+    var squares = aggregate.sumOfSquares
+    if let stripes = parts.stripeRecords {
+      squares = try stripes.gather([squares.bitPattern], activity: "the norm of the gradient")
+        .reduce(0) { $0 + Double(bitPattern: $1[0]) }
+    }
+    let norm = squares.squareRoot()
     if norm > limit {
       let factor = Float(limit / norm)
       for index in 0..<aggregate.count { unsafe aggregate.baseAddress[index] *= factor }

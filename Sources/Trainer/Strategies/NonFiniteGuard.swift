@@ -51,7 +51,8 @@ struct NonFiniteGuard {
       return (false, "step \(step + 1): \(counted(cleared, "value")) of the gradients not finite, set to zero")
     }
     skippedInARow += 1
-    let who = parts.hosts.world.count > 1 ? " on \(parts.hosts.name(of: rank))" : ""
+    let all = parts.grid.all
+    let who = all.world.count > 1 ? " on \(all.name(of: rank))" : ""
     let sentence = "step \(step + 1): the gradient of \(parts.network.layout.tensors[tensor].name)\(who) is not finite"
     guard policy != .abort, skippedInARow < NonFiniteGuard.limit else {
       let row = skippedInARow > 1 ? ", and \(skippedInARow) steps in a row were skipped for such gradients" : ""

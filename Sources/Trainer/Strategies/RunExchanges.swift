@@ -70,7 +70,6 @@ final class RunExchanges {
   var report: ExchangeReport {
     let hosts = parts.hosts
     var report = ExchangeReport()
-    report.parameterCount = parts.network.layout.count
     report.codec = coded.codec.specification
     report.isCompressed = parts.isCompressed
     report.warmStartSteps = floats?.exchangeCount ?? 0
@@ -94,7 +93,7 @@ final class RunExchanges {
   func finish() throws {
     guard parts.isCompressed else { return }
     // Inside one host trial exchanges take no time worth mentioning; over a slow network they might.
-    if floats == nil && coded.exchangeCount > 0 && parts.hosts.hostCount == 1 { try tryFloats() }
+    if floats == nil && coded.exchangeCount > 0 && parts.grid.all.hostCount == 1 { try tryFloats() }
     try comparison.settle(over: parts.records)
   }
 

@@ -60,6 +60,8 @@ public struct StepOutcome {
   public var residualRatio = 0.0
   /// This rank's traffic in this step.
   public var traffic = Traffic()
+  /// The bytes of activations that this rank sent in this step; nil where a model is on one rank.
+  public var activationBytes: Int?
 
   /// Nothing yet.
   public init() {}
@@ -76,10 +78,14 @@ public struct StepOutcome {
 
 /// What a strategy is made from.
 public struct StrategyParts {
-  /// Which ranks there are and how they reach one another.
-  public var hosts: HostMap
-  /// How ranks agree on a step.
+  /// All ranks: which of them share samples, and which hold the same stripe of the model.
+  public var grid: RankGrid
+  /// How all ranks agree on a step.
   public var records: RecordExchange
+  /// How the ranks that hold the stripes of one model add up what each knows of its own; nil where a model is on one rank.
+  public var stripeRecords: RecordExchange?
+  /// How they reach one another's activations; nil where a model is on one rank.
+  public var blocks: BlockExchange?
   /// The network, whose layout the parameters have.
   public var network: any Network
   /// The parameters, the same bits on every rank.
@@ -92,6 +98,11 @@ public struct StrategyParts {
   public var options: TrainerOptions
   /// The run as planned at its start; which samples belong to a step, the feed knows.
   public var plan: RunPlan
+}
+
+extension StrategyParts {
+  /// The ranks that exchange gradients: those of this rank's stripe.
+  public var hosts: HostMap { grid.dataGroup }
 }
 
 /// The strategies that `--strategy` knows.

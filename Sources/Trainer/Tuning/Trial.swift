@@ -29,15 +29,14 @@ final class Trial {
     var parts = parts
     parts.optimizer = optimizer
     parts.parameters = FloatBuffer(count: parts.parameters.count)
-    parts.records = try RecordExchange(parts.hosts, timeout: .seconds(parts.options.timeout))
+    parts.records = try RecordExchange(parts.grid.all, timeout: .seconds(parts.options.timeout))
     // A gradient that is not finite ends the trial, not the run.
     if parts.options.nonFinite == .skip { parts.options.nonFinite = .abort }
     parts.options.injectNonFinite = nil
     self.parts = parts
     strategy = try AllReduce(parts)
-    let world = parts.hosts.world
     feed = SampleFeed(
-      dataset, plan: parts.plan, seed: parts.options.seed, rank: world.rank, of: world.count, labels: labels)
+      dataset, plan: parts.plan, seed: parts.options.seed, rank: parts.grid.share, of: parts.grid.shareCount, labels: labels)
   }
 
   /// Trains from the state `source`, of steps of `currentMinibatch` samples; collective.
