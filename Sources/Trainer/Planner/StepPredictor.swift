@@ -49,7 +49,7 @@ public struct StepPrediction: Hashable, Sendable {
 /// Predicts how long a step of synchronous descent takes on any number of ranks.
 ///
 /// A step is a gradient, an agreement of all ranks (one small message to each), and an exchange; the exchange goes through
-/// ``WorkLoopModel`` with the exact bytes of `ExchangeGeometry`. Several ranks of a host share its link.
+/// `WorkLoopModel` with the exact bytes of `ExchangeGeometry`. Several ranks of a host share its link.
 ///
 /// Source: the time model of latency, bytes and kernels, algorithms §15.3, over the exchange of Seide et al. 2014; hierarchical
 /// exchange as in algorithms §11.1; double buffering as in the paper, T = 2 max(T_calc, T_comm).
