@@ -14,9 +14,9 @@ func library(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 }
 
 /// A small program that asserts its own result; CI runs each under `mpirun`.
-func example(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+func example(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
   .executableTarget(
-    name: "example-\(name)", dependencies: dependencies, path: "examples/\(name)",
+    name: "example-\(name)", dependencies: dependencies, path: "examples/\(name)", exclude: exclude,
     swiftSettings: settings)
 }
 
@@ -83,6 +83,7 @@ let package = Package(
     example("overlap", ["MPI"]),
     example("user-operation", ["MPI"]),
     example("one-bit", ["Collectives", "Codecs", "MPI", "Buffers"]),
+    example("seide2014", ["Trainer", argumentParser], exclude: ["README.md"]),
 
     .target(name: "_TestSupport", dependencies: ["MPI"], path: "Tests/_TestSupport", swiftSettings: settings),
     tests("Buffers", ["Buffers"]),

@@ -1,0 +1,68 @@
+import Foundation
+
+/// A run of one of the package's programs that leaves JSON lines behind.
+struct Job: Hashable {
+  /// What people call it: `ReLU, 1 bit, seed 2`.
+  let name: String
+  /// `train` or `bench`.
+  let program: String
+  /// The number of ranks.
+  let ranks: Int
+  /// What the program is called with, without the file of its results.
+  let arguments: [String]
+  /// Whether the ranks run on the hosts of the emulated cluster rather than on this machine as it is.
+  var isOnCluster = false
+  /// What it takes compared with the other runs of its table.
+  var weight = 1.0
+
+  /// Whether the program writes its lines to a file of metrics, rather than to standard output.
+  var writesMetrics: Bool { program == "train" && arguments.first != "plan" }
+
+  /// The command line, as it could be typed in the package's folder; `metrics` is the file of metrics.
+  func command(metrics: String) -> [String] {
+    let call = [".build/release/\(program)"] + arguments + (writesMetrics ? ["--metrics", metrics] : [])
+    if isOnCluster { return ["scripts/cluster", "run", "-np", String(ranks)] + call }
+    return ranks == 1 ? call : ["mpirun", "-np", String(ranks)] + call
+  }
+
+  /// What two runs have in common that give the same result, in the letters of a file name.
+  var key: String {
+    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+    for byte in command(metrics: "").joined(separator: "\0").utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+    let digits = String(hash, radix: 16)
+    return String(repeating: "0", count: 16 - digits.count) + digits
+  }
+}
+
+/// The JSON lines of a finished run.
+struct Report {
+  let job: Job
+  let lines: [[String: Any]]
+
+  /// The lines of a file; nil where the file is not there or holds something else.
+  init?(_ job: Job, at file: URL) {
+    guard let text = try? String(contentsOf: file, encoding: .utf8) else { return nil }
+    self.job = job
+    lines = text.split(separator: "\n").compactMap { try? JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any] }
+  }
+
+  /// Whether the run came to its end.
+  var isWhole: Bool { job.writesMetrics ? end != nil : !lines.isEmpty }
+
+  /// The last line of `train run`.
+  var end: [String: Any]? { lines.last { $0["event"] as? String == "end" } }
+
+  /// A number of the last line.
+  func number(_ key: String) throws -> Double {
+    guard let value = (end ?? lines.last)?[key] as? Double else {
+      throw Failure("the run '\(job.name)' does not tell its \(key)")
+    }
+    return value
+  }
+}
+
+/// Why there is no table, in one sentence.
+struct Failure: Error, CustomStringConvertible {
+  let description: String
+  init(_ description: String) { self.description = description }
+}

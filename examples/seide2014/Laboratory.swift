@@ -1,0 +1,143 @@
+import Foundation
+import Trainer
+
+/// Runs jobs one after another and keeps their results, so that a table that was stopped goes on where it was.
+///
+/// A result is kept under the command line that made it: `KEY.jsonl` holds what the run told, `KEY.log` what it said, and
+/// `commands` which is which.
+final class Laboratory {
+  private let folder: URL
+  private let runsAgain: Bool
+  private let width = Terminal.width
+  /// The runs that were made, rather than found.
+  private(set) var runCount = 0
+
+  /// A laboratory whose results lie in `folder`; with `runsAgain`, results that are there do not count.
+  init(folder: String, runsAgain: Bool) throws {
+    self.folder = URL(fileURLWithPath: folder)
+    self.runsAgain = runsAgain
+    guard FileManager.default.fileExists(atPath: "scripts/environment.sh") else {
+      throw Failure("this is not the package's folder; go there, because programs and scripts are found from it")
+    }
+    do {
+      try FileManager.default.createDirectory(at: self.folder, withIntermediateDirectories: true)
+    } catch { throw Failure("the folder of results \(folder) cannot be made: \(error.localizedDescription)") }
+    StopSignal.install()
+  }
+
+  /// The reports of all jobs, from earlier runs where there are such.
+  func run(_ jobs: [Job]) throws -> [Report] {
+    var known: [Job: Report] = [:]
+    if !runsAgain {
+      for job in jobs { known[job] = kept(job) }
+    }
+    var missing: [Job] = []
+    for job in jobs where known[job] == nil && !missing.contains(job) { missing.append(job) }
+    if !missing.isEmpty { try prepare(for: missing) }
+
+    let start = ContinuousClock.now
+    var doneWeight = 0.0
+    let allWeight = missing.reduce(0) { $0 + $1.weight }
+    for (index, job) in missing.enumerated() {
+      known[job] = try run(job) { share, progress in
+        let seconds = (ContinuousClock.now - start) / .seconds(1)
+        let done = doneWeight + share * job.weight
+        let left = done > 0 ? "  \(duration(seconds / done * (allWeight - done))) left in all" : ""
+        return "run \(index + 1)/\(missing.count): \(job.name)\(left)  \(progress)"
+      }
+      doneWeight += job.weight
+    }
+    show(nil)
+    return try jobs.map { job in
+      guard let report = known[job] else { throw Failure("the run '\(job.name)' left no result") }
+      return report
+    }
+  }
+
+  private func file(_ job: Job, _ ending: String) -> URL { folder.appending(path: "\(job.key).\(ending)") }
+
+  private func kept(_ job: Job) -> Report? {
+    Report(job, at: file(job, "jsonl")).flatMap { $0.isWhole ? $0 : nil }
+  }
+
+  private func prepare(for jobs: [Job]) throws {
+    for program in Set(jobs.map(\.program)) where !FileManager.default.isExecutableFile(atPath: ".build/release/\(program)") {
+      throw Failure("there is no .build/release/\(program); build it with: swift build -c release")
+    }
+    let path = folder.appending(path: "commands")
+    var text = (try? String(contentsOf: path, encoding: .utf8)) ?? ""
+    for job in jobs where !text.contains(job.key) {
+      text += "\(job.key)  \(job.command(metrics: "\(job.key).jsonl").joined(separator: " "))\n"
+    }
+    try text.write(to: path, atomically: true, encoding: .utf8)
+  }
+
+  /// Runs one job to its end; `line` makes the line of progress from the share that is done and the program's own last words.
+  private func run(_ job: Job, line: (Double, String) -> String) throws -> Report {
+    let (partial, log) = (file(job, "partial"), file(job, "log"))
+    for file in [partial, log] { try Data().write(to: file) }
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: "/bin/bash")
+    process.arguments =
+      ["-c", "source scripts/environment.sh && exec \"$@\"", "bash"] + job.command(metrics: partial.path)
+    process.standardInput = FileHandle.nullDevice
+    process.standardOutput = try FileHandle(
+      forWritingTo: job.writesMetrics ? log : partial)
+    process.standardError = try FileHandle(forWritingTo: log)
+    try process.run()
+
+    if width == nil { Terminal.write(line(0, "") + "\n") }
+    var isStopped = false
+    while process.isRunning {
+      if StopSignal.isRequested && !isStopped {
+        isStopped = true
+        process.terminate()
+      }
+      let words = lastWords(of: log)
+      show(line(share(in: words), words))
+      Thread.sleep(forTimeInterval: 0.25)
+    }
+    if StopSignal.isRequested {
+      show(nil)
+      throw Failure("stopped; the same command goes on with the run '\(job.name)'")
+    }
+    guard process.terminationStatus == 0, let report = Report(job, at: partial), report.isWhole else {
+      show(nil)
+      throw Failure(
+        "the run '\(job.name)' ended with status \(process.terminationStatus): \(complaint(in: log)); see \(log.path)")
+    }
+    runCount += 1
+    guard rename(partial.path, file(job, "jsonl").path) == 0 else {
+      throw Failure("\(partial.path) cannot be renamed: \(String(cString: strerror(errno)))")
+    }
+    return report
+  }
+
+  // MARK: - What is shown
+
+  /// Shows a line in the place of the one before, where a person watches; nil removes it.
+  private func show(_ line: String?) {
+    guard let width else { return }
+    Terminal.write("\r\u{1B}[K" + (line ?? "").prefix(max(width - 1, 0)))
+  }
+
+  private func lastWords(of log: URL) -> String {
+    let text = (try? String(contentsOf: log, encoding: .utf8)) ?? ""
+    return text.split(separator: "\n").last.map(String.init) ?? ""
+  }
+
+  /// The share of a run that is done, by its line of progress: `step 12/940`.
+  private func share(in words: String) -> Double {
+    guard let match = words.firstMatch(of: /step (\d+)\/(\d+)/), let step = Double(match.1), let steps = Double(match.2) else {
+      return 0
+    }
+    return step / steps
+  }
+
+  /// What the program said was wrong, or its last line.
+  private func complaint(in log: URL) -> String {
+    let lines = ((try? String(contentsOf: log, encoding: .utf8)) ?? "").split(separator: "\n").map(String.init)
+    let own = lines.first { line in ["train: ", "bench: ", "cluster: "].contains { line.hasPrefix($0) } }
+    return own ?? lines.last ?? "it said nothing"
+  }
+}

@@ -1,0 +1,61 @@
+import ArgumentParser
+import Foundation
+
+/// The runs that tables of accuracy are made of: a perceptron on spoken digits.
+struct Speech: ParsableArguments {
+  @Option(
+    help: ArgumentHelp("The data: the folder of the Free Spoken Digit Dataset that holds `recordings`.", valueName: "spec"))
+  var data = "speech:../shared/data/free-spoken-digits"
+  @Option(help: ArgumentHelp("The hidden layers.", valueName: "sizes")) var hidden = "1024,1024,1024"
+  @Option(help: ArgumentHelp("The length of a run in steps of 256 frames; 442 are a pass over the data.", valueName: "n"))
+  var steps = 1768
+  @Option(help: ArgumentHelp("The ranks of a run.", valueName: "n")) var ranks = 4
+  @Option(help: ArgumentHelp("How many seeds a figure is the mean of.", valueName: "n")) var seeds = 1
+
+  func validate() throws {
+    for (name, value) in [("steps", steps), ("ranks", ranks), ("seeds", seeds)] where value < 1 {
+      throw ValidationError("--\(name) is at least 1, not \(value)")
+    }
+  }
+
+  /// A run with the options of a table's row.
+  func job(_ name: String, seed: Int, _ options: [String]) -> Job {
+    Job(
+      name: "\(name), seed \(seed)", program: "train", ranks: ranks,
+      arguments: ["--data", data, "--steps", String(steps), "--seed", String(seed)] + options)
+  }
+
+  /// Throws where the data are not there.
+  func checkData() throws {
+    guard data.hasPrefix("speech:") else { return }
+    let folder = String(data.dropFirst("speech:".count).prefix { $0 != "," })
+    guard FileManager.default.fileExists(atPath: "\(folder)/recordings") else {
+      throw Failure(
+        "there is no folder \(folder)/recordings; get the Free Spoken Digit Dataset "
+          + "(https://github.com/Jakobovski/free-spoken-digit-dataset) and name it with --data speech:DIR")
+    }
+  }
+
+  /// What differs from the paper in every table of accuracy.
+  var setting: String {
+    "The paper: 309 hours of Switchboard, 7 hidden layers of 2048 units, 9304 classes, 46 million parameters, GPUs on "
+      + "InfiniBand; word errors on Hub5'00, and in parentheses right frames of the training data. Here: 19 minutes of spoken "
+      + "digits by six speakers, hidden layers \(hidden), 60 classes (six states of a digit), \(ranks) ranks on one machine, "
+      + "\(steps) steps of 256 frames; digits and frames of recordings that training did not see. Digits are far easier than "
+      + "conversations, so that only differences between rows compare."
+  }
+}
+
+/// What the runs of one row came to, in percent.
+struct Accuracy {
+  /// Frames classified rightly.
+  let frames: Sample
+  /// Recordings whose digit was taken for another; nil for data without digits.
+  let digitErrors: Sample?
+
+  init(_ reports: some Sequence<Report>) throws {
+    frames = Sample(values: try reports.map { try 100 * $0.number("testAccuracy") })
+    let digits = reports.compactMap { try? 100 - 100 * $0.number("testDigitAccuracy") }
+    digitErrors = digits.isEmpty ? nil : Sample(values: digits)
+  }
+}
