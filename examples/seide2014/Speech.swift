@@ -6,23 +6,30 @@ struct Speech: ParsableArguments {
   @Option(
     help: ArgumentHelp("The data: the folder of the Free Spoken Digit Dataset that holds `recordings`.", valueName: "spec"))
   var data = "speech:../shared/data/free-spoken-digits"
-  @Option(help: ArgumentHelp("The hidden layers.", valueName: "sizes")) var hidden = "1024,1024,1024"
+  @Option(help: ArgumentHelp("The hidden layers, instead of the table's own.", valueName: "sizes")) var hidden: String?
   @Option(help: ArgumentHelp("The length of a run in steps of 256 frames; 442 are a pass over the data.", valueName: "n"))
   var steps = 1768
   @Option(help: ArgumentHelp("The ranks of a run.", valueName: "n")) var ranks = 4
-  @Option(help: ArgumentHelp("How many seeds a figure is the mean of.", valueName: "n")) var seeds = 1
+  @Option(help: ArgumentHelp("How many seeds a figure is the mean of, instead of the table's own.", valueName: "n"))
+  var seeds: Int?
 
   func validate() throws {
-    for (name, value) in [("steps", steps), ("ranks", ranks), ("seeds", seeds)] where value < 1 {
+    for (name, value) in [("steps", steps), ("ranks", ranks), ("seeds", seeds ?? 1)] where value < 1 {
       throw ValidationError("--\(name) is at least 1, not \(value)")
     }
   }
 
-  /// A run with the options of a table's row.
-  func job(_ name: String, seed: Int, _ options: [String]) -> Job {
+  /// The reports of each row's runs with some seeds, in the order of the rows.
+  func reports(of rows: [Row], seeds: ClosedRange<Int>, from laboratory: Laboratory) throws -> [[Report]] {
+    let jobs = rows.flatMap { row in seeds.map { job(row, seed: $0) } }
+    let reports = try laboratory.run(jobs)
+    return rows.indices.map { Array(reports[$0 * seeds.count..<($0 + 1) * seeds.count]) }
+  }
+
+  private func job(_ row: Row, seed: Int) -> Job {
     Job(
-      name: "\(name), seed \(seed)", program: "train", ranks: ranks,
-      arguments: ["--data", data, "--steps", String(steps), "--seed", String(seed)] + options)
+      name: "\(row.name), seed \(seed)", program: "train", ranks: row.ranks,
+      arguments: ["--data", data, "--steps", String(steps), "--seed", String(seed)] + row.options)
   }
 
   /// Throws where the data are not there.
@@ -37,12 +44,26 @@ struct Speech: ParsableArguments {
   }
 
   /// What differs from the paper in every table of accuracy.
-  var setting: String {
+  func setting(hidden: String, seeds: ClosedRange<Int>) -> String {
     "The paper: 309 hours of Switchboard, 7 hidden layers of 2048 units, 9304 classes, 46 million parameters, GPUs on "
       + "InfiniBand; word errors on Hub5'00, and in parentheses right frames of the training data. Here: 19 minutes of spoken "
       + "digits by six speakers, hidden layers \(hidden), 60 classes (six states of a digit), \(ranks) ranks on one machine, "
-      + "\(steps) steps of 256 frames; digits and frames of recordings that training did not see. Digits are far easier than "
+      + "\(steps) steps of 256 frames, \(seeds.count == 1 ? "seed" : "mean (and range) of seeds") "
+      + "\(seeds.map(String.init).joined(separator: ", ")); digits and frames of recordings that training did not see. Digits are far easier than "
       + "conversations, so that only differences between rows compare."
+  }
+}
+
+/// What the runs of one row have in common.
+struct Row {
+  let name: String
+  let ranks: Int
+  let options: [String]
+
+  init(_ name: String, ranks: Int, _ options: [String]) {
+    self.name = name
+    self.ranks = ranks
+    self.options = options
   }
 }
 
@@ -52,10 +73,14 @@ struct Accuracy {
   let frames: Sample
   /// Recordings whose digit was taken for another; nil for data without digits.
   let digitErrors: Sample?
+  /// Frames classified as their realigned labels say; nil without realignment.
+  let alignedFrames: Sample?
 
-  init(_ reports: some Sequence<Report>) throws {
+  init(_ reports: [Report]) throws {
     frames = Sample(values: try reports.map { try 100 * $0.number("testAccuracy") })
     let digits = reports.compactMap { try? 100 - 100 * $0.number("testDigitAccuracy") }
     digitErrors = digits.isEmpty ? nil : Sample(values: digits)
+    let aligned = reports.compactMap { try? 100 * $0.number("testAlignedAccuracy") }
+    alignedFrames = aligned.isEmpty ? nil : Sample(values: aligned)
   }
 }

@@ -31,42 +31,36 @@ struct Table2: PaperTable {
   func checkRequirements() throws { try speech.checkData() }
 
   func tables(_ laboratory: Laboratory) throws -> [TextTable] {
-    let jobs = Self.units.flatMap { units in
-      Self.exchanges.flatMap { exchange in
-        (1...speech.seeds).map { seed in
-          speech.job("\(units.name), \(exchange.name)", seed: seed, options(units) + exchange.options)
-        }
+    let (hidden, seeds) = (speech.hidden ?? "1024,1024,1024", speech.seeds ?? 1)
+    let rows = Self.units.flatMap { units in
+      Self.exchanges.map { exchange in
+        Row(
+          "\(units.name), \(exchange.name)", ranks: speech.ranks,
+          [
+            "--model", "mlp:\(hidden),\(units.keys)", "--learning-rate", String(units.learningRate), "--warm-start",
+            String(speech.steps / 4),
+          ] + exchange.options)
       }
     }
-    var reports = try laboratory.run(jobs)[...]
+    let accuracies = try speech.reports(of: rows, seeds: 1...seeds, from: laboratory).map { try Accuracy($0) }
 
     var table = TextTable(
       "Table 2: the effect of one bit and of double buffering on accuracy, in percent",
       columns: ["hidden units", "exchange", "paper: WER (frames)", "digits wrong", "frames right", "against floats"])
-    for units in Self.units {
-      var floats: Double?
-      for (exchange, paper) in zip(Self.exchanges, units.paper) {
-        let accuracy = try Accuracy(reports.prefix(speech.seeds))
-        reports = reports.dropFirst(speech.seeds)
-        floats = floats ?? accuracy.frames.mean
-        table.add([
-          units.name, exchange.name, paper, accuracy.digitErrors?.text(digits: 1) ?? "–", accuracy.frames.text(digits: 1),
-          signed(accuracy.frames.mean - (floats ?? 0), digits: 1),
-        ])
-      }
+    for (index, accuracy) in accuracies.enumerated() {
+      let (unit, exchange) = index.quotientAndRemainder(dividingBy: Self.exchanges.count)
+      let floats = accuracies[unit * Self.exchanges.count].frames.mean
+      table.add([
+        Self.units[unit].name, Self.exchanges[exchange].name, Self.units[unit].paper[exchange],
+        accuracy.digitErrors.text(digits: 1), accuracy.frames.text(digits: 1),
+        exchange == 0 ? "" : signed(accuracy.frames.mean - floats, digits: 1),
+      ])
     }
     table.notes = [
-      speech.setting,
+      speech.setting(hidden: hidden, seeds: 1...seeds),
       "All rows exchange floats in the first quarter of the run (the paper: its first 24 hours on one GPU). Learning rates: "
         + Self.units.map { "\($0.learningRate) for \($0.name)" }.joined(separator: ", ") + ", decaying as a cosine.",
     ]
     return [table]
-  }
-
-  private func options(_ units: Units) -> [String] {
-    [
-      "--model", "mlp:\(speech.hidden),\(units.keys)", "--learning-rate", String(units.learningRate),
-      "--warm-start", String(speech.steps / 4),
-    ]
   }
 }

@@ -77,6 +77,11 @@ struct Sample {
   }
 }
 
+extension Sample? {
+  /// The text, or a dash where nothing was measured.
+  func text(digits: Int) -> String { self?.text(digits: digits) ?? "–" }
+}
+
 /// A difference with its sign: `+0.3`, `−0.1`.
 func signed(_ value: Double, digits: Int) -> String {
   let text = decimal(abs(value), digits: digits)
