@@ -4,9 +4,12 @@ import Trainer
 import _TestSupport
 
 @Suite struct ProgressTests {
-  private func progress(step: Int, seconds: Double, epoch: Int = 1, accuracy: Double? = nil) -> ProgressDisplay.Progress {
+  private func progress(
+    step: Int, firstStep: Int = 0, seconds: Double, epoch: Int = 1, accuracy: Double? = nil
+  ) -> ProgressDisplay.Progress {
     .init(
-      epoch: epoch, epochs: 4, step: step, steps: 400, samples: step * 256, loss: 0.12345, accuracy: accuracy,
+      epoch: epoch, epochs: 4, step: step, steps: 400, samples: (step - firstStep) * 256, samplesLeft: (400 - step) * 256,
+      loss: 0.12345, accuracy: accuracy,
       bytesPerStep: 43124, seconds: seconds)
   }
 
@@ -56,12 +59,12 @@ import _TestSupport
 
   @Test func theTimeLeftFollowsTheLastMinute() {
     var last = ""
-    let display = ProgressDisplay(.lines(interval: 1), firstStep: 100) { last = $0 }
+    let display = ProgressDisplay(.lines(interval: 1)) { last = $0 }
     // Slow for ten minutes, then four times faster: the estimate must have left the slow pace behind.
     var seconds = 0.0
     for step in 101...250 {
       seconds += step <= 200 ? 6 : 1.5
-      display.update(progress(step: step, seconds: seconds))
+      display.update(progress(step: step, firstStep: 100, seconds: seconds))
     }
     // After 75 s the slow pace still weighs 2^(−75/30): 150 steps of 2.3 s.
     #expect(last.hasSuffix("  5 min 44 s left\n"), "\(last)")

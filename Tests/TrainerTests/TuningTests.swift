@@ -71,6 +71,9 @@ import _TestSupport
       }
       func wire(_ lines: [[String: Any]]) -> NSDictionary? { lines.last?["wire"] as? NSDictionary }
       #expect(wire(result.lines) == wire(expected.lines))
+      // What trials sent is told apart.
+      let sent = try #require((result.lines.last?["trials"] as? [String: Any])?["bytesSent"] as? [Int])
+      #expect(sent.allSatisfy { ($0 > 0) == (trials > 0 && world.count > 1) })
     }
   }
 
@@ -183,6 +186,35 @@ import _TestSupport
         $0.learningRate = rate
       })
     #expect(outcome.modelHash == given.modelHash)
+  }
+
+  @Test(.outsideMPI)
+  func aRunThatIsStoppedInASearchSearchesAgain() async throws {
+    let path = NSTemporaryDirectory() + "morse-stopped-search-\(getppid())"
+    setenv("MORSE_STOPPED_SEARCH", path, 1)
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    await #expect(processExitsWith: .success) {
+      StopSignal.install()
+      kill(getpid(), SIGTERM)
+      for _ in 0..<500 where !StopSignal.isRequested { usleep(10_000) }
+      let outcome = try TuningTests().train(TuningTests().stoppedInASearch)
+      guard outcome.wasStopped, outcome.steps == 0 else { exit(1) }
+    }
+    var options = stoppedInASearch
+    options.resume = true
+    let resumed = try train(options)
+    options.checkpoint = nil
+    options.resume = false
+    #expect(try train(options) == resumed && resumed.steps < 80)
+  }
+
+  /// The run of the test above, in both processes.
+  private var stoppedInASearch: TrainerOptions {
+    options {
+      $0.tuneMinibatch = "search:margin=1000"
+      $0.tuneRate = "after-epoch"
+      $0.checkpoint = ProcessInfo.processInfo.environment["MORSE_STOPPED_SEARCH"]
+    }
   }
 
   /// Runs that stop where an epoch begins, before its search, and in the middle of one.

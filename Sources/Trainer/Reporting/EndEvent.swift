@@ -54,6 +54,19 @@ public struct EndEvent: MetricsEvent {
     }
   }
 
+  /// The cost of trials.
+  public struct Trials: Hashable, Sendable {
+    /// Wall time, of the slowest rank.
+    public var seconds: Double
+    /// Bytes that each rank sent, agreement included.
+    public var bytesSent: [Int]
+
+    /// The cost of trials.
+    public init(seconds: Double, bytesSent: [Int]) { (self.seconds, self.bytesSent) = (seconds, bytesSent) }
+
+    var json: JSONValue { ["seconds": .number(seconds), "bytesSent": .integers(bytesSent)] }
+  }
+
   /// The number of steps done.
   public var steps: Int
   /// The number of epochs done.
@@ -74,11 +87,14 @@ public struct EndEvent: MetricsEvent {
   public var wire: Wire
   /// Where the time went; of each phase, the time of the slowest rank.
   public var timing: PhaseTimes
+  /// What trials of minibatches and rates cost, apart from all that; nil where there were none.
+  public var trials: Trials?
 
   /// The end of a run.
   public init(
     steps: Int, epochs: Int, seconds: Double, testLoss: Double, testAccuracy: Double, testDigitAccuracy: Double? = nil,
-    testAlignedAccuracy: Double? = nil, modelHash: UInt64, wire: Wire, timing: PhaseTimes
+    testAlignedAccuracy: Double? = nil, modelHash: UInt64, wire: Wire, timing: PhaseTimes,
+    trials: Trials? = nil
   ) {
     self.steps = steps
     self.epochs = epochs
@@ -90,6 +106,7 @@ public struct EndEvent: MetricsEvent {
     self.modelHash = modelHash
     self.wire = wire
     self.timing = timing
+    self.trials = trials
   }
 
   public var json: JSONValue {
@@ -100,10 +117,11 @@ public struct EndEvent: MetricsEvent {
       .init("seconds", .number(seconds)), .init("testLoss", .number(testLoss)),
       .init("testAccuracy", .number(testAccuracy)),
     ]
+    let trials = trials.map { [JSONValue.Member("trials", $0.json)] } ?? []
     return .object(
       members + digits + aligned + [
         .init("modelHash", .string(hexadecimal(modelHash))), .init("wire", wire.json),
         .init("timing", .object(zip(PhaseTimes.names, timing.seconds).map { .init($0, .number($1)) })),
-      ])
+      ] + trials)
   }
 }

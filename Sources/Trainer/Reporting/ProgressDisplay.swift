@@ -32,6 +32,8 @@ public final class ProgressDisplay {
     public var steps: Int
     /// The samples processed by this process's job since it started, over all ranks.
     public var samples: Int
+    /// The samples planned from here to the end; minibatches may grow, so that steps say less of the time that is left.
+    public var samplesLeft: Int
     /// The mean loss of the last minibatches.
     public var loss: Double
     /// The share of test samples classified rightly at the last evaluation.
@@ -43,14 +45,15 @@ public final class ProgressDisplay {
 
     /// How far a run is.
     public init(
-      epoch: Int, epochs: Int, step: Int, steps: Int, samples: Int, loss: Double, accuracy: Double?, bytesPerStep: Int,
-      seconds: Double
+      epoch: Int, epochs: Int, step: Int, steps: Int, samples: Int, samplesLeft: Int, loss: Double, accuracy: Double?,
+      bytesPerStep: Int, seconds: Double
     ) {
       self.epoch = epoch
       self.epochs = epochs
       self.step = step
       self.steps = steps
       self.samples = samples
+      self.samplesLeft = samplesLeft
       self.loss = loss
       self.accuracy = accuracy
       self.bytesPerStep = bytesPerStep
@@ -59,21 +62,19 @@ public final class ProgressDisplay {
   }
 
   private let style: Style
-  private let firstStep: Int
   private let write: (String) -> Void
   private var lastShown = -Double.infinity
   private var isLineOpen = false
-  private var rate = StepRate()
+  private var pace = Pace()
 
-  /// A display for a run whose first step, in this job, comes after `firstStep` steps.
-  public convenience init(_ style: Style, firstStep: Int = 0) {
-    self.init(style, firstStep: firstStep) { Terminal.write($0) }
+  /// A display on standard error.
+  public convenience init(_ style: Style) {
+    self.init(style) { Terminal.write($0) }
   }
 
   /// A display that gives its text to `write`.
-  package init(_ style: Style, firstStep: Int = 0, write: @escaping (String) -> Void) {
+  package init(_ style: Style, write: @escaping (String) -> Void) {
     self.style = style
-    self.firstStep = firstStep
     self.write = write
   }
 
@@ -88,14 +89,14 @@ public final class ProgressDisplay {
 
   /// Shows how far the run is, where it is time to.
   public func update(_ progress: Progress) {
-    rate.add(step: progress.step - firstStep, seconds: progress.seconds)
+    pace.add(samples: progress.samples, seconds: progress.seconds)
     guard isDue(seconds: progress.seconds) else { return }
     show(progress)
   }
 
   /// Shows the end of an epoch, or any other evaluation; on a terminal as a line that stays.
   public func evaluated(_ progress: Progress) {
-    rate.add(step: progress.step - firstStep, seconds: progress.seconds)
+    pace.add(samples: progress.samples, seconds: progress.seconds)
     switch style {
     case .line:
       message(text(progress, withTimeLeft: false))
@@ -140,11 +141,11 @@ public final class ProgressDisplay {
     ]
     if let accuracy = progress.accuracy { parts.append("accuracy \(decimal(accuracy * 100, digits: 2)) %") }
     if progress.seconds > 0 {
-      let pace = withPrefix(Double(progress.samples) / progress.seconds)
-      parts.append(pace + (pace.last == " " ? "samples/s" : " samples/s"))
+      let speed = withPrefix(Double(progress.samples) / progress.seconds)
+      parts.append(speed + (speed.last == " " ? "samples/s" : " samples/s"))
     }
     if progress.bytesPerStep > 0 { parts.append("\(withPrefix(Double(progress.bytesPerStep)))B/step") }
-    if withTimeLeft, let left = rate.seconds(for: progress.steps - progress.step) {
+    if withTimeLeft, let left = pace.seconds(for: progress.samplesLeft) {
       parts.append("\(duration(left)) left")
     } else {
       parts.append(duration(progress.seconds))
@@ -153,22 +154,22 @@ public final class ProgressDisplay {
   }
 }
 
-/// The pace of the last steps: half a minute of them weighs as much as all before.
-private struct StepRate {
-  private var last: (step: Int, seconds: Double)?
-  private var secondsPerStep: Double?
+/// The pace of the last samples: half a minute of them weighs as much as all before.
+private struct Pace {
+  private var last: (samples: Int, seconds: Double)?
+  private var secondsPerSample: Double?
 
-  mutating func add(step: Int, seconds: Double) {
-    guard step > 0 else { return }
+  mutating func add(samples: Int, seconds: Double) {
+    guard samples > 0 else { return }
     let (earlier, start) = last ?? (0, 0)
-    guard step > earlier, seconds >= start else { return }
-    let pace = (seconds - start) / Double(step - earlier)
+    guard samples > earlier, seconds >= start else { return }
+    let pace = (seconds - start) / Double(samples - earlier)
     let weight = 1 - exp2(-(seconds - start) / 30)
     // Early on, the plain mean since the start knows more than half a minute that has not passed.
-    let mean = seconds / Double(step)
-    secondsPerStep = seconds < 30 ? mean : (secondsPerStep ?? mean) * (1 - weight) + pace * weight
-    last = (step, seconds)
+    let mean = seconds / Double(samples)
+    secondsPerSample = seconds < 30 ? mean : (secondsPerSample ?? mean) * (1 - weight) + pace * weight
+    last = (samples, seconds)
   }
 
-  func seconds(for steps: Int) -> Double? { secondsPerStep.map { $0 * Double(max(steps, 0)) } }
+  func seconds(for samples: Int) -> Double? { secondsPerSample.map { $0 * Double(max(samples, 0)) } }
 }

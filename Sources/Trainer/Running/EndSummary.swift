@@ -11,8 +11,10 @@ struct EndSummary {
   private let shareCount: Int
   private let stripeCount: Int
   private let parameterCount: Int
+  /// Seconds spent on trials of minibatches and rates, on the slowest rank; nil where nothing was tuned.
+  private let trialSeconds: Double?
   /// By rank: sent, received, messages, predicted, inside the host, fallbacks, warm start, agreement, floats
-  /// in the place of codes, activations, predicted activations.
+  /// in the place of codes, activations, predicted activations, trials of minibatches and rates.
   private let traffic: [[Int]]
 
   /// Gathers what all ranks counted; collective.
@@ -20,7 +22,7 @@ struct EndSummary {
   /// `activations` are the bytes that this rank sent to the other stripes of its model, and what they should have been.
   init(
     _ outcome: TrainingOutcome, _ report: ExchangeReport, times: PhaseTimes, seconds: Double, on grid: RankGrid,
-    parameterCount: Int, activations: (sent: Int, predicted: Int)?
+    parameterCount: Int, activations: (sent: Int, predicted: Int)?, tuner: Tuner?
   ) throws {
     let world = grid.all.world
     self.outcome = outcome
@@ -31,18 +33,19 @@ struct EndSummary {
       report.predictedTraffic.bytesSent * report.steps, report.traffic.hostBytesSent,
       report.isCompressed ? report.traffic.plainGroups + report.nonFiniteGroups : 0, report.warmStartTraffic.bytesSent,
       report.agreementTraffic.bytesSent, report.floatTraffic.bytesSent * report.steps,
-      activations?.sent ?? 0, activations?.predicted ?? 0,
+      activations?.sent ?? 0, activations?.predicted ?? 0, tuner?.bytesSent ?? 0,
     ]
     let all = try world.allGather(own.map(Int64.init))
     traffic = (0..<world.count).map { rank in own.indices.map { Int(all[rank * own.count + $0]) } }
     // The slowest rank of each phase.
-    var slowest = [seconds] + times.seconds
+    var slowest = [seconds] + times.seconds + [tuner?.seconds ?? 0]
     try world.allReduce(&slowest, .max)
     self.seconds = slowest[0]
     var most = PhaseTimes()
     (most.compute, most.encode, most.decode) = (slowest[1], slowest[2], slowest[3])
     (most.wait, most.update, most.data) = (slowest[4], slowest[5], slowest[6])
     self.times = most
+    trialSeconds = tuner?.trial == nil ? nil : slowest[7]
   }
 
   private func byRank(_ column: Int) -> [Int] { traffic.map { $0[column] } }
@@ -72,7 +75,7 @@ struct EndSummary {
         bytesSent: byRank(0), bytesReceived: byRank(1), messages: byRank(2), predictedBytesSent: byRank(3),
         insideHost: byRank(4), bitsPerParameter: bitsPerParameter, compressionRatio: compressionRatio, fallbacks: total(5),
         activations: stripeCount > 1 ? (byRank(9), byRank(10)) : nil),
-      timing: times)
+      timing: times, trials: trialSeconds.map { EndEvent.Trials(seconds: $0, bytesSent: byRank(11)) })
   }
 
   /// What people read.
@@ -94,9 +97,11 @@ struct EndSummary {
         lines.append("  activations and their deltas    \(bytes(most(9))), predicted \(bytes(most(10)))")
       }
       lines.append("  agreement and hashes            \(bytes(most(7)))")
+      if trialSeconds != nil { lines.append("  trials of sizes and rates       \(bytes(most(11)))") }
     }
     let phases = zip(PhaseTimes.names, times.seconds).map { "\($0) \(decimal($1, digits: 2))" }.joined(separator: ", ")
-    lines.append("seconds on the slowest rank: \(phases)")
+    let trials = trialSeconds.map { ", trials \(decimal($0, digits: 2))" } ?? ""
+    lines.append("seconds on the slowest rank: \(phases)\(trials)")
     lines.append(verdict)
     return lines.joined(separator: "\n")
   }

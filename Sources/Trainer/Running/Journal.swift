@@ -10,12 +10,12 @@ final class Journal {
   /// The share of test samples classified rightly at the last evaluation.
   var accuracy: Double?
 
-  init(_ options: TrainerOptions, isSilent: Bool, isResumed: Bool, firstStep: Int) throws(FileError) {
+  init(_ options: TrainerOptions, isSilent: Bool, isResumed: Bool) throws(FileError) {
     self.isSilent = isSilent
     let display =
       isSilent
       ? ProgressDisplay(.quiet, write: { _ in })
-      : ProgressDisplay(.suitable(isQuiet: options.quiet), firstStep: firstStep)
+      : ProgressDisplay(.suitable(isQuiet: options.quiet))
     self.display = display
     guard let path = options.metrics else {
       metrics = nil

@@ -15,7 +15,8 @@ struct StartSummary {
     var lines = [
       "\(ranks) on \(hosts): \(options.model), \(trainer.model.parameterCount) parameters, on \(options.data), "
         + "\(plan.sampleCount) training and \(trainer.dataset.count(.test)) test samples",
-      "\(counted(plan.steps, "step")) of \(plan.minibatch) samples, \(plan.stepsPerEpoch) to an epoch",
+      "\(counted(plan.steps, "step")) of \(plan.minibatch) samples, \(plan.stepsPerEpoch) to an epoch"
+        + (options.tuneMinibatch == nil ? "" : "; fewer where the minibatch grows"),
     ]
     if let stripe = trainer.network as? any StripedNetwork { lines.append(StartSummary.stripes(stripe, trainer)) }
     lines.append(StartSummary.traffic(plan, report, trainer.grid))

@@ -51,7 +51,7 @@ extension Trainer {
     let journal = try together(world, otherwise: .inputOutput) {
       try checkOutput(options.output)
       return world.rank == 0
-        ? try Journal(options, isSilent: isSilent, isResumed: saved != nil, firstStep: saved?.step ?? 0) : nil
+        ? try Journal(options, isSilent: isSilent, isResumed: saved != nil) : nil
     }
     for note in opening?.notes ?? [] { journal?.warn(note) }
 

@@ -57,7 +57,8 @@ extension Trainer {
     let report = strategy.report
     let summary = try EndSummary(
       outcome, report, times: times, seconds: stopwatch.seconds, on: grid, parameterCount: model.parameterCount,
-      activations: (network as? any StripedNetwork).map { (blocks?.traffic.bytesSent ?? 0, $0.predictedBytesSent) })
+      activations: (network as? any StripedNetwork).map { (blocks?.traffic.bytesSent ?? 0, $0.predictedBytesSent) },
+      tuner: tuner)
     guard let journal else { return }
     journal.tell(summary.event(epochs: plan.epoch(of: step)))
     journal.say(summary.text)
@@ -69,7 +70,8 @@ extension Trainer {
   private func progress(loss: Double, bytesPerStep: Int) -> ProgressDisplay.Progress {
     ProgressDisplay.Progress(
       epoch: epoch, epochs: plan.epoch(of: plan.steps - 1) + 1, step: step, steps: plan.steps,
-      samples: plan.samples(before: step) - plan.samples(before: firstStep), loss: loss, accuracy: journal?.accuracy,
+      samples: plan.samples(before: step) - plan.samples(before: firstStep),
+      samplesLeft: plan.samples(before: plan.steps) - plan.samples(before: step), loss: loss, accuracy: journal?.accuracy,
       bytesPerStep: bytesPerStep, seconds: stopwatch.seconds)
   }
 }
