@@ -102,18 +102,24 @@ import _TestSupport
     #expect(try #require(outcome.evaluation).loss < 2.2)
   }
 
-  @Test func aTrialIsTheTrainingThatItStandsFor() throws {
-    // Of a whole epoch: the loss of the first is that of the samples as they were trained on.
-    let plain = try metrics(options { $0.epochs = 1 })
-    let expected = try #require(events("epoch", in: plain.lines)[0]["trainLoss"] as? Double)
-    let searched = try metrics(
+  @Test(arguments: ["one-bit", "none"])
+  func aTrialIsTheTrainingThatItStandsFor(codec: String) throws {
+    // Each trial is of a whole epoch: that of the size that is taken has the loss that the epoch has then, to the last bit.
+    let (_, lines) = try metrics(
       options {
-        $0.epochs = 1
-        $0.tuneMinibatch = "search:samples=1280,max=192"
+        $0.codec = codec
+        $0.optimizer = "sgd:nesterov=true"
+        $0.tuneMinibatch = "search:samples=1280,margin=3"
       })
-    let trials = try #require(events("tuning", in: searched.lines)[0]["trials"] as? [[String: Any]])
-    #expect(trials.map { $0["minibatch"] as? Int } == [64, 128, 192].prefix(trials.count).map { $0 })
-    #expect(trials[0]["loss"] as? Double == expected)
+    let (decisions, epochs) = (events("tuning", in: lines), events("epoch", in: lines))
+    #expect(decisions.count == 4 && epochs.count == 4)
+    for (decision, epoch) in zip(decisions, epochs) {
+      let trials = try #require(decision["trials"] as? [[String: Any]])
+      let taken = try #require(trials.first { $0["minibatch"] as? Int == decision["after"] as? Int })
+      #expect(taken["loss"] as? Double == epoch["trainLoss"] as? Double)
+    }
+    // The units of what is left behind have changed on the way.
+    #expect(decisions.dropFirst().contains { $0["before"] as? Int != $0["after"] as? Int })
   }
 
   @Test func aRunThatFailsAtOnceIsLeftToItsOwnSentence() throws {

@@ -1,12 +1,12 @@
 internal import Buffers
 
 /// A copy in memory of what a list of state names: taken once, it can be put back any number of times.
-final class StateSnapshot {
+package final class StateSnapshot {
   /// The tensors of the list under their own names, in memory of the snapshot.
-  private(set) var inventory = StateInventory()
+  package private(set) var inventory = StateInventory()
 
   /// Copies what `source` names.
-  init(of source: StateInventory) {
+  package init(of source: StateInventory) {
     func copies(_ tensors: [SavedTensor]) -> [SavedTensor] {
       tensors.map { SavedTensor($0.name, shape: $0.shape, of: FloatBuffer(count: $0.values.count)) }
     }
@@ -17,7 +17,7 @@ final class StateSnapshot {
   }
 
   /// Copies what `source` names anew; it has the same tensors as at first.
-  func take(_ source: StateInventory) {
+  package func take(_ source: StateInventory) {
     inventory.copyTensors(from: source)
     setCounters(source.counters)
   }
@@ -30,7 +30,7 @@ extension StateInventory {
   /// Copies the values of `source` into the tensors of the same names here; tensors that `source` lacks become zero.
   ///
   /// Counters stay: who keeps them takes them back.
-  func copyTensors(from source: StateInventory) {
+  package func copyTensors(from source: StateInventory) {
     let values = Dictionary(uniqueKeysWithValues: source.tensors.map { ($0.name, $0.values) })
     for tensor in tensors {
       guard let value = unsafe values[tensor.name] else {
@@ -50,7 +50,7 @@ extension StateInventory {
   /// A gradient is a mean over its minibatch, to be applied at a rate that grows with it: what is left keeps its effect where it
   /// shrinks as the minibatch grows.
   /// Source: algorithms A7, "feedback space".
-  func rescaleResiduals(from minibatch: Int, to newMinibatch: Int) {
+  package func rescaleResiduals(from minibatch: Int, to newMinibatch: Int) {
     guard minibatch != newMinibatch else { return }
     let factor = Float(Double(minibatch) / Double(newMinibatch))
     for tensor in own where ["residual", "ownerResidual"].contains(tensor.name) {
