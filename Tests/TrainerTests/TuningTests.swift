@@ -77,6 +77,25 @@ import _TestSupport
     }
   }
 
+  @Test(.ranks(atLeast: 2))
+  func modelsInStripesAreTunedAlike() throws {
+    guard world.count % 2 == 0 else { return }
+    let plain = options {
+      $0.modelParallel = 2
+      $0.codec = "none"
+      $0.epochs = 3
+    }
+    let expected = try metrics(plain)
+    var tuned = plain
+    tuned.tuneMinibatch = "search:max=400,margin=-100"
+    let result = try metrics(tuned)
+    #expect(result.outcome == expected.outcome)
+    #expect(result.lines.last?["wire"] as? NSDictionary == expected.lines.last?["wire"] as? NSDictionary)
+    tuned.tuneRate = "after-epoch:improve=100"
+    tuned.checkpoint = try TemporaryDirectory(on: world).path
+    #expect(try metrics(tuned).outcome.steps == 60)
+  }
+
   @Test func theMinibatchGrowsAndEverySampleIsSeen() throws {
     let (outcome, lines) = try metrics(options { $0.tuneMinibatch = "search:margin=1000,max=128" })
     let decisions = events("tuning", in: lines)

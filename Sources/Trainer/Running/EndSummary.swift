@@ -28,12 +28,13 @@ struct EndSummary {
     self.outcome = outcome
     self.report = report
     (shareCount, stripeCount, self.parameterCount) = (grid.shareCount, grid.stripeCount, parameterCount)
+    let trials = tuner?.activations ?? (sent: 0, predicted: 0)
     let own = [
       report.traffic.bytesSent, report.traffic.bytesReceived, report.traffic.messagesSent,
       report.predictedTraffic.bytesSent * report.steps, report.traffic.hostBytesSent,
       report.isCompressed ? report.traffic.plainGroups + report.nonFiniteGroups : 0, report.warmStartTraffic.bytesSent,
       report.agreementTraffic.bytesSent, report.floatTraffic.bytesSent * report.steps,
-      activations?.sent ?? 0, activations?.predicted ?? 0, tuner?.bytesSent ?? 0,
+      (activations?.sent ?? 0) - trials.sent, (activations?.predicted ?? 0) - trials.predicted, tuner?.bytesSent ?? 0,
     ]
     let all = try world.allGather(own.map(Int64.init))
     traffic = (0..<world.count).map { rank in own.indices.map { Int(all[rank * own.count + $0]) } }

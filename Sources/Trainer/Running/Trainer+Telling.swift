@@ -57,11 +57,16 @@ extension Trainer {
     let report = strategy.report
     let summary = try EndSummary(
       outcome, report, times: times, seconds: stopwatch.seconds, on: grid, parameterCount: model.parameterCount,
-      activations: (network as? any StripedNetwork).map { (blocks?.traffic.bytesSent ?? 0, $0.predictedBytesSent) },
-      tuner: tuner)
+      activations: activationBytes, tuner: tuner)
     guard let journal else { return }
     journal.tell(summary.event(epochs: plan.epoch(of: step)))
     journal.say(summary.text)
+  }
+
+  /// The bytes that this rank sent so far to the other stripes of its model, and what they should have been; nil where a
+  /// model is on one rank.
+  var activationBytes: (sent: Int, predicted: Int)? {
+    (network as? any StripedNetwork).map { (blocks?.traffic.bytesSent ?? 0, $0.predictedBytesSent) }
   }
 
   /// The epoch of the last step, from 1.

@@ -146,8 +146,13 @@ extension Trainer {
   /// Trains a copy on the first samples of the epoch; nil where somebody asked to stop.
   private func measure(minibatch: Int, factor: Double, sampleCount: Int, _ tuner: Tuner) throws -> Trial.Outcome? {
     guard let trial = tuner.trial else { preconditionFailure("a search has nothing to train") }
-    let stopwatch = Stopwatch()
-    defer { tuner.seconds += stopwatch.seconds }
+    let (stopwatch, activationsBefore) = (Stopwatch(), activationBytes ?? (sent: 0, predicted: 0))
+    defer {
+      tuner.seconds += stopwatch.seconds
+      let activations = activationBytes ?? (sent: 0, predicted: 0)
+      tuner.activations.sent += activations.sent - activationsBefore.sent
+      tuner.activations.predicted += activations.predicted - activationsBefore.predicted
+    }
     let epoch = plan.epoch(of: step)
     let (course, steps) = plan.trial(of: epoch, minibatch: minibatch, sampleCount: sampleCount)
     // What is still on its way belongs to the state: it is applied for the trial, and taken back after it.

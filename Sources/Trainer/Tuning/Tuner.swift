@@ -1,3 +1,4 @@
+internal import Collectives
 internal import Datasets
 
 /// What a run that tunes itself remembers: what was decided, and what the next decisions rest on.
@@ -21,6 +22,10 @@ final class Tuner {
   var best: (state: StateSnapshot, minibatch: Int)?
   /// Seconds spent on trials by this job.
   var seconds = 0.0
+  /// The bytes that this rank sent in trials to the other stripes of its model, and what they should have been.
+  var activations = (sent: 0, predicted: 0)
+  /// All bytes that this rank sent in trials.
+  var bytesSent: Int { (trial?.traffic.bytesSent ?? 0) + activations.sent }
 
   /// What `recipe` asks for, nil where that is nothing; collective.
   ///
