@@ -7,10 +7,14 @@ public struct Segment: Sendable {
   public let stripe: Int
   /// Its place in the stripe.
   public let index: Int
+  /// The bucket it belongs to.
+  public let bucket: Int
   /// The groups it holds.
   public let groups: Range<Int>
   /// Their values in the flat buffer.
   public let elements: Range<Int>
+  /// Where its values begin among those of the stripe, laid end to end.
+  public let ownedOffset: Int
   /// Where its header begins in a buffer of codes; its payload follows the header at once.
   public let headerOffset: Int
   /// The bytes of its codes.
@@ -22,10 +26,13 @@ public struct Segment: Sendable {
   public var messageByteCount: Int { MessageHeader.byteCount + payloadByteCount }
 }
 
-/// Who owns what, and in which pieces it travels: groups, stripes and segments of a layout under a codec.
+/// Who owns what, and in which pieces it travels: groups, buckets, stripes and segments of a layout under a codec.
 ///
-/// A pure function of its arguments, the same on every rank. Stripe *j* belongs to rank *j*; stripes are balanced by the bytes
-/// of their codes over the concatenation of all tensors, and cut between groups, so that no group's statistics are split.
+/// A pure function of its arguments, the same on every rank. Buckets are runs of whole tensors, in the order in which a backward
+/// pass makes their gradients final, so that one can cross while the next is computed; a small model is one bucket. In every
+/// bucket rank *j* owns a stripe, and all of these together are stripe *j*. Stripes are balanced by the bytes of their codes over
+/// the concatenation of a bucket's tensors, and cut between groups, so that no group's statistics are split. No value depends on
+/// who owns it.
 public struct ExchangeGeometry: Sendable {
   /// How long a segment may be.
   public enum SegmentRule: Sendable {
@@ -40,9 +47,9 @@ public struct ExchangeGeometry: Sendable {
   public let groupStarts: [Int]
   /// The code of group *g* is at `codeStarts[g]..<codeStarts[g + 1]` when codes lie one after another.
   public let codeStarts: [Int]
-  /// The groups of each stripe.
-  public let stripes: Partition
-  /// The segments of each stripe, in order.
+  /// The groups of each bucket.
+  public let buckets: [Range<Int>]
+  /// The segments of each stripe, in the order of the flat buffer.
   public let segments: [[Segment]]
   /// The size in bytes of a buffer for the segments of all stripes, headers included.
   public let codeSpaceByteCount: Int
@@ -58,27 +65,31 @@ public struct ExchangeGeometry: Sendable {
     var codeStarts = [0]
     codeStarts.reserveCapacity(groups.count + 1)
     for group in groups { codeStarts.append(codeStarts.last! + codec.encodedByteCount(of: group.count)) }
-    stripes = Partition(cumulativeWeights: codeStarts, into: rankCount)
+    let pieces = PieceRule(rule, isIdentity: codec.isIdentity)
+    buckets = ExchangeGeometry.buckets(layout, groupStarts, codeStarts, leastWeight: rankCount * pieces.usefulLength, pieces)
 
+    let stripes = buckets.map { bucket in
+      let starts = codeStarts[bucket.lowerBound...bucket.upperBound].map { $0 - codeStarts[bucket.lowerBound] }
+      return Partition(cumulativeWeights: starts, into: rankCount).ranges.map { $0.shifted(by: bucket.lowerBound) }
+    }
     var offset = 0
-    segments = stripes.ranges.enumerated().map { stripe, groups in
-      let starts = codeStarts[groups.lowerBound...groups.upperBound].map { $0 - codeStarts[groups.lowerBound] }
-      let elementCount = groupStarts[groups.upperBound] - groupStarts[groups.lowerBound]
-      let pieces: Int
-      switch rule {
-      case .messages where starts.last! <= 20_480: pieces = 1
-      case .messages: pieces = (starts.last! - 1) / (codec.isIdentity ? 53_248 : 17_408) + 1
-      case .sharedWindow: pieces = max(1, elementCount / 131_072)
-      }
+    segments = (0..<rankCount).map { stripe in
       var segments: [Segment] = []
-      for range in Partition(cumulativeWeights: starts, into: pieces).ranges where !range.isEmpty {
-        let own = groups.lowerBound + range.lowerBound..<groups.lowerBound + range.upperBound
-        let segment = Segment(
-          stripe: stripe, index: segments.count, groups: own,
-          elements: groupStarts[own.lowerBound]..<groupStarts[own.upperBound], headerOffset: offset,
-          payloadByteCount: codeStarts[own.upperBound] - codeStarts[own.lowerBound])
-        offset += (segment.messageByteCount + 63) / 64 * 64
-        segments.append(segment)
+      var ownedOffset = 0
+      for (bucket, groups) in stripes.map({ $0[stripe] }).enumerated() {
+        let starts = codeStarts[groups.lowerBound...groups.upperBound].map { $0 - codeStarts[groups.lowerBound] }
+        let count = pieces.count(
+          byteCount: starts.last!, elementCount: groupStarts[groups.upperBound] - groupStarts[groups.lowerBound])
+        for range in Partition(cumulativeWeights: starts, into: count).ranges where !range.isEmpty {
+          let own = range.shifted(by: groups.lowerBound)
+          let segment = Segment(
+            stripe: stripe, index: segments.count, bucket: bucket, groups: own,
+            elements: groupStarts[own.lowerBound]..<groupStarts[own.upperBound], ownedOffset: ownedOffset, headerOffset: offset,
+            payloadByteCount: codeStarts[own.upperBound] - codeStarts[own.lowerBound])
+          offset += (segment.messageByteCount + 63) / 64 * 64
+          ownedOffset += segment.elements.count
+          segments.append(segment)
+        }
       }
       return segments
     }
@@ -89,9 +100,17 @@ public struct ExchangeGeometry: Sendable {
     plainGroupCount = isPlain.count { $0 }
   }
 
-  /// The values of stripe `index` in the flat buffer.
-  public func elements(ofStripe index: Int) -> Range<Int> {
-    groupStarts[stripes[index].lowerBound]..<groupStarts[stripes[index].upperBound]
+  /// The values of stripe `index` in the flat buffer: a range for each bucket, neighbours joined.
+  public func elements(ofStripe index: Int) -> [Range<Int>] {
+    var ranges: [Range<Int>] = []
+    for segment in segments[index] where !segment.elements.isEmpty {
+      if let last = ranges.last, last.upperBound == segment.elements.lowerBound {
+        ranges[ranges.count - 1] = last.lowerBound..<segment.elements.upperBound
+      } else {
+        ranges.append(segment.elements)
+      }
+    }
+    return ranges
   }
 
   /// Where the segments of stripe `index` lie in a buffer of codes.
@@ -99,4 +118,71 @@ public struct ExchangeGeometry: Sendable {
     guard let first = segments[index].first, let last = segments[index].last else { return 0..<0 }
     return first.headerOffset..<(last.headerOffset + last.messageByteCount + 63) / 64 * 64
   }
+
+  /// Cuts the layout between tensors into buckets that weigh at least `leastWeight` each, so that every stripe of one is worth a
+  /// message; small tensors (biases) stay with the tensor before them.
+  private static func buckets(
+    _ layout: TensorLayout, _ groupStarts: [Int], _ codeStarts: [Int], leastWeight: Int, _ pieces: PieceRule
+  ) -> [Range<Int>] {
+    var buckets: [Range<Int>] = []
+    var (start, group) = (0, 0)
+    func weight(_ groups: Range<Int>) -> Int {
+      pieces.weight(
+        byteCount: codeStarts[groups.upperBound] - codeStarts[groups.lowerBound],
+        elementCount: groupStarts[groups.upperBound] - groupStarts[groups.lowerBound])
+    }
+    let ends = layout.tensors.map { tensor in
+      while groupStarts[group] < tensor.range.upperBound { group += 1 }
+      return group
+    }
+    for (tensor, end) in ends.enumerated() {
+      let isLast = tensor == ends.count - 1
+      let isNextSmall = !isLast && weight(end..<ends[tensor + 1]) < leastWeight / 8
+      if isLast || (!isNextSmall && weight(start..<end) >= leastWeight && weight(end..<ends.last!) >= leastWeight) {
+        buckets.append(start..<end)
+        start = end
+      }
+    }
+    return buckets
+  }
+}
+
+/// How long segments are.
+private struct PieceRule {
+  let rule: ExchangeGeometry.SegmentRule
+  let isIdentity: Bool
+
+  init(_ rule: ExchangeGeometry.SegmentRule, isIdentity: Bool) {
+    self.rule = rule
+    self.isIdentity = isIdentity
+  }
+
+  /// The usual length of a segment: bytes of a message, values in a shared window.
+  var usefulLength: Int {
+    switch rule {
+    case .messages: isIdentity ? 53_248 : 17_408
+    case .sharedWindow: 131_072
+    }
+  }
+
+  /// A length in the unit of ``usefulLength``.
+  func weight(byteCount: Int, elementCount: Int) -> Int {
+    switch rule {
+    case .messages: byteCount
+    case .sharedWindow: elementCount
+    }
+  }
+
+  /// The number of segments of a stripe of one bucket.
+  func count(byteCount: Int, elementCount: Int) -> Int {
+    switch rule {
+    case .messages where byteCount <= 20_480: 1
+    case .messages: (byteCount - 1) / usefulLength + 1
+    case .sharedWindow: max(1, elementCount / usefulLength)
+    }
+  }
+}
+
+extension Range<Int> {
+  fileprivate func shifted(by distance: Int) -> Range<Int> { lowerBound + distance..<upperBound + distance }
 }

@@ -3,16 +3,19 @@ internal import MPI
 
 /// The memory of one exchange: what this rank encodes, and what the ranks of its host let it read in place.
 ///
-/// A rank's part of the window begins with counters, each on a cache line of its own and written by this rank alone: one for
-/// each rank that owns a stripe (how many segments of my contribution to it are ready), and a last one (how many segments of my
-/// own stripe's sum are ready). Counters only grow; an exchange counts from where the one before it ended. Codes follow: those
-/// of all stripes (the contributions), then those of the own stripe (the sum). No lock and no barrier is needed: a rank
-/// overwrites codes only in an exchange that began after every reader had finished with them.
+/// A rank's part of the window begins with counters, each on a cache line of its own and written by this rank alone: for each
+/// stripe, how many segments of my contribution to it are ready, and how many segments of its sum have come to me from another
+/// host; then how many segments of my own stripe's sum are ready, and how many values of my gradient are. Counters only grow; an
+/// exchange counts from where the one before it ended. Codes follow: those of all stripes (the contributions), those of the own
+/// stripe (the sum), and those of the stripes of other hosts (the sums that came by message). No lock and no barrier is needed: a
+/// rank overwrites codes only in an exchange that began after every reader had finished with them.
 final class ExchangeMemory {
   /// Where this rank encodes its contributions: a buffer for all segments.
   let contributions: UnsafeMutableRawPointer
   /// Where this rank encodes the sum of its own stripe.
   let sums: UnsafeMutableRawPointer
+  /// Where the sums of other stripes come by message: a buffer for all segments.
+  let arrivals: UnsafeMutableRawPointer
   private let unshared: ByteBuffer?
   private let window: SharedWindow?
   private let hosts: HostMap
@@ -25,14 +28,19 @@ final class ExchangeMemory {
   ///
   /// Collective over the ranks of a host.
   ///
-  /// - Parameter keepsContributions: whether contributions are encoded into this memory at all; plain floats are read where
-  ///   the gradient lies.
+  /// - Parameters:
+  ///   - geometry: What is exchanged.
+  ///   - hosts: Who shares memory.
+  ///   - keepsContributions: Whether contributions are encoded into this memory at all; plain floats are read where
+  ///     the gradient lies.
   init(_ geometry: ExchangeGeometry, hosts: HostMap, keepsContributions: Bool) throws {
     self.geometry = geometry
     self.hosts = hosts
     contributionByteCount = keepsContributions ? geometry.codeSpaceByteCount : 0
-    countersByteCount = (hosts.world.count + 1) * SharedCounter.byteCount
-    let byteCount = countersByteCount + contributionByteCount + geometry.codeSpace(ofStripe: hosts.world.rank).count
+    countersByteCount = (2 * hosts.world.count + 2) * SharedCounter.byteCount
+    let arrivalByteCount = hosts.remoteRanks.isEmpty ? 0 : geometry.codeSpaceByteCount
+    let sumByteCount = geometry.codeSpace(ofStripe: hosts.world.rank).count
+    let byteCount = countersByteCount + contributionByteCount + sumByteCount + arrivalByteCount
     window = try hosts.window(byteCount: byteCount)
     if let window, let host = hosts.host {
       own = window.memory(of: host.rank)
@@ -44,21 +52,25 @@ final class ExchangeMemory {
     }
     contributions = own.baseAddress! + countersByteCount
     sums = contributions + contributionByteCount
+    arrivals = sums + sumByteCount
   }
 
-  /// Whether `rank` reads this memory in place.
+  /// Whether `rank`, another one, reads this memory in place.
   func isShared(with rank: Int) -> Bool { rank != hosts.world.rank && hosts.hostRanks[rank] != nil }
 
   /// The contributions of `rank`, which is this one or shares the host.
   func contributions(of rank: Int) -> UnsafeRawPointer {
-    guard rank != hosts.world.rank else { return UnsafeRawPointer(contributions) }
-    return UnsafeRawPointer(part(of: rank).baseAddress! + countersByteCount)
+    UnsafeRawPointer(part(of: rank).baseAddress! + countersByteCount)
   }
 
   /// The sum of the stripe of `rank`, which is this one or shares the host.
   func sums(of rank: Int) -> UnsafeRawPointer {
-    guard rank != hosts.world.rank else { return UnsafeRawPointer(sums) }
-    return UnsafeRawPointer(part(of: rank).baseAddress! + countersByteCount + contributionByteCount)
+    contributions(of: rank) + contributionByteCount
+  }
+
+  /// The sums that came to `rank`, which is this one or shares the host.
+  func arrivals(of rank: Int) -> UnsafeRawPointer {
+    sums(of: rank) + geometry.codeSpace(ofStripe: rank).count
   }
 
   /// Counts the segments of `writer`'s contribution to the stripe of `owner` that are ready.
@@ -66,9 +78,19 @@ final class ExchangeMemory {
     SharedCounter(in: part(of: writer), index: owner)
   }
 
+  /// Counts the segments of the sum of a stripe that have come to `receiver` by message.
+  func arrivalCounter(of receiver: Int, stripe: Int) -> SharedCounter {
+    SharedCounter(in: part(of: receiver), index: hosts.world.count + stripe)
+  }
+
   /// Counts the segments of the sum of `owner`'s stripe that are ready.
   func sumCounter(of owner: Int) -> SharedCounter {
-    SharedCounter(in: part(of: owner), index: hosts.world.count)
+    SharedCounter(in: part(of: owner), index: 2 * hosts.world.count)
+  }
+
+  /// Counts the values of `rank`'s gradient that are final.
+  func readyCounter(of rank: Int) -> SharedCounter {
+    SharedCounter(in: part(of: rank), index: 2 * hosts.world.count + 1)
   }
 
   private func part(of rank: Int) -> UnsafeMutableRawBufferPointer {

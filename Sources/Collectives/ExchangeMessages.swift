@@ -3,6 +3,7 @@ internal import MPI
 
 /// The messages of one exchange, to and from the ranks of other hosts: one for each segment.
 ///
+/// Contributions come to this rank for its own stripe, and sums of other stripes for its party, where it is the party's agent.
 /// All receives are posted before anything is encoded. Messages of one sender, stage and communicator arrive in the order in
 /// which they were sent, and an exchange sends nothing to a rank that has not finished the one before, so neither sequence
 /// numbers nor barriers are needed.
@@ -28,54 +29,65 @@ final class ExchangeMessages {
   private let receives: RequestTable
   private let sends: RequestTable
   private var sendCount = 0
-  /// Contributions of each remote rank to the own stripe, and sums of all remote stripes.
+  /// Contributions of remote ranks to the own stripe.
   private let contributions: [ByteBuffer?]
-  private let sums: ByteBuffer
   private var header = MessageHeader(
     stage: 0, codec: 0, step: 0, stripe: 0, segment: 0, payloadByteCount: 0, sender: 0, samples: 0)
 
-  /// Prepares for the messages that `geometry` brings, on a communicator of its own.
+  /// Prepares for the messages that `geometry` and `routes` bring, on a communicator of its own.
   ///
   /// Collective.
-  init(_ geometry: ExchangeGeometry, hosts: HostMap, codecHash: UInt64) throws {
+  ///
+  /// - Parameters:
+  ///   - geometry: What travels.
+  ///   - routes: Between whom.
+  ///   - hosts: The ranks.
+  ///   - codecHash: What all headers say of the codec.
+  ///   - arrivals: Where sums come, with offsets of the geometry.
+  init(
+    _ geometry: ExchangeGeometry, routes: ExchangeRoutes, hosts: HostMap, codecHash: UInt64, arrivals: UnsafeMutableRawPointer
+  ) throws {
     world = try hosts.world.duplicate()
     self.geometry = geometry
     self.hosts = hosts
     self.codecHash = codecHash
     let me = world.rank
-    let remote = hosts.remoteRanks
     first = Array(repeating: Array(repeating: 0, count: world.count), count: 3)
     let own = geometry.codeSpace(ofStripe: me)
+    let contributors = routes.contributors(toStripe: me)
     var buffers = [ByteBuffer?](repeating: nil, count: world.count)
-    for rank in remote { buffers[rank] = ByteBuffer(count: own.count) }
-    contributions = buffers
-    sums = ByteBuffer(count: remote.isEmpty ? 0 : geometry.codeSpaceByteCount)
+    var outgoing = 0
     // The nearest neighbour below sends to this rank first.
     for distance in 1..<max(world.count, 2) {
-      let sender = (me - distance + world.count) % world.count
-      guard remote.contains(sender) else { continue }
-      first[1][sender] = expected.count
-      for segment in geometry.segments[me] {
-        let start = segment.headerOffset - own.lowerBound
-        let memory = buffers[sender]!.bytes(in: start..<start + segment.messageByteCount)
-        expected.append(Expected(stage: 1, sender: sender, segment: segment, memory: memory))
+      let peer = (me - distance + world.count) % world.count
+      guard peer != me, !routes.areOnOneHost(peer, me) else { continue }
+      if contributors.contains(peer) {
+        let buffer = ByteBuffer(count: own.count)
+        buffers[peer] = buffer
+        first[1][peer] = expected.count
+        for segment in geometry.segments[me] {
+          let start = segment.headerOffset - own.lowerBound
+          let memory = buffer.bytes(in: start..<start + segment.messageByteCount)
+          expected.append(Expected(stage: 1, sender: peer, segment: segment, memory: memory))
+        }
+        outgoing += geometry.segments[me].count
       }
-      first[2][sender] = expected.count
-      for segment in geometry.segments[sender] {
-        let memory = sums.bytes(in: segment.headerOffset..<segment.headerOffset + segment.messageByteCount)
-        expected.append(Expected(stage: 2, sender: sender, segment: segment, memory: memory))
+      // Where this rank contributes to a stripe, it receives the sum.
+      guard routes.contributes(me, toStripe: peer) else { continue }
+      first[2][peer] = expected.count
+      for segment in geometry.segments[peer] {
+        let memory = UnsafeMutableRawBufferPointer(start: arrivals + segment.headerOffset, count: segment.messageByteCount)
+        expected.append(Expected(stage: 2, sender: peer, segment: segment, memory: memory))
       }
+      outgoing += geometry.segments[peer].count
     }
+    contributions = buffers
     receives = RequestTable(on: world, slotCount: expected.count)
-    let outgoing = remote.reduce(0) { $0 + geometry.segments[$1].count + geometry.segments[me].count }
     sends = RequestTable(on: world, slotCount: outgoing)
   }
 
   /// Where the contributions of `rank` to the own stripe arrive; offsets count from the stripe's own code space.
   func contributions(of rank: Int) -> UnsafeRawPointer { UnsafeRawPointer(contributions[rank]!.baseAddress) }
-
-  /// Where the sums of all remote stripes arrive; offsets are those of the geometry.
-  var sumMemory: UnsafeRawPointer { UnsafeRawPointer(sums.baseAddress) }
 
   /// Posts every receive of the exchange of `step`.
   func begin(step: Int, samples: Int) throws {

@@ -1,31 +1,47 @@
 public import Buffers
 public import Codecs
 internal import MPI
+internal import Synchronization
 
 /// Sums gradients over the ranks and gives every rank the same bytes back: a reduce-scatter and an all-gather of codes.
 ///
 /// Rank *j* owns stripe *j* of the flat buffer. Every rank encodes its gradient, with what earlier codes could not carry, and
 /// hands each stripe's codes to its owner (stage 1); the owner decodes and adds them in rank order, encodes the sum with a
 /// residual of its own, and hands these codes to everybody (stage 2); everybody, the owner too, decodes the same bytes. The
-/// models of all ranks are therefore equal bit for bit, whatever the transport, the segments and the timing.
+/// models of all ranks are therefore equal bit for bit, whatever the transport, the segments and the timing. In a hierarchical
+/// exchange the ranks of a host first add their gradients as floats, and act as one (``ExchangeRoutes``).
+///
+/// An exchange can be under way while the model computes: ``begin(step:samples:of:isReady:)``, ``markReady(upTo:)`` as tensors
+/// become final, ``advance()`` again and again (``ExchangeDriver`` does so), and at the end ``deliver(into:)`` or ``discard()``.
+/// Sums are decoded only then, so that no parameter changes under a backward pass. An object is one *stream*: it has one residual,
+/// and one exchange under way at a time; its gradients may be several buffers that are used in turn.
 ///
 /// - Source: Seide et al. 2014, "1-bit stochastic gradient descent", section 3; the owner's second quantization as there.
 /// - Cost: each rank sends 2 (K − 1)/K times the encoded size of the whole buffer, in 2 (K − 1) messages where a stripe is
 ///   one segment; with one rank nothing is encoded and nothing is sent.
 public final class GradientExchange {
   /// How an exchange is driven.
-  public struct Options: Sendable {
+  public struct Options {
     /// How long nothing may arrive before the exchange gives up.
     public var timeout: Duration = .seconds(60)
+    /// Who adds up before anything is encoded.
+    public var topology = Topology.flat
+    /// Whether ``GradientExchange/discard()`` is possible, which costs a copy of the residuals.
+    public var isRestorable = false
+    /// Called by an owner with each piece of the sum, a range of the flat buffer and its values, before it is encoded;
+    /// every value comes once in an exchange. It may change the values.
+    public var ownerTransform: ((Range<Int>, UnsafeMutablePointer<Float>) -> Void)?
+    /// Told of every unit of work and every wait.
+    public var observer: ((ExchangeEvent) -> Void)?
     /// Called before each unit of work; tests put random delays here, which must change no bit.
-    public var pause: (@Sendable () -> Void)?
+    public var pause: (() -> Void)?
     /// The usual options.
     public init() {}
   }
 
   /// Where the aggregated gradient goes; all ranks choose the same kind.
   public enum Destination {
-    /// Over the gradient itself, as in `MPI_IN_PLACE`.
+    /// Over the gradient itself, as in `MPI_IN_PLACE`; only with ``GradientExchange/run(step:samples:into:)``.
     ///
     /// Inside a host this is the cheapest for floats: an owner writes the sum where each rank wants it, and nobody reads it again.
     case inPlace
@@ -41,7 +57,7 @@ public final class GradientExchange {
   public enum Progress {
     /// A unit of work; there may be more.
     case busy
-    /// Nothing: others are awaited.
+    /// Nothing: others are awaited, or the gradient, or the delivery.
     case idle
     /// The exchange has ended.
     case done
@@ -55,14 +71,26 @@ public final class GradientExchange {
     public var sum = Duration.zero
     /// Decoding sums, with the update that is fused into it.
     public var decode = Duration.zero
-    /// Waiting for others.
+    /// Waiting for others, in ``GradientExchange/deliver(into:)`` and ``GradientExchange/discard()``.
     public var wait = Duration.zero
+  }
+
+  /// What becomes of the sums.
+  enum Gate {
+    /// They wait.
+    case closed
+    /// They are decoded.
+    case open(Destination)
+    /// They are dropped.
+    case dropping
   }
 
   /// How gradients are encoded.
   public let codec: any Codec
   /// Who owns what.
   public let geometry: ExchangeGeometry
+  /// Who encodes what for whom.
+  public let routes: ExchangeRoutes
   /// What the codes of this rank's contributions could not carry, as long as the layout; empty for an identity and
   /// at one rank.
   public let residual: FloatBuffer
@@ -78,24 +106,41 @@ public final class GradientExchange {
   public internal(set) var nonFiniteGroups = 0
   /// Time spent so far.
   public internal(set) var timing = Timing()
+  /// The values whose sums this rank owns, in the order in which ``ownerResidual`` holds theirs.
+  public let ownedRanges: [Range<Int>]
 
   /// The floats that are added and copied at a time: a quarter of a core's smallest cache.
   static let blockCount = 2048
 
-  let gradient: SharedGradient
+  let layout: TensorLayout
+  let gradients: [SharedGradient]
   let hosts: HostMap
   let memory: ExchangeMemory
   let messages: ExchangeMessages
   let options: Options
   let rank: Int
   let rankCount: Int
-  /// The segments in the order in which they are encoded: one for each owner in turn, the own stripe last.
+  /// The ranks whose gradients are added before this one encodes, this one too.
+  let party: [Int]
+  /// The ranks whose contributions to the own stripe are added, in this order.
+  let contributors: [Int]
+  /// The contributors whose memory this rank reads, and the stripes whose sums it reads in another's memory, with whose.
+  let readContributors: [Int]
+  let readStripes: [(owner: Int, source: Int)]
+  /// The segments that this rank encodes, in this order: one for each owner in turn, bucket by bucket.
   let encodingOrder: [Segment]
   let scratch: FloatBuffer
+  /// Copies of the residuals as they were before an exchange; empty where it cannot be discarded.
+  let keptResidual: FloatBuffer
+  let keptOwnerResidual: FloatBuffer
   /// Whether a whole buffer is larger than a cache, so that its stores had better bypass it.
   let outgrowsCache: Bool
 
+  /// The end of what is final of the gradient, as the caller says; read by the thread that drives the exchange.
+  private let announced = Atomic<Int>(0)
   // Counters only: arrival order never enters arithmetic.
+  var readyCount = 0
+  var partyReadyCount = 0
   var encodedCount = 0
   var availableContributions: [Int]
   var availableSums: [Int]
@@ -103,49 +148,87 @@ public final class GradientExchange {
   var summedCount = 0
   var watchdog: Watchdog
   var isActive = false
-  var destination = Destination.update { _, _ in }
-  var codes: [UnsafeRawPointer] = []
+  var gate = Gate.closed
+  /// The gradient of this exchange.
+  var gradient: SharedGradient
+  var nonFiniteGroupsBefore = 0
+  var waitingSince: ContinuousClock.Instant?
+  var sources: [UnsafeRawPointer] = []
 
-  /// Prepares exchanges of what lies in `gradient`.
+  /// Prepares exchanges of what lies in `gradients`, one at a time.
   ///
-  /// Collective over the ranks of `gradient`.
+  /// Collective over the ranks of `gradients`.
   ///
   /// - Throws: `ExchangeError.noSharedMemory` where a host cannot give the memory, on all its ranks.
-  public init(_ codec: any Codec, layout: TensorLayout, gradient: SharedGradient, options: Options = Options()) throws {
-    precondition(
-      layout.count == gradient.values.count, "the gradient has \(gradient.values.count) values, the layout \(layout.count)")
+  public init(_ codec: any Codec, layout: TensorLayout, gradients: [SharedGradient], options: Options = Options()) throws {
+    precondition(!gradients.isEmpty, "an exchange needs a gradient")
+    for gradient in gradients {
+      precondition(
+        layout.count == gradient.values.count, "the gradient has \(gradient.values.count) values, the layout \(layout.count)")
+    }
+    gradient = gradients[0]
     let hosts = gradient.hosts
     let world = hosts.world
     self.codec = codec
-    self.gradient = gradient
+    self.layout = layout
+    self.gradients = gradients
     self.hosts = hosts
     self.options = options
     rank = world.rank
     rankCount = world.count
     let isOneHost = hosts.remoteRanks.isEmpty
     geometry = ExchangeGeometry(layout, codec: codec, rankCount: rankCount, rule: isOneHost ? .sharedWindow : .messages)
+    routes = hosts.routes(options.topology)
+    party = routes.parties[routes.partyOfRank[rank]]
+    contributors = routes.contributors(toStripe: rank)
+    let (routes, rank) = (routes, rank)
+    readContributors = contributors.filter { $0 != rank && hosts.hostRanks[$0] != nil }
+    readStripes = (0..<rankCount).filter { $0 != rank }.map { ($0, routes.source(ofStripe: $0, for: rank)) }
+      .filter { $0.source != rank }
+    ownedRanges = geometry.elements(ofStripe: rank)
     outgrowsCache = layout.count >= 1 << 21
     let isLossy = !codec.isIdentity && rankCount > 1
     residual = FloatBuffer(count: isLossy ? layout.count : 0)
-    ownerResidual = FloatBuffer(count: isLossy ? geometry.elements(ofStripe: rank).count : 0)
+    ownerResidual = FloatBuffer(count: isLossy ? ownedRanges.reduce(0) { $0 + $1.count } : 0)
+    keptResidual = FloatBuffer(count: options.isRestorable ? residual.count : 0)
+    keptOwnerResidual = FloatBuffer(count: options.isRestorable ? ownerResidual.count : 0)
     let longestGroup = zip(geometry.groupStarts, geometry.groupStarts.dropFirst()).reduce(0) { max($0, $1.1 - $1.0) }
     scratch = FloatBuffer(count: max(longestGroup, GradientExchange.blockCount))
     memory = try ExchangeMemory(geometry, hosts: hosts, keepsContributions: !codec.isIdentity || !isOneHost)
-    messages = try ExchangeMessages(geometry, hosts: hosts, codecHash: XXHash64.hash(codec.specification))
-    encodingOrder = GradientExchange.encodingOrder(geometry, rank: rank, hosts: hosts, identity: codec.isIdentity)
+    messages = try ExchangeMessages(
+      geometry, routes: routes, hosts: hosts, codecHash: XXHash64.hash(codec.specification), arrivals: memory.arrivals)
+    encodingOrder = GradientExchange.encodingOrder(geometry, routes, rank: rank, isIdentity: codec.isIdentity)
     availableContributions = Array(repeating: 0, count: rankCount)
     availableSums = availableContributions
     decodedSums = availableContributions
     watchdog = Watchdog(limit: options.timeout)
   }
 
-  /// The values whose sums this rank owns.
-  public var ownedRange: Range<Int> { geometry.elements(ofStripe: rank) }
+  /// Prepares exchanges of what lies in `gradient`.
+  ///
+  /// Collective over the ranks of `gradient`.
+  ///
+  /// - Throws: `ExchangeError.noSharedMemory` where a host cannot give the memory, on all its ranks.
+  public convenience init(
+    _ codec: any Codec, layout: TensorLayout, gradient: SharedGradient, options: Options = Options()
+  ) throws {
+    try self.init(codec, layout: layout, gradients: [gradient], options: options)
+  }
+
+  /// Where the value `index` of the flat buffer lies in ``ownerResidual``; nil for a value that another rank owns.
+  public func ownedOffset(of index: Int) -> Int? {
+    var offset = 0
+    for range in ownedRanges {
+      if range.contains(index) { return offset + index - range.lowerBound }
+      offset += range.count
+    }
+    return nil
+  }
 
   /// The traffic of one exchange of this rank, from the format alone.
-  public var predictedTraffic: Traffic { geometry.predictedTraffic(of: rank) { memory.isShared(with: $0) } }
+  public var predictedTraffic: Traffic { geometry.predictedTraffic(of: rank, over: routes) }
 
-  /// Exchanges what lies in the gradient, and returns when the gradient may be written again.
+  /// Exchanges what lies in the first gradient, and returns when it may be written again.
   ///
   /// Collective.
   ///
@@ -155,17 +238,32 @@ public final class GradientExchange {
   ///   - destination: Where the sum goes.
   /// - Throws: `ExchangeError` where a rank is missing or out of step; nothing can be exchanged after that.
   public func run(step: Int, samples: Int = 0, into destination: Destination) throws {
-    try begin(step: step, samples: samples, into: destination)
-    while try advance() != .done {}
+    try begin(step: step, samples: samples, gate: .open(destination))
+    try finish()
   }
 
   /// Starts an exchange, which ``advance()`` carries on.
-  public func begin(step: Int, samples: Int = 0, into destination: Destination) throws {
+  ///
+  /// - Parameters:
+  ///   - step: The step of training; all ranks name the same.
+  ///   - samples: The samples of the minibatch over all ranks; all ranks name the same.
+  ///   - index: Which of the gradients is exchanged; all ranks name the same.
+  ///   - isReady: Whether the gradient is final already; ``markReady(upTo:)`` says so otherwise.
+  public func begin(step: Int, samples: Int = 0, of index: Int = 0, isReady: Bool = true) throws {
+    try begin(step: step, samples: samples, of: index, isReady: isReady, gate: .closed)
+  }
+
+  private func begin(step: Int, samples: Int, of index: Int = 0, isReady: Bool = true, gate: Gate) throws {
     precondition(!isActive, "an exchange began while another was under way")
     isActive = true
-    self.destination = destination
+    gradient = gradients[index]
+    self.gate = gate
+    announced.store(isReady ? layout.count : 0, ordering: .releasing)
+    readyCount = 0
+    partyReadyCount = 0
     encodedCount = 0
     summedCount = 0
+    nonFiniteGroupsBefore = nonFiniteGroups
     for peer in 0..<rankCount {
       availableContributions[peer] = 0
       availableSums[peer] = 0
@@ -174,21 +272,82 @@ public final class GradientExchange {
     watchdog.progress()
     guard rankCount > 1 else { return }
     try messages.begin(step: step, samples: samples)
-    if codec.isIdentity { publishFloats() }
-    traffic.plainGroups += geometry.plainGroupCount + geometry.plainGroups(in: geometry.stripes[rank])
+    countWhatIsReadInPlace()
   }
 
-  /// One segment for each owner in turn, nearest first, so that all owners are fed at the same rate.
-  private static func encodingOrder(_ geometry: ExchangeGeometry, rank: Int, hosts: HostMap, identity: Bool) -> [Segment] {
+  /// Says that the values before `end` of the flat buffer are final; any thread may say so, and ends only grow.
+  public func markReady(upTo end: Int) { announced.store(end, ordering: .releasing) }
+
+  /// The end of what is final of the gradient.
+  var announcedReadyCount: Int { announced.load(ordering: .acquiring) }
+
+  /// Waits for the sums and puts them where they are wanted; then the gradient may be written again.
+  ///
+  /// Collective. The whole gradient is ready.
+  ///
+  /// - Throws: `ExchangeError` where a rank is missing or out of step; nothing can be exchanged after that.
+  public func deliver(into destination: Destination) throws {
+    if case .inPlace = destination { preconditionFailure("sums are delivered in place by run alone") }
+    precondition(isActive, "a delivery without an exchange")
+    markReady(upTo: layout.count)
+    gate = .open(destination)
+    try finish()
+  }
+
+  /// Ends an exchange of which nothing is wanted, and puts the residuals back as they were; then the gradient may be written
+  /// again.
+  ///
+  /// Collective; all ranks discard the exchange. What the options' `ownerTransform` remembers is its own affair.
+  ///
+  /// - Throws: as ``deliver(into:)``.
+  public func discard() throws {
+    precondition(options.isRestorable, "an exchange was discarded that keeps no copies")
+    precondition(isActive, "nothing to discard")
+    markReady(upTo: layout.count)
+    gate = .dropping
+    try finish()
+    residual.copy(from: keptResidual)
+    ownerResidual.copy(from: keptOwnerResidual)
+    nonFiniteGroups = nonFiniteGroupsBefore
+  }
+
+  private func finish() throws {
+    var idleSince: ContinuousClock.Instant?
+    while true {
+      let progress = try advance()
+      if progress == .idle {
+        if idleSince == nil { idleSince = .now }
+        continue
+      }
+      if let start = idleSince { timing.wait += .now - start }
+      idleSince = nil
+      if progress == .done { return }
+    }
+  }
+
+  /// One segment for each owner in turn, nearest first, so that all owners are fed at the same rate; the own stripe last. The
+  /// next bucket, which is ready later, comes when the one before is through.
+  private static func encodingOrder(
+    _ geometry: ExchangeGeometry, _ routes: ExchangeRoutes, rank: Int, isIdentity: Bool
+  ) -> [Segment] {
     let rankCount = geometry.segments.count
+    var next = Array(repeating: 0, count: rankCount)
     var order: [Segment] = []
-    for index in 0..<(geometry.segments.map(\.count).max() ?? 0) {
-      for distance in 1...rankCount {
-        let owner = (rank + distance) % rankCount
-        guard index < geometry.segments[owner].count else { continue }
-        // Floats are read where they lie, by this rank and by those of its host.
-        if identity, owner == rank || hosts.hostRanks[owner] != nil { continue }
-        order.append(geometry.segments[owner][index])
+    for bucket in geometry.buckets.indices {
+      var hasMore = true
+      while hasMore {
+        hasMore = false
+        for distance in 1...rankCount {
+          let owner = (rank + distance) % rankCount
+          let segments = geometry.segments[owner]
+          guard next[owner] < segments.count, segments[next[owner]].bucket == bucket else { continue }
+          hasMore = true
+          // Floats are read where they lie, by this rank and by those of its host.
+          if routes.contributes(rank, toStripe: owner), !(isIdentity && routes.readsInPlace(owner, of: rank)) {
+            order.append(segments[next[owner]])
+          }
+          next[owner] += 1
+        }
       }
     }
     return order

@@ -23,28 +23,42 @@ public final class HostMap: Sendable {
   private let transport: Transport
   /// Whether these are all ranks of the job.
   private let isWhole: Bool
+  /// For every rank the lowest rank with which it shares memory, itself where it shares none.
+  public let leaders: [Int]
 
   /// Asks every rank for its host.
   ///
   /// Collective; a few small messages.
   public convenience init(_ world: Communicator, transport: Transport = .auto) throws {
-    try self.init(world, numbers: Array(0..<world.count), isWhole: true, transport: transport)
+    try self.init(world, numbers: Array(0..<world.count), isWhole: true, transport: transport, pretendedHost: nil)
   }
 
-  private init(_ world: Communicator, numbers: [Int], isWhole: Bool, transport: Transport) throws {
+  /// As if this rank were on host `pretendedHost`, which is all or part of its own, for tests of several hosts on one.
+  package convenience init(_ world: Communicator, transport: Transport = .auto, pretendedHost: Int?) throws {
+    try self.init(
+      world, numbers: Array(0..<world.count), isWhole: true, transport: transport, pretendedHost: pretendedHost)
+  }
+
+  private init(
+    _ world: Communicator, numbers: [Int], isWhole: Bool, transport: Transport, pretendedHost: Int? = nil
+  ) throws {
     (self.world, self.numbers, self.isWhole, self.transport) = (world, numbers, isWhole, transport)
+    let name = pretendedHost.map { "host\($0)" } ?? world.processorName
+    hostNames = try world.allGather(varying: Array(name.utf8)).map { String(decoding: $0, as: UTF8.self) }
     var hostRanks = [Int?](repeating: nil, count: world.count)
-    hostNames = try world.allGather(varying: Array(world.processorName.utf8)).map { String(decoding: $0, as: UTF8.self) }
     guard world.count > 1, transport == .auto else {
       host = nil
       self.hostRanks = hostRanks
+      leaders = Array(0..<world.count)
       return
     }
-    let local = try world.splitByHost()
+    let neighbours: Communicator = if let pretendedHost { try world.split(color: pretendedHost) } else { world }
+    let local = try neighbours.splitByHost()
     let ranks = try local.allGather([Int64(world.rank)])
     for (hostRank, rank) in ranks.enumerated() { hostRanks[Int(rank)] = hostRank }
     host = local.count > 1 ? local : nil
     self.hostRanks = local.count > 1 ? hostRanks : Array(repeating: nil, count: world.count)
+    leaders = try world.allGather([ranks.min() ?? 0]).map(Int.init)
   }
 
   /// The number of hosts.
@@ -61,6 +75,16 @@ public final class HostMap: Sendable {
     let group = try world.split(color: color, key: key)
     let numbers = try group.allGather([Int64(self.numbers[world.rank])]).map { Int($0) }
     return try HostMap(group, numbers: numbers, isWhole: isWhole && group.count == world.count, transport: transport)
+  }
+
+  /// Whether some host has several ranks that share memory, and there are several hosts.
+  public var hasNeighboursOnSeveralHosts: Bool {
+    Set(leaders).count > 1 && Set(leaders).count < world.count
+  }
+
+  /// The ways of an exchange; `auto` and `hierarchical` are flat where no two ranks of several hosts share memory.
+  public func routes(_ topology: Topology) -> ExchangeRoutes {
+    ExchangeRoutes(leaders: leaders, isHierarchical: topology != .flat && hasNeighboursOnSeveralHosts)
   }
 
   /// A rank as people know it: `rank 3 on node2`.

@@ -4,14 +4,18 @@ internal import MPI
 /// Gives every rank a small record of every other rank: what all must agree on before a step may go on (whether a gradient is
 /// finite, how many samples there are, whether somebody was asked to stop), and the sums that are reported.
 ///
-/// An all-gather of at most eight words, by shared memory inside a host and by one message to each rank of other hosts, so that
+/// An all-gather of a few words, by shared memory inside a host and by one message to each rank of other hosts, so that
 /// a rank that stays away can be named. Sums are taken by the caller in rank order, the same on every rank.
 ///
-/// - Cost: 64 bytes to each other rank, in K − 1 messages.
+/// - Cost: 64 bytes to each other rank for up to seven words, in K − 1 messages.
 public final class RecordExchange {
+  /// The number of 64-bit words that fit in a cache line with the number of the round.
+  public static let usualCapacity = 7
+
   /// The number of 64-bit words a record has room for.
-  public static let capacity = 7
-  private static let line = SharedCounter.byteCount
+  public let capacity: Int
+  /// The bytes of a record: the number of its round and its words, in whole cache lines.
+  private let byteCount: Int
 
   /// The traffic counted so far.
   public private(set) var traffic = Traffic()
@@ -20,7 +24,7 @@ public final class RecordExchange {
   private let world: Communicator
   private let window: SharedWindow?
   private let incoming: ByteBuffer
-  private let outgoing = ByteBuffer(count: 2 * RecordExchange.line)
+  private let outgoing: ByteBuffer
   private let receives: RequestTable
   private let sends: RequestTable
   private var watchdog: Watchdog
@@ -29,12 +33,20 @@ public final class RecordExchange {
   /// Prepares exchanges of records.
   ///
   /// Collective over the world of `hosts`.
-  public init(_ hosts: HostMap, timeout: Duration = .seconds(60)) throws {
+  ///
+  /// - Parameters:
+  ///   - hosts: The ranks.
+  ///   - timeout: How long a rank may stay away.
+  ///   - capacity: The number of 64-bit words a record has room for.
+  public init(_ hosts: HostMap, timeout: Duration = .seconds(60), capacity: Int = usualCapacity) throws {
     self.hosts = hosts
+    self.capacity = capacity
+    byteCount = (8 + 8 * capacity + SharedCounter.byteCount - 1) / SharedCounter.byteCount * SharedCounter.byteCount
+    outgoing = ByteBuffer(count: 2 * byteCount)
     world = try hosts.world.duplicate()
     // Two slots, used in turn: nobody writes round n + 2 before everybody has read round n.
-    window = try hosts.window(byteCount: 2 * RecordExchange.line)
-    incoming = ByteBuffer(count: 2 * world.count * RecordExchange.line)
+    window = try hosts.window(byteCount: 2 * byteCount)
+    incoming = ByteBuffer(count: 2 * world.count * byteCount)
     receives = RequestTable(on: world, slotCount: 2 * world.count)
     sends = RequestTable(on: world, slotCount: 2 * world.count)
     watchdog = Watchdog(limit: timeout)
@@ -47,8 +59,17 @@ public final class RecordExchange {
   /// - Parameters:
   ///   - record: At most ``capacity`` words, as many on every rank.
   ///   - activity: What is being agreed on, for the sentence that names a missing rank.
-  public func gather(_ record: [UInt64], activity: String) throws -> [[UInt64]] {
-    precondition(record.count <= RecordExchange.capacity, "a record has at most \(RecordExchange.capacity) words")
+  ///   - meanwhile: Called while others are awaited.
+  /// - Throws: `ExchangeError` where a rank stays away; nothing can be gathered after that.
+  public func gather(_ record: [UInt64], activity: String, meanwhile: (() -> Void)? = nil) throws -> [[UInt64]] {
+    do { return try exchange(record, activity, meanwhile) } catch {
+      abandon()
+      throw error
+    }
+  }
+
+  private func exchange(_ record: [UInt64], _ activity: String, _ meanwhile: (() -> Void)?) throws -> [[UInt64]] {
+    precondition(record.count <= capacity, "a record has at most \(capacity) words")
     guard world.count > 1 else { return [record] }
     round += 1
     let slot = round & 1
@@ -62,16 +83,16 @@ public final class RecordExchange {
       for peer in 0..<world.count where isAwaited[peer] {
         guard let hostRank = hosts.hostRanks[peer] else { continue }
         let memory = window!.memory(of: hostRank)
-        guard SharedCounter(in: memory, index: slot).load() == round else { continue }
-        records[peer] = read(record.count, at: memory.baseAddress! + slot * RecordExchange.line)
+        guard counter(in: memory, slot: slot).load() == round else { continue }
+        records[peer] = read(record.count, at: memory.baseAddress! + slot * byteCount)
         isAwaited[peer] = false
         hasProgressed = true
       }
       if receives.activeCount > 0 {
         _ = try receives.testSome { index, byteCount in
           let peer = index - slot * world.count
-          let line = UnsafeRawPointer(incoming.baseAddress + index * RecordExchange.line)
-          guard byteCount == RecordExchange.line, line.load(as: UInt64.self) == UInt64(round) else {
+          let line = UnsafeRawPointer(incoming.baseAddress + index * self.byteCount)
+          guard byteCount == self.byteCount, line.load(as: UInt64.self) == UInt64(round) else {
             throw ExchangeError.unexpectedMessage(from: hosts.name(of: peer), detail: "\(byteCount) bytes in \(activity)")
           }
           records[peer] = read(record.count, at: line)
@@ -82,6 +103,7 @@ public final class RecordExchange {
       if hasProgressed {
         watchdog.progress()
       } else {
+        meanwhile?()
         try watchdog.idle { seconds in
           let awaited = isAwaited.indices.filter { isAwaited[$0] }.map(hosts.name)
           return ExchangeError.timedOut(activity: activity, awaited: awaited, seconds: seconds)
@@ -101,26 +123,30 @@ public final class RecordExchange {
   private func publish(_ record: [UInt64], slot: Int) throws {
     for peer in hosts.remoteRanks {
       let index = slot * world.count + peer
-      let start = index * RecordExchange.line
-      try receives.receive(into: incoming.bytes(in: start..<start + RecordExchange.line), from: peer, tag: slot, slot: index)
+      let start = index * byteCount
+      try receives.receive(into: incoming.bytes(in: start..<start + byteCount), from: peer, tag: slot, slot: index)
     }
-    let line = outgoing.baseAddress + slot * RecordExchange.line
+    let line = outgoing.baseAddress + slot * byteCount
     write(record, at: line)
     line.storeBytes(of: UInt64(round), as: UInt64.self)
     for peer in hosts.remoteRanks {
-      let message = UnsafeRawBufferPointer(start: line, count: RecordExchange.line)
+      let message = UnsafeRawBufferPointer(start: line, count: byteCount)
       try sends.send(message, to: peer, tag: slot, slot: slot * world.count + peer)
-      traffic.networkBytesSent += RecordExchange.line
+      traffic.networkBytesSent += byteCount
     }
-    traffic.networkBytesReceived += hosts.remoteRanks.count * RecordExchange.line
+    traffic.networkBytesReceived += hosts.remoteRanks.count * byteCount
     traffic.messagesSent += world.count - 1
     if let window, let host = hosts.host {
       let memory = window.memory(of: host.rank)
-      write(record, at: memory.baseAddress! + slot * RecordExchange.line)
-      SharedCounter(in: memory, index: slot).store(round)
-      traffic.hostBytesSent += (host.count - 1) * RecordExchange.line
-      traffic.hostBytesReceived += (host.count - 1) * RecordExchange.line
+      write(record, at: memory.baseAddress! + slot * byteCount)
+      counter(in: memory, slot: slot).store(round)
+      traffic.hostBytesSent += (host.count - 1) * byteCount
+      traffic.hostBytesReceived += (host.count - 1) * byteCount
     }
+  }
+
+  private func counter(in memory: UnsafeMutableRawBufferPointer, slot: Int) -> SharedCounter {
+    SharedCounter(in: memory, index: slot * byteCount / SharedCounter.byteCount)
   }
 
   private func write(_ record: [UInt64], at line: UnsafeMutableRawPointer) {

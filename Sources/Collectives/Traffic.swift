@@ -59,36 +59,69 @@ public struct Traffic: Hashable, Codable, Sendable {
 }
 
 extension ExchangeGeometry {
-  /// The traffic of `rank` in one exchange, from the format alone: its contribution to every other stripe, and its own stripe's
-  /// sum to every other rank; a header with each message.
+  /// The traffic of `rank` in one exchange, from the format alone.
   ///
-  /// - Parameters:
-  ///   - rank: Whose traffic it is.
-  ///   - isOnSameHost: Whether a rank reads this one's memory in place.
-  public func predictedTraffic(of rank: Int, isOnSameHost: (Int) -> Bool) -> Traffic {
+  /// A contributor sends its part of a stripe to the owner, an owner its sum to the agents of other hosts, each segment with a
+  /// header. Inside a host nothing is sent: bytes are counted where they are read, once for each reader. Ranks that add
+  /// gradients of their neighbours read them as floats.
+  public func predictedTraffic(of rank: Int, over routes: ExchangeRoutes) -> Traffic {
     var traffic = Traffic()
-    let rankCount = segments.count
-    guard rankCount > 1 else { return traffic }
-    for peer in 0..<rankCount where peer != rank {
-      for segment in segments[peer] + segments[rank] {
-        traffic.messagesSent += 1
-        // Sent: my part of the peer's stripe, and my stripe's sum. Received: the same two, the other way round.
-        if isOnSameHost(peer) {
-          traffic.hostBytesSent += segment.payloadByteCount
-          traffic.hostBytesReceived += segment.payloadByteCount
-        } else {
-          traffic.networkBytesSent += segment.messageByteCount
-          traffic.networkBytesReceived += segment.messageByteCount
+    guard routes.rankCount > 1 else { return traffic }
+    let party = routes.parties[routes.partyOfRank[rank]]
+    for owner in segments.indices {
+      let stripe = segments[owner]
+      let isAgent = routes.contributes(rank, toStripe: owner)
+      if owner == rank {
+        for contributor in routes.contributors(toStripe: owner) where contributor != rank {
+          traffic.addReceived(stripe, isOnOneHost: routes.areOnOneHost(contributor, rank))
         }
+        for reader in 0..<routes.rankCount where reader != rank {
+          let isOnOneHost = routes.areOnOneHost(reader, rank)
+          // On another host the agent alone gets a message.
+          if isOnOneHost || routes.contributes(reader, toStripe: owner) {
+            traffic.addSent(stripe, isOnOneHost: isOnOneHost)
+          }
+        }
+        traffic.plainGroups += plainGroups(in: stripe)
+      } else {
+        let isOnOneHost = routes.areOnOneHost(owner, rank)
+        if isAgent { traffic.addSent(stripe, isOnOneHost: isOnOneHost) }
+        traffic.addReceived(stripe, isOnOneHost: isOnOneHost || !isAgent)
+        // An agent's neighbours read the sum in its memory.
+        if isAgent && !isOnOneHost { for _ in party.dropFirst() { traffic.addSent(stripe, isOnOneHost: true) } }
+      }
+      // Before an agent encodes, it reads the gradients of its party.
+      let floatByteCount = stripe.reduce(0) { $0 + $1.elements.count * 4 }
+      if isAgent {
+        traffic.hostBytesReceived += (party.count - 1) * floatByteCount
+        traffic.plainGroups += plainGroups(in: stripe)
+      } else {
+        traffic.hostBytesSent += floatByteCount
       }
     }
-    traffic.plainGroups = plainGroupCount + plainGroups(in: stripes[rank])
     return traffic
   }
 
-  /// The plain groups among `groups`.
-  func plainGroups(in groups: Range<Int>) -> Int {
+  /// The plain groups of `segments`.
+  func plainGroups(in segments: [Segment]) -> Int {
     guard plainGroupCount > 0 else { return 0 }
-    return groups.count { isPlain[$0] }
+    return segments.reduce(0) { $0 + $1.groups.count { isPlain[$0] } }
+  }
+}
+
+extension Traffic {
+  /// Counts segments that one rank sends to another, or lets it read.
+  mutating func addSent(_ segments: [Segment], isOnOneHost: Bool) {
+    for segment in segments {
+      messagesSent += 1
+      if isOnOneHost { hostBytesSent += segment.payloadByteCount } else { networkBytesSent += segment.messageByteCount }
+    }
+  }
+
+  /// Counts segments that a rank receives, or reads.
+  mutating func addReceived(_ segments: [Segment], isOnOneHost: Bool) {
+    for segment in segments {
+      if isOnOneHost { hostBytesReceived += segment.payloadByteCount } else { networkBytesReceived += segment.messageByteCount }
+    }
   }
 }

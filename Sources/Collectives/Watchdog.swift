@@ -16,6 +16,12 @@ struct Watchdog {
   /// Something happened, or a new activity begins.
   mutating func progress() { idleSince = nil }
 
+  /// Nothing can happen yet, and nobody is to blame: gives the core to whoever can use it.
+  mutating func rest() {
+    sched_yield()
+    idleSince = nil
+  }
+
   /// Nothing happened: gives the core to whoever can use it, and throws `error` once the limit is passed.
   mutating func idle(_ error: (_ seconds: Double) -> ExchangeError) throws(ExchangeError) {
     sched_yield()

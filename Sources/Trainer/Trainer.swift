@@ -91,6 +91,15 @@ public final class Trainer {
   /// - Throws: `TrainingError` and `ExchangeError.diverged` on all ranks; other errors on those that saw them, and the job must
   ///   be ended then.
   public func run() throws -> TrainingOutcome {
+    do { return try train() } catch {
+      // What all ranks throw ends the job in order, so nothing may be left under way.
+      if error is TrainingError || isOnAllRanks(error) { try? strategy.settle() }
+      strategy.abandon()
+      throw error
+    }
+  }
+
+  private func train() throws -> TrainingOutcome {
     try tellStart()
     StopSignal.answer = .awaited
     var isStopping = false
@@ -104,6 +113,7 @@ public final class Trainer {
       var outcome = try strategy.step(step, from: feed, rate: rate, isMeasured: isLogged)
       outcome.activationBytes = activationBytesBefore.map { (blocks?.traffic.bytesSent ?? 0) - $0 }
       step += 1
+      if step == plan.steps { outcome.traffic += try strategy.flush() }
       isStopping = outcome.isStopRequested
       tally.add(outcome)
       tuner?.tally.add(outcome)
@@ -133,6 +143,7 @@ public final class Trainer {
   /// Writes a checkpoint where one is configured; a disk that is full does not end the run.
   func save() throws {
     guard let store else { return }
+    try strategy.settle()
     var state = inventory
     state.model = try model.tensors()
     switch try store.save(state, step: step, options: options.texts) {
@@ -147,6 +158,7 @@ public final class Trainer {
   /// Ends a run that was asked to stop: a checkpoint first, because there may be little time.
   private func stop() throws -> TrainingOutcome {
     StopSignal.answer = .given
+    try strategy.settle()
     try save()
     let name = StopSignal.name ?? "another rank"
     let way = newestCheckpoint.map { "the checkpoint is \($0); add --resume to go on" } ?? "no checkpoint was asked for"

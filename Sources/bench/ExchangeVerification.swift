@@ -55,8 +55,7 @@ struct ExchangeVerification {
   private func residuals(at index: Int) -> (sum: Double, largest: Float) {
     guard exchange.residual.count > 0 else { return (0, 0) }
     let own = exchange.residual[index]
-    let range = exchange.ownedRange
-    let owner = range.contains(index) ? exchange.ownerResidual[index - range.lowerBound] : 0
+    let owner = exchange.ownedOffset(of: index).map { exchange.ownerResidual[$0] } ?? 0
     return (Double(own) + Double(owner), max(abs(own), abs(owner)))
   }
 }

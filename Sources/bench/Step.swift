@@ -51,7 +51,7 @@ struct StepCommand: ParsableCommand {
     // What is wrong with the words is said before MPI starts.
     let network = try models.make(model)(inputs, classes)
     let codec = try codecs.make(codec)
-    let status: Int32 = withMPI { world in
+    let status: Int32 = withMPI(threads: .multiple) { world in
       guard peer == nil || world.count == 1 else {
         if world.rank == 0 { report("--peer compares one rank with another program; this job has \(world.count)") }
         return 64

@@ -24,7 +24,7 @@ enum Launch {
   /// An error that all ranks throw alike is printed by rank 0 alone; any other ends the job.
   static func run(_ body: (Communicator) throws -> Int32) -> Never {
     exit(
-      withMPI { world in
+      withMPI(threads: .multiple) { world in
         defer { isEnding.store(true, ordering: .releasing) }
         do {
           return try body(world)

@@ -130,6 +130,16 @@ struct Exchange: ParsableArguments {
   var modelParallel: String?
   @Option(
     help: ArgumentHelp(
+      "Who carries an exchange on while the model computes: thread, inline (between layers), off, or auto, which is off inside one host. (default: auto)",
+      valueName: "who"))
+  var overlap: String?
+  @Option(
+    help: ArgumentHelp(
+      "flat, or hierarchical: the ranks of a host add up before one of them encodes; auto: hierarchical where several hosts have several ranks. (default: auto)",
+      valueName: "topology"))
+  var topology: String?
+  @Option(
+    help: ArgumentHelp(
       "auto: shared memory inside a host; messages: messages everywhere. (default: auto)", valueName: "transport"))
   var transport: String?
   @Option(
@@ -141,7 +151,7 @@ struct Exchange: ParsableArguments {
   var said: [(String, String?)] {
     [
       ("codec", codec), ("warm-start", warmStart), ("strategy", strategy), ("model-parallel", modelParallel),
-      ("transport", transport), ("timeout", timeout),
+      ("overlap", overlap), ("topology", topology), ("transport", transport), ("timeout", timeout),
     ]
   }
 }

@@ -15,7 +15,11 @@ import Testing
     var largest = [Float](repeating: 0, count: setting.layout.count)
     if exchange.residual.count == 0 { return (sum, largest) }
     var owner = [Float](repeating: 0, count: setting.layout.count)
-    if setting.world.count > 1 { owner.replaceSubrange(exchange.ownedRange, with: exchange.ownerResidual.array) }
+    if setting.world.count > 1 {
+      for index in owner.indices {
+        if let offset = exchange.ownedOffset(of: index) { owner[index] = exchange.ownerResidual[offset] }
+      }
+    }
     for residual in try gatherAll(exchange.residual.array) + gatherAll(owner) {
       for (index, value) in residual.enumerated() {
         sum[index] += Double(value)

@@ -40,32 +40,53 @@ import Testing
       for group in reference.groups { starts.append(starts.last! + reference.codec.byteCount(of: group.count)) }
       #expect(geometry.codeStarts == starts)
       #expect(geometry.plainGroupCount == reference.groups.count { codec.isPlain($0.count) })
-      var (nextGroup, nextElement) = (0, 0)
+      var groupSeen = Array(repeating: false, count: reference.groups.count)
       for (index, segments) in geometry.segments.enumerated() {
-        let stripe = geometry.stripes[index]
-        #expect(stripe.lowerBound == nextGroup)
-        #expect(geometry.elements(ofStripe: index).count == reference.elements(stripe).count)
-        #expect(stripe.isEmpty == segments.isEmpty)
+        #expect(geometry.elements(ofStripe: index).flatMap { Array($0) } == reference.owned(by: index))
+        var (nextElement, ownedOffset, lastBucket) = (0, 0, 0)
         for (place, segment) in segments.enumerated() {
           let isNamed = segment.stripe == index && segment.index == place && !segment.groups.isEmpty
-          let isNext = segment.groups.lowerBound == nextGroup && segment.elements.lowerBound == nextElement
+          let isNext =
+            segment.elements.lowerBound >= nextElement && segment.ownedOffset == ownedOffset && segment.bucket >= lastBucket
+            && geometry.buckets[segment.bucket].contains(segment.groups)
           let isWhole =
             segment.elements == reference.elements(segment.groups)
             && segment.payloadByteCount == reference.byteCount(segment.groups)
             && segment.messageByteCount == segment.payloadByteCount + 64
           if !(isNamed && isNext && isWhole) { Issue.record("segment \(place) of stripe \(index): \(segment)") }
-          (nextGroup, nextElement) = (segment.groups.upperBound, segment.elements.upperBound)
+          for group in segment.groups {
+            if groupSeen[group] { Issue.record("group \(group) belongs to two segments") }
+            groupSeen[group] = true
+          }
+          (nextElement, lastBucket) = (segment.elements.upperBound, segment.bucket)
+          ownedOffset += segment.elements.count
         }
-        #expect(stripe.upperBound == nextGroup)
       }
-      #expect(nextGroup == reference.groups.count && nextElement == layout.count)
+      #expect(!groupSeen.contains(false))
+      // Buckets follow one another and are cut between tensors.
+      #expect(geometry.buckets.flatMap { Array($0) } == Array(reference.groups.indices))
+      let tensorStarts = Set(layout.tensors.map(\.range.lowerBound))
+      #expect(geometry.buckets.allSatisfy { $0.isEmpty || tensorStarts.contains(geometry.groupStarts[$0.lowerBound]) })
     }
+  }
+
+  /// A small model is one bucket, and so two messages to each rank; a large one has several, so that there is something to send
+  /// while the rest is computed.
+  @Test(.onOneRank) func bucketsAreUseful() throws {
+    func bucketCount(_ model: Int, _ codec: ReferenceCodec, _ rankCount: Int) throws -> Int {
+      ExchangeGeometry(
+        TrafficTests.models[model].layout, codec: try makeCodec(codec), rankCount: rankCount, rule: .messages
+      ).buckets.count
+    }
+    #expect(try bucketCount(0, .oneBit(elements: nil), 8) == 1)
+    #expect(try bucketCount(0, .none, 8) == 2)
+    #expect(try bucketCount(1, .oneBit(elements: nil), 8) == 7)
+    #expect(try bucketCount(1, .oneBit(elements: nil), 512) == 1)
   }
 
   /// Stripes and segments are those of the published rules.
   @Test(.onOneRank, arguments: codecs) func followsTheRules(_ codec: ReferenceCodec) throws {
     try forAll(codec) { geometry, reference, _, _ in
-      #expect(geometry.stripes.ranges.map(\.count) == reference.stripes.map(\.count))
       #expect(geometry.segments.map { $0.map(\.groups) } == reference.segments.map { $0.filter { !$0.isEmpty } })
     }
   }
@@ -75,8 +96,9 @@ import Testing
     try forAll(codec) { geometry, reference, _, _ in
       let largest = reference.groups.map { codec.byteCount(of: $0.count) }.max() ?? 0
       let share = Double(reference.byteCount(0..<reference.groups.count)) / Double(reference.stripes.count)
-      for stripe in geometry.stripes.ranges {
-        #expect(abs(Double(reference.byteCount(stripe)) - share) <= Double(largest) + 1e-6)
+      for segments in geometry.segments {
+        let byteCount = segments.reduce(0) { $0 + $1.payloadByteCount }
+        #expect(abs(Double(byteCount) - share) <= Double(largest * max(1, geometry.buckets.count)) + 1e-6)
       }
     }
   }

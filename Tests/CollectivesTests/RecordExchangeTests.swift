@@ -10,7 +10,7 @@ import Testing
     let records = try RecordExchange(hosts)
     var random = SplitMix(51, allRanks.rank)
     for round in 0..<200 {
-      let words = round % (RecordExchange.capacity + 1)
+      let words = round % (RecordExchange.usualCapacity + 1)
       func record(_ rank: Int) -> [UInt64] {
         var random = SplitMix(52, round, rank)
         return (0..<words).map { _ in random.next() }

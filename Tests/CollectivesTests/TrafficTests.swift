@@ -44,7 +44,9 @@ import Testing
         for isShared in [true, false] {
           let geometry = ExchangeGeometry(
             layout, codec: try makeCodec(codec), rankCount: rankCount, rule: isShared ? .sharedWindow : .messages)
-          let traffic = (0..<rankCount).map { geometry.predictedTraffic(of: $0) { _ in isShared } }
+          let traffic = (0..<rankCount).map {
+            geometry.predictedTraffic(of: $0, over: flatRoutes(rankCount, isShared: isShared))
+          }
           let headers = isShared ? 0 : 64 * 2 * (rankCount - 1) * geometry.segments.reduce(0) { $0 + $1.count }
           #expect(traffic.reduce(0) { $0 + $1.bytesSent } == 2 * (rankCount - 1) * encoded + headers)
           #expect(traffic.reduce(0) { $0 + $1.bytesReceived } == 2 * (rankCount - 1) * encoded + headers)
@@ -70,7 +72,9 @@ import Testing
         let geometry = ExchangeGeometry(
           Self.models[model].layout, codec: try makeCodec(codec), rankCount: rankCount,
           rule: isShared ? .sharedWindow : .messages)
-        let sent = (0..<rankCount).map { geometry.predictedTraffic(of: $0) { _ in isShared }.bytesSent }
+        let sent = (0..<rankCount).map {
+          geometry.predictedTraffic(of: $0, over: flatRoutes(rankCount, isShared: isShared)).bytesSent
+        }
         #expect(Double(sent.max()!) < 1.05 * Double(sent.min()!), "\(rankCount) ranks")
         let factor = 2 * Double(rankCount - 1) / Double(rankCount)
         normalised += sent.map { Double($0) / factor }
@@ -94,7 +98,9 @@ import Testing
         func bytesSent(_ codec: any Codec) -> Int {
           let geometry = ExchangeGeometry(
             layout, codec: codec, rankCount: rankCount, rule: isShared ? .sharedWindow : .messages)
-          return (0..<rankCount).reduce(0) { $0 + geometry.predictedTraffic(of: $1) { _ in isShared }.bytesSent }
+          return (0..<rankCount).reduce(0) {
+            $0 + geometry.predictedTraffic(of: $1, over: flatRoutes(rankCount, isShared: isShared)).bytesSent
+          }
         }
         let encoded = bytesSent(OneBit())
         let bits = Double(encoded * 8) / Double(2 * (rankCount - 1) * layout.count)

@@ -23,7 +23,7 @@ import _TestSupport
   @Test func tooLongARecord() async {
     await #expect(processExitsWith: .failure) {
       let records = try RecordExchange(try HostMap(allRanks))
-      _ = try records.gather(Array(repeating: 1, count: RecordExchange.capacity + 1), activity: "a test")
+      _ = try records.gather(Array(repeating: 1, count: RecordExchange.usualCapacity + 1), activity: "a test")
     }
   }
 
@@ -33,7 +33,7 @@ import _TestSupport
       let setting = try Setting(.oneBit(elements: nil), TensorLayout([("weights", [11])]), .auto)
       try setting.exchange.run(step: 0, into: .buffer(FloatBuffer(count: 11)))
       let records = try RecordExchange(setting.hosts)
-      _ = try records.gather(Array(repeating: 1, count: RecordExchange.capacity), activity: "a test")
+      _ = try records.gather(Array(repeating: 1, count: RecordExchange.usualCapacity), activity: "a test")
     }
   }
 }

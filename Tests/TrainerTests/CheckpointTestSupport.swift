@@ -87,7 +87,7 @@ final class SampleState {
     state.model = layout.tensors.map { SavedTensor($0.name, shape: $0.shape, of: parameters, range: $0.range) }
     state.replicated = [SavedTensor("momentum", of: momentum)]
     state.own = [SavedTensor("residual", of: residual), SavedTensor("ownerResidual", of: ownerResidual)]
-    state.ownedRange = ownedRange
+    state.ownedRanges = [ownedRange]
     state.counters = counters
     state.ownCounters = ownCounters
     return state

@@ -19,7 +19,10 @@ import Trainer
       for ranks in [2, 3, 8] {
         let prediction = try #require(predictor.predict(codec, ranks: ranks))
         let geometry = ExchangeGeometry(layout, codec: codec, rankCount: ranks, rule: .messages)
-        let traffic = (0..<ranks).map { geometry.predictedTraffic(of: $0) { _ in false } }
+        let traffic = (0..<ranks).map {
+          geometry.predictedTraffic(
+            of: $0, over: ExchangeRoutes(leaders: Array(0..<ranks), isHierarchical: false))
+        }
         #expect(prediction.bytesSent == traffic.map(\.bytesSent).max())
         #expect(traffic.map(\.messagesSent).contains(prediction.messages))
       }

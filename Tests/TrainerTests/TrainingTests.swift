@@ -11,24 +11,6 @@ import _TestSupport
 
 /// Whole runs of a small model, on as many ranks as the tests have.
 @Suite(.serialized) struct TrainingTests {
-  private func options(_ change: (inout TrainerOptions) -> Void = { _ in }) -> TrainerOptions {
-    var options = TrainerOptions()
-    options.model = "mlp:24,16"
-    options.data = "glyphs:train=330,test=70"
-    options.minibatch = 50
-    options.steps = 20
-    options.warmStart = 0
-    options.verifyEvery = 1
-    options.logEvery = 7
-    options.quiet = true
-    change(&options)
-    return options
-  }
-
-  private func train(_ options: TrainerOptions) throws -> TrainingOutcome {
-    try Trainer(options, on: world, isSilent: true).run()
-  }
-
   /// Descent in a few plain lines that share nothing with the trainer but network and data.
   private func plainDescent(_ options: TrainerOptions) throws -> FloatBuffer {
     let data = try datasets.make(options.data)(options.seed)

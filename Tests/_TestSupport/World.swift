@@ -11,7 +11,7 @@ public enum World {
   /// All ranks that run the tests.
   public static let communicator: Communicator = {
     do {
-      let world = try Communicator.startWorld()
+      let world = try Communicator.startWorld(threads: .multiple)
       // Without an end of MPI, mpirun calls the job failed even when all tests passed.
       atexit { try? Runtime.finish() }
       return world

@@ -45,9 +45,9 @@ struct Agreement {
 
   /// A sentence's bytes, a record at a time.
   private func share(_ bytes: inout [UInt8], from root: Int, over records: RecordExchange) throws {
-    let piece = RecordExchange.capacity * 8
+    let piece = records.capacity * 8
     for start in stride(from: 0, to: bytes.count, by: piece) {
-      var words = Array(repeating: UInt64(0), count: RecordExchange.capacity)
+      var words = Array(repeating: UInt64(0), count: records.capacity)
       let range = start..<min(start + piece, bytes.count)
       for index in range { words[(index - start) / 8] |= UInt64(bytes[index]) << UInt64((index - start) % 8 * 8) }
       words = try records.gather(words, activity: activity)[root]

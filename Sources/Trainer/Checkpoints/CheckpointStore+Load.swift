@@ -7,7 +7,7 @@ extension CheckpointStore {
   /// With as many ranks as saved it, every rank gets back the bits that it saved. With another number, what every rank has the
   /// same of is read as it is; of what a rank alone has, rank j of K′ takes the sum, in rank order, of the tensors of the old
   /// ranks i with i mod K′ = j (zeros where there is none), so that the sum over all ranks stays; tensors whose names begin
-  /// with `owner` are pieces of one flat vector, which is cut anew by `state.ownedRange`; counters of one rank are left as they
+  /// with `owner` are pieces of one flat vector, which is cut anew by `state.ownedRanges`; counters of one rank are left as they
   /// are. With models in P stripes all this holds for the ranks of each stripe, r mod P, by themselves: the checkpoint has as many.
   /// Throws `CheckpointError` on every rank alike, naming the first tensor that differs from the file.
   public func load(_ run: SavedRun, into state: inout StateInventory) throws {
@@ -23,7 +23,7 @@ extension CheckpointStore {
       }
       for tensor in state.own {
         if tensor.name.hasPrefix("owner") {
-          try loadOwned(tensor, range: state.ownedRange, from: run, stripeCount: state.stripeCount)
+          try loadOwned(tensor, ranges: state.ownedRanges, from: run, stripeCount: state.stripeCount)
         } else {
           try loadSum(tensor, from: run, stripeCount: state.stripeCount)
         }
@@ -61,30 +61,50 @@ extension CheckpointStore {
     }
   }
 
-  /// Fills this rank's piece of a flat vector from the pieces of the old ranks.
-  private func loadOwned(
-    _ tensor: SavedTensor, range: Range<Int>, from run: SavedRun, stripeCount: Int
-  ) throws {
-    precondition(tensor.values.count == range.count, "\(tensor.name) does not hold the \(range.count) values of its range")
-    var next = range.lowerBound
-    // Pieces lie in rank order; empty ones lie anywhere.
-    let ranks = stride(from: world.rank % stripeCount, to: run.ranks, by: stripeCount)
-    for rank in ranks where next < range.upperBound {
+  /// Fills this rank's pieces of a flat vector from the pieces of the old ranks of its stripe.
+  private func loadOwned(_ tensor: SavedTensor, ranges: [Range<Int>], from run: SavedRun, stripeCount: Int) throws {
+    let count = ranges.reduce(0) { $0 + $1.count }
+    precondition(tensor.values.count == count, "\(tensor.name) does not hold the \(count) values of its ranges")
+    var missing = count
+    for rank in stride(from: world.rank % stripeCount, to: run.ranks, by: stripeCount) where missing > 0 {
       let reader = try SafetensorsReader("\(run.path)/\(SavedRun.stateName(rank: rank))")
-      guard let entry = reader.entry(tensor.name), let start = reader.metadata["ownedStart"].flatMap({ Int($0) }) else {
+      guard let entry = reader.entry(tensor.name), let saved = reader.metadata["owned"].flatMap(ownedRanges),
+        saved.reduce(0, { $0 + $1.count }) == entry.count
+      else {
         throw CheckpointError(.configuration, "\(reader.path) has no tensor '\(tensor.name)' with its place")
       }
-      guard start <= next && next - start < entry.count else { continue }
-      let count = min(start + entry.count, range.upperBound) - next
-      let values = unsafe UnsafeMutableBufferPointer(rebasing: tensor.values[(next - range.lowerBound)...].prefix(count))
-      unsafe try reader.read(entry, from: next - start, into: values)
-      next += count
+      var offset = 0
+      for range in ranges {
+        var savedOffset = 0
+        for piece in saved {
+          let common = range.clamped(to: piece)
+          if !common.isEmpty {
+            let start = offset + common.lowerBound - range.lowerBound
+            let values = unsafe UnsafeMutableBufferPointer(rebasing: tensor.values[start..<start + common.count])
+            unsafe try reader.read(entry, from: savedOffset + common.lowerBound - piece.lowerBound, into: values)
+            missing -= common.count
+          }
+          savedOffset += piece.count
+        }
+        offset += range.count
+      }
     }
-    guard next == range.upperBound else {
+    guard missing == 0 else {
       throw CheckpointError(
-        .configuration, "\(run.path) does not hold the values \(next) to \(range.upperBound) of '\(tensor.name)'")
+        .configuration, "\(run.path) lacks \(missing) of the \(count) values of '\(tensor.name)' for this rank")
     }
   }
+}
+
+/// Reads ranges such as `0-10,50-60`, none of an empty text; nil where the text is something else.
+private func ownedRanges(_ text: String) -> [Range<Int>]? {
+  var ranges: [Range<Int>] = []
+  for piece in text.split(separator: ",") {
+    let ends = piece.split(separator: "-").compactMap { Int($0) }
+    guard ends.count == 2, 0 <= ends[0], ends[0] <= ends[1] else { return nil }
+    ranges.append(ends[0]..<ends[1])
+  }
+  return ranges
 }
 
 extension SavedRun {

@@ -88,7 +88,7 @@ extension CheckpointStore {
     let counters = state.ownCounters.sorted { $0.key < $1.key }.map { (key: "counter." + $0.key, value: $0.value) }
     return [
       ("rank", String(world.rank)), ("ranks", String(world.count)),
-      ("ownedStart", String(state.ownedRange.lowerBound)), ("ownedEnd", String(state.ownedRange.upperBound)),
+      ("owned", state.ownedRanges.map { "\($0.lowerBound)-\($0.upperBound)" }.joined(separator: ",")),
     ] + counters
   }
 

@@ -83,6 +83,9 @@ extension TrainerOptions {
     OptionField("strategy", \.strategy, "How ranks work together"),
     OptionField("model-parallel", \.modelParallel, "Ranks that a model is split over"),
     OptionField("realign", \.realign, "Epochs after which the model aligns the labels anew: 2, or 1,3, or every:2"),
+    OptionField(
+      "overlap", \.overlap, "Who exchanges while the model computes: auto, thread, inline or off", mayChangeOnResume: true),
+    OptionField("topology", \.topology, "auto, flat, or hierarchical: a host's ranks add up before they encode"),
     OptionField("seed", \.seed, "What everything random follows from"),
     OptionField("threads", \.threads, "Threads of matrix products, for each rank"),
     OptionField("checkpoint", \.checkpoint, "The directory of checkpoints", mayChangeOnResume: true),
@@ -188,6 +191,8 @@ extension OptionValue where Self: RawRepresentable & CaseIterable, RawValue == S
 
 extension NonFinitePolicy: OptionValue {}
 extension Transport: OptionValue {}
+extension Overlap: OptionValue {}
+extension Topology: OptionValue {}
 
 extension Optional: OptionValue where Wrapped: OptionValue {
   init?(optionText: String) {

@@ -38,6 +38,10 @@ public struct TrainerOptions: Codable, Hashable, Sendable {
   public var modelParallel = 1
   /// After which epochs the training samples get new labels from the model; never by default.
   public var realign: RealignmentEpochs?
+  /// Who carries an exchange on while the model computes.
+  public var overlap = Overlap.auto
+  /// Who adds up before anything is encoded.
+  public var topology = Topology.auto
   /// What everything random follows from.
   public var seed: UInt64 = 1
   /// Threads of matrix products, for each rank.

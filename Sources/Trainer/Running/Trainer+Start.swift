@@ -75,7 +75,7 @@ extension Trainer {
     if savedShares == 1 { state.own = [] }
     if carried.count > 0 {
       state.own = [SavedTensor("residual", of: carried), SavedTensor("ownerResidual", of: carriedSums)]
-      state.ownedRange = 0..<carried.count
+      state.ownedRanges = [0..<carried.count]
     }
     try store?.load(saved, into: &state)
     if carried.count > 0 {

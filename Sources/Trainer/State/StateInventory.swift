@@ -60,11 +60,11 @@ public struct StateInventory {
   /// What this rank alone has.
   ///
   /// Names and meanings: `residual`, of the length of the flat buffer, and `ownerResidual`, which is
-  /// cut by stripes and lies at `ownedRange` of the flat buffer. At another number of ranks the sum of the residuals is
+  /// cut by stripes and lies at `ownedRanges` of the flat buffer. At another number of ranks the sum of the residuals is
   /// conserved and the owner residuals, laid end to end, are cut anew.
   public var own: [SavedTensor] = []
-  /// The stripe that this rank owns.
-  public var ownedRange: Range<Int> = 0..<0
+  /// The values of the flat buffer that this rank owns, ascending.
+  public var ownedRanges: [Range<Int>] = []
   /// Numbers that all ranks share, as text, for example `step` and `warmStart`.
   public var counters: [String: String] = [:]
   /// Numbers of this rank alone, as text; at another number of ranks they start afresh.

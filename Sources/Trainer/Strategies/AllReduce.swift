@@ -4,13 +4,16 @@ internal import Networks
 
 /// Synchronous data-parallel descent: every rank exchanges every step's gradient and makes the same update.
 ///
-/// The steps of the warm start exchange floats; residuals start at the switch. With one rank nothing is exchanged, and the run is
-/// plain stochastic gradient descent bit for bit.
+/// Between hosts the exchange is under way while the backward pass computes: tensors cross as they become final, and only the
+/// update waits until all ranks have said that their gradients are finite (``Overlap``). The steps of the warm start exchange
+/// floats; residuals start at the switch. With one rank nothing is exchanged, and the run is plain stochastic gradient descent bit
+/// for bit.
 /// Source: Seide et al. 2014; algorithms A7 and A8 (T1), §1.10.
 final class AllReduce: Strategy {
   private let parts: StrategyParts
   private let gradient: SharedGradient
   private let exchanges: RunExchanges
+  private let driver: ExchangeDriver
   private let computation: GradientComputation
   private let update: ModelUpdate
   private var guardian: NonFiniteGuard
@@ -18,43 +21,63 @@ final class AllReduce: Strategy {
 
   init(_ parts: StrategyParts) throws {
     self.parts = parts
+    driver = ExchangeDriver(parts.options.overlap.resolved(for: parts.hosts))
     gradient = try SharedGradient(count: parts.network.layout.count, hosts: parts.hosts)
-    exchanges = try RunExchanges(parts, gradient: gradient)
+    exchanges = try RunExchanges(parts, gradients: [gradient], isRestorable: driver.overlap != .off)
     computation = GradientComputation(parts)
     update = ModelUpdate(parts)
     guardian = NonFiniteGuard(parts)
+    computation.interlude = driver.interlude
   }
 
   func step(_ step: Int, from feed: SampleFeed, rate: Float, isMeasured: Bool) throws -> StepOutcome {
     let exchange = exchanges.exchange(of: step, in: feed.plan)
-    let sampleCount = feed.plan.places(of: step).count
-    var own = try computation.compute(step, of: feed.batch(at: step), among: sampleCount, into: gradient.values)
+    let samples = feed.plan.places(of: step).count
+    let (isOverlapped, trafficBefore) = (driver.overlap != .off, exchange.traffic)
+    let batch = feed.batch(at: step)
+    let residualSquares = isMeasured ? exchange.residual.sumOfSquares : 0
+    if isOverlapped { try begin(exchange, step: step, samples: samples, isReady: false) }
+    var own = try computation.compute(step, of: batch, among: samples, into: gradient.values) { exchange.markReady(upTo: $0) }
     own.isStopRequested = StopSignal.isRequested
     own.rate = rate
-    if isMeasured {
-      own.gradientSquares = gradient.values.sumOfSquares
-      own.residualSquares = exchange.residual.sumOfSquares
-    }
-    let stopwatch = Stopwatch()
-    let agreement = try StepAgreement(own, over: parts.records, step: step)
-    agreementSeconds += stopwatch.seconds
+    own.residualSquares = residualSquares
+    if isMeasured { own.gradientSquares = gradient.values.sumOfSquares }
+    let agreement = try agree(own, on: step)
+    precondition(agreement.sum(\.sampleCount) == samples, "the ranks' slices are not the whole minibatch")
 
-    var outcome = StepOutcome(agreement)
-    precondition(outcome.sampleCount == sampleCount, "the ranks' slices are not the whole minibatch")
-    (outcome.isSkipped, outcome.warning) = try guardian.judge(step, agreement, parts)
-    if !outcome.isSkipped {
-      outcome.traffic = try exchangeAndUpdate(step, over: exchange, rate: agreement.rate, samples: outcome.sampleCount)
+    let verdict = guardian.judge(step, agreement, parts)
+    if verdict.isSkipped {
+      if isOverlapped { try driver.discard(exchange) }
+      if let end = verdict.end { throw end }
+    } else {
+      if !isOverlapped { try begin(exchange, step: step, samples: samples, isReady: true) }
+      let stopwatch = Stopwatch()
+      try update.apply(rate: agreement.rate, samples: samples) { try driver.deliver(exchange, into: $0) }
+      exchanges.note(stopwatch.seconds, of: exchange)
+      computation.carried = nil
     }
+    var outcome = StepOutcome()
+    outcome.add(agreement, verdict)
+    outcome.traffic = exchange.traffic - trafficBefore
     return outcome
   }
 
-  private func exchangeAndUpdate(_ step: Int, over exchange: GradientExchange, rate: Float, samples: Int) throws -> Traffic {
-    let (stopwatch, before) = (Stopwatch(), exchange.traffic)
-    try update.apply(rate: rate, samples: samples) { try exchange.run(step: step, samples: samples, into: $0) }
-    exchanges.note(stopwatch.seconds, of: exchange)
-    computation.carried = nil
-    return exchange.traffic - before
+  private func begin(_ exchange: GradientExchange, step: Int, samples: Int, isReady: Bool) throws {
+    try exchange.begin(step: step, samples: samples, isReady: isReady)
+    driver.drive(exchange)
   }
+
+  private func agree(_ own: StepAgreement.Statement, on step: Int) throws -> StepAgreement {
+    let stopwatch = Stopwatch()
+    defer { agreementSeconds += stopwatch.seconds }
+    return try StepAgreement(own, over: parts.records, step: step, meanwhile: driver.turn)
+  }
+
+  func flush() -> Traffic { Traffic() }
+
+  func settle() {}
+
+  func abandon() { driver.abandon() }
 }
 
 // MARK: - State and reports
@@ -73,9 +96,6 @@ extension AllReduce {
     exchanges.forget()
     parts.optimizer.forgetMomentum()
   }
-
-  func flush() throws -> Traffic { Traffic() }
-  func settle() throws {}
 
   func carry(_ remainder: FloatBuffer) { computation.carried = remainder }
 

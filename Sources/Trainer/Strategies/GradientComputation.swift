@@ -9,6 +9,8 @@ final class GradientComputation {
   private let injection: (step: Int, rank: Int)?
   /// What a run on more ranks had left behind, until the next gradient that counts has taken it along; nil otherwise.
   var carried: FloatBuffer?
+  /// What is done between the layers of the network.
+  var interlude: (() -> Void)?
   /// Seconds spent here.
   private(set) var seconds = 0.0
   /// Seconds spent waiting for the other stripes of the model.
@@ -37,6 +39,8 @@ final class GradientComputation {
       waitingSeconds += waited - waitedBefore
       seconds += stopwatch.seconds - (waited - waitedBefore)
     }
+    parts.network.interlude = interlude
+    defer { parts.network.interlude = nil }
     var watch = FiniteWatch()
     let tensors = parts.network.layout.tensors
     let isInjected = injection.map { $0 == (step, parts.grid.all.world.rank) } ?? false

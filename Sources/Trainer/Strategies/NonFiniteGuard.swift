@@ -34,21 +34,28 @@ struct NonFiniteGuard {
     skippedInARow = counters["skippedInARow"].flatMap { Int($0) } ?? 0
   }
 
+  /// What becomes of a step.
+  struct Verdict {
+    /// Whether it changes nothing, on all ranks.
+    var isSkipped = false
+    /// What the user should be told.
+    var warning: String?
+    /// Why the run ends with this step, on all ranks; it names tensor, rank and step.
+    var end: TrainingError?
+  }
+
   /// Judges a step by what all ranks said.
-  ///
-  /// - Returns: whether the step is skipped, and what the user should be told.
-  /// - Throws: `TrainingError` where the run ends, naming tensor, rank and step.
   mutating func judge(
     _ step: Int, _ agreement: StepAgreement, _ parts: StrategyParts
-  ) throws(TrainingError) -> (isSkipped: Bool, warning: String?) {
+  ) -> Verdict {
     guard let (rank, tensor) = agreement.firstNonFinite else {
       skippedInARow = 0
       let warning = residuals.add(agreement.residualRatio, norm: agreement.sum(\.residualSquares).squareRoot())
       let cleared = agreement.sum(\.clearedValues)
       defer { isClearing = cleared > 0 }
       // Once for each row of such steps, as below.
-      guard cleared > 0 && !isClearing else { return (false, warning) }
-      return (false, "step \(step + 1): \(counted(cleared, "value")) of the gradients not finite, set to zero")
+      guard cleared > 0 && !isClearing else { return Verdict(warning: warning) }
+      return Verdict(warning: "step \(step + 1): \(counted(cleared, "value")) of the gradients not finite, set to zero")
     }
     skippedInARow += 1
     let all = parts.grid.all
@@ -56,11 +63,12 @@ struct NonFiniteGuard {
     let sentence = "step \(step + 1): the gradient of \(parts.network.layout.tensors[tensor].name)\(who) is not finite"
     guard policy != .abort, skippedInARow < NonFiniteGuard.limit else {
       let row = skippedInARow > 1 ? ", and \(skippedInARow) steps in a row were skipped for such gradients" : ""
-      throw TrainingError(
+      let end = TrainingError(
         "\(sentence)\(row); \(advice(parts.parameters.isFinite(in: 0..<parts.parameters.count)))", exitStatus: .configuration)
+      return Verdict(isSkipped: true, end: end)
     }
     // Once for each row of such steps: the sentence that ends the run, if it comes to that, says how many there were.
-    return (true, skippedInARow == 1 ? "\(sentence); the step is skipped on all ranks" : nil)
+    return Verdict(isSkipped: true, warning: skippedInARow == 1 ? "\(sentence); the step is skipped on all ranks" : nil)
   }
 
   /// What is the likely cause, and what to do.

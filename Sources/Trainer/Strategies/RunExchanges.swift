@@ -15,21 +15,25 @@ final class RunExchanges {
   let floats: GradientExchange?
   private let parts: StrategyParts
   private let options: GradientExchange.Options
-  private let gradient: SharedGradient
+  private let gradients: [SharedGradient]
   private var comparison = ExchangeComparison()
 
-  /// Prepares the exchanges; collective.
-  init(_ parts: StrategyParts, gradient: SharedGradient) throws {
+  /// Prepares the exchanges of what lies in `gradients`; collective.
+  ///
+  /// - Parameter isRestorable: Whether an exchange may be discarded.
+  init(_ parts: StrategyParts, gradients: [SharedGradient], isRestorable: Bool = false) throws {
     self.parts = parts
-    self.gradient = gradient
+    self.gradients = gradients
     let layout = parts.network.layout
     var options = GradientExchange.Options()
     options.timeout = .seconds(parts.options.timeout)
+    options.topology = parts.options.topology
+    options.isRestorable = isRestorable
     self.options = options
-    coded = try GradientExchange(parts.codec, layout: layout, gradient: gradient, options: options)
+    coded = try GradientExchange(parts.codec, layout: layout, gradients: gradients, options: options)
     floats =
       parts.isCompressed && parts.plan.warmStart > 0
-      ? try GradientExchange(codecs.make("none"), layout: layout, gradient: gradient, options: options) : nil
+      ? try GradientExchange(codecs.make("none"), layout: layout, gradients: gradients, options: options) : nil
   }
 
   /// The exchange of a step, counted from 0.
@@ -42,7 +46,7 @@ final class RunExchanges {
 
   /// Adds the residuals to the list of everything.
   func contribute(to inventory: inout StateInventory) {
-    inventory.ownedRange = coded.ownedRange
+    inventory.ownedRanges = coded.ownedRanges
     guard coded.residual.count > 0 else { return }
     inventory.own.append(SavedTensor("residual", of: coded.residual))
     inventory.own.append(SavedTensor("ownerResidual", of: coded.ownerResidual))
@@ -80,7 +84,7 @@ final class RunExchanges {
     if let none = try? codecs.make("none") {
       let rule = hosts.remoteRanks.isEmpty ? ExchangeGeometry.SegmentRule.sharedWindow : .messages
       report.floatTraffic = ExchangeGeometry(parts.network.layout, codec: none, rankCount: hosts.world.count, rule: rule)
-        .predictedTraffic(of: hosts.world.rank) { hosts.hostRanks[$0] != nil }
+        .predictedTraffic(of: hosts.world.rank, over: coded.routes)
     }
     report.nonFiniteGroups = coded.nonFiniteGroups
     report.agreementTraffic = parts.records.traffic
@@ -99,10 +103,10 @@ final class RunExchanges {
 
   /// Exchanges the last gradient a few times as floats, with an update of scratch memory that costs what the real one does.
   private func tryFloats() throws {
-    let count = gradient.values.count
+    let count = gradients[0].values.count
     let (weights, momenta) = (FloatBuffer(count: count), FloatBuffer(count: count))
     let trial = try GradientExchange(
-      codecs.make("none"), layout: parts.network.layout, gradient: gradient, options: options)
+      codecs.make("none"), layout: parts.network.layout, gradient: gradients[0], options: options)
     for step in 0..<7 {
       _ = try parts.records.gather([UInt64(step)], activity: "a trial exchange of floats")
       let stopwatch = Stopwatch()

@@ -31,14 +31,14 @@ struct StepAgreement {
   /// Gathers what every rank says; collective.
   ///
   /// - Communication: one record of seven words to each other rank.
-  init(_ own: Statement, over records: RecordExchange, step: Int) throws {
+  init(_ own: Statement, over records: RecordExchange, step: Int, meanwhile: (() -> Void)? = nil) throws {
     let record: [UInt64] = [
       UInt64(own.correctCount) << 32 | UInt64(own.sampleCount), UInt64((own.nonFiniteTensor ?? -1) + 1),
       UInt64(own.clearedValues),
       UInt64(own.rate.bitPattern) << 32 | (own.isStopRequested ? 1 : 0), own.lossSum.bitPattern, own.gradientSquares.bitPattern,
       own.residualSquares.bitPattern,
     ]
-    statements = try records.gather(record, activity: "the agreement on step \(step)").map { words in
+    statements = try records.gather(record, activity: "the agreement on step \(step)", meanwhile: meanwhile).map { words in
       Statement(
         sampleCount: Int(words[0] & 0xFFFF_FFFF), correctCount: Int(words[0] >> 32),
         nonFiniteTensor: words[1] == 0 ? nil : Int(words[1]) - 1, clearedValues: Int(words[2]),

@@ -5,7 +5,7 @@ public import Networks
 
 /// How ranks work together on a step: what each computes, what they exchange, and when parameters change.
 ///
-/// The loop knows no more than this. Every call is collective.
+/// The loop knows no more than this. Every call is collective, save ``abandon()``.
 public protocol Strategy: AnyObject {
   /// Does step `step`, counted from 0.
   ///
@@ -22,6 +22,8 @@ public protocol Strategy: AnyObject {
   func flush() throws -> Traffic
   /// Brings what is under way to a standstill before state is read; changes no later bit.
   func settle() throws
+  /// Gives up what is under way, where the run ends by an error.
+  func abandon()
 
   /// Adds what it remembers between steps, the parameters apart, to the list of everything.
   func contribute(to inventory: inout StateInventory)
@@ -66,13 +68,15 @@ public struct StepOutcome {
   /// Nothing yet.
   public init() {}
 
-  /// What the ranks said of the step.
-  init(_ agreement: StepAgreement) {
-    lossSum = agreement.sum(\.lossSum)
-    sampleCount = agreement.sum(\.sampleCount)
-    correctCount = agreement.sum(\.correctCount)
-    isStopRequested = agreement.statements.contains { $0.isStopRequested }
+  /// Adds what the ranks said of the step, or of a part of it, and what became of it.
+  mutating func add(_ agreement: StepAgreement, _ verdict: NonFiniteGuard.Verdict) {
+    lossSum += agreement.sum(\.lossSum)
+    sampleCount += agreement.sum(\.sampleCount)
+    correctCount += agreement.sum(\.correctCount)
+    isStopRequested = isStopRequested || agreement.statements.contains { $0.isStopRequested }
     residualRatio = agreement.residualRatio
+    isSkipped = isSkipped || verdict.isSkipped
+    warning = warning ?? verdict.warning
   }
 }
 
@@ -111,5 +115,8 @@ public let strategies = Registry<@Sendable (StrategyParts) throws -> any Strateg
   [
     .init("all-reduce", "every rank exchanges every step's gradient and makes the same update") { _ in
       { try AllReduce($0) }
-    }
+    },
+    .init("double-buffer", "half a minibatch is computed while the gradient of the half before is exchanged") { _ in
+      { try DoubleBuffer($0) }
+    },
   ])

@@ -53,6 +53,11 @@ struct Setting {
 /// The codec under test, from the list of codecs.
 func makeCodec(_ codec: ReferenceCodec) throws -> any Codec { try codecs.make(codec.specification) }
 
+/// The ways of a flat exchange between ranks of one host, or of as many hosts.
+func flatRoutes(_ rankCount: Int, isShared: Bool) -> ExchangeRoutes {
+  ExchangeRoutes(leaders: isShared ? Array(repeating: 0, count: rankCount) : Array(0..<rankCount), isHierarchical: false)
+}
+
 /// Whether all ranks hold the same values, bit for bit; collective.
 func isSameOnAllRanks(_ values: [Float]) throws -> Bool {
   var hash: UInt64 = 0xCBF2_9CE4_8422_2325

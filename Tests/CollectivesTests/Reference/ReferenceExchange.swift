@@ -27,7 +27,7 @@ struct ReferenceExchange {
     let codec = geometry.codec
     var output = [Float](repeating: 0, count: ownerResidual.count)
     for (owner, stripe) in geometry.stripes.enumerated() {
-      for group in geometry.groups[stripe] {
+      for group in stripe.joined().map({ geometry.groups[$0] }) {
         var sum: [Float] = []
         for rank in 0..<rankCount {
           let part = Self.send(

@@ -5,8 +5,8 @@ struct ReferenceGeometry {
   let codec: ReferenceCodec
   /// The groups, as ranges of the flat buffer.
   let groups: [Range<Int>]
-  /// The groups of each stripe.
-  let stripes: [Range<Int>]
+  /// The groups of each stripe, a range for each bucket.
+  let stripes: [[Range<Int>]]
   /// The groups of each segment of each stripe.
   let segments: [[Range<Int>]]
 
@@ -14,25 +14,47 @@ struct ReferenceGeometry {
     self.codec = codec
     groups = codec.groups(of: layout)
     let sizes = groups.map { codec.byteCount(of: $0.count) }
-    stripes = ReferenceGeometry.cut(0..<groups.count, sizes: sizes, into: rankCount)
-    var segments: [[Range<Int>]] = []
-    for stripe in stripes {
-      if stripe.isEmpty {
-        segments.append([])
-        continue
+    let groups = groups
+    // The usual length of a piece: values in a window, bytes of a message.
+    let length = isShared ? 131_072 : codec == .none ? 53_248 : 17_408
+    var running = [0]
+    for group in groups.indices { running.append(running[group] + (isShared ? groups[group].count : sizes[group])) }
+    func weight(_ range: Range<Int>) -> Int { running[range.upperBound] - running[range.lowerBound] }
+    // Buckets: whole tensors until each rank's stripe is worth a piece; a tensor under an eighth of that stays with the last.
+    var buckets: [Range<Int>] = []
+    var bucket = 0..<0
+    for (index, tensor) in layout.tensors.enumerated() {
+      func end(of tensor: Tensor, from start: Int) -> Int {
+        var end = start
+        while end < groups.count && groups[end].lowerBound < tensor.range.upperBound { end += 1 }
+        return end
       }
-      let byteCount = sizes[stripe].reduce(0, +)
-      let elementCount = groups[stripe].reduce(0) { $0 + $1.count }
-      var pieces = 1
-      if isShared {
-        pieces = max(1, elementCount / 131_072)
-      } else if byteCount > 20_480 {
-        let length = codec == .none ? 53_248 : 17_408
-        pieces = (byteCount + length - 1) / length
+      let bucketEnd = end(of: tensor, from: bucket.upperBound)
+      bucket = bucket.lowerBound..<bucketEnd
+      let rest = bucketEnd..<groups.count
+      let isLast = index + 1 == layout.tensors.count
+      let nextWeight = isLast ? 0 : weight(bucketEnd..<end(of: layout.tensors[index + 1], from: bucketEnd))
+      let least = rankCount * length
+      if isLast || (weight(bucket) >= least && weight(rest) >= least && nextWeight >= least / 8) {
+        buckets.append(bucket)
+        bucket = bucket.upperBound..<bucket.upperBound
       }
-      segments.append(ReferenceGeometry.cut(stripe, sizes: sizes, into: pieces))
     }
-    self.segments = segments
+    let cuts = buckets.map { ReferenceGeometry.cut($0, sizes: sizes, into: rankCount) }
+    stripes = (0..<rankCount).map { rank in cuts.map { $0[rank] } }
+    segments = stripes.map { stripe in
+      stripe.flatMap { part -> [Range<Int>] in
+        if part.isEmpty { return [] }
+        let byteCount = sizes[part].reduce(0, +)
+        var pieces = 1
+        if isShared {
+          pieces = max(1, groups[part].reduce(0) { $0 + $1.count } / 131_072)
+        } else if byteCount > 20_480 {
+          pieces = (byteCount + length - 1) / length
+        }
+        return ReferenceGeometry.cut(part, sizes: sizes, into: pieces)
+      }
+    }
   }
 
   /// Cuts units so that each cut is as near to its share of the bytes as it can be; the earlier of two equally near ones.
@@ -52,6 +74,9 @@ struct ReferenceGeometry {
     }
   }
 
+  /// The values of the stripe of a rank, ascending.
+  func owned(by rank: Int) -> [Int] { stripes[rank].flatMap { elements($0) } }
+
   /// The values of some groups.
   func elements(_ range: Range<Int>) -> Range<Int> {
     guard let first = range.first, let last = range.last else {
@@ -68,15 +93,17 @@ struct ReferenceGeometry {
   func traffic(of rank: Int, isOnSameHost: (Int) -> Bool) -> ReferenceTraffic {
     var traffic = ReferenceTraffic()
     guard stripes.count > 1 else { return traffic }
-    let own = byteCount(stripes[rank])
+    func stripeByteCount(_ rank: Int) -> Int { stripes[rank].reduce(0) { $0 + byteCount($1) } }
+    let own = stripeByteCount(rank)
     for peer in stripes.indices where peer != rank {
       let messages = segments[peer].count + segments[rank].count
       // Stage 1: my part of the peer's stripe goes, the peer's part of mine comes. Stage 2: the sums, the other way round.
-      let payload = byteCount(stripes[peer]) + own
+      let payload = stripeByteCount(peer) + own
       traffic.messages += messages
       if isOnSameHost(peer) { traffic.hostBytes += payload } else { traffic.networkBytes += payload + 64 * messages }
     }
-    traffic.plainGroups = groups.count { codec.isPlain($0.count) } + groups[stripes[rank]].count { codec.isPlain($0.count) }
+    traffic.plainGroups =
+      groups.count { codec.isPlain($0.count) } + stripes[rank].joined().count { codec.isPlain(groups[$0].count) }
     return traffic
   }
 }

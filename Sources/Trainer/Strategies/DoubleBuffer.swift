@@ -1,0 +1,173 @@
+internal import Buffers
+internal import Collectives
+internal import Networks
+
+/// Double buffering with half batches: while one half of a minibatch is computed, the gradient of the half before is exchanged.
+///
+/// Half *h* is computed with all updates up to that of half *h* − 2, so the delay is exactly half a minibatch. After it is
+/// computed, the exchange of half *h* − 1 is awaited and applied, at the rate of its own step, and that of half *h* begins. Each half
+/// carries 1/N of its samples' gradients, N being the whole minibatch: the rate per sample is that of `all-reduce`. The delay stays
+/// with one rank, where nothing is exchanged. What is in flight is applied after the last step.
+/// Source: Seide et al. 2014, section 3.3; algorithms §1.5.
+final class DoubleBuffer: Strategy {
+  /// The parts of a minibatch.
+  private static let parts = 2
+
+  /// An exchange under way.
+  private struct Flight {
+    let exchange: GradientExchange
+    /// The learning rate of its step, which is that of its update.
+    let rate: Float
+    /// The samples whose gradient it carries.
+    let samples: Int
+    /// What was counted before it.
+    let trafficBefore: Traffic
+  }
+
+  private let parts: StrategyParts
+  /// The gradient that is computed and the one that is exchanged, in turn.
+  private let gradients: [SharedGradient]
+  private let exchanges: RunExchanges
+  private let driver: ExchangeDriver
+  private let computation: GradientComputation
+  private let update: ModelUpdate
+  private var guardian: NonFiniteGuard
+  private var agreementSeconds = 0.0
+  private var flight: Flight?
+  /// The gradient that is computed next.
+  private var turn = 0
+  /// An aggregated gradient that has arrived and waits for its turn to be applied, with the rate of its step; the rate is nil
+  /// where none waits.
+  private let arrived: FloatBuffer
+  private var arrivedRate: Float?
+  private var arrivedSamples = 0
+
+  init(_ parts: StrategyParts) throws {
+    self.parts = parts
+    let count = parts.network.layout.count
+    gradients = try (0..<2).map { _ in try SharedGradient(count: count, hosts: parts.hosts) }
+    driver = ExchangeDriver(parts.options.overlap.resolved(for: parts.hosts))
+    exchanges = try RunExchanges(parts, gradients: gradients)
+    computation = GradientComputation(parts)
+    update = ModelUpdate(parts)
+    guardian = NonFiniteGuard(parts)
+    arrived = FloatBuffer(count: count)
+    computation.interlude = driver.interlude
+  }
+
+  func step(_ step: Int, from feed: SampleFeed, rate: Float, isMeasured: Bool) throws -> StepOutcome {
+    var outcome = StepOutcome()
+    for part in 0..<DoubleBuffer.parts {
+      let count = feed.plan.places(of: step, part: part, of: DoubleBuffer.parts).count
+      guard count > 0 else { continue }
+      let exchange = exchanges.exchange(of: step, in: feed.plan)
+      var own = try computation.compute(
+        step, of: feed.batch(at: step, part: part, of: DoubleBuffer.parts), among: feed.plan.places(of: step).count,
+        into: gradients[turn].values)
+      outcome.traffic += try applyOldest()
+      own.isStopRequested = StopSignal.isRequested
+      own.rate = rate
+      if isMeasured {
+        own.gradientSquares = gradients[turn].values.sumOfSquares
+        own.residualSquares = exchange.residual.sumOfSquares
+      }
+      let agreement = try agree(own, on: step)
+      precondition(agreement.sum(\.sampleCount) == count, "the ranks' slices are not the whole half of the minibatch")
+      let verdict = guardian.judge(step, agreement, parts)
+      if let end = verdict.end { throw end }
+      if !verdict.isSkipped { try begin(exchange, step: step, part: part, samples: count, rate: agreement.rate) }
+      outcome.add(agreement, verdict)
+    }
+    return outcome
+  }
+
+  /// Hands the gradient that was just computed over, and turns to the other.
+  private func begin(_ exchange: GradientExchange, step: Int, part: Int, samples: Int, rate: Float) throws {
+    flight = Flight(exchange: exchange, rate: rate, samples: samples, trafficBefore: exchange.traffic)
+    try exchange.begin(step: DoubleBuffer.parts * step + part, samples: samples, of: turn)
+    driver.drive(exchange)
+    computation.carried = nil
+    turn = 1 - turn
+  }
+
+  /// Waits for the exchange of the half before, if one is under way, and applies it; returns its traffic.
+  private func applyOldest() throws -> Traffic {
+    if let rate = arrivedRate {
+      update.apply(rate: rate, samples: arrivedSamples) { deliverArrived(into: $0) }
+      arrivedRate = nil
+    }
+    guard let flight else { return Traffic() }
+    let stopwatch = Stopwatch()
+    try update.apply(rate: flight.rate, samples: flight.samples) { try driver.deliver(flight.exchange, into: $0) }
+    exchanges.note(stopwatch.seconds, of: flight.exchange)
+    self.flight = nil
+    return flight.exchange.traffic - flight.trafficBefore
+  }
+
+  private func deliverArrived(into destination: GradientExchange.Destination) {
+    switch destination {
+    case .buffer(let buffer): buffer.copy(from: arrived)
+    case .update(let update): unsafe update(0..<arrived.count, arrived.baseAddress)
+    case .inPlace: preconditionFailure("an update is not made in place")
+    }
+  }
+
+  private func agree(_ own: StepAgreement.Statement, on step: Int) throws -> StepAgreement {
+    let stopwatch = Stopwatch()
+    defer { agreementSeconds += stopwatch.seconds }
+    return try StepAgreement(own, over: parts.records, step: step, meanwhile: driver.turn)
+  }
+
+  func settle() throws {
+    guard let flight else { return }
+    try driver.deliver(flight.exchange, into: .buffer(arrived))
+    (arrivedRate, arrivedSamples) = (flight.rate, flight.samples)
+    self.flight = nil
+  }
+
+  func flush() throws -> Traffic { try applyOldest() }
+
+  func abandon() { driver.abandon() }
+}
+
+// MARK: - State and reports
+
+extension DoubleBuffer {
+  func contribute(to inventory: inout StateInventory) {
+    precondition(flight == nil, "state is read while an exchange is under way")
+    inventory.replicated += parts.optimizer.state.map { SavedTensor($0.name, of: $0.values) }
+    inventory.replicated.append(SavedTensor("arrivedGradient", of: arrived))
+    inventory.counters["arrivedSamples"] = String(arrivedSamples)
+    inventory.counters["arrivedRate"] = arrivedRate.map { String($0.bitPattern) } ?? "none"
+    exchanges.contribute(to: &inventory)
+    guardian.contribute(to: &inventory)
+  }
+
+  func restore(counters: [String: String]) {
+    guardian.restore(counters)
+    arrivedSamples = counters["arrivedSamples"].flatMap { Int($0) } ?? 0
+    arrivedRate = counters["arrivedRate"].flatMap { UInt32($0) }.map { Float(bitPattern: $0) }
+  }
+
+  func forget() throws {
+    _ = try applyOldest()
+    computation.carried = nil
+    exchanges.forget()
+    parts.optimizer.forgetMomentum()
+  }
+
+  func carry(_ remainder: FloatBuffer) { computation.carried = remainder }
+
+  var times: PhaseTimes {
+    var times = PhaseTimes()
+    times.compute = computation.seconds
+    times.wait = agreementSeconds
+    times.update = update.seconds
+    exchanges.add(to: &times, isFused: update.isFused)
+    return times
+  }
+
+  var report: ExchangeReport { exchanges.report }
+
+  func finish() throws { try exchanges.finish() }
+}

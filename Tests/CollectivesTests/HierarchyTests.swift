@@ -1,0 +1,139 @@
+import Buffers
+import Codecs
+import Collectives
+import Foundation
+import MPI
+import Testing
+
+/// Hierarchical exchanges, on one host whose ranks pretend to be on several.
+@Suite(.serialized) struct HierarchyTests {
+  /// The host of each rank: pairs, a large and small ones, neighbours far apart, all on one, each on its own.
+  static func distributions(_ rankCount: Int) -> [[Int]] {
+    [
+      (0..<rankCount).map { $0 / 2 },
+      (0..<rankCount).map { max(0, $0 - rankCount / 2) },
+      (0..<rankCount).map { $0 % 2 },
+      (0..<rankCount).map { _ in 0 },
+      Array(0..<rankCount),
+    ]
+  }
+
+  static let codecs: [ReferenceCodec] = [.none, .oneBit(elements: nil), .oneBit(elements: 3)]
+
+  /// Agents are of their party, owners serve themselves, and the work is shared.
+  @Test(.onOneRank) func routesAreSound() {
+    for rankCount in 1...9 {
+      for hosts in Self.distributions(rankCount) {
+        let leaders = hosts.map { hosts.firstIndex(of: $0)! }
+        for isHierarchical in [false, true] {
+          let routes = ExchangeRoutes(leaders: leaders, isHierarchical: isHierarchical)
+          #expect(routes.parties.flatMap { $0 }.sorted() == Array(0..<rankCount))
+          for stripe in 0..<rankCount {
+            let contributors = routes.contributors(toStripe: stripe)
+            #expect(contributors.contains(stripe) && contributors.count == routes.parties.count)
+            #expect(contributors.map { routes.partyOfRank[$0] } == Array(routes.parties.indices))
+            #expect(contributors.allSatisfy { routes.contributes($0, toStripe: stripe) })
+            for rank in 0..<rankCount {
+              let source = routes.source(ofStripe: stripe, for: rank)
+              #expect(routes.areOnOneHost(source, rank) && (source == stripe || contributors.contains(source)))
+            }
+            #expect(Set(routes.receivers(ofStripe: stripe)) == Set(contributors.filter { leaders[$0] != leaders[stripe] }))
+          }
+        }
+      }
+    }
+  }
+
+  /// All ranks of an exchange between hosts in plain scalar code: hosts' sums as one gradient each.
+  private func reference(
+    _ gradients: [[Float]], hosts: [Int], _ state: inout ReferenceExchange
+  ) -> [Float] {
+    var parties: [[Float]] = []
+    for host in Set(hosts).sorted(by: { hosts.firstIndex(of: $0)! < hosts.firstIndex(of: $1)! }) {
+      let members = gradients.indices.filter { hosts[$0] == host }
+      var sum = gradients[members[0]]
+      for member in members.dropFirst() { for index in sum.indices { sum[index] += gradients[member][index] } }
+      parties.append(sum)
+    }
+    return state.run(parties)
+  }
+
+  @Test(.enabled(if: allRanks.count > 1), arguments: codecs, [Overlap.off, .thread])
+  func equalsTheReference(_ codec: ReferenceCodec, _ overlap: Overlap) throws {
+    let (rank, rankCount) = (allRanks.rank, allRanks.count)
+    for hosts in Self.distributions(rankCount) {
+      let hostCount = Set(hosts).count
+      // On one host, or with a host for each rank, hierarchical is flat.
+      let parties = hostCount > 1 ? hostCount : rankCount
+      for layout in [Layouts.awkward, Layouts.single, Layouts.manyGroups] {
+        let map = try HostMap(allRanks, pretendedHost: hosts[rank])
+        let gradient = try SharedGradient(count: layout.count, hosts: map)
+        var options = randomDelays(seed: 71)
+        options.topology = .hierarchical
+        let exchange = try GradientExchange(try makeCodec(codec), layout: layout, gradient: gradient, options: options)
+        let driver = ExchangeDriver(overlap)
+        var state = ReferenceExchange(layout, codec, rankCount: parties)
+        for step in 0..<3 {
+          let gradients = drawGradients(count: layout.count, seed: 72, step: step, rankCount: rankCount)
+          let expected = hostCount > 1 ? reference(gradients, hosts: hosts, &state) : state.run(gradients)
+          gradient.values.set(gradients[rank])
+          let output = FloatBuffer(count: layout.count)
+          output.fill(.nan)
+          try exchange.begin(step: step)
+          driver.drive(exchange)
+          try driver.deliver(exchange, into: .buffer(output))
+          #expect(firstDifference(output.array, expected) == nil, "hosts \(hosts), step \(step)")
+        }
+        #expect(exchange.traffic == exchange.predictedTraffic * 3, "hosts \(hosts)")
+        guard codec != .none, hostCount > 1 else { continue }
+        // The residual of a party is that of its agents, stripe by stripe; others keep none.
+        let residuals = try gatherAll(exchange.residual.array)
+        for party in 0..<parties {
+          let members = exchange.routes.parties[party]
+          let sum = (0..<layout.count).map { index in members.reduce(Float(0)) { $0 + residuals[$1][index] } }
+          #expect(firstDifference(sum, state.residuals[party]) == nil, "hosts \(hosts), party \(party)")
+        }
+      }
+    }
+  }
+
+  /// In place as well, where neighbours read one another's gradients.
+  @Test(.enabled(if: allRanks.count > 1), arguments: [ReferenceCodec.none, .oneBit(elements: nil)])
+  func sumsInPlace(_ codec: ReferenceCodec) throws {
+    let (rank, rankCount) = (allRanks.rank, allRanks.count)
+    for hosts in Self.distributions(rankCount) where Set(hosts).count > 1 {
+      for topology in [Topology.flat, .hierarchical] {
+        let layout = Layouts.manyGroups
+        let map = try HostMap(allRanks, pretendedHost: hosts[rank])
+        let gradient = try SharedGradient(count: layout.count, hosts: map)
+        var options = randomDelays(seed: 73)
+        options.topology = topology
+        let exchange = try GradientExchange(try makeCodec(codec), layout: layout, gradient: gradient, options: options)
+        var state = ReferenceExchange(layout, codec, rankCount: topology == .flat ? rankCount : Set(hosts).count)
+        for step in 0..<3 {
+          let gradients = drawGradients(count: layout.count, seed: 74, step: step, rankCount: rankCount)
+          let expected = topology == .flat ? state.run(gradients) : reference(gradients, hosts: hosts, &state)
+          gradient.values.set(gradients[rank])
+          try exchange.run(step: step, into: .inPlace)
+          #expect(firstDifference(gradient.values.array, expected) == nil, "hosts \(hosts), \(topology), step \(step)")
+        }
+      }
+    }
+  }
+
+  /// Four hosts of two ranks: one copy of each stripe leaves a host instead of two.
+  @Test(.onOneRank) func halfTheBytesLeaveAHostOfTwoRanks() throws {
+    let layout = TrafficTests.models[0].layout
+    for codec in [ReferenceCodec.none, .oneBit(elements: nil)] {
+      let geometry = ExchangeGeometry(layout, codec: try makeCodec(codec), rankCount: 8, rule: .messages)
+      let leaders = [0, 0, 2, 2, 4, 4, 6, 6]
+      let routes = [false, true].map { ExchangeRoutes(leaders: leaders, isHierarchical: $0) }
+      for host in 0..<4 {
+        let bytes = routes.map { routes in
+          [2 * host, 2 * host + 1].reduce(0) { $0 + geometry.predictedTraffic(of: $1, over: routes).networkBytesSent }
+        }
+        #expect(Double(bytes[1]) <= 0.55 * Double(bytes[0]), "host \(host): \(bytes)")
+      }
+    }
+  }
+}

@@ -1,0 +1,124 @@
+import Buffers
+import Codecs
+import Collectives
+import Foundation
+import MPI
+import Testing
+
+/// Exchanges that are under way while a gradient becomes ready: neither who drives them nor when changes a bit.
+@Suite(.serialized) struct OverlapTests {
+  static let codecs: [ReferenceCodec] = [.none, .oneBit(elements: nil), .oneBit(elements: 3)]
+  /// Several buckets at 2 ranks and more, in messages as in a window.
+  static let layouts = [
+    Layouts.awkward, Layouts.layout(inputs: 300, hidden: [700, 700, 700], classes: 5), Layouts.single, Layouts.empty,
+  ]
+
+  /// Sums appear only with the delivery, and are those of the reference, however a gradient becomes ready.
+  @Test(arguments: codecs, [Overlap.thread, .inline, .off])
+  func aGradientBecomesReadyTensorByTensor(_ codec: ReferenceCodec, _ overlap: Overlap) throws {
+    for (number, (layout, transport)) in Self.layouts.flatMap({ layout in transports.map { (layout, $0) } }).enumerated() {
+      let hosts = try HostMap(allRanks, transport: transport)
+      let gradients = try (0..<2).map { _ in try SharedGradient(count: layout.count, hosts: hosts) }
+      let exchange = try GradientExchange(try makeCodec(codec), layout: layout, gradients: gradients)
+      let driver = ExchangeDriver(overlap)
+      var reference = ReferenceExchange(layout, codec, rankCount: allRanks.count)
+      var random = SplitMix(number, allRanks.rank)
+      for step in 0..<4 {
+        let values = drawGradients(count: layout.count, seed: 61, step: step, rankCount: allRanks.count)
+        let gradient = gradients[step % 2].values
+        // What is not ready yet must not be read.
+        gradient.fill(.nan)
+        try exchange.begin(step: step, of: step % 2, isReady: false)
+        driver.drive(exchange)
+        for tensor in layout.tensors {
+          for index in tensor.range { gradient[index] = values[allRanks.rank][index] }
+          exchange.markReady(upTo: tensor.range.upperBound)
+          sleepAtRandom(&random, upTo: 300)
+          driver.turn()
+        }
+        let output = FloatBuffer(count: layout.count)
+        output.fill(.nan)
+        try driver.deliver(exchange, into: .buffer(output))
+        #expect(firstDifference(output.array, reference.run(values)) == nil, "case \(number), step \(step)")
+      }
+      #expect(exchange.nonFiniteGroups == 0)
+      #expect(exchange.traffic == exchange.predictedTraffic * 4)
+    }
+  }
+
+  /// A discarded exchange leaves no trace but its traffic.
+  @Test(arguments: codecs, [Overlap.thread, .inline, .off])
+  func whatIsDiscardedLeavesNoTrace(_ codec: ReferenceCodec, _ overlap: Overlap) throws {
+    let layout = Self.layouts[1]
+    for transport in transports {
+      var options = GradientExchange.Options()
+      options.isRestorable = true
+      let setting = try Setting(codec, layout, transport, options: options)
+      let driver = ExchangeDriver(overlap)
+      var reference = ReferenceExchange(layout, codec, rankCount: allRanks.count)
+      for step in 0..<6 {
+        var values = drawGradients(count: layout.count, seed: 62, step: step, rankCount: allRanks.count)
+        let isDiscarded = step % 3 == 1
+        if isDiscarded && allRanks.rank == allRanks.count - 1 { values[allRanks.rank][7] = .nan }
+        setting.gradient.values.set(values[allRanks.rank])
+        try setting.exchange.begin(step: step, isReady: false)
+        driver.drive(setting.exchange)
+        setting.exchange.markReady(upTo: layout.count / 2)
+        driver.turn()
+        setting.exchange.markReady(upTo: layout.count)
+        driver.turn()
+        if isDiscarded {
+          try driver.discard(setting.exchange)
+          continue
+        }
+        let output = FloatBuffer(count: layout.count)
+        try driver.deliver(setting.exchange, into: .buffer(output))
+        #expect(firstDifference(output.array, reference.run(values)) == nil, "step \(step)")
+      }
+      #expect(setting.exchange.nonFiniteGroups == 0)
+      if codec != .none && allRanks.count > 1 {
+        #expect(firstDifference(setting.exchange.residual.array, reference.residuals[allRanks.rank]) == nil)
+      }
+    }
+  }
+
+  /// An owner's transform sees every value of the sums once, before they are encoded.
+  @Test(arguments: [ReferenceCodec.none, .oneBit(elements: nil)], transports)
+  func ownersTransformTheirSums(_ codec: ReferenceCodec, _ transport: Transport) throws {
+    let layout = Self.layouts[0]
+    let seen = FloatBuffer(count: layout.count)
+    var options = GradientExchange.Options()
+    options.ownerTransform = { range, values in
+      for (offset, index) in range.enumerated() {
+        seen[index] += 1
+        values[offset] *= 4
+      }
+    }
+    let setting = try Setting(codec, layout, transport, options: options)
+    let values = drawGradients(count: layout.count, seed: 63, step: 0, rankCount: allRanks.count)
+    let found = try setting.run(values[allRanks.rank])
+    var reference = ReferenceExchange(layout, codec, rankCount: allRanks.count)
+    // A power of two changes no bit of a sum's code.
+    #expect(firstDifference(found, reference.run(values).map { $0 * 4 }) == nil)
+    let counts = try gatherAll(seen.array)
+    for index in 0..<layout.count {
+      let count = counts.reduce(0) { $0 + $1[index] }
+      if count != 1 { Issue.record("value \(index) was transformed \(count) times") }
+    }
+  }
+
+  /// The observer is told of every unit of work, in order.
+  @Test(arguments: transports) func theObserverSeesAllWork(_ transport: Transport) throws {
+    nonisolated(unsafe) var events: [ExchangeEvent] = []
+    var options = GradientExchange.Options()
+    options.observer = { events.append($0) }
+    let layout = Self.layouts[1]
+    let setting = try Setting(.oneBit(elements: nil), layout, transport, options: options)
+    _ = try setting.run(drawGradient(count: layout.count, seed: 64, step: 0, rank: allRanks.rank))
+    guard allRanks.count > 1 else { return }
+    func elements(_ kind: ExchangeEvent.Kind) -> Int { events.filter { $0.kind == kind }.reduce(0) { $0 + $1.elements.count } }
+    #expect(elements(.encode) == layout.count && elements(.decode) == layout.count)
+    #expect(elements(.sum) == setting.exchange.ownedRanges.reduce(0) { $0 + $1.count })
+    for (event, next) in zip(events, events.dropFirst()) { #expect(event.start <= event.end && event.end <= next.start) }
+  }
+}
