@@ -13,7 +13,7 @@ import Trainer
     "checkpoint": "somewhere", "checkpoint-every": "5", "resume": "true", "metrics": "file", "log-every": "3",
     "evaluate-every": "4", "verify-every": "0", "non-finite": "zero", "timeout": "2.5", "output": "file",
     "quiet": "true", "transport": "messages", "inject-non-finite": "3:1",
-    "realign": "1,3", "model-parallel": "2",
+    "realign": "1,3", "model-parallel": "2", "overlap": "inline", "topology": "flat",
   ]
 
   @Test func everyOptionIsReadAndWrittenByItsName() throws {
@@ -35,7 +35,8 @@ import Trainer
       "model": "mlp:512,512", "data": "glyphs", "epochs": "5", "minibatch": "256", "optimizer": "sgd", "learning-rate": "0.1",
       "momentum": "0.9", "weight-decay": "0", "schedule": "cosine", "codec": "one-bit", "strategy": "all-reduce", "seed": "1",
       "threads": "1", "resume": "false", "log-every": "10", "verify-every": "100", "non-finite": "skip", "timeout": "60",
-      "quiet": "false", "transport": "auto", "model-parallel": "1",
+      "quiet": "false", "transport": "auto", "model-parallel": "1", "overlap": "auto",
+      "topology": "auto",
     ]
     #expect(TrainerOptions().texts == expected)
     #expect(TrainerOptions().faults(ranks: 256) == [])

@@ -93,7 +93,7 @@ final class DoubleBuffer: Strategy {
   /// Waits for the exchange of the half before, if one is under way, and applies it; returns its traffic.
   private func applyOldest() throws -> Traffic {
     if let rate = arrivedRate {
-      update.apply(rate: rate, samples: arrivedSamples) { deliverArrived(into: $0) }
+      try update.apply(rate: rate, samples: arrivedSamples) { deliverArrived(into: $0) }
       arrivedRate = nil
     }
     guard let flight else { return Traffic() }
