@@ -42,7 +42,7 @@ import Testing
       #expect(geometry.plainGroupCount == reference.groups.count { codec.isPlain($0.count) })
       var groupSeen = Array(repeating: false, count: reference.groups.count)
       for (index, segments) in geometry.segments.enumerated() {
-        #expect(geometry.elements(ofStripe: index).flatMap { Array($0) } == reference.owned(by: index))
+        #expect(joined(geometry.elements(ofStripe: index)) == joined(reference.stripes[index].map(reference.elements)))
         var (nextElement, ownedOffset, lastBucket) = (0, 0, 0)
         for (place, segment) in segments.enumerated() {
           let isNamed = segment.stripe == index && segment.index == place && !segment.groups.isEmpty
@@ -152,4 +152,17 @@ import Testing
     }
     #expect(try isSameOnAllRanks(numbers.map { Float($0) }))
   }
+}
+
+/// Ranges in the order of their values, those that touch as one, without empty ones.
+private func joined(_ ranges: [Range<Int>]) -> [Range<Int>] {
+  var joined: [Range<Int>] = []
+  for range in ranges where !range.isEmpty {
+    if let last = joined.last, last.upperBound == range.lowerBound {
+      joined[joined.count - 1] = last.lowerBound..<range.upperBound
+    } else {
+      joined.append(range)
+    }
+  }
+  return joined
 }
