@@ -28,8 +28,9 @@ public final class GradientExchange {
     public var topology = Topology.flat
     /// Whether ``GradientExchange/discard()`` is possible, which costs a copy of the residuals.
     public var isRestorable = false
-    /// Called by an owner with each piece of the sum, a range of the flat buffer and its values, before it is encoded;
-    /// every value comes once in an exchange. It may change the values.
+    /// Called by an owner with each piece of the sum, before it is encoded.
+    ///
+    /// It gets a range of the flat buffer and its values, which it may change; every value comes once in an exchange.
     public var ownerTransform: ((Range<Int>, UnsafeMutablePointer<Float>) -> Void)?
     /// Told of every unit of work and every wait.
     public var observer: ((ExchangeEvent) -> Void)?
@@ -325,8 +326,9 @@ public final class GradientExchange {
     }
   }
 
-  /// One segment for each owner in turn, nearest first, so that all owners are fed at the same rate; the own stripe last. The
-  /// next bucket, which is ready later, comes when the one before is through.
+  /// One segment for each owner in turn, nearest first, so that all owners are fed at the same rate; the own stripe last.
+  ///
+  /// The next bucket, which is ready later, comes when the one before is through.
   private static func encodingOrder(
     _ geometry: ExchangeGeometry, _ routes: ExchangeRoutes, rank: Int, isIdentity: Bool
   ) -> [Segment] {
