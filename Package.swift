@@ -92,6 +92,7 @@ let package = Package(
     tests("Collectives", ["Collectives", "MPI", "Codecs", "Buffers"]),
     tests("Networks", ["Networks", "Buffers"]),
     tests("Datasets", ["Datasets", "CZlib", "Buffers"]),
+    tests("Bench", ["bench"]),
     tests("Trainer", ["Trainer", "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers"]),
   ]
 )

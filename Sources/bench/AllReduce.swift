@@ -27,7 +27,9 @@ struct AllReduceCommand: ParsableCommand {
   @Option(help: "The rate of a host's link, for the share of the wire's limit: 100mbit, 1gbit.")
   var linkRate: String?
   @Option(help: "auto: shared memory inside a host; messages: messages everywhere.")
-  var transport = "auto"
+  var transport = Transport.auto.rawValue
+  @Option(help: "auto, flat, or hierarchical: the ranks of a host add up before they encode.")
+  var topology = Topology.auto.rawValue
   @Option(help: "Gradients of your own, one .npy file a rank: 'g-%d.npy'.")
   var input: String?
   @Option(name: .customLong("repeat"), help: "Exchanges of your own gradients.")
@@ -39,9 +41,8 @@ struct AllReduceCommand: ParsableCommand {
   func validate() throws {
     guard iterations > 0, repetitions > 0 else { throw ValidationError("--iterations and --repeat are at least 1") }
     guard count.allSatisfy({ $0 > 0 }) else { throw ValidationError("--count is at least 1") }
-    guard Transport(rawValue: transport) != nil else {
-      throw ValidationError("--transport is auto or messages, not '\(transport)'")
-    }
+    let _: Transport = try choice(transport, for: "transport")
+    let _: Topology = try choice(topology, for: "topology")
     if let linkRate, bitsPerSecond(linkRate) == nil {
       throw ValidationError("--link-rate is a number with kbit, mbit or gbit, not '\(linkRate)'")
     }
@@ -51,7 +52,7 @@ struct AllReduceCommand: ParsableCommand {
   func run() throws {
     let chosen = try makeCodecs()
     withMPI { world in
-      let hosts = try HostMap(world, transport: Transport(rawValue: transport)!)
+      let hosts = try HostMap(world, transport: choice(transport, for: "transport"))
       if let input {
         try exchangeOwn(input, codec: chosen[0], hosts: hosts)
       } else {
@@ -66,7 +67,9 @@ struct AllReduceCommand: ParsableCommand {
 
   private func compare(_ chosen: [any Codec], hosts: HostMap) throws {
     let rate = linkRate.flatMap(bitsPerSecond)
-    let benchmark = AllReduceBenchmark(hosts: hosts, iterations: iterations, linkRate: rate)
+    var options = GradientExchange.Options()
+    options.topology = try choice(topology, for: "topology")
+    let benchmark = AllReduceBenchmark(hosts: hosts, options: options, iterations: iterations, linkRate: rate)
     let table = Table("all-reduce", AllReduceRow.columns, options: format)
     for count in count.isEmpty ? [1 << 16, 1 << 20, 1 << 24] : count {
       for codec in chosen {
@@ -90,7 +93,9 @@ struct AllReduceCommand: ParsableCommand {
     }
     let gradient = try SharedGradient(count: file.values.count, hosts: hosts)
     let layout = TensorLayout([("gradient", file.shape.isEmpty ? [1] : file.shape)])
-    let exchange = try GradientExchange(codec, layout: layout, gradient: gradient)
+    var options = GradientExchange.Options()
+    options.topology = try choice(topology, for: "topology")
+    let exchange = try GradientExchange(codec, layout: layout, gradient: gradient, options: options)
     let sum = FloatBuffer(count: file.values.count)
     var mean = [Double](repeating: 0, count: file.values.count)
     for step in 0..<repetitions {

@@ -10,6 +10,7 @@ struct AllReduceRow {
     Column("count", "values", .integer), Column("p50", "p50 (ms)", .decimal(2, scale: 1e3)),
     Column("p99", "p99 (ms)", .decimal(2, scale: 1e3)), Column("logicalBytes", "bytes", .integer),
     Column("wireBytesSent", "sent", .integer), Column("messages", "messages", .integer),
+    Column("bytesLeavingHost", "leaving a host", .integer),
     Column("algorithmBandwidth", "algbw (GB/s)", .decimal(2)), Column("busBandwidth", "busbw (GB/s)", .decimal(2)),
     Column("allReduceP50", "MPI p50 (ms)", .decimal(2, scale: 1e3)),
     Column("plainP50", "none p50 (ms)", .decimal(2, scale: 1e3)), Column("speedup", "× MPI", .decimal(2)),
@@ -30,6 +31,8 @@ struct AllReduceRow {
   /// Bytes that the busiest rank sends in one exchange, and its messages.
   let wireBytesSent: Int
   let messages: Int
+  /// Bytes that leave the busiest host in one exchange.
+  let bytesLeavingHost: Int
   /// GB/s: logical bytes over time, and that times 2 (K − 1)/K.
   let algorithmBandwidth: Double
   let busBandwidth: Double
@@ -49,7 +52,8 @@ struct AllReduceRow {
   var cells: [Cell] {
     [
       .text(codec), .integer(ranks), .integer(hosts), .integer(count), .number(p50), .number(p99), .integer(logicalBytes),
-      .integer(wireBytesSent), .integer(messages), .number(algorithmBandwidth), .number(busBandwidth), .number(allReduceP50),
+      .integer(wireBytesSent), .integer(messages),
+      .integer(bytesLeavingHost), .number(algorithmBandwidth), .number(busBandwidth), .number(allReduceP50),
       .number(plainP50), .number(speedup), .number(speedupPlain), .number(maxError), .integer(wrong),
       wireLimit.map { .number($0) } ?? .nothing, fractionOfWire.map { .number($0) } ?? .nothing,
     ]
@@ -59,6 +63,7 @@ struct AllReduceRow {
 /// Measures exchanges of random gradients.
 struct AllReduceBenchmark {
   let hosts: HostMap
+  let options: GradientExchange.Options
   let iterations: Int
   /// Bits per second of the link of a host, where it is known.
   let linkRate: Double?
@@ -71,8 +76,8 @@ struct AllReduceBenchmark {
   func measure(_ codec: any Codec, count: Int) throws -> AllReduceRow {
     let layout = TensorLayout([("gradient", [count])])
     let gradient = try SharedGradient(count: count, hosts: hosts)
-    let exchange = try GradientExchange(codec, layout: layout, gradient: gradient)
-    let plain = try GradientExchange(codecs.make("none"), layout: layout, gradient: gradient)
+    let exchange = try GradientExchange(codec, layout: layout, gradient: gradient, options: options)
+    let plain = try GradientExchange(codecs.make("none"), layout: layout, gradient: gradient, options: options)
     let original = FloatBuffer(count: count)
     let baseline = FloatBuffer(count: count)
     fill(original)
@@ -109,6 +114,7 @@ struct AllReduceBenchmark {
     var row = AllReduceRow(
       codec: codec.specification, ranks: world.count, hosts: hosts.hostCount, count: count, p50: p50,
       p99: times[2].percentile(0.99), logicalBytes: logical, wireBytesSent: Int(busiest[0]), messages: Int(busiest[1]),
+      bytesLeavingHost: try hosts.bytesLeavingHost(sentByThisRank: sent.networkBytesSent),
       algorithmBandwidth: Double(logical) / p50 / 1e9, busBandwidth: Double(logical) / p50 / 1e9 * share,
       allReduceP50: times[0].percentile(), plainP50: times[1].percentile(),
       speedup: zip(times[0], times[2]).map { $0 / $1 }.percentile(),

@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import Buffers
 internal import Codecs
+internal import Collectives
 internal import MPI
 internal import Networks
 
@@ -13,8 +14,21 @@ struct StepCommand: ParsableCommand {
     commandName: "step", abstract: "A training step: compute, exchange, update, overlap.",
     discussion: """
       Runs whole steps (forward, backward, exchange, SGD with momentum) on random samples. Times are medians over the steps, \
-      each of the slowest rank. With --peer, the same steps run in another program by turns, for example in PyTorch:
+      each of the slowest rank. On several ranks, steps without their exchange (t_compute), exchanges alone (t_pure) and whole \
+      steps (t_total) take turns, and
 
+        overlap (%) = 100 · (1 − (t_total − t_compute)/t_pure), between 0 and 100,
+
+      as the OSU micro-benchmarks define it. Before ranks make an update they agree that it may be done: t_compute and t_total \
+      contain this agreement, t_pure does not. 'with agreement' counts it as communication that should be hidden, too. The \
+      update is in none of the three: it follows in any case. With double-buffer a step has two exchanges, and all times but \
+      'step' are those of one. 'exposed' is what a step still waits for, and decodes, when it has computed.
+
+      With --emulated-compute ranks sleep instead of computing, between the tensors' turns, and all communication is real: so \
+      many hosts can be emulated on one machine (scripts/cluster). With --peer, the same steps run in another program by \
+      turns, for example in PyTorch:
+
+        mpirun … bench step --emulated-compute 250 --strategy double-buffer
         bench step --model mlp:2048,2048,2048 --peer scripts/torch-step.py
       """)
 
@@ -28,6 +42,18 @@ struct StepCommand: ParsableCommand {
   var minibatch = 256
   @Option(help: "The codec of the exchange.")
   var codec = "one-bit"
+  @Option(
+    help: "all-reduce, or double-buffer: half a minibatch is computed while the gradient of the half before is exchanged.")
+  var strategy = StepStrategy.allReduce.rawValue
+  @Option(
+    help: "Who carries an exchange on while the model computes: thread, inline (between layers), off, or auto, as in train.")
+  var overlap = Overlap.auto.rawValue
+  @Option(help: "auto, flat, or hierarchical: the ranks of a host add up before they encode.")
+  var topology = Topology.auto.rawValue
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("Sleep so many milliseconds in a step instead of computing.", valueName: "ms"))
+  var emulatedCompute: Double?
   @Option(help: "Steps in a turn.")
   var iterations = 10
   @Option(help: "Turns; with --peer both sides take each.")
@@ -44,83 +70,66 @@ struct StepCommand: ParsableCommand {
       ("threads", threads),
     ]
     for (name, value) in positive where value < 1 { throw ValidationError("--\(name) is at least 1, not \(value)") }
-    if let peer, access(peer, R_OK) != 0 { throw ValidationError("--peer: there is no readable file '\(peer)'") }
+    if let emulatedCompute, !(emulatedCompute > 0 && emulatedCompute <= 3.6e6) {
+      throw ValidationError("--emulated-compute is a number of milliseconds, more than 0 and at most an hour")
+    }
+    let strategy: StepStrategy = try choice(strategy, for: "strategy")
+    let _: Overlap = try choice(overlap, for: "overlap")
+    let _: Topology = try choice(topology, for: "topology")
+    guard let peer else { return }
+    if access(peer, R_OK) != 0 { throw ValidationError("--peer: there is no readable file '\(peer)'") }
+    if emulatedCompute != nil || strategy != .allReduce {
+      throw ValidationError(
+        "--peer compares real steps of all-reduce: it goes neither with --emulated-compute nor double-buffer")
+    }
   }
 
   func run() throws {
     // What is wrong with the words is said before MPI starts.
-    let network = try models.make(model)(inputs, classes)
-    let codec = try codecs.make(codec)
+    let setting = StepBenchmark.Setting(
+      network: try models.make(model)(inputs, classes), codec: try codecs.make(codec), minibatch: minibatch,
+      overlap: try choice(overlap, for: "overlap"), topology: try choice(topology, for: "topology"),
+      strategy: try choice(strategy, for: "strategy"), emulatedCompute: emulatedCompute.map { $0 / 1000 })
     let status: Int32 = withMPI(threads: .multiple) { world in
       guard peer == nil || world.count == 1 else {
         if world.rank == 0 { report("--peer compares one rank with another program; this job has \(world.count)") }
         return 64
       }
       setBLASThreads(threads)
-      let benchmark = try StepBenchmark(network: network, codec: codec, minibatch: minibatch, world: world)
+      let benchmark = try StepBenchmark(setting, world: world)
       let peer = try peer.map { script in
         try StepPeer(
           script: script, sizes: benchmark.sizes, specification: Specification(model), minibatch: minibatch, threads: threads)
       }
-      try measure(benchmark, peer, world)
+      try measure(benchmark, peer)
       return 0
     }
     if status != 0 { throw ExitCode(status) }
   }
 
   /// Takes turns with the peer, if there is one, and prints the row.
-  private func measure(_ benchmark: StepBenchmark, _ peer: StepPeer?, _ world: Communicator) throws {
+  private func measure(_ benchmark: StepBenchmark, _ peer: StepPeer?) throws {
+    let world = benchmark.hosts.world
+    let parts: [StepBenchmark.Part] = world.count > 1 ? [.computation, .communication, .whole] : [.whole]
+    if let emulatedCompute, world.rank == 0, !output.json {
+      writeLine(
+        "Computation is emulated: in a step each rank sleeps \(decimal(emulatedCompute, 1)) ms. All communication is real.")
+    }
     // Both sides warm up: memory is touched, threads and processor clocks are awake.
-    try benchmark.run(steps: 3)
+    for part in parts { try benchmark.run(part, count: 3) }
     _ = try peer?.run(steps: 3)
-    benchmark.times = []
+    benchmark.reset()
     var turnSeconds: [(own: Double, peer: Double)] = []
     for _ in 0..<turns {
-      let own = try seconds { try benchmark.run(steps: iterations) }
+      for part in parts.dropLast() { try benchmark.run(part, count: iterations) }
+      let own = try seconds { try benchmark.run(.whole, count: iterations) }
       if let peer { turnSeconds.append((own, try peer.run(steps: iterations))) }
     }
-    let forward = try benchmark.forwardSeconds(repetitions: max(iterations, 5))
-    let times = try benchmark.slowestTimes()
+    var row = try StepRow(benchmark, forwardRepetitions: max(iterations, 5))
+    if let peer { row.addPeer(peer.name, turnSeconds, iterations: iterations) }
     guard world.rank == 0 else { return }
-    print(times, forward: forward, turnSeconds, ranks: world.count, peerName: peer?.name)
-  }
-
-  private func print(
-    _ times: [StepBenchmark.Times], forward: Double, _ turnSeconds: [(own: Double, peer: Double)], ranks: Int, peerName: String?
-  ) {
-    let step = times.map(\.step).percentile()
-    let compute = times.map(\.compute).percentile()
-    let forward = min(forward, compute)
-    let milliseconds = Column.Format.decimal(2, scale: 1e3)
-    var entries: [(Column, Cell)] = [
-      (Column("ranks", "ranks", .integer), .integer(ranks)),
-      (Column("p50", "step (ms)", milliseconds), .number(step)),
-      (Column("forward", "forward (ms)", milliseconds), .number(forward)),
-      (Column("backward", "backward (ms)", milliseconds), .number(compute - forward)),
-      (Column("exchange", "exchange (ms)", milliseconds), .number(times.map(\.exchange).percentile())),
-      (Column("update", "update (ms)", milliseconds), .number(times.map(\.update).percentile())),
-      (Column("stepsPerSecond", "steps/s", .decimal(2)), .number(1 / step)),
-      text("overlap", "overlap (%)", ranks > 1 ? "not overlapped" : "one rank"), text("codec", "codec", codec),
-      text("model", "model", model),
-    ]
-    if let peerName {
-      let ratios = turnSeconds.map { $0.own / $0.peer }
-      entries += [
-        (
-          Column("peerP50", "peer (ms)", milliseconds),
-          .number(turnSeconds.map { $0.peer / Double(iterations) }.percentile())
-        ),
-        (Column("ratio", "own/peer", .decimal(3)), .number(ratios.percentile())),
-        text("peer", "peer", peerName),
-        text("ratios", "own/peer of each turn", ratios.map { decimal($0, 3) }.joined(separator: " ")),
-      ]
-    }
-    Table("step", entries.map(\.0), options: output).row(entries.map(\.1))
-  }
-
-  /// A column for a text, which is wide enough for it.
-  private func text(_ key: String, _ title: String, _ value: String) -> (Column, Cell) {
-    (Column(key, title + String(repeating: " ", count: max(0, value.count - title.count))), .text(value))
+    row.addSetting(strategy: strategy, codec: codec, model: model, emulatedCompute: emulatedCompute)
+    Table("step", row.entries.map(\.0), options: output).row(row.entries.map(\.1))
   }
 }
 

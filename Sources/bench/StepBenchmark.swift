@@ -4,104 +4,249 @@ internal import Collectives
 internal import MPI
 internal import Networks
 
-/// Training steps of one rank on samples that stay the same, with the time of each part.
+/// How `bench step` works on a step, as the strategies of the same names do in `train`.
+enum StepStrategy: String, CaseIterable {
+  /// Every rank exchanges every step's gradient.
+  case allReduce = "all-reduce"
+  /// Half a minibatch is computed while the gradient of the half before is exchanged.
+  case doubleBuffer = "double-buffer"
+}
+
+/// Training steps of one rank on samples that stay the same, whole and in parts, with the time of each part.
+///
+/// An *exchange* below is one exchange with what belongs to it: the computation of its gradient, the ranks' agreement, the update. With
+/// double buffering a step has two.
 final class StepBenchmark {
-  /// Seconds of one step.
-  struct Times {
-    /// All of it.
-    var step = 0.0
-    /// Forward and backward.
-    var compute = 0.0
-    /// Encoding, sending, decoding and waiting.
-    var exchange = 0.0
-    /// Moving the parameters.
-    var update = 0.0
+  /// What is measured.
+  struct Setting {
+    var network: any Network
+    var codec: any Codec
+    /// The samples of a step over all ranks.
+    var minibatch: Int
+    var overlap = Overlap.auto
+    var topology = Topology.auto
+    var strategy = StepStrategy.allReduce
+    /// Seconds of a step that each rank sleeps instead of computing; nil where it computes.
+    var emulatedCompute: Double?
   }
 
-  /// Of the steps run so far, on this rank.
-  var times: [Times] = []
-  private let network: any Network
+  /// What an iteration consists of.
+  enum Part: CaseIterable {
+    /// All but the exchange: forward, backward, and the ranks' agreement.
+    case computation
+    /// The agreement, and then the exchange alone, of a gradient that is there already.
+    case communication
+    /// All of it.
+    case whole
+  }
+
+  /// Seconds of one iteration.
+  struct Times {
+    /// All but the update.
+    var total = 0.0
+    /// Forward and backward.
+    var compute = 0.0
+    /// Asking all ranks whether the step may be done.
+    var agreement = 0.0
+    /// Waiting for sums, and decoding them: what is left of the exchange when all else is done.
+    var exposed = 0.0
+    /// Moving the parameters.
+    var update = 0.0
+
+    static var fields: [WritableKeyPath<Times, Double>] { [\.total, \.compute, \.agreement, \.exposed, \.update] }
+  }
+
+  let setting: Setting
+  let hosts: HostMap
+  /// Who carries exchanges on while the model computes.
+  let driver: ExchangeDriver
+  private var isDoubleBuffered: Bool { setting.strategy == .doubleBuffer }
   private let batch: Minibatch
-  private let minibatch: Int
+  private let emulation: EmulatedCompute?
   private let parameters: FloatBuffer
   private let momenta: FloatBuffer
-  private let gradient: SharedGradient
+  private let gradients: [SharedGradient]
   private let exchange: GradientExchange
-  private let world: Communicator
+  private let records: RecordExchange
   private let descent = DescentStep(rate: 0.001, momentum: 0.9)
-  private var stepCount = 0
+  private var times: [Part: [Times]] = [:]
+  private var exchangeCount = 0
+  /// The gradient that is computed next.
+  private var turn = 0
+  private var updateSeconds = 0.0
 
   /// Prepares this rank's share of the samples.
   ///
   /// Collective.
-  init(network: any Network, codec: any Codec, minibatch: Int, world: Communicator) throws {
-    self.network = network
-    self.minibatch = minibatch
-    self.world = world
+  init(_ setting: Setting, world: Communicator) throws {
+    self.setting = setting
+    let isDoubleBuffered = setting.strategy == .doubleBuffer
+    let network = setting.network
     parameters = FloatBuffer(count: network.layout.count)
     momenta = FloatBuffer(count: network.layout.count)
     network.initialize(parameters, seed: 1)
-    gradient = try SharedGradient(count: network.layout.count, hosts: HostMap(world))
-    exchange = try GradientExchange(codec, layout: network.layout, gradient: gradient)
-    let share = Partition(count: minibatch, into: world.count)[world.rank]
+    hosts = try HostMap(world)
+    driver = ExchangeDriver(setting.overlap.resolved(for: hosts))
+    let hosts = hosts
+    gradients = try (0..<(isDoubleBuffered ? 2 : 1)).map { _ in
+      try SharedGradient(count: network.layout.count, hosts: hosts)
+    }
+    var options = GradientExchange.Options()
+    options.topology = setting.topology
+    // As in training: what begins before all ranks have agreed must be able to be discarded.
+    options.isRestorable = driver.overlap != .off && !isDoubleBuffered
+    exchange = try GradientExchange(setting.codec, layout: network.layout, gradients: gradients, options: options)
+    records = try RecordExchange(hosts)
+    let samples = isDoubleBuffered ? (setting.minibatch + 1) / 2 : setting.minibatch
+    let share = Partition(count: samples, into: world.count)[world.rank]
     batch = Minibatch(capacity: share.count, featureCount: network.inputCount)
     batch.count = share.count
+    emulation = setting.emulatedCompute.map {
+      EmulatedCompute(network.layout, seconds: $0 / (isDoubleBuffered ? 2 : 1))
+    }
     let random = Philox(seed: 1, purpose: .tests, stream: world.rank)
     // Uniform in ±√3: mean 0 and variance 1, as standardised inputs have.
     for index in 0..<batch.inputs.count { batch.inputs[index] = (2 * random.uniform(index) - 1) * Float(3).squareRoot() }
     for row in 0..<share.count { batch.labels[row] = Int32(random.word(row, tensor: 1) % UInt32(network.classCount)) }
+    // Where the computation is emulated, this is what is exchanged.
+    for (number, gradient) in gradients.enumerated() {
+      for index in 0..<gradient.values.count { gradient.values[index] = random.uniform(index, tensor: 2 + number) - 0.5 }
+    }
   }
 
   /// The sizes of the layers, from the inputs to the classes.
   var sizes: [Int] {
-    [network.inputCount] + network.layout.tensors.reversed().filter { $0.shape.count == 2 }.map { $0.shape[0] }
+    [setting.network.inputCount]
+      + setting.network.layout.tensors.reversed().filter { $0.shape.count == 2 }.map { $0.shape[0] }
   }
 
-  /// Runs whole steps.
+  /// Runs iterations of one kind after one another, as in training: no rank waits for others but by the exchange.
   ///
   /// Collective.
-  func run(steps: Int) throws {
-    for _ in 0..<steps {
-      var own = Times()
-      own.step = try seconds {
-        own.compute = try seconds {
-          _ = try network.gradient(
-            of: batch, parameters: parameters, scale: 1 / Float(minibatch), into: gradient.values
-          ) { _ in }
+  func run(_ part: Part, count: Int) throws {
+    do {
+      try hosts.world.barrier()
+      if part == .whole && isDoubleBuffered { try begin(of: nextTurn()) }
+      for _ in 0..<count {
+        var own = Times()
+        updateSeconds = 0
+        let all = try seconds {
+          switch part {
+          case .computation:
+            own.compute = try seconds { try compute(into: gradients[0]) }
+            own.agreement = try seconds { try agree() }
+          case .communication:
+            own.agreement = try seconds { try agree() }
+            own.exposed = try seconds {
+              try exchange.begin(step: exchangeCount)
+              try exchange.deliver(into: .update(update))
+              exchangeCount += 1
+            }
+          case .whole: if isDoubleBuffered { try doubleBufferedStep(&own) } else { try step(&own) }
+          }
         }
-        let exchangeAndUpdate = try seconds {
-          try exchange.run(
-            step: stepCount, samples: minibatch,
-            into: .update { range, sum in
-              own.update += seconds {
-                sgdUpdate(
-                  weights: self.parameters.baseAddress + range.lowerBound, gradient: sum,
-                  momenta: self.momenta.baseAddress + range.lowerBound, count: range.count, step: self.descent)
-              }
-            })
-        }
-        own.exchange = exchangeAndUpdate - own.update
+        own.update = updateSeconds
+        own.exposed -= updateSeconds
+        own.total = all - updateSeconds
+        times[part, default: []].append(own)
       }
-      stepCount += 1
-      times.append(own)
+      if part == .whole && isDoubleBuffered { try driver.deliver(exchange, into: .update(update)) }
+    } catch {
+      driver.abandon()
+      records.abandon()
+      throw error
+    }
+  }
+
+  /// Forgets what was measured.
+  func reset() { times = [:] }
+
+  /// The times of each iteration, every part that of the rank which took longest for it.
+  ///
+  /// Collective.
+  func slowestTimes(_ part: Part) throws -> [Times] {
+    let own = times[part] ?? []
+    var values = own.flatMap { times in Times.fields.map { times[keyPath: $0] } }
+    try hosts.world.allReduce(&values, .max)
+    return stride(from: 0, to: values.count, by: Times.fields.count).map { start in
+      var times = Times()
+      for (offset, field) in Times.fields.enumerated() { times[keyPath: field] = values[start + offset] }
+      return times
     }
   }
 
   /// The median of the seconds that the forward pass alone takes on this rank.
   func forwardSeconds(repetitions: Int) throws -> Double {
-    try (0..<repetitions).map { _ in try seconds { _ = try network.evaluate(batch, parameters: parameters, logPosteriors: nil) }
-    }
-    .percentile()
+    try (0..<repetitions).map { _ in
+      try seconds { _ = try setting.network.evaluate(batch, parameters: parameters, logPosteriors: nil) }
+    }.percentile()
   }
 
-  /// The times of each step, every part that of the rank which took longest for it.
+  /// The bytes that leave the busiest host in one exchange.
   ///
   /// Collective.
-  func slowestTimes() throws -> [Times] {
-    var values = times.flatMap { [$0.step, $0.compute, $0.exchange, $0.update] }
-    try world.allReduce(&values, .max)
-    return stride(from: 0, to: values.count, by: 4).map {
-      Times(step: values[$0], compute: values[$0 + 1], exchange: values[$0 + 2], update: values[$0 + 3])
+  func bytesLeavingHost() throws -> Int {
+    try hosts.bytesLeavingHost(sentByThisRank: exchange.predictedTraffic.networkBytesSent)
+  }
+
+  // MARK: Steps
+
+  /// A synchronous step: its own gradient is under way from the moment that its first tensor is final.
+  private func step(_ own: inout Times) throws {
+    let isOverlapped = driver.overlap != .off
+    if isOverlapped { try begin(of: 0, isReady: false) }
+    own.compute = try seconds {
+      try compute(into: gradients[0], interlude: driver.interlude) { [exchange] in exchange.markReady(upTo: $0) }
     }
+    own.agreement = try seconds { try agree() }
+    if !isOverlapped { try begin(of: 0) }
+    own.exposed = try seconds { try driver.deliver(exchange, into: .update(update)) }
+  }
+
+  /// Half a step of double buffering: the gradient of the half before is under way.
+  private func doubleBufferedStep(_ own: inout Times) throws {
+    let index = nextTurn()
+    own.compute = try seconds { try compute(into: gradients[index], interlude: driver.interlude) }
+    own.exposed = try seconds { try driver.deliver(exchange, into: .update(update)) }
+    own.agreement = try seconds { try agree() }
+    try begin(of: index)
+  }
+
+  private func nextTurn() -> Int {
+    defer { turn = 1 - turn }
+    return turn
+  }
+
+  private func compute(
+    into gradient: SharedGradient, interlude: (() -> Void)? = nil, ready: (_ end: Int) -> Void = { _ in }
+  ) throws {
+    let network = setting.network
+    let tensors = network.layout.tensors
+    if let emulation { return emulation.run(interlude: interlude) { ready(tensors[$0].range.upperBound) } }
+    network.interlude = interlude
+    defer { network.interlude = nil }
+    _ = try network.gradient(
+      of: batch, parameters: parameters, scale: 1 / Float(setting.minibatch), into: gradient.values
+    ) { ready(tensors[$0].range.upperBound) }
+  }
+
+  /// What a training step asks of all ranks before it may be done, in as many words.
+  private func agree() throws {
+    let record = [UInt64](repeating: 0, count: RecordExchange.usualCapacity)
+    _ = try records.gather(record, activity: "the agreement on a step", meanwhile: driver.turn)
+  }
+
+  private func begin(of index: Int, isReady: Bool = true) throws {
+    try exchange.begin(step: exchangeCount, of: index, isReady: isReady)
+    exchangeCount += 1
+    driver.drive(exchange)
+  }
+
+  private func update(_ range: Range<Int>, _ sum: UnsafePointer<Float>) {
+    let start = ContinuousClock.now
+    sgdUpdate(
+      weights: parameters.baseAddress + range.lowerBound, gradient: sum, momenta: momenta.baseAddress + range.lowerBound,
+      count: range.count, step: descent)
+    updateSeconds += (ContinuousClock.now - start) / .seconds(1)
   }
 }

@@ -1,0 +1,88 @@
+internal import Collectives
+internal import MPI
+
+/// The row of `bench step`: columns depend on what was measured.
+struct StepRow {
+  private(set) var entries: [(Column, Cell)] = []
+
+  private static let milliseconds = Column.Format.decimal(2, scale: 1e3)
+
+  /// Sums up what was measured.
+  ///
+  /// Collective.
+  init(_ benchmark: StepBenchmark, forwardRepetitions: Int) throws {
+    let setting = benchmark.setting
+    let rankCount = benchmark.hosts.world.count
+    let whole = try benchmark.slowestTimes(.whole)
+    func median(_ times: [StepBenchmark.Times], _ field: KeyPath<StepBenchmark.Times, Double>) -> Double {
+      times.map { $0[keyPath: field] }.percentile()
+    }
+    let exchangesInStep = setting.strategy == .doubleBuffer ? 2.0 : 1
+    let step = whole.map { $0.total + $0.update }.percentile() * exchangesInStep
+    integer("ranks", "ranks", rankCount)
+    integer("hosts", "hosts", benchmark.hosts.hostCount)
+    time("p50", "step (ms)", step)
+    add(Column("stepsPerSecond", "steps/s", .decimal(2)), .number(1 / step))
+    let compute = median(whole, \.compute)
+    let forward =
+      setting.emulatedCompute == nil ? min(try benchmark.forwardSeconds(repetitions: forwardRepetitions), compute) : nil
+    time("forward", "forward (ms)", forward)
+    time("backward", "backward (ms)", forward.map { compute - $0 })
+    time("exposed", "exposed (ms)", median(whole, \.exposed))
+    time("update", "update (ms)", median(whole, \.update))
+    guard rankCount > 1 else { return }
+    let computation = try benchmark.slowestTimes(.computation)
+    let communication = try benchmark.slowestTimes(.communication)
+    let exchange = OverlapMeasurement(
+      total: median(whole, \.total), compute: median(computation, \.total), communication: median(communication, \.exposed))
+    time("compute", "t_compute (ms)", exchange.compute)
+    time("communication", "t_pure (ms)", exchange.communication)
+    time("total", "t_total (ms)", exchange.total)
+    percentage("overlap", "overlap (%)", exchange)
+    time("agreement", "agreement (ms)", median(communication, \.agreement))
+    percentage(
+      "overlapWithAgreement", "with agreement (%)",
+      OverlapMeasurement(
+        total: exchange.total, compute: median(computation, \.compute), communication: median(communication, \.total)))
+    integer("bytesLeavingHost", "leaving a host", try benchmark.bytesLeavingHost())
+    text("drivenBy", "driven by", benchmark.driver.overlap.rawValue)
+    let isHierarchical = benchmark.hosts.routes(setting.topology).parties.count < rankCount
+    text("topology", "topology", isHierarchical ? "hierarchical" : "flat")
+  }
+
+  /// Adds what was measured with.
+  mutating func addSetting(strategy: String, codec: String, model: String, emulatedCompute: Double?) {
+    text("strategy", "strategy", strategy)
+    text("computation", "computation", emulatedCompute.map { "emulated, \(decimal($0, 1)) ms a step" } ?? "real")
+    text("codec", "codec", codec)
+    text("model", "model", model)
+  }
+
+  /// Adds the comparison with another program.
+  mutating func addPeer(_ name: String, _ turnSeconds: [(own: Double, peer: Double)], iterations: Int) {
+    let ratios = turnSeconds.map { $0.own / $0.peer }
+    time("peerP50", "peer (ms)", turnSeconds.map { $0.peer / Double(iterations) }.percentile())
+    add(Column("ratio", "own/peer", .decimal(3)), .number(ratios.percentile()))
+    text("peer", "peer", name)
+    text("ratios", "own/peer of each turn", ratios.map { decimal($0, 3) }.joined(separator: " "))
+  }
+
+  private mutating func add(_ column: Column, _ cell: Cell) { entries.append((column, cell)) }
+
+  private mutating func percentage(_ key: String, _ title: String, _ overlap: OverlapMeasurement) {
+    add(Column(key, title, .decimal(1)), overlap.percentage.map { .number($0) } ?? .nothing)
+  }
+
+  private mutating func integer(_ key: String, _ title: String, _ value: Int) {
+    add(Column(key, title, .integer), .integer(value))
+  }
+
+  private mutating func time(_ key: String, _ title: String, _ seconds: Double?) {
+    add(Column(key, title, StepRow.milliseconds), seconds.map { .number($0) } ?? .nothing)
+  }
+
+  /// A column for a text, which is wide enough for it.
+  private mutating func text(_ key: String, _ title: String, _ value: String) {
+    add(Column(key, title + String(repeating: " ", count: max(0, value.count - title.count))), .text(value))
+  }
+}

@@ -1,0 +1,68 @@
+import Foundation
+import Testing
+import _TestSupport
+
+/// `bench step` and `bench all-reduce`, started as people start them.
+@Suite(.serialized, .outsideMPI) struct StepCommandTests {
+  private let small = ["step", "--model", "mlp:40,30", "--inputs", "50", "--iterations", "2", "--turns", "2", "--json"]
+
+  private func row(ranks: Int, _ arguments: [String]) throws -> [String: Any] {
+    let job = Job("bench", arguments)
+    let result = try ranks == 1 ? job.run() : job.run(ranks: ranks)
+    try #require(result.status == 0, "\(result.standardError)")
+    return try #require(JSONSerialization.jsonObject(with: Data(result.standardOutput.utf8)) as? [String: Any])
+  }
+
+  @Test(arguments: ["all-reduce", "double-buffer"], ["thread", "inline", "off"])
+  func theOverlapFollowsFromTheTimes(_ strategy: String, _ overlap: String) throws {
+    let row = try row(ranks: 2, small + ["--strategy", strategy, "--overlap", overlap, "--emulated-compute", "8"])
+    func number(_ key: String) throws -> Double { try #require(row[key] as? Double, "\(key)") }
+    let (compute, alone, total) = (try number("compute"), try number("communication"), try number("total"))
+    // Nobody wakes early.
+    let isDoubleBuffered = strategy == "double-buffer"
+    #expect(compute >= (isDoubleBuffered ? 0.0039 : 0.0079) && total >= (isDoubleBuffered ? 0.0039 : 0.0079))
+    #expect(abs(try number("overlap") - min(max(100 * (1 - (total - compute) / alone), 0), 100)) < 1e-6)
+    #expect(try number("p50") >= (isDoubleBuffered ? 2 : 1) * total)
+    #expect(row["drivenBy"] as? String == overlap && row["strategy"] as? String == strategy)
+    #expect(row["computation"] as? String == "emulated, 8.0 ms a step" && row["forward"] is NSNull)
+    #expect(row["bytesLeavingHost"] as? Int == 0)
+  }
+
+  @Test func oneRankHasNothingToHide() throws {
+    for strategy in ["all-reduce", "double-buffer"] {
+      let row = try row(ranks: 1, small + ["--strategy", strategy])
+      #expect(row["overlap"] == nil && row["computation"] as? String == "real")
+      #expect((row["p50"] as? Double ?? 0) > 0 && (row["forward"] as? Double ?? 0) > 0)
+    }
+  }
+
+  @Test func unusableOptionsAreNamed() throws {
+    let faults: [(arguments: [String], words: String)] = [
+      (["step", "--overlap", "threads"], "--overlap: unknown value 'threads'; did you mean 'thread'?"),
+      (["step", "--topology", "ring"], "--topology: unknown value 'ring'; known: auto, flat, hierarchical"),
+      (["step", "--strategy", "double-bufer"], "--strategy: unknown value 'double-bufer'; did you mean 'double-buffer'?"),
+      (["step", "--emulated-compute", "0"], "--emulated-compute is a number of milliseconds, more than 0"),
+      (["step", "--emulated-compute", "-5"], "--emulated-compute is a number of milliseconds, more than 0"),
+      (["step", "--emulated-compute", "nan"], "--emulated-compute is a number of milliseconds, more than 0"),
+      (["step", "--turns", "0"], "--turns is at least 1, not 0"),
+      (["step", "--peer", "/dev/null", "--emulated-compute", "5"], "--peer compares real steps of all-reduce"),
+      (["step", "--peer", "/dev/null", "--strategy", "double-buffer"], "--peer compares real steps of all-reduce"),
+      (["step", "--peer", "/nonexistent"], "--peer: there is no readable file '/nonexistent'"),
+      (["all-reduce", "--topology", "hierarchic"], "--topology: unknown value 'hierarchic'; did you mean 'hierarchical'?"),
+      (["all-reduce", "--transport", "tcp"], "--transport: unknown value 'tcp'; known: auto, messages"),
+    ]
+    for fault in faults {
+      let result = try Job("bench", fault.arguments).run()
+      #expect(result.status == 64, "\(fault.arguments)")
+      #expect(result.standardError.contains(fault.words), "\(fault.arguments): \(result.standardError)")
+    }
+  }
+
+  @Test func allReduceCountsWhatLeavesAHost() throws {
+    // As if each rank were a host: what the busiest rank sends.
+    let job = ["all-reduce", "--codec", "one-bit", "--count", "3000", "--iterations", "2", "--json"]
+    let apart = try row(ranks: 3, job + ["--transport", "messages"])
+    #expect(apart["bytesLeavingHost"] as? Int == apart["wireBytesSent"] as? Int)
+    #expect(try row(ranks: 3, job)["bytesLeavingHost"] as? Int == 0)
+  }
+}
