@@ -35,10 +35,18 @@ final class Laboratory {
     for job in jobs where known[job] == nil && !missing.contains(job) { missing.append(job) }
     if !missing.isEmpty { try prepare(for: missing) }
 
+    var cluster: Cluster?
+    defer { if cluster != nil { try? Cluster.stop() } }
     let start = ContinuousClock.now
     var doneWeight = 0.0
     let allWeight = missing.reduce(0) { $0 + $1.weight }
     for (index, job) in missing.enumerated() {
+      if job.cluster != cluster {
+        if cluster != nil { try Cluster.stop() }
+        cluster = nil
+        try job.cluster?.start()
+        cluster = job.cluster
+      }
       known[job] = try run(job) { share, progress in
         let seconds = (ContinuousClock.now - start) / .seconds(1)
         let done = doneWeight + share * job.weight
@@ -67,7 +75,8 @@ final class Laboratory {
     let path = folder.appending(path: "commands")
     var text = (try? String(contentsOf: path, encoding: .utf8)) ?? ""
     for job in jobs where !text.contains(job.key) {
-      text += "\(job.key)  \(job.command(metrics: "\(job.key).jsonl").joined(separator: " "))\n"
+      let cluster = job.cluster.map { $0.command.joined(separator: " ") + " && " } ?? ""
+      text += "\(job.key)  \(cluster)\(job.command(metrics: "\(job.key).jsonl").joined(separator: " "))\n"
     }
     try text.write(to: path, atomically: true, encoding: .utf8)
   }

@@ -3,12 +3,16 @@ import Foundation
 
 /// The runs that tables of accuracy are made of: a perceptron on spoken digits.
 struct Speech: ParsableArguments {
+  /// Steps of 256 frames in a pass over the training recordings.
+  static let stepsInEpoch = 442
+
   @Option(
     help: ArgumentHelp("The data: the folder of the Free Spoken Digit Dataset that holds `recordings`.", valueName: "spec"))
   var data = "speech:../shared/data/free-spoken-digits"
   @Option(help: ArgumentHelp("The hidden layers, instead of the table's own.", valueName: "sizes")) var hidden: String?
-  @Option(help: ArgumentHelp("The length of a run in steps of 256 frames; 442 are a pass over the data.", valueName: "n"))
-  var steps = 1768
+  @Option(
+    help: ArgumentHelp("The length of a run in steps of 256 frames; \(stepsInEpoch) are a pass over the data.", valueName: "n"))
+  var steps = 4 * stepsInEpoch
   @Option(help: ArgumentHelp("The ranks of a run.", valueName: "n")) var ranks = 4
   @Option(help: ArgumentHelp("How many seeds a figure is the mean of, instead of the table's own.", valueName: "n"))
   var seeds: Int?
@@ -29,7 +33,7 @@ struct Speech: ParsableArguments {
   private func job(_ row: Row, seed: Int) -> Job {
     Job(
       name: "\(row.name), seed \(seed)", program: "train", ranks: row.ranks,
-      arguments: ["--data", data, "--steps", String(steps), "--seed", String(seed)] + row.options)
+      arguments: ["--data", data, "--steps", String(steps + row.extraSteps), "--seed", String(seed)] + row.options)
   }
 
   /// Throws where the data are not there.
@@ -59,11 +63,14 @@ struct Row {
   let name: String
   let ranks: Int
   let options: [String]
+  /// Steps beyond those of all runs.
+  let extraSteps: Int
 
-  init(_ name: String, ranks: Int, _ options: [String]) {
+  init(_ name: String, ranks: Int, _ options: [String], extraSteps: Int = 0) {
     self.name = name
     self.ranks = ranks
     self.options = options
+    self.extraSteps = extraSteps
   }
 }
 

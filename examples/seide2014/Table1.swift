@@ -5,6 +5,7 @@ import Trainer
 struct Table1: PaperTable {
   static let configuration = CommandConfiguration(abstract: "The terms of the cost model, and the ranks that they allow.")
 
+  @Option(help: ArgumentHelp("The hidden layers of the model that is measured.", valueName: "sizes")) var hidden = "512,512"
   @OptionGroup var telling: Telling
 
   /// The paper's: the time of a sub-batch and the cost of a frame, on one K20Xm.
@@ -12,22 +13,52 @@ struct Table1: PaperTable {
     (256, 59, 156), (512, 89, 137), (1024, 143, 122), (2048, 260, 118), (4096, 490, 115), (8192, 955, 114),
   ]
 
-  /// A case of equation 4 with the paper's costs: the exchange of floats, and the minibatch.
+  /// What a minibatch costs.
+  struct Costs {
+    /// T_frm, in seconds.
+    var frame = PaperCosts.frame
+    /// C · T_post.
+    var post = 0.0
+    /// T_upd.
+    var update: Double
+  }
+
+  /// A case of equation 4: costs, the exchange of floats, and the minibatch.
   struct Case {
-    let floatExchangeMilliseconds: Int
+    let name: String
+    let costs: Costs
+    let floatExchangeMilliseconds: Double
     let minibatch: Int
 
-    /// The three minibatches of the paper, for a slow and a fast exchange (its 1-bit exchange takes 3 to 10 ms).
-    static let all = [320, 96].flatMap { time in
-      [1024, 2880, 16384].map { Case(floatExchangeMilliseconds: time, minibatch: $0) }
+    /// The paper's costs and minibatches, for a slow and a fast exchange (its 1-bit exchange takes 3 to 10 ms).
+    static let all = [320.0, 96].flatMap { time in
+      [1024, 2880, 16384].map {
+        Case(
+          name: "paper's", costs: Costs(post: PaperCosts.post, update: PaperCosts.update), floatExchangeMilliseconds: time,
+          minibatch: $0)
+      }
+    }
+
+    /// Our costs and minibatches, for 100 Mbit/s and 1 Gbit/s.
+    static func own(_ costs: Costs, parameters: Int) -> [Case] {
+      [(name: "ours, 100 Mbit/s", rate: 1e8), ("ours, 1 Gbit/s", 1e9)].flatMap { link in
+        [256, 1024, 2880].map {
+          Case(
+            name: link.name, costs: costs, floatExchangeMilliseconds: 1e3 * Double(2 * 32 * parameters) / link.rate,
+            minibatch: $0)
+        }
+      }
     }
 
     var job: Job {
-      Job(
-        name: "minibatch \(minibatch), T_float \(floatExchangeMilliseconds) ms", program: "train", ranks: 1,
+      func milliseconds(_ seconds: Double) -> String { decimal(1e3 * seconds, digits: 6) + "ms" }
+      return Job(
+        name: "\(name), minibatch \(minibatch), T_float \(decimal(floatExchangeMilliseconds, digits: 0)) ms", program: "train",
+        ranks: 1,
         arguments: [
-          "plan", "--json", "--minibatch", String(minibatch), "--frame-seconds", "0.118ms", "--post-seconds", "9.2ms",
-          "--update-seconds", "9ms", "--float-exchange-seconds", "\(floatExchangeMilliseconds)ms", "--codec", "one-bit",
+          "plan", "--json", "--minibatch", String(minibatch), "--frame-seconds", milliseconds(costs.frame), "--post-seconds",
+          milliseconds(costs.post), "--update-seconds", milliseconds(costs.update), "--float-exchange-seconds",
+          milliseconds(floatExchangeMilliseconds / 1e3), "--codec", "one-bit",
         ])
     }
   }
@@ -55,30 +86,59 @@ struct Table1: PaperTable {
   }
 
   func tables(_ laboratory: Laboratory) throws -> [TextTable] {
+    let measured = try laboratory.run(Self.subBatches.map { step(of: $0.size) })
+    let frames = try measured.map { try $0.number("forward") + $0.number("backward") }
+    let own = Costs(
+      frame: frames[frames.count - 1] / Double(Self.subBatches[frames.count - 1].size),
+      update: try measured.map { try $0.number("update") }.min() ?? 0)
+
     var terms = TextTable(
       "Table 1: time of a sub-batch and cost of a frame",
-      columns: ["sub-batch", "paper: time (ms)", "paper: T_frm (µs)"])
-    for row in Self.subBatches {
-      terms.add([String(row.size), String(row.milliseconds), String(row.frameMicroseconds)])
+      columns: ["sub-batch", "paper: time (ms)", "paper: T_frm (µs)", "time (ms)", "T_frm (µs)"])
+    for (index, row) in Self.subBatches.enumerated() {
+      terms.add([
+        String(row.size), String(row.milliseconds), String(row.frameMicroseconds),
+        decimal(1e3 * (try measured[index].number("p50")), digits: 1),
+        decimal(1e6 * frames[index] / Double(row.size), digits: 1),
+      ])
     }
     terms.notes = [
       "The paper: 7 hidden layers of 2048 units, 46 million parameters, one K20Xm; C · T_post + T_upd = 18.2 ms, T_upd about "
-        + "9 ms, an exchange at 1 bit 3 to 10 ms."
+        + "9 ms, an exchange at 1 bit 3 to 10 ms. Here: 784-\(hidden.replacing(",", with: "-"))-10, one core; "
+        + "T_upd = \(decimal(1e3 * own.update, digits: 2)) ms, which includes momentum, so that no passes are left for C · T_post."
     ]
 
+    let cases = Case.all + Case.own(own, parameters: parameterCount)
     var limits = TextTable(
       "Ranks K̂ that a link can feed, by equation 4 and train plan (without / with double buffering)",
       columns: ["costs", "T_float (ms)", "minibatch", "floats", "1 bit"])
-    for (subject, report) in zip(Case.all, try laboratory.run(Case.all.map(\.job))) {
+    for (subject, report) in zip(cases, try laboratory.run(cases.map(\.job))) {
       limits.add([
-        "paper's", String(subject.floatExchangeMilliseconds), String(subject.minibatch),
+        subject.name, decimal(subject.floatExchangeMilliseconds, digits: 0), String(subject.minibatch),
         try Limits(report, codec: "none").text, try Limits(report, codec: "one-bit").text,
       ])
     }
     limits.notes = [
       "Without double buffering nothing is hidden behind computing, and K̂ stands for the ranks with which computing takes as "
-        + "long as the exchange. ∞: one bit's exchange takes no longer than T_upd, and the network is never the limit."
+        + "long as the exchange. ∞: one bit's exchange takes no longer than T_upd, and the network is never the limit. Our own "
+        + "costs: those above, and for T_float twice the bytes of all gradients over the rate of the link."
     ]
     return [terms, limits]
+  }
+
+  /// Real steps on one rank.
+  private func step(of minibatch: Int) -> Job {
+    Job(
+      name: "sub-batch \(minibatch)", program: "bench", ranks: 1,
+      arguments: [
+        "step", "--json", "--model", "mlp:\(hidden)", "--minibatch", String(minibatch), "--codec", "none", "--turns", "5",
+        "--iterations", String(max(1, 8192 / minibatch)),
+      ])
+  }
+
+  /// The weights and biases of 784 inputs, the hidden layers and 10 classes.
+  private var parameterCount: Int {
+    let sizes = [784] + hidden.split(separator: ",").compactMap { Int($0) } + [10]
+    return zip(sizes, sizes.dropFirst()).reduce(0) { $0 + ($1.0 + 1) * $1.1 }
   }
 }

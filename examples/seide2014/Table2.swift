@@ -26,12 +26,13 @@ struct Table2: PaperTable {
   private static let exchanges: [(name: String, options: [String])] = [
     ("floats", ["--codec", "none"]),
     ("1 bit", ["--codec", "one-bit"]),
+    ("1 bit, double buffering", ["--codec", "one-bit", "--strategy", "double-buffer"]),
   ]
 
   func checkRequirements() throws { try speech.checkData() }
 
   func tables(_ laboratory: Laboratory) throws -> [TextTable] {
-    let (hidden, seeds) = (speech.hidden ?? "1024,1024,1024", speech.seeds ?? 1)
+    let (hidden, seeds) = (speech.hidden ?? "512,512,512", speech.seeds ?? 3)
     let rows = Self.units.flatMap { units in
       Self.exchanges.map { exchange in
         Row(

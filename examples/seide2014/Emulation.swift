@@ -1,0 +1,34 @@
+import ArgumentParser
+import Trainer
+
+/// The runs that tables of speed are made of: real exchanges between emulated hosts, and ranks that sleep instead of computing.
+struct Emulation: ParsableArguments {
+  @Option(help: ArgumentHelp("The hidden layers of the model, whose gradient is exchanged.", valueName: "sizes"))
+  var hidden = "512,512"
+  @Option(help: ArgumentHelp("The rate of each host's link.", valueName: "rate")) var rate = "100mbit"
+  @Option(help: ArgumentHelp("Steps that a figure is the median of.", valueName: "n")) var iterations = 5
+
+  func validate() throws {
+    guard iterations > 0 else { throw ValidationError("--iterations is at least 1, not \(iterations)") }
+  }
+
+  /// Steps of `minibatch` frames on hosts of `stripes` ranks each, whose computation takes so many seconds.
+  func job(
+    _ name: String, minibatch: Int, hosts: Int, stripes: Int = 1, computation: Double, options: [String]
+  ) -> Job {
+    Job(
+      name: name, program: "bench", ranks: hosts * stripes,
+      arguments: [
+        "step", "--json", "--turns", "1", "--iterations", String(iterations), "--model", "mlp:\(hidden)", "--minibatch",
+        String(minibatch), "--emulated-compute", decimal(1000 * computation, digits: 3),
+      ] + options, cluster: Cluster(hosts: hosts, rate: rate), weight: 0.2 + computation)
+  }
+
+  /// What differs from the paper in every table of speed.
+  var setting: String {
+    "The paper: 46 million parameters, InfiniBand. Here: 784-\(hidden.replacing(",", with: "-"))-10, emulated hosts on one "
+      + "machine with links of \(rate), on which the exchange of floats takes about as long as in the paper. Computing is "
+      + "emulated: ranks sleep as long as the paper's costs say (Table 1: T_frm 118 µs, C · T_post 9.2 ms, T_upd 9 ms). All "
+      + "communication is real."
+  }
+}
