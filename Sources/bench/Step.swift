@@ -50,6 +50,8 @@ struct StepCommand: ParsableCommand {
   var overlap = Overlap.auto.rawValue
   @Option(help: "auto, flat, or hierarchical: the ranks of a host add up before they encode.")
   var topology = Topology.auto.rawValue
+  @Option(help: "Ranks that the model is split over, as in train.")
+  var modelParallel = 1
   @Option(
     parsing: .unconditional,
     help: ArgumentHelp("Sleep so many milliseconds in a step instead of computing.", valueName: "ms"))
@@ -67,7 +69,7 @@ struct StepCommand: ParsableCommand {
   func validate() throws {
     let positive = [
       ("inputs", inputs), ("classes", classes), ("minibatch", minibatch), ("iterations", iterations), ("turns", turns),
-      ("threads", threads),
+      ("threads", threads), ("model-parallel", modelParallel),
     ]
     for (name, value) in positive where value < 1 { throw ValidationError("--\(name) is at least 1, not \(value)") }
     if let emulatedCompute, !(emulatedCompute > 0 && emulatedCompute <= 3.6e6) {
@@ -78,9 +80,10 @@ struct StepCommand: ParsableCommand {
     let _: Topology = try choice(topology, for: "topology")
     guard let peer else { return }
     if access(peer, R_OK) != 0 { throw ValidationError("--peer: there is no readable file '\(peer)'") }
-    if emulatedCompute != nil || strategy != .allReduce {
+    if emulatedCompute != nil || strategy != .allReduce || modelParallel > 1 {
       throw ValidationError(
-        "--peer compares real steps of all-reduce: it goes neither with --emulated-compute nor double-buffer")
+        "--peer compares real steps of all-reduce: it goes neither with --emulated-compute nor double-buffer nor --model-parallel"
+      )
     }
   }
 
@@ -89,10 +92,19 @@ struct StepCommand: ParsableCommand {
     let setting = StepBenchmark.Setting(
       network: try models.make(model)(inputs, classes), codec: try codecs.make(codec), minibatch: minibatch,
       overlap: try choice(overlap, for: "overlap"), topology: try choice(topology, for: "topology"),
-      strategy: try choice(strategy, for: "strategy"), emulatedCompute: emulatedCompute.map { $0 / 1000 })
+      strategy: try choice(strategy, for: "strategy"), modelParallel: modelParallel,
+      emulatedCompute: emulatedCompute.map { $0 / 1000 })
     let status: Int32 = withMPI(threads: .multiple) { world in
       guard peer == nil || world.count == 1 else {
         if world.rank == 0 { report("--peer compares one rank with another program; this job has \(world.count)") }
+        return 64
+      }
+      guard world.count % modelParallel == 0 else {
+        if world.rank == 0 {
+          report(
+            "--model-parallel \(modelParallel) needs a number of ranks that is a multiple of \(modelParallel), not \(world.count)"
+          )
+        }
         return 64
       }
       setBLASThreads(threads)
@@ -109,7 +121,7 @@ struct StepCommand: ParsableCommand {
 
   /// Takes turns with the peer, if there is one, and prints the row.
   private func measure(_ benchmark: StepBenchmark, _ peer: StepPeer?) throws {
-    let world = benchmark.hosts.world
+    let world = benchmark.grid.all.world
     let parts: [StepBenchmark.Part] = world.count > 1 ? [.computation, .communication, .whole] : [.whole]
     if let emulatedCompute, world.rank == 0, !output.json {
       writeLine(

@@ -3,6 +3,7 @@ internal import Codecs
 internal import Collectives
 internal import MPI
 internal import Networks
+internal import Trainer
 
 /// How `bench step` works on a step, as the strategies of the same names do in `train`.
 enum StepStrategy: String, CaseIterable {
@@ -26,6 +27,8 @@ final class StepBenchmark {
     var overlap = Overlap.auto
     var topology = Topology.auto
     var strategy = StepStrategy.allReduce
+    /// The ranks that the model is split over.
+    var modelParallel = 1
     /// Seconds of a step that each rank sleeps instead of computing; nil where it computes.
     var emulatedCompute: Double?
   }
@@ -57,10 +60,13 @@ final class StepBenchmark {
   }
 
   let setting: Setting
-  let hosts: HostMap
+  /// All ranks, and those that exchange the same gradient.
+  let grid: RankGrid
   /// Who carries exchanges on while the model computes.
   let driver: ExchangeDriver
   private var isDoubleBuffered: Bool { setting.strategy == .doubleBuffer }
+  /// The model, or this rank's stripe of it.
+  private let network: any Network
   private let batch: Minibatch
   private let emulation: EmulatedCompute?
   private let parameters: FloatBuffer
@@ -78,33 +84,42 @@ final class StepBenchmark {
   /// Prepares this rank's share of the samples.
   ///
   /// Collective.
+  ///
+  /// - Throws: Where such a model cannot be split, too.
   init(_ setting: Setting, world: Communicator) throws {
     self.setting = setting
     let isDoubleBuffered = setting.strategy == .doubleBuffer
-    let network = setting.network
+    let grid = try RankGrid(HostMap(world), stripeCount: setting.modelParallel)
+    let blocks = try grid.modelGroup.map { try BlockExchange($0) }
+    let stripe = blocks.flatMap { setting.network.striped(over: $0) }
+    if blocks != nil && stripe == nil {
+      throw SpecificationError("--model-parallel: such a model cannot be split; softmax and mlp can")
+    }
+    let network = stripe ?? setting.network
+    (self.grid, self.network) = (grid, network)
     parameters = FloatBuffer(count: network.layout.count)
     momenta = FloatBuffer(count: network.layout.count)
     network.initialize(parameters, seed: 1)
-    hosts = try HostMap(world)
-    driver = ExchangeDriver(setting.overlap.resolved(for: hosts))
-    let hosts = hosts
+    driver = ExchangeDriver(setting.overlap.resolved(for: grid.all))
     gradients = try (0..<(isDoubleBuffered ? 2 : 1)).map { _ in
-      try SharedGradient(count: network.layout.count, hosts: hosts)
+      try SharedGradient(count: network.layout.count, hosts: grid.dataGroup)
     }
     var options = GradientExchange.Options()
     options.topology = setting.topology
     // As in training: what begins before all ranks have agreed must be able to be discarded.
     options.isRestorable = driver.overlap != .off && !isDoubleBuffered
     exchange = try GradientExchange(setting.codec, layout: network.layout, gradients: gradients, options: options)
-    records = try RecordExchange(hosts)
+    records = try RecordExchange(grid.all)
     let samples = isDoubleBuffered ? (setting.minibatch + 1) / 2 : setting.minibatch
-    let share = Partition(count: samples, into: world.count)[world.rank]
+    let share = Partition(count: samples, into: grid.shareCount)[grid.share]
     batch = Minibatch(capacity: share.count, featureCount: network.inputCount)
     batch.count = share.count
-    emulation = setting.emulatedCompute.map {
-      EmulatedCompute(network.layout, seconds: $0 / (isDoubleBuffered ? 2 : 1))
+    emulation = try setting.emulatedCompute.map {
+      EmulatedCompute(
+        network.layout, seconds: $0 / (isDoubleBuffered ? 2 : 1),
+        blocks: try blocks.flatMap { blocks in try stripe.map { try .init($0, sampleCount: share.count, over: blocks) } })
     }
-    let random = Philox(seed: 1, purpose: .tests, stream: world.rank)
+    let random = Philox(seed: 1, purpose: .tests, stream: grid.share)
     // Uniform in ±√3: mean 0 and variance 1, as standardised inputs have.
     for index in 0..<batch.inputs.count { batch.inputs[index] = (2 * random.uniform(index) - 1) * Float(3).squareRoot() }
     for row in 0..<share.count { batch.labels[row] = Int32(random.word(row, tensor: 1) % UInt32(network.classCount)) }
@@ -125,7 +140,7 @@ final class StepBenchmark {
   /// Collective.
   func run(_ part: Part, count: Int) throws {
     do {
-      try hosts.world.barrier()
+      try grid.all.world.barrier()
       if part == .whole && isDoubleBuffered { try begin(of: nextTurn()) }
       for _ in 0..<count {
         var own = Times()
@@ -167,7 +182,7 @@ final class StepBenchmark {
   func slowestTimes(_ part: Part) throws -> [Times] {
     let own = times[part] ?? []
     var values = own.flatMap { times in Times.fields.map { times[keyPath: $0] } }
-    try hosts.world.allReduce(&values, .max)
+    try grid.all.world.allReduce(&values, .max)
     return stride(from: 0, to: values.count, by: Times.fields.count).map { start in
       var times = Times()
       for (offset, field) in Times.fields.enumerated() { times[keyPath: field] = values[start + offset] }
@@ -178,7 +193,7 @@ final class StepBenchmark {
   /// The median of the seconds that the forward pass alone takes on this rank.
   func forwardSeconds(repetitions: Int) throws -> Double {
     try (0..<repetitions).map { _ in
-      try seconds { _ = try setting.network.evaluate(batch, parameters: parameters, logPosteriors: nil) }
+      try seconds { _ = try network.evaluate(batch, parameters: parameters, logPosteriors: nil) }
     }.percentile()
   }
 
@@ -186,7 +201,7 @@ final class StepBenchmark {
   ///
   /// Collective.
   func bytesLeavingHost() throws -> Int {
-    try hosts.bytesLeavingHost(sentByThisRank: exchange.predictedTraffic.networkBytesSent)
+    try grid.all.bytesLeavingHost(sentByThisRank: exchange.predictedTraffic.networkBytesSent)
   }
 
   // MARK: Steps
@@ -220,9 +235,8 @@ final class StepBenchmark {
   private func compute(
     into gradient: SharedGradient, interlude: (() -> Void)? = nil, ready: (_ end: Int) -> Void = { _ in }
   ) throws {
-    let network = setting.network
     let tensors = network.layout.tensors
-    if let emulation { return emulation.run(interlude: interlude) { ready(tensors[$0].range.upperBound) } }
+    if let emulation { return try emulation.run(interlude: interlude) { ready(tensors[$0].range.upperBound) } }
     network.interlude = interlude
     defer { network.interlude = nil }
     _ = try network.gradient(

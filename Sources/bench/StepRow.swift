@@ -12,7 +12,7 @@ struct StepRow {
   /// Collective.
   init(_ benchmark: StepBenchmark, forwardRepetitions: Int) throws {
     let setting = benchmark.setting
-    let rankCount = benchmark.hosts.world.count
+    let rankCount = benchmark.grid.all.world.count
     let whole = try benchmark.slowestTimes(.whole)
     func median(_ times: [StepBenchmark.Times], _ field: KeyPath<StepBenchmark.Times, Double>) -> Double {
       times.map { $0[keyPath: field] }.percentile()
@@ -20,7 +20,8 @@ struct StepRow {
     let exchangesInStep = setting.strategy == .doubleBuffer ? 2.0 : 1
     let step = whole.map { $0.total + $0.update }.percentile() * exchangesInStep
     integer("ranks", "ranks", rankCount)
-    integer("hosts", "hosts", benchmark.hosts.hostCount)
+    integer("hosts", "hosts", benchmark.grid.all.hostCount)
+    if benchmark.grid.stripeCount > 1 { integer("stripes", "stripes", benchmark.grid.stripeCount) }
     time("p50", "step (ms)", step)
     add(Column("stepsPerSecond", "steps/s", .decimal(2)), .number(1 / step))
     let compute = median(whole, \.compute)
@@ -46,7 +47,8 @@ struct StepRow {
         total: exchange.total, compute: median(computation, \.compute), communication: median(communication, \.total)))
     integer("bytesLeavingHost", "leaving a host", try benchmark.bytesLeavingHost())
     text("drivenBy", "driven by", benchmark.driver.overlap.rawValue)
-    let isHierarchical = benchmark.hosts.routes(setting.topology).parties.count < rankCount
+    let exchanging = benchmark.grid.dataGroup
+    let isHierarchical = exchanging.routes(setting.topology).parties.count < exchanging.world.count
     text("topology", "topology", isHierarchical ? "hierarchical" : "flat")
   }
 

@@ -28,6 +28,15 @@ import _TestSupport
     #expect(row["bytesLeavingHost"] as? Int == 0)
   }
 
+  /// Stripes exchange their gradients with their like only, and everything goes on in steps that are emulated, too.
+  @Test(arguments: [1, 2], [[], ["--emulated-compute", "8"], ["--emulated-compute", "8", "--strategy", "double-buffer"]])
+  func aModelMayBeSplit(_ shares: Int, _ arguments: [String]) throws {
+    let row = try row(ranks: 2 * shares, small + arguments + ["--model-parallel", "2"])
+    #expect(row["stripes"] as? Int == 2 && row["ranks"] as? Int == 2 * shares)
+    let compute = try #require(row["compute"] as? Double)
+    #expect(compute >= (arguments.isEmpty ? 1e-9 : arguments.count > 2 ? 0.0039 : 0.0079))
+  }
+
   @Test func oneRankHasNothingToHide() throws {
     for strategy in ["all-reduce", "double-buffer"] {
       let row = try row(ranks: 1, small + ["--strategy", strategy])
@@ -44,9 +53,12 @@ import _TestSupport
       (["step", "--emulated-compute", "0"], "--emulated-compute is a number of milliseconds, more than 0"),
       (["step", "--emulated-compute", "-5"], "--emulated-compute is a number of milliseconds, more than 0"),
       (["step", "--emulated-compute", "nan"], "--emulated-compute is a number of milliseconds, more than 0"),
+      (["step", "--model-parallel", "0"], "--model-parallel is at least 1, not 0"),
+      (["step", "--model-parallel", "2"], "--model-parallel 2 needs a number of ranks that is a multiple of 2, not 1"),
       (["step", "--turns", "0"], "--turns is at least 1, not 0"),
       (["step", "--peer", "/dev/null", "--emulated-compute", "5"], "--peer compares real steps of all-reduce"),
       (["step", "--peer", "/dev/null", "--strategy", "double-buffer"], "--peer compares real steps of all-reduce"),
+      (["step", "--peer", "/dev/null", "--model-parallel", "2"], "--peer compares real steps of all-reduce"),
       (["step", "--peer", "/nonexistent"], "--peer: there is no readable file '/nonexistent'"),
       (["all-reduce", "--topology", "hierarchic"], "--topology: unknown value 'hierarchic'; did you mean 'hierarchical'?"),
       (["all-reduce", "--transport", "tcp"], "--transport: unknown value 'tcp'; known: auto, messages"),

@@ -3,6 +3,8 @@ import Foundation
 /// Emulated hosts that a job runs on: scripts/cluster makes them.
 struct Cluster: Hashable {
   let hosts: Int
+  /// The ranks of a host.
+  let ranksPerHost: Int
   /// The rate of each host's link, as scripts/cluster writes it: `100mbit`.
   let rate: String
 
@@ -14,7 +16,9 @@ struct Cluster: Hashable {
   static let runner = ["env", environment, script, "run"]
 
   /// What makes it, as it could be typed.
-  var command: [String] { ["env", Cluster.environment, Cluster.script, "up", String(hosts), "--rate", rate] }
+  var command: [String] {
+    ["env", Cluster.environment, Cluster.script, "up", String(hosts), "--slots", String(ranksPerHost), "--rate", rate]
+  }
 
   /// Throws what keeps this machine from it.
   static func check() throws { try call(["env", environment, script, "check"]) }

@@ -21,7 +21,8 @@ struct Emulation: ParsableArguments {
       arguments: [
         "step", "--json", "--turns", "1", "--iterations", String(iterations), "--model", "mlp:\(hidden)", "--minibatch",
         String(minibatch), "--emulated-compute", decimal(1000 * computation, digits: 3),
-      ] + options, cluster: Cluster(hosts: hosts, rate: rate), weight: 0.2 + computation)
+      ] + options, cluster: hosts > 1 ? Cluster(hosts: hosts, ranksPerHost: stripes, rate: rate) : nil,
+      weight: 0.2 + computation)
   }
 
   /// What differs from the paper in every table of speed.

@@ -12,8 +12,6 @@ struct Job: Hashable {
   let arguments: [String]
   /// The emulated hosts that the ranks run on; nil for this machine as it is.
   var cluster: Cluster?
-  /// Options of mpirun.
-  var launch: [String] = []
   /// What it takes compared with the other runs of its table.
   var weight = 1.0
 
@@ -23,14 +21,16 @@ struct Job: Hashable {
   /// The command line, as it could be typed in the package's folder; `metrics` is the file of metrics.
   func command(metrics: String) -> [String] {
     let call = [".build/release/\(program)"] + arguments + (writesMetrics ? ["--metrics", metrics] : [])
-    if cluster != nil { return Cluster.runner + ["-np", String(ranks)] + launch + call }
-    return ranks == 1 ? call : ["mpirun", "-np", String(ranks)] + launch + call
+    if cluster != nil { return Cluster.runner + ["-np", String(ranks)] + call }
+    return ranks == 1 ? call : ["mpirun", "-np", String(ranks)] + call
   }
 
   /// What two runs have in common that give the same result, in the letters of a file name.
   var key: String {
     var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-    for byte in ((cluster?.command ?? []) + command(metrics: "")).joined(separator: "\0").utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+    for byte in ((cluster?.command ?? []) + command(metrics: "")).joined(separator: "\0").utf8 {
+      hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3
+    }
     let digits = String(hash, radix: 16)
     return String(repeating: "0", count: 16 - digits.count) + digits
   }

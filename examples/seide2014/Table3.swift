@@ -36,7 +36,8 @@ struct Table3: PaperTable {
         "AdaGrad: \(place.name)\(place.isParallel ? ", 1 bit" : "")", ranks: place.isParallel ? speech.ranks : 1,
         [
           "--model", "mlp:\(hidden)", "--codec", place.isParallel ? "one-bit" : "none", "--warm-start",
-          String(speech.steps / 4), "--optimizer", place.place.map { "adagrad:place=\($0)" + ($0 == "momentum" ? "" : ",gain=unit") } ?? "sgd:gain=unit",
+          String(speech.steps / 4), "--optimizer",
+          place.place.map { "adagrad:place=\($0)" + ($0 == "momentum" ? "" : ",gain=unit") } ?? "sgd:gain=unit",
           "--learning-rate", rate,
         ])
     }

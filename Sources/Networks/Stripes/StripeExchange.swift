@@ -33,6 +33,9 @@ public protocol StripeExchange: AnyObject {
 public protocol StripedNetwork: Network {
   /// The layout of the whole network, and how it is cut; ``Network/layout`` is that of this stripe.
   var stripes: StripedLayout { get }
+  /// What the stripes exchange in a pass: the outputs of each layer from the input on, then the deltas of the inputs of each
+  /// layer but the lowest, in the same order.
+  var slots: [BlockSlot] { get }
   /// The bytes that go from this stripe to others for each sample, by the sizes of the layers alone: forward, and backward.
   var bytesPerSample: (forward: Int, backward: Int) { get }
   /// The bytes that this stripe must have sent to others for the samples seen so far.
