@@ -72,7 +72,8 @@ let package = Package(
       dependencies: ["Trainer", "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers", argumentParser],
       swiftSettings: settings),
     .executableTarget(
-      name: "bench", dependencies: ["Trainer", "Collectives", "Networks", "MPI", "Codecs", "Buffers", "CPingPong", argumentParser],
+      name: "bench",
+      dependencies: ["Trainer", "Collectives", "Networks", "MPI", "Codecs", "Buffers", "CPingPong", argumentParser],
       swiftSettings: settings),
     // The loops of `bench ping-pong` in C, to compare with.
     .target(name: "CPingPong", dependencies: ["CMPI"]),
