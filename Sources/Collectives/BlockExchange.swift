@@ -8,7 +8,7 @@ internal import MPI
 /// that is posted before anything is sent. Nothing depends on who comes first. A rank overwrites a slot only in the next pass,
 /// which begins when all its neighbours have ended this one.
 ///
-/// - Cost: the bytes of the blocks that are meant for other ranks, one message for each.
+/// - Cost: the bytes of the blocks that are meant for other ranks, one message for each up to 52 KB, pieces of that length beyond.
 public final class BlockExchange {
   /// The traffic counted so far.
   public private(set) var traffic = Traffic()
@@ -20,12 +20,21 @@ public final class BlockExchange {
   private var memory: BlockMemory?
   private var receives: RequestTable
   private var sends: RequestTable
-  /// For each slot and rank, whether its block has arrived in this pass.
-  private var hasArrived: [Bool] = []
+  /// For each slot and rank, how many pieces of its block have not arrived in this pass.
+  private var missing: [Int] = []
+  /// For each slot and rank, the requests of its pieces begin here.
+  private var firstReceives: [Int] = []
+  private var firstSends: [Int] = []
+  /// The slot and rank that a request belongs to, as an index like those above.
+  private var ownersOfReceives: [Int] = []
+  private var ownersOfSends: [Int] = []
   private var sampleCount = 0
   /// Passes begun since memory was reserved.
   private var pass = 0
   private var watchdog: Watchdog
+
+  /// The floats of a message: 52 KB, for above 64 KB Open MPI would change to a slower protocol.
+  private static let pieceLength = 13_312
 
   /// Prepares exchanges among the ranks of `hosts`; memory comes with ``reserve(_:sampleCount:)``.
   ///
@@ -53,11 +62,31 @@ public final class BlockExchange {
     try settle()
     try memory?.free()
     memory = try BlockMemory(slots, sampleCount: sampleCount, hosts: hosts)
-    let requestCount = hosts.remoteRanks.isEmpty ? 0 : slots.count * world.count
-    receives = RequestTable(on: world, slotCount: requestCount)
-    sends = RequestTable(on: world, slotCount: requestCount)
-    hasArrived = Array(repeating: false, count: slots.count * world.count)
+    (firstReceives, ownersOfReceives) = requests(of: slots.map(\.incoming), sampleCount: sampleCount)
+    (firstSends, ownersOfSends) = requests(of: slots.map(\.outgoing), sampleCount: sampleCount)
+    receives = RequestTable(on: world, slotCount: ownersOfReceives.count)
+    sends = RequestTable(on: world, slotCount: ownersOfSends.count)
+    missing = Array(repeating: 0, count: slots.count * world.count)
     pass = 0
+  }
+
+  /// The requests that blocks need: where those of each slot and rank begin, and whom each belongs to.
+  private func requests(of blocks: [[Range<Int>]], sampleCount: Int) -> (firsts: [Int], owners: [Int]) {
+    var (firsts, owners): ([Int], [Int]) = ([], [])
+    for (index, block) in blocks.joined().enumerated() {
+      firsts.append(owners.count)
+      guard hosts.hostRanks[index % world.count] == nil else { continue }
+      owners += Array(repeating: index, count: pieceCount(of: block.count * sampleCount))
+    }
+    return (firsts, owners)
+  }
+
+  /// The messages that a block of `count` floats takes.
+  private func pieceCount(of count: Int) -> Int { (count + BlockExchange.pieceLength - 1) / BlockExchange.pieceLength }
+
+  /// What message `number` of a block of `count` floats carries.
+  private func piece(_ number: Int, of count: Int) -> Range<Int> {
+    number * BlockExchange.pieceLength..<min((number + 1) * BlockExchange.pieceLength, count)
   }
 
   /// Begins a pass over `sampleCount` samples, as soon as nobody reads what the last one left; all ranks name the same number.
@@ -66,7 +95,9 @@ public final class BlockExchange {
     precondition(sampleCount <= memory.sampleCount, "\(sampleCount) samples where \(memory.sampleCount) have room")
     self.sampleCount = sampleCount
     try settle()
-    for index in hasArrived.indices { hasArrived[index] = false }
+    for (index, block) in memory.slots.lazy.map(\.incoming).joined().enumerated() {
+      missing[index] = hosts.hostRanks[index % world.count] == nil ? pieceCount(of: block.count * sampleCount) : 0
+    }
     pass += 1
   }
 
@@ -77,23 +108,32 @@ public final class BlockExchange {
   public func publish(_ slot: Int) throws {
     let memory = reserved
     let columns = memory.slots[slot]
-    for peer in hosts.remoteRanks where !columns.incoming[peer].isEmpty {
+    for peer in hosts.remoteRanks {
+      let index = slot * world.count + peer
+      let arrivals = memory.arrivals(in: slot, from: peer)
       let count = columns.incoming[peer].count * sampleCount
-      try receives.receive(
-        into: UnsafeMutableRawBufferPointer(start: memory.arrivals(in: slot, from: peer), count: count * 4), from: peer,
-        tag: slot, slot: slot * world.count + peer)
-      traffic.networkBytesReceived += count * 4
+      for number in 0..<pieceCount(of: count) {
+        let piece = piece(number, of: count)
+        let bytes = UnsafeMutableRawBufferPointer(start: arrivals + piece.lowerBound, count: piece.count * 4)
+        try receives.receive(into: bytes, from: peer, tag: slot, slot: firstReceives[index] + number)
+        traffic.networkBytesReceived += bytes.count
+      }
     }
     for peer in 0..<world.count where peer != world.rank && !columns.outgoing[peer].isEmpty {
-      let range = columns.outgoing[peer]
-      let byteCount = range.count * sampleCount * 4
-      traffic.messagesSent += 1
-      if hosts.hostRanks[peer] != nil {
-        traffic.hostBytesSent += byteCount
-      } else {
-        let block = UnsafeRawBufferPointer(start: memory.values(of: slot) + range.lowerBound * sampleCount, count: byteCount)
-        try sends.send(block, to: peer, tag: slot, slot: slot * world.count + peer)
-        traffic.networkBytesSent += byteCount
+      let block = columns.outgoing[peer]
+      guard hosts.hostRanks[peer] == nil else {
+        traffic.messagesSent += 1
+        traffic.hostBytesSent += block.count * sampleCount * 4
+        continue
+      }
+      let index = slot * world.count + peer
+      let values = memory.values(of: slot) + block.lowerBound * sampleCount
+      for number in 0..<pieceCount(of: block.count * sampleCount) {
+        let piece = piece(number, of: block.count * sampleCount)
+        let bytes = UnsafeRawBufferPointer(start: values + piece.lowerBound, count: piece.count * 4)
+        try sends.send(bytes, to: peer, tag: slot, slot: firstSends[index] + number)
+        traffic.messagesSent += 1
+        traffic.networkBytesSent += bytes.count
       }
     }
     for peer in hosts.hostRanks.indices where hosts.hostRanks[peer] != nil && peer != world.rank {
@@ -113,7 +153,7 @@ public final class BlockExchange {
     }
     guard let counter = memory.published(slot, by: rank) else {
       let index = slot * world.count + rank
-      try wait(for: "the exchange of \(memory.slots[slot].name)", from: { [rank] }, until: { self.hasArrived[index] })
+      try wait(for: "the exchange of \(memory.slots[slot].name)", from: { [rank] }, until: { self.missing[index] == 0 })
       return UnsafePointer(memory.arrivals(in: slot, from: rank))
     }
     let pass = pass
@@ -147,8 +187,9 @@ extension BlockExchange {
 
   /// The ranks to or from which messages are under way.
   private var peersUnderWay: [Int] {
-    let slots = (0..<receives.slotCount).filter { receives.isActive(slot: $0) || sends.isActive(slot: $0) }
-    return Set(slots.map { $0 % world.count }).sorted()
+    let received = ownersOfReceives.indices.filter { receives.isActive(slot: $0) }.map { ownersOfReceives[$0] }
+    let sent = ownersOfSends.indices.filter { sends.isActive(slot: $0) }.map { ownersOfSends[$0] }
+    return Set((received + sent).map { $0 % world.count }).sorted()
   }
 
   /// Waits until no neighbour reads what this rank wrote in the last pass.
@@ -182,14 +223,16 @@ extension BlockExchange {
 
   /// One turn of MPI; whether a message came or went.
   private func progress() throws -> Bool {
-    let received = try receives.testSome { index, byteCount in
+    let received = try receives.testSome { request, byteCount in
+      let index = ownersOfReceives[request]
       let (slot, rank) = index.quotientAndRemainder(dividingBy: world.count)
       let columns = reserved.slots[slot]
-      guard byteCount == columns.incoming[rank].count * sampleCount * 4 else {
+      let piece = piece(request - firstReceives[index], of: columns.incoming[rank].count * sampleCount)
+      guard byteCount == piece.count * 4 else {
         throw ExchangeError.unexpectedMessage(
           from: hosts.name(of: rank), detail: "\(byteCount) bytes for \(columns.name) of \(sampleCount) samples")
       }
-      hasArrived[index] = true
+      missing[index] -= 1
     }
     let sent = try sends.testSome { _, _ in }
     return received + sent > 0

@@ -86,6 +86,31 @@ import _TestSupport
     try allRanks.barrier()
   }
 
+  /// Blocks longer than a message, of lengths around a whole number of them.
+  @Test(arguments: transports) func longBlocksArriveInPieces(_ transport: Transport) throws {
+    let (rank, count) = (allRanks.rank, allRanks.count)
+    let lengths = (0..<count).map { [13_312, 26_625, 0, 39_935][$0 % 4] }
+    let slot = BlockSlot(
+      "long", columnCounts: lengths, outgoing: lengths.map { _ in 0..<lengths[rank] }, incoming: lengths.map { 0..<$0 })
+    let exchange = try BlockExchange(HostMap(allRanks, transport: transport))
+    try exchange.reserve([slot], sampleCount: 1)
+    for pass in 0..<3 {
+      try exchange.begin(sampleCount: 1)
+      for index in 0..<lengths[rank] { exchange.values(of: 0)[index] = Float(pass * 100_000 + 7 * rank + index) }
+      try exchange.publish(0)
+      for (peer, length) in lengths.enumerated() {
+        let block = try exchange.block(0, from: peer)
+        let differing = (0..<length).first { block[$0] != Float(pass * 100_000 + 7 * peer + $0) }
+        #expect(differing == nil, "from \(peer)")
+      }
+      try exchange.end()
+    }
+    #expect(exchange.traffic.bytesSent == 3 * 4 * lengths[rank] * (count - 1))
+    if transport == .messages {
+      #expect(exchange.traffic.messagesSent == 3 * [1, 3, 0, 3][rank % 4] * (count - 1))
+    }
+  }
+
   @Test(.ranks(atLeast: 2), arguments: transports) func aRankThatStaysAwayIsNamed(_ transport: Transport) throws {
     let hosts = try HostMap(allRanks, transport: transport)
     let exchange = try BlockExchange(hosts, timeout: .milliseconds(300))
