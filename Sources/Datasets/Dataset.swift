@@ -27,6 +27,9 @@ public protocol Dataset: AnyObject, Sendable {
   /// The number of samples of a split.
   func count(_ split: Split) -> Int
 
+  /// The label of a sample.
+  func label(_ index: Int, of split: Split) -> Int
+
   /// Writes the inputs of one sample, standardised to about zero mean and unit variance over the training split.
   ///
   /// - Parameters:

@@ -7,9 +7,6 @@ public protocol RealignableDataset: Dataset {
   /// The samples of each utterance of a split, one utterance after another; together they are the split.
   func frames(ofUtterances split: Split) -> [Range<Int>]
 
-  /// The label that a sample has by the first alignment.
-  func label(_ index: Int, of split: Split) -> Int
-
   /// The labels of an utterance's frames that a model holds for most likely, given what was spoken.
   ///
   /// - Parameters:

@@ -48,6 +48,29 @@ public let datasets = Registry<(_ seed: UInt64) throws -> any Dataset>(
     },
   ])
 
+/// How training samples are dealt to clients.
+public let partitions = Registry<ClientPartition>(
+  "partition",
+  [
+    .init("iid", "equal shares of one random order") { _ in .independent },
+    .init("by-class", "each client holds samples of a few classes", values: "the number of classes of a client (1)") {
+      specification in
+      let text = specification.values.first ?? "1"
+      guard specification.values.count <= 1, let classes = Int(text), classes >= 1 else {
+        throw SpecificationError("'\(specification)' is not a number of classes from 1; write by-class:1")
+      }
+      return .byClass(classes)
+    },
+    .init(
+      "dirichlet", "of each class, clients get shares from a Dirichlet distribution", values: "α: the smaller, the more unlike"
+    ) { specification in
+      guard specification.values.count == 1, let alpha = Double(specification.values[0]), (0.001...1000).contains(alpha) else {
+        throw SpecificationError("'\(specification)' has no α of 0.001 to 1000; write dirichlet:0.3")
+      }
+      return .dirichlet(alpha)
+    },
+  ])
+
 extension Specification {
   /// The one positional value, a directory.
   fileprivate func directory() throws(SpecificationError) -> String {

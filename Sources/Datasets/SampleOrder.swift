@@ -1,4 +1,4 @@
-internal import Buffers
+public import Buffers
 
 /// The order in which an epoch visits the samples: a permutation that follows from the seed and the epoch alone.
 ///
@@ -9,12 +9,16 @@ public struct SampleOrder: Sendable {
   /// The number of samples.
   public let count: Int
   private let seed: UInt64
+  private let purpose: Philox.Purpose
+  private let stream: Int
 
-  /// Orders of `count` samples.
-  public init(count: Int, seed: UInt64) {
+  /// Orders of `count` samples; orders of another purpose or stream have nothing to do with these.
+  public init(count: Int, seed: UInt64, purpose: Philox.Purpose = .dataOrder, stream: Int = 0) {
     precondition(count >= 0 && count <= Int32.max, "cannot order \(count) samples")
     self.count = count
     self.seed = seed
+    self.purpose = purpose
+    self.stream = stream
   }
 
   /// The samples in the order of epoch `number`.
@@ -23,7 +27,7 @@ public struct SampleOrder: Sendable {
       let key: UInt64
       let sample: Int32
     }
-    let random = Philox(seed: seed, purpose: .dataOrder, step: number)
+    let random = Philox(seed: seed, purpose: purpose, step: number, stream: stream)
     var places = (0..<count).map { sample in
       let words = random.words(quad: sample)
       return Place(key: UInt64(words[0]) << 32 | UInt64(words[1]), sample: Int32(sample))

@@ -53,7 +53,7 @@ public final class Trainer {
   init(
     _ options: TrainerOptions, _ recipe: Recipe, grid: RankGrid, blocks: BlockExchange?, dataset: any Dataset,
     network: any Network,
-    store: CheckpointStore?, journal: Journal?, savedWarmStart: Int?
+    clients: ClientOrder?, store: CheckpointStore?, journal: Journal?, savedWarmStart: Int?
   ) throws {
     let (world, timeout) = (grid.all.world, Duration.seconds(options.timeout))
     (self.options, self.world, self.grid, self.blocks) = (options, world, grid, blocks)
@@ -75,8 +75,9 @@ public final class Trainer {
       plan: plan)
     strategy = try recipe.strategy(parts)
     labels = try options.realign.map { _ in try RealignedLabels(requiredOf: dataset, options.data) }
-    tuner = try Tuner(recipe, like: parts, optimizer: recipe.optimizer(settings), dataset: dataset, labels: labels)
-    feed = SampleFeed(dataset, plan: plan, seed: options.seed, rank: grid.share, of: grid.shareCount, labels: labels)
+    feed = SampleFeed(
+      dataset, plan: plan, seed: options.seed, clients: clients, rank: grid.share, of: grid.shareCount, labels: labels)
+    tuner = try Tuner(recipe, like: parts, optimizer: recipe.optimizer(settings), feed: feed)
     schedule = recipe.schedule
     evaluator = Evaluator(dataset, network: network, on: grid, over: records, labels: labels)
     replicas = ReplicaCheck(network.layout, over: records, on: grid)

@@ -16,6 +16,7 @@ extension Train {
       print("A SPEC is name, or name:value,…,key=value,…\n")
       show("--model", models)
       show("--data", datasets)
+      show("--partition", partitions)
       show("--codec", codecs)
       show("--strategy", strategies)
       show("--optimizer", optimizers)

@@ -43,6 +43,17 @@ extension Train {
 struct Subject: ParsableArguments {
   @Option(help: ArgumentHelp("The model. (default: mlp:512,512)", valueName: "spec")) var model: String?
   @Option(help: ArgumentHelp("The data. (default: glyphs)", valueName: "spec")) var data: String?
+  @Option(
+    help: ArgumentHelp(
+      "How training samples are dealt to clients: iid, by-class:N or dirichlet:ALPHA. (default: iid)", valueName: "spec"))
+  var partition: String?
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("Clients that hold the training samples. (default: one for each rank)", valueName: "n"))
+  var clients: String?
+  @Option(
+    parsing: .unconditional, help: ArgumentHelp("Clients that share a step. (default: as many as ranks)", valueName: "n"))
+  var sampled: String?
   @Option(parsing: .unconditional, help: ArgumentHelp("How often every sample is used. (default: 5)", valueName: "n"))
   var epochs: String?
   @Option(parsing: .unconditional, help: ArgumentHelp("The length in steps; wins over --epochs.", valueName: "n"))
@@ -58,7 +69,8 @@ struct Subject: ParsableArguments {
 
   var said: [(String, String?)] {
     [
-      ("model", model), ("data", data), ("epochs", epochs), ("steps", steps), ("minibatch", minibatch), ("seed", seed),
+      ("model", model), ("data", data), ("partition", partition), ("clients", clients), ("sampled", sampled),
+      ("epochs", epochs), ("steps", steps), ("minibatch", minibatch), ("seed", seed),
       ("threads", threads),
     ]
   }

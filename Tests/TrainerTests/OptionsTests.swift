@@ -13,7 +13,8 @@ import Trainer
     "checkpoint": "somewhere", "checkpoint-every": "5", "resume": "true", "metrics": "file", "log-every": "3",
     "evaluate-every": "4", "verify-every": "0", "non-finite": "zero", "timeout": "2.5", "output": "file",
     "quiet": "true", "transport": "messages", "inject-non-finite": "3:1",
-    "realign": "1,3", "model-parallel": "2", "overlap": "inline", "topology": "flat",
+    "realign": "1,3", "partition": "by-class:2", "clients": "40", "sampled": "4", "model-parallel": "2", "overlap": "inline",
+    "topology": "flat",
   ]
 
   @Test func everyOptionIsReadAndWrittenByItsName() throws {
@@ -35,7 +36,7 @@ import Trainer
       "model": "mlp:512,512", "data": "glyphs", "epochs": "5", "minibatch": "256", "optimizer": "sgd", "learning-rate": "0.1",
       "momentum": "0.9", "weight-decay": "0", "schedule": "cosine", "codec": "one-bit", "strategy": "all-reduce", "seed": "1",
       "threads": "1", "resume": "false", "log-every": "10", "verify-every": "100", "non-finite": "skip", "timeout": "60",
-      "quiet": "false", "transport": "auto", "model-parallel": "1", "overlap": "auto",
+      "quiet": "false", "transport": "auto", "model-parallel": "1", "overlap": "auto", "partition": "iid",
       "topology": "auto",
     ]
     #expect(TrainerOptions().texts == expected)
@@ -44,7 +45,8 @@ import Trainer
 
   @Test func eachFaultIsOneSentence() throws {
     let faulty: [(String, String, String)] = [
-      ("epochs", "0", "--epochs"), ("steps", "0", "--steps"), ("minibatch", "0", "--minibatch"),
+      ("clients", "0", "--clients"), ("sampled", "2", "--clients"), ("epochs", "0", "--epochs"), ("steps", "0", "--steps"),
+      ("minibatch", "0", "--minibatch"),
       ("learning-rate", "-1", "--learning-rate"), ("learning-rate", "nan", "--learning-rate"),
       ("learning-rate", "0", "--learning-rate"), ("learning-rate", "1e60", "--learning-rate"),
       ("momentum", "1", "--momentum"), ("momentum", "-0.1", "--momentum"), ("momentum", "nan", "--momentum"),
@@ -121,7 +123,7 @@ import Trainer
   }
 
   @Test func choicesAreLookedUpWithTheNameOfTheOption() {
-    for name in ["model", "data", "optimizer", "schedule", "codec", "strategy"] {
+    for name in ["model", "data", "optimizer", "schedule", "codec", "strategy", "partition"] {
       var options = TrainerOptions()
       #expect(throws: Never.self) { try options.set(name, to: "nonsense") }
       #expect { try Recipe(options) } throws: { "\($0)".hasPrefix("--\(name): unknown") }

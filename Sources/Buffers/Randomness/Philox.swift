@@ -5,6 +5,8 @@ public struct Philox: Sendable {
   /// What random numbers are for; no two purposes share a number.
   public enum Purpose: UInt32, Sendable {
     case dataOrder = 0x07
+    case clientSampling = 0x13
+    case clientPartition = 0x16
     case initialization = 0x30
     case drawing = 0x31
     case tests = 0x7F

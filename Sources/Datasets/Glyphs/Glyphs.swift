@@ -34,6 +34,11 @@ public final class Glyphs: Dataset {
 
   public func count(_ split: Split) -> Int { counts[split.rawValue] }
 
+  public func label(_ index: Int, of split: Split) -> Int {
+    var random = GlyphRandomness(seed: seed, split: split, index: index)
+    return random.integer(below: 10)
+  }
+
   public func read(_ index: Int, of split: Split, into inputs: UnsafeMutablePointer<Float>) -> Int {
     withUnsafeTemporaryAllocation(of: UInt8.self, capacity: featureCount) { pixels in
       let label = drawGlyph(index, of: split, seed: seed, into: pixels.baseAddress!)

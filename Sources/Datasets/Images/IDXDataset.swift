@@ -62,10 +62,14 @@ public final class IDXDataset: Dataset {
   public func count(_ split: Split) -> Int { parts[split.rawValue].labels.shape[0] }
 
   public func read(_ index: Int, of split: Split, into inputs: UnsafeMutablePointer<Float>) -> Int {
-    let part = parts[split.rawValue]
-    part.images.values.withUnsafeBufferPointer { pixels in
+    parts[split.rawValue].images.values.withUnsafeBufferPointer { pixels in
       scale.standardize(pixels.baseAddress! + index * featureCount, count: featureCount, into: inputs)
     }
-    return Int(part.labels.content[part.labels.headerByteCount + index])
+    return label(index, of: split)
+  }
+
+  public func label(_ index: Int, of split: Split) -> Int {
+    let labels = parts[split.rawValue].labels
+    return Int(labels.content[labels.headerByteCount + index])
   }
 }

@@ -67,6 +67,9 @@ extension TrainerOptions {
   public static let fields: [OptionField] = [
     OptionField("model", \.model, "What to train"),
     OptionField("data", \.data, "What to train it on"),
+    OptionField("partition", \.partition, "How training samples are dealt to clients: iid, by-class:N or dirichlet:ALPHA"),
+    OptionField("clients", \.clients, "Clients that hold the training samples; one for each rank by default"),
+    OptionField("sampled", \.sampled, "Clients that share a step; as many as ranks by default"),
     OptionField("epochs", \.epochs, "How often every sample is used", mayChangeOnResume: true),
     OptionField("steps", \.steps, "The length in steps; wins over --epochs", mayChangeOnResume: true),
     OptionField("minibatch", \.minibatch, "Samples per step over all ranks, at least one per rank"),

@@ -6,6 +6,12 @@ public struct TrainerOptions: Codable, Hashable, Sendable {
   public var model = "mlp:512,512"
   /// What it is trained on.
   public var data = "glyphs"
+  /// How training samples are dealt to clients.
+  public var partition = "iid"
+  /// The number of clients; one for each rank by default.
+  public var clients: Int?
+  /// The clients that share a step; as many as there are ranks by default.
+  public var sampled: Int?
   /// How often every training sample is used, unless ``steps`` says otherwise.
   public var epochs = 5
   /// The length of the run in steps; wins over ``epochs``.

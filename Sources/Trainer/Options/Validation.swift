@@ -14,6 +14,14 @@ extension TrainerOptions {
     require(epochs >= 1, "--epochs is at least 1, not \(epochs)")
     if let steps { require(steps >= 1, "--steps is at least 1, not \(steps)") }
     require(minibatch >= 1, "--minibatch is at least 1, not \(minibatch)")
+    if let clients { require(clients >= 1, "--clients is at least 1, not \(clients)") }
+    if let sampled {
+      require(sampled >= 1, "--sampled is at least 1, not \(sampled)")
+      require(clients != nil, "--sampled needs --clients, of which so many share a step")
+      require(
+        sampled <= minibatch, "--sampled \(sampled) is more than --minibatch \(minibatch); a client has a sample at least")
+      if let clients { require(sampled <= clients, "--sampled \(sampled) is more than --clients \(clients)") }
+    }
     require(modelParallel >= 1, "--model-parallel is at least 1, not \(modelParallel)")
     if let ranks, modelParallel >= 1 {
       let shares = ranks / modelParallel

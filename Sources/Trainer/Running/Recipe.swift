@@ -9,6 +9,8 @@ public struct Recipe {
   public let network: (_ inputCount: Int, _ classCount: Int) throws -> any Network
   /// Opens the data.
   public let dataset: (_ seed: UInt64) throws -> any Dataset
+  /// How training samples are dealt to clients.
+  public let partition: ClientPartition
   /// Makes the optimizer.
   public let optimizer: OptimizerRecipe
   /// How the learning rate changes.
@@ -26,6 +28,7 @@ public struct Recipe {
   public init(_ options: TrainerOptions) throws {
     network = try Recipe.look("model", options.model, in: models)
     dataset = try Recipe.look("data", options.data, in: datasets)
+    partition = try Recipe.look("partition", options.partition, in: partitions)
     optimizer = try Recipe.look("optimizer", options.optimizer, in: optimizers)
     guard optimizer.timeConstant == nil || options.momentum == TrainerOptions().momentum else {
       throw OptionError(

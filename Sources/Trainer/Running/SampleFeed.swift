@@ -3,12 +3,14 @@ internal import Datasets
 
 /// Gives a rank its samples of each step: its slice of the minibatch, in the order of the epoch.
 ///
-/// The samples of a step do not depend on the number of ranks.
+/// The samples of a step do not depend on the number of ranks, unless every rank is a client of its own.
 public final class SampleFeed {
   private let dataset: any Dataset
   /// Which samples belong to which step.
   var plan: RunPlan
-  private let order: SampleOrder
+  private let seed: UInt64
+  /// Whose samples come when; nil where samples belong to nobody.
+  let clients: ClientOrder?
   private let rank: Int
   private let ranks: Int
   private var batch: Minibatch
@@ -19,14 +21,23 @@ public final class SampleFeed {
   /// Seconds spent here.
   private(set) var seconds = 0.0
 
-  init(_ dataset: any Dataset, plan: RunPlan, seed: UInt64, rank: Int, of ranks: Int, labels: RealignedLabels? = nil) {
+  init(
+    _ dataset: any Dataset, plan: RunPlan, seed: UInt64, clients: ClientOrder?, rank: Int, of ranks: Int,
+    labels: RealignedLabels? = nil
+  ) {
     self.dataset = dataset
+    self.seed = seed
+    self.clients = clients
     self.plan = plan
     self.rank = rank
     self.ranks = ranks
     self.labels = labels
-    order = SampleOrder(count: plan.sampleCount, seed: seed)
     batch = Minibatch(capacity: (plan.minibatch - 1) / ranks + 1, featureCount: dataset.featureCount)
+  }
+
+  /// A feed of the same samples with a place of its own.
+  func copy() -> SampleFeed {
+    SampleFeed(dataset, plan: plan, seed: seed, clients: clients, rank: rank, of: ranks, labels: labels)
   }
 
   /// This rank's samples of a step, or of one of the parts in which it is done; valid until the next call.
@@ -35,7 +46,9 @@ public final class SampleFeed {
     defer { seconds += stopwatch.seconds }
     if plan.epoch(of: step) != epoch {
       epoch = plan.epoch(of: step)
-      samples = order.epoch(epoch)
+      samples =
+        clients?.epoch(epoch, count: dataset.count(.train), minibatch: plan.minibatch(of: epoch))
+        ?? SampleOrder(count: dataset.count(.train), seed: seed).epoch(epoch)
     }
     let places = plan.places(of: step, part: part, of: parts, rank: rank, ranks: ranks)
     // Minibatches may grow.

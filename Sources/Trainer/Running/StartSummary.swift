@@ -18,6 +18,12 @@ struct StartSummary {
       "\(counted(plan.steps, "step")) of \(plan.minibatch) samples, \(plan.stepsPerEpoch) to an epoch"
         + (options.tuneMinibatch == nil ? "" : "; fewer where the minibatch grows"),
     ]
+    if let clients = trainer.feed.clients {
+      let counts = clients.clients.map(\.count)
+      lines.append(
+        "\(counted(clients.clients.count, "client")) of \(counts.min() ?? 0) to \(counts.max() ?? 0) samples, "
+          + "\(clients.sampledCount) of them in a step")
+    }
     if let stripe = trainer.network as? any StripedNetwork { lines.append(StartSummary.stripes(stripe, trainer)) }
     lines.append(StartSummary.traffic(plan, report, trainer.grid))
     let defaults = TrainerOptions()

@@ -27,7 +27,10 @@ extension Trainer {
     setBLASThreads(options.threads)
 
     let dataset = try together(world, otherwise: .configuration) { try recipe.dataset(options.seed) }
-    try check.data(dataset.fingerprint)
+    let clients = try together(world, otherwise: .configuration) {
+      try ClientOrder(dataset, recipe.partition, options, rankCount: grid.shareCount)
+    }
+    try check.data(dataset.fingerprint, clients: clients?.fingerprint)
     let network = try together(world, otherwise: .configuration) {
       guard dataset.count(.train) > 0, dataset.count(.test) > 0 else {
         throw TrainingError("\(options.data) has no training or no test samples", exitStatus: .configuration)
@@ -56,7 +59,8 @@ extension Trainer {
     for note in opening?.notes ?? [] { journal?.warn(note) }
 
     try self.init(
-      options, recipe, grid: grid, blocks: blocks, dataset: dataset, network: own, store: store, journal: journal,
+      options, recipe, grid: grid, blocks: blocks, dataset: dataset, network: own, clients: clients, store: store,
+      journal: journal,
       savedWarmStart: saved?.counters["warmStart"].flatMap { Int($0) })
     if let epochs = options.realign, plan.firstStep(of: epochs.first) >= plan.steps {
       journal?.warn("--realign \(options.texts["realign"] ?? ""): the run ends before, nothing is realigned")

@@ -24,8 +24,8 @@ final class Trial {
   private let strategy: AllReduce
   private let feed: SampleFeed
 
-  /// Prepares trials of a run of `parts`, with an optimizer of their own; collective.
-  init(like parts: StrategyParts, optimizer: any Optimizer, dataset: any Dataset, labels: RealignedLabels?) throws {
+  /// Prepares trials of a run of `parts` on the samples of `feed`, with an optimizer of their own; collective.
+  init(like parts: StrategyParts, optimizer: any Optimizer, feed: SampleFeed) throws {
     var parts = parts
     parts.optimizer = optimizer
     parts.parameters = FloatBuffer(count: parts.parameters.count)
@@ -35,8 +35,7 @@ final class Trial {
     parts.options.injectNonFinite = nil
     self.parts = parts
     strategy = try AllReduce(parts)
-    feed = SampleFeed(
-      dataset, plan: parts.plan, seed: parts.options.seed, rank: parts.grid.share, of: parts.grid.shareCount, labels: labels)
+    self.feed = feed.copy()
   }
 
   /// Trains from the state `source`, of steps of `currentMinibatch` samples; collective.

@@ -33,16 +33,13 @@ final class Tuner {
   ///   - recipe: The choices of the run.
   ///   - parts: What the strategy of the run is made from.
   ///   - optimizer: For trials alone.
-  ///   - dataset: The data of the run.
-  ///   - labels: Labels in the place of the data's own.
-  init?(
-    _ recipe: Recipe, like parts: StrategyParts, optimizer: any Optimizer, dataset: any Dataset, labels: RealignedLabels?
-  ) throws {
+  ///   - feed: The samples of the run.
+  init?(_ recipe: Recipe, like parts: StrategyParts, optimizer: any Optimizer, feed: SampleFeed) throws {
     (search, control) = (recipe.minibatchSearch, recipe.rateControl)
     var searchesRates = false
     if case .search = control { searchesRates = true }
     trial =
-      search != nil || searchesRates ? try Trial(like: parts, optimizer: optimizer, dataset: dataset, labels: labels) : nil
+      search != nil || searchesRates ? try Trial(like: parts, optimizer: optimizer, feed: feed) : nil
     if search == nil && control == nil { return nil }
   }
 

@@ -1,0 +1,58 @@
+internal import Buffers
+
+/// The order in which an epoch visits samples that belong to clients: some clients in each step, each with samples of its own.
+///
+/// Clients take turns in a random order, and a new one when all have had their turn. A client gives its samples in an order of its
+/// own for each epoch, from the start again when they are used up. A pure function of the seed and the epoch: the samples
+/// of a step do not depend on the number of ranks.
+public struct ClientOrder: Sendable {
+  /// The samples of each client.
+  public let clients: [[Int32]]
+  /// The clients of a step.
+  public let sampledCount: Int
+  private let seed: UInt64
+
+  /// Orders for these clients, of which `sampledCount` share a step.
+  public init(_ clients: [[Int32]], sampledCount: Int, seed: UInt64) {
+    precondition((1...clients.count).contains(sampledCount), "\(sampledCount) of \(clients.count) clients cannot share a step")
+    precondition(clients.allSatisfy { !$0.isEmpty }, "a client has no samples")
+    self.clients = clients
+    self.sampledCount = sampledCount
+    self.seed = seed
+  }
+
+  /// The samples of epoch `number`, step by step; within a step client by client, in shares as equal as can be.
+  public func epoch(_ number: Int, count: Int, minibatch: Int) -> [Int32] {
+    var samples: [Int32] = []
+    samples.reserveCapacity(count)
+    let turns = SampleOrder(count: clients.count, seed: seed, purpose: .clientSampling)
+    // More turns of all clients than anyone has epochs, so that no two epochs share one.
+    var (turn, place) = (number << 16, 0)
+    var order = turns.epoch(turn)
+    var used = Array(repeating: 0, count: clients.count)
+    var own: [Int: [Int32]] = [:]
+    while samples.count < count {
+      let step = min(minibatch, count - samples.count)
+      for share in Partition(count: step, into: sampledCount).ranges {
+        if place == order.count {
+          (turn, place) = (turn + 1, 0)
+          order = turns.epoch(turn)
+        }
+        let client = Int(order[place])
+        place += 1
+        let mine = own[client] ?? shuffled(client, epoch: number)
+        own[client] = mine
+        for _ in share {
+          samples.append(mine[used[client] % mine.count])
+          used[client] += 1
+        }
+      }
+    }
+    return samples
+  }
+
+  private func shuffled(_ client: Int, epoch: Int) -> [Int32] {
+    let mine = clients[client]
+    return SampleOrder(count: mine.count, seed: seed, stream: client + 1).epoch(epoch).map { mine[Int($0)] }
+  }
+}
