@@ -12,6 +12,45 @@
 
 #define EACH_OF_FOUR _Pragma("clang loop unroll(full)") for (int i = 0; i < 4; i++)
 
+typedef __m256 vector;
+typedef uint8_t lane_bits;
+#define load _mm256_loadu_ps
+#define save _mm256_storeu_ps
+#define plus _mm256_add_ps
+#define lesser _mm256_min_ps
+#define greater _mm256_max_ps
+
+static inline vector flipped(vector x, lane_bits bits) {
+  // Each bit goes to the sign of its lane.
+  const __m256i distances = _mm256_setr_epi32(31, 30, 29, 28, 27, 26, 25, 24);
+  __m256i signs = _mm256_and_si256(_mm256_sllv_epi32(_mm256_set1_epi32(bits), distances), _mm256_set1_epi32((int)0x80000000));
+  return _mm256_xor_ps(x, _mm256_castsi256_ps(signs));
+}
+
+static inline uint64_t at_least(const float *values, uint32_t key) {
+  const __m256i magnitude = _mm256_set1_epi32(0x7fffffff), below = _mm256_set1_epi32((int)(key - 1));
+  uint64_t mask = 0;
+#pragma clang loop unroll(full)
+  for (int i = 0; i < 8; i++) {
+    __m256i pattern = _mm256_and_si256(_mm256_loadu_si256((const __m256i *)(values + 8 * i)), magnitude);
+    int chosen = _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(pattern, below)));
+    mask |= (uint64_t)(uint32_t)chosen << (8 * i);
+  }
+  return mask;
+}
+
+static inline size_t keep(const float *values, uint64_t mask, uint32_t first_index, uint32_t *indices, float *selected) {
+  size_t found = 0;
+  for (; mask != 0; mask &= mask - 1, found++) {
+    uint32_t e = (uint32_t)__builtin_ctzll(mask);
+    indices[found] = first_index + e;
+    selected[found] = values[e];
+  }
+  return found;
+}
+
+#include "sketch.h"
+
 // gradient + residual, without negative zero.
 static inline __m256 sum_of_two(const float *gradient, const float *residual) {
   __m256 v = _mm256_add_ps(_mm256_loadu_ps(gradient), _mm256_loadu_ps(residual));
@@ -213,5 +252,8 @@ const ck_kernels ck_avx2_kernels = {
     .descend = descend,
     .largest_magnitude = largest_magnitude,
     .sum_of_squares = sum_of_squares,
+    .sketch_insert = sketch_insert,
+    .sketch_query = sketch_query,
+    .select_at_least = select_at_least,
 };
 #endif

@@ -10,6 +10,47 @@
 
 #include "elementwise.h"
 
+typedef __m512 vector;
+typedef uint16_t lane_bits;
+#define load _mm512_loadu_ps
+#define save _mm512_storeu_ps
+#define plus _mm512_add_ps
+#define lesser _mm512_min_ps
+#define greater _mm512_max_ps
+
+static inline vector flipped(vector x, lane_bits bits) {
+  __m512i pattern = _mm512_castps_si512(x);
+  return _mm512_castsi512_ps(_mm512_mask_xor_epi32(pattern, bits, pattern, _mm512_set1_epi32((int)0x80000000)));
+}
+
+static inline uint64_t at_least(const float *values, uint32_t key) {
+  // Twice the pattern has lost its sign, and is ordered as the magnitude is.
+  __m512i least = _mm512_set1_epi32((int)(2 * key));
+  uint64_t mask = 0;
+#pragma clang loop unroll(full)
+  for (int i = 0; i < 4; i++) {
+    __m512i pattern = _mm512_loadu_si512(values + 16 * i);
+    mask |= (uint64_t)_mm512_cmpge_epu32_mask(_mm512_add_epi32(pattern, pattern), least) << (16 * i);
+  }
+  return mask;
+}
+
+static inline size_t keep(const float *values, uint64_t mask, uint32_t first_index, uint32_t *indices, float *selected) {
+  const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  size_t found = 0;
+#pragma clang loop unroll(full)
+  for (int i = 0; i < 4; i++) {
+    __mmask16 chosen = (__mmask16)(mask >> (16 * i));
+    __m512i index = _mm512_add_epi32(lanes, _mm512_set1_epi32((int)first_index + 16 * i));
+    _mm512_storeu_si512(indices + found, _mm512_maskz_compress_epi32(chosen, index));
+    _mm512_storeu_ps(selected + found, _mm512_maskz_compress_ps(chosen, _mm512_loadu_ps(values + 16 * i)));
+    found += (size_t)__builtin_popcount(chosen);
+  }
+  return found;
+}
+
+#include "sketch.h"
+
 // gradient + residual, without negative zero.
 static inline __m512 sum_of_two(const float *gradient, const float *residual) {
   __m512 v = _mm512_add_ps(_mm512_loadu_ps(gradient), _mm512_loadu_ps(residual));
@@ -192,5 +233,8 @@ const ck_kernels ck_avx512_kernels = {
     .descend = descend,
     .largest_magnitude = largest_magnitude,
     .sum_of_squares = sum_of_squares,
+    .sketch_insert = sketch_insert,
+    .sketch_query = sketch_query,
+    .select_at_least = select_at_least,
 };
 #endif

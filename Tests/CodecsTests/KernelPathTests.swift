@@ -122,4 +122,36 @@ import Testing
       }
     }
   }
+
+  @Test("tables of sketches and estimates", arguments: [1, 3, 5, 7, 21])
+  func sketches(rows: Int) throws {
+    for columns in [256, 257, 1021, 40_000] {
+      let hashes = try SketchHashes(.block, rows: rows, columns: columns, seed: 8)
+      for count in [255, 256, 1000, 8192, 9999, 33 * 256] {
+        let values = Gradients.wide.values(count + 3)
+        compare("\(count) values in \(rows) × \(columns) cells") {
+          let sketch = CountSketch<Float>(hashes)
+          var estimates = [Float](repeating: 7, count: count + 3)
+          for offset in [0, 3] {
+            values.withUnsafeBufferPointer { sketch.insert($0.base + offset, count: count) }
+            estimates.withUnsafeMutableBufferPointer { sketch.estimate($0.base + offset, count: count) }
+          }
+          return [sketch.cells.patterns, estimates.patterns]
+        }
+      }
+    }
+  }
+
+  @Test("the largest magnitudes", arguments: Gradients.allCases)
+  func selection(family: Gradients) {
+    for count in Self.counts + [100_000] {
+      let values = family.values(count)
+      for k in [1, count / 50, count / 3] {
+        compare("\(k) of \(count) values") {
+          let chosen = largestMagnitudes(values, count: count, k: k)
+          return [chosen.indices, chosen.values.patterns]
+        }
+      }
+    }
+  }
 }

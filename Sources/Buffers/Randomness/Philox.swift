@@ -5,6 +5,8 @@ public struct Philox: Sendable {
   /// What random numbers are for; no two purposes share a number.
   public enum Purpose: UInt32, Sendable {
     case dataOrder = 0x07
+    case sketchHashes = 0x10
+    case heavyMixFill = 0x11
     case clientSampling = 0x13
     case clientPartition = 0x16
     case initialization = 0x30

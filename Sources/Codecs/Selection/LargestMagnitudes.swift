@@ -1,0 +1,89 @@
+internal import CKernels
+
+/// Chooses the k values of largest magnitude from a vector that comes piece by piece.
+///
+/// Values at or above a rising limit are kept as candidates; when their memory is full, the k largest of them stay and their
+/// least one is the next limit. So the choice is exact for every vector, is made in one pass, and takes time in proportion to the
+/// length also where the values ascend. The order is that of ``MagnitudeThreshold``; fewer than k are chosen where fewer are not
+/// zero.
+///
+/// - Cost: one pass; memory for about 4k candidates of 8 bytes.
+public struct LargestMagnitudes: ~Copyable {
+  private let k: Int
+  /// The least pattern that is kept now.
+  private var limit: UInt32
+  private var count = 0
+  private let capacity: Int
+  private let indices: UnsafeMutablePointer<UInt32>
+  private let values: UnsafeMutablePointer<Float>
+
+  /// Values that are looked at between two checks of the room.
+  private static let step = 4096
+
+  /// Chooses the `k` largest of those whose pattern is at least `limit`.
+  public init(k: Int, atLeast limit: UInt32 = 1) {
+    precondition(k >= 0, "a choice of \(k) values")
+    precondition(limit > 0, "zeros are never chosen")
+    self.k = k
+    self.limit = limit
+    // The vector loops write up to sixteen places beyond what they find.
+    capacity = k + max(3 * k, 1 << 14) + Self.step
+    indices = .allocate(capacity: capacity + 16)
+    values = .allocate(capacity: capacity + 16)
+  }
+
+  deinit {
+    indices.deallocate()
+    values.deallocate()
+  }
+
+  /// Looks at the values of the indices first ..< first + count; pieces come in the order of their indices.
+  public mutating func add(_ piece: UnsafePointer<Float>, count pieceCount: Int, at first: Int) {
+    precondition(first + pieceCount <= 1 << 32, "indices are of 32 bits")
+    guard k > 0 else { return }
+    for start in stride(from: 0, to: pieceCount, by: Self.step) {
+      let length = min(Self.step, pieceCount - start)
+      if count + length > capacity { compact() }
+      let (place, index) = (UInt32(truncatingIfNeeded: first + start), count)
+      if let kernels = ck_table() {
+        count += kernels.pointee.select_at_least(piece + start, length, limit, place, indices + index, values + index)
+      } else {
+        count += Portable.selectAtLeast(piece + start, length, limit, place, indices + index, values + index)
+      }
+    }
+  }
+
+  /// Keeps the k largest candidates; from then on a value must be larger than the least of them.
+  private mutating func compact() {
+    guard count > k else { return }
+    let threshold = MagnitudeSearch.threshold(of: UnsafeBufferPointer(start: values, count: count), k: k)
+    var (kept, ties) = (0, threshold.tieCount)
+    for i in 0..<count {
+      let key = MagnitudeThreshold.key(of: values[i])
+      if key == threshold.key { ties -= 1 }
+      // Written in any case, so that nothing depends on a branch that cannot be foreseen.
+      indices[kept] = indices[i]
+      values[kept] = values[i]
+      kept += key > threshold.key || key == threshold.key && ties >= 0 ? 1 : 0
+    }
+    count = kept
+    limit = threshold.key + 1
+  }
+
+  /// The chosen values.
+  public consuming func chosen() -> SparseVector {
+    compact()
+    return SparseVector(
+      indices: Array(UnsafeBufferPointer(start: indices, count: count)),
+      values: Array(UnsafeBufferPointer(start: values, count: count)))
+  }
+}
+
+/// The `k` values of largest magnitude, in the order of ``MagnitudeThreshold``; fewer where fewer are not zero.
+///
+/// - Cost: about one read of the vector; see ``LargestMagnitudes``.
+public func largestMagnitudes(_ values: UnsafePointer<Float>, count: Int, k: Int) -> SparseVector {
+  var selection = LargestMagnitudes(k: min(k, count))
+  selection.add(values, count: count, at: 0)
+  return selection.chosen()
+}

@@ -1,0 +1,131 @@
+/// The order of magnitudes by which values are chosen: by the bit pattern without the sign, larger first, and where these are
+/// equal by the index, lower first.
+///
+/// It is a total order of all finite values, so that a choice is the same everywhere. Zeros are never chosen.
+public struct MagnitudeThreshold: Hashable, Sendable {
+  /// The least pattern that is chosen; at least 1.
+  public let key: UInt32
+  /// How many values of exactly this pattern are chosen, the first ones; `Int.max` for all.
+  public let tieCount: Int
+
+  /// A threshold; everything that is not zero by default.
+  public init(key: UInt32 = 1, tieCount: Int = .max) {
+    precondition(key > 0, "zeros are never chosen")
+    self.key = key
+    self.tieCount = tieCount
+  }
+
+  /// The pattern by which a value is ordered.
+  @inline(__always)
+  public static func key(of value: Float) -> UInt32 { value.bitPattern & 0x7FFF_FFFF }
+
+  /// How many values at the threshold a place chooses that has `count` of them, where the places before it have `before`.
+  public func ties(of count: Int, after before: Int) -> Int { max(0, min(count, tieCount - min(before, tieCount))) }
+
+  /// Of candidates in the order of their indices, those that are chosen, where places before this one have `before` values at
+  /// the threshold.
+  public func chosen(from candidates: SparseVector, tiesBefore before: Int = 0) -> SparseVector {
+    var rest = ties(of: .max, after: before)
+    var chosen = SparseVector()
+    for (index, value) in zip(candidates.indices, candidates.values) {
+      let key = Self.key(of: value)
+      guard key >= self.key else { continue }
+      if key == self.key {
+        guard rest > 0 else { continue }
+        rest -= 1
+      }
+      chosen.indices.append(index)
+      chosen.values.append(value)
+    }
+    return chosen
+  }
+
+  /// How many of the values are exactly at the threshold.
+  public func tieCount(in values: [Float]) -> Int { values.count { Self.key(of: $0) == key } }
+}
+
+/// Finds the k-th largest magnitude of values that lie in several places, by four counts of at most 256 bins.
+///
+/// Each place counts the next digit of its values (8, 8, 8 and 7 bits of the 31, the highest first) among those that match the
+/// digits so far; the counts are added over all places, which is exact; then every place takes the same step:
+///
+///     var search = MagnitudeSearch(k: k)
+///     while let bins = search.binCount {
+///       let counts = allReduce(search.counts(of: values))     // 2 KiB or less
+///       search.narrow(by: counts)
+///     }
+///     let threshold = search.threshold
+///
+/// A place needs to keep only its own k largest values for this. Then an exclusive sum of ``MagnitudeThreshold/tieCount(in:)``
+/// over the places tells each its share of the ties.
+///
+/// Source: radix selection; algorithms §2.6.
+/// - Cost: four all-reduces of 256, 256, 256 and 128 integers of 64 bits, and one scan of 8 bytes.
+public struct MagnitudeSearch: Hashable, Sendable {
+  private static let widths = [8, 8, 8, 7]
+
+  /// How many values are still to be chosen among those that match the prefix.
+  private var wanted: Int
+  private var prefix: UInt32 = 0
+  private var digit = 0
+  private var isEverything = false
+
+  /// The search for the k-th largest magnitude of all places.
+  public init(k: Int) {
+    precondition(k > 0, "the largest \(k) values are none")
+    wanted = k
+  }
+
+  /// How many counts the next round has; nil when the threshold is found.
+  public var binCount: Int? { digit == Self.widths.count || isEverything ? nil : 1 << Self.widths[digit] }
+
+  /// The bits below the next digit.
+  private var shift: Int { Self.widths[(digit + 1)...].reduce(0, +) }
+
+  /// This place's counts for the next round.
+  public func counts(of values: [Float]) -> [Int] { values.withUnsafeBufferPointer { counts(of: $0) } }
+
+  /// This place's counts for the next round.
+  public func counts(of values: UnsafeBufferPointer<Float>) -> [Int] {
+    guard let binCount else { preconditionFailure("the threshold is found") }
+    var counts = [Int](repeating: 0, count: binCount)
+    let (shift, width) = (UInt32(shift), UInt32(Self.widths[digit]))
+    counts.withUnsafeMutableBufferPointer { counts in
+      for value in values {
+        let key = MagnitudeThreshold.key(of: value)
+        guard key &>> (shift &+ width) == prefix, key != 0 else { continue }
+        counts[Int(key &>> shift) & (counts.count - 1)] += 1
+      }
+    }
+    return counts
+  }
+
+  /// Takes the next step from the sum of all places' counts.
+  public mutating func narrow(by counts: [Int]) {
+    precondition(counts.count == binCount, "\(counts.count) counts where the round has \(binCount ?? 0)")
+    if counts.reduce(0, +) <= wanted, digit == 0 {
+      isEverything = true
+      return
+    }
+    var bin = counts.count - 1
+    while counts[bin] < wanted {
+      wanted -= counts[bin]
+      bin -= 1
+    }
+    prefix = prefix << UInt32(Self.widths[digit]) | UInt32(bin)
+    digit += 1
+  }
+
+  /// The threshold, once ``binCount`` is nil.
+  public var threshold: MagnitudeThreshold {
+    precondition(binCount == nil, "the threshold is not found yet")
+    return isEverything ? MagnitudeThreshold() : MagnitudeThreshold(key: prefix, tieCount: wanted)
+  }
+
+  /// The threshold of one place alone.
+  static func threshold(of values: UnsafeBufferPointer<Float>, k: Int) -> MagnitudeThreshold {
+    var search = MagnitudeSearch(k: k)
+    while search.binCount != nil { search.narrow(by: search.counts(of: values)) }
+    return search.threshold
+  }
+}

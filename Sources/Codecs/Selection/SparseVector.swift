@@ -1,0 +1,29 @@
+/// Some values of a vector and where they are: indices ascending, each at most once.
+public struct SparseVector: Hashable, Sendable {
+  /// Ascending.
+  public var indices: [UInt32]
+  /// One for each index.
+  public var values: [Float]
+
+  /// A vector with these values, and zeros elsewhere.
+  public init(indices: [UInt32] = [], values: [Float] = []) {
+    precondition(indices.count == values.count, "\(indices.count) indices and \(values.count) values")
+    self.indices = indices
+    self.values = values
+  }
+
+  /// How many values there are.
+  public var count: Int { indices.count }
+}
+
+extension CountSketch where Cell == Float {
+  /// Adds the values at their indices.
+  public func insert(_ vector: SparseVector) {
+    for (index, value) in zip(vector.indices, vector.values) { insert(value, at: Int(index)) }
+  }
+
+  /// Takes the values at their indices away.
+  public func subtract(_ vector: SparseVector) {
+    for (index, value) in zip(vector.indices, vector.values) { insert(-value, at: Int(index)) }
+  }
+}

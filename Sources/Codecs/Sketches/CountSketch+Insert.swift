@@ -1,0 +1,59 @@
+extension CountSketch {
+  /// Adds the values of the indices first ..< first + count.
+  ///
+  /// - Cost: r additions per value; whole blocks of the family `block` with `Float` cells go by vectors, at about the speed of
+  ///   memory.
+  @specialized(where Cell == Float)
+  @specialized(where Cell == Double)
+  @specialized(where Cell == Int64)
+  public func insert(_ values: UnsafePointer<Cell>, count: Int, at first: Int = 0) {
+    defer { withExtendedLifetime(self) {} }
+    var done = 0
+    while done < count {
+      let index = first + done
+      let wholeBlocks = index % SketchHashes.blockLength == 0 ? (count - done) / SketchHashes.blockLength : 0
+      if Cell.self == Float.self, hashes.family == .block, wholeBlocks > 0 {
+        let floats = UnsafeRawPointer(values + done).assumingMemoryBound(to: Float.self)
+        let cells = UnsafeMutableRawPointer(table.baseAddress!).assumingMemoryBound(to: Float.self)
+        hashes.forEachBatch(of: wholeBlocks, from: index / SketchHashes.blockLength) { places, start in
+          places.insert(floats + start * SketchHashes.blockLength, into: cells)
+        }
+        done += wholeBlocks * SketchHashes.blockLength
+      } else {
+        let run = SketchHashes.run(from: index, atMost: count - done)
+        insertRun(values + done, count: run, at: index)
+        done += run
+      }
+    }
+  }
+
+  /// Adds `value` at `index`.
+  public func insert(_ value: Cell, at index: Int) {
+    defer { withExtendedLifetime(self) {} }
+    for j in 0..<rows {
+      let cell = j * columns + hashes.cell(index, row: j)
+      if hashes.isNegative(index, row: j) { table[cell] -= value } else { table[cell] += value }
+    }
+  }
+
+  /// Sets every cell that `index` goes to to zero, whatever else was added to it.
+  public func clear(at index: Int) {
+    defer { withExtendedLifetime(self) {} }
+    for j in 0..<rows { table[j * columns + hashes.cell(index, row: j)] = 0 }
+  }
+
+  /// Adds up to 256 values one by one, row after row.
+  @inline(__always)
+  private func insertRun(_ values: UnsafePointer<Cell>, count: Int, at first: Int) {
+    hashes.withRun(from: first, count: count) { run in
+      for j in 0..<rows {
+        run.fill(row: j)
+        let row = table.baseAddress! + j * columns
+        for e in 0..<count {
+          let cell = Int(run.cells[e])
+          if run.isNegative(e) { row[cell] -= values[e] } else { row[cell] += values[e] }
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,71 @@
+extension CountSketch {
+  /// Writes the estimates of the indices first ..< first + count; none is −0.
+  ///
+  /// - Cost: r reads and a median per value; whole blocks of the family `block` with `Float` cells go by vectors.
+  @specialized(where Cell == Float)
+  @specialized(where Cell == Double)
+  @specialized(where Cell == Int64)
+  public func estimate(_ estimates: UnsafeMutablePointer<Cell>, count: Int, at first: Int = 0) {
+    defer { withExtendedLifetime(self) {} }
+    var done = 0
+    while done < count {
+      let index = first + done
+      let wholeBlocks = index % SketchHashes.blockLength == 0 ? (count - done) / SketchHashes.blockLength : 0
+      if Cell.self == Float.self, hashes.family == .block, wholeBlocks > 0 {
+        let floats = UnsafeMutableRawPointer(estimates + done).assumingMemoryBound(to: Float.self)
+        let cells = UnsafeRawPointer(table.baseAddress!).assumingMemoryBound(to: Float.self)
+        hashes.forEachBatch(of: wholeBlocks, from: index / SketchHashes.blockLength) { places, start in
+          places.query(cells, into: floats + start * SketchHashes.blockLength)
+        }
+        done += wholeBlocks * SketchHashes.blockLength
+      } else {
+        let run = SketchHashes.run(from: index, atMost: count - done)
+        estimateRun(estimates + done, count: run, at: index)
+        done += run
+      }
+    }
+  }
+
+  /// The estimate of the value at `index`; never −0.
+  public func estimate(at index: Int) -> Cell {
+    defer { withExtendedLifetime(self) {} }
+    let terms = (0..<rows).map { j in
+      let cell = table[j * columns + hashes.cell(index, row: j)]
+      return hashes.isNegative(index, row: j) ? 0 - cell : cell
+    }
+    return terms.sorted()[rows / 2] + 0
+  }
+
+  /// Up to 256 estimates, one by one.
+  @inline(__always)
+  private func estimateRun(_ estimates: UnsafeMutablePointer<Cell>, count: Int, at first: Int) {
+    withUnsafeTemporaryAllocation(of: Cell.self, capacity: rows * count) { terms in
+      hashes.withRun(from: first, count: count) { run in
+        for j in 0..<rows {
+          run.fill(row: j)
+          let row = table.baseAddress! + j * columns
+          for e in 0..<count {
+            let cell = row[Int(run.cells[e])]
+            terms[e * rows + j] = run.isNegative(e) ? 0 - cell : cell
+          }
+        }
+      }
+      for e in 0..<count { estimates[e] = median(terms.baseAddress! + e * rows) + 0 }
+    }
+  }
+
+  /// The middle one of r numbers, which are sorted on the way.
+  @inline(__always)
+  private func median(_ numbers: UnsafeMutablePointer<Cell>) -> Cell {
+    for i in stride(from: 1, to: rows, by: 1) {
+      let number = numbers[i]
+      var place = i
+      while place > 0, numbers[place - 1] > number {
+        numbers[place] = numbers[place - 1]
+        place -= 1
+      }
+      numbers[place] = number
+    }
+    return numbers[rows / 2]
+  }
+}

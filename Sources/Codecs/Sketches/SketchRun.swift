@@ -1,0 +1,78 @@
+/// The cells and signs in one row of up to 256 consecutive indices.
+///
+/// One by one they would cost four multiplications each; values of a polynomial at consecutive indices follow from additions.
+struct SketchRun {
+  let hashes: SketchHashes
+  let first: Int
+  let count: Int
+  /// The cell of each index.
+  let cells: UnsafeMutablePointer<UInt32>
+  /// Bit e % 64 of word e / 64 is 1 where index e is subtracted.
+  let signs: UnsafeMutablePointer<UInt64>
+
+  @inline(__always)
+  func isNegative(_ e: Int) -> Bool { signs[e / 64] >> UInt64(e % 64) & 1 == 1 }
+
+  /// Finds the cells and signs in row `row`.
+  func fill(row: Int) {
+    for word in 0..<(count + 63) / 64 { signs[word] = 0 }
+    switch hashes.family {
+    case .mersenne61: fillByDifferences(hashes.polynomials[row])
+    case .block: fillFromBlocks(hashes.polynomials[row])
+    }
+  }
+
+  private func fillByDifferences(_ polynomials: Polynomials) {
+    let columns = UInt64(hashes.columns)
+    let step = polynomials.coefficients[0]
+    let wrap = columns - Mersenne61.prime % columns
+    var (x, cell) = (polynomials.affine(UInt64(first)), polynomials.affine(UInt64(first)) % columns)
+    var d0 = polynomials.cubic(UInt64(first)), d1 = polynomials.cubic(UInt64(first) + 1)
+    var d2 = polynomials.cubic(UInt64(first) + 2), d3 = polynomials.cubic(UInt64(first) + 3)
+    (d3, d2, d1) = (Mersenne61.subtract(d3, d2), Mersenne61.subtract(d2, d1), Mersenne61.subtract(d1, d0))
+    (d3, d2) = (Mersenne61.subtract(d3, d2), Mersenne61.subtract(d2, d1))
+    d3 = Mersenne61.subtract(d3, d2)
+    let stepCell = step % columns
+    for e in 0..<count {
+      cells[e] = UInt32(truncatingIfNeeded: cell)
+      signs[e / 64] |= (d0 & 1 ^ 1) &<< UInt64(e % 64)
+      // h(i + 1) = h(i) + a, less P where that is not below P; the cell follows it modulo c.
+      x &+= step
+      cell &+= stepCell
+      if x >= Mersenne61.prime {
+        x &-= Mersenne61.prime
+        cell &+= wrap
+      }
+      if cell >= columns { cell &-= columns }
+      if cell >= columns { cell &-= columns }
+      (d0, d1, d2) = (Mersenne61.add(d0, d1), Mersenne61.add(d1, d2), Mersenne61.add(d2, d3))
+    }
+  }
+
+  private func fillFromBlocks(_ polynomials: Polynomials) {
+    let (columns, length) = (hashes.columns, SketchHashes.blockLength)
+    let (number, begin) = first.quotientAndRemainder(dividingBy: length)
+    precondition(begin + count <= length, "a run lies in one block")
+    let block = BlockHash(polynomials, block: number, columns: columns)
+    for e in 0..<count {
+      let place = block.start + begin + e
+      cells[e] = UInt32(truncatingIfNeeded: place < columns ? place : place - columns)
+      signs[e / 64] |= (block.signs(word: (begin + e) / 64) &>> UInt64((begin + e) % 64) & 1) &<< UInt64(e % 64)
+    }
+  }
+}
+
+extension SketchHashes {
+  /// The length of the run that begins at `index`: to the end of its block.
+  static func run(from index: Int, atMost count: Int) -> Int { min(count, blockLength - index % blockLength) }
+
+  /// Calls `body` with room for the cells and signs of a run.
+  @inline(__always)
+  func withRun(from first: Int, count: Int, _ body: (SketchRun) -> Void) {
+    withUnsafeTemporaryAllocation(byteCount: 4 * Self.blockLength + 8 * 4, alignment: 8) { room in
+      let signs = room.baseAddress!.bindMemory(to: UInt64.self, capacity: 4)
+      let cells = (room.baseAddress! + 32).bindMemory(to: UInt32.self, capacity: Self.blockLength)
+      body(SketchRun(hashes: self, first: first, count: count, cells: cells, signs: signs))
+    }
+  }
+}
