@@ -22,6 +22,8 @@ public final class Trainer {
   /// Those of this rank: the model's, or those of its stripe.
   let parameters: FloatBuffer
   let model: WholeModel
+  /// The codec that the ranks have chosen by themselves; nil where it was said.
+  let codecChoice: CodecChoice?
   /// Whether the codec leaves something behind, on more ranks than one.
   let isLossy: Bool
   let strategy: any Strategy
@@ -52,15 +54,14 @@ public final class Trainer {
 
   init(
     _ options: TrainerOptions, _ recipe: Recipe, grid: RankGrid, blocks: BlockExchange?, dataset: any Dataset,
-    network: any Network,
-    clients: ClientOrder?, store: CheckpointStore?, journal: Journal?, savedWarmStart: Int?
+    network: any Network, clients: ClientOrder?, store: CheckpointStore?, journal: Journal?, saved: SavedRun?
   ) throws {
     let (world, timeout) = (grid.all.world, Duration.seconds(options.timeout))
     (self.options, self.world, self.grid, self.blocks) = (options, world, grid, blocks)
     (self.dataset, self.network) = (dataset, network)
     (self.store, self.journal) = (store, journal)
-    let plan = RunPlan(options, sampleCount: dataset.count(.train), savedWarmStart: savedWarmStart)
-    isLossy = !recipe.codec.isIdentity
+    let plan = RunPlan(
+      options, sampleCount: dataset.count(.train), savedWarmStart: saved?.counters["warmStart"].flatMap { Int($0) })
     parameters = FloatBuffer(count: network.layout.count)
     network.initialize(parameters, seed: options.seed)
     records = try RecordExchange(grid.all, timeout: timeout)
@@ -69,10 +70,13 @@ public final class Trainer {
       count: parameters.count, momentum: Float(options.momentum), weightDecay: Float(options.weightDecay),
       minibatch: plan.minibatch)
     optimizer = recipe.optimizer(settings)
-    let parts = StrategyParts(
+    var parts = StrategyParts(
       grid: grid, records: records, stripeRecords: try grid.modelGroup.map { try RecordExchange($0, timeout: timeout) },
       blocks: blocks, network: network, parameters: parameters, optimizer: optimizer, codec: recipe.codec, options: options,
       plan: plan)
+    codecChoice = try CodecChoice(for: parts, saved: saved, dataset: dataset) { recipe.optimizer(settings) }
+    if let codecChoice { parts.codec = codecChoice.codec }
+    isLossy = !parts.codec.isIdentity
     strategy = try recipe.strategy(parts)
     labels = try options.realign.map { _ in try RealignedLabels(requiredOf: dataset, options.data) }
     feed = SampleFeed(

@@ -17,7 +17,7 @@ extension Train {
       show("--model", models)
       show("--data", datasets)
       show("--partition", partitions)
-      show("--codec", codecs)
+      show("--codec", codecs, more: ("auto", "what the ranks measure as fastest at the start of a run"))
       show("--strategy", strategies)
       show("--optimizer", optimizers)
       show("--schedule", schedules)
@@ -25,13 +25,14 @@ extension Train {
       show("--tune-rate", rateControls)
     }
 
-    private func show<Product>(_ option: String, _ registry: Registry<Product>) {
+    private func show<Product>(_ option: String, _ registry: Registry<Product>, more: (name: String, summary: String)? = nil) {
       print(option)
       for entry in registry.entries {
         print("  \(entry.name.padded(to: 14))\(entry.summary)")
         if let values = entry.values { print("    \("values".padded(to: 14))\(values)") }
         for key in entry.keys { print("    \("\(key.name)=".padded(to: 14))\(key.meaning)") }
       }
+      if let more { print("  \(more.name.padded(to: 14))\(more.summary)") }
       print("")
     }
   }

@@ -1,18 +1,22 @@
 import ArgumentParser
+import MPI
 import Trainer
 
 extension Train {
   /// Predicts speed-ups and says what to use.
   struct Plan: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Predict step times and speed-ups on up to 16384 ranks from known costs, and say what to use.",
+      abstract: "Predict step times and speed-ups for every codec and up to 16384 ranks, and say what to use.",
       discussion: """
-        With the costs of Seide et al. 2014:
+        Measures on the ranks that it is started on, or takes costs that are given:
 
+          mpirun --hostfile HOSTS -np 8 train plan --data idx:DIR --model mlp:512,512
+          train plan --bandwidth 10gbit --latency 30us --plot speed-up.svg
           train plan --minibatch 1024 --frame-seconds 0.118ms --post-seconds 9.2ms --update-seconds 9ms \
         --float-exchange-seconds 320ms
 
-        A time is a number with s, ms, us or ns.
+        The last has the costs of Seide et al. 2014; where no model and no data are named, T_frm and T_float are enough. A time \
+        is a number with s, ms, us or ns.
         """)
 
     @OptionGroup(title: "What is trained") var subject: PlanSubject
@@ -22,8 +26,10 @@ extension Train {
 
     /// What may follow `--`.
     static let optionNames = [
-      "minibatch", "codec", "ranks", "frame-seconds", "post-seconds", "update-seconds", "float-exchange-seconds", "json",
+      "config", "model", "data", "minibatch", "optimizer", "seed", "threads", "codec", "ranks", "ranks-per-host", "transport",
+      "frame-seconds", "post-seconds", "update-seconds", "float-exchange-seconds", "bandwidth", "latency", "brief", "json",
       "plot",
+      "quiet",
       "help",
     ]
 
@@ -32,13 +38,20 @@ extension Train {
       try subject.fill(&request)
       try place.fill(&request)
       try costs.fill(&request)
+      request.options.quiet = telling.quiet
       try request.validate()
-      guard let model = request.givenModel else {
-        throw OptionError("without --frame-seconds and --float-exchange-seconds there is nothing to plan with")
+      _ = try Recipe(request.options)
+      if let model = request.givenModel {
+        guard Launch.rank == 0 else { return }
+        let plan = ScalingPlan(model, codecs: try request.chosenCodecs(), costs: model.lines, ranks: request.ranks)
+        return try telling.tell(plan, costs: model.json)
       }
-      guard Launch.rank == 0 else { return }
-      let plan = ScalingPlan(model, codecs: try request.chosenCodecs(), costs: model.lines, ranks: request.ranks)
-      try telling.tell(plan, costs: model.json)
+      let asked = request
+      Launch.run { world in
+        let planner = try Planner(asked, on: world)
+        if let plan = planner.plan { try telling.tell(plan, costs: planner.costs) }
+        return 0
+      }
     }
   }
 }

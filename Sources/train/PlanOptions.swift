@@ -3,15 +3,30 @@ import Trainer
 
 /// What is planned.
 struct PlanSubject: ParsableArguments {
+  @Option(help: ArgumentHelp("A YAML file of options of a run; the command line wins.", valueName: "file"))
+  var config: String?
+  @Option(help: ArgumentHelp("The model. (default: mlp:512,512)", valueName: "spec")) var model: String?
+  @Option(help: ArgumentHelp("The data. (default: glyphs)", valueName: "spec")) var data: String?
   @Option(parsing: .unconditional, help: ArgumentHelp("Samples per step over all ranks. (default: 256)", valueName: "n"))
   var minibatch: String?
+  @Option(help: ArgumentHelp("How a gradient becomes an update. (default: sgd)", valueName: "spec")) var optimizer: String?
+  @Option(parsing: .unconditional, help: ArgumentHelp("What everything random follows from. (default: 1)", valueName: "n"))
+  var seed: String?
+  @Option(parsing: .unconditional, help: ArgumentHelp("Threads of matrix products per rank. (default: 1)", valueName: "n"))
+  var threads: String?
   @Option(
     parsing: .singleValue,
     help: ArgumentHelp("A codec to compare with floats; again for more. (default: all)", valueName: "spec"))
   var codec: [String] = []
 
   func fill(_ request: inout PlanRequest) throws(OptionError) {
-    if let minibatch { try request.options.set("minibatch", to: minibatch) }
+    let all = [
+      ("model", model), ("data", data), ("minibatch", minibatch), ("optimizer", optimizer), ("seed", seed),
+      ("threads", threads),
+    ]
+    request.options = try TrainerOptions(
+      configuration: config, commandLine: all.compactMap { name, text in text.map { (name, $0) } })
+    request.namesRun = config != nil || model != nil || data != nil
     request.codecs = codec
   }
 }
@@ -22,9 +37,18 @@ struct PlanPlace: ParsableArguments {
     parsing: .unconditional,
     help: ArgumentHelp("The ranks to recommend for. (default: those it is started on, or as many as pay)", valueName: "n"))
   var ranks: String?
+  @Option(
+    parsing: .unconditional, help: ArgumentHelp("Ranks of a full host. (default: as it is started)", valueName: "n"))
+  var ranksPerHost: String?
+  @Option(
+    help: ArgumentHelp(
+      "auto: shared memory inside a host; messages: messages everywhere. (default: auto)", valueName: "transport"))
+  var transport: String?
 
   func fill(_ request: inout PlanRequest) throws(OptionError) {
     request.ranks = try number(ranks, "ranks")
+    request.ranksPerHost = try number(ranksPerHost, "ranks-per-host")
+    if let transport { try request.options.set("transport", to: transport) }
   }
 
   private func number(_ text: String?, _ name: String) throws(OptionError) -> Int? {
@@ -49,12 +73,27 @@ struct PlanCostOptions: ParsableArguments {
   @Option(
     parsing: .unconditional, help: ArgumentHelp("T_float: an exchange of all gradients as floats.", valueName: "time"))
   var floatExchangeSeconds: String?
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("The rate of a host's link in each direction: 100mbit, 40gbit.", valueName: "rate"))
+  var bandwidth: String?
+  @Option(parsing: .unconditional, help: ArgumentHelp("A small message from host to host, one way.", valueName: "time"))
+  var latency: String?
+  @Flag(help: "Measure the others for about a second instead of ten.") var brief = false
 
   func fill(_ request: inout PlanRequest) throws(OptionError) {
     request.frameSeconds = try seconds(frameSeconds, "frame-seconds")
     request.postSeconds = try seconds(postSeconds, "post-seconds")
     request.updateSeconds = try seconds(updateSeconds, "update-seconds")
     request.floatExchangeSeconds = try seconds(floatExchangeSeconds, "float-exchange-seconds")
+    request.isBrief = brief
+    request.latency = try seconds(latency, "latency")
+    if let bandwidth {
+      guard let rate = Quantity.bitsPerSecond(bandwidth) else {
+        throw OptionError("--bandwidth is a rate such as 100mbit or 40gbit, not '\(bandwidth)'")
+      }
+      request.bandwidth = rate
+    }
   }
 
   private func seconds(_ text: String?, _ name: String) throws(OptionError) -> Double? {
@@ -70,6 +109,7 @@ struct PlanCostOptions: ParsableArguments {
 struct PlanTelling: ParsableArguments {
   @Flag(help: "Print one JSON object instead of tables.") var json = false
   @Option(help: ArgumentHelp("A picture of speed-up against ranks, as SVG.", valueName: "file")) var plot: String?
+  @Flag(help: "No progress.") var quiet = false
 
   /// Prints the plan with its recommendation, and writes the picture.
   func tell(_ plan: ScalingPlan, costs: JSONValue) throws {

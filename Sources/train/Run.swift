@@ -128,7 +128,10 @@ struct Descent: ParsableArguments {
 
 /// How gradients cross between ranks.
 struct Exchange: ParsableArguments {
-  @Option(help: ArgumentHelp("How gradients are encoded. (default: one-bit)", valueName: "spec")) var codec: String?
+  @Option(
+    help: ArgumentHelp(
+      "How gradients are encoded; auto: as the ranks measure to be fastest. (default: one-bit)", valueName: "spec")) var codec:
+    String?
   @Option(
     parsing: .unconditional,
     help: ArgumentHelp("Steps at the start that exchange floats; 0 for none, a tenth of the run by default.", valueName: "n"))

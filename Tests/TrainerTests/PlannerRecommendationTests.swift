@@ -43,7 +43,7 @@ import Trainer
   @Test func whatIsNotAllowedIsNotRecommended() throws {
     // Computing half a minibatch takes longer than an exchange, which double buffering would hide.
     let balanced = plan(layout, bitsPerSecond: 1e9, sampleSeconds: 70e-6)
-    let free = try #require(Recommendation(balanced))
+    let free = try #require(Recommendation(balanced) { _ in true })
     #expect(free.choice.variant.isDoubleBuffered && free.sentence.contains("--strategy double-buffer"))
     let bound = try #require(Recommendation(balanced) { !$0.isDoubleBuffered })
     #expect(!bound.choice.variant.isDoubleBuffered)

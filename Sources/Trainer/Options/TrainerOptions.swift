@@ -34,7 +34,7 @@ public struct TrainerOptions: Codable, Hashable, Sendable {
   public var tuneMinibatch: String?
   /// How the learning rate follows how training goes; by default it follows its schedule alone.
   public var tuneRate: String?
-  /// How gradients cross the network.
+  /// How gradients cross the network; `auto` for what the ranks measure as fastest at the start.
   public var codec = "one-bit"
   /// Steps at the start whose gradients cross as floats; a tenth of the run by default.
   public var warmStart: Int?

@@ -19,7 +19,7 @@ public struct CostCurve: Hashable, Sendable {
 
   /// In ascending order of amounts; seconds never fall.
   public let points: [Point]
-  /// What nothing costs, of the straight line a + b · amount with the least relative error; not below 0.
+  /// What nothing costs, of the straight line a + b · amount that fits best; not below 0.
   public let fixedSeconds: Double
   /// b of that line, seconds for each unit; not below 0.
   public let secondsPerUnit: Double
@@ -61,11 +61,14 @@ public struct CostCurve: Hashable, Sendable {
     return a.seconds + (b.seconds - a.seconds) * (amount - a.amount) / (b.amount - a.amount)
   }
 
-  /// The line with the least sum of squared relative errors, neither part of it negative.
+  /// The line with the least sum of squared errors, neither part of it negative.
+  ///
+  /// Errors are relative to the seconds, but not to less than a tenth of the most: what hardly takes time is mostly noise.
   private static func line(through points: [Point]) -> (fixed: Double, perUnit: Double) {
     var (w, wx, wxx, ws, wxs) = (0.0, 0.0, 0.0, 0.0, 0.0)
+    let scale = 0.1 * (points.map(\.seconds).max() ?? 0)
     for point in points where point.seconds > 0 {
-      let weight = 1 / (point.seconds * point.seconds)
+      let weight = 1 / (point.seconds * point.seconds + scale * scale)
       w += weight
       wx += weight * point.amount
       wxx += weight * point.amount * point.amount

@@ -61,9 +61,29 @@ public struct LinkCosts: Hashable, Sendable {
   public var transfer: CostCurve
   /// Whether ``transfer`` was measured on exchanges of floats, and so contains their copying and adding.
   public var includesFloatKernels: Bool
+  /// The agreement on a step as it was measured; nil where it was not.
+  public var meeting: Meeting?
+
+  /// A small message from every rank to every other.
+  public struct Meeting: Hashable, Sendable {
+    /// How long it takes.
+    public var seconds: Double
+    /// How many others each rank meets.
+    public var peers: Int
+
+    /// A meeting with so many others.
+    public init(seconds: Double, peers: Int) {
+      self.seconds = seconds
+      self.peers = peers
+    }
+  }
 
   /// Costs of a link.
-  public init(latency: Double, messageSeconds: Double = 0, transfer: CostCurve, includesFloatKernels: Bool = false) {
+  public init(
+    latency: Double, messageSeconds: Double = 0, transfer: CostCurve, includesFloatKernels: Bool = false,
+    meeting: Meeting? = nil
+  ) {
+    self.meeting = meeting
     self.latency = latency
     self.messageSeconds = messageSeconds
     self.transfer = transfer
@@ -77,4 +97,10 @@ public struct LinkCosts: Hashable, Sendable {
 
   /// Seconds from handing out one message to each of `peers` ranks to having one from each, whatever is in them.
   public func stageSeconds(peers: Int) -> Double { peers > 0 ? latency + Double(peers - 1) * messageSeconds : 0 }
+
+  /// Seconds of an agreement with `peers` others.
+  public func meetingSeconds(peers: Int) -> Double {
+    guard let meeting else { return stageSeconds(peers: peers) }
+    return max(0, meeting.seconds + Double(peers - meeting.peers) * messageSeconds)
+  }
 }

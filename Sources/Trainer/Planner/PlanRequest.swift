@@ -23,6 +23,9 @@ public struct PlanRequest: Sendable {
   /// Seconds of a small message between hosts, where they are known.
   public var latency: Double?
 
+  /// Whether to take about a second for measuring instead of ten.
+  public var isBrief = false
+
   /// A request for the default run.
   public init() {}
 
@@ -34,6 +37,9 @@ public struct PlanRequest: Sendable {
     if let ranks, ranks > options.minibatch {
       faults.append(
         "--ranks \(ranks) is more than --minibatch \(options.minibatch); every rank needs at least one sample of a step")
+    }
+    if options.modelParallel > 1 {
+      faults.append("a plan is for models that are whole on each rank; leave out --model-parallel \(options.modelParallel)")
     }
     if floatExchangeSeconds != nil && bandwidth != nil {
       faults.append("--float-exchange-seconds and --bandwidth say the same twice; give one of them")

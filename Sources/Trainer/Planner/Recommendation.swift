@@ -1,3 +1,5 @@
+internal import Buffers
+
 /// What to do, and why: one choice out of a plan.
 ///
 /// What loses information must earn it: a code, a delay by half a minibatch, each must make a step faster by more than a tenth
@@ -20,9 +22,19 @@ public struct Recommendation: Sendable {
   public var pays: (ranks: Int, speedUp: Double)
   /// How many times faster than one rank the choice is.
   public var speedUp: Double
+  /// Where the plan ends.
+  private let end: End
+
+  /// Why there is no prediction for more ranks.
+  private enum End {
+    /// There would be more than samples, or than anybody has asked for.
+    case ranks(Int)
+    /// Nothing is known of a network.
+    case host(ranks: Int)
+  }
 
   /// Chooses from `plan` among the steps that `isAllowed` says can be done; nil where there is nothing to choose from.
-  public init?(_ plan: ScalingPlan, isAllowed: (StepVariant) -> Bool = { _ in true }) {
+  public init?(_ plan: ScalingPlan, isAllowed: (StepVariant) -> Bool = \.isAvailable) {
     let allowed = plan.predictions.filter { isAllowed($0.variant) }
     func best(_ ranks: Int) -> (choice: StepPrediction, floats: StepPrediction?, codes: StepPrediction?)? {
       let candidates = allowed.filter { $0.ranks == ranks }
@@ -37,6 +49,8 @@ public struct Recommendation: Sendable {
       return nil
     }
     self.pays = pays
+    let most = counts.last ?? 1
+    end = plan.model == nil ? .host(ranks: most) : .ranks(most)
     ranks = plan.ranks ?? pays.ranks
     guard let best = best(ranks) else { return nil }
     (choice, floats, codes) = best
@@ -69,6 +83,12 @@ public struct Recommendation: Sendable {
 extension StepVariant {
   /// Whether gradients cross as they are.
   public var isFloat: Bool { codec == "none" }
+
+  /// Whether this program can run such a step.
+  public var isAvailable: Bool {
+    (!isDoubleBuffered || strategies.entries.contains { $0.name == "double-buffer" })
+      && (topology == .flat || TrainerOptions.fields.contains { $0.name == "topology" })
+  }
 }
 
 extension Recommendation {
@@ -114,8 +134,14 @@ extension Recommendation {
 
   /// How far more ranks pay.
   private var extent: String {
-    pays.ranks == 1
-      ? "More ranks do not pay: two would be less than half used."
-      : "Ranks pay up to about \(pays.ranks): \(Quantity.significant(pays.speedUp)) times faster than one, each at least half used."
+    let gain = "\(Quantity.significant(pays.speedUp)) times faster than one, each at least half used"
+    switch end {
+    case .host(let most) where pays.ranks == most:
+      return "Of other hosts nothing is known: start it on several hosts, or give --bandwidth and --latency."
+    case .ranks(let most) where pays.ranks == most: return "All ranks pay up to \(most), the last that are predicted: \(gain)."
+    default: break
+    }
+    return pays.ranks == 1
+      ? "More ranks do not pay: two would be less than half used." : "Ranks pay up to about \(pays.ranks): \(gain)."
   }
 }

@@ -38,10 +38,16 @@ extension ScalingPlan {
   /// A row for each rank count, a column for each way to do a step.
   private var tableLines: [String] {
     let variants = variants
-    let width = max(15, variants.map(\.codec.count).max() ?? 0)
+    // A codec's name is enough, unless there are two of it.
+    let codecs = Set(variants.map(\.codec))
+    func title(_ codec: String) -> String {
+      let name = codec.prefix { $0 != ":" }
+      return codecs.count { $0.prefix { $0 != ":" } == name } == 1 ? String(name) : codec
+    }
+    let width = max(15, codecs.map { title($0).count }.max() ?? 0)
     var lines = [
       "step time, and how many times faster than one rank (\(Quantity.text(ofSeconds: oneRankSeconds)))",
-      "  ranks" + variants.map { "  " + $0.codec.padded(to: width, left: true) }.joined(),
+      "  ranks" + variants.map { "  " + title($0.codec).padded(to: width, left: true) }.joined(),
     ]
     func marks(_ names: [String]) {
       guard names.contains(where: { !$0.isEmpty }) else { return }

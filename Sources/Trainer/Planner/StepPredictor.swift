@@ -87,7 +87,7 @@ public struct StepPredictor: Sendable {
       guard let link = hosts > 1 ? costs.network : costs.memory else { return nil }
       let exchange = ExchangePrediction(
         codec, layout: layout, ranks: ranks, ranksPerHost: costs.ranksPerHost, topology: topology, link: link, costs: costs)
-      agreement = link.stageSeconds(peers: hosts > 1 ? exchange.remotePeers : ranks - 1)
+      agreement = link.meetingSeconds(peers: hosts > 1 ? exchange.remotePeers : ranks - 1)
       prediction.exchangeSeconds = exchange.seconds(withUpdate: true)
       hidden = exchange.seconds(withUpdate: false)
       prediction.bytesSent = exchange.bytesSent

@@ -14,9 +14,15 @@ public struct StartEvent: MetricsEvent {
   public var parameters: Int
   /// All options with their values, in the order in which people read them.
   public var options: [(name: String, value: JSONValue)]
+  /// The codec that the ranks chose by themselves, and why; nil where it was said.
+  public var codecChoice: (codec: String, reason: String)?
 
   /// The start of a run.
-  public init(ranks: Int, hosts: Int, parameters: Int, options: [(name: String, value: JSONValue)]) {
+  public init(
+    ranks: Int, hosts: Int, parameters: Int, options: [(name: String, value: JSONValue)],
+    codecChoice: (codec: String, reason: String)? = nil
+  ) {
+    self.codecChoice = codecChoice
     self.ranks = ranks
     self.hosts = hosts
     self.parameters = parameters
@@ -28,7 +34,11 @@ public struct StartEvent: MetricsEvent {
       .init("event", "start"), .init("ranks", .integer(ranks)), .init("hosts", .integer(hosts)),
       .init("parameters", .integer(parameters)),
     ]
-    return .object(fixed + options.map { .init($0.name, $0.value) })
+    let choice: [JSONValue.Member] =
+      codecChoice.map {
+        [.init("chosenCodec", .string($0.codec)), .init("codecReason", .string($0.reason))]
+      } ?? []
+    return .object(fixed + options.map { .init($0.name, $0.value) } + choice)
   }
 }
 

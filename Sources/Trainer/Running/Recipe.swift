@@ -15,7 +15,7 @@ public struct Recipe {
   public let optimizer: OptimizerRecipe
   /// How the learning rate changes.
   public let schedule: Schedule
-  /// How gradients cross the network after the warm start.
+  /// How gradients cross the network after the warm start; floats as long as `--codec auto` has not been decided.
   public let codec: any Codec
   /// How the minibatch is tuned; nil where it stays.
   public let minibatchSearch: MinibatchSearch?
@@ -36,7 +36,7 @@ public struct Recipe {
       )
     }
     schedule = try Recipe.look("schedule", options.schedule, in: schedules)
-    codec = try Recipe.look("codec", options.codec, in: codecs)
+    codec = try Recipe.look("codec", options.codec == CodecChoice.word ? "none" : options.codec, in: codecs)
     minibatchSearch = try options.tuneMinibatch.map { try Recipe.look("tune-minibatch", $0, in: minibatchSearches) }
     if let largest = minibatchSearch?.largest, largest < options.minibatch {
       throw OptionError("--tune-minibatch: max=\(largest) is smaller than --minibatch \(options.minibatch)")

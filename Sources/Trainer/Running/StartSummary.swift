@@ -25,6 +25,9 @@ struct StartSummary {
           + "\(clients.sampledCount) of them in a step")
     }
     if let stripe = trainer.network as? any StripedNetwork { lines.append(StartSummary.stripes(stripe, trainer)) }
+    if let choice = trainer.codecChoice {
+      lines.append("the ranks chose the codec \(choice.specification): \(choice.reason)")
+    }
     lines.append(StartSummary.traffic(plan, report, trainer.grid))
     let defaults = TrainerOptions()
     let width = TrainerOptions.fields.map(\.name.count).max() ?? 0

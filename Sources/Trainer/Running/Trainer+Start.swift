@@ -60,8 +60,7 @@ extension Trainer {
 
     try self.init(
       options, recipe, grid: grid, blocks: blocks, dataset: dataset, network: own, clients: clients, store: store,
-      journal: journal,
-      savedWarmStart: saved?.counters["warmStart"].flatMap { Int($0) })
+      journal: journal, saved: saved)
     if let epochs = options.realign, plan.firstStep(of: epochs.first) >= plan.steps {
       journal?.warn("--realign \(options.texts["realign"] ?? ""): the run ends before, nothing is realigned")
     }
@@ -116,6 +115,7 @@ extension Trainer {
     inventory.counters["data"] = hexadecimal(dataset.fingerprint)
     inventory.counters["lossSum"] = String(tally.lossSum.bitPattern)
     inventory.counters["lossSamples"] = String(tally.sampleCount)
+    inventory.counters["codec"] = codecChoice?.specification
     inventory.counters.merge(plan.counters) { $1 }
     labels?.contribute(to: &inventory)
     tuner?.contribute(to: &inventory)

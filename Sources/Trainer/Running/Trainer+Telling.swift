@@ -12,7 +12,8 @@ extension Trainer {
     journal.tell(
       StartEvent(
         ranks: world.count, hosts: grid.all.hostCount, parameters: model.parameterCount,
-        options: TrainerOptions.fields.filter { !$0.isHidden }.map { ($0.key, $0.json(options)) }))
+        options: TrainerOptions.fields.filter { !$0.isHidden }.map { ($0.key, $0.json(options)) },
+        codecChoice: codecChoice.map { ($0.specification, $0.reason) }))
     journal.say(StartSummary(self, report).text)
   }
 

@@ -1,0 +1,120 @@
+internal import Buffers
+
+/// What costs were measured or given, in words and as JSON.
+struct CostReport {
+  private let result: CostMeasurement.Result
+  private let assumed: [String]
+  private let layout: TensorLayout
+  private let ranks: Int
+  private let hosts: Int
+
+  init(_ result: CostMeasurement.Result, assumed: [String], layout: TensorLayout, ranks: Int, hosts: Int) {
+    (self.result, self.assumed, self.layout, self.ranks, self.hosts) = (result, assumed, layout, ranks, hosts)
+  }
+
+  /// By name, as people read them.
+  var lines: [(name: String, text: String)] {
+    let costs = result.costs
+    var lines = [("measured on", "\(counted(ranks, "rank")) on \(counted(hosts, "host"))")]
+    let compute = costs.compute
+    let fixed = compute.fixedSeconds > 0 ? ", and \(Quantity.text(ofSeconds: compute.fixedSeconds)) for each gradient" : ""
+    lines.append(("T_frm", "\(Quantity.text(ofSeconds: compute.secondsPerUnit)) a sample\(fixed)"))
+    if costs.postSeconds > 0 { lines.append(("C · T_post", Quantity.text(ofSeconds: costs.postSeconds))) }
+    lines.append(("T_upd", Quantity.text(ofSeconds: costs.updateSeconds)))
+    for (codec, kernels) in costs.kernels.sorted(by: { $0.key < $1.key }) where codec != "none" {
+      lines.append(
+        (
+          codec,
+          "encodes \(CostReport.rate(kernels.encode)), decodes \(CostReport.rate(kernels.decode)), adds codes "
+            + "\(CostReport.rate(kernels.sumPerCode)) values a second"
+        ))
+    }
+    if let memory = costs.memory {
+      lines.append(
+        (
+          "inside a host",
+          "a stage takes \(CostReport.time(memory.latency)); \(CostReport.rate(memory)) from each rank when all send"
+        ))
+    }
+    lines += pairLines
+    if let network = costs.network {
+      let messages =
+        network.messageSeconds > 0 ? ", each further message \(Quantity.text(ofSeconds: network.messageSeconds))" : ""
+      lines.append(
+        (
+          "between hosts",
+          "a message takes \(CostReport.time(network.latency))\(messages); \(CostReport.rate(network)) from each host "
+            + "when all send"
+        ))
+    }
+    lines += assumed.map { ("assumed", $0) }
+    return lines
+  }
+
+  /// What was found between pairs of hosts.
+  private var pairLines: [(name: String, text: String)] {
+    let pairs = result.pairs
+    guard let slowest = pairs.max(by: { $0.latency < $1.latency }),
+      let narrowest = pairs.min(by: { $0.bandwidth < $1.bandwidth }),
+      let latency = median(of: pairs.map(\.latency)), let bandwidth = median(of: pairs.map(\.bandwidth))
+    else { return [] }
+    let kind = result.arePairsComplete ? counted(pairs.count, "pair") : "\(pairs.count) pairs of neighbours"
+    var text = "\(kind), \(Quantity.text(ofSeconds: latency)) and \(Quantity.text(ofBitsPerSecond: bandwidth))"
+    if pairs.count > 1 {
+      text +=
+        " in the middle; slowest \(slowest.first)–\(slowest.second) \(Quantity.text(ofSeconds: slowest.latency)), "
+        + "narrowest \(narrowest.first)–\(narrowest.second) \(Quantity.text(ofBitsPerSecond: narrowest.bandwidth))"
+    }
+    return [("links alone", text)]
+  }
+
+  private static func time(_ seconds: Double) -> String {
+    seconds > 0 ? Quantity.text(ofSeconds: seconds) : "too little to measure"
+  }
+
+  private static func rate(_ secondsPerValue: Double) -> String {
+    secondsPerValue > 0 ? withPrefix(1 / secondsPerValue) : "∞ "
+  }
+
+  private static func rate(_ link: LinkCosts) -> String {
+    let perByte = link.transfer.secondsPerUnit
+    return perByte > 0 ? Quantity.text(ofBitsPerSecond: 8 / perByte) : "bytes for nothing"
+  }
+
+  /// All of it.
+  var json: JSONValue {
+    let costs = result.costs
+    func json(_ link: LinkCosts?) -> JSONValue {
+      guard let link else { return .null }
+      return [
+        "latency": .number(link.latency), "messageSeconds": .number(link.messageSeconds),
+        "secondsPerByte": .number(link.transfer.secondsPerUnit), "transfer": json(link.transfer),
+      ]
+    }
+    func json(_ curve: CostCurve) -> JSONValue {
+      .array(curve.points.map { .array([.number($0.amount), .number($0.seconds)]) })
+    }
+    return [
+      "ranks": .integer(ranks), "hosts": .integer(hosts), "ranksPerHost": .integer(costs.ranksPerHost),
+      "frameSeconds": .number(costs.compute.secondsPerUnit), "gradientSeconds": .number(costs.compute.fixedSeconds),
+      "compute": json(costs.compute), "postSeconds": .number(costs.postSeconds), "updateSeconds": .number(costs.updateSeconds),
+      "kernels": .object(
+        costs.kernels.sorted { $0.key < $1.key }.map { codec, kernels in
+          .init(
+            codec,
+            [
+              "encode": .number(kernels.encode), "decode": .number(kernels.decode), "sum": .number(kernels.sum),
+              "sumPerCode": .number(kernels.sumPerCode),
+            ])
+        }),
+      "memory": json(costs.memory), "network": json(costs.network),
+      "pairs": .array(
+        result.pairs.map { pair in
+          [
+            "first": .string(pair.first), "second": .string(pair.second), "latency": .number(pair.latency),
+            "bitsPerSecond": .number(pair.bandwidth),
+          ]
+        }),
+    ]
+  }
+}

@@ -1,0 +1,70 @@
+internal import Buffers
+internal import Collectives
+internal import Datasets
+internal import MPI
+internal import Networks
+
+/// Measures what computing costs: gradients of the real network on real samples, on all ranks at once, and the update.
+struct ComputeProbe {
+  let rounds: Rounds
+  let parts: StrategyParts
+  let dataset: any Dataset
+
+  /// Seconds of a rank's gradient with reading its samples, and of the meeting after it, for several numbers of samples; the last
+  /// gradient is left in `gradient`.
+  ///
+  /// What ranks wait for one another at the meeting belongs to computing; so it is measured with it.
+  ///
+  /// Collective. The most samples are those of a whole minibatch on one rank, unless they take too long.
+  func gradientCurve(_ effort: Rounds.Effort, into gradient: FloatBuffer) throws -> CostCurve {
+    let ranks = parts.hosts.world.count
+    let share = (parts.plan.minibatch - 1) / ranks + 1
+    let most = max(1, min(parts.plan.minibatch, parts.plan.sampleCount / ranks))
+    var points: [CostCurve.Point] = []
+    for count in Set([max(1, share / 4), max(1, share / 2), min(share, most), min(2 * share, most), most]).sorted() {
+      if let last = points.last, last.seconds * Double(count) / last.amount > 2 * effort.seconds { break }
+      points.append(.init(Double(count), try seconds(samples: count, effort, into: gradient)))
+    }
+    return CostCurve(points)
+  }
+
+  /// Seconds of the gradient of `count` samples on each rank, and of the meeting.
+  private func seconds(samples count: Int, _ effort: Rounds.Effort, into gradient: FloatBuffer) throws -> Double {
+    try rounds.seconds(effort, work(samples: count, into: gradient))
+  }
+
+  /// What each call of the result does: the gradient of the next `count` samples on each rank, and a meeting.
+  func work(samples count: Int, into gradient: FloatBuffer) -> () throws -> Void {
+    let world = parts.hosts.world
+    var parts = parts
+    parts.options.minibatch = count * world.count
+    parts.options.injectNonFinite = nil
+    parts.plan = RunPlan(parts.options, sampleCount: parts.plan.sampleCount)
+    let feed = SampleFeed(dataset, plan: parts.plan, seed: parts.options.seed, rank: world.rank, of: world.count)
+    let computation = GradientComputation(parts)
+    var step = 0
+    return { [rounds, plan = parts.plan] in
+      _ = try computation.compute(step, of: feed.batch(at: step), among: plan.minibatch, into: gradient)
+      try rounds.meet()
+      // The last step of an epoch is shorter than the others.
+      step = step + 2 < plan.stepsPerEpoch ? step + 1 : 0
+    }
+  }
+
+  /// Seconds of the update of the whole model, T_upd: of scratch parameters, by an optimizer of its own, from a gradient that is
+  /// in the cache as a decoded one is.
+  ///
+  /// Collective.
+  func updateSeconds(_ effort: Rounds.Effort, _ optimizer: any Optimizer) throws -> Double {
+    let count = parts.network.layout.count
+    let scratch = FloatBuffer(count: count)
+    let piece = 1024
+    let gradient = FloatBuffer(count: piece)
+    return try rounds.seconds(effort, by: .slowest) {
+      optimizer.prepare(samples: parts.plan.minibatch)
+      for start in stride(from: 0, to: count, by: piece) {
+        unsafe optimizer.update(start..<min(start + piece, count), of: scratch, with: gradient.baseAddress, rate: 0)
+      }
+    }
+  }
+}

@@ -1,0 +1,140 @@
+internal import Buffers
+internal import Codecs
+internal import Collectives
+internal import Datasets
+internal import MPI
+internal import Networks
+
+/// Measures on the ranks of a job what work and messages cost.
+struct CostMeasurement {
+  /// What is trained, on which ranks.
+  let parts: StrategyParts
+  let dataset: any Dataset
+  /// The codecs whose kernels are measured.
+  let codecs: [any Codec]
+  /// Told what is being measured; on rank 0.
+  var progress: (String) -> Void = { _ in }
+
+  /// How much time to take.
+  struct Effort {
+    var compute: Rounds.Effort
+    var kernels: Rounds.Effort
+    var exchange: ExchangeProbe.Effort
+    /// Whether every pair of hosts is measured by itself.
+    var hasPairs: Bool
+
+    /// For a plan: some seconds in all.
+    static let thorough = Effort(
+      compute: .init(seconds: 0.5), kernels: .init(seconds: 0.1),
+      exchange: .init(rounds: .init(seconds: 0.5), longestSeconds: 1),
+      hasPairs: true)
+    /// At the start of a run: a second, or a little more on slow networks.
+    static let brief = Effort(
+      compute: .init(seconds: 0.1), kernels: .init(seconds: 0.02),
+      exchange: .init(rounds: .init(seconds: 0.1), longestSeconds: 0.25), hasPairs: false)
+  }
+
+  /// What was found.
+  struct Result {
+    var costs: PlanCosts
+    /// Each pair of hosts that was measured; on rank 0.
+    var pairs: [PairCosts] = []
+    /// Whether every pair of hosts was.
+    var arePairsComplete = true
+    /// The largest exchange that was measured, as a share of the model's values; 0 where none was.
+    var largestShare = 0.0
+  }
+
+  /// Measures; collective.
+  func measure(_ effort: Effort) throws -> Result {
+    let hosts = parts.hosts
+    let world = hosts.world
+    let layout = parts.network.layout
+    let rounds = Rounds(records: parts.records)
+    var result = Result(costs: PlanCosts(compute: CostCurve(perUnit: 0), ranksPerHost: ranksPerHost))
+
+    progress("gradients")
+    let compute = ComputeProbe(rounds: rounds, parts: parts, dataset: dataset)
+    let gradient = FloatBuffer(count: layout.count)
+    let curve = try compute.gradientCurve(effort.compute, into: gradient)
+    // Not more than half of what is measured with it, however disturbed; what is taken off here is added for every step.
+    let meeting = min(try rounds.seconds(effort.kernels) { try rounds.meet() }, 0.5 * curve.points[0].seconds)
+    result.costs.compute = CostCurve(curve.points.map { .init($0.amount, $0.seconds - meeting) })
+    progress("the update of the model")
+    result.costs.updateSeconds = try compute.updateSeconds(effort.kernels, parts.optimizer)
+
+    let kernels = KernelProbe(rounds: rounds, layout: layout, gradient: gradient)
+    for codec in codecs {
+      progress("the kernels of \(codec.specification)")
+      result.costs.kernels[codec.specification] = try kernels.measure(codec, effort.kernels)
+    }
+
+    guard world.count > 1 else { return result }
+    // As many samples as a step has, unless computing them takes much longer than measuring an exchange should.
+    let share = Double((parts.plan.minibatch - 1) / world.count + 1)
+    let affordable = share * min(1, 0.1 * effort.exchange.rounds.seconds / max(curve.seconds(for: share), 1e-9))
+    let work = compute.work(samples: max(1, min(Int(affordable), parts.plan.sampleCount / world.count)), into: gradient)
+    if hosts.remoteRanks.isEmpty {
+      progress("the exchange in the memory of the host")
+      result.costs.memory = try link(rounds, hosts, effort, meeting: meeting, work: work, &result)
+    } else {
+      if effort.hasPairs && hosts.hostCount > 1 {
+        let pairs = try PairProbe(hosts)
+        result.pairs = try pairs.measure(progress: progress)
+        result.arePairsComplete = pairs.isComplete
+        result.costs.memory = try memory(effort)
+      }
+      result.costs.network = try link(rounds, hosts, effort, meeting: meeting, work: work, &result)
+    }
+    return result
+  }
+
+  /// What the exchange costs between the ranks of `hosts`.
+  private func link(
+    _ rounds: Rounds, _ hosts: HostMap, _ effort: Effort, meeting: Double, work: @escaping () throws -> Void,
+    _ result: inout Result
+  ) throws -> LinkCosts {
+    let probe = ExchangeProbe(
+      rounds: rounds, hosts: hosts, layout: parts.network.layout, ranksPerHost: ranksPerHost, work: work)
+    let measured = try probe.measure(effort.exchange, smallestShare: try rounds.largest(smallestShare), progress: progress)
+    result.largestShare = measured.largestShare
+    // Two stages, of one message to each other rank. What a pair takes that has the network for itself is the way; the rest is
+    // what the messages cost.
+    let stage = measured.emptySeconds / 2
+    let isOneHost = hosts.remoteRanks.isEmpty
+    let slowest = try rounds.largest(result.pairs.map(\.latency).max() ?? 0)
+    let latency = isOneHost || slowest == 0 ? stage : min(slowest, stage)
+    let peers = isOneHost ? hosts.world.count - 1 : hosts.world.count - ranksPerHost
+    return LinkCosts(
+      latency: latency, messageSeconds: peers > 1 ? (stage - latency) / Double(peers - 1) : 0,
+      transfer: CostCurve(measured.points), includesFloatKernels: true,
+      meeting: .init(seconds: meeting, peers: peers))
+  }
+
+  /// What the exchange costs between the ranks of a host, all hosts at once; nil where rank 0 is alone on its host.
+  private func memory(_ effort: Effort) throws -> LinkCosts? {
+    guard let host = parts.hosts.host else { return nil }
+    progress("the exchange in the memory of a host")
+    let hosts = try HostMap(host)
+    let rounds = Rounds(records: try RecordExchange(hosts, timeout: .seconds(parts.options.timeout)))
+    var result = Result(costs: PlanCosts(compute: CostCurve(perUnit: 0)))
+    let meeting = try rounds.seconds(effort.kernels) { try rounds.meet() }
+    return try link(rounds, hosts, effort, meeting: meeting, work: { try rounds.meet() }, &result)
+  }
+
+  /// The most ranks that share the memory and the link of a host; 1 where all are reached by messages.
+  private var ranksPerHost: Int {
+    guard parts.options.transport == .auto else { return 1 }
+    return Dictionary(grouping: parts.hosts.hostNames) { $0 }.values.map(\.count).max() ?? 1
+  }
+
+  /// The size of the smallest code among the codecs, as a share of floats.
+  private var smallestShare: Double {
+    let layout = parts.network.layout
+    let floats = Double(4 * max(layout.count, 1))
+    let shares = codecs.map { codec in
+      Double(codec.grouping.groups(of: layout).reduce(0) { $0 + codec.encodedByteCount(of: $1.count) }) / floats
+    }
+    return min(1, max(shares.min() ?? 1, 1 / floats))
+  }
+}

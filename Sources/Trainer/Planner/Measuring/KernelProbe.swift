@@ -1,0 +1,60 @@
+internal import Buffers
+internal import Codecs
+internal import Collectives
+
+/// Measures what a codec's kernels cost on a real gradient, on all ranks at once.
+struct KernelProbe {
+  let rounds: Rounds
+  let layout: TensorLayout
+  let gradient: FloatBuffer
+
+  /// Seconds for each value.
+  ///
+  /// Collective.
+  func measure(_ codec: any Codec, _ effort: Rounds.Effort) throws -> KernelCosts {
+    let groups = codec.grouping.groups(of: layout)
+    guard layout.count > 0 else { return KernelCosts() }
+    let residual = FloatBuffer(count: codec.isIdentity ? 0 : layout.count)
+    let longest = groups.map(\.count).max() ?? 0
+    let scratch = FloatBuffer(count: longest)
+    var offsets = [0]
+    for group in groups { offsets.append(offsets.last! + codec.encodedByteCount(of: group.count)) }
+    let code = ByteBuffer(count: offsets.last!)
+
+    func perValue(_ body: (_ group: Range<Int>, _ code: UnsafeMutableRawPointer) -> Void) throws -> Double {
+      let seconds = try rounds.seconds(effort, by: .slowest) {
+        for (index, group) in groups.enumerated() { unsafe body(group, code.baseAddress + offsets[index]) }
+      }
+      return seconds / Double(layout.count)
+    }
+
+    var costs = KernelCosts()
+    costs.encode = try perValue { group, code in
+      if codec.isIdentity {
+        unsafe code.copyMemory(from: gradient.baseAddress + group.lowerBound, byteCount: 4 * group.count)
+      } else {
+        _ = unsafe codec.encode(
+          gradient: gradient.baseAddress + group.lowerBound, residual: residual.baseAddress + group.lowerBound,
+          count: group.count, into: code)
+      }
+    }
+    if !codec.isIdentity {
+      costs.decode = try perValue { group, code in
+        unsafe codec.decode(code, count: group.count, setting: scratch.baseAddress, streaming: false)
+      }
+    }
+    // The same code for every rank: an owner reads codes that have just arrived in its cache.
+    let (few, many) = (2, 8)
+    var sums: [Double] = []
+    for count in [few, many] {
+      sums.append(
+        try perValue { group, code in
+          let codes = Array(repeating: UnsafeRawPointer(code), count: count)
+          unsafe codec.decodeSum(codes, codeCount: count, count: group.count, into: scratch.baseAddress)
+        })
+    }
+    costs.sumPerCode = max(0, sums[1] - sums[0]) / Double(many - few)
+    costs.sum = max(0, sums[0] - costs.sumPerCode * Double(few))
+    return costs
+  }
+}

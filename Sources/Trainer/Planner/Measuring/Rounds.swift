@@ -1,0 +1,80 @@
+internal import Collectives
+
+/// Times what all ranks do at once, as they do it in a step.
+struct Rounds {
+  /// How they meet: the agreement of a step.
+  let records: RecordExchange
+
+  /// How long to measure.
+  struct Effort {
+    /// The rounds go on for so many seconds.
+    var seconds: Double
+    /// So many turns at least; a turn is as many rounds as fit in an eighth of the seconds.
+    var turns = 3
+  }
+
+  /// Whose clock counts.
+  enum Clock {
+    /// Rank 0's, for what ends on all ranks together.
+    case first
+    /// That of the rank that takes longest, for what each does by itself.
+    case slowest
+  }
+
+  /// Seconds of a round, the same on all ranks: the median over turns of the mean in a turn, because the parts of a step add
+  /// up in the mean.
+  ///
+  /// Collective. A first turn that warms caches and connections does not count.
+  func seconds(_ effort: Effort, by clock: Clock = .first, _ body: () throws -> Void) throws -> Double {
+    var means: [Double] = []
+    var (total, count) = (0.0, 1)
+    try meet()
+    while means.count <= effort.turns || total < effort.seconds {
+      let stopwatch = Stopwatch()
+      for _ in 0..<count { try body() }
+      let told = try meet(saying: stopwatch.seconds / Double(count))
+      let mean = clock == .first ? told[0] : told.max() ?? 0
+      means.append(mean)
+      if means.count > 1 { total += mean * Double(count) }
+      count = max(1, min(1000, Int(effort.seconds / (8 * max(mean, 1e-9)))))
+    }
+    return median(of: Array(means.dropFirst())) ?? 0
+  }
+
+  /// Seconds that `body` adds to a round of `work`, the same on all ranks, by rank 0's clock; not below 0.
+  ///
+  /// Turns with and without it alternate, so that what disturbs the machine meets both. What ranks do together is measured
+  /// among what they do in a step, because the system treats processes that have just worked otherwise than those that only
+  /// wait. Collective.
+  func secondsAdded(to work: () throws -> Void, _ effort: Effort, _ body: () throws -> Void) throws -> Double {
+    var (with, without): ([Double], [Double]) = ([], [])
+    var (total, count) = (0.0, 1)
+    try meet()
+    while with.count <= effort.turns || total < effort.seconds {
+      for hasBody in [true, false] {
+        let stopwatch = Stopwatch()
+        for _ in 0..<count {
+          try work()
+          if hasBody { try body() }
+        }
+        let mean = try meet(saying: stopwatch.seconds / Double(count))[0]
+        if hasBody { with.append(mean) } else { without.append(mean) }
+      }
+      if with.count > 1 { total += with[with.count - 1] * Double(count) }
+      count = max(1, min(1000, Int(effort.seconds / (8 * max(with[with.count - 1], 1e-9)))))
+    }
+    guard let longer = median(of: Array(with.dropFirst())), let shorter = median(of: Array(without.dropFirst())) else {
+      return 0
+    }
+    return max(0, longer - shorter)
+  }
+
+  /// Waits for all ranks; returns what each says.
+  @discardableResult
+  func meet(saying value: Double = 0) throws -> [Double] {
+    try records.gather([value.bitPattern], activity: "the measuring of a plan").map { Double(bitPattern: $0[0]) }
+  }
+
+  /// The largest of what the ranks say.
+  func largest(_ value: Double) throws -> Double { try meet(saying: value).max() ?? value }
+}

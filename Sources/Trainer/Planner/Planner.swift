@@ -1,0 +1,99 @@
+internal import Buffers
+internal import Codecs
+internal import Collectives
+internal import Datasets
+public import MPI
+internal import Networks
+
+/// Plans a run on the ranks of a job: measures what is not given, predicts, and recommends.
+public struct Planner {
+  /// The plan, on rank 0; nil on other ranks.
+  public let plan: ScalingPlan?
+  /// What was measured or given, as JSON; null on other ranks.
+  public let costs: JSONValue
+
+  /// Measures and plans.
+  ///
+  /// Collective; takes about ten seconds, more on slow networks and for large models, and about one where the request says so.
+  ///
+  /// - Throws: `TrainingError` on all ranks alike.
+  public init(_ request: PlanRequest, on world: Communicator) throws {
+    var options = request.options
+    options.codec = "none"
+    let recipe = try together(world, otherwise: .usage) {
+      try request.validate()
+      try options.validate(ranks: world.count)
+      return try Recipe(options)
+    }
+    let codecs = try request.chosenCodecs()
+    let check = StartCheck(world: world)
+    try check.program()
+    try check.options(options)
+    let hosts = try HostMap(world, transport: options.transport)
+    setBLASThreads(options.threads)
+    let dataset = try together(world, otherwise: .configuration) { try recipe.dataset(options.seed) }
+    let network = try together(world, otherwise: .configuration) {
+      guard dataset.count(.train) >= world.count else {
+        throw TrainingError("\(options.data) has fewer training samples than there are ranks", exitStatus: .configuration)
+      }
+      return try recipe.network(dataset.featureCount, dataset.classCount)
+    }
+    let records = try RecordExchange(hosts, timeout: .seconds(options.timeout))
+    let parameters = FloatBuffer(count: network.layout.count)
+    network.initialize(parameters, seed: options.seed)
+    let settings = OptimizerSettings(
+      count: parameters.count, momentum: Float(options.momentum), weightDecay: Float(options.weightDecay),
+      minibatch: options.minibatch)
+    let progress = MeasuringProgress(isQuiet: options.quiet || world.rank != 0)
+    let measurement = CostMeasurement(
+      parts: StrategyParts(
+        grid: try RankGrid(hosts), records: records, network: network, parameters: parameters,
+        optimizer: recipe.optimizer(settings), codec: recipe.codec, options: options,
+        plan: RunPlan(options, sampleCount: dataset.count(.train))),
+      dataset: dataset, codecs: codecs, progress: progress.show)
+    var measured = try measurement.measure(request.isBrief ? .brief : .thorough)
+    progress.finish()
+    guard world.rank == 0 else {
+      (plan, costs) = (nil, .null)
+      return
+    }
+    let assumed = request.replace(&measured.costs, layout: network.layout)
+    let report = CostReport(measured, assumed: assumed, layout: network.layout, ranks: world.count, hosts: hosts.hostCount)
+    let predictor = StepPredictor(
+      network.layout, minibatch: min(options.minibatch, dataset.count(.train)), costs: measured.costs)
+    plan = ScalingPlan(
+      predictor, codecs: codecs, subject: "\(options.model) on \(options.data), \(parameters.count) parameters",
+      costs: report.lines, ranks: request.ranks ?? (world.count > 1 ? world.count : nil))
+    costs = report.json
+  }
+}
+
+extension PlanRequest {
+  /// Where nothing else is known: a message on ordinary Ethernet, and what handing one to MPI takes.
+  private static let (assumedLatency, assumedMessage) = (50e-6, 4e-6)
+
+  /// Puts what was given in the place of what was measured; returns sentences on what had to be assumed.
+  func replace(_ costs: inout PlanCosts, layout: TensorLayout) -> [String] {
+    var assumed: [String] = []
+    if let frameSeconds { costs.compute = CostCurve(perUnit: frameSeconds) }
+    if let postSeconds { costs.postSeconds = postSeconds }
+    if let updateSeconds { costs.updateSeconds = updateSeconds }
+    if let ranksPerHost { costs.ranksPerHost = ranksPerHost }
+    guard bandwidth != nil || latency != nil || floatExchangeSeconds != nil else { return assumed }
+    let bytes = Double(8 * max(layout.count, 1) * costs.ranksPerHost)
+    let perByte = bandwidth.map { 8 / $0 } ?? floatExchangeSeconds.map { $0 / bytes }
+    if latency == nil && costs.network == nil {
+      assumed.append("a message takes \(Quantity.text(ofSeconds: PlanRequest.assumedLatency)), as --latency does not say")
+    }
+    var link = LinkCosts(
+      latency: latency ?? costs.network?.latency ?? PlanRequest.assumedLatency,
+      messageSeconds: costs.network?.messageSeconds ?? PlanRequest.assumedMessage, transfer: CostCurve(perUnit: perByte ?? 0))
+    if perByte == nil, let network = costs.network {
+      link.transfer = network.transfer
+      link.includesFloatKernels = network.includesFloatKernels
+    }
+    // A latency alone says nothing of a network that nobody has measured.
+    if perByte != nil || costs.network != nil { costs.network = link }
+    return assumed
+  }
+}

@@ -1,0 +1,81 @@
+import Buffers
+import Codecs
+import Foundation
+import MPI
+import Testing
+import Trainer
+import _TestSupport
+
+/// Plans whose costs are measured on the ranks of the tests.
+@Suite(.serialized) struct PlannerMeasurementTests {
+  private func request(_ change: (inout PlanRequest) -> Void = { _ in }) -> PlanRequest {
+    var request = PlanRequest()
+    request.options.model = "mlp:24,16"
+    request.options.data = "glyphs:train=330,test=70"
+    request.options.minibatch = 50
+    request.options.quiet = true
+    request.isBrief = true
+    request.codecs = ["one-bit", "multi-bit"]
+    change(&request)
+    return request
+  }
+
+  @Test func rankZeroGetsAPlanForItsRanks() throws {
+    for transport in ["auto", "messages"] {
+      let planner = try Planner(request { try? $0.options.set("transport", to: transport) }, on: world)
+      #expect((planner.plan != nil) == (world.rank == 0))
+      guard let plan = planner.plan else { continue }
+      #expect(plan.minibatch == 50 && plan.ranks == (world.count > 1 ? world.count : nil))
+      for codec in ["none", "one-bit:group=row"] {
+        let prediction = try #require(plan.prediction(StepVariant(codec: codec), ranks: world.count))
+        #expect(prediction.seconds > 0 && prediction.seconds < 10)
+        #expect((prediction.bytesSent > 0) == (world.count > 1))
+      }
+      // Nothing is known of ranks on other hosts, unless ranks send messages as if they were on them.
+      let isKnown = transport == "messages" && world.count > 1
+      #expect((plan.prediction(StepVariant(codec: "none"), ranks: 32) != nil) == isKnown)
+      #expect((plan.model != nil) == isKnown)
+      let sentence = try #require(Recommendation(plan)).sentence
+      #expect(!sentence.contains("give --bandwidth and --latency") || !isKnown)
+      #expect("\(planner.costs)".contains("\"ranks\":\(world.count)"))
+    }
+  }
+
+  @Test func whatIsGivenIsNotMeasured() throws {
+    let planner = try Planner(
+      request {
+        $0.frameSeconds = 3e-3
+        $0.updateSeconds = 5e-3
+        $0.postSeconds = 7e-3
+        $0.bandwidth = 1e7
+        $0.latency = 2e-3
+        $0.ranksPerHost = 1
+      }, on: world)
+    guard let plan = planner.plan else { return }
+    let model = try #require(plan.model)
+    #expect(model.frameSeconds == 3e-3 && model.updateSeconds == 5e-3 && model.postSeconds == 7e-3)
+    // 784·24 + 24 + 24·16 + 16 + 16·10 + 10 values; each is sent twice by every rank.
+    let values = 19_410.0
+    #expect(abs(model.floatExchangeSeconds - values * 8 * 8 / 1e7) < 1e-9)
+    #expect(abs(plan.oneRankSeconds - (50 * 3e-3 + 5e-3 + 7e-3)) < 1e-9)
+    let far = try #require(plan.prediction(StepVariant(codec: "none"), ranks: 32))
+    #expect(far.hosts == 32 && far.computeSeconds == 2 * 3e-3)
+    // Two stages and an agreement of 31 messages each, of 2 ms and what handing out a message takes; bytes; the update.
+    #expect(far.seconds > far.computeSeconds + 3 * 2e-3 + Double(far.bytesSent) * 8 / 1e7)
+  }
+
+  @Test func faultsAreSentences() {
+    let faults: [((inout PlanRequest) -> Void, String)] = [
+      ({ $0.ranks = 0 }, "--ranks"), ({ $0.ranks = 51 }, "--ranks 51 is more than --minibatch 50"),
+      ({ $0.ranksPerHost = 0 }, "--ranks-per-host"), ({ $0.codecs = ["onebit"] }, "did you mean 'one-bit'?"),
+      ({ ($0.bandwidth, $0.floatExchangeSeconds) = (1, 1) }, "the same twice"),
+    ]
+    for (change, words) in faults {
+      let error = #expect(throws: OptionError.self) { try request(change).validate() }
+      #expect(error?.description.contains(words) == true, "\(words)")
+    }
+    #expect(throws: Never.self) { try request().validate() }
+  }
+
+  private var world: Communicator { World.communicator }
+}
