@@ -26,11 +26,10 @@ extension Train {
 
     /// What may follow `--`.
     static let optionNames = [
-      "config", "model", "data", "minibatch", "optimizer", "seed", "threads", "codec", "ranks", "ranks-per-host", "transport",
+      "config", "model", "data", "minibatch", "optimizer", "strategy", "seed", "threads", "codec", "ranks", "ranks-per-host",
+      "transport",
       "frame-seconds", "post-seconds", "update-seconds", "float-exchange-seconds", "bandwidth", "latency", "brief", "json",
-      "plot",
-      "quiet",
-      "help",
+      "plot", "quiet", "help",
     ]
 
     func run() throws {
@@ -44,12 +43,12 @@ extension Train {
       if let model = request.givenModel {
         guard Launch.rank == 0 else { return }
         let plan = ScalingPlan(model, codecs: try request.chosenCodecs(), costs: model.lines, ranks: request.ranks)
-        return try telling.tell(plan, costs: model.json)
+        return try telling.tell(plan, for: request, costs: model.json)
       }
       let asked = request
       Launch.run { world in
         let planner = try Planner(asked, on: world)
-        if let plan = planner.plan { try telling.tell(plan, costs: planner.costs) }
+        if let plan = planner.plan { try telling.tell(plan, for: asked, costs: planner.costs) }
         return 0
       }
     }

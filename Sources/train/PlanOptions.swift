@@ -10,6 +10,8 @@ struct PlanSubject: ParsableArguments {
   @Option(parsing: .unconditional, help: ArgumentHelp("Samples per step over all ranks. (default: 256)", valueName: "n"))
   var minibatch: String?
   @Option(help: ArgumentHelp("How a gradient becomes an update. (default: sgd)", valueName: "spec")) var optimizer: String?
+  @Option(help: ArgumentHelp("The strategy to recommend for. (default: the better one)", valueName: "spec"))
+  var strategy: String?
   @Option(parsing: .unconditional, help: ArgumentHelp("What everything random follows from. (default: 1)", valueName: "n"))
   var seed: String?
   @Option(parsing: .unconditional, help: ArgumentHelp("Threads of matrix products per rank. (default: 1)", valueName: "n"))
@@ -21,13 +23,17 @@ struct PlanSubject: ParsableArguments {
 
   func fill(_ request: inout PlanRequest) throws(OptionError) {
     let all = [
-      ("model", model), ("data", data), ("minibatch", minibatch), ("optimizer", optimizer), ("seed", seed),
-      ("threads", threads),
+      ("model", model), ("data", data), ("minibatch", minibatch), ("optimizer", optimizer), ("strategy", strategy),
+      ("seed", seed), ("threads", threads),
     ]
     request.options = try TrainerOptions(
       configuration: config, commandLine: all.compactMap { name, text in text.map { (name, $0) } })
     request.namesRun = config != nil || model != nil || data != nil
     request.codecs = codec
+    // Only what was said: a default is no reason not to recommend the other.
+    let configured =
+      if let config { try TrainerOptions.texts(ofConfiguration: config) } else { [(name: String, text: String)]() }
+    request.strategy = strategy ?? configured.last { $0.name == "strategy" }?.text
   }
 }
 
@@ -111,9 +117,9 @@ struct PlanTelling: ParsableArguments {
   @Option(help: ArgumentHelp("A picture of speed-up against ranks, as SVG.", valueName: "file")) var plot: String?
   @Flag(help: "No progress.") var quiet = false
 
-  /// Prints the plan with its recommendation, and writes the picture.
-  func tell(_ plan: ScalingPlan, costs: JSONValue) throws {
-    let recommendation = Recommendation(plan)
+  /// Prints the plan with its recommendation, as far as `request` allows, and writes the picture.
+  func tell(_ plan: ScalingPlan, for request: PlanRequest, costs: JSONValue) throws {
+    let recommendation = Recommendation(plan, isAllowed: request.allows)
     if json {
       print(plan.json(recommendation, costs: costs))
     } else {

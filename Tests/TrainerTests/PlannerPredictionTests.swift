@@ -29,6 +29,30 @@ import Trainer
     }
   }
 
+  @Test func bytesOfSeveralRanksOnAHostAreThoseOfTheRoutes() throws {
+    // Several buckets of several segments.
+    let layout = TensorLayout([("weights.2", [1200, 700]), ("weights.1", [900, 1200]), ("biases.1", [900])])
+    #expect(ExchangeGeometry(layout, codec: oneBit, rankCount: 4, rule: .messages).buckets.count > 1)
+    let memory = LinkCosts(latency: 1e-6, transfer: CostCurve(perUnit: 1e-10))
+    for codec in [oneBit, None()] as [any Codec] {
+      // The last host may have fewer ranks than the others.
+      for (ranks, ranksPerHost) in [(4, 2), (6, 2), (6, 3), (7, 3)] {
+        let costs = PlanCosts(
+          compute: CostCurve(perUnit: 1e-4), network: LinkCosts(latency: 1e-4, bitsPerSecond: 1e8), memory: memory,
+          ranksPerHost: ranksPerHost)
+        let predictor = StepPredictor(layout, minibatch: 256, costs: costs)
+        let geometry = ExchangeGeometry(layout, codec: codec, rankCount: ranks, rule: .messages)
+        for topology in PlanTopology.allCases {
+          let prediction = try #require(predictor.predict(codec, ranks: ranks, topology: topology))
+          let routes = ExchangeRoutes(
+            leaders: (0..<ranks).map { $0 - $0 % ranksPerHost }, isHierarchical: topology == .hierarchical)
+          let bytes = (0..<ranks).map { geometry.predictedTraffic(of: $0, over: routes).networkBytesSent }
+          #expect(bytes.contains(prediction.bytesSent), "\(codec.name) \(ranks) \(ranksPerHost) \(topology)")
+        }
+      }
+    }
+  }
+
   @Test func hierarchyTakesTheBytesOfAHostOnceOverTheLink() throws {
     let memory = LinkCosts(latency: 1e-6, transfer: CostCurve(perUnit: 1e-10))
     let costs = PlanCosts(

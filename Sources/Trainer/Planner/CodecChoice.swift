@@ -68,7 +68,7 @@ struct CodecChoice {
       let layout = parts.network.layout
       let predictor = StepPredictor(layout, minibatch: parts.plan.minibatch, costs: measured.costs)
       let plan = ScalingPlan(predictor, codecs: candidates, subject: "", costs: [], ranks: parts.grid.shareCount)
-      decision = Recommendation(plan) { $0.isDone(by: parts.options) }.map { ($0.choice.variant.codec, $0.reason) }
+      decision = Recommendation(plan) { $0.isDone(by: parts) }.map { ($0.choice.variant.codec, $0.reason) }
     }
     let agreement = Agreement(world: world)
     let codec = try agreement.share(decision?.codec ?? "none")
@@ -77,9 +77,11 @@ struct CodecChoice {
 }
 
 extension StepVariant {
-  /// Whether a run with these options does its steps like this, whatever its codec.
-  fileprivate func isDone(by options: TrainerOptions) -> Bool {
-    isDoubleBuffered == options.strategy.hasPrefix("double-buffer") && topology == .flat
+  /// Whether a run of these parts does its steps like this, whatever its codec.
+  fileprivate func isDone(by parts: StrategyParts) -> Bool {
+    let routes = parts.hosts.routes(parts.options.topology)
+    let topology = routes.parties.count < routes.rankCount ? PlanTopology.hierarchical : .flat
+    return isDoubleBuffered == StepVariant.isDoubleBuffered(parts.options.strategy) && self.topology == topology
   }
 }
 

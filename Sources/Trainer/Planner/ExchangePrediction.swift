@@ -36,45 +36,62 @@ struct ExchangePrediction {
     _ codec: any Codec, layout: TensorLayout, ranks: Int, ranksPerHost: Int, topology: PlanTopology, link: LinkCosts,
     costs: PlanCosts
   ) {
-    let hosts = (ranks - 1) / ranksPerHost + 1
-    let isOneHost = hosts == 1
+    let isOneHost = ranks <= ranksPerHost
     let isHierarchical = topology == .hierarchical
     let geometry = ExchangeGeometry(layout, codec: codec, rankCount: ranks, rule: isOneHost ? .sharedWindow : .messages)
+    let routes = ExchangeRoutes(leaders: (0..<ranks).map { $0 / ranksPerHost * ranksPerHost }, isHierarchical: isHierarchical)
     // The rank that owns most: others wait for it.
     let bytes = geometry.segments.map { $0.reduce(0) { $0 + $1.messageByteCount } }
     let rank = bytes.indices.max { bytes[$0] < bytes[$1] } ?? 0
     (self.codec, self.link, self.costs, self.ranks, layoutCount) = (codec, link, costs, ranks, layout.count)
-    parties = isHierarchical ? hosts : ranks
-    ranksAddedUp = isHierarchical ? ranksPerHost : 1
+    parties = routes.parties.count
+    ranksAddedUp = routes.parties[0].count
     sharers = isOneHost ? 1 : ranksPerHost
-    remotePeers = isOneHost ? 0 : isHierarchical ? hosts - 1 : ranks - min(ranksPerHost, ranks)
+    let receivers = isOneHost ? (0..<ranks).filter { $0 != rank } : routes.receivers(ofStripe: rank)
+    remotePeers = isOneHost ? 0 : receivers.count
 
-    var rounds: [RoundWork] = []
-    for index in 0..<(geometry.segments.map(\.count).max() ?? 0) {
-      var round = RoundWork()
-      for (owner, segments) in geometry.segments.enumerated() where index < segments.count {
-        let segment = segments[index]
-        round.decodedValues += segment.elements.count
-        // In a hierarchical exchange a rank encodes the stripes of the owners who have its place on their hosts.
-        guard !isHierarchical || owner % ranksPerHost == rank % ranksPerHost else { continue }
-        round.encodedValues += segment.elements.count
-        let isRemote = owner / ranksPerHost != rank / ranksPerHost
-        if isOneHost ? owner != rank : isRemote {
-          round.contributionBytes += isOneHost ? segment.payloadByteCount : segment.messageByteCount
+    // Round by round, as segments are encoded: one for each owner in turn, bucket by bucket.
+    var (firstRounds, roundCount) = ([Int](), 0)
+    for depth in ExchangePrediction.depths(of: geometry) {
+      firstRounds.append(roundCount)
+      roundCount += depth
+    }
+    var rounds = Array(repeating: RoundWork(), count: roundCount)
+    for (owner, segments) in geometry.segments.enumerated() {
+      let isEncoded = routes.contributes(rank, toStripe: owner)
+      let isSent = isOneHost ? owner != rank : !routes.areOnOneHost(owner, rank)
+      var (bucket, place) = (-1, 0)
+      for segment in segments {
+        place = segment.bucket == bucket ? place + 1 : 0
+        bucket = segment.bucket
+        let round = firstRounds[bucket] + place
+        let byteCount = isOneHost ? segment.payloadByteCount : segment.messageByteCount
+        rounds[round].decodedValues += segment.elements.count
+        if isEncoded { rounds[round].encodedValues += segment.elements.count }
+        if isEncoded && isSent {
+          rounds[round].contributionBytes += byteCount
           if !isOneHost { messages += 1 }
         }
+        if owner == rank {
+          rounds[round].summedValues += segment.elements.count
+          rounds[round].sumBytes += receivers.count * byteCount
+          if !isOneHost { messages += receivers.count }
+        }
       }
-      if index < geometry.segments[rank].count {
-        let segment = geometry.segments[rank][index]
-        round.summedValues = segment.elements.count
-        let receivers = isOneHost ? ranks - 1 : remotePeers
-        round.sumBytes = receivers * (isOneHost ? segment.payloadByteCount : segment.messageByteCount)
-        if !isOneHost { messages += receivers }
-      }
-      bytesSent += round.contributionBytes + round.sumBytes
-      rounds.append(round)
     }
     self.rounds = rounds
+    bytesSent = rounds.reduce(0) { $0 + $1.contributionBytes + $1.sumBytes }
+  }
+
+  /// The most segments that a stripe has of each bucket.
+  private static func depths(of geometry: ExchangeGeometry) -> [Int] {
+    var depths = Array(repeating: 0, count: geometry.buckets.count)
+    for segments in geometry.segments {
+      var counts = Array(repeating: 0, count: depths.count)
+      for segment in segments { counts[segment.bucket] += 1 }
+      for bucket in depths.indices { depths[bucket] = max(depths[bucket], counts[bucket]) }
+    }
+    return depths
   }
 
   /// Seconds from its begin to its end; the update may be done by somebody else.

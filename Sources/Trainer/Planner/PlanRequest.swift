@@ -7,6 +7,8 @@ public struct PlanRequest: Sendable {
   public var options = TrainerOptions()
   /// Whether model or data were named: then they are measured, whatever costs are given.
   public var namesRun = false
+  /// The strategy to recommend for; nil for the better one.
+  public var strategy: String?
   /// The codecs to compare, as they are written; those of the registry by default.
   public var codecs: [String] = []
   /// The rank count to recommend for; that of the job where it has several.
@@ -46,6 +48,11 @@ public struct PlanRequest: Sendable {
     }
     guard faults.isEmpty else { throw OptionError(faults.joined(separator: "\n")) }
     _ = try chosenCodecs()
+  }
+
+  /// Whether steps like this may be recommended.
+  public func allows(_ variant: StepVariant) -> Bool {
+    strategy.map { variant.isDoubleBuffered == StepVariant.isDoubleBuffered($0) } ?? true
   }
 
   /// The codecs to compare, floats first.

@@ -3,7 +3,7 @@ internal import Buffers
 /// What to do, and why: one choice out of a plan.
 ///
 /// What loses information must earn it: a code, a delay by half a minibatch, each must make a step faster by more than a tenth
-/// before it is recommended.
+/// before it is recommended, and the second on top of the first.
 public struct Recommendation: Sendable {
   /// How much faster something must be before it is worth what it costs otherwise.
   public static let worthwhile = 1.1
@@ -34,13 +34,13 @@ public struct Recommendation: Sendable {
   }
 
   /// Chooses from `plan` among the steps that `isAllowed` says can be done; nil where there is nothing to choose from.
-  public init?(_ plan: ScalingPlan, isAllowed: (StepVariant) -> Bool = \.isAvailable) {
+  public init?(_ plan: ScalingPlan, isAllowed: (StepVariant) -> Bool = { _ in true }) {
     let allowed = plan.predictions.filter { isAllowed($0.variant) }
     func best(_ ranks: Int) -> (choice: StepPrediction, floats: StepPrediction?, codes: StepPrediction?)? {
       let candidates = allowed.filter { $0.ranks == ranks }
-      let floats = Recommendation.simplest(candidates.filter { $0.variant.isFloat })
-      let codes = Recommendation.simplest(candidates.filter { !$0.variant.isFloat })
-      guard let choice = Recommendation.worthwhile(codes, over: floats) else { return nil }
+      guard let choice = Recommendation.best(of: candidates) else { return nil }
+      let floats = Recommendation.best(of: candidates.filter { $0.variant.isFloat })
+      let codes = Recommendation.best(of: candidates.filter { !$0.variant.isFloat })
       return (choice, floats, codes)
     }
     let counts = Set(allowed.map(\.ranks)).sorted()
@@ -57,38 +57,24 @@ public struct Recommendation: Sendable {
     speedUp = plan.speedUp(choice)
   }
 
-  /// The fastest, unless something simpler is hardly slower: not double-buffered, then flat.
-  private static func simplest(_ predictions: [StepPrediction]) -> StepPrediction? {
-    var best: StepPrediction?
-    for isDoubleBuffered in [false, true] {
-      var topologyBest: StepPrediction?
-      for topology in PlanTopology.allCases {
-        let group = predictions.filter { $0.variant.isDoubleBuffered == isDoubleBuffered && $0.variant.topology == topology }
-        guard let fastest = group.min(by: { $0.seconds < $1.seconds }) else { continue }
-        // Hierarchy loses nothing; it only has to be faster.
-        if fastest.seconds < topologyBest?.seconds ?? .infinity { topologyBest = fastest }
-      }
-      best = worthwhile(topologyBest, over: best)
-    }
-    return best
+  /// The fastest, if what loses something were so much slower as it would have to be faster to be worth it; the first of equals.
+  private static func best(of predictions: [StepPrediction]) -> StepPrediction? {
+    predictions.min { $0.price < $1.price }
   }
+}
 
-  /// The first, if it is enough faster than the second.
-  private static func worthwhile(_ faster: StepPrediction?, over slower: StepPrediction?) -> StepPrediction? {
-    guard let faster, let slower else { return faster ?? slower }
-    return faster.seconds * worthwhile < slower.seconds ? faster : slower
+extension StepPrediction {
+  /// The seconds of a step, ``Recommendation/worthwhile`` times as many for a code, and again for double buffering.
+  ///
+  /// Hierarchy loses nothing; it only has to be faster.
+  fileprivate var price: Double {
+    seconds * (variant.isFloat ? 1 : Recommendation.worthwhile) * (variant.isDoubleBuffered ? Recommendation.worthwhile : 1)
   }
 }
 
 extension StepVariant {
   /// Whether gradients cross as they are.
   public var isFloat: Bool { codec == "none" }
-
-  /// Whether this program can run such a step.
-  public var isAvailable: Bool {
-    (!isDoubleBuffered || strategies.entries.contains { $0.name == "double-buffer" })
-      && (topology == .flat || TrainerOptions.fields.contains { $0.name == "topology" })
-  }
 }
 
 extension Recommendation {

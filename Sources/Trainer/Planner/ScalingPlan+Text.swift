@@ -46,7 +46,7 @@ extension ScalingPlan {
     }
     let width = max(15, codecs.map { title($0).count }.max() ?? 0)
     var lines = [
-      "step time, and how many times faster than one rank (\(Quantity.text(ofSeconds: oneRankSeconds)))",
+      "step time with --overlap off, and how many times faster than one rank (\(Quantity.text(ofSeconds: oneRankSeconds)))",
       "  ranks" + variants.map { "  " + title($0.codec).padded(to: width, left: true) }.joined(),
     ]
     func marks(_ names: [String]) {

@@ -25,6 +25,9 @@ public struct StepVariant: Hashable, Sendable {
     self.topology = topology
     self.isDoubleBuffered = isDoubleBuffered
   }
+
+  /// Whether a strategy, as it is written, computes half a minibatch while the other half is exchanged.
+  static func isDoubleBuffered(_ strategy: String) -> Bool { strategy.prefix { $0 != ":" } == "double-buffer" }
 }
 
 /// How long a step takes, and what of.
