@@ -40,7 +40,8 @@ struct ComputeProbe {
     parts.options.minibatch = count * world.count
     parts.options.injectNonFinite = nil
     parts.plan = RunPlan(parts.options, sampleCount: parts.plan.sampleCount)
-    let feed = SampleFeed(dataset, plan: parts.plan, seed: parts.options.seed, rank: world.rank, of: world.count)
+    let feed = SampleFeed(
+      dataset, plan: parts.plan, seed: parts.options.seed, clients: nil, rank: world.rank, of: world.count)
     let computation = GradientComputation(parts)
     var step = 0
     return { [rounds, plan = parts.plan] in
