@@ -27,19 +27,28 @@ struct Cluster: Hashable {
 
   static func stop() throws { try call(["env", environment, script, "down"]) }
 
+  /// Runs a command to its end; throws what it says where it fails.
+  ///
+  /// Not by `Process`, which waits for all that have a share of its socket: the hosts live longer than the command.
   private static func call(_ command: [String]) throws {
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-    process.arguments = Array(command.dropFirst())
-    let output = Pipe()
-    process.standardInput = FileHandle.nullDevice
-    process.standardOutput = FileHandle.nullDevice
-    process.standardError = output
-    try process.run()
-    let words = (try? output.fileHandleForReading.readToEnd()) ?? Data()
-    process.waitUntilExit()
-    guard process.terminationStatus == 0 else {
-      throw Failure(String(decoding: words, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines))
+    let words = FileManager.default.temporaryDirectory.appending(path: "seide2014-\(UUID().uuidString).log")
+    defer { try? FileManager.default.removeItem(at: words) }
+    var actions = posix_spawn_file_actions_t()
+    posix_spawn_file_actions_init(&actions)
+    defer { posix_spawn_file_actions_destroy(&actions) }
+    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
+    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0)
+    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, words.path, O_WRONLY | O_CREAT, 0o600)
+    var arguments = command.map { strdup($0) } + [nil]
+    defer { arguments.forEach { free($0) } }
+    var process = pid_t()
+    let code = posix_spawnp(&process, command[0], &actions, nil, &arguments, environ)
+    guard code == 0 else { throw Failure("\(command[0]) cannot be started: \(String(cString: strerror(code)))") }
+    var status: Int32 = 0
+    while waitpid(process, &status, 0) < 0 && errno == EINTR {}
+    guard status == 0 else {
+      let text = (try? String(contentsOf: words, encoding: .utf8)) ?? ""
+      throw Failure(text.trimmingCharacters(in: .whitespacesAndNewlines))
     }
   }
 }

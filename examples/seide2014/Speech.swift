@@ -23,6 +23,9 @@ struct Speech: ParsableArguments {
     }
   }
 
+  /// The length of a run in steps of so many frames.
+  func steps(of minibatch: Int) -> Int { steps * 256 / minibatch }
+
   /// The reports of each row's runs with some seeds, in the order of the rows.
   func reports(of rows: [Row], seeds: ClosedRange<Int>, from laboratory: Laboratory) throws -> [[Report]] {
     let jobs = rows.flatMap { row in seeds.map { job(row, seed: $0) } }
@@ -33,7 +36,8 @@ struct Speech: ParsableArguments {
   private func job(_ row: Row, seed: Int) -> Job {
     Job(
       name: "\(row.name), seed \(seed)", program: "train", ranks: row.ranks,
-      arguments: ["--data", data, "--steps", String(steps + row.extraSteps), "--seed", String(seed)] + row.options)
+      arguments: ["--data", data, "--steps", String(steps(of: row.minibatch) + row.extraSteps), "--seed", String(seed)]
+        + row.options + (row.minibatch == 256 ? [] : ["--minibatch", String(row.minibatch)]))
   }
 
   /// Throws where the data are not there.
@@ -48,11 +52,11 @@ struct Speech: ParsableArguments {
   }
 
   /// What differs from the paper in every table of accuracy.
-  func setting(hidden: String, seeds: ClosedRange<Int>) -> String {
+  func setting(hidden: String, minibatch: Int = 256, seeds: ClosedRange<Int>) -> String {
     "The paper: 309 hours of Switchboard, 7 hidden layers of 2048 units, 9304 classes, 46 million parameters, GPUs on "
       + "InfiniBand; word errors on Hub5'00, and in parentheses right frames of the training data. Here: 19 minutes of spoken "
       + "digits by six speakers, hidden layers \(hidden), 60 classes (six states of a digit), \(ranks) ranks on one machine, "
-      + "\(steps) steps of 256 frames, \(seeds.count == 1 ? "seed" : "mean (and range) of seeds") "
+      + "\(steps(of: minibatch)) steps of \(minibatch) frames, \(seeds.count == 1 ? "seed" : "mean (and range) of seeds") "
       + "\(seeds.map(String.init).joined(separator: ", ")); digits and frames of recordings that training did not see. Digits are far easier than "
       + "conversations, so that only differences between rows compare."
   }
@@ -63,13 +67,16 @@ struct Row {
   let name: String
   let ranks: Int
   let options: [String]
+  /// Frames of a step.
+  let minibatch: Int
   /// Steps beyond those of all runs.
   let extraSteps: Int
 
-  init(_ name: String, ranks: Int, _ options: [String], extraSteps: Int = 0) {
+  init(_ name: String, ranks: Int, _ options: [String], minibatch: Int = 256, extraSteps: Int = 0) {
     self.name = name
     self.ranks = ranks
     self.options = options
+    self.minibatch = minibatch
     self.extraSteps = extraSteps
   }
 }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Trainer
 
 /// What one bit, and half a minibatch's delay on top of it, do to accuracy.
 struct Table2: PaperTable {
@@ -6,10 +7,12 @@ struct Table2: PaperTable {
 
   @OptionGroup var speech: Speech
   @OptionGroup var telling: Telling
+  @Option(help: ArgumentHelp("Frames of a step; the learning rate of a frame stays.", valueName: "n")) var minibatch = 128
 
   /// A kind of hidden unit with its learning rate, and the paper's figures for each exchange.
   private struct Units {
     let name: String
+    let hidden: String
     /// The keys of the model.
     let keys: String
     let learningRate: Double
@@ -18,9 +21,11 @@ struct Table2: PaperTable {
 
   private static let units = [
     Units(
-      name: "sigmoid", keys: "activation=sigmoid,start=he", learningRate: 0.3,
+      name: "sigmoid", hidden: "128,128", keys: "activation=sigmoid,start=he", learningRate: 0.1,
       paper: ["16.5 (55.6)", "16.3 (55.5)", "16.5 (55.3)"]),
-    Units(name: "ReLU", keys: "activation=relu", learningRate: 0.05, paper: ["16.5 (62.8)", "16.6 (61.7)", "16.6 (62.4)"]),
+    Units(
+      name: "ReLU", hidden: "128,128,128", keys: "activation=relu", learningRate: 0.025,
+      paper: ["16.5 (62.8)", "16.6 (61.7)", "16.6 (62.4)"]),
   ]
 
   private static let exchanges: [(name: String, options: [String])] = [
@@ -29,18 +34,24 @@ struct Table2: PaperTable {
     ("1 bit, double buffering", ["--codec", "one-bit", "--strategy", "double-buffer"]),
   ]
 
+  func validate() throws {
+    guard minibatch > 0 else { throw ValidationError("--minibatch is at least 1, not \(minibatch)") }
+  }
+
   func checkRequirements() throws { try speech.checkData() }
 
   func tables(_ laboratory: Laboratory) throws -> [TextTable] {
-    let (hidden, seeds) = (speech.hidden ?? "512,512,512", speech.seeds ?? 3)
+    let seeds = speech.seeds ?? 3
     let rows = Self.units.flatMap { units in
       Self.exchanges.map { exchange in
         Row(
           "\(units.name), \(exchange.name)", ranks: speech.ranks,
           [
-            "--model", "mlp:\(hidden),\(units.keys)", "--learning-rate", String(units.learningRate), "--warm-start",
-            String(speech.steps / 4),
-          ] + exchange.options)
+            "--model", "mlp:\(speech.hidden ?? units.hidden),\(units.keys)", "--learning-rate",
+            decimal(units.learningRate * Double(minibatch) / 128, digits: 4),
+            "--warm-start",
+            String(speech.steps(of: minibatch) / 4),
+          ] + exchange.options, minibatch: minibatch)
       }
     }
     let accuracies = try speech.reports(of: rows, seeds: 1...seeds, from: laboratory).map { try Accuracy($0) }
@@ -58,9 +69,13 @@ struct Table2: PaperTable {
       ])
     }
     table.notes = [
-      speech.setting(hidden: hidden, seeds: 1...seeds),
+      speech.setting(
+        hidden: Self.units.map { "\(speech.hidden ?? $0.hidden) (\($0.name))" }.joined(separator: " and "),
+        minibatch: minibatch,
+        seeds: 1...seeds),
       "All rows exchange floats in the first quarter of the run (the paper: its first 24 hours on one GPU). Learning rates: "
-        + Self.units.map { "\($0.learningRate) for \($0.name)" }.joined(separator: ", ") + ", decaying as a cosine.",
+        + Self.units.map { "\($0.learningRate) for \($0.name)" }.joined(separator: ", ")
+        + " at 128 frames, decaying as a cosine. The delay of double buffering is half a minibatch, and costs in proportion to it.",
     ]
     return [table]
   }
