@@ -8,39 +8,40 @@
 //   at_least(values, key)            a bit for each of 64 values: whether its magnitude is `key` or more
 //   keep(values, mask, …)            copies those of 64 values whose bit is set, and their indices; returns how many
 
-enum { BLOCK = 256, LANES = sizeof(vector) / 4, VECTORS = BLOCK / LANES };
+enum { LANES = sizeof(vector) / 4, LONGEST_BLOCK = 1024, MOST_ROWS = 21 };
 
 // A block's window in a row: in place, or in `copy` where it wraps around the end of the row.
-static inline float *window_of(float *row, size_t columns, size_t start, float copy[BLOCK]) {
-  if (start + BLOCK <= columns) return row + start;
+static inline float *window_of(float *row, size_t columns, size_t length, size_t start, float *copy) {
+  if (start + length <= columns) return row + start;
   size_t head = columns - start;
   __builtin_memcpy(copy, row + start, head * 4);
-  __builtin_memcpy(copy + head, row, (BLOCK - head) * 4);
+  __builtin_memcpy(copy + head, row, (length - head) * 4);
   return copy;
 }
 
-static inline void put_back(float *row, size_t columns, size_t start, const float copy[BLOCK]) {
+static inline void put_back(float *row, size_t columns, size_t length, size_t start, const float *copy) {
   size_t head = columns - start;
   __builtin_memcpy(row + start, copy, head * 4);
-  __builtin_memcpy(row, copy + head, (BLOCK - head) * 4);
+  __builtin_memcpy(row, copy + head, (length - head) * 4);
 }
 
 static void sketch_insert(
-    float *table, size_t rows, size_t columns, const uint32_t *starts, const uint64_t *signs, size_t blocks,
+    float *table, size_t rows, size_t columns, size_t length, const uint32_t *starts, const uint64_t *signs, size_t blocks,
     const float *values) {
-  float copy[BLOCK];
-  for (size_t b = 0; b < blocks; b++, values += BLOCK) {
+  float copy[LONGEST_BLOCK];
+  for (size_t b = 0; b < blocks; b++, values += length) {
     const uint32_t *start = starts + b * rows, *next = b + 1 < blocks ? start + rows : start;
     for (size_t j = 0; j < rows; j++) {
-      float *row = table + j * columns, *window = window_of(row, columns, start[j], copy);
+      float *row = table + j * columns, *window = window_of(row, columns, length, start[j], copy);
       const float *ahead = row + next[j];
-      const lane_bits *bits = (const lane_bits *)(signs + (b * rows + j) * (BLOCK / 64));
+      const lane_bits *bits = (const lane_bits *)(signs + (b * rows + j) * (length / 64));
 #pragma clang loop unroll_count(4)
-      for (size_t i = 0; i < VECTORS; i++) {
-        __builtin_prefetch(ahead + LANES * i, 1);
+      for (size_t i = 0; i < length / LANES; i++) {
+        // Into the second level of the cache: the first has too few lines under way at a time.
+        __builtin_prefetch(ahead + LANES * i, 0, 2);
         save(window + LANES * i, plus(load(window + LANES * i), flipped(load(values + LANES * i), bits[i])));
       }
-      if (window == copy) put_back(row, columns, start[j], copy);
+      if (window == copy) put_back(row, columns, length, start[j], copy);
     }
   }
 }
@@ -67,21 +68,21 @@ static inline vector median_of_many(vector *v, size_t rows) {
 }
 
 static inline __attribute__((always_inline)) void sketch_query_of(
-    const float *table, size_t rows, size_t columns, const uint32_t *starts, const uint64_t *signs, size_t blocks,
+    const float *table, size_t rows, size_t columns, size_t length, const uint32_t *starts, const uint64_t *signs, size_t blocks,
     float *estimates) {
-  float copies[21][BLOCK];
-  const float *windows[21];
+  float copies[MOST_ROWS][LONGEST_BLOCK];
+  const float *windows[MOST_ROWS];
   const vector zero = {0};
-  for (size_t b = 0; b < blocks; b++, estimates += BLOCK) {
+  for (size_t b = 0; b < blocks; b++, estimates += length) {
     const uint32_t *start = starts + b * rows, *next = b + 1 < blocks ? start + rows : start;
     for (size_t j = 0; j < rows; j++)
-      windows[j] = window_of((float *)table + j * columns, columns, start[j], copies[j]);
-    const lane_bits *bits = (const lane_bits *)(signs + b * rows * (BLOCK / 64));
-    for (size_t i = 0; i < VECTORS; i++) {
-      vector v[21];
+      windows[j] = window_of((float *)table + j * columns, columns, length, start[j], copies[j]);
+    const lane_bits *bits = (const lane_bits *)(signs + b * rows * (length / 64));
+    for (size_t i = 0; i < length / LANES; i++) {
+      vector v[MOST_ROWS];
       for (size_t j = 0; j < rows; j++) {
-        __builtin_prefetch(table + j * columns + next[j] + LANES * i);
-        v[j] = flipped(load(windows[j] + LANES * i), bits[j * VECTORS + i]);
+        __builtin_prefetch(table + j * columns + next[j] + LANES * i, 0, 2);
+        v[j] = flipped(load(windows[j] + LANES * i), bits[j * (length / LANES) + i]);
       }
       // + 0 removes negative zero.
       vector median = rows == 5   ? median_of_five(v)
@@ -93,11 +94,11 @@ static inline __attribute__((always_inline)) void sketch_query_of(
 }
 
 static void sketch_query(
-    const float *table, size_t rows, size_t columns, const uint32_t *starts, const uint64_t *signs, size_t blocks,
+    const float *table, size_t rows, size_t columns, size_t length, const uint32_t *starts, const uint64_t *signs, size_t blocks,
     float *estimates) {
-  if (rows == 5) sketch_query_of(table, 5, columns, starts, signs, blocks, estimates);
-  else if (rows == 3) sketch_query_of(table, 3, columns, starts, signs, blocks, estimates);
-  else sketch_query_of(table, rows, columns, starts, signs, blocks, estimates);
+  if (rows == 5) sketch_query_of(table, 5, columns, length, starts, signs, blocks, estimates);
+  else if (rows == 3) sketch_query_of(table, 3, columns, length, starts, signs, blocks, estimates);
+  else sketch_query_of(table, rows, columns, length, starts, signs, blocks, estimates);
 }
 
 // Finds the values of a magnitude of `key` or more; there is room for `count` of them and sixteen beyond.

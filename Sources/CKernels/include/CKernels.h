@@ -34,15 +34,15 @@ typedef struct {
   // In fp64, over 32 lanes.
   double (*sum_of_squares)(const float *values, size_t count);
 
-  // Adds whole blocks of 256 values to a table of a Count Sketch. `starts` has the first cell of each block in each row, `signs`
-  // four words for each (Sources/Codecs/Sketches/SketchHashes.swift), both block by block.
+  // Adds whole blocks of `length` values, a multiple of 64 up to 1024, to a table of a Count Sketch. `starts` has the first cell of
+  // each block in each row, `signs` a bit for each value there (Sources/Codecs/Sketches/SketchHashes.swift), both block by block.
   void (*sketch_insert)(
-      float *table, size_t rows, size_t columns, const uint32_t *starts, const uint64_t *signs, size_t blocks,
-      const float *values);
+      float *table, size_t rows, size_t columns, size_t length, const uint32_t *starts, const uint64_t *signs,
+      size_t blocks, const float *values);
   // The medians of whole blocks; at most 21 rows.
   void (*sketch_query)(
-      const float *table, size_t rows, size_t columns, const uint32_t *starts, const uint64_t *signs, size_t blocks,
-      float *estimates);
+      const float *table, size_t rows, size_t columns, size_t length, const uint32_t *starts, const uint64_t *signs,
+      size_t blocks, float *estimates);
   // Copies the values whose magnitude, as a pattern of bits, is `key` (at least 1) or more, and their indices, in order; returns
   // how many. There is room for `count` of each and 16 beyond.
   size_t (*select_at_least)(

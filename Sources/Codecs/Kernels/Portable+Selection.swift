@@ -20,3 +20,31 @@ extension Portable {
     return found
   }
 }
+
+extension Portable {
+  /// The digits of a pattern without its sign, the highest first: where they begin, and how many values they have.
+  private static var digits: [(shift: UInt32, bins: Int)] { [(20, 1 << 11), (10, 1 << 10), (0, 1 << 10)] }
+
+  /// The threshold of the `k` largest magnitudes; that of everything but zeros where there are no more than k of these.
+  static func threshold(of values: UnsafePointer<Float>, _ count: Int, k: Int) -> MagnitudeThreshold {
+    withUnsafeTemporaryAllocation(of: UInt32.self, capacity: 1 << 11) { room in
+      let bins = room.baseAddress!
+      var (wanted, prefix) = (k, UInt32(0))
+      for (shift, binCount) in digits {
+        bins.update(repeating: 0, count: binCount)
+        let (mask, above) = (UInt32(binCount - 1), UInt32(binCount.trailingZeroBitCount))
+        for i in 0..<count {
+          let key = values[i].bitPattern & 0x7FFF_FFFF
+          if key &>> (shift &+ above) == prefix { bins[Int(key &>> shift & mask)] &+= 1 }
+        }
+        var bin = binCount - 1
+        while bin > 0, Int(bins[bin]) < wanted {
+          wanted -= Int(bins[bin])
+          bin -= 1
+        }
+        prefix = prefix << above | UInt32(bin)
+      }
+      return prefix == 0 ? MagnitudeThreshold() : MagnitudeThreshold(key: prefix, tieCount: wanted)
+    }
+  }
+}

@@ -3,10 +3,9 @@ extension Portable {
   /// `writes` says so.
   @inline(__always)
   private static func withWindow(
-    _ row: UnsafeMutablePointer<Float>, _ columns: Int, _ start: Int, writes: Bool,
+    _ row: UnsafeMutablePointer<Float>, _ columns: Int, _ length: Int, _ start: Int, writes: Bool,
     _ body: (UnsafeMutablePointer<Float>) -> Void
   ) {
-    let length = SketchHashes.blockLength
     if start + length <= columns { return body(row + start) }
     withUnsafeTemporaryAllocation(of: Float.self, capacity: length) { copy in
       let (window, head) = (copy.baseAddress!, columns - start)
@@ -27,15 +26,15 @@ extension Portable {
     return unsafeBitCast(pattern ^ sign, to: Half.self)
   }
 
-  /// Adds whole blocks of 256 values to a table.
+  /// Adds whole blocks of values to a table.
   static func sketchInsert(_ values: UnsafePointer<Float>, at blocks: BlockPlaces, into table: UnsafeMutablePointer<Float>) {
     for place in 0..<blocks.count * blocks.rows {
       let (b, j) = place.quotientAndRemainder(dividingBy: blocks.rows)
       let row = table + j * blocks.columns
-      let x = values + b * SketchHashes.blockLength
-      withWindow(row, blocks.columns, Int(blocks.starts[place]), writes: true) { window in
-        for i in 0..<SketchHashes.blockLength / 16 {
-          let bits = UInt16(truncatingIfNeeded: blocks.signs[4 * place + i / 4] &>> UInt64(i % 4 * 16))
+      let x = values + b * blocks.length
+      withWindow(row, blocks.columns, blocks.length, Int(blocks.starts[place]), writes: true) { window in
+        for i in 0..<blocks.length / 16 {
+          let bits = UInt16(truncatingIfNeeded: blocks.signs[blocks.words * place + i / 4] &>> UInt64(i % 4 * 16))
           let sum = UnsafeRawPointer(window + 16 * i).loadUnaligned(as: Half.self) + flipped(x + 16 * i, bits)
           UnsafeMutableRawPointer(window + 16 * i).storeBytes(of: sum, as: Half.self)
         }
@@ -50,15 +49,15 @@ extension Portable {
 
   /// Writes the medians of whole blocks.
   static func sketchQuery(_ table: UnsafePointer<Float>, at blocks: BlockPlaces, into estimates: UnsafeMutablePointer<Float>) {
-    let (rows, length) = (blocks.rows, SketchHashes.blockLength)
+    let (rows, length) = (blocks.rows, blocks.length)
     withUnsafeTemporaryAllocation(of: Half.self, capacity: rows * length / 16) { terms in
       for b in 0..<blocks.count {
         for j in 0..<rows {
           let place = b * rows + j
           let row = UnsafeMutablePointer(mutating: table + j * blocks.columns)
-          withWindow(row, blocks.columns, Int(blocks.starts[place]), writes: false) { window in
+          withWindow(row, blocks.columns, blocks.length, Int(blocks.starts[place]), writes: false) { window in
             for i in 0..<length / 16 {
-              let bits = UInt16(truncatingIfNeeded: blocks.signs[4 * place + i / 4] &>> UInt64(i % 4 * 16))
+              let bits = UInt16(truncatingIfNeeded: blocks.signs[blocks.words * place + i / 4] &>> UInt64(i % 4 * 16))
               terms[i * rows + j] = flipped(window + 16 * i, bits)
             }
           }

@@ -56,7 +56,7 @@ public struct LargestMagnitudes: ~Copyable {
   /// Keeps the k largest candidates; from then on a value must be larger than the least of them.
   private mutating func compact() {
     guard count > k else { return }
-    let threshold = MagnitudeSearch.threshold(of: UnsafeBufferPointer(start: values, count: count), k: k)
+    let threshold = Portable.threshold(of: values, count, k: k)
     var (kept, ties) = (0, threshold.tieCount)
     for i in 0..<count {
       let key = MagnitudeThreshold.key(of: values[i])
@@ -81,9 +81,17 @@ public struct LargestMagnitudes: ~Copyable {
 
 /// The `k` values of largest magnitude, in the order of ``MagnitudeThreshold``; fewer where fewer are not zero.
 ///
-/// - Cost: about one read of the vector; see ``LargestMagnitudes``.
+/// - Cost: about one read of the vector. A limit that a sample suggests spares most candidates; should fewer than k values reach it,
+///   there is a second pass without it.
 public func largestMagnitudes(_ values: UnsafePointer<Float>, count: Int, k: Int) -> SparseVector {
-  var selection = LargestMagnitudes(k: min(k, count))
-  selection.add(values, count: count, at: 0)
-  return selection.chosen()
+  func chosen(atLeast limit: UInt32) -> SparseVector {
+    var selection = LargestMagnitudes(k: min(k, count), atLeast: limit)
+    selection.add(values, count: count, at: 0)
+    return selection.chosen()
+  }
+  let guess = LimitGuess.limit(k: k, of: count) { sample in
+    for n in 0..<LimitGuess.sampleCount { sample[n] = values[LimitGuess.place(n, of: LimitGuess.sampleCount, below: count)] }
+  }
+  let first = chosen(atLeast: guess)
+  return first.count >= k || guess == 1 ? first : chosen(atLeast: 1)
 }

@@ -121,11 +121,4 @@ public struct MagnitudeSearch: Hashable, Sendable {
     precondition(binCount == nil, "the threshold is not found yet")
     return isEverything ? MagnitudeThreshold() : MagnitudeThreshold(key: prefix, tieCount: wanted)
   }
-
-  /// The threshold of one place alone.
-  static func threshold(of values: UnsafeBufferPointer<Float>, k: Int) -> MagnitudeThreshold {
-    var search = MagnitudeSearch(k: k)
-    while search.binCount != nil { search.narrow(by: search.counts(of: values)) }
-    return search.threshold
-  }
 }

@@ -11,16 +11,16 @@ extension CountSketch {
     var done = 0
     while done < count {
       let index = first + done
-      let wholeBlocks = index % SketchHashes.blockLength == 0 ? (count - done) / SketchHashes.blockLength : 0
+      let wholeBlocks = index % hashes.blockLength == 0 ? (count - done) / hashes.blockLength : 0
       if Cell.self == Float.self, hashes.family == .block, wholeBlocks > 0 {
         let floats = UnsafeRawPointer(values + done).assumingMemoryBound(to: Float.self)
         let cells = UnsafeMutableRawPointer(table.baseAddress!).assumingMemoryBound(to: Float.self)
-        hashes.forEachBatch(of: wholeBlocks, from: index / SketchHashes.blockLength) { places, start in
-          places.insert(floats + start * SketchHashes.blockLength, into: cells)
+        hashes.forEachBatch(of: wholeBlocks, from: index / hashes.blockLength) { places, start in
+          places.insert(floats + start * hashes.blockLength, into: cells)
         }
-        done += wholeBlocks * SketchHashes.blockLength
+        done += wholeBlocks * hashes.blockLength
       } else {
-        let run = SketchHashes.run(from: index, atMost: count - done)
+        let run = hashes.run(from: index, atMost: count - done)
         insertRun(values + done, count: run, at: index)
         done += run
       }
@@ -42,7 +42,7 @@ extension CountSketch {
     for j in 0..<rows { table[j * columns + hashes.cell(index, row: j)] = 0 }
   }
 
-  /// Adds up to 256 values one by one, row after row.
+  /// Adds values of one block one by one, row after row.
   @inline(__always)
   private func insertRun(_ values: UnsafePointer<Cell>, count: Int, at first: Int) {
     hashes.withRun(from: first, count: count) { run in

@@ -10,16 +10,16 @@ extension CountSketch {
     var done = 0
     while done < count {
       let index = first + done
-      let wholeBlocks = index % SketchHashes.blockLength == 0 ? (count - done) / SketchHashes.blockLength : 0
+      let wholeBlocks = index % hashes.blockLength == 0 ? (count - done) / hashes.blockLength : 0
       if Cell.self == Float.self, hashes.family == .block, wholeBlocks > 0 {
         let floats = UnsafeMutableRawPointer(estimates + done).assumingMemoryBound(to: Float.self)
         let cells = UnsafeRawPointer(table.baseAddress!).assumingMemoryBound(to: Float.self)
-        hashes.forEachBatch(of: wholeBlocks, from: index / SketchHashes.blockLength) { places, start in
-          places.query(cells, into: floats + start * SketchHashes.blockLength)
+        hashes.forEachBatch(of: wholeBlocks, from: index / hashes.blockLength) { places, start in
+          places.query(cells, into: floats + start * hashes.blockLength)
         }
-        done += wholeBlocks * SketchHashes.blockLength
+        done += wholeBlocks * hashes.blockLength
       } else {
-        let run = SketchHashes.run(from: index, atMost: count - done)
+        let run = hashes.run(from: index, atMost: count - done)
         estimateRun(estimates + done, count: run, at: index)
         done += run
       }
@@ -36,7 +36,7 @@ extension CountSketch {
     return terms.sorted()[rows / 2] + 0
   }
 
-  /// Up to 256 estimates, one by one.
+  /// Estimates in one block, one by one.
   @inline(__always)
   private func estimateRun(_ estimates: UnsafeMutablePointer<Cell>, count: Int, at first: Int) {
     withUnsafeTemporaryAllocation(of: Cell.self, capacity: rows * count) { terms in

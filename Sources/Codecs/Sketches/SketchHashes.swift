@@ -17,13 +17,13 @@ public struct SketchHashes: Hashable, Sendable {
   public enum Family: String, CaseIterable, Sendable {
     /// Every index by itself: cell h(i) mod c, sign + where t(i) is odd (Count Sketch as it is published).
     case mersenne61
-    /// Blocks of 256 consecutive indices lie side by side in a window that starts anywhere in the row and wraps around its end,
-    /// so that the processor moves whole vectors: for block n, with κ = t(n),
+    /// Blocks of B consecutive indices lie side by side in a window that starts anywhere in the row and wraps around its end, so
+    /// that the processor moves whole vectors. For block n, with κ = t(n):
     ///
-    ///     cell of index 256 n + e:   (⌊κ·c/2⁶¹⌋ + e) mod c
-    ///     sign of it:                − where bit e mod 64 of mix(8κ + ⌊e/64⌋) differs from the lowest bit of h(n)
+    ///     cell of index B·n + e:   (⌊κ·c/2⁶¹⌋ + e) mod c
+    ///     sign of it:              − where bit e mod 64 of word ⌊e/64⌋ differs from the lowest bit of h(n)
     ///
-    /// mix is the finaliser of splitmix64. Indices of one block never meet, wherever the stride of the heavy ones lies; those of
+    /// The words are the numbers that splitmix64 gives from the seed κ. Indices of one block never meet, wherever the stride of the heavy ones lies; those of
     /// two blocks meet with probability 1/c because the starts are independent. Collisions of neighbours come together: sums over
     /// many indices have the same mean as with single hashes, but scatter more.
     case block
@@ -40,21 +40,26 @@ public struct SketchHashes: Hashable, Sendable {
 
   /// Rows that one shard has coefficients for.
   public static let mostRows = 21
-  /// The indices of a block of the family ``Family/block``, and the fewest columns it takes.
-  public static let blockLength = 256
+  /// The fewest columns that the family ``Family/block`` takes.
+  public static let fewestBlockColumns = 256
+  /// The indices B of a block: 256, or 1024 where there are 16 384 columns or more.
+  ///
+  /// Long windows are faster in memory, and short ones spread better over few columns.
+  public var blockLength: Int { columns < 1 << 14 ? 256 : 1024 }
 
   /// The functions of one shard's sketch; ranks that give the same arguments have the same functions.
   ///
   /// The number of rows is odd, at most ``mostRows`` (an even number has no median); that of columns at least 1, and at least
-  /// ``blockLength`` for ``Family/block``. `shard` and `bucket` tell the sketches of a run apart, `epoch` counts changes of the
+  /// ``fewestBlockColumns`` for ``Family/block``. `shard` and `bucket` tell the sketches of a run apart, `epoch` counts changes of the
   /// functions within a run.
   public init(
     _ family: Family = .mersenne61, rows: Int, columns: Int, seed: UInt64, shard: Int = 0, bucket: Int = 0, epoch: Int = 0
   ) throws(SketchError) {
     try Self.check(rows: rows, columns: columns)
-    guard family != .block || columns >= Self.blockLength else {
+    guard family != .block || columns >= Self.fewestBlockColumns else {
       throw SketchError(
-        "the hash family 'block' takes \(Self.blockLength) columns or more, not \(columns); 'mersenne61' takes any number")
+        "the hash family 'block' takes \(Self.fewestBlockColumns) columns or more, not \(columns); 'mersenne61' takes any number"
+      )
     }
     (self.family, self.rows, self.columns) = (family, rows, columns)
     let random = Philox(seed: seed, purpose: .sketchHashes, step: epoch)
@@ -83,8 +88,8 @@ public struct SketchHashes: Hashable, Sendable {
     switch family {
     case .mersenne61: return Int(polynomials.affine(UInt64(index)) % UInt64(columns))
     case .block:
-      let block = BlockHash(polynomials, block: index / Self.blockLength, columns: columns)
-      return (block.start + index % Self.blockLength) % columns
+      let block = BlockHash(polynomials, block: index / blockLength, columns: columns)
+      return (block.start + index % blockLength) % columns
     }
   }
 
@@ -94,7 +99,7 @@ public struct SketchHashes: Hashable, Sendable {
     switch family {
     case .mersenne61: return polynomials.cubic(UInt64(index)) & 1 == 0
     case .block:
-      let (block, e) = index.quotientAndRemainder(dividingBy: Self.blockLength)
+      let (block, e) = index.quotientAndRemainder(dividingBy: blockLength)
       return BlockHash(polynomials, block: block, columns: columns).signs(word: e / 64) >> UInt64(e % 64) & 1 == 1
     }
   }
@@ -143,7 +148,7 @@ struct BlockHash {
   /// The signs of the indices 64·word to 64·word + 63 of the block; 1 is minus.
   @inline(__always)
   func signs(word: Int) -> UInt64 {
-    var z = key &<< 3 | UInt64(word)
+    var z = key &+ UInt64(word + 1) &* 0x9E37_79B9_7F4A_7C15
     z = (z ^ z &>> 30) &* 0xBF58_476D_1CE4_E5B9
     z = (z ^ z &>> 27) &* 0x94D0_49BB_1331_11EB
     return (z ^ z &>> 31) ^ flips

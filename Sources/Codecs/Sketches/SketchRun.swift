@@ -1,4 +1,4 @@
-/// The cells and signs in one row of up to 256 consecutive indices.
+/// The cells and signs in one row of consecutive indices, up to the end of their block.
 ///
 /// One by one they would cost four multiplications each; values of a polynomial at consecutive indices follow from additions.
 struct SketchRun {
@@ -50,7 +50,7 @@ struct SketchRun {
   }
 
   private func fillFromBlocks(_ polynomials: Polynomials) {
-    let (columns, length) = (hashes.columns, SketchHashes.blockLength)
+    let (columns, length) = (hashes.columns, hashes.blockLength)
     let (number, begin) = first.quotientAndRemainder(dividingBy: length)
     precondition(begin + count <= length, "a run lies in one block")
     let block = BlockHash(polynomials, block: number, columns: columns)
@@ -64,14 +64,15 @@ struct SketchRun {
 
 extension SketchHashes {
   /// The length of the run that begins at `index`: to the end of its block.
-  static func run(from index: Int, atMost count: Int) -> Int { min(count, blockLength - index % blockLength) }
+  func run(from index: Int, atMost count: Int) -> Int { min(count, blockLength - index % blockLength) }
 
   /// Calls `body` with room for the cells and signs of a run.
   @inline(__always)
   func withRun(from first: Int, count: Int, _ body: (SketchRun) -> Void) {
-    withUnsafeTemporaryAllocation(byteCount: 4 * Self.blockLength + 8 * 4, alignment: 8) { room in
-      let signs = room.baseAddress!.bindMemory(to: UInt64.self, capacity: 4)
-      let cells = (room.baseAddress! + 32).bindMemory(to: UInt32.self, capacity: Self.blockLength)
+    let words = (count + 63) / 64
+    withUnsafeTemporaryAllocation(byteCount: 4 * count + 8 * words, alignment: 8) { room in
+      let signs = room.baseAddress!.bindMemory(to: UInt64.self, capacity: words)
+      let cells = (room.baseAddress! + 8 * words).bindMemory(to: UInt32.self, capacity: count)
       body(SketchRun(hashes: self, first: first, count: count, cells: cells, signs: signs))
     }
   }

@@ -30,7 +30,7 @@ import Testing
   @Test("heavy estimates, filled up or cut off, by the definition")
   func definition() throws {
     for vector in [SketchedVectors.random, .powerLaw, .stride16, .oneHot, .equal] {
-      let sketch = try sketch(vector.values(count), columns: 600)
+      let sketch = try sketch(vector.values(count), columns: 1100)
       for k in [1, 2, 7, 100, 2500, 4999] {
         for step in [0, 3] {
           #expect(sketch.heavyMix(k, of: count, seed: 5, step: step) == reference(sketch, k, seed: 5, step: step))
@@ -41,11 +41,11 @@ import Testing
 
   @Test("nothing, everything, and a sketch of zeros")
   func edges() throws {
-    let full = try sketch(SketchedVectors.random.values(count), columns: 600)
+    let full = try sketch(SketchedVectors.random.values(count), columns: 1100)
     #expect(full.heavyMix(0, of: count, seed: 1) == [])
     #expect(full.heavyMix(count, of: count, seed: 1) == (0..<UInt32(count)).map { $0 })
     #expect(full.heavyMix(9 * count, of: count, seed: 1).count == count)
-    let zeros = try sketch([Float](repeating: 0, count: count), columns: 600)
+    let zeros = try sketch([Float](repeating: 0, count: count), columns: 1100)
     #expect(zeros.heavyMix(10, of: count, seed: 1) == [])
   }
 
@@ -67,7 +67,7 @@ import Testing
   @Test("the random fill takes every index equally often")
   func fill() throws {
     let flat = [Float](repeating: 1, count: 1000)
-    let sketch = CountSketch<Float>(try SketchHashes(.block, rows: 5, columns: 1000, seed: 1), of: flat)
+    let sketch = CountSketch<Float>(try SketchHashes(.block, rows: 5, columns: 1024, seed: 1), of: flat)
     let heavy = sketch.largestEstimates(50, of: 1000, atLeast: Float((sketch.squaredNorm() / 50).squareRoot()).bitPattern)
     var times = [Int](repeating: 0, count: 1000)
     let draws = 400

@@ -22,7 +22,7 @@ import Testing
     #expect(rest.cells == CountSketch<Int64>(hashes, of: vectors[0]).cells)
 
     let pieces = CountSketch<Int64>(hashes)
-    for (start, end) in [(0, 1), (1, 300), (300, 300), (300, 512), (512, 3000)] {
+    for (start, end) in [(0, 1), (1, 300), (300, 300), (300, 2048), (2048, 3000)] {
       pieces.insert(Array(sum[start..<end]), count: end - start, at: start)
     }
     #expect(pieces.cells == whole.cells)
@@ -37,7 +37,7 @@ import Testing
 
   @Test("float tables add up to rounding", arguments: SketchHashes.Family.allCases)
   func roundedLinearity(family: SketchHashes.Family) throws {
-    let (count, columns) = (5000, 300)
+    let (count, columns) = (5000, 1100)
     let hashes = try SketchHashes(family, rows: 3, columns: columns, seed: 4)
     let reference = ReferenceHashes(family, rows: 3, columns: columns, seed: 4)
     let (x, y) = (Gradients.normal.values(count), Gradients.wide.values(count, seed: 2))
@@ -61,7 +61,7 @@ import Testing
   @Test("estimates are unbiased", arguments: SketchHashes.Family.allCases)
   func unbiasedness(family: SketchHashes.Family) throws {
     let (count, columns, draws) = (2048, 256, 2000)
-    let places = [0, 1, 100, 255, 256, 1000, 2047]
+    let places = [0, 1, 100, 255, 256, 1500, 2047]
     for vector in [SketchedVectors.random, .stride16, .runs64, .equal] {
       let x = vector.values(count)
       var (sums, squares) = ([Double](repeating: 0, count: places.count), [Double](repeating: 0, count: places.count))
@@ -84,9 +84,9 @@ import Testing
 
   @Test("two indices meet in one cell of c, whatever their distance", arguments: SketchHashes.Family.allCases)
   func collisions(family: SketchHashes.Family) throws {
-    let (columns, draws) = (256, 3000)
+    let (columns, draws) = (256, 4000)
     // The strides of rows of weights, the length of a block, and its neighbours.
-    for distance in [1, 2, 16, 64, 255, 256, 257, 512, 1024, 65_536, 1_000_000] {
+    for distance in [1, 16, 64, 255, 256, 257, 1024, 65_536, 1_000_000] {
       for first in [0, 100, 255] {
         var (meetings, agreements) = (0, 0)
         for seed in 0..<draws / 5 {
@@ -106,7 +106,7 @@ import Testing
 
   @Test("the median of five rows is off by 0.6‖x‖/√c at most, root mean square", arguments: SketchHashes.Family.allCases)
   func errors(family: SketchHashes.Family) throws {
-    let (count, columns, draws) = (40_000, 1021, 20)
+    let (count, columns, draws) = (40_000, 1031, 20)
     for vector in SketchedVectors.allCases {
       let x = vector.values(count)
       let bound = norm(x) / Double(columns).squareRoot()
@@ -130,7 +130,7 @@ import Testing
 
   @Test("a value of ten times the noise is always found", arguments: SketchHashes.Family.allCases)
   func heavyHitter(family: SketchHashes.Family) throws {
-    let (count, columns) = (20_000, 512)
+    let (count, columns) = (20_000, 1024)
     for seed in 0..<20 {
       var x = Gradients.normal.values(count, seed: UInt64(seed))
       let place = seed * 997 % count
@@ -165,7 +165,7 @@ import Testing
     #expect(CountSketch<Float>(hashes, of: []).largestEstimates(5, of: 0) == SparseVector())
 
     for family in SketchHashes.Family.allCases {
-      let hashes = try SketchHashes(family, rows: 5, columns: 300, seed: 1)
+      let hashes = try SketchHashes(family, rows: 5, columns: 1100, seed: 1)
       let zeros = CountSketch<Float>(hashes, of: [Float](repeating: -0.0, count: 1000))
       #expect(zeros.estimates(1000).patterns.allSatisfy { $0 == 0 })
       #expect(zeros.largestEstimates(10, of: 1000) == SparseVector())
@@ -177,14 +177,14 @@ import Testing
       floats.round(from: doubles)
       #expect(floats.cells.patterns == doubles.cells.map { Float($0) }.patterns)
       doubles.clear(at: 77)
-      for j in 0..<5 { #expect(doubles.cells[j * 300 + hashes.cell(77, row: j)] == 0) }
+      for j in 0..<5 { #expect(doubles.cells[j * 1100 + hashes.cell(77, row: j)] == 0) }
       #expect(doubles.estimate(at: 77) == 0 && doubles.cells.count { $0 != 0 } > 1000)
     }
   }
 
   @Test("sparse vectors go in and out")
   func sparse() throws {
-    let hashes = try SketchHashes(.block, rows: 5, columns: 300, seed: 1)
+    let hashes = try SketchHashes(.block, rows: 5, columns: 1100, seed: 1)
     let x = Gradients.integers.values(1000)
     let sketch = CountSketch<Float>(hashes, of: x)
     let vector = SparseVector(indices: [3, 500, 999], values: [8, -4, 2])

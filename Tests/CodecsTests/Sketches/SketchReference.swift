@@ -6,6 +6,8 @@ struct ReferenceHashes {
   static let prime = UInt128(1) << 61 - 1
   let family: SketchHashes.Family
   let columns: Int
+  /// The length of a block.
+  var length: Int { columns >= 16_384 ? 1024 : 256 }
   /// a, b, c₃, c₂, c₁, c₀ of each row.
   let coefficients: [[UInt128]]
 
@@ -34,7 +36,7 @@ struct ReferenceHashes {
     let c = coefficients[row]
     switch family {
     case .mersenne61: return Int(Self.affine(c, UInt128(i)) % UInt128(columns))
-    case .block: return (Int((Self.cubic(c, UInt128(i / 256)) * UInt128(columns)) >> 61) + i % 256) % columns
+    case .block: return (Int((Self.cubic(c, UInt128(i / length)) * UInt128(columns)) >> 61) + i % length) % columns
     }
   }
 
@@ -43,11 +45,11 @@ struct ReferenceHashes {
     switch family {
     case .mersenne61: return Self.cubic(c, UInt128(i)) % 2 == 1 ? 1 : -1
     case .block:
-      var z = UInt64(Self.cubic(c, UInt128(i / 256)) * 8) + UInt64(i % 256 / 64)
+      var z = UInt64(Self.cubic(c, UInt128(i / length))) &+ UInt64(i % length / 64 + 1) &* 0x9E37_79B9_7F4A_7C15
       z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
       z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
       z ^= z >> 31
-      let bit = Int(z >> UInt64(i % 64) & 1) ^ Int(Self.affine(c, UInt128(i / 256)) & 1)
+      let bit = Int(z >> UInt64(i % 64) & 1) ^ Int(Self.affine(c, UInt128(i / length)) & 1)
       return bit == 1 ? -1 : 1
     }
   }
@@ -72,7 +74,7 @@ struct ReferenceHashes {
 
 /// Vectors that sketches are tried on: one without structure, and those that a bad hash function fails on.
 enum SketchedVectors: String, CaseIterable {
-  case random, stride16, stride256, stride257, runs64, runs4096, oneHot, powerLaw, equal
+  case random, stride16, stride256, stride1025, runs64, runs4096, oneHot, powerLaw, equal
 
   func values(_ count: Int, seed: UInt64 = 1) -> [Float] {
     let noise = Gradients.normal.values(count, seed: seed)
@@ -82,7 +84,7 @@ enum SketchedVectors: String, CaseIterable {
       case .random: return noise[i]
       case .stride16: return i % 16 == 3 ? sign : 0
       case .stride256: return i % 256 == 0 ? sign : 0
-      case .stride257: return i % 257 == 0 ? 1 : 0
+      case .stride1025: return i % 1025 == 0 ? 1 : 0
       case .runs64: return i / 64 % 37 == 0 ? sign : 0
       case .runs4096: return i / 4096 == 1 ? sign : 0
       case .oneHot: return i == count / 3 ? -3 : 0
