@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import Buffers
+internal import Codecs
 #if canImport(Glibc)
   internal import Glibc
 #endif
@@ -18,6 +19,8 @@ struct Bench: ParsableCommand {
       var command = try parseAsRoot()
       try command.run()
     } catch let error as SpecificationError {
+      fail(error.description, status: 64)
+    } catch let error as SketchError {
       fail(error.description, status: 64)
     } catch let error as NumpyFileError {
       fail(error.description, status: error.exitStatus)

@@ -10,13 +10,17 @@ struct CodecsCommand: ParsableCommand {
       fraction is the median of the pairs' ratios. One thread, GB = 10⁹ bytes. Bytes a value: encode 12 and the code, \
       decode-set 4 and the code, decode-add 8 and the code, decode-sum 4 and eight codes.
 
+      --codec also takes count-sketch:rows=5,columns=1/20,k=1/100,hashes=block (insert, query, and query with the choice of \
+      the k largest estimates; r rows: 4 + 8r, 4 + 4r and 4r bytes a value) and top-k:k=1/100 (4 bytes a value). Columns and k \
+      are numbers or shares of the values. Without --codec there are rows for both.
+
       With --input, a codec is applied to your own gradient: decoded + remainder = gradient + residual. Groups follow the \
       array's shape; the last axis is a row.
       """)
 
-  @Option(help: "A codec; give the option again for more (default: one-bit).")
+  @Option(help: "A codec; give the option again for more (default: one-bit, count-sketch and top-k).")
   var codec: [String] = []
-  @Option(help: "Values of the gradient (default: 65536 and 67108864).")
+  @Option(help: "Values of the gradient (default: 65536 and 67108864; 16777216 for sketches).")
   var count: [Int] = []
   @Option(help: "Values of a row of the gradient (default: 1024).")
   var row: [Int] = []
@@ -47,21 +51,41 @@ struct CodecsCommand: ParsableCommand {
   }
 
   func run() throws {
-    let chosen = try (codec.isEmpty ? ["one-bit"] : codec).map { try codecs.make($0) }
     if let input {
-      try OwnGradient(codec: chosen[0], input: input, residual: residual).run(
+      try OwnGradient(codec: try codecs.make(codec.first ?? "one-bit"), input: input, residual: residual).run(
         decoded: decoded, remainder: remainder, output: output)
       return
     }
+    let defaults = ["one-bit", "count-sketch", "count-sketch:columns=1/50", "top-k"]
+    let (plain, sketches) = try chosen(codec.isEmpty ? defaults : codec)
     let table = Table("codecs", CodecsBenchmark.columns, options: output)
     var wrong = 0
-    for codec in chosen {
+    for codec in plain {
       for count in count.isEmpty ? [1 << 16, 1 << 26] : count {
         for row in row.isEmpty ? [1024] : row {
           wrong += CodecsBenchmark(codec: codec, count: count, row: row).measure(iterations: iterations, into: table)
         }
       }
     }
-    if wrong > 0 { fail("\(wrong) values are not what decoded + remainder must give", status: 70) }
+    for sketch in sketches {
+      for count in count.isEmpty ? [1 << 24] : count {
+        wrong += try sketch.measure(count: count, iterations: iterations, into: table)
+      }
+    }
+    if wrong > 0 { fail("\(wrong) values are not what they must be", status: 70) }
+  }
+
+  /// The codecs and the sketches among what was asked for.
+  private func chosen(_ texts: [String]) throws -> ([any Codec], [SketchBenchmark]) {
+    var (found, sketches): ([any Codec], [SketchBenchmark]) = ([], [])
+    for text in texts {
+      let name = try Specification(text).name
+      if SketchBenchmark.all.entries.contains(where: { $0.name == name }) {
+        sketches.append(try SketchBenchmark.all.make(text))
+      } else {
+        found.append(try codecs.make(text))
+      }
+    }
+    return (found, sketches)
   }
 }

@@ -106,7 +106,15 @@ import Testing
 
   @Test("the median of five rows is off by 0.6‖x‖/√c at most, root mean square", arguments: SketchHashes.Family.allCases)
   func errors(family: SketchHashes.Family) throws {
-    let (count, columns, draws) = (40_000, 1031, 20)
+    try checkErrors(family, count: 40_000, columns: 1031, draws: 20)
+  }
+
+  @Test("and so it is with the long blocks of wide sketches")
+  func errorsOfLongBlocks() throws {
+    try checkErrors(.block, count: 1 << 18, columns: 16_384, draws: 20)
+  }
+
+  private func checkErrors(_ family: SketchHashes.Family, count: Int, columns: Int, draws: Int) throws {
     for vector in SketchedVectors.allCases {
       let x = vector.values(count)
       let bound = norm(x) / Double(columns).squareRoot()
