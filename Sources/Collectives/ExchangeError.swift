@@ -26,6 +26,11 @@ public enum ExchangeError: Error, CustomStringConvertible {
 }
 
 extension ExchangeError {
+  /// The ranks that are awaited, as people know them; empty where nobody is.
+  public var awaited: [String] {
+    if case .timedOut(_, let awaited, _) = self { awaited } else { [] }
+  }
+
   /// Whether every rank throws the same error, so that one may speak for all.
   public var isOnAllRanks: Bool {
     switch self {

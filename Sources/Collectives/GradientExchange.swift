@@ -34,6 +34,8 @@ public final class GradientExchange {
     public var ownerTransform: ((Range<Int>, UnsafeMutablePointer<Float>) -> Void)?
     /// Told of every unit of work and every wait.
     public var observer: ((ExchangeEvent) -> Void)?
+    /// Who is told earlier.
+    public var notice: WaitNotice?
     /// Called before each unit of work; tests put random delays here, which must change no bit.
     public var pause: (() -> Void)?
     /// The usual options.
@@ -202,7 +204,7 @@ public final class GradientExchange {
     availableContributions = Array(repeating: 0, count: rankCount)
     availableSums = availableContributions
     decodedSums = availableContributions
-    watchdog = Watchdog(limit: options.timeout)
+    watchdog = Watchdog(limit: options.timeout, notice: options.notice)
   }
 
   /// Prepares exchanges of what lies in `gradient`.

@@ -37,8 +37,11 @@ public final class RecordExchange {
   /// - Parameters:
   ///   - hosts: The ranks.
   ///   - timeout: How long a rank may stay away.
+  ///   - notice: Who is told earlier.
   ///   - capacity: The number of 64-bit words a record has room for.
-  public init(_ hosts: HostMap, timeout: Duration = .seconds(60), capacity: Int = usualCapacity) throws {
+  public init(
+    _ hosts: HostMap, timeout: Duration = .seconds(60), notice: WaitNotice? = nil, capacity: Int = usualCapacity
+  ) throws {
     self.hosts = hosts
     self.capacity = capacity
     byteCount = (8 + 8 * capacity + SharedCounter.byteCount - 1) / SharedCounter.byteCount * SharedCounter.byteCount
@@ -49,7 +52,7 @@ public final class RecordExchange {
     incoming = ByteBuffer(count: 2 * world.count * byteCount)
     receives = RequestTable(on: world, slotCount: 2 * world.count)
     sends = RequestTable(on: world, slotCount: 2 * world.count)
-    watchdog = Watchdog(limit: timeout)
+    watchdog = Watchdog(limit: timeout, notice: notice)
   }
 
   /// The records of all ranks, in rank order.

@@ -12,10 +12,12 @@ public final class StripeGather {
   private var watchdog: Watchdog
 
   /// Prepares to gather from the ranks of `hosts`; collective.
-  public init(_ hosts: HostMap, timeout: Duration = .seconds(60)) throws {
+  ///
+  /// A rank that keeps the first one waiting is told to `notice`, and given up after `timeout`.
+  public init(_ hosts: HostMap, timeout: Duration = .seconds(60), notice: WaitNotice? = nil) throws {
     self.hosts = hosts
     world = try hosts.world.duplicate()
-    watchdog = Watchdog(limit: timeout)
+    watchdog = Watchdog(limit: timeout, notice: notice)
   }
 
   /// Fills `whole` on the first rank; collective.

@@ -17,6 +17,8 @@ public final class Trainer {
   let records: RecordExchange
   /// How the stripes of a model reach one another; nil where a model is on one rank.
   let blocks: BlockExchange?
+  /// How ranks agree on what is slower than a step: disks, the beginning, the end.
+  let agreement: Agreement
   let dataset: any Dataset
   let network: any Network
   /// Those of this rank: the model's, or those of its stripe.
@@ -54,26 +56,29 @@ public final class Trainer {
 
   init(
     _ options: TrainerOptions, _ recipe: Recipe, grid: RankGrid, blocks: BlockExchange?, dataset: any Dataset,
-    network: any Network, clients: ClientOrder?, store: CheckpointStore?, journal: Journal?, saved: SavedRun?
+    network: any Network, clients: ClientOrder?, agreement: Agreement, store: CheckpointStore?, journal: Journal?,
+    saved: SavedRun?
   ) throws {
-    let (world, timeout) = (grid.all.world, Duration.seconds(options.timeout))
+    let (world, timeout, notice) = (grid.all.world, options.timeout(), agreement.notice)
     (self.options, self.world, self.grid, self.blocks) = (options, world, grid, blocks)
     (self.dataset, self.network) = (dataset, network)
-    (self.store, self.journal) = (store, journal)
+    (self.agreement, self.store, self.journal) = (agreement, store, journal)
     let plan = RunPlan(
       options, sampleCount: dataset.count(.train), savedWarmStart: saved?.counters["warmStart"].flatMap { Int($0) })
     parameters = FloatBuffer(count: network.layout.count)
     network.initialize(parameters, seed: options.seed)
-    records = try RecordExchange(grid.all, timeout: timeout)
-    model = try WholeModel(network, parameters: parameters, on: grid, timeout: timeout * 10)
+    records = try RecordExchange(grid.all, timeout: timeout, notice: notice)
+    model = try WholeModel(network, parameters: parameters, on: grid, timeout: timeout * 10, notice: notice)
     let settings = OptimizerSettings(
       count: parameters.count, momentum: Float(options.momentum), weightDecay: Float(options.weightDecay),
       minibatch: plan.minibatch)
     optimizer = recipe.optimizer(settings)
     var parts = StrategyParts(
-      grid: grid, records: records, stripeRecords: try grid.modelGroup.map { try RecordExchange($0, timeout: timeout) },
-      blocks: blocks, network: network, parameters: parameters, optimizer: optimizer, codec: recipe.codec, options: options,
-      plan: plan)
+      grid: grid, records: records,
+      stripeRecords: try grid.modelGroup.map { try RecordExchange($0, timeout: timeout, notice: notice) },
+      // Of their own, so that an agreement that waits, too, does not hide the tensor that is awaited.
+      blocks: blocks, notice: notice.map { _ in options.waitNotice(on: grid.all) }, network: network, parameters: parameters,
+      optimizer: optimizer, codec: recipe.codec, options: options, plan: plan)
     codecChoice = try CodecChoice(for: parts, saved: saved, dataset: dataset) { recipe.optimizer(settings) }
     if let codecChoice { parts.codec = codecChoice.codec }
     isLossy = !parts.codec.isIdentity
@@ -85,8 +90,6 @@ public final class Trainer {
     schedule = recipe.schedule
     evaluator = Evaluator(dataset, network: network, on: grid, over: records, labels: labels)
     replicas = ReplicaCheck(network.layout, over: records, on: grid)
-    // Disks are slower than gradients: a rank has ten times as long for its file as for a step.
-    try store?.watch(over: RecordExchange(grid.all, timeout: timeout * 10))
     tuner?.begin(with: stateInventory, minibatch: plan.minibatch)
   }
 

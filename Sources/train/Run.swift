@@ -29,11 +29,15 @@ extension Train {
       let options = try TrainerOptions(configuration: config, commandLine: said)
       try options.validate()
       _ = try Recipe(options)
+      // Lives as long as the process: messages that a lost peer leaves under way need their memory to the end.
+      var trainer: Trainer?
       Launch.run { world in
         StopSignal.install()
         Launch.tellHowToResume(rank: world.rank, checkpoint: options.checkpoint)
-        let trainer = try Trainer(options, on: world)
-        return try Launch.tellingWayOn(options.checkpoint) { try trainer.run().exitStatus }
+        return try Launch.tellingWayOn(options.checkpoint) {
+          trainer = try Trainer(options, on: world)
+          return try trainer!.run().exitStatus
+        }
       }
     }
   }
@@ -162,11 +166,15 @@ struct Exchange: ParsableArguments {
     help: ArgumentHelp(
       "Seconds without progress after which the run names who is awaited and ends. (default: 60)", valueName: "s"))
   var timeout: String?
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("Seconds without progress after which a warning names who is awaited. (default: 10)", valueName: "s"))
+  var patience: String?
 
   var said: [(String, String?)] {
     [
       ("codec", codec), ("warm-start", warmStart), ("strategy", strategy), ("model-parallel", modelParallel),
-      ("overlap", overlap), ("topology", topology), ("transport", transport), ("timeout", timeout),
+      ("overlap", overlap), ("topology", topology), ("transport", transport), ("timeout", timeout), ("patience", patience),
     ]
   }
 }

@@ -3,6 +3,7 @@ import Codecs
 import Collectives
 import Foundation
 import MPI
+import Synchronization
 import Testing
 
 /// A rank that stays away or is out of step is noticed and named, and nothing hangs.
@@ -99,6 +100,22 @@ import Testing
     if allRanks.rank == 0 { #expect(setting.exchange.timing.wait > .milliseconds(100)) }
   }
 
+  /// Whom ranks wait for is told before they give up, once in each wait.
+  @Test func waitsAreTold() throws {
+    let hosts = try HostMap(allRanks, transport: .messages)
+    let told = Told()
+    let records = try RecordExchange(hosts, notice: WaitNotice(after: .milliseconds(100)) { told.add($0) })
+    let slowest = allRanks.count - 1
+    for round in 1...2 {
+      try allRanks.barrier()
+      if allRanks.rank == slowest { usleep(400_000) }
+      _ = try records.gather([1], activity: "the weather")
+      guard allRanks.rank != slowest else { continue }
+      // Others may be late as well, on a busy machine; whoever is there by then is not named again.
+      #expect(told.names.count >= round && told.names.last == [hosts.name(of: slowest)], "\(told.names)")
+    }
+  }
+
   /// A rank that is at another step, or speaks another codec, is noticed by the header of its first message.
   @Test(arguments: ["step", "codec", "samples"]) func ranksOutOfStepAreNoticed(_ what: String) throws {
     let hosts = try HostMap(allRanks, transport: .messages)
@@ -132,4 +149,12 @@ import Testing
       #expect(error != nil, "nothing can be exchanged, but rank \(allRanks.rank) noticed nothing")
     }
   }
+}
+
+/// What a notice told.
+private final class Told: Sendable {
+  private let all = Mutex<[[String]]>([])
+  /// The ranks that each notice named.
+  var names: [[String]] { all.withLock { $0 } }
+  func add(_ waiting: ExchangeError) { all.withLock { $0.append(waiting.awaited) } }
 }

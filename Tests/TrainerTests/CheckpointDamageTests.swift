@@ -19,7 +19,7 @@ import _TestSupport
     let path = "\(directory.path)/step-00000020/\(file)"
     try directory.change { try inflict(damage, on: path) }
 
-    let (store, opening) = try reopened(store: CheckpointStore(directory: directory.path, on: world), directory.path)
+    let (store, opening) = try reopened(store: try CheckpointStore(directory: directory.path, on: world), directory.path)
     let run = try #require(opening.run)
     #expect(run.step == 10)
     #expect(opening.notes.count == 1)

@@ -22,7 +22,7 @@ struct CheckpointRanksTests {
     }
     try world.barrier()
     if let group = try world.split(color: world.rank < loaders ? 0 : nil) {
-      let store = CheckpointStore(directory: directory.path, on: group)
+      let store = try CheckpointStore(directory: directory.path, on: group)
       let run = try #require(try store.open(resume: true).run)
       #expect(run.ranks == savers)
       let state = SampleState(seed: nil, on: group)

@@ -10,7 +10,7 @@ import _TestSupport
     let directory = try TemporaryDirectory(on: world)
     let saved = SampleState(seed: 1, on: world)
     let before = saved.bits
-    let store = CheckpointStore(directory: directory.path + "/a/b", on: world)
+    let store = try CheckpointStore(directory: directory.path + "/a/b", on: world)
     #expect(try store.open(resume: false).run == nil)
     let state = saved.inventory(counters: ["warmStart": "12"], ownCounters: ["seen": "rank \(world.rank)"])
     let outcome = try store.save(state, step: 100, options: sampleOptions)
@@ -83,9 +83,9 @@ import _TestSupport
 
   @Test func twoJobsDoNotShareADirectory() throws {
     let directory = try TemporaryDirectory(on: world)
-    let store = CheckpointStore(directory: directory.path, on: world)
+    let store = try CheckpointStore(directory: directory.path, on: world)
     _ = try store.open(resume: false)
-    let other = CheckpointStore(directory: directory.path, on: world, patience: 0.2)
+    let other = try CheckpointStore(directory: directory.path, on: world, patience: 0.2)
     let error = #expect(throws: CheckpointError.self) { _ = try other.open(resume: true) }
     #expect(error?.description == "another job is writing its checkpoints in \(directory.path)")
     try closed(store)
@@ -147,7 +147,7 @@ import _TestSupport
 
 /// A store that has saved checkpoints of the sample state after these steps.
 func makeStore(in directory: TemporaryDirectory, steps: [Int], on group: Communicator = world) throws -> CheckpointStore {
-  let store = CheckpointStore(directory: directory.path, on: group)
+  let store = try CheckpointStore(directory: directory.path, on: group)
   _ = try store.open(resume: false)
   for step in steps {
     let state = SampleState(seed: UInt64(step), on: group)
@@ -167,6 +167,6 @@ func reopened(
   store: CheckpointStore, _ path: String
 ) throws -> (store: CheckpointStore, opening: CheckpointStore.Opening) {
   try closed(store)
-  let store = CheckpointStore(directory: path, on: world)
+  let store = try CheckpointStore(directory: path, on: world)
   return try (store, store.open(resume: true))
 }

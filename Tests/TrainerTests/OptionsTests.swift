@@ -11,7 +11,7 @@ import Trainer
     "tune-minibatch": "search:every=2", "tune-rate": "after-epoch", "codec": "none", "warm-start": "0", "strategy": "other",
     "seed": "18446744073709551615", "threads": "2",
     "checkpoint": "somewhere", "checkpoint-every": "5", "resume": "true", "metrics": "file", "log-every": "3",
-    "evaluate-every": "4", "verify-every": "0", "non-finite": "zero", "timeout": "2.5", "output": "file",
+    "evaluate-every": "4", "verify-every": "0", "non-finite": "zero", "timeout": "2.5", "patience": "1.5", "output": "file",
     "quiet": "true", "transport": "messages", "inject-non-finite": "3:1",
     "realign": "1,3", "partition": "by-class:2", "clients": "40", "sampled": "4", "model-parallel": "2", "overlap": "inline",
     "topology": "flat",
@@ -36,7 +36,7 @@ import Trainer
       "model": "mlp:512,512", "data": "glyphs", "epochs": "5", "minibatch": "256", "optimizer": "sgd", "learning-rate": "0.1",
       "momentum": "0.9", "weight-decay": "0", "schedule": "cosine", "codec": "one-bit", "strategy": "all-reduce", "seed": "1",
       "threads": "1", "resume": "false", "log-every": "10", "verify-every": "100", "non-finite": "skip", "timeout": "60",
-      "quiet": "false", "transport": "auto", "model-parallel": "1", "overlap": "auto", "partition": "iid",
+      "patience": "10", "quiet": "false", "transport": "auto", "model-parallel": "1", "overlap": "auto", "partition": "iid",
       "topology": "auto",
     ]
     #expect(TrainerOptions().texts == expected)
@@ -54,7 +54,7 @@ import Trainer
       ("warm-start", "-1", "--warm-start"), ("threads", "0", "--threads"), ("checkpoint-every", "5", "--checkpoint"),
       ("resume", "true", "--checkpoint"), ("log-every", "0", "--log-every"), ("evaluate-every", "0", "--evaluate-every"),
       ("verify-every", "-1", "--verify-every"), ("timeout", "0", "--timeout"), ("timeout", "nan", "--timeout"),
-      ("timeout", "1e300", "--timeout"), ("epochs", "9223372036854775807", "--epochs"),
+      ("timeout", "1e300", "--timeout"), ("patience", "0", "--patience"), ("epochs", "9223372036854775807", "--epochs"),
       ("weight-decay", "1e300", "--weight-decay"),
       ("steps", "9223372036854775807", "--steps"),
       ("inject-non-finite", "3", "--inject-non-finite"),

@@ -1,18 +1,42 @@
 internal import Collectives
-internal import MPI
+package import MPI
 
 /// How ranks agree about what only one of them may have seen: a disk that is full here, a file that is damaged there.
 ///
 /// Every function is collective. Nobody goes on before all know, so that no rank waits for one that gave up.
-struct Agreement {
+package struct Agreement {
   let world: Communicator
-  /// What words travel by, with a watchdog that names a rank that stays away; nil before a run has begun, when a rank may take
-  /// as long as it likes to read its data.
-  var records: RecordExchange?
   /// What is being agreed on, for the watchdog's sentence.
-  var activity = "a checkpoint"
+  var activity: String
+  /// What words travel by, with a watchdog that names a rank that stays away.
+  private let records: RecordExchange
+  /// Who is told that a rank keeps the others waiting; nil where nobody is.
+  let notice: WaitNotice?
 
-  init(world: Communicator) { self.world = world }
+  /// Agreement over the ranks of `world`, by messages alone: it must work before it is known what ranks may share; collective.
+  ///
+  /// - Parameters:
+  ///   - world: All ranks.
+  ///   - activity: What is being agreed on.
+  ///   - options: Say how long a rank may keep the others waiting.
+  ///   - isSilent: Whether nothing is printed about ranks that do.
+  package init(
+    world: Communicator, activity: String = "the start of the run", options: TrainerOptions = TrainerOptions(),
+    isSilent: Bool = false
+  ) throws {
+    self.world = world
+    self.activity = activity
+    let hosts = try HostMap(world, transport: .messages)
+    notice = isSilent ? nil : options.waitNotice(on: hosts)
+    records = try RecordExchange(hosts, timeout: options.timeout(times: 10), notice: notice)
+  }
+
+  /// The same ranks on another subject.
+  func about(_ activity: String) -> Agreement {
+    var agreement = self
+    agreement.activity = activity
+    return agreement
+  }
 
   /// What went wrong on the lowest rank where something did; nil where nothing did.
   func firstProblem(_ problem: CheckpointError?) throws -> (rank: Int, error: CheckpointError)? {
@@ -23,28 +47,22 @@ struct Agreement {
     return (rank, CheckpointError(codes[rank] == 2 ? .configuration : .inputOutput, text))
   }
 
-  /// The numbers of every rank, by rank; as many on each, at most seven.
-  func gather(_ numbers: [UInt64]) throws -> [[UInt64]] {
-    if let records { return try records.gather(numbers, activity: activity) }
-    let all = try world.allGather(numbers)
-    return (0..<world.count).map { Array(all[$0 * numbers.count..<($0 + 1) * numbers.count]) }
+  /// The numbers of every rank, by rank; as many on each.
+  package func gather(_ numbers: [UInt64]) throws -> [[UInt64]] {
+    var all = Array(repeating: [UInt64](), count: world.count)
+    for start in stride(from: 0, to: numbers.count, by: records.capacity) {
+      let piece = Array(numbers[start..<min(start + records.capacity, numbers.count)])
+      for (rank, words) in try records.gather(piece, activity: activity).enumerated() { all[rank] += words }
+    }
+    return all
   }
 
   /// The text that rank `root` gives; the others give nil.
-  func share(_ text: String?, from root: Int = 0) throws -> String {
+  package func share(_ text: String?, from root: Int = 0) throws -> String {
     var bytes = world.rank == root ? Array((text ?? "").utf8) : []
     let count = Int(try gather([UInt64(bytes.count)])[root][0])
     if world.rank != root { bytes = Array(repeating: 0, count: count) }
-    if let records {
-      try share(&bytes, from: root, over: records)
-    } else if count > 0 {
-      try world.broadcast(&bytes, root: root)
-    }
-    return String(decoding: bytes, as: UTF8.self)
-  }
-
-  /// A sentence's bytes, a record at a time.
-  private func share(_ bytes: inout [UInt8], from root: Int, over records: RecordExchange) throws {
+    // A record at a time: sentences are short.
     let piece = records.capacity * 8
     for start in stride(from: 0, to: bytes.count, by: piece) {
       var words = Array(repeating: UInt64(0), count: records.capacity)
@@ -56,6 +74,7 @@ struct Agreement {
         bytes[index] = UInt8(truncatingIfNeeded: words[word] >> UInt64(byte * 8))
       }
     }
+    return String(decoding: bytes, as: UTF8.self)
   }
 }
 

@@ -36,22 +36,27 @@ public final class CheckpointStore {
   private let patience: Double
 
   /// A store in `directory`, which every host sees; the newest `keep` checkpoints stay, at least one.
-  public convenience init(directory: String, on world: Communicator, keep: Int = 2) {
-    self.init(directory: directory, on: world, keep: keep, patience: 10)
+  ///
+  /// Collective.
+  public convenience init(directory: String, on world: Communicator, keep: Int = 2) throws {
+    try self.init(directory: directory, on: world, keep: keep, patience: 10)
   }
 
-  /// A store that waits `patience` seconds for another job to let go of the directory.
-  package init(directory: String, on world: Communicator, keep: Int = 2, patience: Double) {
+  /// A store that waits `patience` seconds for another job to let go of the directory; collective.
+  package convenience init(directory: String, on world: Communicator, keep: Int = 2, patience: Double) throws {
+    try self.init(
+      directory: directory, over: Agreement(world: world, activity: "a checkpoint"), keep: keep, patience: patience)
+  }
+
+  /// A store whose ranks agree by `agreement`.
+  init(directory: String, over agreement: Agreement, keep: Int = 2, patience: Double = 10) {
     precondition(keep >= 1, "a store keeps at least one checkpoint")
     self.directory = directory
-    self.world = world
     self.keep = keep
     self.patience = patience
-    agreement = Agreement(world: world)
+    self.agreement = agreement
+    world = agreement.world
   }
-
-  /// From now on, a rank that stays away is named; `records` has the patience that writing a checkpoint needs.
-  func watch(over records: RecordExchange) { agreement.records = records }
 
   deinit { close() }
 

@@ -100,6 +100,7 @@ extension TrainerOptions {
     OptionField("verify-every", \.verifyEvery, "Steps between checks of the model's hash; 0: never", mayChangeOnResume: true),
     OptionField("non-finite", \.nonFinite, "A step with a gradient that is not finite: skip, abort or zero"),
     OptionField("timeout", \.timeout, "Seconds without progress after which the run ends", mayChangeOnResume: true),
+    OptionField("patience", \.patience, "Seconds without progress after which it says who is awaited", mayChangeOnResume: true),
     OptionField("output", \.output, "The file of the final model", mayChangeOnResume: true),
     OptionField("quiet", \.quiet, "No progress", mayChangeOnResume: true),
     OptionField("transport", \.transport, "auto, or messages: no shared memory", mayChangeOnResume: true),

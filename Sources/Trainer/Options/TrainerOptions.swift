@@ -70,6 +70,8 @@ public struct TrainerOptions: Codable, Hashable, Sendable {
   public var nonFinite = NonFinitePolicy.skip
   /// Seconds without progress of a peer after which the run ends.
   public var timeout = 60.0
+  /// Seconds without progress of a peer after which the run says who is awaited.
+  public var patience = 10.0
   /// Where the final model is written; nowhere by default.
   public var output: String?
   /// Whether progress is hidden; summaries, warnings and errors are not.

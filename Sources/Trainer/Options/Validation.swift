@@ -55,6 +55,7 @@ extension TrainerOptions {
     }
     require(verifyEvery >= 0, "--verify-every is a number of steps, or 0 for never, not \(verifyEvery)")
     require(timeout > 0 && timeout <= 1_000_000, "--timeout is a number of seconds above 0, up to 1000000, not \(timeout)")
+    require(patience > 0 && patience <= 1_000_000, "--patience is a number of seconds above 0, up to 1000000, not \(patience)")
     if let injectNonFinite {
       require(
         TrainerOptions.injection(injectNonFinite) != nil, "--inject-non-finite is STEP:RANK, not '\(injectNonFinite)'")

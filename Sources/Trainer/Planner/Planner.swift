@@ -20,25 +20,26 @@ public struct Planner {
   public init(_ request: PlanRequest, on world: Communicator) throws {
     var options = request.options
     options.codec = "none"
-    let recipe = try together(world, otherwise: .usage) {
+    let agreement = try Agreement(world: world, activity: "the start of the plan", options: options)
+    let recipe = try together(agreement, otherwise: .usage) {
       try request.validate()
       try options.validate(ranks: world.count)
       return try Recipe(options)
     }
     let codecs = try request.chosenCodecs()
-    let check = StartCheck(world: world)
+    let check = StartCheck(agreement: agreement)
     try check.program()
     try check.options(options)
     let hosts = try HostMap(world, transport: options.transport)
     setBLASThreads(options.threads)
-    let dataset = try together(world, otherwise: .configuration) { try recipe.dataset(options.seed) }
-    let network = try together(world, otherwise: .configuration) {
+    let dataset = try together(agreement, otherwise: .configuration) { try recipe.dataset(options.seed) }
+    let network = try together(agreement, otherwise: .configuration) {
       guard dataset.count(.train) >= world.count else {
         throw TrainingError("\(options.data) has fewer training samples than there are ranks", exitStatus: .configuration)
       }
       return try recipe.network(dataset.featureCount, dataset.classCount)
     }
-    let records = try RecordExchange(hosts, timeout: .seconds(options.timeout))
+    let records = try RecordExchange(hosts, timeout: options.timeout(), notice: agreement.notice)
     let parameters = FloatBuffer(count: network.layout.count)
     network.initialize(parameters, seed: options.seed)
     let settings = OptimizerSettings(

@@ -22,9 +22,8 @@ struct EndSummary {
   /// `activations` are the bytes that this rank sent to the other stripes of its model, and what they should have been.
   init(
     _ outcome: TrainingOutcome, _ report: ExchangeReport, times: PhaseTimes, seconds: Double, on grid: RankGrid,
-    parameterCount: Int, activations: (sent: Int, predicted: Int)?, tuner: Tuner?
+    parameterCount: Int, activations: (sent: Int, predicted: Int)?, tuner: Tuner?, over agreement: Agreement
   ) throws {
-    let world = grid.all.world
     self.outcome = outcome
     self.report = report
     (shareCount, stripeCount, self.parameterCount) = (grid.shareCount, grid.stripeCount, parameterCount)
@@ -36,11 +35,11 @@ struct EndSummary {
       report.agreementTraffic.bytesSent, report.floatTraffic.bytesSent * report.steps,
       (activations?.sent ?? 0) - trials.sent, (activations?.predicted ?? 0) - trials.predicted, tuner?.bytesSent ?? 0,
     ]
-    let all = try world.allGather(own.map(Int64.init))
-    traffic = (0..<world.count).map { rank in own.indices.map { Int(all[rank * own.count + $0]) } }
+    traffic = try agreement.gather(own.map(UInt64.init)).map { $0.map(Int.init) }
     // The slowest rank of each phase.
-    var slowest = [seconds] + times.seconds + [tuner?.seconds ?? 0]
-    try world.allReduce(&slowest, .max)
+    let spent = [seconds] + times.seconds + [tuner?.seconds ?? 0]
+    let all = try agreement.gather(spent.map(\.bitPattern))
+    let slowest = spent.indices.map { phase in all.map { Double(bitPattern: $0[phase]) }.max() ?? 0 }
     self.seconds = slowest[0]
     var most = PhaseTimes()
     (most.compute, most.encode, most.decode) = (slowest[1], slowest[2], slowest[3])

@@ -22,12 +22,13 @@ public struct SavedModel {
   ///   - world: The ranks that share the work.
   /// - Throws: `TrainingError` or `CheckpointError`, on all ranks alike.
   public init(_ directory: String, data: String? = nil, seed: UInt64? = nil, on world: Communicator) throws {
-    run = try SavedModel.newest(in: directory, on: world)
+    let agreement = try Agreement(world: world, activity: "reading a model")
+    run = try SavedModel.newest(in: directory, over: agreement)
     var options = TrainerOptions()
     let run = self.run
     let grid = try RankGrid(HostMap(world))
     let records = try RecordExchange(grid.all)
-    (self.data, parameters, evaluator) = try together(world, otherwise: .configuration) {
+    (self.data, parameters, evaluator) = try together(agreement, otherwise: .configuration) {
       for (name, text) in run.options { try options.set(name, to: text) }
       if let data { options.data = data }
       if let seed { options.seed = seed }
@@ -51,8 +52,8 @@ public struct SavedModel {
       + "\(decimal(result.accuracy * 100, digits: 2)) %\(digits), model \(hexadecimal(parameters.hash()))"
   }
 
-  private static func newest(in directory: String, on world: Communicator) throws -> SavedRun {
-    let paths = try together(world, otherwise: .inputOutput) {
+  private static func newest(in directory: String, over agreement: Agreement) throws -> SavedRun {
+    let paths = try together(agreement, otherwise: .inputOutput) {
       if Directory.exists("\(directory)/\(SavedRun.recordName)") {
         var path = directory
         while path.count > 1 && path.hasSuffix("/") { path.removeLast() }
@@ -63,8 +64,8 @@ public struct SavedModel {
     }
     var reasons: [String] = []
     // Ranks may have seen a directory in which another job writes: rank 0's list is the one that counts.
-    let list = try Agreement(world: world).share(paths.joined(separator: "\n"))
-    let store = CheckpointStore(directory: directory, on: world)
+    let list = try agreement.share(paths.joined(separator: "\n"))
+    let store = CheckpointStore(directory: directory, over: agreement)
     for path in list.split(separator: "\n") {
       switch try store.verify(String(path)) {
       case .success(let run): return run

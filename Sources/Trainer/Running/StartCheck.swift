@@ -6,7 +6,7 @@ internal import MPI
 ///
 /// What differs is named with the rank that differs from most. Every function is collective.
 struct StartCheck {
-  let world: Communicator
+  let agreement: Agreement
 
   /// Compares the executables of all ranks.
   func program() throws {
@@ -29,18 +29,19 @@ struct StartCheck {
 
   /// Compares named hashes; throws on all ranks where a rank's differ.
   ///
-  /// - Communication: an all-gather of 8 bytes per name.
+  /// - Communication: a record of each rank to each other for every seven names.
   private func compare(_ verdict: String, _ hashes: [(name: String, hash: UInt64)]) throws {
+    let world = agreement.world
     guard world.count > 1 else { return }
-    let names = try world.allGather([UInt64(hashes.count)])
+    let names = try agreement.gather([UInt64(hashes.count)])
     let isSameList = names.allSatisfy { $0 == names[0] }
     let own = isSameList ? hashes.map(\.hash) : [UInt64(hashes.count)]
-    let all = try world.allGather(own)
+    let all = try agreement.gather(own)
     for index in own.indices {
-      let values = (0..<world.count).map { all[$0 * own.count + index] }
+      let values = (0..<world.count).map { all[$0][index] }
       guard let odd = oddOne(among: values) else { continue }
       let what = hashes.count > 1 && isSameList ? " (\(hashes[index].name))" : ""
-      let host = try Agreement(world: world).share(world.rank == odd ? world.processorName : nil, from: odd)
+      let host = try agreement.share(world.rank == odd ? world.processorName : nil, from: odd)
       throw TrainingError(
         "rank \(odd) on \(host) \(verdict)\(what) than most; start all ranks with the same program, options and data",
         exitStatus: .configuration)

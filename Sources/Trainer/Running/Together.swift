@@ -6,19 +6,19 @@ internal import MPI
 /// No rank waits for one that gave up, and all end with the same status. Collective.
 ///
 /// - Parameters:
-///   - world: All ranks.
+///   - agreement: How the ranks tell one another.
 ///   - status: The exit status where the error has none of its own.
 ///   - body: What may fail; not collective.
 /// - Throws: `TrainingError` with the words of the lowest rank that failed.
 func together<Result>(
-  _ world: Communicator, otherwise status: TrainingError.ExitStatus, _ body: () throws -> Result
+  _ agreement: Agreement, otherwise status: TrainingError.ExitStatus, _ body: () throws -> Result
 ) throws -> Result {
   var result: Result?
   var failure: (text: String, status: Int32)?
   do { result = try body() } catch { failure = ("\(error)", exitStatus(of: error) ?? status.rawValue) }
-  let statuses = try world.allGather([failure?.status ?? 0])
+  let statuses = try agreement.gather([UInt64(failure?.status ?? 0)]).map { Int32($0[0]) }
   guard let rank = statuses.firstIndex(where: { $0 != 0 }) else { return result! }
-  let text = try Agreement(world: world).share(failure?.text, from: rank)
+  let text = try agreement.share(failure?.text, from: rank)
   // What rank 0 sees is most likely what all see; a fault of another rank alone is that rank's.
   throw TrainingError(
     rank == 0 ? text : "rank \(rank): \(text)",

@@ -16,22 +16,24 @@ extension Trainer {
   ///   - isSilent: Whether nothing is printed; files are written all the same.
   /// - Throws: `TrainingError` or `CheckpointError` on all ranks alike.
   public convenience init(_ options: TrainerOptions, on world: Communicator, isSilent: Bool = false) throws {
-    let recipe = try together(world, otherwise: .usage) {
+    let agreement = try Agreement(world: world, options: options, isSilent: isSilent)
+    let recipe = try together(agreement, otherwise: .usage) {
       try options.validate(ranks: world.count)
       return try Recipe(options)
     }
-    let check = StartCheck(world: world)
+    let check = StartCheck(agreement: agreement)
     try check.program()
     try check.options(options)
     let grid = try RankGrid(HostMap(world, transport: options.transport), stripeCount: options.modelParallel)
     setBLASThreads(options.threads)
 
-    let dataset = try together(world, otherwise: .configuration) { try recipe.dataset(options.seed) }
-    let clients = try together(world, otherwise: .configuration) {
+    let reading = agreement.about("reading the data")
+    let dataset = try together(reading, otherwise: .configuration) { try recipe.dataset(options.seed) }
+    let clients = try together(reading, otherwise: .configuration) {
       try ClientOrder(dataset, recipe.partition, options, rankCount: grid.shareCount)
     }
     try check.data(dataset.fingerprint, clients: clients?.fingerprint)
-    let network = try together(world, otherwise: .configuration) {
+    let network = try together(agreement, otherwise: .configuration) {
       guard dataset.count(.train) > 0, dataset.count(.test) > 0 else {
         throw TrainingError("\(options.data) has no training or no test samples", exitStatus: .configuration)
       }
@@ -43,15 +45,15 @@ extension Trainer {
       }
       return try recipe.network(dataset.featureCount, dataset.classCount)
     }
-    let blocks = try grid.modelGroup.map { try BlockExchange($0, timeout: .seconds(options.timeout)) }
+    let blocks = try grid.modelGroup.map { try BlockExchange($0, timeout: options.timeout(), notice: agreement.notice) }
     let own = try blocks.map { try striped(network, over: $0, options.model) } ?? network
 
-    let store = options.checkpoint.map { CheckpointStore(directory: $0, on: grid.all.world) }
+    let store = options.checkpoint.map { CheckpointStore(directory: $0, over: agreement.about("a checkpoint")) }
     let opening = try store?.open(resume: options.resume)
     let saved = opening?.run
     try saved?.check(options.texts, exempt: Set(TrainerOptions.fields.filter(\.mayChangeOnResume).map(\.name)))
     try saved?.check(data: dataset.fingerprint, of: options.data)
-    let journal = try together(world, otherwise: .inputOutput) {
+    let journal = try together(agreement, otherwise: .inputOutput) {
       try checkOutput(options.output)
       return world.rank == 0
         ? try Journal(options, isSilent: isSilent, isResumed: saved != nil) : nil
@@ -59,8 +61,8 @@ extension Trainer {
     for note in opening?.notes ?? [] { journal?.warn(note) }
 
     try self.init(
-      options, recipe, grid: grid, blocks: blocks, dataset: dataset, network: own, clients: clients, store: store,
-      journal: journal, saved: saved)
+      options, recipe, grid: grid, blocks: blocks, dataset: dataset, network: own, clients: clients, agreement: agreement,
+      store: store, journal: journal, saved: saved)
     if let epochs = options.realign, plan.firstStep(of: epochs.first) >= plan.steps {
       journal?.warn("--realign \(options.texts["realign"] ?? ""): the run ends before, nothing is realigned")
     }
@@ -135,7 +137,7 @@ extension Trainer {
   func writeOutput() throws {
     guard let path = options.output else { return }
     let tensors = try model.tensors()
-    try together(world, otherwise: .inputOutput) {
+    try together(agreement.about("writing the model"), otherwise: .inputOutput) {
       guard world.rank == 0 else { return }
       try Safetensors.replace(path, with: tensors, metadata: [("model", options.model), ("step", String(step))])
     }

@@ -58,7 +58,7 @@ extension Trainer {
     let report = strategy.report
     let summary = try EndSummary(
       outcome, report, times: times, seconds: stopwatch.seconds, on: grid, parameterCount: model.parameterCount,
-      activations: activationBytes, tuner: tuner)
+      activations: activationBytes, tuner: tuner, over: agreement.about("the end of the run"))
     guard let journal else { return }
     journal.tell(summary.event(epochs: plan.epoch(of: step)))
     journal.say(summary.text)

@@ -26,7 +26,8 @@ final class RunExchanges {
     self.gradients = gradients
     let layout = parts.network.layout
     var options = GradientExchange.Options()
-    options.timeout = .seconds(parts.options.timeout)
+    options.timeout = parts.options.timeout()
+    options.notice = parts.notice
     options.topology = parts.options.topology
     options.isRestorable = isRestorable
     self.options = options
