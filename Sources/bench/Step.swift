@@ -29,7 +29,7 @@ struct StepCommand: ParsableCommand {
       turns, for example in PyTorch:
 
         mpirun … bench step --emulated-compute 250 --strategy double-buffer
-        bench step --model mlp:2048,2048,2048 --peer scripts/torch-step.py
+        bench step --model mlp:2048,2048,2048 --peer scripts/peers/torch-step.py
       """)
 
   @Option(help: "The model; see 'train list'.")
@@ -62,7 +62,7 @@ struct StepCommand: ParsableCommand {
   var turns = 7
   @Option(help: "Threads of the matrix products on each rank.")
   var threads = 1
-  @Option(help: "A Python script that runs the same steps when told to, such as scripts/torch-step.py; one rank only.")
+  @Option(help: "A Python script that runs the same steps when told to, such as scripts/peers/torch-step.py; one rank only.")
   var peer: String?
   @OptionGroup var output: OutputOptions
 
