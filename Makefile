@@ -1,11 +1,12 @@
-# Two commands: `make run` trains on 8 ranks on this machine, `make test` is the whole gate. The others are their parts.
+# Two commands: `make run` trains on 8 ranks on this machine, `make test` is the whole gate. The others are their parts, but
+# for `make cluster-test`.
 
 SHELL := /bin/bash
 RANKS ?= 8
 # Options of the run: make run ARGUMENTS="--epochs 1 --codec none"
 ARGUMENTS ?=
 
-.PHONY: run test install build build-tests lint arrows test-plain test-ranks examples documentation format clean
+.PHONY: run test install build build-tests lint arrows test-plain test-ranks examples documentation format clean cluster-test
 
 run: install
 	swift build --configuration release --product train
@@ -56,6 +57,13 @@ examples:
 
 documentation:
 	scripts/build-documentation
+
+# Hosts on this machine, as root; not part of the gate, because not every machine can make them.
+cluster-test: install
+	scripts/install-dependencies cluster
+	scripts/cluster check
+	swift build --configuration release --product train
+	scripts/cluster-test
 
 clean:
 	swift package clean
