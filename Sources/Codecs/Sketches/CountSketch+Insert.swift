@@ -49,9 +49,10 @@ extension CountSketch {
       for j in 0..<rows {
         run.fill(row: j)
         let row = table.baseAddress! + j * columns
-        for e in 0..<count {
-          let cell = Int(run.cells[e])
-          if run.isNegative(e) { row[cell] -= values[e] } else { row[cell] += values[e] }
+        withUnsafeTemporaryAllocation(of: Cell.self, capacity: 2) { factors in
+          // A factor is looked up, because a branch that cannot be foreseen costs more than all else here.
+          (factors[0], factors[1]) = (1, -1)
+          for e in 0..<count { row[Int(run.cells[e])] += values[e] * factors[run.signBit(e)] }
         }
       }
     }

@@ -44,9 +44,9 @@ extension CountSketch {
         for j in 0..<rows {
           run.fill(row: j)
           let row = table.baseAddress! + j * columns
-          for e in 0..<count {
-            let cell = row[Int(run.cells[e])]
-            terms[e * rows + j] = run.isNegative(e) ? 0 - cell : cell
+          withUnsafeTemporaryAllocation(of: Cell.self, capacity: 2) { factors in
+            (factors[0], factors[1]) = (1, -1)
+            for e in 0..<count { terms[e * rows + j] = row[Int(run.cells[e])] * factors[run.signBit(e)] }
           }
         }
       }
@@ -54,17 +54,19 @@ extension CountSketch {
     }
   }
 
-  /// The middle one of r numbers, which are sorted on the way.
+  /// The middle one of r numbers, without a branch on any: the largest rises to the end in each pass, until the middle one has.
   @inline(__always)
   private func median(_ numbers: UnsafeMutablePointer<Cell>) -> Cell {
-    for i in stride(from: 1, to: rows, by: 1) {
-      let number = numbers[i]
-      var place = i
-      while place > 0, numbers[place - 1] > number {
-        numbers[place] = numbers[place - 1]
-        place -= 1
+    var end = rows - 1
+    while end > 0, end >= rows / 2 {
+      var largest = numbers[0]
+      for j in 0..<end {
+        let next = numbers[j + 1]
+        numbers[j] = next < largest ? next : largest
+        largest = next < largest ? largest : next
       }
-      numbers[place] = number
+      numbers[end] = largest
+      end -= 1
     }
     return numbers[rows / 2]
   }

@@ -10,12 +10,12 @@ struct SketchRun {
   /// Bit e % 64 of word e / 64 is 1 where index e is subtracted.
   let signs: UnsafeMutablePointer<UInt64>
 
+  /// 1 where index e is subtracted, else 0.
   @inline(__always)
-  func isNegative(_ e: Int) -> Bool { signs[e / 64] >> UInt64(e % 64) & 1 == 1 }
+  func signBit(_ e: Int) -> Int { Int(truncatingIfNeeded: signs[e / 64] &>> UInt64(e % 64) & 1) }
 
   /// Finds the cells and signs in row `row`.
   func fill(row: Int) {
-    for word in 0..<(count + 63) / 64 { signs[word] = 0 }
     switch hashes.family {
     case .mersenne61: fillByDifferences(hashes.polynomials[row])
     case .block: fillFromBlocks(hashes.polynomials[row])
@@ -33,9 +33,14 @@ struct SketchRun {
     (d3, d2) = (Mersenne61.subtract(d3, d2), Mersenne61.subtract(d2, d1))
     d3 = Mersenne61.subtract(d3, d2)
     let stepCell = step % columns
+    var word: UInt64 = 0
     for e in 0..<count {
       cells[e] = UInt32(truncatingIfNeeded: cell)
-      signs[e / 64] |= (d0 & 1 ^ 1) &<< UInt64(e % 64)
+      word |= (d0 & 1 ^ 1) &<< UInt64(e % 64)
+      if e % 64 == 63 || e == count - 1 {
+        signs[e / 64] = word
+        word = 0
+      }
       // h(i + 1) = h(i) + a, less P where that is not below P; the cell follows it modulo c.
       x &+= step
       cell &+= stepCell
@@ -54,10 +59,19 @@ struct SketchRun {
     let (number, begin) = first.quotientAndRemainder(dividingBy: length)
     precondition(begin + count <= length, "a run lies in one block")
     let block = BlockHash(polynomials, block: number, columns: columns)
+    var place = (block.start + begin) % columns
     for e in 0..<count {
-      let place = block.start + begin + e
-      cells[e] = UInt32(truncatingIfNeeded: place < columns ? place : place - columns)
-      signs[e / 64] |= (block.signs(word: (begin + e) / 64) &>> UInt64((begin + e) % 64) & 1) &<< UInt64(e % 64)
+      cells[e] = UInt32(truncatingIfNeeded: place)
+      place += 1
+      if place == columns { place = 0 }
+    }
+    // A word of the run has the end of one word of the block and the beginning of the next.
+    let shift = UInt64(begin % 64)
+    var next = block.signs(word: begin / 64)
+    for word in 0..<(count + 63) / 64 {
+      let current = next
+      next = block.signs(word: begin / 64 + word + 1)
+      signs[word] = shift == 0 ? current : current &>> shift | next &<< (64 - shift)
     }
   }
 }
