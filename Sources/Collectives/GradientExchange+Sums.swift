@@ -81,16 +81,31 @@ extension GradientExchange {
 
   /// Decodes the next segment that has arrived, the nearest owner's first; nil where there is none, or sums are not wanted yet.
   func decodeNext() -> Segment? {
-    if case .closed = gate { return nil }
+    if case .closed = gate, decoded.count == 0 { return nil }
     for distance in 0..<rankCount {
       let owner = (rank + distance) % rankCount
       guard decodedSums[owner] < availableSums[owner] else { continue }
       let segment = geometry.segments[owner][decodedSums[owner]]
+      switch gate {
+      case .closed: decode(segment, into: .buffer(decoded))
+      case .open(let destination) where segment.index < aheadSums[owner]: move(segment, into: destination)
+      case .open(let destination): decode(segment, into: destination)
+      case .dropping: break
+      }
       decodedSums[owner] += 1
-      if case .open(let destination) = gate { decode(segment, into: destination) }
       return segment
     }
     return nil
+  }
+
+  /// Gives the values of a segment that was decoded before they were wanted to whom they are for.
+  private func move(_ segment: Segment, into destination: Destination) {
+    let values = decoded.baseAddress + segment.elements.lowerBound
+    switch destination {
+    case .inPlace: preconditionFailure("sums are delivered in place by run alone")
+    case .buffer(let buffer): memcpy(buffer.baseAddress + segment.elements.lowerBound, values, 4 * segment.elements.count)
+    case .update(let update): update(segment.elements, values)
+    }
   }
 
   /// Where the sum of a segment lies.

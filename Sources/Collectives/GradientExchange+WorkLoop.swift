@@ -15,27 +15,44 @@ extension GradientExchange {
       options.pause?()
       let start = ContinuousClock.now
       guard rankCount > 1 else { return deliverAlone(since: start) }
-      try poll()
-      if isSumReady {
-        let segment = try sumNext()
-        timing.sum += note(.sum, segment, since: start)
-      } else if let segment = try encodeNext() {
-        timing.encode += note(.encode, segment, since: start)
-      } else if let segment = decodeNext() {
-        timing.decode += note(.decode, segment, since: start)
-      } else if try isComplete() {
+      pollMemory()
+      // While there is work, messages can wait a little: to ask MPI costs as much as a small unit, or a turn of the scheduler where
+      // it gives way to others.
+      if unpolledTurns >= GradientExchange.turnsBetweenPolls { try pollMessages() }
+      if try work(since: start) { return .busy }
+      if unpolledTurns > 0 {
+        try pollMessages()
+        if try work(since: start) { return .busy }
+      }
+      if try isComplete() {
         end()
         return .done
-      } else {
-        try wait(since: start)
-        return .idle
       }
-      watchdog.progress()
-      return .busy
+      // The next turn asks again.
+      unpolledTurns = 1
+      try wait(since: start)
+      return .idle
     } catch {
       abandon()
       throw error
     }
+  }
+
+  /// Does one unit of work, if there is one.
+  private func work(since start: ContinuousClock.Instant) throws -> Bool {
+    if isSumReady {
+      let segment = try sumNext()
+      timing.sum += note(.sum, segment, since: start)
+    } else if let segment = try encodeNext() {
+      timing.encode += note(.encode, segment, since: start)
+    } else if let segment = decodeNext() {
+      timing.decode += note(.decode, segment, since: start)
+    } else {
+      return false
+    }
+    unpolledTurns += 1
+    watchdog.progress()
+    return true
   }
 
   /// Gives up an exchange that cannot end, so that MPI can be left in order.
@@ -51,7 +68,8 @@ extension GradientExchange {
 
   // MARK: What is ready
 
-  private func poll() throws {
+  /// Looks what the ranks of this host have made readable.
+  private func pollMemory() {
     pollReadiness()
     for (owner, source) in readStripes {
       let counter = source == owner ? memory.sumCounter(of: owner) : memory.arrivalCounter(of: source, stripe: owner)
@@ -65,7 +83,12 @@ extension GradientExchange {
         noteArrivals(of: 1, of: contributor, upTo: ready - exchangeCount * geometry.segments[rank].count)
       }
     }
-    guard !hosts.remoteRanks.isEmpty else { return }
+  }
+
+  /// Lets MPI work, and looks what has arrived.
+  private func pollMessages() throws {
+    unpolledTurns = 0
+    guard hasRemoteRanks else { return }
     try messages.poll { stage, sender, byteCount in
       traffic.networkBytesReceived += byteCount
       if stage == 1 {
@@ -160,31 +183,44 @@ extension GradientExchange {
 
   private func wait(since start: ContinuousClock.Instant) throws {
     if options.observer != nil && waitingSince == nil { waitingSince = start }
-    let awaited = awaited
-    // Nobody else is to blame while the own gradient is not ready, or the sums are not wanted yet.
-    guard !awaited.ranks.isEmpty else { return watchdog.rest() }
-    try watchdog.idle { seconds in
-      ExchangeError.timedOut(
-        activity: "the gradient exchange (\(awaited.what))", awaited: awaited.ranks.map(hosts.name), seconds: seconds)
+    guard let phase = awaitedPhase else {
+      // Nobody else is to blame while the own gradient is not ready, or the sums are not wanted yet.
+      return watchdog.rest()
+    }
+    try watchdog.check { seconds in
+      let (ranks, what) = awaited(in: phase)
+      return ExchangeError.timedOut(
+        activity: "the gradient exchange (\(what))", awaited: ranks.map(hosts.name), seconds: seconds)
     }
   }
 
-  /// The ranks that keep this one waiting, and for what.
-  private var awaited: (ranks: [Int], what: String) {
+  /// What others can keep this rank waiting for.
+  private enum Phase { case gradients, contributions, sums }
+
+  /// What keeps this rank waiting; nil where it is not others. A waiting rank asks often: it costs next to nothing.
+  private var awaitedPhase: Phase? {
     if encodedCount < encodingOrder.count {
-      guard readyCount >= encodingOrder[encodedCount].elements.upperBound else { return ([], "") }
-      return (
-        party.filter { $0 != rank && readyCount(of: $0) <= partyReadyCount }, what("the gradient", encodingOrder[encodedCount])
-      )
+      return readyCount >= encodingOrder[encodedCount].elements.upperBound ? .gradients : nil
     }
-    if readyCount < layout.count { return ([], "") }
-    if summedCount < geometry.segments[rank].count {
+    if readyCount < layout.count { return nil }
+    if summedCount < geometry.segments[rank].count && !isSumReady { return .contributions }
+    for owner in 0..<rankCount where owner != rank && availableSums[owner] < geometry.segments[owner].count { return .sums }
+    return nil
+  }
+
+  /// The ranks that keep this one waiting, and for what.
+  private func awaited(in phase: Phase) -> (ranks: [Int], what: String) {
+    switch phase {
+    case .gradients:
+      let owing = party.filter { $0 != rank && readyCount(of: $0) <= partyReadyCount }
+      return (owing, what("the gradient", encodingOrder[encodedCount]))
+    case .contributions:
       let owing = contributors.filter { availableContributions[$0] <= summedCount }
-      if !owing.isEmpty { return (owing, what("contributions", geometry.segments[rank][summedCount])) }
+      return (owing, what("contributions", geometry.segments[rank][summedCount]))
+    case .sums:
+      let owing = (0..<rankCount).filter { $0 != rank && availableSums[$0] < geometry.segments[$0].count }
+      return (owing, what("sums", geometry.segments[owing[0]][availableSums[owing[0]]]))
     }
-    let owing = (0..<rankCount).filter { availableSums[$0] < geometry.segments[$0].count && $0 != rank }
-    guard let first = owing.first else { return ([], "") }
-    return (owing, what("sums", geometry.segments[first][availableSums[first]]))
   }
 
   private func what(_ kind: String, _ segment: Segment) -> String {

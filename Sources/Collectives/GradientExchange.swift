@@ -13,81 +13,13 @@ internal import Synchronization
 ///
 /// An exchange can be under way while the model computes: ``begin(step:samples:of:isReady:)``, ``markReady(upTo:)`` as tensors
 /// become final, ``advance()`` again and again (``ExchangeDriver`` does so), and at the end ``deliver(into:)`` or ``discard()``.
-/// Sums are decoded only then, so that no parameter changes under a backward pass. An object is one *stream*: it has one residual,
-/// and one exchange under way at a time; its gradients may be several buffers that are used in turn.
+/// Sums reach their destination only then, so that no parameter changes under a backward pass. An object is one *stream*: it has
+/// one residual, and one exchange under way at a time; its gradients may be several buffers that are used in turn.
 ///
 /// - Source: Seide et al. 2014, "1-bit stochastic gradient descent", section 3; the owner's second quantization as there.
 /// - Cost: each rank sends 2 (K − 1)/K times the encoded size of the whole buffer, in 2 (K − 1) messages where a stripe is
 ///   one segment; with one rank nothing is encoded and nothing is sent.
 public final class GradientExchange {
-  /// How an exchange is driven.
-  public struct Options {
-    /// How long nothing may arrive before the exchange gives up.
-    public var timeout: Duration = .seconds(60)
-    /// Who adds up before anything is encoded.
-    public var topology = Topology.flat
-    /// Whether ``GradientExchange/discard()`` is possible, which costs a copy of the residuals.
-    public var isRestorable = false
-    /// Called by an owner with each piece of the sum, before it is encoded.
-    ///
-    /// It gets a range of the flat buffer and its values, which it may change; every value comes once in an exchange.
-    public var ownerTransform: ((Range<Int>, UnsafeMutablePointer<Float>) -> Void)?
-    /// Told of every unit of work and every wait.
-    public var observer: ((ExchangeEvent) -> Void)?
-    /// Who is told earlier.
-    public var notice: WaitNotice?
-    /// Called before each unit of work; tests put random delays here, which must change no bit.
-    public var pause: (() -> Void)?
-    /// The usual options.
-    public init() {}
-  }
-
-  /// Where the aggregated gradient goes; all ranks choose the same kind.
-  public enum Destination {
-    /// Over the gradient itself, as in `MPI_IN_PLACE`; only with ``GradientExchange/run(step:samples:into:)``.
-    ///
-    /// Inside a host this is the cheapest for floats: an owner writes the sum where each rank wants it, and nobody reads it again.
-    case inPlace
-    /// Into a buffer of the layout's length.
-    case buffer(FloatBuffer)
-    /// To a closure, piece by piece, every value once: the update of the model while the values are in the cache.
-    ///
-    /// Pieces come in any order; the closure must treat each value by itself.
-    case update((Range<Int>, UnsafePointer<Float>) -> Void)
-  }
-
-  /// What a turn of the work loop did.
-  public enum Progress {
-    /// A unit of work; there may be more.
-    case busy
-    /// Nothing: others are awaited, or the gradient, or the delivery.
-    case idle
-    /// The exchange has ended.
-    case done
-  }
-
-  /// Time spent, by kind of work.
-  public struct Timing: Sendable {
-    /// Encoding contributions.
-    public var encode = Duration.zero
-    /// Decoding, adding and encoding as an owner.
-    public var sum = Duration.zero
-    /// Decoding sums, with the update that is fused into it.
-    public var decode = Duration.zero
-    /// Waiting for others, in ``GradientExchange/deliver(into:)`` and ``GradientExchange/discard()``.
-    public var wait = Duration.zero
-  }
-
-  /// What becomes of the sums.
-  enum Gate {
-    /// They wait.
-    case closed
-    /// They are decoded.
-    case open(Destination)
-    /// They are dropped.
-    case dropping
-  }
-
   /// How gradients are encoded.
   public let codec: any Codec
   /// Who owns what.
@@ -115,9 +47,14 @@ public final class GradientExchange {
   /// The floats that are added and copied at a time: a quarter of a core's smallest cache.
   static let blockCount = 2048
 
+  /// The units of work after which MPI is asked what has arrived.
+  static let turnsBetweenPolls = 4
+
   let layout: TensorLayout
   let gradients: [SharedGradient]
   let hosts: HostMap
+  /// Whether some ranks are reached by messages.
+  let hasRemoteRanks: Bool
   let memory: ExchangeMemory
   let messages: ExchangeMessages
   let options: Options
@@ -136,6 +73,8 @@ public final class GradientExchange {
   /// Copies of the residuals as they were before an exchange; empty where it cannot be discarded.
   let keptResidual: FloatBuffer
   let keptOwnerResidual: FloatBuffer
+  /// Sums that were decoded before they were wanted; empty where they wait as codes.
+  let decoded: FloatBuffer
   /// Whether a whole buffer is larger than a cache, so that its stores had better bypass it.
   let outgrowsCache: Bool
 
@@ -148,7 +87,11 @@ public final class GradientExchange {
   var availableContributions: [Int]
   var availableSums: [Int]
   var decodedSums: [Int]
+  /// The segments of each stripe that lie in ``decoded`` at the time of the delivery.
+  var aheadSums: [Int]
   var summedCount = 0
+  /// The units of work done since MPI was last asked what has arrived; 1 where it is to be asked as soon as there is no work.
+  var unpolledTurns = 1
   var watchdog: Watchdog
   var isActive = false
   var gate = Gate.closed
@@ -180,6 +123,7 @@ public final class GradientExchange {
     rank = world.rank
     rankCount = world.count
     let isOneHost = hosts.remoteRanks.isEmpty
+    hasRemoteRanks = !isOneHost
     geometry = ExchangeGeometry(layout, codec: codec, rankCount: rankCount, rule: isOneHost ? .sharedWindow : .messages)
     routes = hosts.routes(options.topology)
     party = routes.parties[routes.partyOfRank[rank]]
@@ -195,6 +139,7 @@ public final class GradientExchange {
     ownerResidual = FloatBuffer(count: isLossy ? ownedRanges.reduce(0) { $0 + $1.count } : 0)
     keptResidual = FloatBuffer(count: options.isRestorable ? residual.count : 0)
     keptOwnerResidual = FloatBuffer(count: options.isRestorable ? ownerResidual.count : 0)
+    decoded = FloatBuffer(count: isLossy && options.decodesAhead ? layout.count : 0)
     let longestGroup = zip(geometry.groupStarts, geometry.groupStarts.dropFirst()).reduce(0) { max($0, $1.1 - $1.0) }
     scratch = FloatBuffer(count: max(longestGroup, GradientExchange.blockCount))
     memory = try ExchangeMemory(geometry, hosts: hosts, keepsContributions: !codec.isIdentity || !isOneHost)
@@ -204,6 +149,7 @@ public final class GradientExchange {
     availableContributions = Array(repeating: 0, count: rankCount)
     availableSums = availableContributions
     decodedSums = availableContributions
+    aheadSums = availableContributions
     watchdog = Watchdog(limit: options.timeout, notice: options.notice)
   }
 
@@ -271,6 +217,7 @@ public final class GradientExchange {
       availableContributions[peer] = 0
       availableSums[peer] = 0
       decodedSums[peer] = 0
+      aheadSums[peer] = 0
     }
     watchdog.progress()
     guard rankCount > 1 else { return }
@@ -293,6 +240,7 @@ public final class GradientExchange {
     if case .inPlace = destination { preconditionFailure("sums are delivered in place by run alone") }
     precondition(isActive, "a delivery without an exchange")
     markReady(upTo: layout.count)
+    swap(&aheadSums, &decodedSums)
     gate = .open(destination)
     try finish()
   }
@@ -320,6 +268,7 @@ public final class GradientExchange {
       let progress = try advance()
       if progress == .idle {
         if idleSince == nil { idleSince = .now }
+        Watchdog.giveWay()
         continue
       }
       if let start = idleSince { timing.wait += .now - start }

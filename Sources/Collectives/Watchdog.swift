@@ -22,16 +22,18 @@ struct Watchdog {
   /// Something happened, or a new activity begins.
   mutating func progress() { idleSince = nil }
 
-  /// Nothing can happen yet, and nobody is to blame: gives the core to whoever can use it.
-  mutating func rest() {
-    sched_yield()
-    idleSince = nil
-  }
+  /// Nothing can happen yet, and nobody is to blame.
+  mutating func rest() { idleSince = nil }
 
   /// Nothing happened: gives the core to whoever can use it, and throws `error` once the limit is passed; tells it
   /// to whoever wants to know earlier.
   mutating func idle(_ error: (_ seconds: Double) -> ExchangeError) throws(ExchangeError) {
-    sched_yield()
+    Watchdog.giveWay()
+    try check(error)
+  }
+
+  /// Nothing happened: throws `error` once the limit is passed.
+  mutating func check(_ error: (_ seconds: Double) -> ExchangeError) throws(ExchangeError) {
     let now = ContinuousClock.now
     // A rank that was stopped itself between two turns has no reason to blame others.
     if lastTurn + min(limit, notice?.delay ?? limit) < now { idleSince = nil }
@@ -46,4 +48,7 @@ struct Watchdog {
     hasTold = true
     notice.tell(error(notice.delay / .seconds(1)))
   }
+
+  /// Gives the core to whoever can use it.
+  static func giveWay() { sched_yield() }
 }

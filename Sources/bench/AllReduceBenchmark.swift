@@ -45,7 +45,7 @@ struct AllReduceRow {
   /// The largest |output + residuals − exact sum|, and the number of values where it is above the bound.
   let maxError: Double
   let wrong: Int
-  /// Seconds that the wire needs for the bytes sent, and its share of the time; with `--link-rate`.
+  /// Seconds that a link needs for the bytes that leave a host, and its share of the time; with `--link-rate`.
   var wireLimit: Double?
   var fractionOfWire: Double?
 
@@ -119,8 +119,8 @@ struct AllReduceBenchmark {
       allReduceP50: times[0].percentile(), plainP50: times[1].percentile(),
       speedup: zip(times[0], times[2]).map { $0 / $1 }.percentile(),
       speedupPlain: zip(times[1], times[2]).map { $0 / $1 }.percentile(), maxError: check.maxError, wrong: check.wrong)
-    if let linkRate {
-      row.wireLimit = Double(busiest[0]) * 8 / linkRate
+    if let linkRate, row.bytesLeavingHost > 0 {
+      row.wireLimit = Double(row.bytesLeavingHost) * 8 / linkRate
       row.fractionOfWire = row.wireLimit! / p50
     }
     return row

@@ -20,9 +20,9 @@ struct StepCommand: ParsableCommand {
         overlap (%) = 100 · (1 − (t_total − t_compute)/t_pure), between 0 and 100,
 
       as the OSU micro-benchmarks define it. Before ranks make an update they agree that it may be done: t_compute and t_total \
-      contain this agreement, t_pure does not. 'with agreement' counts it as communication that should be hidden, too. The \
-      update is in none of the three: it follows in any case. With double-buffer a step has two exchanges, and all times but \
-      'step' are those of one. 'exposed' is what a step still waits for, and decodes, when it has computed.
+      contain this agreement, t_pure does not. 'with agreement' counts it as communication that should be hidden, too. With \
+      double-buffer a step has two exchanges, and all times but 'step' are those of one. 'exposed' is what is left of the \
+      exchange when a step has computed: 'waiting' for others, and decoding.
 
       With --emulated-compute ranks sleep instead of computing, between the tensors' turns, and all communication is real: so \
       many hosts can be emulated on one machine (scripts/cluster). With --peer, the same steps run in another program by \

@@ -35,9 +35,9 @@ final class StepBenchmark {
 
   /// What an iteration consists of.
   enum Part: CaseIterable {
-    /// All but the exchange: forward, backward, and the ranks' agreement.
+    /// A step without its exchange: forward, backward, the ranks' agreement, and an update.
     case computation
-    /// The agreement, and then the exchange alone, of a gradient that is there already.
+    /// The agreement, and then the exchange alone, of a gradient that is there already, into nothing.
     case communication
     /// All of it.
     case whole
@@ -45,18 +45,24 @@ final class StepBenchmark {
 
   /// Seconds of one iteration.
   struct Times {
-    /// All but the update.
+    /// All of it.
     var total = 0.0
     /// Forward and backward.
     var compute = 0.0
     /// Asking all ranks whether the step may be done.
     var agreement = 0.0
-    /// Waiting for sums, and decoding them: what is left of the exchange when all else is done.
+    /// What is left of the exchange when the step has computed: waiting for sums and decoding them.
     var exposed = 0.0
+    /// The waiting in ``exposed``.
+    var waiting = 0.0
     /// Moving the parameters.
     var update = 0.0
+    /// All but the agreement.
+    var withoutAgreement = 0.0
 
-    static var fields: [WritableKeyPath<Times, Double>] { [\.total, \.compute, \.agreement, \.exposed, \.update] }
+    static var fields: [WritableKeyPath<Times, Double>] {
+      [\.total, \.compute, \.agreement, \.exposed, \.waiting, \.update, \.withoutAgreement]
+    }
   }
 
   let setting: Setting
@@ -108,6 +114,7 @@ final class StepBenchmark {
     options.topology = setting.topology
     // As in training: what begins before all ranks have agreed must be able to be discarded.
     options.isRestorable = driver.overlap != .off && !isDoubleBuffered
+    options.decodesAhead = driver.overlap == .thread
     exchange = try GradientExchange(setting.codec, layout: network.layout, gradients: gradients, options: options)
     records = try RecordExchange(grid.all)
     let samples = isDoubleBuffered ? (setting.minibatch + 1) / 2 : setting.minibatch
@@ -145,24 +152,24 @@ final class StepBenchmark {
       for _ in 0..<count {
         var own = Times()
         updateSeconds = 0
-        let all = try seconds {
+        let waitingBefore = exchange.timing.wait
+        own.total = try seconds {
           switch part {
-          case .computation:
-            own.compute = try seconds { try compute(into: gradients[0]) }
-            own.agreement = try seconds { try agree() }
+          case .computation: try stepWithoutExchange(&own)
           case .communication:
             own.agreement = try seconds { try agree() }
             own.exposed = try seconds {
               try exchange.begin(step: exchangeCount)
-              try exchange.deliver(into: .update(update))
+              try exchange.deliver(into: .update { _, _ in })
               exchangeCount += 1
             }
           case .whole: if isDoubleBuffered { try doubleBufferedStep(&own) } else { try step(&own) }
           }
         }
         own.update = updateSeconds
-        own.exposed -= updateSeconds
-        own.total = all - updateSeconds
+        if part == .whole { own.exposed -= updateSeconds }
+        own.waiting = (exchange.timing.wait - waitingBefore) / .seconds(1)
+        own.withoutAgreement = own.total - own.agreement
         times[part, default: []].append(own)
       }
       if part == .whole && isDoubleBuffered { try driver.deliver(exchange, into: .update(update)) }
@@ -205,6 +212,12 @@ final class StepBenchmark {
   }
 
   // MARK: Steps
+
+  private func stepWithoutExchange(_ own: inout Times) throws {
+    own.compute = try seconds { try compute(into: gradients[0]) }
+    own.agreement = try seconds { try agree() }
+    update(0..<parameters.count, gradients[0].values.baseAddress)
+  }
 
   /// A synchronous step: its own gradient is under way from the moment that its first tensor is final.
   private func step(_ own: inout Times) throws {

@@ -18,7 +18,7 @@ struct StepRow {
       times.map { $0[keyPath: field] }.percentile()
     }
     let exchangesInStep = setting.strategy == .doubleBuffer ? 2.0 : 1
-    let step = whole.map { $0.total + $0.update }.percentile() * exchangesInStep
+    let step = median(whole, \.total) * exchangesInStep
     integer("ranks", "ranks", rankCount)
     integer("hosts", "hosts", benchmark.grid.all.hostCount)
     if benchmark.grid.stripeCount > 1 { integer("stripes", "stripes", benchmark.grid.stripeCount) }
@@ -30,6 +30,7 @@ struct StepRow {
     time("forward", "forward (ms)", forward)
     time("backward", "backward (ms)", forward.map { compute - $0 })
     time("exposed", "exposed (ms)", median(whole, \.exposed))
+    time("waiting", "waiting (ms)", median(whole, \.waiting))
     time("update", "update (ms)", median(whole, \.update))
     guard rankCount > 1 else { return }
     let computation = try benchmark.slowestTimes(.computation)
@@ -44,7 +45,8 @@ struct StepRow {
     percentage(
       "overlapWithAgreement", "with agreement (%)",
       OverlapMeasurement(
-        total: exchange.total, compute: median(computation, \.compute), communication: median(communication, \.total)))
+        total: exchange.total, compute: median(computation, \.withoutAgreement),
+        communication: median(communication, \.total)))
     integer("bytesLeavingHost", "leaving a host", try benchmark.bytesLeavingHost())
     text("drivenBy", "driven by", benchmark.driver.overlap.rawValue)
     let exchanging = benchmark.grid.dataGroup

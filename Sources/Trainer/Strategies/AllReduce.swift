@@ -23,7 +23,7 @@ final class AllReduce: Strategy {
     self.parts = parts
     driver = ExchangeDriver(parts.options.overlap.resolved(for: parts.hosts))
     gradient = try SharedGradient(count: parts.network.layout.count, hosts: parts.hosts)
-    exchanges = try RunExchanges(parts, gradients: [gradient], isRestorable: driver.overlap != .off)
+    exchanges = try RunExchanges(parts, gradients: [gradient], overlap: driver.overlap, isRestorable: driver.overlap != .off)
     computation = GradientComputation(parts)
     update = ModelUpdate(parts)
     guardian = NonFiniteGuard(parts)

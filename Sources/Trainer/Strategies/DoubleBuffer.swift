@@ -47,7 +47,7 @@ final class DoubleBuffer: Strategy {
     let count = parts.network.layout.count
     gradients = try (0..<2).map { _ in try SharedGradient(count: count, hosts: parts.hosts) }
     driver = ExchangeDriver(parts.options.overlap.resolved(for: parts.hosts))
-    exchanges = try RunExchanges(parts, gradients: gradients)
+    exchanges = try RunExchanges(parts, gradients: gradients, overlap: driver.overlap)
     computation = GradientComputation(parts)
     update = ModelUpdate(parts)
     guardian = NonFiniteGuard(parts)

@@ -18,10 +18,10 @@ final class RunExchanges {
   private let gradients: [SharedGradient]
   private var comparison = ExchangeComparison()
 
-  /// Prepares the exchanges of what lies in `gradients`; collective.
+  /// Prepares the exchanges of what lies in `gradients`, which are carried on as `overlap` says; collective.
   ///
   /// - Parameter isRestorable: Whether an exchange may be discarded.
-  init(_ parts: StrategyParts, gradients: [SharedGradient], isRestorable: Bool = false) throws {
+  init(_ parts: StrategyParts, gradients: [SharedGradient], overlap: Overlap, isRestorable: Bool = false) throws {
     self.parts = parts
     self.gradients = gradients
     let layout = parts.network.layout
@@ -30,6 +30,8 @@ final class RunExchanges {
     options.notice = parts.notice
     options.topology = parts.options.topology
     options.isRestorable = isRestorable
+    // A thread has the time to decode while the model computes; between layers nothing is gained.
+    options.decodesAhead = overlap == .thread
     self.options = options
     coded = try GradientExchange(parts.codec, layout: layout, gradients: gradients, options: options)
     floats =
