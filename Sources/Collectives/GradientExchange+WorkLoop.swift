@@ -197,7 +197,9 @@ extension GradientExchange {
   /// What others can keep this rank waiting for.
   private enum Phase { case gradients, contributions, sums }
 
-  /// What keeps this rank waiting; nil where it is not others. A waiting rank asks often: it costs next to nothing.
+  /// What keeps this rank waiting; nil where it is not others.
+  ///
+  /// A waiting rank asks often: it costs next to nothing.
   private var awaitedPhase: Phase? {
     if encodedCount < encodingOrder.count {
       return readyCount >= encodingOrder[encodedCount].elements.upperBound ? .gradients : nil
