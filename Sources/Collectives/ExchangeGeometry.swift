@@ -59,17 +59,33 @@ public struct ExchangeGeometry: Sendable {
   public let plainGroupCount: Int
 
   /// The geometry of `layout` under `codec` on `rankCount` ranks.
-  public init(_ layout: TensorLayout, codec: any Codec, rankCount: Int, rule: SegmentRule) {
-    let groups = codec.grouping.groups(of: layout)
+  ///
+  /// - Parameters:
+  ///   - layout: The tensors.
+  ///   - codec: What gradients are encoded by.
+  ///   - ownership: The codec by whose codes the stripes are balanced, with the same grouping save for floats; `codec` where nil.
+  ///   - rankCount: The number of ranks.
+  ///   - rule: How long segments may be.
+  public init(
+    _ layout: TensorLayout, codec: any Codec, ownership: (any Codec)? = nil, rankCount: Int, rule: SegmentRule
+  ) {
+    let ownership = ownership ?? codec
+    precondition(
+      codec.isIdentity || codec.grouping == ownership.grouping, "\(codec.specification) cannot keep the stripes of other groups"
+    )
+    let groups = ownership.grouping.groups(of: layout)
     let groupStarts = groups.map(\.lowerBound) + [layout.count]
     var codeStarts = [0]
     codeStarts.reserveCapacity(groups.count + 1)
     for group in groups { codeStarts.append(codeStarts.last! + codec.encodedByteCount(of: group.count)) }
+    var weights = [0]
+    for group in groups { weights.append(weights.last! + ownership.encodedByteCount(of: group.count)) }
     let pieces = PieceRule(rule, isIdentity: codec.isIdentity)
-    buckets = ExchangeGeometry.buckets(layout, groupStarts, codeStarts, leastWeight: rankCount * pieces.usefulLength, pieces)
+    let owners = PieceRule(rule, isIdentity: ownership.isIdentity)
+    buckets = ExchangeGeometry.buckets(layout, groupStarts, weights, leastWeight: rankCount * owners.usefulLength, owners)
 
     let stripes = buckets.map { bucket in
-      let starts = codeStarts[bucket.lowerBound...bucket.upperBound].map { $0 - codeStarts[bucket.lowerBound] }
+      let starts = weights[bucket.lowerBound...bucket.upperBound].map { $0 - weights[bucket.lowerBound] }
       return Partition(cumulativeWeights: starts, into: rankCount).ranges.map { $0.shifted(by: bucket.lowerBound) }
     }
     var offset = 0

@@ -1,4 +1,5 @@
 public import Buffers
+public import Codecs
 
 // How an exchange is driven, and what it says of itself.
 extension GradientExchange {
@@ -14,6 +15,10 @@ extension GradientExchange {
     ///
     /// It pays where a core is spare while the model computes; the delivery then reads 4 bytes a value more.
     public var decodesAhead = false
+    /// The codec by whose codes the stripes are balanced; that of the exchange where nil.
+    ///
+    /// Exchanges by several codecs then have the same owners, and what owners remember stays where it is.
+    public var ownership: (any Codec)?
     /// Called by an owner with each piece of the sum, before it is encoded.
     ///
     /// It gets a range of the flat buffer and its values, which it may change; every value comes once in an exchange.

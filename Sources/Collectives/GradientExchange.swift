@@ -124,7 +124,9 @@ public final class GradientExchange {
     rankCount = world.count
     let isOneHost = hosts.remoteRanks.isEmpty
     hasRemoteRanks = !isOneHost
-    geometry = ExchangeGeometry(layout, codec: codec, rankCount: rankCount, rule: isOneHost ? .sharedWindow : .messages)
+    geometry = ExchangeGeometry(
+      layout, codec: codec, ownership: options.ownership, rankCount: rankCount, rule: isOneHost ? .sharedWindow : .messages)
+
     routes = hosts.routes(options.topology)
     party = routes.parties[routes.partyOfRank[rank]]
     contributors = routes.contributors(toStripe: rank)

@@ -70,7 +70,7 @@ public final class Trainer {
     records = try RecordExchange(grid.all, timeout: timeout, notice: notice)
     model = try WholeModel(network, parameters: parameters, on: grid, timeout: timeout * 10, notice: notice)
     let settings = OptimizerSettings(
-      count: parameters.count, momentum: Float(options.momentum), weightDecay: Float(options.weightDecay),
+      layout: network.layout, momentum: Float(options.momentum), weightDecay: Float(options.weightDecay),
       minibatch: plan.minibatch)
     optimizer = recipe.optimizer(settings)
     var parts = StrategyParts(
@@ -78,7 +78,7 @@ public final class Trainer {
       stripeRecords: try grid.modelGroup.map { try RecordExchange($0, timeout: timeout, notice: notice) },
       // Of their own, so that an agreement that waits, too, does not hide the tensor that is awaited.
       blocks: blocks, notice: notice.map { _ in options.waitNotice(on: grid.all) }, network: network, parameters: parameters,
-      optimizer: optimizer, codec: recipe.codec, options: options, plan: plan)
+      optimizer: optimizer, scaling: recipe.optimizer.scaling, codec: recipe.codec, options: options, plan: plan)
     codecChoice = try CodecChoice(for: parts, saved: saved, dataset: dataset) { recipe.optimizer(settings) }
     if let codecChoice { parts.codec = codecChoice.codec }
     isLossy = !parts.codec.isIdentity

@@ -82,7 +82,10 @@ struct Subject: ParsableArguments {
 
 /// How gradients become updates.
 struct Descent: ParsableArguments {
-  @Option(help: ArgumentHelp("How a gradient becomes an update. (default: sgd)", valueName: "spec")) var optimizer: String?
+  @Option(
+    help: ArgumentHelp(
+      "How a gradient becomes an update: sgd or adagrad, whose keys 'train list' shows. (default: sgd)", valueName: "spec"))
+  var optimizer: String?
   @Option(
     parsing: .unconditional,
     help: ArgumentHelp("The rate, for the mean gradient of a minibatch. (default: 0.1)", valueName: "x"))

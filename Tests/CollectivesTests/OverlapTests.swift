@@ -113,6 +113,24 @@ import Testing
     }
   }
 
+  /// Exchanges by several codecs have the same owners where they are told so, and the same sums as otherwise.
+  @Test(arguments: transports) func floatsAndCodesHaveTheSameOwners(_ transport: Transport) throws {
+    for layout in Self.layouts + [Layouts.awkward, Layouts.manyGroups] {
+      for codec in [ReferenceCodec.oneBit(elements: nil), .oneBit(elements: 100)] {
+        let coded = try Setting(codec, layout, transport)
+        var options = GradientExchange.Options()
+        options.ownership = try makeCodec(codec)
+        let floats = try Setting(.none, layout, transport, options: options)
+        #expect(floats.exchange.ownedRanges == coded.exchange.ownedRanges)
+        let values = drawGradients(count: layout.count, seed: 65, step: 0, rankCount: allRanks.count)
+        var reference = ReferenceExchange(layout, .none, rankCount: allRanks.count)
+        #expect(firstDifference(try floats.run(values[allRanks.rank]), reference.run(values)) == nil)
+        let (traffic, predicted) = (floats.exchange.traffic, floats.exchange.predictedTraffic)
+        #expect(traffic.bytesSent == predicted.bytesSent && traffic.messagesSent == predicted.messagesSent)
+      }
+    }
+  }
+
   /// The observer is told of every unit of work, in order.
   @Test(arguments: transports) func theObserverSeesAllWork(_ transport: Transport) throws {
     nonisolated(unsafe) var events: [ExchangeEvent] = []

@@ -44,6 +44,12 @@ struct CheckpointRanksTests {
         #expect(state.residual[i] == expected)
         total[i] = parts.reduce(0.0) { $0 + Double($1) }
       }
+      // Sums of squares of each rank's own gradients: equal shares of their sum.
+      for i in 0..<state.squares.count {
+        let sum = (0..<savers).reduce(Float(0)) { $0 + random.uniform(i, tensor: 500 + $1) }
+        let expected = savers == loaders ? random.uniform(i, tensor: 500 + group.rank) : sum / Float(loaders)
+        #expect(abs(state.squares[i] - expected) <= expected * Float(savers) * 0x1p-23)
+      }
       // The sum over ranks is conserved up to the roundings of as many additions.
       let all = try group.allGather(Array(state.residual.values))
       for i in 0..<total.count {

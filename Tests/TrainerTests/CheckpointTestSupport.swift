@@ -53,6 +53,7 @@ final class SampleState {
   let parameters: FloatBuffer
   let momentum: FloatBuffer
   let residual: FloatBuffer
+  let squares: FloatBuffer
   let ownerResidual: FloatBuffer
   let ownedRange: Range<Int>
 
@@ -62,6 +63,7 @@ final class SampleState {
     parameters = FloatBuffer(count: count)
     momentum = FloatBuffer(count: count)
     residual = FloatBuffer(count: count)
+    squares = FloatBuffer(count: count)
     // Stripes of unequal length, the last ranks' empty where there are many.
     ownedRange = SampleState.stripe(of: group.rank, among: group.count, count: count)
     ownerResidual = FloatBuffer(count: ownedRange.count)
@@ -71,6 +73,7 @@ final class SampleState {
       parameters[i] = random.uniform(i) - 0.5
       momentum[i] = random.uniform(i, tensor: 1) * 1e-30
       residual[i] = random.uniform(i, tensor: 2 + group.rank) - 0.5
+      squares[i] = random.uniform(i, tensor: 500 + group.rank)
     }
     parameters[0] = -0.0
     parameters[1] = .leastNonzeroMagnitude
@@ -86,7 +89,10 @@ final class SampleState {
     var state = StateInventory()
     state.model = layout.tensors.map { SavedTensor($0.name, shape: $0.shape, of: parameters, range: $0.range) }
     state.replicated = [SavedTensor("momentum", of: momentum)]
-    state.own = [SavedTensor("residual", of: residual), SavedTensor("ownerResidual", of: ownerResidual)]
+    state.own = [
+      SavedTensor("residual", of: residual), SavedTensor("ownerResidual", of: ownerResidual),
+      SavedTensor("partialAdaGrad", of: squares),
+    ]
     state.ownedRanges = [ownedRange]
     state.counters = counters
     state.ownCounters = ownCounters
@@ -95,7 +101,7 @@ final class SampleState {
 
   /// The bits of everything, for comparison.
   var bits: [[UInt32]] {
-    [parameters, momentum, residual, ownerResidual].map { buffer in buffer.values.map(\.bitPattern) }
+    [parameters, momentum, residual, ownerResidual, squares].map { buffer in buffer.values.map(\.bitPattern) }
   }
 }
 

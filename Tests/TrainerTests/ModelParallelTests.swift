@@ -104,6 +104,36 @@ import _TestSupport
     try world.barrier()
   }
 
+  /// The mean multiplier of AdaGrad is that of a whole tensor, though no rank has one.
+  @Test(.ranks(atLeast: 2), arguments: Grid.possible)
+  func adaGradByOwnersKnowsWholeTensors(_ grid: Grid) throws {
+    let directory = try TemporaryDirectory(on: world)
+    let whole = options {
+      $0.optimizer = "adagrad:epsilon=1e-6"
+      $0.learningRate = 0.1
+      $0.output = directory.path + "/whole.safetensors"
+    }
+    let expected = try train(whole, ranks: grid.models)
+    var striped = whole
+    striped.modelParallel = grid.stripes
+    striped.output = directory.path + "/striped.safetensors"
+    let found = try train(striped, ranks: grid.models * grid.stripes)
+    try world.barrier()
+    if expected != nil, found != nil {
+      let (one, other) = (try model(whole.output!, whole), try model(striped.output!, whole))
+      for index in 0..<one.count { #expect(abs(one[index] - other[index]) <= 1e-4) }
+    }
+    try world.barrier()
+  }
+
+  @Test func otherPlacesOfAdaGradAreRefused() {
+    for place in ["partial", "momentum"] {
+      #expect(throws: OptionError.self) {
+        try Recipe(options { ($0.optimizer, $0.modelParallel) = ("adagrad:place=\(place)", 2) })
+      }
+    }
+  }
+
   @Test(.ranks(atLeast: 2), arguments: Grid.possible) func anUnbrokenRunEqualsOneThatWasResumed(_ grid: Grid) throws {
     let directory = try TemporaryDirectory(on: world)
     let ranks = grid.models * grid.stripes

@@ -7,8 +7,10 @@ extension CheckpointStore {
   /// With as many ranks as saved it, every rank gets back the bits that it saved. With another number, what every rank has the
   /// same of is read as it is; of what a rank alone has, rank j of K′ takes the sum, in rank order, of the tensors of the old
   /// ranks i with i mod K′ = j (zeros where there is none), so that the sum over all ranks stays; tensors whose names begin
-  /// with `owner` are pieces of one flat vector, which is cut anew by `state.ownedRanges`; counters of one rank are left as they
-  /// are. With models in P stripes all this holds for the ranks of each stripe, r mod P, by themselves: the checkpoint has as many.
+  /// with `owner` are pieces of one flat vector, which is cut anew by `state.ownedRanges`; of tensors whose names begin with
+  /// `partial`, sums of squares that each rank has of its own gradients, every rank takes an equal share of the sum over all old
+  /// ranks; counters of one rank are left as they are. With models in P stripes all this holds for the ranks of each stripe,
+  /// r mod P, by themselves: the checkpoint has as many.
   /// Throws `CheckpointError` on every rank alike, naming the first tensor that differs from the file.
   public func load(_ run: SavedRun, into state: inout StateInventory) throws {
     var (counters, ownCounters) = (run.counters, state.ownCounters)
@@ -24,8 +26,13 @@ extension CheckpointStore {
       for tensor in state.own {
         if tensor.name.hasPrefix("owner") {
           try loadOwned(tensor, ranges: state.ownedRanges, from: run, stripeCount: state.stripeCount)
+        } else if tensor.name.hasPrefix("partial") && run.ranks != world.count {
+          try loadSum(tensor, of: Array(stride(from: stripe, to: run.ranks, by: state.stripeCount)), from: run)
+          let shareCount = Float(world.count / state.stripeCount)
+          for index in tensor.values.indices { unsafe tensor.values[index] /= shareCount }
         } else {
-          try loadSum(tensor, from: run, stripeCount: state.stripeCount)
+          // Those of the same stripe whose share comes to this rank's.
+          try loadSum(tensor, of: Array(stride(from: world.rank, to: run.ranks, by: world.count)), from: run)
         }
       }
     }
@@ -37,11 +44,8 @@ extension CheckpointStore {
     state.ownCounters = ownCounters
   }
 
-  /// Fills a tensor with the sum of those of the old ranks that come to this one.
-  private func loadSum(_ tensor: SavedTensor, from run: SavedRun, stripeCount: Int) throws {
-    let (share, stripe) = world.rank.quotientAndRemainder(dividingBy: stripeCount)
-    let sources = stride(from: share, to: run.ranks / stripeCount, by: world.count / stripeCount)
-      .map { $0 * stripeCount + stripe }
+  /// Fills a tensor with the sum of those of the old ranks `sources`.
+  private func loadSum(_ tensor: SavedTensor, of sources: [Int], from run: SavedRun) throws {
     guard let first = sources.first else {
       unsafe tensor.values.update(repeating: 0)
       return

@@ -13,6 +13,9 @@ public protocol Optimizer: AnyObject {
   /// Updates `range` of the parameters with its gradient, `range.count` values, at the learning rate `rate`.
   func update(_ range: Range<Int>, of parameters: FloatBuffer, with gradient: UnsafePointer<Float>, rate: Float)
 
+  /// Ends an update, after the whole gradient has come through ``update(_:of:with:rate:)``.
+  func finish(_ parameters: FloatBuffer, rate: Float)
+
   /// Says how many samples the next update is made of, over all ranks: called before each, the same on every rank.
   func prepare(samples: Int)
 
@@ -24,8 +27,10 @@ public protocol Optimizer: AnyObject {
 
 /// What every optimizer is made from, beside its own keys.
 public struct OptimizerSettings: Sendable {
+  /// The tensors.
+  public var layout: TensorLayout
   /// The number of parameters.
-  public var count: Int
+  public var count: Int { layout.count }
   /// ρ of the momentum.
   public var momentum: Float
   /// λ of the weight decay.
@@ -33,28 +38,44 @@ public struct OptimizerSettings: Sendable {
   /// The samples of a step for which the momentum is meant.
   public var minibatch: Int
 
-  /// The settings of a model of `count` parameters.
-  public init(count: Int, momentum: Float, weightDecay: Float, minibatch: Int = 256) {
-    self.count = count
+  /// The settings of a model with these tensors.
+  public init(layout: TensorLayout, momentum: Float, weightDecay: Float, minibatch: Int = 256) {
+    self.layout = layout
     self.momentum = momentum
     self.weightDecay = weightDecay
     self.minibatch = minibatch
+  }
+
+  /// The settings of a model that is one vector of `count` parameters.
+  public init(count: Int, momentum: Float, weightDecay: Float, minibatch: Int = 256) {
+    self.init(
+      layout: TensorLayout([("parameters", [count])]), momentum: momentum, weightDecay: weightDecay, minibatch: minibatch)
   }
 }
 
 extension Optimizer {
   public func prepare(samples: Int) {}
+  public func finish(_ parameters: FloatBuffer, rate: Float) {}
 }
 
 /// An optimizer that was chosen, before the model is known.
 public struct OptimizerRecipe: Sendable {
   /// The time constant of its momentum in samples; nil where the momentum is that of the settings.
   public var timeConstant: Double?
+  /// How gradients are scaled before they come to the optimizer, on the way between the ranks; nil for not at all.
+  public var scaling: AdaGrad?
+  /// Whether a model in stripes over several ranks is trained as if it were whole.
+  public var worksOnStripes: Bool
   private let make: @Sendable (OptimizerSettings) -> any Optimizer
 
   /// A choice that `make` carries out.
-  init(timeConstant: Double? = nil, make: @escaping @Sendable (OptimizerSettings) -> any Optimizer) {
+  init(
+    timeConstant: Double?, scaling: AdaGrad? = nil, worksOnStripes: Bool = true,
+    make: @escaping @Sendable (OptimizerSettings) -> any Optimizer
+  ) {
+    self.worksOnStripes = worksOnStripes
     self.timeConstant = timeConstant
+    self.scaling = scaling
     self.make = make
   }
 
@@ -69,5 +90,22 @@ public let optimizers = Registry<OptimizerRecipe>(
     .init("sgd", "Stochastic gradient descent with momentum: u ← ρu + g, w ← w − ηu.", keys: MomentumStyle.keys) {
       let style = try MomentumStyle($0)
       return OptimizerRecipe(timeConstant: style.timeConstant) { StochasticGradientDescent($0, style: style) }
-    }
+    },
+    .init(
+      "adagrad", "Each value divided by the root of the sum of its squares, then descent as by sgd (Duchi et al. 2011).",
+      keys: AdaGrad.keys + MomentumStyle.keys
+    ) { specification in
+      let (rule, style) = (try AdaGrad(specification), try MomentumStyle(specification))
+      guard rule.place == .momentum else {
+        return OptimizerRecipe(timeConstant: style.timeConstant, scaling: rule, worksOnStripes: rule.place == .aggregate) {
+          StochasticGradientDescent($0, style: style)
+        }
+      }
+      for key in ["gain", "nesterov"] where specification.options[key] != nil {
+        throw SpecificationError("'\(specification)': \(key) does not go with place=momentum, which smooths with unit gain")
+      }
+      return OptimizerRecipe(timeConstant: style.timeConstant, worksOnStripes: false) {
+        SmoothedAdaGrad($0, rule: rule, style: style)
+      }
+    },
   ])

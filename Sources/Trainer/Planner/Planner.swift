@@ -49,7 +49,7 @@ public struct Planner {
     let measurement = CostMeasurement(
       parts: StrategyParts(
         grid: try RankGrid(hosts), records: records, network: network, parameters: parameters,
-        optimizer: recipe.optimizer(settings), codec: recipe.codec, options: options,
+        optimizer: recipe.optimizer(settings), scaling: recipe.optimizer.scaling, codec: recipe.codec, options: options,
         plan: RunPlan(options, sampleCount: dataset.count(.train))),
       dataset: dataset, codecs: codecs, progress: progress.show)
     var measured = try measurement.measure(request.isBrief ? .brief : .thorough)

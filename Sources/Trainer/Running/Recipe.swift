@@ -35,6 +35,11 @@ public struct Recipe {
         "--momentum \(options.momentum) does not go with --optimizer \(options.optimizer), whose time constant gives the momentum"
       )
     }
+    guard options.modelParallel == 1 || optimizer.worksOnStripes else {
+      throw OptionError(
+        "--optimizer \(options.optimizer) does not go with --model-parallel \(options.modelParallel): the mean multiplier of a tensor "
+          + "takes all its stripes, and only the owners of place=aggregate add them up")
+    }
     schedule = try Recipe.look("schedule", options.schedule, in: schedules)
     codec = try Recipe.look("codec", options.codec == CodecChoice.word ? "none" : options.codec, in: codecs)
     minibatchSearch = try options.tuneMinibatch.map { try Recipe.look("tune-minibatch", $0, in: minibatchSearches) }

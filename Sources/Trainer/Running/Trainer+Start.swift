@@ -77,16 +77,15 @@ extension Trainer {
     // One rank leaves nothing behind; what several had left goes into the first gradient, so that nothing is lost.
     let carried = FloatBuffer(count: savedShares > 1 && grid.shareCount == 1 && isLossy ? parameters.count : 0)
     let carriedSums = FloatBuffer(count: carried.count)
-    if savedShares == 1 { state.own = [] }
+    if savedShares == 1 {
+      state.own.removeAll { $0.name.hasPrefix("residual") || $0.name.hasPrefix("ownerResidual") }
+    }
     if carried.count > 0 {
-      state.own = [SavedTensor("residual", of: carried), SavedTensor("ownerResidual", of: carriedSums)]
+      state.own += [SavedTensor("residual", of: carried), SavedTensor("ownerResidual", of: carriedSums)]
       state.ownedRanges = [0..<carried.count]
     }
     try store?.load(saved, into: &state)
-    if carried.count > 0 {
-      for index in 0..<carried.count { carried[index] += carriedSums[index] }
-      strategy.carry(carried)
-    }
+    if carried.count > 0 { strategy.carry(carried, sums: carriedSums) }
     step = saved.step
     firstStep = saved.step
     newestCheckpoint = saved.path

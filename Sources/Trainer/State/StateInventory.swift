@@ -61,7 +61,8 @@ public struct StateInventory {
   ///
   /// Names and meanings: `residual`, of the length of the flat buffer, and `ownerResidual`, which is
   /// cut by stripes and lies at `ownedRanges` of the flat buffer. At another number of ranks the sum of the residuals is
-  /// conserved and the owner residuals, laid end to end, are cut anew.
+  /// conserved and the owner residuals, laid end to end, are cut anew. AdaGrad's `ownerAdaGrad` is cut as they are; of its
+  /// `partialAdaGrad`, every rank takes an equal share of the sum: a gradient over 1/K of the samples has about 1/K of the squares.
   public var own: [SavedTensor] = []
   /// The values of the flat buffer that this rank owns, ascending.
   public var ownedRanges: [Range<Int>] = []

@@ -52,9 +52,9 @@ final class AllReduce: Strategy {
     } else {
       if !isOverlapped { try begin(exchange, step: step, samples: samples, isReady: true) }
       let stopwatch = Stopwatch()
-      try update.apply(rate: agreement.rate, samples: samples) { try driver.deliver(exchange, into: $0) }
+      try update.apply(rate: agreement.rate, samples: samples) { try exchanges.deliver(exchange, by: driver, into: $0) }
       exchanges.note(stopwatch.seconds, of: exchange)
-      computation.carried = nil
+      computation.accept()
     }
     var outcome = StepOutcome()
     outcome.add(agreement, verdict)
@@ -63,7 +63,7 @@ final class AllReduce: Strategy {
   }
 
   private func begin(_ exchange: GradientExchange, step: Int, samples: Int, isReady: Bool) throws {
-    try exchange.begin(step: step, samples: samples, isReady: isReady)
+    try exchanges.begin(exchange, step: step, samples: samples, isReady: isReady)
     driver.drive(exchange)
   }
 
@@ -85,6 +85,7 @@ final class AllReduce: Strategy {
 extension AllReduce {
   func contribute(to inventory: inout StateInventory) {
     inventory.replicated += parts.optimizer.state.map { SavedTensor($0.name, of: $0.values) }
+    computation.contribute(to: &inventory)
     exchanges.contribute(to: &inventory)
     guardian.contribute(to: &inventory)
   }
@@ -97,7 +98,10 @@ extension AllReduce {
     parts.optimizer.forgetMomentum()
   }
 
-  func carry(_ remainder: FloatBuffer) { computation.carried = remainder }
+  func carry(_ contributions: FloatBuffer, sums: FloatBuffer) {
+    exchanges.merge(sums, into: contributions)
+    computation.carried = contributions
+  }
 
   var times: PhaseTimes {
     var times = PhaseTimes()

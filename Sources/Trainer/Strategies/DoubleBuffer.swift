@@ -84,9 +84,9 @@ final class DoubleBuffer: Strategy {
   /// Hands the gradient that was just computed over, and turns to the other.
   private func begin(_ exchange: GradientExchange, step: Int, part: Int, samples: Int, rate: Float) throws {
     flight = Flight(exchange: exchange, rate: rate, samples: samples, trafficBefore: exchange.traffic)
-    try exchange.begin(step: DoubleBuffer.parts * step + part, samples: samples, of: turn)
+    try exchanges.begin(exchange, step: DoubleBuffer.parts * step + part, samples: samples, of: turn)
     driver.drive(exchange)
-    computation.carried = nil
+    computation.accept()
     turn = 1 - turn
   }
 
@@ -98,7 +98,9 @@ final class DoubleBuffer: Strategy {
     }
     guard let flight else { return Traffic() }
     let stopwatch = Stopwatch()
-    try update.apply(rate: flight.rate, samples: flight.samples) { try driver.deliver(flight.exchange, into: $0) }
+    try update.apply(rate: flight.rate, samples: flight.samples) {
+      try exchanges.deliver(flight.exchange, by: driver, into: $0)
+    }
     exchanges.note(stopwatch.seconds, of: flight.exchange)
     self.flight = nil
     return flight.exchange.traffic - flight.trafficBefore
@@ -120,7 +122,7 @@ final class DoubleBuffer: Strategy {
 
   func settle() throws {
     guard let flight else { return }
-    try driver.deliver(flight.exchange, into: .buffer(arrived))
+    try exchanges.deliver(flight.exchange, by: driver, into: .buffer(arrived))
     (arrivedRate, arrivedSamples) = (flight.rate, flight.samples)
     self.flight = nil
   }
@@ -139,6 +141,7 @@ extension DoubleBuffer {
     inventory.replicated.append(SavedTensor("arrivedGradient", of: arrived))
     inventory.counters["arrivedSamples"] = String(arrivedSamples)
     inventory.counters["arrivedRate"] = arrivedRate.map { String($0.bitPattern) } ?? "none"
+    computation.contribute(to: &inventory)
     exchanges.contribute(to: &inventory)
     guardian.contribute(to: &inventory)
   }
@@ -156,7 +159,10 @@ extension DoubleBuffer {
     parts.optimizer.forgetMomentum()
   }
 
-  func carry(_ remainder: FloatBuffer) { computation.carried = remainder }
+  func carry(_ contributions: FloatBuffer, sums: FloatBuffer) {
+    exchanges.merge(sums, into: contributions)
+    computation.carried = contributions
+  }
 
   var times: PhaseTimes {
     var times = PhaseTimes()

@@ -7,6 +7,7 @@ internal import Networks
 final class GradientComputation {
   private let parts: StrategyParts
   private let injection: (step: Int, rank: Int)?
+  private let scaling: ContributionScaling?
   /// What a run on more ranks had left behind, until the next gradient that counts has taken it along; nil otherwise.
   var carried: FloatBuffer?
   /// What is done between the layers of the network.
@@ -18,6 +19,9 @@ final class GradientComputation {
 
   init(_ parts: StrategyParts) {
     self.parts = parts
+    scaling = parts.scaling.flatMap {
+      $0.place == .partial ? ContributionScaling($0, layout: parts.network.layout) : nil
+    }
     injection = parts.options.injectNonFinite.flatMap(TrainerOptions.injection)
   }
 
@@ -48,8 +52,10 @@ final class GradientComputation {
       of: batch, parameters: parts.parameters, scale: 1 / Float(sampleCount), into: gradient
     ) { tensor in
       let range = tensors[tensor].range
-      if let carried { for index in range { unsafe gradient.baseAddress[index] += carried.baseAddress[index] } }
       if isInjected && tensor == 0 && !range.isEmpty { gradient[range.lowerBound] = .nan }
+      scaling?.scale(tensor, of: gradient)
+      // What others had left behind was scaled when it came about.
+      if let carried { for index in range { unsafe gradient.baseAddress[index] += carried.baseAddress[index] } }
       watch.look(at: tensor, range: range, of: gradient, clears: parts.options.nonFinite == .zero)
       ready(range.upperBound)
     }
@@ -61,4 +67,15 @@ final class GradientComputation {
   }
 
   private var waited: Double { (parts.blocks?.waiting ?? .zero) / .seconds(1) }
+
+  /// Says that the gradient computed last counts: it will be exchanged and applied.
+  func accept() {
+    carried = nil
+    scaling?.commit()
+  }
+
+  /// Adds what is remembered of gradients to the list of everything.
+  func contribute(to inventory: inout StateInventory) {
+    if let scaling { inventory.own.append(SavedTensor("partialAdaGrad", of: scaling.squares)) }
+  }
 }

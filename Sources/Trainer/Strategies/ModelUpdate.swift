@@ -21,15 +21,17 @@ final class ModelUpdate {
   /// Updates the parameters at the learning rate `rate` with what `deliver` puts where it is told: the gradient of `samples`.
   func apply(rate: Float, samples: Int, from deliver: (GradientExchange.Destination) throws -> Void) throws {
     parts.optimizer.prepare(samples: samples)
-    guard let clip = parts.options.clip else {
-      return try deliver(
+    if parts.options.clip == nil {
+      try deliver(
         .update { range, values in
           unsafe self.parts.optimizer.update(range, of: self.parts.parameters, with: values, rate: rate)
         })
+    } else {
+      try deliver(.buffer(aggregate))
     }
-    try deliver(.buffer(aggregate))
     let stopwatch = Stopwatch()
-    try clipAndUpdate(to: clip, rate: rate)
+    if let clip = parts.options.clip { try clipAndUpdate(to: clip, rate: rate) }
+    parts.optimizer.finish(parts.parameters, rate: rate)
     seconds += stopwatch.seconds
   }
 

@@ -6,7 +6,8 @@ internal import Networks
 
 /// The exchanges of a run, floats in the warm start and codes after it, and what they cost.
 ///
-/// Both read the same gradients; residuals start at the switch.
+/// Both read the same gradients; residuals start at the switch. With AdaGrad by owners both have the same owners, so that what
+/// these remember goes on through the switch.
 /// Source: algorithms §1.10.
 final class RunExchanges {
   /// Of the steps after the warm start.
@@ -16,6 +17,7 @@ final class RunExchanges {
   private let parts: StrategyParts
   private let options: GradientExchange.Options
   private let gradients: [SharedGradient]
+  private let scaling: AggregateScaling?
   private var comparison = ExchangeComparison()
 
   /// Prepares the exchanges of what lies in `gradients`, which are carried on as `overlap` says; collective.
@@ -33,10 +35,35 @@ final class RunExchanges {
     // A thread has the time to decode while the model computes; between layers nothing is gained.
     options.decodesAhead = overlap == .thread
     self.options = options
+    let owner = ScalingOwner()
+    let rule = parts.scaling.flatMap { $0.place == .aggregate ? $0 : nil }
+    if rule != nil {
+      options.ownership = parts.codec
+      options.ownerTransform = { unsafe owner.scaling?.scale($0, $1) }
+    }
     coded = try GradientExchange(parts.codec, layout: layout, gradients: gradients, options: options)
     floats =
       parts.isCompressed && parts.plan.warmStart > 0
       ? try GradientExchange(codecs.make("none"), layout: layout, gradients: gradients, options: options) : nil
+    let (owned, timeout) = (coded.ownedRanges, options.timeout)
+    scaling = try rule.map {
+      try AggregateScaling(
+        $0, layout: layout, ownedRanges: owned, isRestorable: isRestorable, hosts: parts.grid.all, timeout: timeout,
+        notice: parts.notice)
+    }
+    owner.scaling = scaling
+  }
+
+  /// Starts an exchange; see `GradientExchange.begin(step:samples:of:isReady:)`.
+  func begin(_ exchange: GradientExchange, step: Int, samples: Int, of index: Int = 0, isReady: Bool = true) throws {
+    scaling?.begin()
+    try exchange.begin(step: step, samples: samples, of: index, isReady: isReady)
+  }
+
+  /// Delivers what `driver` has driven, as it is meant for the update.
+  func deliver(_ exchange: GradientExchange, by driver: ExchangeDriver, into destination: GradientExchange.Destination) throws {
+    guard let scaling else { return try driver.deliver(exchange, into: destination) }
+    try scaling.deliver(into: destination) { try driver.deliver(exchange, into: $0) }
   }
 
   /// The exchange of a step, counted from 0.
@@ -50,6 +77,7 @@ final class RunExchanges {
   /// Adds the residuals to the list of everything.
   func contribute(to inventory: inout StateInventory) {
     inventory.ownedRanges = coded.ownedRanges
+    if let scaling { inventory.own.append(SavedTensor("ownerAdaGrad", of: scaling.squares)) }
     guard coded.residual.count > 0 else { return }
     inventory.own.append(SavedTensor("residual", of: coded.residual))
     inventory.own.append(SavedTensor("ownerResidual", of: coded.ownerResidual))
@@ -61,6 +89,12 @@ final class RunExchanges {
     coded.ownerResidual.clear()
   }
 
+  /// Makes one vector, in units of a gradient, of what ranks and owners had left behind: it is added to `contributions`.
+  func merge(_ sums: FloatBuffer, into contributions: FloatBuffer) {
+    scaling?.unscale(sums)
+    for index in 0..<contributions.count { contributions[index] += sums[index] }
+  }
+
   /// Adds the seconds of encoding, decoding and waiting; the update is fused into the decoding where `isFused`.
   func add(to times: inout PhaseTimes, isFused: Bool) {
     for exchange in [coded, floats].compactMap({ $0 }) {
@@ -69,8 +103,9 @@ final class RunExchanges {
       // The owner's part is decoding for the most part.
       times.decode += exchange.timing.sum / .seconds(1)
       let decode = exchange.timing.decode / .seconds(1)
-      if isFused { times.update += decode } else { times.decode += decode }
+      if isFused && scaling == nil { times.update += decode } else { times.decode += decode }
     }
+    times.update += scaling?.seconds ?? 0
   }
 
   /// What this rank sent and received so far, and how that compares with floats.
@@ -86,11 +121,12 @@ final class RunExchanges {
     report.predictedTraffic = coded.predictedTraffic
     if let none = try? codecs.make("none") {
       let rule = hosts.remoteRanks.isEmpty ? ExchangeGeometry.SegmentRule.sharedWindow : .messages
-      report.floatTraffic = ExchangeGeometry(parts.network.layout, codec: none, rankCount: hosts.world.count, rule: rule)
-        .predictedTraffic(of: hosts.world.rank, over: coded.routes)
+      report.floatTraffic = ExchangeGeometry(
+        parts.network.layout, codec: none, ownership: scaling.map { _ in parts.codec }, rankCount: hosts.world.count, rule: rule
+      ).predictedTraffic(of: hosts.world.rank, over: coded.routes)
     }
     report.nonFiniteGroups = coded.nonFiniteGroups
-    report.agreementTraffic = parts.records.traffic
+    report.agreementTraffic = parts.records.traffic + (scaling?.traffic ?? Traffic())
     report.floatSeconds = comparison.floatSeconds
     report.codedSeconds = comparison.codedSeconds
     return report
@@ -128,4 +164,9 @@ final class RunExchanges {
 extension StrategyParts {
   /// Whether gradients cross between ranks by a code that leaves something behind.
   var isCompressed: Bool { !codec.isIdentity && hosts.world.count > 1 }
+}
+
+/// What the exchanges call, made before it is known what this rank owns.
+private final class ScalingOwner {
+  var scaling: AggregateScaling?
 }

@@ -33,8 +33,9 @@ public protocol Strategy: AnyObject {
   ///
   /// Collective. Residuals and momentum become zero. Sums of squares stay, by which an optimizer knows the sizes of gradients.
   func forget() throws
-  /// Takes over what other ranks had left behind, where this run has no residuals: it goes into the next gradient.
-  func carry(_ remainder: FloatBuffer)
+  /// Takes over what other ranks had left behind of their contributions, and owners of their sums, where this run has no
+  /// residuals: it goes into the next gradient.
+  func carry(_ contributions: FloatBuffer, sums: FloatBuffer)
 
   /// Seconds spent so far, `data` apart.
   var times: PhaseTimes { get }
@@ -98,6 +99,8 @@ public struct StrategyParts {
   public var parameters: FloatBuffer
   /// Turns aggregated gradients into updates.
   public var optimizer: any Optimizer
+  /// How gradients are scaled on their way between the ranks; nil for not at all.
+  public var scaling: AdaGrad?
   /// How gradients cross the network after the warm start.
   public var codec: any Codec
   /// The options of the run.

@@ -66,6 +66,7 @@ struct ComputeProbe {
       for start in stride(from: 0, to: count, by: piece) {
         unsafe optimizer.update(start..<min(start + piece, count), of: scratch, with: gradient.baseAddress, rate: 0)
       }
+      optimizer.finish(scratch, rate: 0)
     }
   }
 }

@@ -1,0 +1,83 @@
+package import Buffers
+
+/// What AdaGrad remembers of some coordinates, and its loop over them.
+///
+/// An update of the state can be taken back: a step whose gradient turns out not to be finite leaves no trace. Sums of squares are
+/// read from one buffer and written to another, and ``commit()`` makes the new ones those that count.
+package final class AdaGradState {
+  private typealias Block = MultiplierSum.Block
+
+  /// a: the sums of squares of the steps that count.
+  package private(set) var squares: FloatBuffer
+  private var next: FloatBuffer
+  private let rule: AdaGrad
+
+  /// Nothing yet of `count` coordinates.
+  ///
+  /// - Parameters:
+  ///   - rule: The constants.
+  ///   - count: The coordinates.
+  ///   - isRestorable: Whether a step may end without ``commit()``, which costs a second buffer.
+  package init(_ rule: AdaGrad, count: Int, isRestorable: Bool) {
+    self.rule = rule
+    squares = FloatBuffer(count: count)
+    next = isRestorable ? FloatBuffer(count: count) : squares
+  }
+
+  /// Keeps what the last step added; each coordinate must have been part of it once.
+  package func commit() { swap(&squares, &next) }
+
+  /// Divides `count` values by the root of their sums of squares, those of this step included: x becomes x · (1/s).
+  ///
+  /// - Parameters:
+  ///   - values: The values, those of the coordinates from `offset` on.
+  ///   - offset: The place of the first in the state.
+  ///   - count: How many.
+  ///   - sum: Gets the multipliers that the mean is taken over.
+  package func scale(_ values: UnsafeMutablePointer<Float>, at offset: Int, count: Int, addingTo sum: MultiplierSum) {
+    let old = unsafe UnsafeRawPointer(squares.baseAddress + offset)
+    let new = unsafe UnsafeMutableRawPointer(next.baseAddress + offset)
+    let raw = UnsafeMutableRawPointer(values)
+    let width = Block.scalarCount
+    for i in stride(from: 0, to: count / width * width, by: width) {
+      let x = unsafe raw.loadUnaligned(fromByteOffset: 4 * i, as: Block.self)
+      let (scaled, a) = unsafe step(x, old.loadUnaligned(fromByteOffset: 4 * i, as: Block.self), sum)
+      unsafe raw.storeBytes(of: scaled, toByteOffset: 4 * i, as: Block.self)
+      unsafe new.storeBytes(of: a, toByteOffset: 4 * i, as: Block.self)
+    }
+    let (start, rest) = (count / width * width, count % width)
+    guard rest > 0 else { return }
+    var (x, a) = (Block.zero, Block.zero)
+    for lane in 0..<rest { (x[lane], a[lane]) = unsafe (values[start + lane], squares[offset + start + lane]) }
+    let (scaled, updated) = step(x, a, sum, count: rest)
+    for lane in 0..<rest { unsafe (values[start + lane], next[offset + start + lane]) = (scaled[lane], updated[lane]) }
+  }
+
+  /// Sixteen coordinates, of which `count` are there.
+  @inline(__always)
+  private func step(_ x: Block, _ old: Block, _ sum: MultiplierSum, count: Int = Block.scalarCount) -> (x: Block, a: Block) {
+    var a = old + x * x
+    // Squares beyond the largest number count as that; a sum that is none changes nothing.
+    let largest = Block(repeating: .greatestFiniteMagnitude)
+    a.replace(with: largest, where: a .> largest)
+    a.replace(with: old, where: a .!= a)
+    let multiplier = Block(repeating: 1) / (a + Block(repeating: rule.epsilon)).squareRoot()
+    var counted = multiplier
+    if rule.normalization == .positive { counted.replace(with: Block.zero, where: a .== Block.zero) }
+    for lane in stride(from: count, to: Block.scalarCount, by: 1) { counted[lane] = 0 }
+    sum.add(counted)
+    return (x * multiplier, a)
+  }
+}
+
+/// Multiplies `values` with `factor`.
+func multiply(_ values: UnsafeMutableBufferPointer<Float>, by factor: Float) {
+  guard let base = values.baseAddress else { return }
+  let raw = UnsafeMutableRawPointer(base)
+  let whole = values.count / 16 * 16
+  for i in stride(from: 0, to: whole, by: 16) {
+    let x = unsafe raw.loadUnaligned(fromByteOffset: 4 * i, as: SIMD16<Float>.self)
+    unsafe raw.storeBytes(of: x * factor, toByteOffset: 4 * i, as: SIMD16<Float>.self)
+  }
+  for i in whole..<values.count { unsafe base[i] *= factor }
+}

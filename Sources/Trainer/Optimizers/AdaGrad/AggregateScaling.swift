@@ -1,0 +1,123 @@
+internal import Buffers
+internal import Collectives
+
+/// AdaGrad on the sum over the ranks, by the owner of each coordinate: `adagrad:place=aggregate`.
+///
+/// The order of a step is sum, AdaGrad, second encoding, momentum and update; the first on the owner of a coordinate, the last on every
+/// rank. The average multiplier m̄ is that of a whole tensor, whose parts are summed by several owners; if each had to know it before
+/// it encoded, the pipeline of the exchange would stand still once for every tensor. What owners encode is therefore x ⊘ s, and
+/// every rank divides by m̄ after decoding. A code scales with its values, so that this is the same but for the residual of the
+/// owners: it stays in units of x ⊘ s, and what it carries into a later step is divided by the m̄ of that step.
+/// Source: Seide et al. 2014, section 3.4; algorithms §1.7 (b).
+/// - Cost: one float for each parameter that a rank owns (two where a step can be discarded), and one for every parameter where
+///   the sums wait for m̄; 24 bytes per tensor to each other rank.
+final class AggregateScaling {
+  private let tensors: [Tensor]
+  private let ownedRanges: [Range<Int>]
+  /// Where the values of each owned range begin in the state.
+  private let offsets: [Int]
+  private let state: AdaGradState
+  private let sums: [MultiplierSum]
+  private let records: RecordExchange
+  private let aggregate: FloatBuffer
+  private let rule: AdaGrad
+  /// Seconds spent on what is not part of the exchange, the update of the model among them.
+  private(set) var seconds = 0.0
+
+  /// Prepares scaling by owners; collective.
+  ///
+  /// - Parameters:
+  ///   - rule: The constants.
+  ///   - layout: The tensors.
+  ///   - ownedRanges: What this rank owns.
+  ///   - isRestorable: Whether an exchange may be discarded.
+  ///   - hosts: All ranks, those that hold other stripes of the model among them: a tensor is whole over all of them.
+  ///   - timeout: How long a rank may stay away.
+  ///   - notice: Who is told earlier.
+  init(
+    _ rule: AdaGrad, layout: TensorLayout, ownedRanges: [Range<Int>], isRestorable: Bool, hosts: HostMap, timeout: Duration,
+    notice: WaitNotice?
+  ) throws {
+    self.rule = rule
+    tensors = layout.tensors
+    self.ownedRanges = ownedRanges
+    var (offsets, end): ([Int], Int) = ([], 0)
+    for range in ownedRanges {
+      offsets.append(end)
+      end += range.count
+    }
+    self.offsets = offsets
+    state = AdaGradState(rule, count: end, isRestorable: isRestorable)
+    sums = layout.tensors.map { _ in MultiplierSum() }
+    records = try RecordExchange(
+      hosts, timeout: timeout, notice: notice, capacity: MultiplierSum.wordCount * layout.tensors.count)
+    aggregate = FloatBuffer(count: layout.count)
+  }
+
+  /// The sums of squares of what this rank owns.
+  var squares: FloatBuffer { state.squares }
+
+  /// What was sent to agree on multipliers.
+  var traffic: Traffic { records.traffic }
+
+  /// Prepares for the sums of an exchange that begins.
+  func begin() { for sum in sums { sum.clear() } }
+
+  /// Scales a piece of a sum that this rank owns; called by whoever drives the exchange.
+  func scale(_ range: Range<Int>, _ values: UnsafeMutablePointer<Float>) {
+    guard !range.isEmpty else { return }
+    let piece = ownedRanges.partitionPoint { $0.upperBound > range.lowerBound }
+    let offset = offsets[piece] + range.lowerBound - ownedRanges[piece].lowerBound
+    precondition(range.upperBound <= ownedRanges[piece].upperBound, "\(range) is not owned by this rank")
+    var tensor = tensors.partitionPoint { $0.range.upperBound > range.lowerBound }
+    var start = range.lowerBound
+    while start < range.upperBound {
+      let end = min(tensors[tensor].range.upperBound, range.upperBound)
+      unsafe state.scale(
+        values + (start - range.lowerBound), at: offset + start - range.lowerBound, count: end - start, addingTo: sums[tensor])
+      start = end
+      tensor += 1
+    }
+  }
+
+  /// Takes the sums that `deliver` brings, divides them by the average multipliers, and passes them on; collective.
+  ///
+  /// - Parameters:
+  ///   - destination: Where they are wanted.
+  ///   - deliver: Ends the exchange.
+  func deliver(
+    into destination: GradientExchange.Destination, by deliver: (GradientExchange.Destination) throws -> Void
+  ) throws {
+    var buffer = aggregate
+    if case .buffer(let wanted) = destination { buffer = wanted }
+    try deliver(.buffer(buffer))
+    let stopwatch = Stopwatch()
+    defer { seconds += stopwatch.seconds }
+    state.commit()
+    let words = try records.gather(sums.flatMap(\.words), activity: "the average multipliers of AdaGrad")
+    for (index, tensor) in tensors.enumerated() {
+      let start = index * MultiplierSum.wordCount
+      let mean = MultiplierSum.mean(of: words.map { Array($0[start..<start + MultiplierSum.wordCount]) })
+      unsafe multiply(buffer.values(in: tensor.range), by: Float(1 / mean))
+    }
+    if case .update(let update) = destination { unsafe update(0..<buffer.count, buffer.baseAddress) }
+  }
+
+  /// Turns what owners had left behind into units of a gradient again, where this rank owns everything.
+  func unscale(_ remainder: FloatBuffer) {
+    precondition(remainder.count == squares.count, "what was left behind is not what this rank owns")
+    for index in 0..<remainder.count { remainder[index] *= (squares[index] + rule.epsilon).squareRoot() }
+  }
+}
+
+extension Array {
+  /// The first index whose element is `isBeyond`, in an array whose elements are so from some index on.
+  fileprivate func partitionPoint(_ isBeyond: (Element) -> Bool) -> Int {
+    var (low, high) = (0, count)
+    while low < high {
+      let middle = (low + high) / 2
+      if isBeyond(self[middle]) { high = middle } else { low = middle + 1 }
+    }
+    return low
+  }
+}

@@ -1,0 +1,267 @@
+import Buffers
+import Codecs
+import Collectives
+import Datasets
+import Foundation
+import MPI
+import Networks
+import Testing
+import Trainer
+import _TestSupport
+
+/// Whole runs with AdaGrad at its three places, on as many ranks as the tests have.
+@Suite(.serialized) struct AdaGradRunTests {
+  static let places = ["aggregate", "partial", "momentum"]
+
+  private func scaled(
+    _ place: String, keys: String = "", _ change: (inout TrainerOptions) -> Void = { _ in }
+  ) -> TrainerOptions {
+    options {
+      $0.optimizer = "adagrad:place=\(place)\(keys)"
+      $0.learningRate = 0.02
+      change(&$0)
+    }
+  }
+
+  /// AdaGrad in fp64 for one vector that is cut into tensors.
+  private struct Reference {
+    var squares: [Double]
+    let epsilon: Double
+    let countsAll: Bool
+
+    mutating func scale(_ x: [Double], _ layout: TensorLayout) -> [Double] {
+      var result = x
+      for tensor in layout.tensors {
+        var (sum, count) = (0.0, 0.0)
+        for i in tensor.range {
+          squares[i] += x[i] * x[i]
+          let multiplier = 1 / (squares[i] + epsilon).squareRoot()
+          result[i] *= multiplier
+          if countsAll || squares[i] > 0 { (sum, count) = (sum + multiplier, count + 1) }
+        }
+        let mean = count == 0 ? 1 : sum / count
+        for i in tensor.range { result[i] /= mean }
+      }
+      return result
+    }
+  }
+
+  /// Descent with AdaGrad on `ranks` ranks, in fp64 but for the gradients of the ranks.
+  private func reference(
+    _ options: TrainerOptions, place: String, epsilon: Double, countsAll: Bool, ranks: Int
+  ) throws -> [Double] {
+    let data = try datasets.make(options.data)(options.seed)
+    let network = try models.make(options.model)(data.featureCount, data.classCount)
+    let (weights, gradient) = (FloatBuffer(count: network.layout.count), FloatBuffer(count: network.layout.count))
+    network.initialize(weights, seed: options.seed)
+    var w = weights.values.map(Double.init)
+    var u = [Double](repeating: 0, count: w.count)
+    let fresh = Reference(squares: u, epsilon: epsilon, countsAll: countsAll)
+    var (own, whole) = (Array(repeating: fresh, count: ranks), fresh)
+    let (order, plan) = (
+      SampleOrder(count: data.count(.train), seed: options.seed), RunPlan(options, sampleCount: data.count(.train))
+    )
+    for step in 0..<options.steps! {
+      let epoch = order.epoch(plan.epoch(of: step))
+      var (total, sum) = ([Double](repeating: 0, count: w.count), [Float](repeating: 0, count: w.count))
+      for rank in 0..<ranks {
+        let samples = epoch[plan.places(of: step, rank: rank, ranks: ranks)]
+        let batch = Minibatch(capacity: samples.count, featureCount: data.featureCount)
+        data.load(samples, of: .train, into: batch)
+        _ = try network.gradient(
+          of: batch, parameters: weights, scale: 1 / Float(plan.places(of: step).count), into: gradient
+        ) { _ in }
+        for i in 0..<w.count { sum[i] = rank == 0 ? gradient[i] : sum[i] + gradient[i] }
+        guard place == "partial" else { continue }
+        let part = own[rank].scale(gradient.values.map(Double.init), network.layout)
+        for i in 0..<w.count { total[i] += part[i] }
+      }
+      if place != "partial" { total = sum.map(Double.init) }
+      if place == "aggregate" { total = whole.scale(total, network.layout) }
+      let (rho, rate) = (
+        options.momentum, options.learningRate * (1 + cos(Double.pi * Double(step) / Double(options.steps!))) / 2
+      )
+      for i in 0..<w.count { u[i] = rho * u[i] + (place == "momentum" ? 1 - rho : 1) * total[i] }
+      let move = place == "momentum" ? whole.scale(u, network.layout) : u
+      for i in 0..<w.count {
+        w[i] -= rate * (move[i] + (place == "momentum" ? options.weightDecay * w[i] : 0))
+        weights[i] = Float(w[i])
+      }
+    }
+    return w
+  }
+
+  /// The model that a run ends with.
+  private func model(of options: TrainerOptions, on group: Communicator = world) throws -> [Float] {
+    let directory = try TemporaryDirectory(on: group)
+    var options = options
+    options.output = directory.path + "/model.safetensors"
+    _ = try Trainer(options, on: group, isSilent: true).run()
+    let reader = try SafetensorsReader(options.output!)
+    var model: [Float] = []
+    for entry in reader.entries {
+      let values = FloatBuffer(count: entry.shape.reduce(1, *))
+      try reader.read(entry, into: values.values(in: 0..<values.count))
+      model += values.values
+    }
+    // The directory goes with rank 0's object.
+    try group.barrier()
+    return model
+  }
+
+  @Test(arguments: places, ["positive", "cntk"])
+  func runsFollowTheFormula(place: String, normalization: String) throws {
+    // Mean multipliers that count coordinates without gradients are large, and smoothed gradients small: the rate makes up for it.
+    let isLarge = normalization == "cntk"
+    let rates = place == "momentum" ? (usual: 1.0, large: 1.0) : (usual: 0.1, large: 0.3)
+    for epsilon in [1e-6, 1e-3] {
+      let options = scaled(place, keys: ",epsilon=\(epsilon),normalization=\(normalization)") {
+        $0.codec = "none"
+        $0.steps = 8
+        $0.learningRate = isLarge ? rates.large : rates.usual
+        if place == "momentum" { $0.weightDecay = 0.01 }
+      }
+      let expected = try reference(
+        options, place: place, epsilon: Double(Float(epsilon)), countsAll: isLarge, ranks: world.count)
+      let found = try model(of: options)
+      let start = try reference(
+        {
+          var start = options; start.steps = 1; start.learningRate = 1e-30; return start
+        }(), place: place, epsilon: epsilon,
+        countsAll: isLarge, ranks: world.count)
+      for i in found.indices { #expect(abs(Double(found[i]) - expected[i]) < 5e-5, "value \(i)") }
+      // The run has moved by much more than the tolerance.
+      #expect(zip(start, expected).map { abs($0 - $1) }.max()! > 5e-3)
+    }
+  }
+
+  @Test(.enabled(if: World.count == 1, "one rank owns all and has all parts"), arguments: ["none", "one-bit"])
+  func onOneRankThePartIsTheSumBitForBit(codec: String) throws {
+    var hashes: Set<UInt64> = []
+    for place in ["aggregate", "partial"] {
+      for overlap in [Overlap.off, .inline] {
+        hashes.insert(try train(scaled(place) { ($0.codec, $0.overlap) = (codec, overlap) }).modelHash)
+      }
+    }
+    #expect(hashes.count == 1)
+  }
+
+  @Test(arguments: places, ["all-reduce", "double-buffer"])
+  func neitherTimingNorTransportChangesABit(place: String, strategy: String) throws {
+    var hashes: Set<UInt64> = []
+    for overlap in [Overlap.off, .inline, .thread] {
+      for transport in [Transport.auto, .messages] {
+        hashes.insert(
+          try train(
+            scaled(place) {
+              ($0.strategy, $0.overlap, $0.transport) = (strategy, overlap, transport)
+              $0.warmStart = 5
+              $0.clip = overlap == .off ? 1e30 : nil
+            }
+          ).modelHash)
+      }
+    }
+    #expect(hashes.count == 1)
+    #expect(Set(try world.allGather(Array(hashes))).count == 1)
+  }
+
+  /// Who owns which value is decided by the codec; the sum of multipliers must not tell.
+  @Test func ownersDoNotChangeTheMeanMultiplier() throws {
+    var hashes: Set<UInt64> = []
+    for topology in [Topology.flat, .hierarchical] {
+      hashes.insert(
+        try train(
+          scaled("aggregate") {
+            ($0.codec, $0.topology) = ("none", topology)
+          }
+        ).modelHash)
+    }
+    #expect(hashes.count == 1)
+  }
+
+  @Test(arguments: places, ["all-reduce", "double-buffer"])
+  func anUnbrokenRunEqualsOneThatWasResumed(place: String, strategy: String) throws {
+    for codec in ["one-bit", "none"] {
+      let options = scaled(place) { ($0.strategy, $0.codec, $0.warmStart) = (strategy, codec, 4) }
+      let whole = try train(options)
+      // In the warm start, at its end, and after it.
+      for steps in [3, 4, 9] {
+        let resumed = try trainBrokenOff(after: steps, options)
+        #expect(resumed.modelHash == whole.modelHash, "\(codec) after \(steps) steps")
+      }
+    }
+  }
+
+  @Test(arguments: places, ["all-reduce", "double-buffer"])
+  func aSkippedStepLeavesNoTrace(place: String, strategy: String) throws {
+    var hashes: Set<UInt64> = []
+    for overlap in [Overlap.off, .inline, .thread] {
+      let skipped = scaled(place) {
+        ($0.strategy, $0.overlap) = (strategy, overlap)
+        $0.injectNonFinite = "6:\(World.count - 1)"
+      }
+      hashes.insert(try train(skipped).modelHash)
+    }
+    #expect(hashes.count == 1)
+    // A first step that is skipped leaves a run that begins with the second: same state, same later steps.
+    guard strategy == "all-reduce" else { return }
+    let resumed = try trainBrokenOff(
+      after: 1, scaled(place) { ($0.overlap, $0.injectNonFinite) = (.inline, "0:0") })
+    #expect(resumed.modelHash == (try train(scaled(place) { $0.injectNonFinite = "0:0" })).modelHash)
+  }
+
+  /// With floats the number of ranks changes sums by roundings alone, so that a run that goes on with another number ends nearly
+  /// where the unbroken one ends; without its sums of squares it would not.
+  @Test(.ranks(atLeast: 2), arguments: ["aggregate", "momentum"])
+  func aRunGoesOnWithAnotherNumberOfRanks(place: String) throws {
+    let options = scaled(place, keys: ",epsilon=1e-6") { ($0.codec, $0.steps) = ("none", 12) }
+    let expected = try model(of: options)
+    for (savers, loaders) in [(world.count, 1), (1, world.count), (world.count, world.count - 1)] {
+      let directory = try TemporaryDirectory(on: world)
+      var broken = options
+      broken.checkpoint = directory.path + "/checkpoints"
+      broken.checkpointEvery = 6
+      if let group = try world.split(color: world.rank < savers ? 0 : nil) {
+        _ = try Trainer(broken, on: group, isSilent: true).run()
+      }
+      try directory.change { try FileManager.default.removeItem(atPath: broken.checkpoint! + "/step-00000012") }
+      broken.resume = true
+      if let group = try world.split(color: world.rank < loaders ? 0 : nil) {
+        let found = try model(of: broken, on: group)
+        for i in found.indices { #expect(abs(found[i] - expected[i]) < 1e-4, "\(savers) to \(loaders), value \(i)") }
+      }
+      try world.barrier()
+    }
+  }
+
+  /// Each rank's own sums of squares, and what codes left behind in their units, go on with another number of ranks, too.
+  @Test(.ranks(atLeast: 2), arguments: ["aggregate", "partial"])
+  func codedRunsGoOnWithAnotherNumberOfRanks(place: String) throws {
+    let options = scaled(place) { ($0.steps, $0.learningRate) = (60, 0.05) }
+    let whole = try #require(try train(options).evaluation)
+    for loaders in Set([1, world.count - 1]) {
+      let directory = try TemporaryDirectory(on: world)
+      var broken = options
+      broken.checkpoint = directory.path + "/checkpoints"
+      broken.checkpointEvery = 30
+      _ = try train(broken)
+      try directory.change { try FileManager.default.removeItem(atPath: broken.checkpoint! + "/step-00000060") }
+      broken.resume = true
+      if let group = try world.split(color: world.rank < loaders ? 0 : nil) {
+        let evaluation = try #require(try Trainer(broken, on: group, isSilent: true).run().evaluation)
+        #expect(evaluation.loss < whole.loss * 1.5, "\(loaders) ranks: \(evaluation) after \(whole)")
+      }
+      try world.barrier()
+    }
+  }
+
+  @Test(arguments: places)
+  func trainingLearns(place: String) throws {
+    let options = scaled(place) {
+      ($0.steps, $0.warmStart) = (200, 20)
+      $0.learningRate = place == "momentum" ? 0.5 : 0.05
+    }
+    let evaluation = try #require(try train(options).evaluation)
+    #expect(evaluation.accuracy > 0.35, "\(place): \(evaluation)")
+  }
+}
