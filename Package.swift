@@ -84,7 +84,7 @@ let package = Package(
     example("overlap", ["MPI"]),
     example("user-operation", ["MPI"]),
     example("one-bit", ["Collectives", "Codecs", "MPI", "Buffers"]),
-    example("seide2014", ["Trainer", argumentParser], exclude: ["README.md"]),
+    example("seide2014", ["Trainer", argumentParser], exclude: ["README.md", "RESULTS.md"]),
 
     .target(name: "_TestSupport", dependencies: ["MPI"], path: "Tests/_TestSupport", swiftSettings: settings),
     tests("Buffers", ["Buffers"]),

@@ -75,7 +75,7 @@ struct Table2: PaperTable {
         seeds: 1...seeds),
       "All rows exchange floats in the first quarter of the run (the paper: its first 24 hours on one GPU). Learning rates: "
         + Self.units.map { "\($0.learningRate) for \($0.name)" }.joined(separator: ", ")
-        + " at 128 frames, decaying as a cosine. The delay of double buffering is half a minibatch, and costs in proportion to it.",
+        + " at 128 frames, decaying as a cosine. The delay of double buffering is half a minibatch, and costs more the larger that is.",
     ]
     return [table]
   }
