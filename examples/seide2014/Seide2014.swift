@@ -15,7 +15,9 @@ struct Seide2014: ParsableCommand {
         swift build -c release
         .build/release/example-seide2014 table2 --data speech:DIR
       """,
-    subcommands: [Table1.self, Table2.self, Table4.self, Table5.self, Table6.self, FirstStep.self, Check.self])
+    subcommands: [
+      Table1.self, Table2.self, Table3.self, Table4.self, Table5.self, Table6.self, FirstStep.self, Check.self,
+    ])
 
   static func main() {
     do {
