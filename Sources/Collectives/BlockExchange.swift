@@ -20,8 +20,10 @@ public final class BlockExchange {
   private var memory: BlockMemory?
   private var receives: RequestTable
   private var sends: RequestTable
-  /// For each slot and rank, how many pieces of its block have not arrived in this pass.
+  /// For each slot and rank, how many pieces of its block have not arrived in this pass; more than any before they are awaited.
   private var missing: [Int] = []
+  /// For each slot and rank, the floats of its block in this pass.
+  private var incomingCounts: [Int] = []
   /// For each slot and rank, the requests of its pieces begin here.
   private var firstReceives: [Int] = []
   private var firstSends: [Int] = []
@@ -67,6 +69,7 @@ public final class BlockExchange {
     receives = RequestTable(on: world, slotCount: ownersOfReceives.count)
     sends = RequestTable(on: world, slotCount: ownersOfSends.count)
     missing = Array(repeating: 0, count: slots.count * world.count)
+    incomingCounts = missing
     pass = 0
   }
 
@@ -95,9 +98,7 @@ public final class BlockExchange {
     precondition(sampleCount <= memory.sampleCount, "\(sampleCount) samples where \(memory.sampleCount) have room")
     self.sampleCount = sampleCount
     try settle()
-    for (index, block) in memory.slots.lazy.map(\.incoming).joined().enumerated() {
-      missing[index] = hosts.hostRanks[index % world.count] == nil ? pieceCount(of: block.count * sampleCount) : 0
-    }
+    for index in missing.indices { missing[index] = .max }
     pass += 1
   }
 
@@ -105,13 +106,29 @@ public final class BlockExchange {
   public func values(of slot: Int) -> UnsafeMutablePointer<Float> { reserved.values(of: slot) }
 
   /// Lets the other ranks read what this one has written to a slot.
-  public func publish(_ slot: Int) throws {
+  public func publish(_ slot: Int) throws { try publish(slot, lengths: nil) }
+
+  /// Lets the other ranks read what this one has written to a slot.
+  ///
+  /// - Parameters:
+  ///   - slot: The slot.
+  ///   - lengths: Where blocks are not full: of the block for each rank, and of that from each rank, the floats from its start that
+  ///     travel. Sender and receiver name the same.
+  public func publish(_ slot: Int, lengths: (outgoing: [Int], incoming: [Int])?) throws {
     let memory = reserved
     let columns = memory.slots[slot]
-    for peer in hosts.remoteRanks {
+    for peer in hosts.hostRanks.indices {
       let index = slot * world.count + peer
+      let count = lengths?.incoming[peer] ?? columns.incoming[peer].count * sampleCount
+      incomingCounts[index] = count
+      missing[index] = 0
+      guard peer != world.rank else { continue }
+      guard hosts.hostRanks[peer] == nil else {
+        traffic.hostBytesReceived += count * 4
+        continue
+      }
+      missing[index] = pieceCount(of: count)
       let arrivals = memory.arrivals(in: slot, from: peer)
-      let count = columns.incoming[peer].count * sampleCount
       for number in 0..<pieceCount(of: count) {
         let piece = piece(number, of: count)
         let bytes = UnsafeMutableRawBufferPointer(start: arrivals + piece.lowerBound, count: piece.count * 4)
@@ -119,27 +136,43 @@ public final class BlockExchange {
         traffic.networkBytesReceived += bytes.count
       }
     }
-    for peer in 0..<world.count where peer != world.rank && !columns.outgoing[peer].isEmpty {
-      let block = columns.outgoing[peer]
+    for peer in 0..<world.count where peer != world.rank {
+      let count = lengths?.outgoing[peer] ?? columns.outgoing[peer].count * sampleCount
+      guard count > 0 else { continue }
       guard hosts.hostRanks[peer] == nil else {
         traffic.messagesSent += 1
-        traffic.hostBytesSent += block.count * sampleCount * 4
+        traffic.hostBytesSent += count * 4
         continue
       }
       let index = slot * world.count + peer
-      let values = memory.values(of: slot) + block.lowerBound * sampleCount
-      for number in 0..<pieceCount(of: block.count * sampleCount) {
-        let piece = piece(number, of: block.count * sampleCount)
+      let values = memory.values(of: slot) + columns.outgoing[peer].lowerBound * sampleCount
+      for number in 0..<pieceCount(of: count) {
+        let piece = piece(number, of: count)
         let bytes = UnsafeRawBufferPointer(start: values + piece.lowerBound, count: piece.count * 4)
         try sends.send(bytes, to: peer, tag: slot, slot: firstSends[index] + number)
         traffic.messagesSent += 1
         traffic.networkBytesSent += bytes.count
       }
     }
-    for peer in hosts.hostRanks.indices where hosts.hostRanks[peer] != nil && peer != world.rank {
-      traffic.hostBytesReceived += columns.incoming[peer].count * sampleCount * 4
-    }
     memory.published(slot, by: world.rank)?.store(pass)
+  }
+
+  /// The traffic of a slot whose blocks are full, for one sample.
+  func traffic(of slot: BlockSlot) -> Traffic {
+    var traffic = Traffic()
+    for peer in 0..<world.count where peer != world.rank {
+      let (sent, received) = (slot.outgoing[peer].count, slot.incoming[peer].count)
+      if hosts.hostRanks[peer] != nil {
+        traffic.messagesSent += sent > 0 ? 1 : 0
+        traffic.hostBytesSent += sent * 4
+        traffic.hostBytesReceived += received * 4
+      } else {
+        traffic.messagesSent += pieceCount(of: sent)
+        traffic.networkBytesSent += sent * 4
+        traffic.networkBytesReceived += received * 4
+      }
+    }
+    return traffic
   }
 
   /// The block of a slot that comes from `rank`, once it is there: samples × columns, to be read until the pass ends.
@@ -227,7 +260,7 @@ extension BlockExchange {
       let index = ownersOfReceives[request]
       let (slot, rank) = index.quotientAndRemainder(dividingBy: world.count)
       let columns = reserved.slots[slot]
-      let piece = piece(request - firstReceives[index], of: columns.incoming[rank].count * sampleCount)
+      let piece = piece(request - firstReceives[index], of: incomingCounts[index])
       guard byteCount == piece.count * 4 else {
         throw ExchangeError.unexpectedMessage(
           from: hosts.name(of: rank), detail: "\(byteCount) bytes for \(columns.name) of \(sampleCount) samples")

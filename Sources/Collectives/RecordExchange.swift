@@ -20,6 +20,18 @@ public final class RecordExchange {
   /// The traffic counted so far.
   public private(set) var traffic = Traffic()
 
+  /// The traffic of one exchange.
+  public var predictedTraffic: Traffic {
+    var traffic = Traffic()
+    let neighbours = hosts.host.map { $0.count - 1 } ?? 0
+    traffic.networkBytesSent = hosts.remoteRanks.count * byteCount
+    traffic.networkBytesReceived = traffic.networkBytesSent
+    traffic.hostBytesSent = neighbours * byteCount
+    traffic.hostBytesReceived = traffic.hostBytesSent
+    traffic.messagesSent = world.count - 1
+    return traffic
+  }
+
   private let hosts: HostMap
   private let world: Communicator
   private let window: SharedWindow?

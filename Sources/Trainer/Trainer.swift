@@ -81,8 +81,8 @@ public final class Trainer {
       optimizer: optimizer, scaling: recipe.optimizer.scaling, codec: recipe.codec, options: options, plan: plan)
     codecChoice = try CodecChoice(for: parts, saved: saved, dataset: dataset) { recipe.optimizer(settings) }
     if let codecChoice { parts.codec = codecChoice.codec }
-    isLossy = !parts.codec.isIdentity
-    strategy = try recipe.strategy(parts)
+    isLossy = !parts.codec.isIdentity && !recipe.isSparse
+    strategy = try recipe.strategy(for: parts)
     labels = try options.realign.map { _ in try RealignedLabels(requiredOf: dataset, options.data) }
     feed = SampleFeed(
       dataset, plan: plan, seed: options.seed, clients: clients, rank: grid.share, of: grid.shareCount, labels: labels)

@@ -21,6 +21,8 @@ public struct Recipe {
   public let minibatchSearch: MinibatchSearch?
   /// How the learning rate is tuned; nil where it follows its schedule.
   public let rateControl: RateControl?
+  /// Whether the strategy encodes gradients in its own way, with momentum and error feedback of its own.
+  public let isSparse: Bool
   /// Makes the strategy.
   public let strategy: @Sendable (StrategyParts) throws -> any Strategy
 
@@ -48,9 +50,37 @@ public struct Recipe {
     }
     rateControl = try options.tuneRate.map { try Recipe.look("tune-rate", $0, in: rateControls) }
     strategy = try Recipe.look("strategy", options.strategy, in: strategies)
+    let name = String(options.strategy.prefix { $0 != ":" })
+    isSparse = sparseStrategies.contains { $0.name == name }
+    if isSparse { try refuseForSparse(name, options) }
   }
 
   private static func look<Product>(_ option: String, _ text: String, in registry: Registry<Product>) throws -> Product {
     do { return try registry.make(text) } catch { throw OptionError("--\(option): \(error)") }
+  }
+
+  /// Makes the strategy; collective.
+  ///
+  /// What is wrong with its sizes for so many parameters is an `OptionError`, on all ranks alike.
+  func strategy(for parts: StrategyParts) throws -> any Strategy {
+    do { return try strategy(parts) } catch let error as SpecificationError {
+      throw OptionError("--strategy: \(error)")
+    } catch let error as SketchError { throw OptionError("--strategy: \(error)") }
+  }
+
+  /// Throws where something was asked for that a sparse strategy does in its own way.
+  private func refuseForSparse(_ name: String, _ options: TrainerOptions) throws {
+    let defaults = TrainerOptions()
+    func refuse(_ isWrong: Bool, _ option: String, _ reason: String) throws {
+      if isWrong { throw OptionError("--\(option) does not go with --strategy \(name), \(reason)") }
+    }
+    try refuse(options.codec != defaults.codec, "codec \(options.codec)", "which has a code of its own; leave it out")
+    try refuse(
+      options.optimizer != defaults.optimizer, "optimizer \(options.optimizer)",
+      "whose momentum (--momentum) is part of what it remembers; leave it out")
+    try refuse(options.clip != nil, "clip", "which never sees the whole gradient")
+    try refuse(options.warmStart ?? 0 > 0, "warm-start", "which begins with its own code; leave it out")
+    try refuse(options.tuneMinibatch != nil, "tune-minibatch", "whose memory a trial would spoil")
+    try refuse(options.tuneRate != nil, "tune-rate", "whose memory a trial would spoil")
   }
 }

@@ -21,6 +21,8 @@ extension Trainer {
       try options.validate(ranks: world.count)
       return try Recipe(options)
     }
+    var options = options
+    if recipe.isSparse { options.warmStart = 0 }
     let check = StartCheck(agreement: agreement)
     try check.program()
     try check.options(options)
@@ -77,7 +79,7 @@ extension Trainer {
     // One rank leaves nothing behind; what several had left goes into the first gradient, so that nothing is lost.
     let carried = FloatBuffer(count: savedShares > 1 && grid.shareCount == 1 && isLossy ? parameters.count : 0)
     let carriedSums = FloatBuffer(count: carried.count)
-    if savedShares == 1 {
+    if savedShares == 1 && isLossy {
       state.own.removeAll { $0.name.hasPrefix("residual") || $0.name.hasPrefix("ownerResidual") }
     }
     if carried.count > 0 {

@@ -124,4 +124,4 @@ public let strategies = Registry<@Sendable (StrategyParts) throws -> any Strateg
     .init("double-buffer", "half a minibatch is computed while the gradient of the half before is exchanged") { _ in
       { try DoubleBuffer($0) }
     },
-  ])
+  ] + sparseStrategies)

@@ -1,0 +1,48 @@
+internal import Buffers
+
+/// Every shard as a Count Sketch of its own; shards that their sketch would not make smaller are sent as they are.
+///
+/// - Source: algorithms §2.6: columns in proportion to the values, other hash functions for every shard.
+/// - Cost: 4rc bytes for all shards together.
+public struct SketchCode: LinearCode {
+  public let specification: String
+  public let shards: ShardMap
+  /// The hash functions of each shard; nil where its values are sent as they are.
+  public let hashes: [SketchHashes?]
+
+  /// A code of `columns` columns and `rows` rows over all shards together.
+  ///
+  /// - Throws: `SketchError` where the sizes cannot be.
+  public init(
+    _ family: SketchHashes.Family, rows: Int, columns: Int, shards: ShardMap, seed: UInt64, specification: String
+  ) throws {
+    self.specification = specification
+    self.shards = shards
+    // Largest remainder, so that the columns of all shards are those that were asked for.
+    let ends = (0..<shards.shardCount).reduce(into: [0]) { $0.append($0.last! + shards.count(of: $1)) }
+      .map { shards.count == 0 ? 0 : Int((Double($0) * Double(columns) / Double(shards.count)).rounded()) }
+    let fewest = family == .block ? SketchHashes.blockLength : 1
+    hashes = try (0..<shards.shardCount).map { shard in
+      let columns = max(ends[shard + 1] - ends[shard], fewest)
+      guard rows * columns < shards.count(of: shard) else { return nil }
+      return try SketchHashes(family, rows: rows, columns: columns, seed: seed, shard: shard)
+    }
+  }
+
+  public func messageCount(of shard: Int) -> Int {
+    hashes[shard].map { $0.rows * $0.columns } ?? shards.count(of: shard)
+  }
+
+  public func encode(_ values: UnsafePointer<Float>, of shard: Int, into message: UnsafeMutablePointer<Float>) {
+    guard let hashes = hashes[shard] else { return message.update(from: values, count: shards.count(of: shard)) }
+    let sketch = CountSketch<Float>(
+      hashes, in: ByteBuffer(sharing: UnsafeMutableRawPointer(message), count: 4 * messageCount(of: shard), owner: Nobody.it))
+    sketch.clear()
+    sketch.insert(values, count: shards.count(of: shard))
+  }
+}
+
+/// The owner of memory that outlives those who borrow it.
+private final class Nobody: Sendable {
+  static let it = Nobody()
+}

@@ -1,0 +1,114 @@
+internal import Buffers
+internal import Codecs
+internal import Collectives
+internal import MPI
+
+/// Momentum and error inside the sketch: owners add the sketches of all ranks, and recover the heavy values from what they remember.
+///
+///     S_u ← ρS_u + Σ S(g_i)      S_e ← S_e + ηS_u      Δ = Top_k(U(S_e))      w ← w − Δ
+///
+/// and then Δ leaves the error: S_e ← S_e − S(Δ), or every cell that Δ touches becomes zero. With `window` tables, each of which is
+/// forgotten in its turn, an error lasts so many steps.
+///
+/// Ranks remember nothing: a client may come once and never again.
+///
+/// Source: Rothchild et al. 2020, "FetchSGD", algorithm 1; algorithms §2.3, §2.6 and §2.7.
+/// - Cost: each rank sends (K − 1)/K of the table of 4rc bytes, and its share of the k values to K − 1 ranks.
+final class FetchSGD: SparseAggregation {
+  /// What becomes of the cells of values that were recovered.
+  enum Recovery: String, CaseIterable {
+    case subtract
+    case zero
+  }
+
+  let specification: String
+  let shards: ShardMap
+  private let settings: SparseSettings
+  private let code: SketchCode
+  private let recovery: Recovery
+  private let momentum: Double
+  private let window: Int
+  private let scatter: LinearReduceScatter
+  private let gather: SparseAllGather
+  private let rounds: MessageRounds
+  private let owned: Range<Int>
+  /// S_u of the owned shards, and the tables of S_e, all in one memory for checkpoints.
+  private let momenta: [ShardMemory]
+  private let errors: [[ShardMemory]]
+  private let memories: [FloatBuffer]
+
+  init(_ settings: SparseSettings, _ code: SketchCode, recovery: Recovery, window: Int, parts: StrategyParts) throws {
+    (self.settings, self.code, self.recovery, self.window) = (settings, code, recovery, window)
+    (specification, shards, momentum) = (settings.specification, settings.shards, parts.options.momentum)
+    let world = parts.hosts.world
+    scatter = LinearReduceScatter(code, rank: world.rank, of: world.count)
+    let owned = scatter.owned[world.rank]
+    self.owned = owned
+    gather = SparseAllGather(shards, owned: scatter.owned, most: settings.k, rank: world.rank)
+    rounds = try MessageRounds(
+      [scatter.round("sketches"), gather.round("updates")], hosts: parts.hosts, timeout: .seconds(parts.options.timeout))
+    let lengths = owned.map { ShardMemory.floatCount(code, shard: $0) }
+    memories = (0...max(window, 1)).map { _ in FloatBuffer(count: lengths.reduce(0, +)) }
+    let tables = memories.map { memory in
+      var start = 0
+      return owned.map { shard in
+        defer { start += ShardMemory.floatCount(code, shard: shard) }
+        return ShardMemory(code, shard: shard, in: memory, at: start)
+      }
+    }
+    momenta = tables[0]
+    errors = Array(tables.dropFirst())
+  }
+
+  func aggregate(
+    _ gradient: FloatBuffer, step: Int, rate: Float, update: (_ shard: Int, _ change: SparseVector) -> Void
+  ) throws {
+    try rounds.begin()
+    try scatter.send(gradient, in: 0, of: rounds)
+    for table in momenta { table.multiply(by: momentum) }
+    try scatter.receive(in: 0, of: rounds) { shard, message in momenta[shard - owned.lowerBound].add(message) }
+    try gather.send(owned.map { recover($0, step: step, rate: Double(rate)) }, in: 1, of: rounds)
+    try gather.receive(in: 1, of: rounds, update)
+    try rounds.end()
+  }
+
+  /// Takes the heavy values of a shard out of its error.
+  private func recover(_ shard: Int, step: Int, rate: Double) -> SparseVector {
+    let index = shard - owned.lowerBound
+    for table in errors { table[index].add(momenta[index], times: rate) }
+    let oldest = errors[step % errors.count][index]
+    let change = oldest.largest(settings.k[shard])
+    for table in errors {
+      switch recovery {
+      case .subtract: table[index].subtract(change)
+      case .zero: table[index].clear(at: change)
+      }
+    }
+    if settings.masksMomentum {
+      switch recovery {
+      case .subtract: momenta[index].subtract(momenta[index].estimates(at: change.indices))
+      case .zero: momenta[index].clear(at: change)
+      }
+    }
+    if window > 0 { oldest.clear() }
+    return change
+  }
+
+  var residualSquares: Double { errors[0].reduce(0) { $0 + $1.squaredNorm } }
+
+  func contribute(to inventory: inout StateInventory) {
+    let start = (0..<owned.lowerBound).reduce(0) { $0 + ShardMemory.floatCount(code, shard: $1) }
+    inventory.ownedRanges = [start..<start + memories[0].count]
+    for (number, memory) in memories.enumerated() {
+      inventory.own.append(SavedTensor(number == 0 ? "ownerMomentum" : "ownerError.\(number)", of: memory))
+    }
+  }
+
+  func forget() { for memory in memories { memory.clear() } }
+
+  func abandon() { rounds.abandon() }
+
+  var traffic: Traffic { rounds.traffic }
+  var predictedTraffic: Traffic { rounds.predictedTraffic }
+  var waiting: Duration { rounds.waiting }
+}

@@ -1,0 +1,149 @@
+import Buffers
+import Collectives
+import Datasets
+import Foundation
+import MPI
+import Networks
+import Testing
+import Trainer
+import _TestSupport
+
+/// Descent by few values: against plain lines, and the same on all ranks, in every repetition and after every resume.
+@Suite(.serialized) struct SparseDescentTests {
+  static let all = [
+    "fetch-sgd:k=1/20,columns=1/8,shards=3", "fetch-sgd:k=1/20,columns=1/6,shards=3,recovery=zero",
+    "fetch-sgd:k=1/50,columns=1/6,shards=3,recovery=subtract,window=2",
+    "sketched-sgd:k=1/20,columns=1/8,shards=3,hashes=mersenne61", "true-top-k:k=1/20,shards=3", "local-top-k:k=1/20,shards=3",
+  ]
+
+  private static func sparse(_ strategy: String, _ change: (inout TrainerOptions) -> Void = { _ in }) -> TrainerOptions {
+    options {
+      $0.strategy = strategy
+      $0.learningRate = 0.02
+      change(&$0)
+    }
+  }
+
+  /// Descent in a few plain lines on all samples of each step: u ← ρu + g, e ← e + ηu, and the k largest of e change the model.
+  private func descent(_ options: TrainerOptions, k: Int, masks: Bool) throws -> (weights: FloatBuffer, loss: Double) {
+    let data = try datasets.make(options.data)(options.seed)
+    let network = try models.make(options.model)(data.featureCount, data.classCount)
+    let weights = FloatBuffer(count: network.layout.count)
+    network.initialize(weights, seed: options.seed)
+    var (u, e) = (Array(repeating: Float(0), count: weights.count), Array(repeating: Float(0), count: weights.count))
+    let order = SampleOrder(count: data.count(.train), seed: options.seed)
+    let perEpoch = (data.count(.train) + options.minibatch - 1) / options.minibatch
+    let (batch, gradient) = (
+      Minibatch(capacity: options.minibatch, featureCount: data.featureCount), FloatBuffer(count: weights.count)
+    )
+    for step in 0..<options.steps! {
+      let samples = order.epoch(step / perEpoch).dropFirst(step % perEpoch * options.minibatch).prefix(options.minibatch)
+      let rate = Float(options.learningRate * (1 + cos(Double.pi * Double(step) / Double(options.steps!))) / 2)
+      data.load(samples, of: .train, into: batch)
+      _ = try network.gradient(of: batch, parameters: weights, scale: 1 / Float(samples.count), into: gradient) { _ in }
+      for i in 0..<weights.count {
+        u[i] = Float(options.momentum) * u[i] + gradient[i]
+        e[i] += rate * u[i]
+      }
+      for i in (0..<weights.count).sorted(by: { abs(e[$0]) > abs(e[$1]) }).prefix(k) {
+        weights[i] -= e[i]
+        e[i] = 0
+        if masks { u[i] = 0 }
+      }
+    }
+    let test = Minibatch(capacity: data.count(.test), featureCount: data.featureCount)
+    data.load(0..<data.count(.test), of: .test, into: test)
+    let loss = try network.gradient(of: test, parameters: weights, scale: 1, into: gradient) { _ in }.lossSum
+    return (weights, loss / Double(data.count(.test)))
+  }
+
+  @Test(arguments: [("true-top-k:k=300,shards=4", 300, true), ("true-top-k:k=1/4,mask=false", 4853, false)])
+  func trueTopKIsThePlainLoop(_ strategy: String, _ k: Int, _ masks: Bool) throws {
+    let options = Self.sparse(strategy)
+    let expected = try descent(options, k: k, masks: masks)
+    let found = try train(options)
+    #expect(abs(found.evaluation!.loss - expected.loss) < 1e-3, "\(found.evaluation!.loss) for \(expected.loss)")
+  }
+
+  /// One rank's largest values are those of all ranks.
+  @Test(.enabled(if: World.count == 1, "one rank is enough")) func oneRankIsAllRanks() throws {
+    let hash = try train(Self.sparse("true-top-k:k=1/20")).modelHash
+    #expect(try train(Self.sparse("local-top-k:k=1/20")).modelHash == hash)
+  }
+
+  /// Where everything is recovered exactly, this is plain descent, bit for bit at a rate that rounds nothing.
+  @Test(arguments: ["fetch-sgd:k=1/1", "sketched-sgd:k=1/1,candidates=1", "true-top-k:k=1/1", "local-top-k:k=1/1"])
+  func allValuesArePlainDescent(_ strategy: String) throws {
+    func plain(_ options: inout TrainerOptions) {
+      (options.momentum, options.schedule, options.learningRate) = (0, "constant", 0x1p-6)
+    }
+    let sparse = try train(Self.sparse(strategy, plain))
+    let dense = try train(
+      Self.sparse("all-reduce") {
+        plain(&$0)
+        $0.codec = "none"
+      })
+    #expect(sparse.modelHash == dense.modelHash)
+  }
+
+  /// Ranks see parts of the same sums, so that only rounding differs from one rank.
+  @Test(arguments: ["fetch-sgd:k=1/10,columns=1/4,shards=3", "true-top-k:k=1/10"])
+  func ranksDoNotMatter(_ strategy: String) throws {
+    let options = Self.sparse(strategy) { $0.weightDecay = 0.01 }
+    let together = try train(options)
+    let alone = try Trainer(options, on: world.split(color: world.rank)!, isSilent: true).run()
+    #expect(abs(together.evaluation!.loss - alone.evaluation!.loss) < 0.02)
+  }
+
+  @Test(arguments: all) func runsRepeat(_ strategy: String) throws {
+    let hash = try train(Self.sparse(strategy)).modelHash
+    #expect(try train(Self.sparse(strategy)).modelHash == hash)
+    #expect(try train(Self.sparse(strategy) { $0.transport = .messages }).modelHash == hash)
+    #expect(try train(Self.sparse(strategy) { $0.seed = 2 }).modelHash != hash)
+  }
+
+  @Test(arguments: all) func aResumedRunIsTheUnbrokenOne(_ strategy: String) throws {
+    let options = Self.sparse(strategy)
+    #expect(try trainBrokenOff(after: 8, options).modelHash == train(options).modelHash)
+  }
+
+  /// Half of the rounds and more change nothing in a model that has learnt: it learns.
+  @Test(arguments: all.filter { !$0.contains("subtract") }) func theLossFalls(_ strategy: String) throws {
+    let loss = try train(Self.sparse(strategy) { ($0.steps, $0.verifyEvery, $0.learningRate) = (60, 20, 0.05) }).evaluation!
+      .loss
+    #expect(loss < 2.26, "\(loss)")
+  }
+
+  @Test func aStepThatIsNotFiniteLeavesNoTrace() throws {
+    let options = Self.sparse(Self.all[0]) { $0.injectNonFinite = "5:\(world.count - 1)" }
+    let outcome = try train(options)
+    #expect(outcome.evaluation!.loss.isFinite)
+    #expect(try train(options).modelHash == outcome.modelHash)
+  }
+
+  @Test(
+    .enabled(if: World.count == 1, "one rank is enough"),
+    arguments: [
+      ("fetch-sgd:rows=4", "odd"), ("fetch-sgd:k=1000000000", "more than"), ("fetch-sgd:columns=1000000000", "larger"),
+      ("fetch-sgd:hashes=md5", "mersenne61, block"), ("true-top-k:k=2/1", "share"),
+    ])
+  func sizesThatCannotBeAreRefused(_ strategy: String, _ word: String) {
+    #expect { try train(Self.sparse(strategy)) } throws: { "\($0)".contains(word) && "\($0)".contains("--strategy") }
+  }
+
+  @Test(.enabled(if: World.count == 1, "one rank is enough")) func whatDoesNotGoWithItIsRefused() {
+    for change in [
+      { $0.codec = "none" }, { $0.clip = 1 }, { $0.warmStart = 3 }, { $0.optimizer = "sgd:nesterov=true" },
+      { $0.tuneRate = "after-epoch" },
+    ] as [(inout TrainerOptions) -> Void] {
+      #expect {
+        try train(
+          Self.sparse("fetch-sgd") {
+            $0.warmStart = nil; change(&$0)
+          })
+      } throws: {
+        "\($0)".contains("does not go with --strategy fetch-sgd")
+      }
+    }
+  }
+}
