@@ -21,7 +21,7 @@ public struct SketchCode: LinearCode {
     // Largest remainder, so that the columns of all shards are those that were asked for.
     let ends = (0..<shards.shardCount).reduce(into: [0]) { $0.append($0.last! + shards.count(of: $1)) }
       .map { shards.count == 0 ? 0 : Int((Double($0) * Double(columns) / Double(shards.count)).rounded()) }
-    let fewest = family == .block ? SketchHashes.blockLength : 1
+    let fewest = family == .block ? SketchHashes.fewestBlockColumns : 1
     hashes = try (0..<shards.shardCount).map { shard in
       let columns = max(ends[shard + 1] - ends[shard], fewest)
       guard rows * columns < shards.count(of: shard) else { return nil }
