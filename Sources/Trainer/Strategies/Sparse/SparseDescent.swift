@@ -99,7 +99,9 @@ extension SparseDescent {
 
   func forget() throws { aggregation.forget() }
 
-  func carry(_ remainder: FloatBuffer) { computation.carried = remainder }
+  func carry(_ contributions: FloatBuffer, sums: FloatBuffer) {
+    preconditionFailure("one rank remembers as several do: nothing is left to carry")
+  }
 
   var times: PhaseTimes {
     var times = PhaseTimes()
