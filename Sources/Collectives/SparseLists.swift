@@ -2,7 +2,7 @@ public import Codecs
 
 /// Sparse vectors of several shards as one message: for each the number of values, that of bytes, and a code.
 ///
-/// The code is a ``SparseCode``, or an ``IndexCode`` where only indices are wanted; its bytes are filled up to a multiple of 4.
+/// The code is a `SparseCode`, or an `IndexCode` where only indices are wanted; its bytes are filled up to a multiple of 4.
 public struct SparseLists: Sendable {
   private let shards: ShardMap
   private let most: [Int]
