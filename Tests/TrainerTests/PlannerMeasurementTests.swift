@@ -37,7 +37,18 @@ import _TestSupport
       #expect((plan.model != nil) == isKnown)
       let sentence = try #require(Recommendation(plan)).sentence
       #expect(!sentence.contains("give --bandwidth and --latency") || !isKnown)
-      #expect("\(planner.costs)".contains("\"ranks\":\(world.count)"))
+      let costs = "\(planner.costs)"
+      #expect(costs.contains("\"ranks\":\(world.count)"))
+      // On its own ranks the exchange is not only summed up, but measured.
+      guard world.count > 1 else { continue }
+      let exchanges = try #require(costs.components(separatedBy: "\"exchanges\":{").last?.prefix { $0 != "}" })
+      for part in exchanges.split(separator: ",") where part.hasPrefix("\"none\"") || part.contains("one-bit") {
+        let seconds = try #require(part.split(separator: ":").last.flatMap { Double($0) })
+        let codec = part.hasPrefix("\"none\"") ? "none" : "one-bit:group=row"
+        let predicted = try #require(plan.prediction(StepVariant(codec: codec), ranks: world.count)).exchangeSeconds
+        #expect(predicted >= 0.999 * seconds, "\(codec)")
+      }
+      #expect(exchanges.contains("one-bit"))
     }
   }
 

@@ -100,6 +100,27 @@ import Trainer
     }
   }
 
+  @Test func whatPartsDoNotExplainIsAdded() throws {
+    func predictor(_ remainders: [String: Double]) -> StepPredictor {
+      var link = LinkCosts(latency: 1e-3, bitsPerSecond: 1e8)
+      link.remainders = remainders
+      return StepPredictor(
+        layout, minibatch: 256, costs: PlanCosts(compute: CostCurve(perUnit: 1e-4), network: link, ranksPerHost: 1))
+    }
+    let (plain, more) = (predictor([:]), predictor([oneBit.specification: 5e-3]))
+    for ranks in [2, 8] {
+      let (before, after) = (
+        try #require(plain.predict(oneBit, ranks: ranks)), try #require(more.predict(oneBit, ranks: ranks))
+      )
+      #expect(abs(after.exchangeSeconds - before.exchangeSeconds - 5e-3) < 1e-12)
+      #expect(abs(after.seconds - before.seconds - 5e-3) < 1e-12)
+      #expect(more.predict(None(), ranks: ranks) == plain.predict(None(), ranks: ranks))
+    }
+    #expect(more.predict(oneBit, ranks: 1) == plain.predict(oneBit, ranks: 1))
+    // Never less than nothing.
+    #expect(try #require(predictor([oneBit.specification: -1]).predict(oneBit, ranks: 2)).exchangeSeconds == 0)
+  }
+
   @Test func withoutLatencyAndKernelsItIsThePapersModel() throws {
     // Many equal groups, so that stripes are equal; a link of which floats take 40 ms.
     let layout = TensorLayout([("weights", [1024, 4096])])

@@ -91,8 +91,9 @@ public struct StepPredictor: Sendable {
       let exchange = ExchangePrediction(
         codec, layout: layout, ranks: ranks, ranksPerHost: costs.ranksPerHost, topology: topology, link: link, costs: costs)
       agreement = link.meetingSeconds(peers: hosts > 1 ? exchange.remotePeers : ranks - 1)
-      prediction.exchangeSeconds = exchange.seconds(withUpdate: true)
-      hidden = exchange.seconds(withUpdate: false)
+      let remainder = link.remainders[codec.specification] ?? 0
+      prediction.exchangeSeconds = max(0, exchange.seconds(withUpdate: true) + remainder)
+      hidden = max(0, exchange.seconds(withUpdate: false) + remainder)
       prediction.bytesSent = exchange.bytesSent
       prediction.messages = exchange.messages
     }

@@ -43,6 +43,8 @@ struct CostMeasurement {
     var arePairsComplete = true
     /// The largest exchange that was measured, as a share of the model's values; 0 where none was.
     var largestShare = 0.0
+    /// Seconds of an exchange with its update on these ranks, by the codec's specification, where they were measured.
+    var exchanges: [String: Double] = [:]
   }
 
   /// Measures; collective.
@@ -76,7 +78,10 @@ struct CostMeasurement {
     let work = compute.work(samples: max(1, min(Int(affordable), parts.plan.sampleCount / world.count)), into: gradient)
     if hosts.remoteRanks.isEmpty {
       progress("the exchange in the memory of the host")
-      result.costs.memory = try link(rounds, hosts, effort, meeting: meeting, work: work, &result)
+      var link = try link(rounds, hosts, effort, meeting: meeting, work: work, &result)
+      result.costs.memory = link
+      link.remainders = try remainders(rounds, effort, gradient, work: work, &result)
+      result.costs.memory = link
     } else {
       if effort.hasPairs && hosts.hostCount > 1 {
         let pairs = try PairProbe(hosts)
@@ -84,9 +89,39 @@ struct CostMeasurement {
         result.arePairsComplete = pairs.isComplete
         result.costs.memory = try memory(effort)
       }
-      result.costs.network = try link(rounds, hosts, effort, meeting: meeting, work: work, &result)
+      var link = try link(rounds, hosts, effort, meeting: meeting, work: work, &result)
+      result.costs.network = link
+      link.remainders = try remainders(rounds, effort, gradient, work: work, &result)
+      result.costs.network = link
     }
     return result
+  }
+
+  /// Measures whole exchanges with their update, and returns what they take beyond the sum of their parts, by codec.
+  ///
+  /// The same on all ranks. Exchanges that would take too long are not measured; their parts outweigh the rest.
+  private func remainders(
+    _ rounds: Rounds, _ effort: Effort, _ gradient: FloatBuffer, work: @escaping () throws -> Void, _ result: inout Result
+  ) throws -> [String: Double] {
+    let hosts = parts.hosts
+    let probe = ExchangeProbe(
+      rounds: rounds, hosts: hosts, layout: parts.network.layout, ranksPerHost: ranksPerHost, work: work)
+    let predictor = StepPredictor(parts.network.layout, minibatch: parts.plan.minibatch, costs: result.costs)
+    let routes = hosts.routes(parts.options.topology)
+    let topology = routes.parties.count < routes.rankCount ? PlanTopology.hierarchical : .flat
+    var remainders: [String: Double] = [:]
+    for codec in codecs {
+      let prediction = predictor.predict(codec, ranks: routes.rankCount, topology: topology)
+      // Ranks on different hosts may have measured different memory: the first one's sum counts.
+      let sum = try rounds.meet(saying: prediction?.exchangeSeconds ?? .infinity)[0]
+      guard sum <= effort.exchange.longestSeconds else { continue }
+      progress("an exchange by \(codec.specification)")
+      let seconds = try probe.seconds(codec, of: gradient, effort.exchange.rounds, updating: parts)
+      result.exchanges[codec.specification] = seconds
+      // A disturbed measurement must not make exchanges between other ranks cost nothing.
+      remainders[codec.specification] = max(seconds - sum, -0.5 * sum)
+    }
+    return remainders
   }
 
   /// What the exchange costs between the ranks of `hosts`.

@@ -35,13 +35,13 @@ struct ExchangeProbe {
   /// Collective.
   func measure(_ effort: Effort, smallestShare: Double, progress: (String) -> Void) throws -> Result {
     let ranks = hosts.world.count
-    let empty = try exchange(TensorLayout((0..<ranks).map { ("rank.\($0)", [4]) }), effort.rounds)
+    let empty = try floats(TensorLayout((0..<ranks).map { ("rank.\($0)", [4]) }), effort.rounds)
     var result = Result(emptySeconds: empty.seconds, points: [CostCurve.Point(0, 0)], largestShare: 0)
     var share = smallestShare
     while true {
       let part = layout.part(share)
       progress("an exchange of \(withPrefix(Double(4 * part.count)))B")
-      let (bytes, seconds) = try exchange(part, effort.rounds)
+      let (bytes, seconds) = try floats(part, effort.rounds)
       let isNew = bytes > result.points.last?.amount ?? 0
       if isNew { result.points.append(.init(bytes, max(0, seconds - empty.seconds))) }
       result.largestShare = share
@@ -53,20 +53,44 @@ struct ExchangeProbe {
     }
   }
 
-  /// The bytes and the seconds of an exchange of floats in `layout`.
-  private func exchange(_ layout: TensorLayout, _ effort: Rounds.Effort) throws -> (bytes: Double, seconds: Double) {
+  /// The bytes and the seconds of an exchange of floats in `layout`, without an update.
+  private func floats(_ layout: TensorLayout, _ effort: Rounds.Effort) throws -> (bytes: Double, seconds: Double) {
     let gradient = try SharedGradient(count: layout.count, hosts: hosts)
     let exchange = try GradientExchange(None(), layout: layout, gradient: gradient)
     let own = exchange.predictedTraffic
     let isOneHost = hosts.remoteRanks.isEmpty
     let bytes = try rounds.largest(Double(isOneHost ? own.hostBytesSent : own.networkBytesSent * ranksPerHost))
+    // What becomes of the sum is not the exchange's business.
+    return (bytes, try seconds(exchange, effort) { try $0(.update { _, _ in }) })
+  }
+
+  /// Seconds of an exchange of `values`, with the update that `parts` say.
+  ///
+  /// Collective. The parameters are scratch; the optimizer's state is lost.
+  func seconds(
+    _ codec: any Codec, of values: FloatBuffer, _ effort: Rounds.Effort, updating parts: StrategyParts
+  ) throws -> Double {
+    var parts = parts
+    parts.parameters = FloatBuffer(count: layout.count)
+    let update = ModelUpdate(parts)
+    let gradient = try SharedGradient(count: layout.count, hosts: hosts)
+    gradient.values.copy(from: values)
+    var options = GradientExchange.Options()
+    options.topology = parts.options.topology
+    let exchange = try GradientExchange(codec, layout: layout, gradients: [gradient], options: options)
+    return try seconds(exchange, effort) { try update.apply(rate: 0, samples: parts.plan.minibatch, from: $0) }
+  }
+
+  /// Seconds of `exchange`, whose sums `consume` says where to deliver.
+  private func seconds(
+    _ exchange: GradientExchange, _ effort: Rounds.Effort,
+    _ consume: ((GradientExchange.Destination) throws -> Void) throws -> Void
+  ) throws -> Double {
     var step = 0
-    let seconds = try rounds.secondsAdded(to: work, effort) {
-      // What becomes of the sum is not the exchange's business.
-      try exchange.run(step: step, into: .update { _, _ in })
+    return try rounds.secondsAdded(to: work, effort) {
+      try consume { try exchange.run(step: step, into: $0) }
       step += 1
     }
-    return (bytes, seconds)
   }
 }
 
