@@ -47,8 +47,8 @@ struct CostReport {
             + "when all send"
         ))
     }
-    for (codec, seconds) in result.exchanges.sorted(by: { $0.key < $1.key }) {
-      lines.append(("exchange here", "\(Quantity.text(ofSeconds: seconds)) by \(codec), with the update"))
+    for (codec, seconds) in result.steps.sorted(by: { $0.key < $1.key }) {
+      lines.append(("a step here", "\(Quantity.text(ofSeconds: seconds)) with \(codec)"))
     }
     lines += assumed.map { ("assumed", $0) }
     return lines
@@ -111,7 +111,7 @@ struct CostReport {
             ])
         }),
       "memory": json(costs.memory), "network": json(costs.network),
-      "exchanges": .object(result.exchanges.sorted { $0.key < $1.key }.map { .init($0.key, .number($0.value)) }),
+      "steps": .object(result.steps.sorted { $0.key < $1.key }.map { .init($0.key, .number($0.value)) }),
       "pairs": .array(
         result.pairs.map { pair in
           [

@@ -43,8 +43,8 @@ struct CostMeasurement {
     var arePairsComplete = true
     /// The largest exchange that was measured, as a share of the model's values; 0 where none was.
     var largestShare = 0.0
-    /// Seconds of an exchange with its update on these ranks, by the codec's specification, where they were measured.
-    var exchanges: [String: Double] = [:]
+    /// Seconds of a step on these ranks, by the codec's specification, where they were measured.
+    var steps: [String: Double] = [:]
   }
 
   /// Measures; collective.
@@ -80,7 +80,7 @@ struct CostMeasurement {
       progress("the exchange in the memory of the host")
       var link = try link(rounds, hosts, effort, meeting: meeting, work: work, &result)
       result.costs.memory = link
-      link.remainders = try remainders(rounds, effort, gradient, work: work, &result)
+      link.remainders = try remainders(compute, effort, gradient, &result)
       result.costs.memory = link
     } else {
       if effort.hasPairs && hosts.hostCount > 1 {
@@ -91,21 +91,24 @@ struct CostMeasurement {
       }
       var link = try link(rounds, hosts, effort, meeting: meeting, work: work, &result)
       result.costs.network = link
-      link.remainders = try remainders(rounds, effort, gradient, work: work, &result)
+      link.remainders = try remainders(compute, effort, gradient, &result)
       result.costs.network = link
     }
     return result
   }
 
-  /// Measures whole exchanges with their update, and returns what they take beyond the sum of their parts, by codec.
+  /// Measures whole steps, and returns what they take beyond the sum of their parts, by codec.
   ///
-  /// The same on all ranks. Exchanges that would take too long are not measured; their parts outweigh the rest.
+  /// Collective; what counts is what rank 0 gets. Steps that would take too long are not measured; their parts outweigh the rest.
   private func remainders(
-    _ rounds: Rounds, _ effort: Effort, _ gradient: FloatBuffer, work: @escaping () throws -> Void, _ result: inout Result
+    _ compute: ComputeProbe, _ effort: Effort, _ gradient: FloatBuffer, _ result: inout Result
   ) throws -> [String: Double] {
-    let hosts = parts.hosts
+    let (hosts, rounds) = (parts.hosts, compute.rounds)
+    let samples = (parts.plan.minibatch - 1) / hosts.world.count + 1
+    guard samples <= parts.plan.sampleCount / hosts.world.count else { return [:] }
     let probe = ExchangeProbe(
-      rounds: rounds, hosts: hosts, layout: parts.network.layout, ranksPerHost: ranksPerHost, work: work)
+      rounds: rounds, hosts: hosts, layout: parts.network.layout, ranksPerHost: ranksPerHost,
+      work: compute.work(samples: samples, into: gradient))
     let predictor = StepPredictor(parts.network.layout, minibatch: parts.plan.minibatch, costs: result.costs)
     let routes = hosts.routes(parts.options.topology)
     let topology = routes.parties.count < routes.rankCount ? PlanTopology.hierarchical : .flat
@@ -113,13 +116,13 @@ struct CostMeasurement {
     for codec in codecs {
       let prediction = predictor.predict(codec, ranks: routes.rankCount, topology: topology)
       // Ranks on different hosts may have measured different memory: the first one's sum counts.
-      let sum = try rounds.meet(saying: prediction?.exchangeSeconds ?? .infinity)[0]
+      let sum = try rounds.meet(saying: prediction?.seconds ?? .infinity)[0]
       guard sum <= effort.exchange.longestSeconds else { continue }
-      progress("an exchange by \(codec.specification)")
-      let seconds = try probe.seconds(codec, of: gradient, effort.exchange.rounds, updating: parts)
-      result.exchanges[codec.specification] = seconds
+      progress("steps with \(codec.specification)")
+      let seconds = try probe.stepSeconds(codec, of: gradient, effort.exchange.rounds, updating: parts)
+      result.steps[codec.specification] = seconds
       // A disturbed measurement must not make exchanges between other ranks cost nothing.
-      remainders[codec.specification] = max(seconds - sum, -0.5 * sum)
+      remainders[codec.specification] = max(seconds - sum, -0.5 * (prediction?.exchangeSeconds ?? 0))
     }
     return remainders
   }

@@ -60,14 +60,19 @@ struct ExchangeProbe {
     let own = exchange.predictedTraffic
     let isOneHost = hosts.remoteRanks.isEmpty
     let bytes = try rounds.largest(Double(isOneHost ? own.hostBytesSent : own.networkBytesSent * ranksPerHost))
-    // What becomes of the sum is not the exchange's business.
-    return (bytes, try seconds(exchange, effort) { try $0(.update { _, _ in }) })
+    var step = 0
+    let seconds = try rounds.secondsAdded(to: work, effort) {
+      // What becomes of the sum is not the exchange's business.
+      try exchange.run(step: step, into: .update { _, _ in })
+      step += 1
+    }
+    return (bytes, seconds)
   }
 
-  /// Seconds of an exchange of `values`, with the update that `parts` say.
+  /// Seconds of a step: the work, an exchange of `values`, and the update that `parts` say.
   ///
   /// Collective. The parameters are scratch; the optimizer's state is lost.
-  func seconds(
+  func stepSeconds(
     _ codec: any Codec, of values: FloatBuffer, _ effort: Rounds.Effort, updating parts: StrategyParts
   ) throws -> Double {
     var parts = parts
@@ -78,17 +83,10 @@ struct ExchangeProbe {
     var options = GradientExchange.Options()
     options.topology = parts.options.topology
     let exchange = try GradientExchange(codec, layout: layout, gradients: [gradient], options: options)
-    return try seconds(exchange, effort) { try update.apply(rate: 0, samples: parts.plan.minibatch, from: $0) }
-  }
-
-  /// Seconds of `exchange`, whose sums `consume` says where to deliver.
-  private func seconds(
-    _ exchange: GradientExchange, _ effort: Rounds.Effort,
-    _ consume: ((GradientExchange.Destination) throws -> Void) throws -> Void
-  ) throws -> Double {
     var step = 0
-    return try rounds.secondsAdded(to: work, effort) {
-      try consume { try exchange.run(step: step, into: $0) }
+    return try rounds.seconds(effort) {
+      try work()
+      try update.apply(rate: 0, samples: parts.plan.minibatch) { try exchange.run(step: step, into: $0) }
       step += 1
     }
   }
