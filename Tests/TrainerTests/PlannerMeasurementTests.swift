@@ -73,6 +73,19 @@ import _TestSupport
     #expect(far.seconds > far.computeSeconds + 3 * 2e-3 + Double(far.bytesSent) * 8 / 1e7)
   }
 
+  @Test func whatOwnersDoIsSharedByTheRanks() throws {
+    for (optimizer, hasOwners) in [("sgd", false), ("adagrad:place=aggregate", true), ("adagrad:place=momentum", false)] {
+      let planner = try Planner(
+        request {
+          $0.options.optimizer = optimizer
+          $0.codecs = ["one-bit"]
+          ($0.bandwidth, $0.latency) = (1e9, 1e-4)
+        }, on: world)
+      guard let plan = planner.plan else { continue }
+      #expect((try #require(plan.model).postSeconds > 0) == hasOwners, "\(optimizer)")
+    }
+  }
+
   @Test func faultsAreSentences() {
     let faults: [((inout PlanRequest) -> Void, String)] = [
       ({ $0.ranks = 0 }, "--ranks"), ({ $0.ranks = 51 }, "--ranks 51 is more than --minibatch 50"),

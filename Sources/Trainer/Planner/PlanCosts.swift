@@ -61,8 +61,10 @@ public struct LinkCosts: Hashable, Sendable {
   public var transfer: CostCurve
   /// Whether ``transfer`` was measured on exchanges of floats, and so contains their copying and adding.
   public var includesFloatKernels: Bool
-  /// Seconds that a step took beyond what its parts add up to, by the codec's specification: caches that are cold after the
-  /// computation, handing messages over. Nothing for a codec whose steps were not measured.
+  /// Seconds that a step took beyond what its parts add up to, by the codec's specification.
+  ///
+  /// Caches are cold after the computation, and messages have to be handed over. There is none for a codec whose steps were not
+  /// measured.
   public var remainders: [String: Double] = [:]
   /// The agreement on a step as it was measured; nil where it was not.
   public var meeting: Meeting?

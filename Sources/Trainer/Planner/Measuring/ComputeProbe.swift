@@ -69,4 +69,21 @@ struct ComputeProbe {
       optimizer.finish(scratch, rate: 0)
     }
   }
+
+  /// Seconds of what the owners of a sum do to it before it is encoded, C · T_post: all of it, by one rank; 0 where they do nothing.
+  ///
+  /// Collective.
+  func postSeconds(_ effort: Rounds.Effort) throws -> Double {
+    guard let rule = parts.scaling, rule.place == .aggregate else { return 0 }
+    let count = parts.network.layout.count
+    let (state, sum) = (AdaGradState(rule, count: count, isRestorable: false), MultiplierSum())
+    let piece = 1024
+    let values = FloatBuffer(count: piece)
+    return try rounds.seconds(effort, by: .slowest) {
+      sum.clear()
+      for start in stride(from: 0, to: count, by: piece) {
+        unsafe state.scale(values.baseAddress, at: start, count: min(piece, count - start), addingTo: sum)
+      }
+    }
+  }
 }

@@ -64,6 +64,7 @@ struct CostMeasurement {
     result.costs.compute = CostCurve(curve.points.map { .init($0.amount, $0.seconds - meeting) })
     progress("the update of the model")
     result.costs.updateSeconds = try compute.updateSeconds(effort.kernels, parts.optimizer)
+    result.costs.postSeconds = try compute.postSeconds(effort.kernels)
 
     let kernels = KernelProbe(rounds: rounds, layout: layout, gradient: gradient)
     for codec in codecs {

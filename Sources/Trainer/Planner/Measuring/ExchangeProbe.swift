@@ -69,24 +69,27 @@ struct ExchangeProbe {
     return (bytes, seconds)
   }
 
-  /// Seconds of a step: the work, an exchange of `values`, and the update that `parts` say.
+  /// Seconds of a step as a run of `parts` does it: the work, an exchange of `values`, and the update.
   ///
   /// Collective. The parameters are scratch; the optimizer's state is lost.
   func stepSeconds(
     _ codec: any Codec, of values: FloatBuffer, _ effort: Rounds.Effort, updating parts: StrategyParts
   ) throws -> Double {
     var parts = parts
+    parts.codec = codec
     parts.parameters = FloatBuffer(count: layout.count)
-    let update = ModelUpdate(parts)
+    parts.options.warmStart = 0
+    parts.plan = RunPlan(parts.options, sampleCount: parts.plan.sampleCount)
     let gradient = try SharedGradient(count: layout.count, hosts: hosts)
     gradient.values.copy(from: values)
-    var options = GradientExchange.Options()
-    options.topology = parts.options.topology
-    let exchange = try GradientExchange(codec, layout: layout, gradients: [gradient], options: options)
+    let exchanges = try RunExchanges(parts, gradients: [gradient], overlap: .off)
+    let (driver, update, samples) = (ExchangeDriver(.off), ModelUpdate(parts), parts.plan.minibatch)
     var step = 0
     return try rounds.seconds(effort) {
       try work()
-      try update.apply(rate: 0, samples: parts.plan.minibatch) { try exchange.run(step: step, into: $0) }
+      try exchanges.begin(exchanges.coded, step: step, samples: samples)
+      driver.drive(exchanges.coded)
+      try update.apply(rate: 0, samples: samples) { try exchanges.deliver(exchanges.coded, by: driver, into: $0) }
       step += 1
     }
   }
