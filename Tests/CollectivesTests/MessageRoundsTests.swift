@@ -17,7 +17,7 @@ import _TestSupport
     // The last may have more than one message's length; rank 1 has no room at all in the first.
     let fixed = (0..<count).map { sender in (0..<count).map { sender == 1 ? 0 : 3 * sender + $0 } }
     let varying = (0..<count).map { sender in (0..<count).map { 5 + sender + 2 * $0 } }
-    let gathered = (0..<count).map { 14_000 * ($0 % 2) + 20 }
+    let gathered = (0..<count).map { 14_000 * ($0 % 2) + 40 }
     let rounds = try MessageRounds(
       [
         .scattered("fixed", fixed), .gathered("gathered", gathered), .scattered("known", varying, lengths: .known),
