@@ -105,8 +105,18 @@ public final class GradientExchange {
   ///
   /// Collective over the ranks of `gradients`.
   ///
+  /// - Parameters:
+  ///   - codec: How gradients are encoded.
+  ///   - layout: How they lie in the flat buffer.
+  ///   - gradients: Where they are.
+  ///   - options: How the exchange is driven.
+  ///   - stream: Another exchange of the same gradients and groups, whose residuals and stripes this one takes for its own: one
+  ///     stream whose codes change on the way. Never are both under way.
   /// - Throws: `ExchangeError.noSharedMemory` where a host cannot give the memory, on all its ranks.
-  public init(_ codec: any Codec, layout: TensorLayout, gradients: [SharedGradient], options: Options = Options()) throws {
+  public init(
+    _ codec: any Codec, layout: TensorLayout, gradients: [SharedGradient], options: Options = Options(),
+    continuing stream: GradientExchange? = nil
+  ) throws {
     precondition(!gradients.isEmpty, "an exchange needs a gradient")
     for gradient in gradients {
       precondition(
@@ -124,9 +134,10 @@ public final class GradientExchange {
     rankCount = world.count
     let isOneHost = hosts.remoteRanks.isEmpty
     hasRemoteRanks = !isOneHost
+    precondition(stream.map { $0.codec.isIdentity == codec.isIdentity } ?? true, "floats and codes are not one stream")
     geometry = ExchangeGeometry(
-      layout, codec: codec, ownership: options.ownership, rankCount: rankCount, rule: isOneHost ? .sharedWindow : .messages)
-
+      layout, codec: codec, ownership: options.ownership ?? stream?.codec, rankCount: rankCount,
+      rule: isOneHost ? .sharedWindow : .messages)
     routes = hosts.routes(options.topology)
     party = routes.parties[routes.partyOfRank[rank]]
     contributors = routes.contributors(toStripe: rank)
@@ -137,10 +148,10 @@ public final class GradientExchange {
     ownedRanges = geometry.elements(ofStripe: rank)
     outgrowsCache = layout.count >= 1 << 21
     let isLossy = !codec.isIdentity && rankCount > 1
-    residual = FloatBuffer(count: isLossy ? layout.count : 0)
-    ownerResidual = FloatBuffer(count: isLossy ? ownedRanges.reduce(0) { $0 + $1.count } : 0)
-    keptResidual = FloatBuffer(count: options.isRestorable ? residual.count : 0)
-    keptOwnerResidual = FloatBuffer(count: options.isRestorable ? ownerResidual.count : 0)
+    residual = stream?.residual ?? FloatBuffer(count: isLossy ? layout.count : 0)
+    ownerResidual = stream?.ownerResidual ?? FloatBuffer(count: isLossy ? ownedRanges.reduce(0) { $0 + $1.count } : 0)
+    keptResidual = stream?.keptResidual ?? FloatBuffer(count: options.isRestorable ? residual.count : 0)
+    keptOwnerResidual = stream?.keptOwnerResidual ?? FloatBuffer(count: options.isRestorable ? ownerResidual.count : 0)
     decoded = FloatBuffer(count: isLossy && options.decodesAhead ? layout.count : 0)
     let longestGroup = zip(geometry.groupStarts, geometry.groupStarts.dropFirst()).reduce(0) { max($0, $1.1 - $1.0) }
     scratch = FloatBuffer(count: max(longestGroup, GradientExchange.blockCount))

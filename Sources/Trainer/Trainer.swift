@@ -63,8 +63,7 @@ public final class Trainer {
     (self.options, self.world, self.grid, self.blocks) = (options, world, grid, blocks)
     (self.dataset, self.network) = (dataset, network)
     (self.agreement, self.store, self.journal) = (agreement, store, journal)
-    let plan = RunPlan(
-      options, sampleCount: dataset.count(.train), savedWarmStart: saved?.counters["warmStart"].flatMap { Int($0) })
+    let plan = RunPlan(options, sampleCount: dataset.count(.train), saved: saved?.counters ?? [:])
     parameters = FloatBuffer(count: network.layout.count)
     network.initialize(parameters, seed: options.seed)
     records = try RecordExchange(grid.all, timeout: timeout, notice: notice)
@@ -127,7 +126,7 @@ public final class Trainer {
       tuner?.tally.add(outcome)
       try tell(outcome, rate: rate, isLogged: isLogged)
       if isStopping { break }
-      if isDue(options.verifyEvery) { try replicas.verify(parameters, step: step) }
+      if isDue(options.verifyEvery) || endsReplication { try verifyReplicas() }
       if options.evaluateEvery.map(isDue) ?? plan.beginsEpoch(step) { try evaluate() }
       if isDue(options.checkpointEvery ?? 0) { try save() }
     }
@@ -139,6 +138,16 @@ public final class Trainer {
 
   /// Whether something that happens every `interval` steps, or never for 0, happens after this one.
   private func isDue(_ interval: Int) -> Bool { interval > 0 && step % interval == 0 }
+
+  /// Whether gradients cross from here on that did not before.
+  private var endsReplication: Bool { plan.passage(of: step - 1) == .replicated && plan.passage(of: step) != .replicated }
+
+  /// Makes sure that all ranks have the same model, and after a replicated start also the same momenta, which were not exchanged.
+  private func verifyReplicas() throws {
+    try replicas.verify(parameters, step: step)
+    guard endsReplication else { return }
+    for (_, values) in optimizer.state where values.count == parameters.count { try replicas.verify(values, step: step) }
+  }
 
   /// Judges the model on the test samples, and tells it.
   private func evaluate() throws {

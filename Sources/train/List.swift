@@ -18,11 +18,18 @@ extension Train {
       show("--data", datasets)
       show("--partition", partitions)
       show("--codec", codecs, more: ("auto", "what the ranks measure as fastest at the start of a run"))
+      show("--warm-start", WarmStart.forms)
       show("--strategy", strategies)
       show("--optimizer", optimizers)
       show("--schedule", schedules)
       show("--tune-minibatch", minibatchSearches)
       show("--tune-rate", rateControls)
+    }
+
+    private func show(_ option: String, _ forms: [(name: String, summary: String)]) {
+      print(option)
+      for form in forms { print("  \(form.name.padded(to: 14))\(form.summary)") }
+      print("")
     }
 
     private func show<Product>(_ option: String, _ registry: Registry<Product>, more: (name: String, summary: String)? = nil) {

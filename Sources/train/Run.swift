@@ -141,7 +141,12 @@ struct Exchange: ParsableArguments {
     String?
   @Option(
     parsing: .unconditional,
-    help: ArgumentHelp("Steps at the start that exchange floats; 0 for none, a tenth of the run by default.", valueName: "n"))
+    help: ArgumentHelp(
+      """
+      The start: N steps of floats (a tenth of the run by default); replicated:N, every rank does it all; bits:32xN+8xN+2xN, fewer and \
+      fewer bits; auto, floats until the gradient is four fifths noise, a quarter of the run at most.
+      """,
+      valueName: "start"))
   var warmStart: String?
   @Option(help: ArgumentHelp("How ranks work together. (default: all-reduce)", valueName: "spec")) var strategy: String?
   @Option(

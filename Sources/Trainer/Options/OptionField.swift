@@ -82,7 +82,8 @@ extension TrainerOptions {
     OptionField("tune-minibatch", \.tuneMinibatch, "How the minibatch is found while training"),
     OptionField("tune-rate", \.tuneRate, "How the rate follows how training goes"),
     OptionField("codec", \.codec, "How gradients cross the network"),
-    OptionField("warm-start", \.warmStart, "Steps at the start that exchange floats (a tenth of the run)"),
+    OptionField(
+      "warm-start", \.warmStart, "The start: steps of floats (a tenth of the run), replicated:N, bits:32xN+8xN… or auto"),
     OptionField("strategy", \.strategy, "How ranks work together"),
     OptionField("model-parallel", \.modelParallel, "Ranks that a model is split over"),
     OptionField("realign", \.realign, "Epochs after which the model aligns the labels anew: 2, or 1,3, or every:2"),

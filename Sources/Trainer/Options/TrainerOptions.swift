@@ -36,8 +36,8 @@ public struct TrainerOptions: Codable, Hashable, Sendable {
   public var tuneRate: String?
   /// How gradients cross the network; `auto` for what the ranks measure as fastest at the start.
   public var codec = "one-bit"
-  /// Steps at the start whose gradients cross as floats; a tenth of the run by default.
-  public var warmStart: Int?
+  /// How the run starts before its codec takes over; with floats for a tenth of its steps by default.
+  public var warmStart: WarmStart?
   /// How ranks work together.
   public var strategy = "all-reduce"
   /// P, the number of ranks that a model is split over; ranks = K · P.

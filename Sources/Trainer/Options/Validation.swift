@@ -42,7 +42,7 @@ extension TrainerOptions {
     require(
       weightDecay >= 0 && Float(weightDecay).isFinite, "--weight-decay is a finite number from 0, not \(weightDecay)")
     if let clip { require(clip.isFinite && clip > 0, "--clip is a finite norm above 0, not \(clip)") }
-    if let warmStart { require(warmStart >= 0, "--warm-start is a number of steps from 0, not \(warmStart)") }
+    if let fault = warmStart?.fault { faults.append("--warm-start \(fault)") }
     require((1...1024).contains(threads), "--threads is 1 to 1024, not \(threads)")
     if let checkpointEvery {
       require(checkpointEvery >= 1, "--checkpoint-every is at least 1 step, not \(checkpointEvery)")

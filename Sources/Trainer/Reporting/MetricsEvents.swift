@@ -64,11 +64,13 @@ public struct StepEvent: MetricsEvent {
   public var residualRatio: Double?
   /// Bytes of activations and their deltas in this step, the maximum over ranks; nil where a model is on one rank.
   public var activationBytes: Int?
+  /// The share of the signal in the gradients, while an automatic warm start watches it.
+  public var signalShare: Double?
 
   /// A logged step.
   public init(
     step: Int, epoch: Int, samples: Int, loss: Double, learningRate: Float, seconds: Double, wireBytes: Int,
-    messages: Int, residualRatio: Double?, activationBytes: Int? = nil
+    messages: Int, residualRatio: Double?, activationBytes: Int? = nil, signalShare: Double? = nil
   ) {
     self.step = step
     self.epoch = epoch
@@ -80,16 +82,19 @@ public struct StepEvent: MetricsEvent {
     self.messages = messages
     self.residualRatio = residualRatio
     self.activationBytes = activationBytes
+    self.signalShare = signalShare
   }
 
   public var json: JSONValue {
-    let members: [JSONValue.Member] = [
+    var members: [JSONValue.Member] = [
       .init("event", "step"), .init("step", .integer(step)), .init("epoch", .integer(epoch)),
       .init("samples", .integer(samples)), .init("loss", .number(loss)), .init("learningRate", .number(learningRate)),
       .init("seconds", .number(seconds)), .init("wireBytes", .integer(wireBytes)), .init("messages", .integer(messages)),
       .init("residualRatio", .number(residualRatio)),
     ]
-    return .object(members + (activationBytes.map { [.init("activationBytes", .integer($0))] } ?? []))
+    if let activationBytes { members.append(.init("activationBytes", .integer(activationBytes))) }
+    if let signalShare { members.append(.init("signalShare", .number(signalShare))) }
+    return .object(members)
   }
 }
 

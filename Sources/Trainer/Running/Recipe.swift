@@ -49,10 +49,29 @@ public struct Recipe {
       throw OptionError("--tune-minibatch: max=\(largest) is smaller than --minibatch \(options.minibatch)")
     }
     rateControl = try options.tuneRate.map { try Recipe.look("tune-rate", $0, in: rateControls) }
+    if case .bits = options.warmStart, codec.isIdentity, options.codec != CodecChoice.word {
+      throw OptionError("--warm-start bits:… needs a --codec that encodes, not \(options.codec)")
+    }
+    try Recipe.check(options.warmStart, optimizer, options)
     strategy = try Recipe.look("strategy", options.strategy, in: strategies)
     let name = String(options.strategy.prefix { $0 != ":" })
     isSparse = sparseStrategies.contains { $0.name == name }
     if isSparse { try refuseForSparse(name, options) }
+  }
+
+  /// Refuses what would remember or compare gradients of different sizes.
+  private static func check(_ start: WarmStart?, _ optimizer: OptimizerRecipe, _ options: TrainerOptions) throws(OptionError) {
+    let place = optimizer.scaling?.place
+    if case .replicated = start, place != nil {
+      throw OptionError(
+        "--warm-start \(options.texts["warm-start"] ?? "") does not go with --optimizer \(options.optimizer): what owners or ranks "
+          + "remember begins with the first exchange; place=momentum does")
+    }
+    if start == .automatic, place == .aggregate {
+      throw OptionError(
+        "--warm-start auto does not go with --optimizer \(options.optimizer): the sum is scaled, and cannot be compared with its "
+          + "parts; give a number of steps")
+    }
   }
 
   private static func look<Product>(_ option: String, _ text: String, in registry: Registry<Product>) throws -> Product {

@@ -24,8 +24,8 @@ public struct RunPlan: Hashable, Sendable {
   public let stepsPerEpoch: Int
   /// The length of the run in steps of the minibatch that was asked for, which is the horizon of a schedule.
   public let horizon: Int
-  /// The length of the warm start, whose gradients cross as floats, in steps of the minibatch that was asked for.
-  public let warmStart: Int
+  /// Which way the gradient of each step takes.
+  public private(set) var passages: Passages
   /// In the order of their epochs; the first begins with epoch 0, save in a trial.
   private(set) var stretches: [Stretch]
   /// The number of steps after which the run ends before its planned length; nil where it does not.
@@ -36,14 +36,15 @@ public struct RunPlan: Hashable, Sendable {
   /// - Parameters:
   ///   - options: What was asked for.
   ///   - sampleCount: The training samples.
-  ///   - savedWarmStart: The warm start of the run that is resumed, which a run of another length must not change.
-  public init(_ options: TrainerOptions, sampleCount: Int, savedWarmStart: Int? = nil) {
+  ///   - saved: The counters of the run that is resumed, whose warm start a run of another length must not change.
+  public init(_ options: TrainerOptions, sampleCount: Int, saved: [String: String] = [:]) {
     precondition(sampleCount > 0 && options.minibatch > 0, "a run needs samples and a minibatch")
     self.sampleCount = sampleCount
     minibatch = min(options.minibatch, sampleCount)
     stepsPerEpoch = (sampleCount - 1) / minibatch + 1
     horizon = options.steps ?? options.epochs * stepsPerEpoch
-    warmStart = options.warmStart ?? savedWarmStart ?? horizon / 10
+    passages = Passages(options.warmStart, horizon: horizon)
+    passages.restore(saved)
     stretches = [Stretch(epoch: 0, step: 0, minibatch: minibatch, stepsPerEpoch: stepsPerEpoch)]
   }
 
@@ -114,8 +115,17 @@ extension RunPlan {
     Double(epoch(of: step) * stepsPerEpoch) + Double(samplesOfEpoch(before: step)) / Double(minibatch)
   }
 
+  /// Which way the gradient of a step takes between ranks.
+  public func passage(of step: Int) -> Passage { passages.passage(at: position(of: step)) }
+
   /// Whether a step belongs to the warm start.
-  public func isInWarmStart(_ step: Int) -> Bool { position(of: step) < Double(warmStart) }
+  public func isInWarmStart(_ step: Int) -> Bool { position(of: step) < passages.end }
+
+  /// The length of the warm start, in steps of the minibatch that was asked for.
+  public var warmStart: Int { Int(passages.end.rounded(.up)) }
+
+  /// Ends an automatic warm start before `step`.
+  public mutating func endWarmStart(before step: Int) { passages.close(at: position(of: step)) }
 }
 
 // MARK: - Checkpoints
@@ -123,7 +133,7 @@ extension RunPlan {
 extension RunPlan {
   /// What a resumed run must know, beside its options.
   var counters: [String: String] {
-    var counters = ["warmStart": String(warmStart)]
+    var counters = passages.counters
     counters["minibatches"] = stretches.map { "\($0.epoch):\($0.minibatch)" }.joined(separator: " ")
     counters["end"] = end.map { String($0) }
     return counters

@@ -44,13 +44,23 @@ public final class SampleFeed {
   public func batch(at step: Int, part: Int = 0, of parts: Int = 1) -> Minibatch {
     let stopwatch = Stopwatch()
     defer { seconds += stopwatch.seconds }
-    if plan.epoch(of: step) != epoch {
-      epoch = plan.epoch(of: step)
+    return load(plan.places(of: step, part: part, of: parts, rank: rank, ranks: ranks), of: plan.epoch(of: step))
+  }
+
+  /// All samples of a step, whichever rank they belong to; valid until the next call.
+  func wholeBatch(at step: Int) -> Minibatch {
+    let stopwatch = Stopwatch()
+    defer { seconds += stopwatch.seconds }
+    return load(plan.places(of: step), of: plan.epoch(of: step))
+  }
+
+  private func load(_ places: Range<Int>, of epoch: Int) -> Minibatch {
+    if epoch != self.epoch {
+      self.epoch = epoch
       samples =
         clients?.epoch(epoch, count: dataset.count(.train), minibatch: plan.minibatch(of: epoch))
         ?? SampleOrder(count: dataset.count(.train), seed: seed).epoch(epoch)
     }
-    let places = plan.places(of: step, part: part, of: parts, rank: rank, ranks: ranks)
     // Minibatches may grow.
     if places.count > batch.capacity { batch = Minibatch(capacity: places.count, featureCount: dataset.featureCount) }
     dataset.load(samples[places], of: .train, into: batch)

@@ -56,10 +56,24 @@ struct StartSummary {
       let who = grid.stripeCount > 1 ? "one model: no gradients are" : "one rank: nothing is"
       return "\(who) exchanged, nothing is compressed"
     }
-    guard report.isCompressed else { return "this rank sends \(floats) a step, as floats" }
+    let warmStart = counted(min(plan.warmStart, plan.steps), "step")
+    guard report.isCompressed else {
+      let start = plan.passages.contains(.replicated) ? "nothing in the replicated start of \(warmStart), then " : ""
+      return "this rank sends \(start)\(floats) a step, as floats"
+    }
     let codes = withPrefix(Double(report.predictedTraffic.bytesSent)) + "B"
-    let warmStart = min(plan.warmStart, plan.steps)
-    let start = warmStart > 0 ? "\(floats) a step in the warm start of \(counted(warmStart, "step")), then " : ""
+    let start =
+      if plan.warmStart == 0 {
+        ""
+      } else if plan.passages.isOpen {
+        "\(floats) a step until noise is four fifths of the gradient, for \(warmStart) at most, then "
+      } else if plan.passages.contains(.replicated) {
+        "nothing in the replicated start of \(warmStart), then "
+      } else if !plan.passages.bitCounts.isEmpty {
+        "fewer and fewer bits in the warm start of \(warmStart), then "
+      } else {
+        "\(floats) a step in the warm start of \(warmStart), then "
+      }
     return "this rank sends \(start)\(codes) a step by \(report.codec) (floats: \(floats))"
   }
 

@@ -20,6 +20,10 @@ extension Trainer {
   /// Tells of a step: warnings at once, the numbers where they are logged.
   func tell(_ outcome: StepOutcome, rate: Float, isLogged: Bool) throws {
     if let warning = outcome.warning { journal?.warn(warning) }
+    if let end = outcome.warmStartEnd {
+      journal?.say("the warm start ends after step \(step): \(end.reason)")
+      journal?.tell(WarmStartEvent(step: step, signalShare: end.share, reason: end.reason, seconds: stopwatch.seconds))
+    }
     let loss = outcome.lossSum / Double(outcome.sampleCount)
     if isLogged {
       // The slowest and the busiest rank.
@@ -33,7 +37,7 @@ extension Trainer {
         StepEvent(
           step: step, epoch: epoch, samples: plan.samples(before: step), loss: loss, learningRate: rate, seconds: most[0],
           wireBytes: Int(most[1]), messages: Int(most[2]), residualRatio: outcome.residualRatio,
-          activationBytes: outcome.activationBytes.map { _ in Int(most[3]) }))
+          activationBytes: outcome.activationBytes.map { _ in Int(most[3]) }, signalShare: outcome.signalShare))
     }
     journal?.show(progress(loss: loss, bytesPerStep: outcome.traffic.bytesSent))
   }

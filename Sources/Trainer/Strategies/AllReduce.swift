@@ -16,7 +16,9 @@ final class AllReduce: Strategy {
   private let driver: ExchangeDriver
   private let computation: GradientComputation
   private let update: ModelUpdate
+  private let replicated: ReplicatedStart
   private var guardian: NonFiniteGuard
+  private var start = AutomaticStart()
   private var agreementSeconds = 0.0
 
   init(_ parts: StrategyParts) throws {
@@ -26,12 +28,17 @@ final class AllReduce: Strategy {
     exchanges = try RunExchanges(parts, gradients: [gradient], overlap: driver.overlap, isRestorable: driver.overlap != .off)
     computation = GradientComputation(parts)
     update = ModelUpdate(parts)
+    replicated = ReplicatedStart(parts: parts, computation: computation, update: update)
     guardian = NonFiniteGuard(parts)
     computation.interlude = driver.interlude
   }
 
   func step(_ step: Int, from feed: SampleFeed, rate: Float, isMeasured: Bool) throws -> StepOutcome {
-    let exchange = exchanges.exchange(of: step, in: feed.plan)
+    guard let exchange = exchanges.exchange(of: step, in: feed.plan) else {
+      return try replicated.step(
+        step, from: feed, rate: rate, isMeasured: isMeasured, into: gradient.values, &guardian, agree: agree)
+    }
+    let isWatched = AutomaticStart.watches(step, of: feed.plan, parts)
     let samples = feed.plan.places(of: step).count
     let (isOverlapped, trafficBefore) = (driver.overlap != .off, exchange.traffic)
     let batch = feed.batch(at: step)
@@ -41,7 +48,7 @@ final class AllReduce: Strategy {
     own.isStopRequested = StopSignal.isRequested
     own.rate = rate
     own.residualSquares = residualSquares
-    if isMeasured { own.gradientSquares = gradient.values.sumOfSquares }
+    if isMeasured || isWatched { own.gradientSquares = gradient.values.sumOfSquares }
     let agreement = try agree(own, on: step)
     precondition(agreement.sum(\.sampleCount) == samples, "the ranks' slices are not the whole minibatch")
 
@@ -52,12 +59,19 @@ final class AllReduce: Strategy {
     } else {
       if !isOverlapped { try begin(exchange, step: step, samples: samples, isReady: true) }
       let stopwatch = Stopwatch()
-      try update.apply(rate: agreement.rate, samples: samples) { try exchanges.deliver(exchange, by: driver, into: $0) }
+      let sumSquares = try update.apply(rate: agreement.rate, samples: samples, isMeasured: isWatched) {
+        try exchanges.deliver(exchange, by: driver, into: $0)
+      }
       exchanges.note(stopwatch.seconds, of: exchange)
       computation.accept()
+      if isWatched, let sumSquares { start.note(agreement, sumSquares: sumSquares) }
     }
     var outcome = StepOutcome()
     outcome.add(agreement, verdict)
+    if isWatched {
+      outcome.signalShare = start.share
+      outcome.warmStartEnd = start.decide(after: step, &feed.plan, parts)
+    }
     outcome.traffic = exchange.traffic - trafficBefore
     return outcome
   }
@@ -88,9 +102,13 @@ extension AllReduce {
     computation.contribute(to: &inventory)
     exchanges.contribute(to: &inventory)
     guardian.contribute(to: &inventory)
+    start.contribute(to: &inventory)
   }
 
-  func restore(counters: [String: String]) { guardian.restore(counters) }
+  func restore(counters: [String: String]) {
+    guardian.restore(counters)
+    start.restore(counters)
+  }
 
   func forget() throws {
     computation.carried = nil

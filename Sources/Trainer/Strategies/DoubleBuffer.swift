@@ -22,6 +22,8 @@ final class DoubleBuffer: Strategy {
     let samples: Int
     /// What was counted before it.
     let trafficBefore: Traffic
+    /// What the ranks said of it, where an automatic warm start watches.
+    let watched: StepAgreement?
   }
 
   private let parts: StrategyParts
@@ -31,7 +33,9 @@ final class DoubleBuffer: Strategy {
   private let driver: ExchangeDriver
   private let computation: GradientComputation
   private let update: ModelUpdate
+  private let replicated: ReplicatedStart
   private var guardian: NonFiniteGuard
+  private var start = AutomaticStart()
   private var agreementSeconds = 0.0
   private var flight: Flight?
   /// The gradient that is computed next.
@@ -50,40 +54,52 @@ final class DoubleBuffer: Strategy {
     exchanges = try RunExchanges(parts, gradients: gradients, overlap: driver.overlap)
     computation = GradientComputation(parts)
     update = ModelUpdate(parts)
+    replicated = ReplicatedStart(parts: parts, computation: computation, update: update)
     guardian = NonFiniteGuard(parts)
     arrived = FloatBuffer(count: count)
     computation.interlude = driver.interlude
   }
 
   func step(_ step: Int, from feed: SampleFeed, rate: Float, isMeasured: Bool) throws -> StepOutcome {
+    guard exchanges.exchange(of: step, in: feed.plan) != nil else {
+      return try replicated.step(
+        step, from: feed, rate: rate, isMeasured: isMeasured, into: gradients[turn].values, &guardian, agree: agree)
+    }
+    let isWatched = AutomaticStart.watches(step, of: feed.plan, parts)
     var outcome = StepOutcome()
     for part in 0..<DoubleBuffer.parts {
       let count = feed.plan.places(of: step, part: part, of: DoubleBuffer.parts).count
-      guard count > 0 else { continue }
-      let exchange = exchanges.exchange(of: step, in: feed.plan)
+      guard count > 0, let exchange = exchanges.exchange(of: step, in: feed.plan) else { continue }
       var own = try computation.compute(
         step, of: feed.batch(at: step, part: part, of: DoubleBuffer.parts), among: feed.plan.places(of: step).count,
         into: gradients[turn].values)
       outcome.traffic += try applyOldest()
       own.isStopRequested = StopSignal.isRequested
       own.rate = rate
-      if isMeasured {
-        own.gradientSquares = gradients[turn].values.sumOfSquares
-        own.residualSquares = exchange.residual.sumOfSquares
-      }
+      if isMeasured || isWatched { own.gradientSquares = gradients[turn].values.sumOfSquares }
+      if isMeasured { own.residualSquares = exchange.residual.sumOfSquares }
       let agreement = try agree(own, on: step)
       precondition(agreement.sum(\.sampleCount) == count, "the ranks' slices are not the whole half of the minibatch")
       let verdict = guardian.judge(step, agreement, parts)
       if let end = verdict.end { throw end }
-      if !verdict.isSkipped { try begin(exchange, step: step, part: part, samples: count, rate: agreement.rate) }
+      if !verdict.isSkipped { try begin(exchange, step: step, part: part, agreement, isWatched: isWatched) }
       outcome.add(agreement, verdict)
+    }
+    if isWatched {
+      outcome.signalShare = start.share
+      outcome.warmStartEnd = start.decide(after: step, &feed.plan, parts)
     }
     return outcome
   }
 
   /// Hands the gradient that was just computed over, and turns to the other.
-  private func begin(_ exchange: GradientExchange, step: Int, part: Int, samples: Int, rate: Float) throws {
-    flight = Flight(exchange: exchange, rate: rate, samples: samples, trafficBefore: exchange.traffic)
+  private func begin(
+    _ exchange: GradientExchange, step: Int, part: Int, _ agreement: StepAgreement, isWatched: Bool
+  ) throws {
+    let samples = agreement.sum(\.sampleCount)
+    flight = Flight(
+      exchange: exchange, rate: agreement.rate, samples: samples, trafficBefore: exchange.traffic,
+      watched: isWatched ? agreement : nil)
     try exchanges.begin(exchange, step: DoubleBuffer.parts * step + part, samples: samples, of: turn)
     driver.drive(exchange)
     computation.accept()
@@ -98,10 +114,11 @@ final class DoubleBuffer: Strategy {
     }
     guard let flight else { return Traffic() }
     let stopwatch = Stopwatch()
-    try update.apply(rate: flight.rate, samples: flight.samples) {
+    let sumSquares = try update.apply(rate: flight.rate, samples: flight.samples, isMeasured: flight.watched != nil) {
       try exchanges.deliver(flight.exchange, by: driver, into: $0)
     }
     exchanges.note(stopwatch.seconds, of: flight.exchange)
+    if let agreement = flight.watched, let sumSquares { start.note(agreement, sumSquares: sumSquares) }
     self.flight = nil
     return flight.exchange.traffic - flight.trafficBefore
   }
@@ -124,6 +141,7 @@ final class DoubleBuffer: Strategy {
     guard let flight else { return }
     try exchanges.deliver(flight.exchange, by: driver, into: .buffer(arrived))
     (arrivedRate, arrivedSamples) = (flight.rate, flight.samples)
+    if let agreement = flight.watched { start.note(agreement, sumSquares: try update.sumOfSquares(of: arrived)) }
     self.flight = nil
   }
 
@@ -144,10 +162,12 @@ extension DoubleBuffer {
     computation.contribute(to: &inventory)
     exchanges.contribute(to: &inventory)
     guardian.contribute(to: &inventory)
+    start.contribute(to: &inventory)
   }
 
   func restore(counters: [String: String]) {
     guardian.restore(counters)
+    start.restore(counters)
     arrivedSamples = counters["arrivedSamples"].flatMap { Int($0) } ?? 0
     arrivedRate = counters["arrivedRate"].flatMap { UInt32($0) }.map { Float(bitPattern: $0) }
   }

@@ -4,16 +4,18 @@ internal import Collectives
 internal import MPI
 internal import Networks
 
-/// The exchanges of a run, floats in the warm start and codes after it, and what they cost.
+/// The exchanges of a run, one for each way that gradients take (``Passage``), and what they cost.
 ///
-/// Both read the same gradients; residuals start at the switch. With AdaGrad by owners both have the same owners, so that what
-/// these remember goes on through the switch.
+/// All read the same gradients. Those that encode are one stream: residuals are in the units of gradients, and stay when the number
+/// of bits changes. With AdaGrad by owners all have the same owners, so that what these remember goes on through the switch.
 /// Source: algorithms §1.10.
 final class RunExchanges {
   /// Of the steps after the warm start.
   let coded: GradientExchange
-  /// Of the warm start; nil where there is none.
+  /// Of the floats of a warm start; nil where there are none.
   let floats: GradientExchange?
+  /// Of its phases of several bits.
+  private let bits: [Int: GradientExchange]
   private let parts: StrategyParts
   private let options: GradientExchange.Options
   private let gradients: [SharedGradient]
@@ -43,8 +45,17 @@ final class RunExchanges {
     }
     coded = try GradientExchange(parts.codec, layout: layout, gradients: gradients, options: options)
     floats =
-      parts.isCompressed && parts.plan.warmStart > 0
+      parts.isCompressed && parts.plan.passages.contains(.floats)
       ? try GradientExchange(codecs.make("none"), layout: layout, gradients: gradients, options: options) : nil
+    let coded = coded
+    bits = try Dictionary(
+      uniqueKeysWithValues: (parts.isCompressed ? parts.plan.passages.bitCounts : []).map { count in
+        let codec = MultiBit(bits: count, grouping: parts.codec.grouping)
+        return (
+          count,
+          try GradientExchange(codec, layout: layout, gradients: gradients, options: options, continuing: coded)
+        )
+      })
     let (owned, timeout) = (coded.ownedRanges, options.timeout)
     scaling = try rule.map {
       try AggregateScaling(
@@ -66,12 +77,25 @@ final class RunExchanges {
     try scaling.deliver(into: destination) { try driver.deliver(exchange, into: $0) }
   }
 
-  /// The exchange of a step, counted from 0.
-  func exchange(of step: Int, in plan: RunPlan) -> GradientExchange { plan.isInWarmStart(step) ? floats ?? coded : coded }
+  /// The exchange of a step, counted from 0; nil where every rank computes the whole gradient for itself.
+  func exchange(of step: Int, in plan: RunPlan) -> GradientExchange? {
+    switch plan.passage(of: step) {
+    case .replicated: return nil
+    case .floats: return floats ?? coded
+    case .bits(let count): return bits[count] ?? coded
+    case .codec: return coded
+    }
+  }
+
+  /// All of them.
+  private var all: [GradientExchange] { [coded, floats].compactMap { $0 } + bits.values }
+
+  /// Those of the warm start.
+  private var ofWarmStart: [GradientExchange] { [floats].compactMap { $0 } + bits.values }
 
   /// Notes how long an exchange took with its update.
   func note(_ seconds: Double, of exchange: GradientExchange) {
-    comparison.add(seconds, isFloat: exchange === floats)
+    if exchange === coded || exchange === floats { comparison.add(seconds, isFloat: exchange === floats) }
   }
 
   /// Adds the residuals to the list of everything.
@@ -97,7 +121,7 @@ final class RunExchanges {
 
   /// Adds the seconds of encoding, decoding and waiting; the update is fused into the decoding where `isFused`.
   func add(to times: inout PhaseTimes, isFused: Bool) {
-    for exchange in [coded, floats].compactMap({ $0 }) {
+    for exchange in all {
       times.encode += exchange.timing.encode / .seconds(1)
       times.wait += exchange.timing.wait / .seconds(1)
       // The owner's part is decoding for the most part.
@@ -114,8 +138,10 @@ final class RunExchanges {
     var report = ExchangeReport()
     report.codec = coded.codec.specification
     report.isCompressed = parts.isCompressed
-    report.warmStartSteps = floats?.exchangeCount ?? 0
-    report.warmStartTraffic = floats?.traffic ?? Traffic()
+    for exchange in ofWarmStart {
+      report.warmStartSteps += exchange.exchangeCount
+      report.warmStartTraffic += exchange.traffic
+    }
     report.steps = coded.exchangeCount
     report.traffic = coded.traffic
     report.predictedTraffic = coded.predictedTraffic
@@ -125,7 +151,7 @@ final class RunExchanges {
         parts.network.layout, codec: none, ownership: scaling.map { _ in parts.codec }, rankCount: hosts.world.count, rule: rule
       ).predictedTraffic(of: hosts.world.rank, over: coded.routes)
     }
-    report.nonFiniteGroups = coded.nonFiniteGroups
+    report.nonFiniteGroups = all.reduce(0) { $0 + $1.nonFiniteGroups }
     report.agreementTraffic = parts.records.traffic + (scaling?.traffic ?? Traffic())
     report.floatSeconds = comparison.floatSeconds
     report.codedSeconds = comparison.codedSeconds

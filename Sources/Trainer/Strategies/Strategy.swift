@@ -61,6 +61,10 @@ public struct StepOutcome {
   public var warning: String?
   /// ‖residuals of all ranks‖/‖gradients of all ranks‖ before the step, where it was wanted; 0 where nothing is left behind.
   public var residualRatio = 0.0
+  /// The share of the signal in the last gradients, while an automatic warm start watches it; nil otherwise.
+  public var signalShare: Double?
+  /// Why an automatic warm start ended with this step; nil where it did not.
+  var warmStartEnd: AutomaticStart.End?
   /// This rank's traffic in this step.
   public var traffic = Traffic()
   /// The bytes of activations that this rank sent in this step; nil where a model is on one rank.
