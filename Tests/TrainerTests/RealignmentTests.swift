@@ -153,6 +153,38 @@ import _TestSupport
     try world.barrier()
   }
 
+  /// Losses of the labels before and after are not compared, and no state comes back from before.
+  @Test func aRateThatFollowsTheLossBeginsAnewWithNewLabels() throws {
+    let directory = try TemporaryDirectory(on: world)
+    let data = try SpokenTones(in: directory)
+    let checkpoint = directory.path + "/checkpoints"
+    let tuned = options(data, checkpoint: checkpoint) {
+      $0.realign = .after([2])
+      $0.epochs = 5
+      $0.tuneRate = "after-epoch:improve=100"
+      $0.metrics = directory.path + "/metrics.jsonl"
+    }
+    let outcome = try train(tuned)
+    try world.barrier()
+    let lines = try String(contentsOfFile: tuned.metrics!, encoding: .utf8).split(separator: "\n")
+    // After epochs 1, 3 and 4; the first and the third have nothing to be compared with.
+    let decisions = lines.filter { $0.contains(#""event":"tuning""#) }
+    #expect(
+      decisions.count == 3 && decisions.map { $0.contains(#""previousLoss":null"#) } == [true, true, false], "\(decisions)")
+    // What would come back is the state with nothing left over.
+    let step = outcome.steps / 5 * 2
+    var resumed = tuned
+    resumed.checkpoint = directory.path + "/resumed"
+    resumed.metrics = nil
+    resumed.steps = step + 1
+    _ = try train(resumed)
+    #expect(try tensor("momentum.best", resumed.checkpoint!, step: step + 1).allSatisfy { $0 == 0 })
+    #expect(try tensor("momentum.best", resumed.checkpoint!, step: step).contains { $0 != 0 })
+    (resumed.steps, resumed.resume) = (nil, true)
+    #expect(try train(resumed).steps == outcome.steps)
+    try world.barrier()
+  }
+
   @Test(.ranks(atLeast: 2)) func anotherNumberOfRanksGivesTheSameLabels() throws {
     let directory = try TemporaryDirectory(on: world)
     let all = options(try SpokenTones(in: directory), checkpoint: directory.path + "/all") { $0.codec = "none" }

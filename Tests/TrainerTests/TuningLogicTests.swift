@@ -111,6 +111,16 @@ import Trainer
     #expect(try #require(accuracy.choose(among: [64, 128], current: 64) { $0 == 64 ? 0.5 : .nan }).minibatch == 64)
   }
 
+  @Test func aCriterionThatIsNotFiniteIsNeverComparedWith() {
+    for criterion in [Double.nan, .infinity] {
+      var memory = AfterEpoch.Memory()
+      let decision = AfterEpoch().decide(criterion, &memory)
+      #expect(decision.goesBack && decision.factor == 0.618 && memory.previous == nil)
+      #expect(AfterEpoch().decide(2, &memory).factor == 1 && memory.previous == 2)
+      #expect(AfterEpoch().decide(criterion, &memory).goesBack && memory.previous == 2)
+    }
+  }
+
   /// CNTK's rule after an epoch, line by line; returns the factors of the rate, and where it goes back or ends.
   private func transcribedCourse(
     _ criteria: [Double], least: Double, much: Double, continues: Bool, loadsBest: Bool

@@ -13,10 +13,10 @@ public enum RealignmentEpochs: Codable, Hashable, Sendable {
     }
   }
 
-  /// The first of them.
-  var first: Int {
+  /// The first of them; nil of none.
+  var first: Int? {
     switch self {
-    case .after(let epochs): epochs[0]
+    case .after(let epochs): epochs.first
     case .every(let interval): interval
     }
   }

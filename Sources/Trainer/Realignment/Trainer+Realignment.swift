@@ -14,7 +14,8 @@ extension Trainer {
 
   /// Gives the samples the labels that the model holds for most likely.
   ///
-  /// Collective. What was left over from gradients of the old labels is forgotten. The checkpoint before it is of the same step, so that no realignment is lost with a crash right after it.
+  /// Collective. What was left over from gradients of the old labels is forgotten, and a rate that follows the loss compares none
+  /// across the change. The checkpoint before it is of the same step, so that no realignment is lost with a crash right after it.
   func realign() throws {
     guard let labels, let dataset = dataset as? any RealignableDataset else { return }
     let start = Stopwatch()
@@ -24,6 +25,7 @@ extension Trainer {
     let epoch = plan.epoch(of: step)
     let result = try Realigner(dataset: dataset, network: network, grid: grid, records: records)
       .realign(labels, with: parameters, after: epoch)
+    tuner?.startAfresh(with: stateInventory, minibatch: plan.minibatch(of: epoch))
     journal?.tell(
       RealignmentEvent(
         epoch: epoch, step: step, changedLabels: Double(result.changed) / Double(dataset.count(.train)),

@@ -65,7 +65,7 @@ extension Trainer {
     try self.init(
       options, recipe, grid: grid, blocks: blocks, dataset: dataset, network: own, clients: clients, agreement: agreement,
       store: store, journal: journal, saved: saved)
-    if let epochs = options.realign, plan.firstStep(of: epochs.first) >= plan.steps {
+    if let first = options.realign?.first, first > plan.epoch(of: plan.steps - 1) {
       journal?.warn("--realign \(options.texts["realign"] ?? ""): the run ends before, nothing is realigned")
     }
     if let saved { try resume(saved) }

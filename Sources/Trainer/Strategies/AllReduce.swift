@@ -5,9 +5,8 @@ internal import Networks
 /// Synchronous data-parallel descent: every rank exchanges every step's gradient and makes the same update.
 ///
 /// Between hosts the exchange is under way while the backward pass computes: tensors cross as they become final, and only the
-/// update waits until all ranks have said that their gradients are finite (``Overlap``). The steps of the warm start exchange
-/// floats; residuals start at the switch. With one rank nothing is exchanged, and the run is plain stochastic gradient descent bit
-/// for bit.
+/// update waits until all ranks have said that their gradients are finite (``Overlap``). The steps of the warm start take their
+/// own ways (``Passage``). With one rank nothing is exchanged, and the run is plain stochastic gradient descent bit for bit.
 /// Source: Seide et al. 2014; algorithms A7 and A8 (T1), §1.10.
 final class AllReduce: Strategy {
   private let parts: StrategyParts

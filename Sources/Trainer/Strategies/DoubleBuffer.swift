@@ -187,7 +187,7 @@ extension DoubleBuffer {
   var times: PhaseTimes {
     var times = PhaseTimes()
     times.compute = computation.seconds
-    times.wait = agreementSeconds
+    times.wait = agreementSeconds + computation.waitingSeconds
     times.update = update.seconds
     exchanges.add(to: &times, isFused: update.isFused)
     return times

@@ -1,9 +1,9 @@
 /// Changes the learning rate after epochs by how much they improved the criterion.
 ///
-/// Where the criterion got worse, or is not a number, the run goes back to the state it was compared with, and goes on with
-/// the next samples. Where it improved by no more than θ of itself, the rate falls; where by more than θ′, it rises. Or, once the rate
-/// has fallen, it falls every time, and the second time that too little was gained ends the run.
-/// Source: CNTK's `AdjustAfterEpoch`; algorithms §1.9. A criterion that is not a number is never compared with.
+/// Where the criterion got worse, or is not finite, the run goes back to the state it was compared with, and goes on with the next
+/// samples. Where it improved by no more than θ of itself, the rate falls; where by more than θ′, it rises. With ``continues`` a rate
+/// that has fallen once falls every time, and the second time that too little was gained ends the run.
+/// Source: CNTK's `AdjustAfterEpoch`; algorithms §1.9. A criterion that is not finite is never compared with.
 public struct AfterEpoch: Hashable, Sendable {
   /// The samples whose mean loss is the criterion.
   public enum Samples: String, CaseIterable, Sendable {
@@ -59,8 +59,8 @@ public struct AfterEpoch: Hashable, Sendable {
   /// Decides by the mean criterion since the last decision.
   public func decide(_ criterion: Double, _ memory: inout Memory) -> Decision {
     var decision = Decision()
-    var (isWorse, isLittle, isMuch) = (criterion.isNaN, criterion.isNaN, false)
-    if let previous = memory.previous, !criterion.isNaN {
+    var (isWorse, isLittle, isMuch) = (!criterion.isFinite, !criterion.isFinite, false)
+    if let previous = memory.previous, criterion.isFinite {
       isWorse = criterion > previous
       isLittle = previous - criterion <= leastImprovement * previous
       isMuch = previous - criterion > largeImprovement * previous
@@ -75,7 +75,7 @@ public struct AfterEpoch: Hashable, Sendable {
     } else if isMuch {
       decision.factor = increase
     }
-    if !decision.goesBack && !criterion.isNaN { memory.previous = criterion }
+    if !decision.goesBack && criterion.isFinite { memory.previous = criterion }
     return decision
   }
 }

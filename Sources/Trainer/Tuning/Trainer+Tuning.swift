@@ -21,13 +21,15 @@ extension Trainer {
     let epoch = plan.epoch(of: step)
     if tuner.decidedEpoch < epoch {
       switch tuner.control {
-      case .afterEpoch(let control) where epoch > 0 && epoch % control.interval == 0: try adjustRate(by: control, tuner)
+      // Where labels have just changed, there is no loss to compare.
+      case .afterEpoch(let control) where epoch % control.interval == 0 && tuner.tally.sampleCount > 0:
+        try adjustRate(by: control, tuner)
       case .search(let search) where epoch % search.interval == 0:
         if try !searchRate(by: search, tuner) { return true }
       default: break
       }
       tuner.decidedEpoch = epoch
-      tuner.note(rate: options.learningRate * scheduleShare() * tuner.factor)
+      tuner.note(rate: try agree(options.learningRate * scheduleShare() * tuner.factor))
     }
     guard let search = tuner.search, search.isDue(before: epoch), step < plan.steps else { return false }
     return try !searchMinibatch(by: search, tuner)
@@ -76,7 +78,7 @@ extension Trainer {
     if goesBack {
       put(back: best.state)
       stateInventory.rescaleResiduals(from: best.minibatch, to: minibatch)
-    } else if !loss.isNaN {
+    } else if loss.isFinite {
       best.state.take(stateInventory)
       tuner.best?.minibatch = minibatch
     }

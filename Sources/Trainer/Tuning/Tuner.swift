@@ -48,6 +48,14 @@ final class Tuner {
     if case .afterEpoch(let control) = control, control.loadsBest { best = (StateSnapshot(of: state), minibatch) }
   }
 
+  /// Forgets losses and states of the labels before a realignment, which those after it cannot be compared with.
+  func startAfresh(with state: StateInventory, minibatch: Int) {
+    tally = LossTally()
+    memory.previous = nil
+    best?.state.take(state)
+    best?.minibatch = minibatch
+  }
+
   /// Notes the rate of an epoch that begins.
   func note(rate: Double) { recentRates = recentRates.suffix(RateSearch.memory - 1) + [rate] }
 
