@@ -134,6 +134,21 @@ import _TestSupport
     #expect { try train(floats) } throws: { "\($0)".contains("--warm-start bits:… needs a --codec that encodes") }
   }
 
+  @Test(
+    arguments: [
+      ("adagrad", .replicated(3), false), ("adagrad:place=partial", .replicated(3), false), ("adagrad", .automatic, false),
+      ("adagrad:place=momentum", .replicated(3), true), ("adagrad:place=partial", .automatic, true),
+      ("adagrad", .bits([.init(bits: 32, steps: 2), .init(bits: 4, steps: 3)]), true),
+    ] as [(String, WarmStart, Bool)])
+  func whatScalesGradientsOnTheWayGoesWithSomeStartsAlone(optimizer: String, start: WarmStart, goes: Bool) throws {
+    let run = options { ($0.optimizer, $0.warmStart) = (optimizer, start) }
+    if goes {
+      #expect(try trainBrokenOff(after: 4, run).modelHash == train(run).modelHash)
+    } else {
+      #expect { try train(run) } throws: { "\($0)".contains("does not go with --optimizer \(optimizer)") }
+    }
+  }
+
   // MARK: - Automatic
 
   @Test(

@@ -26,14 +26,14 @@ final class ModelUpdate {
   ) throws -> Double? {
     parts.optimizer.prepare(samples: samples)
     let needsNorm = isMeasured || parts.options.clip != nil
-    if !needsNorm {
+    if needsNorm {
+      if aggregate.count == 0 { aggregate = FloatBuffer(count: parts.network.layout.count) }
+      try deliver(.buffer(aggregate))
+    } else {
       try deliver(
         .update { range, values in
           unsafe self.parts.optimizer.update(range, of: self.parts.parameters, with: values, rate: rate)
         })
-    } else {
-      if aggregate.count == 0 { aggregate = FloatBuffer(count: parts.network.layout.count) }
-      try deliver(.buffer(aggregate))
     }
     let stopwatch = Stopwatch()
     defer { seconds += stopwatch.seconds }
