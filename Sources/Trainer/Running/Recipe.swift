@@ -98,7 +98,8 @@ public struct Recipe {
       options.optimizer != defaults.optimizer, "optimizer \(options.optimizer)",
       "whose momentum (--momentum) is part of what it remembers; leave it out")
     try refuse(options.clip != nil, "clip", "which never sees the whole gradient")
-    try refuse(options.warmStart.map { $0 != .floats(0) } ?? false, "warm-start", "which begins with its own code; leave it out")
+    try refuse(
+      options.warmStart.map { $0 != .floats(0) } ?? false, "warm-start", "which begins with its own code; leave it out")
     try refuse(options.tuneMinibatch != nil, "tune-minibatch", "whose memory a trial would spoil")
     try refuse(options.tuneRate != nil, "tune-rate", "whose memory a trial would spoil")
   }
