@@ -1,9 +1,9 @@
 /// A magnitude that the k-th largest of many values is likely to reach, guessed from a sample.
 ///
 /// A choice never depends on it, only the time that it takes.
-enum LimitGuess {
+package enum LimitGuess {
   /// The values of a sample.
-  static let sampleCount = 1 << 16
+  package static let sampleCount = 1 << 16
 
   /// The limit, as a pattern of bits; 1, which all values but zeros reach, where a sample would not pay.
   static func limit(k: Int, of count: Int, _ fill: (UnsafeMutablePointer<Float>) -> Void) -> UInt32 {
@@ -19,7 +19,7 @@ enum LimitGuess {
   }
 
   /// Place `n` of `number` that are spread over 0..<bound, each anywhere in its share: no stride of the values meets all of them.
-  static func place(_ n: Int, of number: Int, below bound: Int) -> Int {
+  package static func place(_ n: Int, of number: Int, below bound: Int) -> Int {
     let start = n * bound / number
     let length = (n + 1) * bound / number - start
     var z = UInt64(n + 1) &* 0x9E37_79B9_7F4A_7C15

@@ -58,6 +58,26 @@ import Testing
     }
   }
 
+  @Test("a choice does not depend on the sample that suggests a limit")
+  func misleadingSample() throws {
+    // The sampled values are the largest ones, and fewer than are chosen.
+    let count = 600_000
+    var values = (0..<count).map { Float($0 % 1000 + 1) * 0x1p-12 }
+    for n in 0..<LimitGuess.sampleCount { values[LimitGuess.place(n, of: LimitGuess.sampleCount, below: count)] = 1 }
+    let k = 90_000
+    #expect(largestMagnitudes(values, count: count, k: k) == Self.sorted(values, k))
+
+    // The same with the sampled blocks of a sketch; with as many columns as values most estimates are exact.
+    let hashes = try SketchHashes(.block, rows: 1, columns: count, seed: 1)
+    var blocks = (0..<count).map { Float($0 % 1000 + 1) * 0x1p-12 }
+    for n in 0..<64 {
+      let start = 1024 * LimitGuess.place(n, of: 64, below: count / 1024)
+      for i in start..<start + 1024 { blocks[i] = 1 }
+    }
+    let sketch = CountSketch<Float>(hashes, of: blocks)
+    #expect(sketch.largestEstimates(250_000, of: count) == Self.sorted(sketch.estimates(count), 250_000))
+  }
+
   @Test("only what reaches a limit")
   func limit() {
     let values = Gradients.normal.values(50_000)
