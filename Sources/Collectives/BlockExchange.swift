@@ -14,6 +14,8 @@ public final class BlockExchange {
   public private(set) var traffic = Traffic()
   /// Time spent waiting for others so far.
   public private(set) var waiting = Duration.zero
+  /// Told of every wait for others: its beginning and its end.
+  public var observer: ((_ start: ContinuousClock.Instant, _ end: ContinuousClock.Instant) -> Void)?
 
   private let hosts: HostMap
   private let world: Communicator
@@ -241,7 +243,11 @@ extension BlockExchange {
   private func wait(for activity: String, from awaited: () -> [Int], until isThere: () -> Bool) throws {
     if isThere() { return }
     let start = ContinuousClock.now
-    defer { waiting += ContinuousClock.now - start }
+    defer {
+      let end = ContinuousClock.now
+      waiting += end - start
+      observer?(start, end)
+    }
     watchdog.progress()
     while !isThere() {
       if try progress() {

@@ -41,9 +41,7 @@ extension GradientExchange {
       memory.contributionCounter(of: rank, to: segment.stripe).store(ready)
       traffic.addSent([segment], isOnOneHost: true)
     } else {
-      let message = memory.contributions + segment.headerOffset
-      traffic.networkBytesSent += try messages.send(segment, stage: 1, at: message, to: segment.stripe)
-      traffic.messagesSent += 1
+      try send(segment, stage: 1, at: memory.contributions + segment.headerOffset, to: segment.stripe)
     }
     return segment
   }

@@ -27,8 +27,7 @@ extension GradientExchange {
       if memory.isShared(with: peer) {
         traffic.addSent([segment], isOnOneHost: true)
       } else if routes.contributes(peer, toStripe: rank) {
-        traffic.networkBytesSent += try messages.send(segment, stage: 2, at: message, to: peer)
-        traffic.messagesSent += 1
+        try send(segment, stage: 2, at: message, to: peer)
       }
     }
     if hosts.host != nil {
@@ -80,20 +79,23 @@ extension GradientExchange {
   }
 
   /// Decodes the next segment that has arrived, the nearest owner's first; nil where there is none, or sums are not wanted yet.
-  func decodeNext() -> Segment? {
+  func decodeNext() -> (Segment, ExchangeEvent.Kind)? {
     if case .closed = gate, decoded.count == 0 { return nil }
     for distance in 0..<rankCount {
       let owner = (rank + distance) % rankCount
       guard decodedSums[owner] < availableSums[owner] else { continue }
       let segment = geometry.segments[owner][decodedSums[owner]]
+      var kind = ExchangeEvent.Kind.decode
       switch gate {
       case .closed: decode(segment, into: .buffer(decoded))
-      case .open(let destination) where segment.index < aheadSums[owner]: move(segment, into: destination)
+      case .open(let destination) where segment.index < aheadSums[owner]:
+        move(segment, into: destination)
+        kind = .deliver
       case .open(let destination): decode(segment, into: destination)
       case .dropping: break
       }
       decodedSums[owner] += 1
-      return segment
+      return (segment, kind)
     }
     return nil
   }
@@ -163,7 +165,7 @@ extension GradientExchange {
       case .update(let update): update(0..<gradient.values.count, gradient.values.baseAddress)
       }
     }
-    timing.decode += ContinuousClock.now - start
+    timing.decode += note(.decode, 0..<gradient.values.count, since: start)
     isActive = false
     exchangeCount += 1
     gate = .closed

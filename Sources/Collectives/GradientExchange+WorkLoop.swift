@@ -42,11 +42,11 @@ extension GradientExchange {
   private func work(since start: ContinuousClock.Instant) throws -> Bool {
     if isSumReady {
       let segment = try sumNext()
-      timing.sum += note(.sum, segment, since: start)
+      timing.sum += note(.sum, segment.elements, since: start)
     } else if let segment = try encodeNext() {
-      timing.encode += note(.encode, segment, since: start)
-    } else if let segment = decodeNext() {
-      timing.decode += note(.decode, segment, since: start)
+      timing.encode += note(.encode, segment.elements, since: start)
+    } else if let (segment, kind) = decodeNext() {
+      timing.decode += note(kind, segment.elements, since: start)
     } else {
       return false
     }
@@ -153,6 +153,9 @@ extension GradientExchange {
     for _ in party.dropFirst() { traffic.addSent([segment], isOnOneHost: true) }
   }
 
+  /// Whether the caller waits for the end; before that, a turn without work costs nobody anything.
+  private var isWanted: Bool { if case .closed = gate { false } else { true } }
+
   private var isSumReady: Bool {
     summedCount < geometry.segments[rank].count && contributors.allSatisfy { availableContributions[$0] > summedCount }
   }
@@ -166,13 +169,25 @@ extension GradientExchange {
   // MARK: Time
 
   /// Tells the observer of a unit of work; returns its duration.
-  private func note(_ kind: ExchangeEvent.Kind, _ segment: Segment, since start: ContinuousClock.Instant) -> Duration {
+  func note(_ kind: ExchangeEvent.Kind, _ elements: Range<Int>, since start: ContinuousClock.Instant) -> Duration {
     let end = ContinuousClock.now
     if let observer = options.observer {
       endWait(at: start)
-      observer(ExchangeEvent(kind: kind, elements: segment.elements, start: start, end: end))
+      observer(ExchangeEvent(kind: kind, elements: elements, start: start, end: end))
     }
     return end - start
+  }
+
+  /// Sends `segment`, whose codes lie behind room for a header at `message`, to another host; counts it, and tells the observer.
+  func send(_ segment: Segment, stage: ExchangeMessages.Stage, at message: UnsafeMutableRawPointer, to peer: Int) throws {
+    let start = options.observer == nil ? nil : ContinuousClock.now
+    let byteCount = try messages.send(segment, stage: stage, at: message, to: peer)
+    traffic.networkBytesSent += byteCount
+    traffic.messagesSent += 1
+    guard let start else { return }
+    options.observer?(
+      ExchangeEvent(
+        kind: .send, elements: segment.elements, start: start, end: .now, receiver: hosts.numbers[peer], byteCount: byteCount))
   }
 
   private func endWait(at end: ContinuousClock.Instant) {
@@ -182,7 +197,7 @@ extension GradientExchange {
   }
 
   private func wait(since start: ContinuousClock.Instant) throws {
-    if options.observer != nil && waitingSince == nil { waitingSince = start }
+    if options.observer != nil && waitingSince == nil && isWanted { waitingSince = start }
     guard let phase = awaitedPhase else {
       // Nobody else is to blame while the own gradient is not ready, or the sums are not wanted yet.
       return watchdog.rest()

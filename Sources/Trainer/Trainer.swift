@@ -41,6 +41,8 @@ public final class Trainer {
   let store: CheckpointStore?
   /// What people and files are told; on rank 0 alone.
   let journal: Journal?
+  /// Where what this rank does is noted; nil where nobody asked for that.
+  let timeline: Timeline?
   let stopwatch = Stopwatch()
 
   /// The number of steps done.
@@ -57,12 +59,13 @@ public final class Trainer {
   init(
     _ options: TrainerOptions, _ recipe: Recipe, grid: RankGrid, blocks: BlockExchange?, dataset: any Dataset,
     network: any Network, clients: ClientOrder?, agreement: Agreement, store: CheckpointStore?, journal: Journal?,
+    timeline: Timeline?,
     saved: SavedRun?
   ) throws {
     let (world, timeout, notice) = (grid.all.world, options.timeout(), agreement.notice)
     (self.options, self.world, self.grid, self.blocks) = (options, world, grid, blocks)
     (self.dataset, self.network) = (dataset, network)
-    (self.agreement, self.store, self.journal) = (agreement, store, journal)
+    (self.agreement, self.store, self.journal, self.timeline) = (agreement, store, journal, timeline)
     let plan = RunPlan(options, sampleCount: dataset.count(.train), saved: saved?.counters ?? [:])
     parameters = FloatBuffer(count: network.layout.count)
     network.initialize(parameters, seed: options.seed)
@@ -77,8 +80,11 @@ public final class Trainer {
       stripeRecords: try grid.modelGroup.map { try RecordExchange($0, timeout: timeout, notice: notice) },
       // Of their own, so that an agreement that waits, too, does not hide the tensor that is awaited.
       blocks: blocks, notice: notice.map { _ in options.waitNotice(on: grid.all) }, network: network, parameters: parameters,
-      optimizer: optimizer, scaling: recipe.optimizer.scaling, codec: recipe.codec, options: options, plan: plan)
-    codecChoice = try CodecChoice(for: parts, saved: saved, dataset: dataset) { recipe.optimizer(settings) }
+      optimizer: optimizer, scaling: recipe.optimizer.scaling, codec: recipe.codec, options: options, plan: plan,
+      timeline: timeline)
+    codecChoice = try timeline.span(.planning) {
+      try CodecChoice(for: parts, saved: saved, dataset: dataset) { recipe.optimizer(settings) }
+    }
     if let codecChoice { parts.codec = codecChoice.codec }
     isLossy = !parts.codec.isIdentity && !recipe.isSparse
     strategy = try recipe.strategy(for: parts)
@@ -98,10 +104,15 @@ public final class Trainer {
   /// - Throws: `TrainingError` and `ExchangeError.diverged` on all ranks; other errors on those that saw them, and the job must
   ///   be ended then.
   public func run() throws -> TrainingOutcome {
-    do { return try train() } catch {
+    do {
+      let outcome = try train()
+      try tellTimeline()
+      return outcome
+    } catch {
       // What all ranks throw ends the job in order, so nothing may be left under way.
       if error is TrainingError || isOnAllRanks(error) { try? strategy.settle() }
       strategy.abandon()
+      timeline?.close()
       throw error
     }
   }
@@ -111,13 +122,15 @@ public final class Trainer {
     StopSignal.answer = .awaited
     var isStopping = false
     while step < plan.steps && !isStopping {
-      if isRealignmentDue { try realign() }
+      if isRealignmentDue { try timeline.span(.realignment) { try realign() } }
       isStopping = try tune()
       if isStopping || step >= plan.steps { break }
       let rate = rate(at: step, of: plan, factor: tuner?.factor ?? 1)
       let isLogged = (step + 1) % options.logEvery == 0
       let activationBytesBefore = blocks?.traffic.bytesSent
-      var outcome = try strategy.step(step, from: feed, rate: rate, isMeasured: isLogged)
+      var outcome = try timeline.span(.step, step + 1) {
+        try strategy.step(step, from: feed, rate: rate, isMeasured: isLogged)
+      }
       outcome.activationBytes = activationBytesBefore.map { (blocks?.traffic.bytesSent ?? 0) - $0 }
       step += 1
       if step == plan.steps { outcome.traffic += try strategy.flush() }
@@ -126,7 +139,7 @@ public final class Trainer {
       tuner?.tally.add(outcome)
       try tell(outcome, rate: rate, isLogged: isLogged)
       if isStopping { break }
-      if isDue(options.verifyEvery) || endsReplication { try verifyReplicas() }
+      if isDue(options.verifyEvery) || endsReplication { try timeline.span(.verification) { try verifyReplicas() } }
       if options.evaluateEvery.map(isDue) ?? plan.beginsEpoch(step) { try evaluate() }
       if isDue(options.checkpointEvery ?? 0) { try save() }
     }
@@ -151,7 +164,7 @@ public final class Trainer {
 
   /// Judges the model on the test samples, and tells it.
   private func evaluate() throws {
-    let result = try evaluator.evaluate(parameters)
+    let result = try timeline.span(.evaluation) { try evaluator.evaluate(parameters) }
     evaluation = result
     try tell(result)
     tally = LossTally()
@@ -160,6 +173,10 @@ public final class Trainer {
   /// Writes a checkpoint where one is configured; a disk that is full does not end the run.
   func save() throws {
     guard let store else { return }
+    try timeline.span(.checkpoint) { try save(to: store) }
+  }
+
+  private func save(to store: CheckpointStore) throws {
     try strategy.settle()
     var state = inventory
     state.model = try model.tensors()
@@ -185,10 +202,10 @@ public final class Trainer {
 
   /// Ends a run that has done its steps: a last look at all replicas, the test samples, a checkpoint, the model's file.
   private func end() throws -> TrainingOutcome {
-    try replicas.verify(parameters, step: step)
+    try verify()
     if evaluation == nil || tally.sampleCount > 0 { try evaluate() }
     try save()
-    try strategy.finish()
+    try timeline.span(.comparison) { try strategy.finish() }
     let outcome = TrainingOutcome(
       steps: step, evaluation: evaluation, modelHash: try model.hash(over: records), wasStopped: false)
     try tellEnd(outcome)

@@ -207,6 +207,11 @@ struct Files: ParsableArguments {
 /// What is told, and how often.
 struct Telling: ParsableArguments {
   @Option(help: ArgumentHelp("The run's course as JSON lines.", valueName: "file")) var metrics: String?
+  @Option(
+    help: ArgumentHelp(
+      "What each rank does, and when, as Chrome trace events for ui.perfetto.dev; a run that is killed keeps them.",
+      valueName: "file"))
+  var timeline: String?
   @Option(parsing: .unconditional, help: ArgumentHelp("Steps between logged steps. (default: 10)", valueName: "n"))
   var logEvery: String?
   @Option(
@@ -220,7 +225,8 @@ struct Telling: ParsableArguments {
 
   var said: [(String, String?)] {
     [
-      ("metrics", metrics), ("log-every", logEvery), ("evaluate-every", evaluateEvery), ("verify-every", verifyEvery),
+      ("metrics", metrics), ("timeline", timeline), ("log-every", logEvery), ("evaluate-every", evaluateEvery),
+      ("verify-every", verifyEvery),
       ("quiet", quiet ? "true" : nil),
     ]
   }

@@ -143,6 +143,12 @@ import Testing
     func elements(_ kind: ExchangeEvent.Kind) -> Int { events.filter { $0.kind == kind }.reduce(0) { $0 + $1.elements.count } }
     #expect(elements(.encode) == layout.count && elements(.decode) == layout.count)
     #expect(elements(.sum) == setting.exchange.ownedRanges.reduce(0) { $0 + $1.count })
-    for (event, next) in zip(events, events.dropFirst()) { #expect(event.start <= event.end && event.end <= next.start) }
+    // A send is a part of the unit that is told after it.
+    let sent = events.filter { $0.kind == .send }
+    #expect(sent.allSatisfy { send in events.contains { $0.kind != .send && $0.start <= send.start && send.end <= $0.end } })
+    #expect(sent.count == (transport == .messages ? setting.exchange.traffic.messagesSent : 0))
+    #expect(sent.reduce(0) { $0 + $1.byteCount } == setting.exchange.traffic.networkBytesSent)
+    let units = events.filter { $0.kind != .send }
+    for (event, next) in zip(units, units.dropFirst()) { #expect(event.start <= event.end && event.end <= next.start) }
   }
 }

@@ -177,17 +177,6 @@ import _TestSupport
   }
 
   /// The children of a process whose command line mentions a text.
-  private func processes(mentioning text: String, childrenOf parent: Int32) -> [Int32] {
-    let all = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
-    return all.compactMap { Int32($0) }.sorted().filter { process in
-      guard let line = try? String(contentsOfFile: "/proc/\(process)/cmdline", encoding: .utf8),
-        let status = try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8),
-        let fields = status.split(separator: ")").last?.split(separator: " ")
-      else { return false }
-      return line.contains(text) && fields.count > 1 && Int32(fields[1]) == parent
-    }
-  }
-
   @Test func helpAndListsTeach() throws {
     let help = try Job("train", ["--help"]).run()
     #expect(help.status == 0 && help.standardOutput.contains("mpirun -np 8 train"))

@@ -131,6 +131,20 @@ struct File: ~Copyable {
 }
 
 extension File {
+  /// Where the last line ends that ends at `end` or before; 0 where there is none.
+  func endOfLastLine(before end: Int) throws(FileError) -> Int {
+    let buffer = ByteBuffer(count: 4096)
+    var end = end
+    while end > 0 {
+      let start = max(0, end - buffer.count)
+      let piece = unsafe buffer.bytes(in: 0..<end - start)
+      unsafe try read(into: piece, at: start)
+      if let last = unsafe piece.lastIndex(of: UInt8(ascii: "\n")) { return start + last + 1 }
+      end = start
+    }
+    return 0
+  }
+
   /// A text file of at most 64 MiB.
   static func text(_ path: String) throws(FileError) -> String {
     let file = try File(path, .read)

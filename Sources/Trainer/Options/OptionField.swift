@@ -96,6 +96,7 @@ extension TrainerOptions {
     OptionField("checkpoint-every", \.checkpointEvery, "Steps between checkpoints", mayChangeOnResume: true),
     OptionField("resume", \.resume, "Go on from the newest checkpoint", mayChangeOnResume: true),
     OptionField("metrics", \.metrics, "The file of JSON lines that tells the run's course", mayChangeOnResume: true),
+    OptionField("timeline", \.timeline, "The file of trace events of all ranks", mayChangeOnResume: true),
     OptionField("log-every", \.logEvery, "Steps between logged steps", mayChangeOnResume: true),
     OptionField("evaluate-every", \.evaluateEvery, "Steps between evaluations (an epoch)", mayChangeOnResume: true),
     OptionField("verify-every", \.verifyEvery, "Steps between checks of the model's hash; 0: never", mayChangeOnResume: true),

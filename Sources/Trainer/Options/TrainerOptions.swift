@@ -60,6 +60,8 @@ public struct TrainerOptions: Codable, Hashable, Sendable {
   public var resume = false
   /// The file of JSON lines that tells the run's course; none by default.
   public var metrics: String?
+  /// The file of trace events that shows what each rank does, and when; none by default.
+  public var timeline: String?
   /// Steps between logged steps.
   public var logEvery = 10
   /// Steps between evaluations on the test samples; an epoch by default.

@@ -1,4 +1,3 @@
-internal import Buffers
 internal import Glibc
 
 /// The metrics file of a run: JSON lines that rank 0 writes, each handed to the system as soon as it is there.
@@ -43,19 +42,8 @@ public final class MetricsWriter {
   /// Cuts the file after its last end of line.
   private func removeHalfLine() throws(FileError) {
     // A pipe or a terminal has no past.
-    guard var end = try? file.byteCount() else { return }
-    let whole = end
-    let buffer = ByteBuffer(count: 4096)
-    while end > 0 {
-      let start = max(0, end - 4096)
-      let piece = unsafe buffer.bytes(in: 0..<end - start)
-      unsafe try file.read(into: piece, at: start)
-      if let last = unsafe piece.lastIndex(of: UInt8(ascii: "\n")) {
-        end = start + last + 1
-        break
-      }
-      end = start
-    }
+    guard let whole = try? file.byteCount() else { return }
+    let end = try file.endOfLastLine(before: whole)
     guard end < whole else { return }
     guard ftruncate(file.descriptor, off_t(end)) == 0 else { throw .last("write", file.path) }
   }

@@ -61,10 +61,14 @@ extension Trainer {
         ? try Journal(options, isSilent: isSilent, isResumed: saved != nil) : nil
     }
     for note in opening?.notes ?? [] { journal?.warn(note) }
+    let timeline = try options.timeline.map {
+      try Timeline($0, of: grid.all, layout: own.layout, isAppending: saved != nil)
+    }
+    blocks?.observer = timeline.map { timeline in { timeline.noteActivations(from: $0, to: $1) } }
 
     try self.init(
       options, recipe, grid: grid, blocks: blocks, dataset: dataset, network: own, clients: clients, agreement: agreement,
-      store: store, journal: journal, saved: saved)
+      store: store, journal: journal, timeline: timeline, saved: saved)
     if let first = options.realign?.first, first > plan.epoch(of: plan.steps - 1) {
       journal?.warn("--realign \(options.texts["realign"] ?? ""): the run ends before, nothing is realigned")
     }

@@ -15,11 +15,12 @@ extension Trainer {
         options: TrainerOptions.fields.filter { !$0.isHidden }.map { ($0.key, $0.json(options)) },
         codecChoice: codecChoice.map { ($0.specification, $0.reason) }))
     journal.say(StartSummary(self, report).text)
+    if let advice = timeline?.advice { journal.say(advice) }
   }
 
   /// Tells of a step: warnings at once, the numbers where they are logged.
   func tell(_ outcome: StepOutcome, rate: Float, isLogged: Bool) throws {
-    if let warning = outcome.warning { journal?.warn(warning) }
+    for warning in [outcome.warning, timeline?.takeWarning()].compactMap(\.self) { journal?.warn(warning) }
     if let end = outcome.warmStartEnd {
       journal?.say("the warm start ends after step \(step): \(end.reason)")
       journal?.tell(WarmStartEvent(step: step, signalShare: end.share, reason: end.reason, seconds: stopwatch.seconds))
@@ -31,7 +32,9 @@ extension Trainer {
         stopwatch.seconds, Double(outcome.traffic.bytesSent), Double(outcome.traffic.messagesSent),
         Double(outcome.activationBytes ?? 0),
       ]
-      let all = try records.gather(own.map(\.bitPattern), activity: "the report of step \(step)")
+      let all = try timeline.span(.report) {
+        try records.gather(own.map(\.bitPattern), activity: "the report of step \(step)")
+      }
       let most = own.indices.map { word in all.map { Double(bitPattern: $0[word]) }.max() ?? 0 }
       journal?.tell(
         StepEvent(
@@ -72,6 +75,12 @@ extension Trainer {
   /// model is on one rank.
   var activationBytes: (sent: Int, predicted: Int)? {
     (network as? any StripedNetwork).map { (blocks?.traffic.bytesSent ?? 0, $0.predictedBytesSent) }
+  }
+
+  /// Ends the timeline, where there is one, and tells where it is; collective.
+  func tellTimeline() throws {
+    guard let end = try timeline?.finish() else { return }
+    if end.isWarning { journal?.warn(end.text) } else { journal?.say(end.text) }
   }
 
   /// The epoch of the last step, from 1.

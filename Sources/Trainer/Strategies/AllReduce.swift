@@ -40,7 +40,7 @@ final class AllReduce: Strategy {
     let isWatched = AutomaticStart.watches(step, of: feed.plan, parts)
     let samples = feed.plan.places(of: step).count
     let (isOverlapped, trafficBefore) = (driver.overlap != .off, exchange.traffic)
-    let batch = feed.batch(at: step)
+    let batch = parts.timeline.span(.data) { feed.batch(at: step) }
     let residualSquares = isMeasured ? exchange.residual.sumOfSquares : 0
     if isOverlapped { try begin(exchange, step: step, samples: samples, isReady: false) }
     var own = try computation.compute(step, of: batch, among: samples, into: gradient.values) { exchange.markReady(upTo: $0) }
@@ -53,13 +53,13 @@ final class AllReduce: Strategy {
 
     let verdict = guardian.judge(step, agreement, parts)
     if verdict.isSkipped {
-      if isOverlapped { try driver.discard(exchange) }
+      if isOverlapped { try parts.timeline.span(.exchange) { try driver.discard(exchange) } }
       if let end = verdict.end { throw end }
     } else {
       if !isOverlapped { try begin(exchange, step: step, samples: samples, isReady: true) }
       let stopwatch = Stopwatch()
-      let sumSquares = try update.apply(rate: agreement.rate, samples: samples, isMeasured: isWatched) {
-        try exchanges.deliver(exchange, by: driver, into: $0)
+      let sumSquares = try update.apply(rate: agreement.rate, samples: samples, isMeasured: isWatched) { destination in
+        try parts.timeline.span(.exchange) { try exchanges.deliver(exchange, by: driver, into: destination) }
       }
       exchanges.note(stopwatch.seconds, of: exchange)
       computation.accept()
@@ -83,7 +83,9 @@ final class AllReduce: Strategy {
   private func agree(_ own: StepAgreement.Statement, on step: Int) throws -> StepAgreement {
     let stopwatch = Stopwatch()
     defer { agreementSeconds += stopwatch.seconds }
-    return try StepAgreement(own, over: parts.records, step: step, meanwhile: driver.turn)
+    return try parts.timeline.span(.agreement) {
+      try StepAgreement(own, over: parts.records, step: step, meanwhile: driver.turn)
+    }
   }
 
   func flush() -> Traffic { Traffic() }

@@ -70,9 +70,9 @@ final class DoubleBuffer: Strategy {
     for part in 0..<DoubleBuffer.parts {
       let count = feed.plan.places(of: step, part: part, of: DoubleBuffer.parts).count
       guard count > 0, let exchange = exchanges.exchange(of: step, in: feed.plan) else { continue }
+      let batch = parts.timeline.span(.data) { feed.batch(at: step, part: part, of: DoubleBuffer.parts) }
       var own = try computation.compute(
-        step, of: feed.batch(at: step, part: part, of: DoubleBuffer.parts), among: feed.plan.places(of: step).count,
-        into: gradients[turn].values)
+        step, of: batch, among: feed.plan.places(of: step).count, into: gradients[turn].values)
       outcome.traffic += try applyOldest()
       own.isStopRequested = StopSignal.isRequested
       own.rate = rate
@@ -114,8 +114,10 @@ final class DoubleBuffer: Strategy {
     }
     guard let flight else { return Traffic() }
     let stopwatch = Stopwatch()
-    let sumSquares = try update.apply(rate: flight.rate, samples: flight.samples, isMeasured: flight.watched != nil) {
-      try exchanges.deliver(flight.exchange, by: driver, into: $0)
+    let sumSquares = try update.apply(
+      rate: flight.rate, samples: flight.samples, isMeasured: flight.watched != nil
+    ) { destination in
+      try parts.timeline.span(.exchange) { try exchanges.deliver(flight.exchange, by: driver, into: destination) }
     }
     exchanges.note(stopwatch.seconds, of: flight.exchange)
     if let agreement = flight.watched, let sumSquares { start.note(agreement, sumSquares: sumSquares) }
@@ -134,12 +136,14 @@ final class DoubleBuffer: Strategy {
   private func agree(_ own: StepAgreement.Statement, on step: Int) throws -> StepAgreement {
     let stopwatch = Stopwatch()
     defer { agreementSeconds += stopwatch.seconds }
-    return try StepAgreement(own, over: parts.records, step: step, meanwhile: driver.turn)
+    return try parts.timeline.span(.agreement) {
+      try StepAgreement(own, over: parts.records, step: step, meanwhile: driver.turn)
+    }
   }
 
   func settle() throws {
     guard let flight else { return }
-    try exchanges.deliver(flight.exchange, by: driver, into: .buffer(arrived))
+    try parts.timeline.span(.exchange) { try exchanges.deliver(flight.exchange, by: driver, into: .buffer(arrived)) }
     (arrivedRate, arrivedSamples) = (flight.rate, flight.samples)
     if let agreement = flight.watched { start.note(agreement, sumSquares: try update.sumOfSquares(of: arrived)) }
     self.flight = nil

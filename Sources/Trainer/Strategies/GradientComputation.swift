@@ -43,7 +43,8 @@ final class GradientComputation {
       waitingSeconds += waited - waitedBefore
       seconds += stopwatch.seconds - (waited - waitedBefore)
     }
-    parts.network.interlude = interlude
+    let marks = parts.timeline.map(ComputeMarks.init)
+    parts.network.interlude = marks.map { marks in { [interlude] in marks.interlude(interlude) } } ?? interlude
     defer { parts.network.interlude = nil }
     var watch = FiniteWatch()
     let tensors = parts.network.layout.tensors
@@ -57,6 +58,7 @@ final class GradientComputation {
       // What others had left behind was scaled when it came about.
       if let carried { for index in range { unsafe gradient.baseAddress[index] += carried.baseAddress[index] } }
       watch.look(at: tensor, range: range, of: gradient, clears: parts.options.nonFinite == .zero)
+      marks?.ready(tensor)
       ready(range.upperBound)
     }
     // The stripes of a model see the same samples: the first speaks of them.

@@ -37,11 +37,7 @@ final class ModelUpdate {
     }
     let stopwatch = Stopwatch()
     defer { seconds += stopwatch.seconds }
-    let squares = needsNorm ? try sumOfSquares(of: aggregate) : nil
-    if let squares {
-      if let clip = parts.options.clip { shorten(squares.squareRoot(), to: clip) }
-      unsafe parts.optimizer.update(0..<aggregate.count, of: parts.parameters, with: aggregate.baseAddress, rate: rate)
-    }
+    let squares = needsNorm ? try parts.timeline.span(.update) { try update(with: aggregate, rate: rate) } : nil
     parts.optimizer.finish(parts.parameters, rate: rate)
     return squares
   }
@@ -56,10 +52,14 @@ final class ModelUpdate {
       .reduce(0) { $0 + Double(bitPattern: $1[0]) }
   }
 
-  /// Shortens the aggregated gradient to norm `limit` where its norm `norm` is longer.
-  private func shorten(_ norm: Double, to limit: Double) {
-    guard norm > limit else { return }
-    let factor = Float(limit / norm)
-    for index in 0..<aggregate.count { unsafe aggregate.baseAddress[index] *= factor }
+  /// Updates with an aggregated gradient that is there as a whole, shortened where it has to be; returns the square of its norm.
+  private func update(with aggregate: FloatBuffer, rate: Float) throws -> Double {
+    let squares = try sumOfSquares(of: aggregate)
+    if let limit = parts.options.clip, squares.squareRoot() > limit {
+      let factor = Float(limit / squares.squareRoot())
+      for index in 0..<aggregate.count { unsafe aggregate.baseAddress[index] *= factor }
+    }
+    unsafe parts.optimizer.update(0..<aggregate.count, of: parts.parameters, with: aggregate.baseAddress, rate: rate)
+    return squares
   }
 }

@@ -36,6 +36,11 @@ final class RunExchanges {
     options.isRestorable = isRestorable
     // A thread has the time to decode while the model computes; between layers nothing is gained.
     options.decodesAhead = overlap == .thread
+    options.observer = parts.timeline.map { timeline in
+      let isFused = parts.options.clip == nil
+      let decoding: StaticString = !isFused ? "decode" : parts.hosts.world.count > 1 ? "decode and update" : "update"
+      return { timeline.note($0, decoding: decoding) }
+    }
     self.options = options
     let owner = ScalingOwner()
     let rule = parts.scaling.flatMap { $0.place == .aggregate ? $0 : nil }
@@ -170,6 +175,8 @@ final class RunExchanges {
   private func tryFloats() throws {
     let count = gradients[0].values.count
     let (weights, momenta) = (FloatBuffer(count: count), FloatBuffer(count: count))
+    var options = options
+    options.observer = nil
     let trial = try GradientExchange(
       codecs.make("none"), layout: parts.network.layout, gradient: gradients[0], options: options)
     for step in 0..<7 {

@@ -111,6 +111,8 @@ public struct StrategyParts {
   public var options: TrainerOptions
   /// The run as planned at its start; which samples belong to a step, the feed knows.
   public var plan: RunPlan
+  /// Where the strategy notes what it does; nil where nobody asked for that.
+  var timeline: Timeline?
 }
 
 extension StrategyParts {

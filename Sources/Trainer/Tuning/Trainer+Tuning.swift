@@ -162,8 +162,10 @@ extension Trainer {
     let snapshot = StateSnapshot(of: stateInventory)
     _ = try strategy.flush()
     defer { put(back: snapshot) }
-    return try trial.run(from: stateInventory, currentMinibatch: plan.minibatch(of: epoch), plan: course, steps: steps) {
-      rate(at: $0, of: course, factor: factor)
+    return try timeline.span(.tuning) {
+      try trial.run(from: stateInventory, currentMinibatch: plan.minibatch(of: epoch), plan: course, steps: steps) {
+        rate(at: $0, of: course, factor: factor)
+      }
     }
   }
 }

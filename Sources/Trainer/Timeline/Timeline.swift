@@ -1,0 +1,213 @@
+internal import Buffers
+package import Collectives
+internal import Glibc
+internal import MPI
+
+/// Writes down what this rank does, and when, in a file that shows all ranks: events of Chrome's trace format, for Perfetto or
+/// `chrome://tracing`.
+///
+/// A process of the file is a rank, and its threads are the one that trains and the one that exchanges meanwhile. Coarse
+/// activities are written as they begin and as they end, so that the file of a job that was killed shows what each rank was
+/// in; work on tensors when it has ended. Times are those of rank 0's clock. Events are handed to the system within a quarter of a
+/// second by a thread of its own.
+package final class Timeline {
+  /// What the training thread does, in one word each.
+  package enum Activity: String, CaseIterable {
+    /// Measuring costs, where that chooses the codec.
+    case planning
+    /// All of a step.
+    case step
+    /// Making a minibatch.
+    case data
+    /// Agreeing on a step: whether all gradients are finite.
+    case agreement
+    /// The rest of an exchange, which nothing hides: waiting, and decoding sums with the update.
+    case exchange
+    /// The update, where it is not a part of decoding.
+    case update
+    /// Judging the model on the test samples.
+    case evaluation
+    /// Comparing the models of all ranks.
+    case verification
+    /// Saving.
+    case checkpoint
+    /// Aligning labels anew.
+    case realignment
+    /// Trying minibatches and rates.
+    case tuning
+    /// Timing exchanges of floats, for the last sentence of a run.
+    case comparison
+    /// Gathering what a step's line of the metrics says.
+    case report
+  }
+
+  /// Where the timeline of all ranks is in the end.
+  package let path: String
+  let hosts: HostMap
+  /// The file of this host.
+  let file: TraceFile
+  let writer: TraceWriter
+  let clock: TraceClock
+  /// What stands between an event's times and the number of its thread.
+  let process: [UInt8]
+  private let tensorNames: [[UInt8]]
+  private let tensorEnds: [Int]
+  private let trainingThread = pthread_self()
+  /// Whether a failure to write was told already.
+  private var hasWarned = false
+
+  /// Begins a timeline in files that are open; collective.
+  ///
+  /// - Parameters:
+  ///   - age: How long ago it began, in nanoseconds; that of rank 0 counts.
+  ///   - skew: Added to the clock of this rank, for tests.
+  init(_ path: String, _ file: TraceFile, of hosts: HostMap, layout: TensorLayout, age: Int, skew: Int) throws {
+    self.path = path
+    self.file = file
+    self.hosts = hosts
+    clock = try TraceClock(hosts, age: age, skew: skew)
+    writer = TraceWriter(file)
+    process = Array(",\"pid\":\(hosts.numbers[hosts.world.rank]),\"tid\":".utf8)
+    tensorNames = layout.tensors.map { Array("\(JSONValue.string($0.name))".utf8.dropFirst().dropLast()) }
+    tensorEnds = layout.tensors.map(\.range.upperBound)
+    introduce()
+  }
+
+  deinit { writer.end() }
+
+  /// Notes that an activity of the training thread begins.
+  func begin(_ activity: Activity, _ number: Int? = nil) {
+    let time = clock.nanoseconds(.now)
+    writer.add { $0.appendBegin(activity.rawValue, number: number, category: activity.rawValue, at: time, process: process) }
+  }
+
+  /// Notes that the activity that began last ends.
+  func end() {
+    let time = clock.nanoseconds(.now)
+    writer.add { $0.appendEnd(at: time, process: process) }
+  }
+
+  /// Notes a unit of work of an exchange, or a wait; `decoding` is what its decoding does.
+  package func note(_ event: ExchangeEvent, decoding: StaticString = "decode") {
+    let (start, end) = (clock.nanoseconds(event.start), clock.nanoseconds(event.end))
+    let thread = pthread_equal(pthread_self(), trainingThread) != 0 ? 0 : 1
+    writer.add { lines in
+      let category: StaticString =
+        switch event.kind {
+        case .encode: "encode"
+        case .send: "send"
+        case .sum: "sum"
+        case .decode: "decode"
+        case .deliver: "update"
+        case .wait: "wait"
+        }
+      guard event.kind != .wait else {
+        return lines.appendSpan(category, start: start, end: end, process: process, thread: thread) { $0.append("wait") }
+      }
+      lines.appendSpan(category, start: start, end: end, process: process, thread: thread) {
+        // A thread decodes before sums are wanted, and updates nothing.
+        $0.append(event.kind == .decode && thread == 0 ? decoding : category)
+        appendTensors(in: event.elements, to: &$0)
+        if let receiver = event.receiver {
+          $0.append(" to rank ")
+          $0.append(number: receiver)
+        }
+      } arguments: {
+        $0.append("\"elements\":[")
+        $0.append(number: event.elements.lowerBound)
+        $0.append(",")
+        $0.append(number: event.elements.upperBound)
+        $0.append("]")
+        if event.kind == .send {
+          $0.append(",\"bytes\":")
+          $0.append(number: event.byteCount)
+        }
+      }
+    }
+  }
+
+  /// Notes a piece of the computation: of tensor `tensor` in the backward pass, or as `name` says.
+  func noteCompute(
+    _ name: StaticString, number: Int? = nil, tensor: Int? = nil, from start: ContinuousClock.Instant,
+    to end: ContinuousClock.Instant
+  ) {
+    let (start, end) = (clock.nanoseconds(start), clock.nanoseconds(end))
+    writer.add { lines in
+      lines.appendSpan("compute", start: start, end: end, process: process, thread: 0) {
+        $0.append(name)
+        if let number {
+          $0.append(" ")
+          $0.append(number: number)
+        }
+        if let tensor {
+          $0.append(" ")
+          $0 += tensorNames[tensor]
+        }
+      }
+    }
+  }
+
+  /// Notes a wait of the training thread for the other stripes of its model.
+  func noteActivations(from start: ContinuousClock.Instant, to end: ContinuousClock.Instant) {
+    let (start, end) = (clock.nanoseconds(start), clock.nanoseconds(end))
+    writer.add {
+      $0.appendSpan("wait", start: start, end: end, process: process, thread: 0) { $0.append("wait for activations") }
+    }
+  }
+
+  /// What to warn of where the file cannot be written; nil where all is well, or was told.
+  func takeWarning() -> String? {
+    guard !hasWarned, let failure = writer.state.failure else { return nil }
+    hasWarned = true
+    return "some of the timeline will be missing: \(failure); the run goes on"
+  }
+
+  /// Names the ranks and their threads, and tells how well clocks are known.
+  private func introduce() {
+    let number = hosts.numbers[hosts.world.rank]
+    var labels = "clock of rank 0"
+    if clock.offset.roundTrip > 0 {
+      let (offset, bound) = (Double(clock.offset.nanoseconds) / 1000, Double(clock.offset.roundTrip) / 2000)
+      labels += ", \(decimal(offset, digits: 1)) µs ahead of this host's, within \(decimal(bound, digits: 1)) µs"
+    }
+    let values: [(String, JSONValue.Member)] = [
+      ("process_name", .init("name", .string(hosts.name(of: hosts.world.rank)))),
+      ("process_sort_index", .init("sort_index", .integer(number))),
+      ("process_labels", .init("labels", .string(labels))),
+    ]
+    func metadata(_ name: String, thread: Int, _ value: JSONValue.Member) -> String {
+      let event: JSONValue = [
+        "name": .string(name), "ph": "M", "pid": .integer(number), "tid": .integer(thread), "args": .object([value]),
+      ]
+      return "\(event),\n"
+    }
+    writer.add { lines in
+      for (name, value) in values { lines += metadata(name, thread: 0, value).utf8 }
+      for (thread, name) in ["training", "exchange"].enumerated() {
+        lines += metadata("thread_name", thread: thread, .init("name", .string(name))).utf8
+      }
+    }
+  }
+
+  /// Appends the names of the tensors that values belong to: the first, and the last of several.
+  private func appendTensors(in elements: Range<Int>, to line: inout [UInt8]) {
+    guard let first = tensorEnds.firstIndex(where: { $0 > elements.lowerBound }), !elements.isEmpty,
+      let last = tensorEnds.firstIndex(where: { $0 >= elements.upperBound })
+    else { return }
+    line.append(" ")
+    line += tensorNames[first]
+    guard last > first else { return }
+    line.append(" to ")
+    line += tensorNames[last]
+  }
+}
+
+extension Timeline? {
+  /// Does something that a timeline shows where there is one.
+  func span<Result>(_ activity: Timeline.Activity, _ number: Int? = nil, _ body: () throws -> Result) rethrows -> Result {
+    guard let self else { return try body() }
+    self.begin(activity, number)
+    defer { self.end() }
+    return try body()
+  }
+}

@@ -1,0 +1,76 @@
+internal import Glibc
+
+/// A file of trace events that several processes of one host append to, whole lines at a time.
+///
+/// It is an array of JSON in Chrome's trace format, one event a line, whose closing bracket may be missing: what a killed process had
+/// written so far stays readable. A lock on the file keeps the processes apart; half a line, which a full disk or a kill in the
+/// middle of a write left, is removed by the next process that writes.
+package final class TraceFile {
+  private let file: File
+  /// Where it is.
+  var path: String { file.path }
+
+  /// Opens `path` to append to it, and makes it where it is missing.
+  package init(_ path: String) throws(FileError) { file = try File(path, .append) }
+
+  /// Removes what is there.
+  package func clear() throws(FileError) {
+    // A pipe or a terminal has no past.
+    guard ftruncate(file.descriptor, 0) == 0 || errno == EINVAL else { throw .last("write", path) }
+  }
+
+  /// Removes half a line and the line that ends an array, so that events can follow.
+  package func reopen() throws(FileError) {
+    try locked { () throws(FileError) in
+      guard let end = try wholeLines(), end > 1 else { return }
+      let last = try read(end - 2..<end)
+      guard last.first == UInt8(ascii: "]") else { return }
+      try cut(to: file.endOfLastLine(before: end - 1))
+    }
+  }
+
+  /// Appends whole lines, or throws and appends nothing.
+  package func append(_ lines: [UInt8]) throws(FileError) {
+    try locked { () throws(FileError) in
+      let end = try wholeLines()
+      do throws(FileError) { try file.write(lines) } catch {
+        if let end { _ = ftruncate(file.descriptor, off_t(end)) }
+        throw error
+      }
+    }
+  }
+
+  /// The number of bytes; 0 for what is not a regular file.
+  var byteCount: Int { (try? file.byteCount()) ?? 0 }
+
+  /// The bytes in `range`, which the file has.
+  func read(_ range: Range<Int>) throws(FileError) -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: range.count)
+    var failure: FileError?
+    unsafe bytes.withUnsafeMutableBytes { bytes in
+      do throws(FileError) { unsafe try file.read(into: bytes, at: range.lowerBound) } catch { failure = error }
+    }
+    if let failure { throw failure }
+    return bytes
+  }
+
+  /// Removes half a line at the end; returns where the last line ends, nil for what is not a regular file.
+  private func wholeLines() throws(FileError) -> Int? {
+    guard let end = try? file.byteCount() else { return nil }
+    guard end > 0, try read(end - 1..<end) != [UInt8(ascii: "\n")] else { return end }
+    let last = try file.endOfLastLine(before: end)
+    try cut(to: last)
+    return last
+  }
+
+  private func cut(to end: Int) throws(FileError) {
+    guard ftruncate(file.descriptor, off_t(end)) == 0 else { throw .last("write", path) }
+  }
+
+  /// Does something while no other process does; a file system without locks goes without.
+  private func locked(_ body: () throws(FileError) -> Void) throws(FileError) {
+    while flock(file.descriptor, LOCK_EX) != 0 && errno == EINTR {}
+    defer { _ = flock(file.descriptor, LOCK_UN) }
+    try body()
+  }
+}

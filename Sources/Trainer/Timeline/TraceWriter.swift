@@ -1,0 +1,76 @@
+internal import Foundation
+internal import Glibc
+
+/// Writes lines to a file from a thread of its own, so that a slow disk delays nobody.
+///
+/// What was given is with the system after a quarter of a second at the latest, even while all other threads wait for ever. Where
+/// the disk falls behind, or is full, lines are dropped.
+final class TraceWriter: @unchecked Sendable {
+  /// Seconds between writes.
+  private static let interval = 0.25
+  /// The bytes that may wait: seconds of events, and memory that no run misses.
+  private static let capacity = 1 << 24
+
+  private let file: TraceFile
+  private let condition = NSCondition()
+  // Guarded by the condition.
+  private var waiting: [UInt8] = []
+  private var hasEnded = false
+  private var isStopped = false
+  private var dropped = 0
+  private var failure: String?
+
+  /// A writer that appends to `file`, with its thread.
+  init(_ file: TraceFile) {
+    self.file = file
+    Thread.detachNewThread { [self] in run() }
+  }
+
+  /// Takes what `write` appends: whole lines.
+  func add(_ write: (inout [UInt8]) -> Void) {
+    condition.lock()
+    defer { condition.unlock() }
+    if waiting.count < TraceWriter.capacity { write(&waiting) } else { dropped += 1 }
+  }
+
+  /// Writes what is left and ends the thread.
+  func end() {
+    condition.lock()
+    defer { condition.unlock() }
+    hasEnded = true
+    condition.broadcast()
+    while !isStopped { condition.wait() }
+  }
+
+  /// What went wrong with the file first, and how many blocks of lines are missing.
+  var state: (failure: String?, dropped: Int) {
+    condition.lock()
+    defer { condition.unlock() }
+    return (failure, dropped)
+  }
+
+  private func run() {
+    var spare: [UInt8] = []
+    condition.lock()
+    while true {
+      if !hasEnded { _ = condition.wait(until: Date(timeIntervalSinceNow: TraceWriter.interval)) }
+      let isLast = hasEnded
+      swap(&waiting, &spare)
+      condition.unlock()
+      var problem: String?
+      if !spare.isEmpty {
+        do { try file.append(spare) } catch { problem = "\(error)" }
+      }
+      spare.removeAll(keepingCapacity: true)
+      condition.lock()
+      if let problem {
+        failure = failure ?? problem
+        dropped += 1
+      }
+      if isLast { break }
+    }
+    isStopped = true
+    condition.broadcast()
+    condition.unlock()
+  }
+}
