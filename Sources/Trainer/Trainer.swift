@@ -139,7 +139,7 @@ public final class Trainer {
       tuner?.tally.add(outcome)
       try tell(outcome, rate: rate, isLogged: isLogged)
       if isStopping { break }
-      if isDue(options.verifyEvery) || endsReplication { try timeline.span(.verification) { try verifyReplicas() } }
+      if isDue(options.verifyEvery) || endsReplication { try verify() }
       if options.evaluateEvery.map(isDue) ?? plan.beginsEpoch(step) { try evaluate() }
       if isDue(options.checkpointEvery ?? 0) { try save() }
     }
@@ -156,10 +156,12 @@ public final class Trainer {
   private var endsReplication: Bool { plan.passage(of: step - 1) == .replicated && plan.passage(of: step) != .replicated }
 
   /// Makes sure that all ranks have the same model, and after a replicated start also the same momenta, which were not exchanged.
-  private func verifyReplicas() throws {
-    try replicas.verify(parameters, step: step)
-    guard endsReplication else { return }
-    for (_, values) in optimizer.state where values.count == parameters.count { try replicas.verify(values, step: step) }
+  private func verify() throws {
+    try timeline.span(.verification) {
+      try replicas.verify(parameters, step: step)
+      guard endsReplication else { return }
+      for (_, values) in optimizer.state where values.count == parameters.count { try replicas.verify(values, step: step) }
+    }
   }
 
   /// Judges the model on the test samples, and tells it.
