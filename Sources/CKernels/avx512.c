@@ -233,6 +233,7 @@ const ck_kernels ck_avx512_kernels = {
     .descend = descend,
     .largest_magnitude = largest_magnitude,
     .sum_of_squares = sum_of_squares,
+    .sketch_signs = sketch_signs,
     .sketch_insert = sketch_insert,
     .sketch_query = sketch_query,
     .select_at_least = select_at_least,

@@ -8,40 +8,54 @@
 //   at_least(values, key)            a bit for each of 64 values: whether its magnitude is `key` or more
 //   keep(values, mask, …)            copies those of 64 values whose bit is set, and their indices; returns how many
 
-enum { LANES = sizeof(vector) / 4, LONGEST_BLOCK = 1024, MOST_ROWS = 21 };
+enum { LANES = sizeof(vector) / 4, TILE = 128, MOST_ROWS = 21 };
 
-// A block's window in a row: in place, or in `copy` where it wraps around the end of the row.
-static inline float *window_of(float *row, size_t columns, size_t length, size_t start, float *copy) {
-  if (start + length <= columns) return row + start;
+// Blocks are gone through by tiles, and in each tile all rows in turn: the values of a tile stay in registers' reach, and each row is
+// read and written as a stream that the processor sees coming. (The limit of a large table is the way to it: every cell goes there
+// and back.)
+
+static void sketch_signs(const uint64_t *keys, size_t count, size_t words, uint64_t *signs) {
+  for (size_t place = 0; place < count; place++, signs += words) {
+    uint64_t key = keys[2 * place], flips = keys[2 * place + 1];
+    for (size_t word = 0; word < words; word++) {
+      uint64_t z = key + (word + 1) * 0x9E3779B97F4A7C15;
+      z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9;
+      z = (z ^ z >> 27) * 0x94D049BB133111EB;
+      signs[word] = (z ^ z >> 31) ^ flips;
+    }
+  }
+}
+
+// A tile of a window in a row: in place, or in `copy` where it wraps around the end of the row.
+static inline float *tile_of(float *row, size_t columns, size_t start, float *copy) {
+  if (start >= columns) start -= columns;
+  if (start + TILE <= columns) return row + start;
   size_t head = columns - start;
   __builtin_memcpy(copy, row + start, head * 4);
-  __builtin_memcpy(copy + head, row, (length - head) * 4);
+  __builtin_memcpy(copy + head, row, (TILE - head) * 4);
   return copy;
 }
 
-static inline void put_back(float *row, size_t columns, size_t length, size_t start, const float *copy) {
+static inline void put_back(float *row, size_t columns, size_t start, const float *copy) {
   size_t head = columns - start;
   __builtin_memcpy(row + start, copy, head * 4);
-  __builtin_memcpy(row, copy + head, (length - head) * 4);
+  __builtin_memcpy(row, copy + head, (TILE - head) * 4);
 }
 
 static void sketch_insert(
     float *table, size_t rows, size_t columns, size_t length, const uint32_t *starts, const uint64_t *signs, size_t blocks,
     const float *values) {
-  float copy[LONGEST_BLOCK];
-  for (size_t b = 0; b < blocks; b++, values += length) {
-    const uint32_t *start = starts + b * rows, *next = b + 1 < blocks ? start + rows : start;
-    for (size_t j = 0; j < rows; j++) {
-      float *row = table + j * columns, *window = window_of(row, columns, length, start[j], copy);
-      const float *ahead = row + next[j];
-      const lane_bits *bits = (const lane_bits *)(signs + (b * rows + j) * (length / 64));
-#pragma clang loop unroll_count(4)
-      for (size_t i = 0; i < length / LANES; i++) {
-        // Into the second level of the cache: the first has too few lines under way at a time.
-        __builtin_prefetch(ahead + LANES * i, 0, 2);
-        save(window + LANES * i, plus(load(window + LANES * i), flipped(load(values + LANES * i), bits[i])));
+  float copy[TILE];
+  for (size_t b = 0; b < blocks; b++, starts += rows, signs += rows * (length / 64)) {
+    for (size_t t = 0; t < length; t += TILE, values += TILE) {
+      for (size_t j = 0; j < rows; j++) {
+        float *row = table + j * columns, *cells = tile_of(row, columns, starts[j] + t, copy);
+        const lane_bits *bits = (const lane_bits *)(signs + (j * length + t) / 64);
+#pragma clang loop unroll(full)
+        for (size_t i = 0; i < TILE / LANES; i++)
+          save(cells + LANES * i, plus(load(cells + LANES * i), flipped(load(values + LANES * i), bits[i])));
+        if (cells == copy) put_back(row, columns, starts[j] + t, copy);
       }
-      if (window == copy) put_back(row, columns, length, start[j], copy);
     }
   }
 }
@@ -70,25 +84,22 @@ static inline vector median_of_many(vector *v, size_t rows) {
 static inline __attribute__((always_inline)) void sketch_query_of(
     const float *table, size_t rows, size_t columns, size_t length, const uint32_t *starts, const uint64_t *signs, size_t blocks,
     float *estimates) {
-  float copies[MOST_ROWS][LONGEST_BLOCK];
-  const float *windows[MOST_ROWS];
+  float copies[MOST_ROWS][TILE];
+  const float *cells[MOST_ROWS];
   const vector zero = {0};
-  for (size_t b = 0; b < blocks; b++, estimates += length) {
-    const uint32_t *start = starts + b * rows, *next = b + 1 < blocks ? start + rows : start;
-    for (size_t j = 0; j < rows; j++)
-      windows[j] = window_of((float *)table + j * columns, columns, length, start[j], copies[j]);
-    const lane_bits *bits = (const lane_bits *)(signs + b * rows * (length / 64));
-    for (size_t i = 0; i < length / LANES; i++) {
-      vector v[MOST_ROWS];
-      for (size_t j = 0; j < rows; j++) {
-        __builtin_prefetch(table + j * columns + next[j] + LANES * i, 0, 2);
-        v[j] = flipped(load(windows[j] + LANES * i), bits[j * (length / LANES) + i]);
+  for (size_t b = 0; b < blocks; b++, starts += rows, signs += rows * (length / 64)) {
+    for (size_t t = 0; t < length; t += TILE, estimates += TILE) {
+      for (size_t j = 0; j < rows; j++) cells[j] = tile_of((float *)table + j * columns, columns, starts[j] + t, copies[j]);
+      const lane_bits *bits = (const lane_bits *)(signs + t / 64);
+      for (size_t i = 0; i < TILE / LANES; i++) {
+        vector v[MOST_ROWS];
+        for (size_t j = 0; j < rows; j++) v[j] = flipped(load(cells[j] + LANES * i), bits[j * (length / LANES) + i]);
+        // + 0 removes negative zero.
+        vector median = rows == 5   ? median_of_five(v)
+                        : rows == 3 ? median_of_three(v[0], v[1], v[2])
+                                    : median_of_many(v, rows);
+        save(estimates + LANES * i, plus(median, zero));
       }
-      // + 0 removes negative zero.
-      vector median = rows == 5   ? median_of_five(v)
-                      : rows == 3 ? median_of_three(v[0], v[1], v[2])
-                                  : median_of_many(v, rows);
-      save(estimates + LANES * i, plus(median, zero));
     }
   }
 }

@@ -125,7 +125,7 @@ import Testing
 
   @Test("tables of sketches and estimates", arguments: [1, 3, 5, 7, 21])
   func sketches(rows: Int) throws {
-    for columns in [256, 1531, 16_384, 40_000] {
+    for columns in [256, 1531, 16_384, 262_144] {
       let hashes = try SketchHashes(.block, rows: rows, columns: columns, seed: 8)
       for count in [255, 256, 4000, 9999, 17 * 1024] {
         let values = Gradients.wide.values(count + 3)

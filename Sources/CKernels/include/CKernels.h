@@ -34,7 +34,10 @@ typedef struct {
   // In fp64, over 32 lanes.
   double (*sum_of_squares)(const float *values, size_t count);
 
-  // Adds whole blocks of `length` values, a multiple of 64 up to 1024, to a table of a Count Sketch. `starts` has the first cell of
+  // The signs of blocks: for each of `count` pairs in `keys`, of a seed and a mask, `words` numbers of splitmix64 from the seed, each
+  // exclusive-or the mask.
+  void (*sketch_signs)(const uint64_t *keys, size_t count, size_t words, uint64_t *signs);
+  // Adds whole blocks of `length` values, a multiple of 128, to a table of a Count Sketch. `starts` has the first cell of
   // each block in each row, `signs` a bit for each value there (Sources/Codecs/Sketches/SketchHashes.swift), both block by block.
   void (*sketch_insert)(
       float *table, size_t rows, size_t columns, size_t length, const uint32_t *starts, const uint64_t *signs,

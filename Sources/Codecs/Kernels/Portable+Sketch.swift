@@ -26,6 +26,17 @@ extension Portable {
     return unsafeBitCast(pattern ^ sign, to: Half.self)
   }
 
+  /// Writes the signs of blocks from pairs of a seed and a mask.
+  static func sketchSigns(
+    _ keys: UnsafePointer<UInt64>, _ count: Int, _ words: Int, _ signs: UnsafeMutablePointer<UInt64>
+  ) {
+    for place in 0..<count {
+      for word in 0..<words {
+        signs[words * place + word] = BlockHash.signs(keys[2 * place], word: word) ^ keys[2 * place + 1]
+      }
+    }
+  }
+
   /// Adds whole blocks of values to a table.
   static func sketchInsert(_ values: UnsafePointer<Float>, at blocks: BlockPlaces, into table: UnsafeMutablePointer<Float>) {
     for place in 0..<blocks.count * blocks.rows {

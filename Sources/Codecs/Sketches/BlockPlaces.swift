@@ -39,7 +39,8 @@ extension SketchHashes {
   func forEachBatch(of count: Int, from first: Int, _ body: (BlockPlaces, Int) -> Void) {
     let (most, words) = (BlockPlaces.mostValues / blockLength, blockLength / 64)
     let room = min(count, most) * rows
-    withUnsafeTemporaryAllocation(of: UInt64.self, capacity: words * room) { signs in
+    withUnsafeTemporaryAllocation(of: UInt64.self, capacity: (words + 2) * room) { memory in
+      let (signs, keys) = (memory.baseAddress!, memory.baseAddress! + words * room)
       withUnsafeTemporaryAllocation(of: UInt32.self, capacity: room) { starts in
         for start in stride(from: 0, to: count, by: most) {
           let batch = min(most, count - start)
@@ -49,13 +50,18 @@ extension SketchHashes {
               let hash = BlockHash(polynomials, block: first + start + b, columns: columns)
               let place = b * rows + j
               starts[place] = UInt32(truncatingIfNeeded: hash.start)
-              for word in 0..<words { signs[words * place + word] = hash.signs(word: word) }
+              (keys[2 * place], keys[2 * place + 1]) = (hash.key, hash.flips)
             }
+          }
+          if let kernels = ck_table() {
+            kernels.pointee.sketch_signs(keys, batch * rows, words, signs)
+          } else {
+            Portable.sketchSigns(keys, batch * rows, words, signs)
           }
           body(
             BlockPlaces(
               rows: rows, columns: columns, length: blockLength, count: batch, starts: UnsafePointer(starts.baseAddress!),
-              signs: UnsafePointer(signs.baseAddress!)), start)
+              signs: UnsafePointer(signs)), start)
         }
       }
     }

@@ -42,10 +42,11 @@ public struct SketchHashes: Hashable, Sendable {
   public static let mostRows = 21
   /// The fewest columns that the family ``Family/block`` takes.
   public static let fewestBlockColumns = 256
-  /// The indices B of a block: 256, or 1024 where there are 16 384 columns or more.
+  /// The indices B of a block: 256, or 1024 where there are 16 384 columns or more, or 4096 where there are 262 144 or more.
   ///
-  /// Long windows are faster in memory, and short ones spread better over few columns.
-  public var blockLength: Int { columns < 1 << 14 ? 256 : 1024 }
+  /// Long windows are faster in memory, and short ones spread better over few columns: a row has 64 windows at least, but for the
+  /// smallest.
+  public var blockLength: Int { columns < 1 << 14 ? 256 : columns < 1 << 18 ? 1024 : 4096 }
 
   /// The functions of one shard's sketch; ranks that give the same arguments have the same functions.
   ///
@@ -134,8 +135,9 @@ package struct Polynomials: Hashable, Sendable {
 struct BlockHash {
   /// The cell of its first index.
   let start: Int
-  private let key: UInt64
-  private let flips: UInt64
+  /// What its signs follow from: the seed of their words, and what flips all of them.
+  let key: UInt64
+  let flips: UInt64
 
   @inline(__always)
   init(_ polynomials: Polynomials, block: Int, columns: Int) {
@@ -147,11 +149,15 @@ struct BlockHash {
 
   /// The signs of the indices 64·word to 64·word + 63 of the block; 1 is minus.
   @inline(__always)
-  func signs(word: Int) -> UInt64 {
+  func signs(word: Int) -> UInt64 { Self.signs(key, word: word) ^ flips }
+
+  /// Number `word` of splitmix64 from the seed `key`.
+  @inline(__always)
+  static func signs(_ key: UInt64, word: Int) -> UInt64 {
     var z = key &+ UInt64(word + 1) &* 0x9E37_79B9_7F4A_7C15
     z = (z ^ z &>> 30) &* 0xBF58_476D_1CE4_E5B9
     z = (z ^ z &>> 27) &* 0x94D0_49BB_1331_11EB
-    return (z ^ z &>> 31) ^ flips
+    return z ^ z &>> 31
   }
 }
 

@@ -114,6 +114,11 @@ import Testing
     try checkErrors(.block, count: 1 << 18, columns: 16_384, draws: 20)
   }
 
+  @Test("and with the longest blocks of the widest")
+  func errorsOfLongestBlocks() throws {
+    try checkErrors(.block, count: 1 << 20, columns: 1 << 18, draws: 4)
+  }
+
   private func checkErrors(_ family: SketchHashes.Family, count: Int, columns: Int, draws: Int) throws {
     for vector in SketchedVectors.allCases {
       let x = vector.values(count)
@@ -151,7 +156,11 @@ import Testing
 
   @Test("of heavy values at any stride, no more are missed or invented than of scattered ones")
   func strides() throws {
-    let (count, columns, heavies) = (1 << 19, 1 << 19 / 20, 1024)
+    try checkStrides(count: 1 << 19, columns: 1 << 19 / 20, heavies: 1024)
+    try checkStrides(count: 1 << 22, columns: 1 << 18, heavies: 16_384)
+  }
+
+  private func checkStrides(count: Int, columns: Int, heavies: Int) throws {
     func faults(_ place: (Int) -> Int) throws -> Int {
       var x = [Float](repeating: 0, count: count)
       for n in 0..<heavies { x[place(n)] = n % 3 == 0 ? -1 : 1 }

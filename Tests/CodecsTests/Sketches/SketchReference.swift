@@ -7,7 +7,7 @@ struct ReferenceHashes {
   let family: SketchHashes.Family
   let columns: Int
   /// The length of a block.
-  var length: Int { columns >= 16_384 ? 1024 : 256 }
+  var length: Int { columns >= 262_144 ? 4096 : columns >= 16_384 ? 1024 : 256 }
   /// a, b, c₃, c₂, c₁, c₀ of each row.
   let coefficients: [[UInt128]]
 

@@ -80,14 +80,15 @@ import Testing
   @Test("cells and signs of both families, against 128-bit arithmetic", arguments: SketchHashes.Family.allCases)
   func functions(family: SketchHashes.Family) throws {
     for (columns, shard, bucket, epoch) in [
-      (1024, 0, 0, 0), (1531, 5, 2, 3), (16_383, 1, 0, 0), (16_384, 2, 0, 0), (1 << 20, 63, 1, 0),
+      (1024, 0, 0, 0), (1531, 5, 2, 3), (16_383, 1, 0, 0), (16_384, 2, 0, 0), (262_143, 3, 0, 0), (262_144, 4, 0, 0),
+      (1 << 20, 63, 1, 0),
     ] {
       let seed: UInt64 = 0x1234_5678_9ABC_DEF0
       let hashes = try SketchHashes(
         family, rows: 21, columns: columns, seed: seed, shard: shard, bucket: bucket, epoch: epoch)
       let reference = ReferenceHashes(
         family, rows: 21, columns: columns, seed: seed, shard: shard, bucket: bucket, epoch: epoch)
-      for i in [0, 1, 63, 64, 255, 256, 1023, 1024, 1025, 1 << 20, 1 << 31 + 77, 1 << 32 - 1] {
+      for i in [0, 1, 63, 64, 255, 256, 1023, 1024, 1025, 4095, 4096, 1 << 20, 1 << 31 + 77, 1 << 32 - 1] {
         for j in 0..<21 {
           #expect(hashes.cell(i, row: j) == reference.cell(i, row: j))
           #expect(hashes.isNegative(i, row: j) == (reference.sign(i, row: j) == -1))
@@ -98,7 +99,7 @@ import Testing
 
   @Test("tables and estimates of both families, against values one by one", arguments: SketchHashes.Family.allCases)
   func insertion(family: SketchHashes.Family) throws {
-    for (rows, columns) in [(1, 256), (3, 257), (5, 1531), (3, 16_384), (5, 17_001)] {
+    for (rows, columns) in [(1, 256), (3, 257), (5, 1531), (3, 16_384), (5, 17_001), (3, 262_147)] {
       let hashes = try SketchHashes(family, rows: rows, columns: columns, seed: 3)
       let reference = ReferenceHashes(family, rows: rows, columns: columns, seed: 3)
       for (first, count) in [
