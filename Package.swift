@@ -84,7 +84,13 @@ let package = Package(
     example("overlap", ["MPI"]),
     example("user-operation", ["MPI"]),
     example("one-bit", ["Collectives", "Codecs", "MPI", "Buffers"]),
-    example("seide2014", ["Trainer", argumentParser], exclude: ["README.md", "RESULTS.md"]),
+    // What examples have in common that run jobs and print tables.
+    .target(
+      name: "Laboratory", dependencies: ["Trainer", argumentParser], path: "examples/laboratory", swiftSettings: settings),
+    example("seide2014", ["Laboratory", "Trainer", argumentParser], exclude: ["README.md", "RESULTS.md"]),
+    example(
+      "fetchsgd", ["Laboratory", "Trainer", "Networks", "Datasets", "Buffers", argumentParser],
+      exclude: ["README.md", "RESULTS.md", "energy.svg", "magnitudes.svg"]),
 
     .target(name: "_TestSupport", dependencies: ["MPI"], path: "Tests/_TestSupport", swiftSettings: settings),
     tests("Buffers", ["Buffers"]),

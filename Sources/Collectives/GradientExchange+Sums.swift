@@ -25,7 +25,7 @@ extension GradientExchange {
     for distance in 1..<rankCount {
       let peer = (rank + distance) % rankCount
       if memory.isShared(with: peer) {
-        traffic.addSent([segment], isOnOneHost: true)
+        traffic.addReturned([segment], isOnOneHost: true)
       } else if routes.contributes(peer, toStripe: rank) {
         try send(segment, stage: 2, at: message, to: peer)
       }

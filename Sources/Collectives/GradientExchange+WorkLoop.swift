@@ -150,7 +150,7 @@ extension GradientExchange {
     guard party.count > 1 else { return }
     memory.arrivalCounter(of: rank, stripe: owner).store(
       exchangeCount * geometry.segments[owner].count + availableSums[owner])
-    for _ in party.dropFirst() { traffic.addSent([segment], isOnOneHost: true) }
+    for _ in party.dropFirst() { traffic.addReturned([segment], isOnOneHost: true) }
   }
 
   /// Whether the caller waits for the end; before that, a turn without work costs nobody anything.
@@ -183,6 +183,7 @@ extension GradientExchange {
     let start = options.observer == nil ? nil : ContinuousClock.now
     let byteCount = try messages.send(segment, stage: stage, at: message, to: peer)
     traffic.networkBytesSent += byteCount
+    if stage == 2 { traffic.returnedBytesSent += byteCount }
     traffic.messagesSent += 1
     guard let start else { return }
     options.observer?(

@@ -31,6 +31,11 @@ public final class MessageRounds {
     let capacities: Capacities
     let lengths: Lengths
 
+    /// Whether owners tell all ranks what they found.
+    var isReturned: Bool {
+      if case .gathered = capacities { true } else { false }
+    }
+
     /// Rank *i* sends rank *j* `capacities[i][j]` floats, or up to as many where lengths vary; what a rank keeps for itself counts, too.
     public static func scattered(_ name: String, _ capacities: [[Int]], lengths: Lengths = .full) -> Round {
       Round(name: name, capacities: .scattered(capacities), lengths: lengths)
@@ -50,6 +55,8 @@ public final class MessageRounds {
   private let records: RecordExchange
   /// For each round, the floats from each rank.
   private var counts: [[Int]]
+  /// The bytes sent in rounds that are gathered, with the records of their lengths.
+  private var returnedByteCount = 0
 
   /// Makes room for rounds among the ranks of `hosts`; collective.
   ///
@@ -84,13 +91,19 @@ public final class MessageRounds {
   }
 
   /// The traffic counted so far.
-  public var traffic: Traffic { blocks.traffic + records.traffic }
+  public var traffic: Traffic {
+    var traffic = blocks.traffic + records.traffic
+    traffic.returnedBytesSent = returnedByteCount
+    return traffic
+  }
   /// The traffic of the rounds of a step where every message is as long as there is room: the most that it can be.
   public var predictedTraffic: Traffic {
     var traffic = Traffic()
     for (round, slot) in zip(rounds, slots) {
-      traffic += blocks.traffic(of: slot)
-      if round.lengths == .announced { traffic += records.predictedTraffic }
+      var own = blocks.traffic(of: slot)
+      if round.lengths == .announced { own += records.predictedTraffic }
+      if round.isReturned { own.returnedBytesSent = own.bytesSent }
+      traffic += own
     }
     return traffic
   }
@@ -109,21 +122,29 @@ public final class MessageRounds {
   public func send(_ round: Int) throws {
     precondition(rounds[round].lengths == .full, "messages are sent in full that may be shorter")
     counts[round] = slots[round].incoming.map(\.count)
-    try blocks.publish(round)
+    try publish(round, lengths: nil)
   }
 
   /// Sends what was written: as many floats as said to each rank, where every rank knows how many come from each.
   public func send(_ round: Int, outgoing: [Int], incoming: [Int]) throws {
     precondition(zip(outgoing, slots[round].outgoing).allSatisfy { $0 <= $1.count }, "a message is longer than its room")
     counts[round] = incoming
-    try blocks.publish(round, lengths: (outgoing, incoming))
+    try publish(round, lengths: (outgoing, incoming))
+  }
+
+  private func publish(_ round: Int, lengths: (outgoing: [Int], incoming: [Int])?) throws {
+    let before = blocks.traffic.bytesSent
+    try blocks.publish(round, lengths: lengths)
+    if rounds[round].isReturned { returnedByteCount += blocks.traffic.bytesSent - before }
   }
 
   /// Sends what was written: as many floats as said to each rank, one number for all where the round is gathered.
   public func send(_ round: Int, counts own: [Int]) throws {
     precondition(rounds[round].lengths == .announced, "lengths are announced that everybody knows")
+    let before = records.traffic.bytesSent
     let all = try records.gather(own.map { UInt64($0) }, activity: "the lengths of \(rounds[round].name)")
-    let isGathered = own.count == 1
+    let isGathered = rounds[round].isReturned
+    if isGathered { returnedByteCount += records.traffic.bytesSent - before }
     try send(
       round, outgoing: isGathered ? Array(repeating: own[0], count: rankCount) : own,
       incoming: all.map { Int($0[isGathered ? 0 : rank]) })

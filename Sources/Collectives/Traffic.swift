@@ -10,6 +10,8 @@ public struct Traffic: Hashable, Codable, Sendable {
   public var hostBytesSent = 0
   /// Bytes read in the memory of ranks of the same host.
   public var hostBytesReceived = 0
+  /// Of all bytes sent, those that owners sent back: sums, and what was found in them; the others went to owners.
+  public var returnedBytesSent = 0
   /// Messages sent, and segments made readable, counted once for each receiver.
   public var messagesSent = 0
   /// Groups that were sent as floats because their code would be larger, counted once for each encoding.
@@ -35,6 +37,7 @@ public struct Traffic: Hashable, Codable, Sendable {
     sum.networkBytesReceived += b.networkBytesReceived
     sum.hostBytesSent += b.hostBytesSent
     sum.hostBytesReceived += b.hostBytesReceived
+    sum.returnedBytesSent += b.returnedBytesSent
     sum.messagesSent += b.messagesSent
     sum.plainGroups += b.plainGroups
     return sum
@@ -52,6 +55,7 @@ public struct Traffic: Hashable, Codable, Sendable {
     product.networkBytesReceived *= count
     product.hostBytesSent *= count
     product.hostBytesReceived *= count
+    product.returnedBytesSent *= count
     product.messagesSent *= count
     product.plainGroups *= count
     return product
@@ -79,7 +83,7 @@ extension ExchangeGeometry {
           let isOnOneHost = routes.areOnOneHost(reader, rank)
           // On another host the agent alone gets a message.
           if isOnOneHost || routes.contributes(reader, toStripe: owner) {
-            traffic.addSent(stripe, isOnOneHost: isOnOneHost)
+            traffic.addReturned(stripe, isOnOneHost: isOnOneHost)
           }
         }
         traffic.plainGroups += plainGroups(in: stripe)
@@ -88,7 +92,7 @@ extension ExchangeGeometry {
         if isAgent { traffic.addSent(stripe, isOnOneHost: isOnOneHost) }
         traffic.addReceived(stripe, isOnOneHost: isOnOneHost || !isAgent)
         // An agent's neighbours read the sum in its memory.
-        if isAgent && !isOnOneHost { for _ in party.dropFirst() { traffic.addSent(stripe, isOnOneHost: true) } }
+        if isAgent && !isOnOneHost { for _ in party.dropFirst() { traffic.addReturned(stripe, isOnOneHost: true) } }
       }
       // Before an agent encodes, it reads the gradients of its party.
       let floatByteCount = stripe.reduce(0) { $0 + $1.elements.count * 4 }
@@ -116,6 +120,13 @@ extension Traffic {
       messagesSent += 1
       if isOnOneHost { hostBytesSent += segment.payloadByteCount } else { networkBytesSent += segment.messageByteCount }
     }
+  }
+
+  /// Counts segments of a sum that one rank sends to another, or lets it read.
+  mutating func addReturned(_ segments: [Segment], isOnOneHost: Bool) {
+    let before = bytesSent
+    addSent(segments, isOnOneHost: isOnOneHost)
+    returnedBytesSent += bytesSent - before
   }
 
   /// Counts segments that a rank receives, or reads.

@@ -79,6 +79,7 @@ import _TestSupport
     let lengths = 64 * ((8 + 8 * max(count, 7) + 63) / 64)
     #expect(
       rounds.predictedTraffic.bytesSent == 4 * (others + (count - 1) * capacities[allRanks.rank]) + (count - 1) * lengths)
+    #expect(rounds.predictedTraffic.returnedBytesSent == (count - 1) * (4 * capacities[allRanks.rank] + lengths))
     try allRanks.barrier()
   }
 

@@ -34,6 +34,8 @@ import Testing
     let sent = stride(from: 0, to: totals.count, by: 2).reduce(0) { $0 + totals[$1] }
     let received = stride(from: 1, to: totals.count, by: 2).reduce(0) { $0 + totals[$1] }
     #expect(sent == received)
+    // As much goes to owners as comes back from them.
+    #expect(try allRanks.allReduce(counted.bytesSent - 2 * counted.returnedBytesSent, .sum) == 0)
   }
 
   /// K ranks send 2 (K − 1) times the encoded size together, plus headers between hosts.

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Laboratory
 
 /// What CI runs: K̂ with the paper's costs, and a table of tiny runs that is made, kept, and made from what was kept.
 struct Check: ParsableCommand {

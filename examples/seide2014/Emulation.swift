@@ -1,4 +1,5 @@
 import ArgumentParser
+import Laboratory
 import Trainer
 
 /// The runs that tables of speed are made of: real exchanges between emulated hosts, and ranks that sleep instead of computing.

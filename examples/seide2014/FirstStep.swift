@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Laboratory
 
 /// What lets one bit from the first step keep the accuracy of floats: an experiment of our own, with no table in the paper.
 struct FirstStep: PaperTable {

@@ -1,3 +1,5 @@
+import Laboratory
+
 /// What a minibatch cost in the paper: 46 million parameters on K20Xm GPUs, with momentum and AdaGrad (its Table 1).
 enum PaperCosts {
   /// T_frm: the gradient of a frame, in large sub-batches.

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Laboratory
 import Trainer
 
 /// The tables of the paper on 1-bit SGD in miniature; README.md tells what differs.
@@ -28,48 +29,6 @@ struct Seide2014: ParsableCommand {
       exit(withError: ExitCode(1))
     } catch {
       exit(withError: error)
-    }
-  }
-}
-
-/// A command that runs jobs and prints the paper's figures beside ours.
-protocol PaperTable: ParsableCommand {
-  var telling: Telling { get }
-  /// Whether everything is there that the table's runs need; throws one sentence if not.
-  func checkRequirements() throws
-  /// The tables, from runs in a laboratory.
-  func tables(_ laboratory: Laboratory) throws -> [TextTable]
-}
-
-extension PaperTable {
-  func checkRequirements() throws {}
-
-  func run() throws {
-    try checkRequirements()
-    try telling.tell(try tables(try telling.laboratory()))
-  }
-}
-
-/// Where results are kept, and how a table is told.
-struct Telling: ParsableArguments {
-  @Option(help: ArgumentHelp("Where results of runs are kept.", valueName: "dir"))
-  var results = ".build/seide2014"
-  @Flag(help: "Run again what was run before.") var again = false
-  @Option(help: ArgumentHelp("Write the table as comma-separated values, too.", valueName: "file")) var csv: String?
-  @Option(help: ArgumentHelp("Write the table as JSON, too.", valueName: "file")) var json: String?
-
-  func laboratory() throws -> Laboratory { try Laboratory(folder: results, runsAgain: again) }
-
-  /// Prints tables, and writes the files that were asked for.
-  func tell(_ tables: [TextTable]) throws {
-    print(tables.map(\.text).joined(separator: "\n\n"))
-    for (path, text) in [
-      (csv, tables.map(\.csv).joined(separator: "\r\n")), (json, tables.map { "\($0.json)\n" }.joined()),
-    ] {
-      guard let path else { continue }
-      do {
-        try text.write(toFile: path, atomically: true, encoding: .utf8)
-      } catch { throw Failure("\(path) cannot be written: \(error.localizedDescription)") }
     }
   }
 }

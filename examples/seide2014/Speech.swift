@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Laboratory
 
 /// The runs that tables of accuracy are made of: a perceptron on spoken digits.
 struct Speech: ParsableArguments {

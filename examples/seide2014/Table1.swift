@@ -1,4 +1,5 @@
 import ArgumentParser
+import Laboratory
 import Trainer
 
 /// The costs of a minibatch, and the number of ranks K̂ beyond which the exchange is the limit.

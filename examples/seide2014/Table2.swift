@@ -1,4 +1,5 @@
 import ArgumentParser
+import Laboratory
 import Trainer
 
 /// What one bit, and half a minibatch's delay on top of it, do to accuracy.

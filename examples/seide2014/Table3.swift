@@ -1,4 +1,5 @@
 import ArgumentParser
+import Laboratory
 
 /// Where AdaGrad scales gradients: each rank's part, the sum, or the smoothed sum.
 struct Table3: PaperTable {

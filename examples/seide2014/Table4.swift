@@ -1,4 +1,5 @@
 import ArgumentParser
+import Laboratory
 import Trainer
 
 /// How many frames a second four hosts take, by the size of the minibatch, without and with double buffering.

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Laboratory
 import Trainer
 
 /// How many frames a second K models take, each split over P ranks.

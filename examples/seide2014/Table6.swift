@@ -1,4 +1,5 @@
 import ArgumentParser
+import Laboratory
 
 /// What new labels by the model's own alignment bring.
 struct Table6: PaperTable {

@@ -61,7 +61,7 @@ package struct IDXFile: Sendable {
   }
 
   /// The values.
-  var values: ArraySlice<UInt8> { content[headerByteCount...] }
+  package var values: ArraySlice<UInt8> { content[headerByteCount...] }
 }
 
 private func hexadecimal(_ word: Int) -> String {

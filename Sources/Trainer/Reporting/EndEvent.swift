@@ -12,6 +12,8 @@ public struct EndEvent: MetricsEvent {
     public var predictedBytesSent: [Int]
     /// Of these bytes, those that each rank sent to ranks of its own host.
     public var insideHost: [Int]
+    /// Of the bytes sent, those that each rank sent back as an owner (sums, and what was found in them); the others went to owners.
+    public var bytesReturned: [Int]
     /// Bits per parameter and direction of compressed exchanges; nil at one rank.
     public var bitsPerParameter: Double?
     /// How many times larger fp32 would be, for compressed exchanges; nil at one rank.
@@ -25,7 +27,7 @@ public struct EndEvent: MetricsEvent {
     /// What crossed the wire.
     public init(
       bytesSent: [Int], bytesReceived: [Int], messages: [Int], predictedBytesSent: [Int], insideHost: [Int],
-      bitsPerParameter: Double?, compressionRatio: Double?, fallbacks: Int,
+      bytesReturned: [Int], bitsPerParameter: Double?, compressionRatio: Double?, fallbacks: Int,
       activations: (bytesSent: [Int], predictedBytesSent: [Int])? = nil
     ) {
       self.bytesSent = bytesSent
@@ -33,6 +35,7 @@ public struct EndEvent: MetricsEvent {
       self.messages = messages
       self.predictedBytesSent = predictedBytesSent
       self.insideHost = insideHost
+      self.bytesReturned = bytesReturned
       self.bitsPerParameter = bitsPerParameter
       self.compressionRatio = compressionRatio
       self.fallbacks = fallbacks
@@ -43,8 +46,9 @@ public struct EndEvent: MetricsEvent {
       var members: [JSONValue.Member] = [
         .init("bytesSent", .integers(bytesSent)), .init("bytesReceived", .integers(bytesReceived)),
         .init("messages", .integers(messages)), .init("predictedBytesSent", .integers(predictedBytesSent)),
-        .init("insideHost", .integers(insideHost)), .init("bitsPerParameter", .number(bitsPerParameter)),
-        .init("compressionRatio", .number(compressionRatio)), .init("fallbacks", .integer(fallbacks)),
+        .init("insideHost", .integers(insideHost)), .init("bytesReturned", .integers(bytesReturned)),
+        .init("bitsPerParameter", .number(bitsPerParameter)), .init("compressionRatio", .number(compressionRatio)),
+        .init("fallbacks", .integer(fallbacks)),
       ]
       if let activations {
         members.append(.init("activationBytesSent", .integers(activations.bytesSent)))

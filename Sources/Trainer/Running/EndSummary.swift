@@ -14,7 +14,7 @@ struct EndSummary {
   /// Seconds spent on trials of minibatches and rates, on the slowest rank; nil where nothing was tuned.
   private let trialSeconds: Double?
   /// By rank: sent, received, messages, predicted, inside the host, fallbacks, warm start, agreement, floats
-  /// in the place of codes, activations, predicted activations, trials of minibatches and rates.
+  /// in the place of codes, activations, predicted activations, trials of minibatches and rates, sent back by owners.
   private let traffic: [[Int]]
 
   /// Gathers what all ranks counted; collective.
@@ -34,6 +34,7 @@ struct EndSummary {
       report.isCompressed ? report.traffic.plainGroups + report.nonFiniteGroups : 0, report.warmStartTraffic.bytesSent,
       report.agreementTraffic.bytesSent, report.floatTraffic.bytesSent * report.steps,
       (activations?.sent ?? 0) - trials.sent, (activations?.predicted ?? 0) - trials.predicted, tuner?.bytesSent ?? 0,
+      report.traffic.returnedBytesSent,
     ]
     traffic = try agreement.gather(own.map(UInt64.init)).map { $0.map(Int.init) }
     // The slowest rank of each phase.
@@ -73,7 +74,8 @@ struct EndSummary {
       modelHash: outcome.modelHash,
       wire: EndEvent.Wire(
         bytesSent: byRank(0), bytesReceived: byRank(1), messages: byRank(2), predictedBytesSent: byRank(3),
-        insideHost: byRank(4), bitsPerParameter: bitsPerParameter, compressionRatio: compressionRatio, fallbacks: total(5),
+        insideHost: byRank(4), bytesReturned: byRank(12), bitsPerParameter: bitsPerParameter,
+        compressionRatio: compressionRatio, fallbacks: total(5),
         activations: stripeCount > 1 ? (byRank(9), byRank(10)) : nil),
       timing: times, trials: trialSeconds.map { EndEvent.Trials(seconds: $0, bytesSent: byRank(11)) })
   }

@@ -1,15 +1,20 @@
 import Foundation
 
 /// Emulated hosts that a job runs on: scripts/cluster makes them.
-struct Cluster: Hashable {
-  let hosts: Int
+package struct Cluster: Hashable {
+  package let hosts: Int
   /// The ranks of a host.
-  let ranksPerHost: Int
+  package let ranksPerHost: Int
   /// The rate of each host's link, as scripts/cluster writes it: `100mbit`.
-  let rate: String
+  package let rate: String
 
-  /// The clusters of this example have a name of their own, so that they meet no other.
-  private static let environment = "MORSE_CLUSTER=seide2014"
+  /// Hosts of `ranksPerHost` ranks each.
+  package init(hosts: Int, ranksPerHost: Int, rate: String) {
+    (self.hosts, self.ranksPerHost, self.rate) = (hosts, ranksPerHost, rate)
+  }
+
+  /// The clusters of examples have a name of their own, so that they meet no other.
+  private static let environment = "MORSE_CLUSTER=examples"
   private static let script = "scripts/cluster"
 
   /// What runs a command on it.
@@ -21,7 +26,7 @@ struct Cluster: Hashable {
   }
 
   /// Throws what keeps this machine from it.
-  static func check() throws { try call(["env", environment, script, "check"]) }
+  package static func check() throws { try call(["env", environment, script, "check"]) }
 
   func start() throws { try Cluster.call(command) }
 
@@ -31,7 +36,7 @@ struct Cluster: Hashable {
   ///
   /// Not by `Process`, which waits for all that have a share of its socket: the hosts live longer than the command.
   private static func call(_ command: [String]) throws {
-    let words = FileManager.default.temporaryDirectory.appending(path: "seide2014-\(UUID().uuidString).log")
+    let words = FileManager.default.temporaryDirectory.appending(path: "examples-\(UUID().uuidString).log")
     defer { try? FileManager.default.removeItem(at: words) }
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)

@@ -5,15 +5,15 @@ import Trainer
 ///
 /// A result is kept under the command line that made it: `KEY.jsonl` holds what the run told, `KEY.log` what it said, and
 /// `commands` which is which.
-final class Laboratory {
+package final class Laboratory {
   private let folder: URL
   private let runsAgain: Bool
   private let width = Terminal.width
   /// The runs that were made, rather than found.
-  private(set) var runCount = 0
+  package private(set) var runCount = 0
 
   /// A laboratory whose results lie in `folder`; with `runsAgain`, results that are there do not count.
-  init(folder: String, runsAgain: Bool) throws {
+  package init(folder: String, runsAgain: Bool) throws {
     self.folder = URL(fileURLWithPath: folder)
     self.runsAgain = runsAgain
     guard FileManager.default.fileExists(atPath: "scripts/environment.sh") else {
@@ -26,7 +26,7 @@ final class Laboratory {
   }
 
   /// The reports of all jobs, from earlier runs where there are such.
-  func run(_ jobs: [Job]) throws -> [Report] {
+  package func run(_ jobs: [Job]) throws -> [Report] {
     var known: [Job: Report] = [:]
     if !runsAgain {
       for job in jobs { known[job] = kept(job) }

@@ -1,19 +1,27 @@
 import Foundation
 
 /// A run of one of the package's programs that leaves JSON lines behind.
-struct Job: Hashable {
+package struct Job: Hashable {
   /// What people call it: `ReLU, 1 bit, seed 2`.
-  let name: String
+  package let name: String
   /// `train` or `bench`.
-  let program: String
+  package let program: String
   /// The number of ranks.
-  let ranks: Int
+  package let ranks: Int
   /// What the program is called with, without the file of its results.
-  let arguments: [String]
+  package let arguments: [String]
   /// The emulated hosts that the ranks run on; nil for this machine as it is.
-  var cluster: Cluster?
+  package var cluster: Cluster?
   /// What it takes compared with the other runs of its table.
-  var weight = 1.0
+  package var weight = 1.0
+
+  /// A run of `program`.
+  package init(
+    name: String, program: String, ranks: Int, arguments: [String], cluster: Cluster? = nil, weight: Double = 1
+  ) {
+    (self.name, self.program, self.ranks, self.arguments) = (name, program, ranks, arguments)
+    (self.cluster, self.weight) = (cluster, weight)
+  }
 
   /// Whether the program writes its lines to a file of metrics, rather than to standard output.
   var writesMetrics: Bool { program == "train" && arguments.first != "plan" }
@@ -37,9 +45,9 @@ struct Job: Hashable {
 }
 
 /// The JSON lines of a finished run.
-struct Report {
-  let job: Job
-  let lines: [[String: Any]]
+package struct Report {
+  package let job: Job
+  package let lines: [[String: Any]]
 
   /// The lines of a file; nil where the file is not there or holds something else.
   init?(_ job: Job, at file: URL) {
@@ -52,10 +60,10 @@ struct Report {
   var isWhole: Bool { job.writesMetrics ? end != nil : !lines.isEmpty }
 
   /// The last line of `train run`.
-  var end: [String: Any]? { lines.last { $0["event"] as? String == "end" } }
+  package var end: [String: Any]? { lines.last { $0["event"] as? String == "end" } }
 
   /// A number of the last line.
-  func number(_ key: String) throws -> Double {
+  package func number(_ key: String) throws -> Double {
     guard let value = (end ?? lines.last)?[key] as? Double else {
       throw Failure("the run '\(job.name)' does not tell its \(key)")
     }
@@ -64,7 +72,7 @@ struct Report {
 }
 
 /// Why there is no table, in one sentence.
-struct Failure: Error, CustomStringConvertible {
-  let description: String
-  init(_ description: String) { self.description = description }
+package struct Failure: Error, CustomStringConvertible {
+  package let description: String
+  package init(_ description: String) { self.description = description }
 }

@@ -1,27 +1,27 @@
 import Foundation
-import Trainer
+package import Trainer
 
 /// A table for people (Markdown whose columns stand straight) and for programs (CSV and JSON).
-struct TextTable {
+package struct TextTable {
   /// Above the table.
-  let title: String
-  let columns: [String]
-  private(set) var rows: [[String]] = []
+  package let title: String
+  package let columns: [String]
+  package private(set) var rows: [[String]] = []
   /// Below the table, a paragraph each.
-  var notes: [String] = []
+  package var notes: [String] = []
 
-  init(_ title: String, columns: [String]) {
+  package init(_ title: String, columns: [String]) {
     self.title = title
     self.columns = columns
   }
 
-  mutating func add(_ row: [String]) {
+  package mutating func add(_ row: [String]) {
     precondition(row.count == columns.count, "a row of \(row.count) cells under \(columns.count) columns")
     rows.append(row)
   }
 
   /// The table with its title and notes, the notes broken into lines of 100 columns.
-  var text: String {
+  package var text: String {
     let widths = columns.indices.map { column in ([columns] + rows).map { $0[column].count }.max() ?? 0 }
     func line(_ cells: [String]) -> String {
       "| " + zip(cells, widths).map { $0 + String(repeating: " ", count: $1 - $0.count) }.joined(separator: " | ") + " |"
@@ -32,14 +32,14 @@ struct TextTable {
   }
 
   /// Comma-separated values with a line of names, as RFC 4180 has them.
-  var csv: String {
+  package var csv: String {
     ([columns] + rows).map { cells in
       cells.map { $0.contains { ",\"\n".contains($0) } ? "\"\($0.replacing("\"", with: "\"\""))\"" : $0 }.joined(separator: ",")
     }.joined(separator: "\r\n") + "\r\n"
   }
 
   /// One object: the title, the rows as objects, the notes.
-  var json: JSONValue {
+  package var json: JSONValue {
     [
       "title": .string(title),
       "rows": .array(rows.map { row in .object(zip(columns, row).map { .init($0, .string($1)) }) }),
@@ -65,12 +65,16 @@ private func wrapped(_ text: String, at width: Int) -> String {
 }
 
 /// A quantity that was measured with several seeds.
-struct Sample {
-  let values: [Double]
-  var mean: Double { values.reduce(0, +) / Double(values.count) }
+package struct Sample {
+  package let values: [Double]
+
+  /// These measurements.
+  package init(values: [Double]) { self.values = values }
+
+  package var mean: Double { values.reduce(0, +) / Double(values.count) }
 
   /// The mean and, of several values, the smallest and the largest: `71.6 (71.4–71.9)`.
-  func text(digits: Int) -> String {
+  package func text(digits: Int) -> String {
     let mean = decimal(mean, digits: digits)
     guard values.count > 1, let low = values.min(), let high = values.max() else { return mean }
     return "\(mean) (\(decimal(low, digits: digits))–\(decimal(high, digits: digits)))"
@@ -79,11 +83,11 @@ struct Sample {
 
 extension Sample? {
   /// The text, or a dash where nothing was measured.
-  func text(digits: Int) -> String { self?.text(digits: digits) ?? "–" }
+  package func text(digits: Int) -> String { self?.text(digits: digits) ?? "–" }
 }
 
 /// A difference with its sign: `+0.3`, `−0.1`.
-func signed(_ value: Double, digits: Int) -> String {
+package func signed(_ value: Double, digits: Int) -> String {
   let text = decimal(abs(value), digits: digits)
   return value < 0 && text.contains { "123456789".contains($0) } ? "−\(text)" : "+\(text)"
 }

@@ -1,0 +1,62 @@
+import ArgumentParser
+import Laboratory
+import Trainer
+
+/// The learning rates of every way to exchange gradients, tried on training samples that were held out.
+struct Choice: PaperTable {
+  static let configuration = CommandConfiguration(
+    abstract: "Try learning rates, momentum and sizes on the last sixth of the training samples.")
+
+  @OptionGroup var setting: Setting
+  @OptionGroup var telling: Telling
+
+  private static let rates: [(name: String, rate: Rate)] = [
+    ("0.1, momentum 0.9", Rate(0.1, momentum: 0.9)),
+    ("0.1, momentum 0.9, rising over 300 steps", Rate(0.1, momentum: 0.9, warmup: 300)),
+    ("0.03, momentum 0.9", Rate(0.03, momentum: 0.9)),
+    ("0.1", Rate(0.1, momentum: 0)),
+    ("0.3", Rate(0.3, momentum: 0)),
+    ("0.5", Rate(0.5, momentum: 0)),
+    ("1", Rate(1, momentum: 0)),
+    ("1, rising over 300 steps", Rate(1, momentum: 0, warmup: 300)),
+  ]
+
+  func checkRequirements() throws {
+    try setting.checkData()
+    guard setting.folder != nil else {
+      throw Failure("samples are held out of files only; name their folder with --data idx:DIR")
+    }
+  }
+
+  func tables(_ laboratory: Laboratory) throws -> [TextTable] {
+    guard let folder = setting.folder else { return [] }
+    let data = try HeldOut.specification(of: folder, in: telling.results)
+    let families: [(Rate) -> Contender] = [
+      { Contender(name: "floats", sizes: "", options: ["--codec", "none"] + $0.options) },
+      { Contender(name: "one bit", sizes: "", options: ["--codec", "one-bit", "--warm-start", "0"] + $0.options) },
+      { Contender.sketch(columns: 36, k: 102, $0) }, { Contender.stateless(columns: 24, k: 18, $0) },
+      { Contender.local(k: 180, feedback: "rank", $0) }, { Contender.local(k: 180, feedback: "none", $0) },
+      { Contender.trueTopK(k: 100, $0) },
+    ]
+    let contenders = families.map { family in Self.rates.map { family($0.rate) } }
+    let jobs = contenders.joined().flatMap { contender in
+      (1...setting.seeds).map { setting.job(contender, seed: $0, data: data) }
+    }
+    let reports = try laboratory.run(jobs)
+    var table = TextTable(
+      "Accuracy on held-out training samples, in percent, by learning rate",
+      columns: ["exchange", "sizes"] + Self.rates.map(\.name))
+    var next = 0
+    for family in contenders {
+      var cells = [family[0].name, family[0].sizes]
+      for _ in family {
+        let own = reports[next..<next + setting.seeds]
+        cells.append(Sample(values: try own.map { try 100 * $0.number("testAccuracy") }).text(digits: 2))
+        next += setting.seeds
+      }
+      table.add(cells)
+    }
+    table.notes = [setting.description + " Trained on the first five sixths of the training samples."]
+    return [table]
+  }
+}

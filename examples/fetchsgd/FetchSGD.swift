@@ -1,0 +1,32 @@
+import ArgumentParser
+import Foundation
+import Laboratory
+import Trainer
+
+/// What the paper on FetchSGD measures, in miniature; README.md tells what differs.
+@main
+struct FetchSGD: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "example-fetchsgd",
+    abstract: "Accuracy against compression, after \"FetchSGD: communication-efficient federated learning with sketching\" "
+      + "(Rothchild, Panda, Ullah, Ivkin, Stoica, Braverman, Gonzalez, Arora 2020), in miniature.",
+    discussion: """
+      Run it in the package's folder. Results are kept by command line, so that a table that was stopped goes on where it was.
+
+        swift build -c release
+        .build/release/example-fetchsgd accuracy --data idx:DIR --svg accuracy.svg
+      """,
+    subcommands: [Accuracy.self, Choice.self, Gradients.self, Check.self])
+
+  static func main() {
+    do {
+      var command = try parseAsRoot()
+      try command.run()
+    } catch let failure as Failure {
+      Terminal.write("fetchsgd: \(failure)\n")
+      exit(withError: ExitCode(1))
+    } catch {
+      exit(withError: error)
+    }
+  }
+}

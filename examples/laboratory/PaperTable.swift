@@ -1,0 +1,50 @@
+package import ArgumentParser
+import Foundation
+import Trainer
+
+/// A command that runs jobs and prints the paper's figures beside ours.
+package protocol PaperTable: ParsableCommand {
+  var telling: Telling { get }
+  /// Whether everything is there that the table's runs need; throws one sentence if not.
+  func checkRequirements() throws
+  /// The tables, from runs in a laboratory.
+  func tables(_ laboratory: Laboratory) throws -> [TextTable]
+}
+
+extension PaperTable {
+  package func checkRequirements() throws {}
+
+  package func run() throws {
+    try checkRequirements()
+    try telling.tell(try tables(try telling.laboratory()))
+  }
+}
+
+/// Where results are kept, and how a table is told.
+package struct Telling: ParsableArguments {
+  @Option(help: ArgumentHelp("Where results of runs are kept.", valueName: "dir"))
+  package var results = ".build/\(programName)"
+  @Flag(help: "Run again what was run before.") package var again = false
+  @Option(help: ArgumentHelp("Write the table as comma-separated values, too.", valueName: "file")) package var csv: String?
+  @Option(help: ArgumentHelp("Write the table as JSON, too.", valueName: "file")) package var json: String?
+
+  package init() {}
+
+  package func laboratory() throws -> Laboratory { try Laboratory(folder: results, runsAgain: again) }
+
+  /// Prints tables, and writes the files that were asked for.
+  package func tell(_ tables: [TextTable]) throws {
+    print(tables.map(\.text).joined(separator: "\n\n"))
+    for (path, text) in [
+      (csv, tables.map(\.csv).joined(separator: "\r\n")), (json, tables.map { "\($0.json)\n" }.joined()),
+    ] {
+      guard let path else { continue }
+      do {
+        try text.write(toFile: path, atomically: true, encoding: .utf8)
+      } catch { throw Failure("\(path) cannot be written: \(error.localizedDescription)") }
+    }
+  }
+}
+
+/// The name of this example: that of the program, without what all have in common.
+private let programName = URL(fileURLWithPath: CommandLine.arguments[0]).lastPathComponent.replacing("example-", with: "")
