@@ -22,7 +22,17 @@ public enum Overlap: String, CaseIterable, Codable, Sendable {
     guard hosts.world.count > 1 else { return .off }
     guard self == .auto else { return self }
     if hosts.remoteRanks.isEmpty { return .off }
-    return ProcessInfo.processInfo.activeProcessorCount > hosts.host?.count ?? 1 ? .thread : .inline
+    // A rank that is bound to one core (`mpirun --bind-to core`) has nothing of the others.
+    let hasSpareCore = usableCoreCount > 1 && ProcessInfo.processInfo.activeProcessorCount > hosts.host?.count ?? 1
+    return hasSpareCore ? .thread : .inline
+  }
+
+  /// The number of cores on which the system lets this process run.
+  private var usableCoreCount: Int {
+    let status = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
+    // Hexadecimal digits, and commas between words.
+    let mask = status.split(separator: "\n").first { $0.hasPrefix("Cpus_allowed:") }?.dropFirst("Cpus_allowed:".count) ?? ""
+    return mask.reduce(0) { $0 + ($1.hexDigitValue ?? 0).nonzeroBitCount }
   }
 }
 
@@ -54,6 +64,7 @@ public final class ExchangeDriver {
     precondition(self.exchange == nil, "a driver drives one exchange at a time")
     self.exchange = exchange
     worker?.drive(exchange)
+    turn()
   }
 
   /// What a network calls between layers; nil where nothing is to be done there.

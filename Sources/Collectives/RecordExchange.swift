@@ -41,6 +41,8 @@ public final class RecordExchange {
   private let sends: RequestTable
   private var watchdog: Watchdog
   private var round = 0
+  /// What this rank has sent and not seen answered.
+  private var own: [UInt64]?
 
   /// Prepares exchanges of records.
   ///
@@ -77,20 +79,45 @@ public final class RecordExchange {
   ///   - meanwhile: Called while others are awaited.
   /// - Throws: `ExchangeError` where a rank stays away; nothing can be gathered after that.
   public func gather(_ record: [UInt64], activity: String, meanwhile: (() -> Void)? = nil) throws -> [[UInt64]] {
-    do { return try exchange(record, activity, meanwhile) } catch {
+    try begin(record)
+    return try finish(activity: activity, meanwhile: meanwhile)
+  }
+
+  /// Sends the record of this rank; what the others say is taken by ``finish(activity:meanwhile:)``, and until then it travels while
+  /// the caller does something else.
+  ///
+  /// - Parameter record: At most ``capacity`` words, as many on every rank.
+  public func begin(_ record: [UInt64]) throws {
+    precondition(record.count <= capacity, "a record has at most \(capacity) words")
+    precondition(own == nil, "the records before are not gathered yet")
+    own = record
+    round += 1
+    guard world.count > 1 else { return }
+    do { try publish(record, slot: round & 1) } catch {
       abandon()
       throw error
     }
   }
 
-  private func exchange(_ record: [UInt64], _ activity: String, _ meanwhile: (() -> Void)?) throws -> [[UInt64]] {
-    precondition(record.count <= capacity, "a record has at most \(capacity) words")
-    guard world.count > 1 else { return [record] }
-    round += 1
+  /// The records of all ranks, in rank order, after ``begin(_:)``.
+  ///
+  /// - Parameters:
+  ///   - activity: What is being agreed on, for the sentence that names a missing rank.
+  ///   - meanwhile: Called while others are awaited.
+  /// - Throws: `ExchangeError` where a rank stays away; nothing can be gathered after that.
+  public func finish(activity: String, meanwhile: (() -> Void)? = nil) throws -> [[UInt64]] {
+    guard let own else { preconditionFailure("no record was sent") }
+    self.own = nil
+    do { return try collect(own, activity, meanwhile) } catch {
+      abandon()
+      throw error
+    }
+  }
+
+  private func collect(_ record: [UInt64], _ activity: String, _ meanwhile: (() -> Void)?) throws -> [[UInt64]] {
     let slot = round & 1
     var isAwaited = Array(repeating: true, count: world.count)
     isAwaited[world.rank] = false
-    try publish(record, slot: slot)
     watchdog.progress()
     var records = Array(repeating: record, count: world.count)
     while isAwaited.contains(true) {
@@ -131,6 +158,7 @@ public final class RecordExchange {
 
   /// Gives up what has not arrived.
   public func abandon() {
+    own = nil
     receives.cancelAll()
     sends.cancelAll()
   }

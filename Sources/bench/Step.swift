@@ -14,8 +14,9 @@ struct StepCommand: ParsableCommand {
     commandName: "step", abstract: "A training step: compute, exchange, update, overlap.",
     discussion: """
       Runs whole steps (forward, backward, exchange, SGD with momentum) on random samples. Times are medians over the steps, \
-      each of the slowest rank. On several ranks, steps without their exchange (t_compute), exchanges alone (t_pure) and whole \
-      steps (t_total) take turns, and
+      each of the slowest rank; 'step', t_total and t_compute are medians over the turns, each divided by its steps. On \
+      several ranks, steps without their exchange (t_compute), exchanges alone (t_pure) and whole steps (t_total) take turns, \
+      and
 
         overlap (%) = 100 · (1 − (t_total − t_compute)/t_pure), between 0 and 100,
 

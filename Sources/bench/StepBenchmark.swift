@@ -82,6 +82,8 @@ final class StepBenchmark {
   private let records: RecordExchange
   private let descent = DescentStep(rate: 0.001, momentum: 0.9)
   private var times: [Part: [Times]] = [:]
+  /// Seconds of an iteration, of each turn.
+  private var turnTimes: [Part: [Double]] = [:]
   private var exchangeCount = 0
   /// The gradient that is computed next.
   private var turn = 0
@@ -149,6 +151,7 @@ final class StepBenchmark {
     do {
       try grid.all.world.barrier()
       if part == .whole && isDoubleBuffered { try begin(of: nextTurn()) }
+      let start = ContinuousClock.now
       for _ in 0..<count {
         var own = Times()
         updateSeconds = 0
@@ -172,6 +175,7 @@ final class StepBenchmark {
         own.withoutAgreement = own.total - own.agreement
         times[part, default: []].append(own)
       }
+      turnTimes[part, default: []].append((ContinuousClock.now - start) / .seconds(Double(count)))
       if part == .whole && isDoubleBuffered { try driver.deliver(exchange, into: .update(update)) }
     } catch {
       driver.abandon()
@@ -181,7 +185,17 @@ final class StepBenchmark {
   }
 
   /// Forgets what was measured.
-  func reset() { times = [:] }
+  func reset() { (times, turnTimes) = ([:], [:]) }
+
+  /// Seconds of an iteration, from turn to turn: those of the rank that took longest for the whole turn.
+  ///
+  /// Ranks that wait for one another only by exchanges under way may be late in one iteration and early in the next, so that
+  /// the longest time of each says too much. Collective.
+  func secondsPerIteration(_ part: Part) throws -> Double {
+    var own = turnTimes[part] ?? []
+    try grid.all.world.allReduce(&own, .max)
+    return own.percentile()
+  }
 
   /// The times of each iteration, every part that of the rank which took longest for it.
   ///
@@ -213,6 +227,9 @@ final class StepBenchmark {
 
   // MARK: Steps
 
+  private var record: [UInt64] { Array(repeating: 0, count: RecordExchange.usualCapacity) }
+  private var agreement: String { "the agreement on a step" }
+
   private func stepWithoutExchange(_ own: inout Times) throws {
     own.compute = try seconds { try compute(into: gradients[0]) }
     own.agreement = try seconds { try agree() }
@@ -235,8 +252,9 @@ final class StepBenchmark {
   private func doubleBufferedStep(_ own: inout Times) throws {
     let index = nextTurn()
     own.compute = try seconds { try compute(into: gradients[index], interlude: driver.interlude) }
+    try records.begin(record)
     own.exposed = try seconds { try driver.deliver(exchange, into: .update(update)) }
-    own.agreement = try seconds { try agree() }
+    own.agreement = try seconds { _ = try records.finish(activity: agreement, meanwhile: driver.turn) }
     try begin(of: index)
   }
 
@@ -259,8 +277,7 @@ final class StepBenchmark {
 
   /// What a training step asks of all ranks before it may be done, in as many words.
   private func agree() throws {
-    let record = [UInt64](repeating: 0, count: RecordExchange.usualCapacity)
-    _ = try records.gather(record, activity: "the agreement on a step", meanwhile: driver.turn)
+    _ = try records.gather(record, activity: agreement, meanwhile: driver.turn)
   }
 
   private func begin(of index: Int, isReady: Bool = true) throws {

@@ -18,7 +18,8 @@ struct StepRow {
       times.map { $0[keyPath: field] }.percentile()
     }
     let exchangesInStep = setting.strategy == .doubleBuffer ? 2.0 : 1
-    let step = median(whole, \.total) * exchangesInStep
+    let total = try benchmark.secondsPerIteration(.whole)
+    let step = total * exchangesInStep
     integer("ranks", "ranks", rankCount)
     integer("hosts", "hosts", benchmark.grid.all.hostCount)
     if benchmark.grid.stripeCount > 1 { integer("stripes", "stripes", benchmark.grid.stripeCount) }
@@ -36,7 +37,8 @@ struct StepRow {
     let computation = try benchmark.slowestTimes(.computation)
     let communication = try benchmark.slowestTimes(.communication)
     let exchange = OverlapMeasurement(
-      total: median(whole, \.total), compute: median(computation, \.total), communication: median(communication, \.exposed))
+      total: total, compute: try benchmark.secondsPerIteration(.computation),
+      communication: median(communication, \.exposed))
     time("compute", "t_compute (ms)", exchange.compute)
     time("communication", "t_pure (ms)", exchange.communication)
     time("total", "t_total (ms)", exchange.total)

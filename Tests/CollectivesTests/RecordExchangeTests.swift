@@ -34,10 +34,14 @@ import Testing
     let records = try RecordExchange(setting.hosts)
     var reference = ReferenceExchange(layout, codec, rankCount: allRanks.count)
     for step in 0..<20 {
-      let agreed = try records.gather([UInt64(step), UInt64(allRanks.rank)], activity: "a test")
-      #expect(agreed == (0..<allRanks.count).map { [UInt64(step), UInt64($0)] })
+      let record = [UInt64(step), UInt64(allRanks.rank)]
+      // Before the exchange, or on the way during it.
+      var agreed: [[UInt64]] = []
+      if step % 2 == 0 { agreed = try records.gather(record, activity: "a test") } else { try records.begin(record) }
       let gradients = drawGradients(count: layout.count, seed: 54, step: step, rankCount: allRanks.count)
       let found = try setting.run(gradients[allRanks.rank], step: step)
+      if step % 2 == 1 { agreed = try records.finish(activity: "a test") }
+      #expect(agreed == (0..<allRanks.count).map { [UInt64(step), UInt64($0)] })
       #expect(firstDifference(found, reference.run(gradients)) == nil)
     }
   }

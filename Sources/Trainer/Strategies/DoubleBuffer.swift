@@ -73,12 +73,18 @@ final class DoubleBuffer: Strategy {
       let batch = parts.timeline.span(.data) { feed.batch(at: step, part: part, of: DoubleBuffer.parts) }
       var own = try computation.compute(
         step, of: batch, among: feed.plan.places(of: step).count, into: gradients[turn].values)
-      outcome.traffic += try applyOldest()
       own.isStopRequested = StopSignal.isRequested
       own.rate = rate
       if isMeasured || isWatched { own.gradientSquares = gradients[turn].values.sumOfSquares }
-      if isMeasured { own.residualSquares = exchange.residual.sumOfSquares }
-      let agreement = try agree(own, on: step)
+      if isMeasured {
+        // The residual is not at rest before.
+        outcome.traffic += try applyOldest()
+        own.residualSquares = exchange.residual.sumOfSquares
+      }
+      // Ranks tell one another while the exchange of the half before goes on.
+      try StepAgreement.send(own, over: parts.records)
+      outcome.traffic += try applyOldest()
+      let agreement = try agree(on: step)
       precondition(agreement.sum(\.sampleCount) == count, "the ranks' slices are not the whole half of the minibatch")
       let verdict = guardian.judge(step, agreement, parts)
       if let end = verdict.end { throw end }
@@ -134,11 +140,15 @@ final class DoubleBuffer: Strategy {
   }
 
   private func agree(_ own: StepAgreement.Statement, on step: Int) throws -> StepAgreement {
+    try StepAgreement.send(own, over: parts.records)
+    return try agree(on: step)
+  }
+
+  /// What the ranks have said of a step.
+  private func agree(on step: Int) throws -> StepAgreement {
     let stopwatch = Stopwatch()
     defer { agreementSeconds += stopwatch.seconds }
-    return try parts.timeline.span(.agreement) {
-      try StepAgreement(own, over: parts.records, step: step, meanwhile: driver.turn)
-    }
+    return try parts.timeline.span(.agreement) { try StepAgreement(over: parts.records, step: step, meanwhile: driver.turn) }
   }
 
   func settle() throws {
@@ -151,7 +161,10 @@ final class DoubleBuffer: Strategy {
 
   func flush() throws -> Traffic { try applyOldest() }
 
-  func abandon() { driver.abandon() }
+  func abandon() {
+    driver.abandon()
+    parts.records.abandon()
+  }
 }
 
 // MARK: - State and reports

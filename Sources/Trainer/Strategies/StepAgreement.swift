@@ -32,20 +32,16 @@ struct StepAgreement {
   ///
   /// - Communication: one record of seven words to each other rank.
   init(_ own: Statement, over records: RecordExchange, step: Int, meanwhile: (() -> Void)? = nil) throws {
-    let record: [UInt64] = [
-      UInt64(own.correctCount) << 32 | UInt64(own.sampleCount), UInt64((own.nonFiniteTensor ?? -1) + 1),
-      UInt64(own.clearedValues),
-      UInt64(own.rate.bitPattern) << 32 | (own.isStopRequested ? 1 : 0), own.lossSum.bitPattern, own.gradientSquares.bitPattern,
-      own.residualSquares.bitPattern,
-    ]
-    statements = try records.gather(record, activity: "the agreement on step \(step)", meanwhile: meanwhile).map { words in
-      Statement(
-        sampleCount: Int(words[0] & 0xFFFF_FFFF), correctCount: Int(words[0] >> 32),
-        nonFiniteTensor: words[1] == 0 ? nil : Int(words[1]) - 1, clearedValues: Int(words[2]),
-        isStopRequested: words[3] & 1 != 0, rate: Float(bitPattern: UInt32(words[3] >> 32)),
-        lossSum: Double(bitPattern: words[4]),
-        gradientSquares: Double(bitPattern: words[5]), residualSquares: Double(bitPattern: words[6]))
-    }
+    try StepAgreement.send(own, over: records)
+    try self.init(over: records, step: step, meanwhile: meanwhile)
+  }
+
+  /// Sends what this rank says; the answers are gathered later.
+  static func send(_ own: Statement, over records: RecordExchange) throws { try records.begin(own.words) }
+
+  /// Gathers what every rank has sent.
+  init(over records: RecordExchange, step: Int, meanwhile: (() -> Void)? = nil) throws {
+    statements = try records.finish(activity: "the agreement on step \(step)", meanwhile: meanwhile).map(Statement.init)
   }
 
   /// The learning rate of the step: that of rank 0, the same bits everywhere.
@@ -62,6 +58,27 @@ struct StepAgreement {
       if let tensor = statement.nonFiniteTensor { return (rank, tensor) }
     }
     return nil
+  }
+}
+
+extension StepAgreement.Statement {
+  /// As a record.
+  fileprivate var words: [UInt64] {
+    [
+      UInt64(correctCount) << 32 | UInt64(sampleCount), UInt64((nonFiniteTensor ?? -1) + 1), UInt64(clearedValues),
+      UInt64(rate.bitPattern) << 32 | (isStopRequested ? 1 : 0), lossSum.bitPattern, gradientSquares.bitPattern,
+      residualSquares.bitPattern,
+    ]
+  }
+
+  /// From a record.
+  fileprivate init(_ words: [UInt64]) {
+    self.init(
+      sampleCount: Int(words[0] & 0xFFFF_FFFF), correctCount: Int(words[0] >> 32),
+      nonFiniteTensor: words[1] == 0 ? nil : Int(words[1]) - 1, clearedValues: Int(words[2]),
+      isStopRequested: words[3] & 1 != 0, rate: Float(bitPattern: UInt32(words[3] >> 32)),
+      lossSum: Double(bitPattern: words[4]), gradientSquares: Double(bitPattern: words[5]),
+      residualSquares: Double(bitPattern: words[6]))
   }
 }
 
