@@ -3,6 +3,7 @@ public import Buffers
 internal import Codecs
 internal import Collectives
 public import MPI
+internal import Trainer
 
 struct AllReduceCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -14,12 +15,20 @@ struct AllReduceCommand: ParsableCommand {
       and, between hosts, --mca btl_tcp_flags 1. Times are those of the slowest rank; ratios are medians of neighbouring
       runs. Each row checks output + residuals against the exact sum; a wrong value ends the run with an error.
 
+      --strategy measures what train does with a gradient by a strategy that changes models by few values: recovery, momentum and
+      memory included. Its first changes are checked against the sum, and to be the same on all ranks.
+
       With --input your own gradients are exchanged (g-%d.npy: %d is the rank), --repeat times, and the mean of the sums is
       written to --output.
       """)
 
   @Option(help: "The codec, for example one-bit or one-bit:group=1024; may be repeated.")
   var codec: [String] = []
+  @Option(
+    help: ArgumentHelp(
+      "A strategy that changes models by few values, such as fetch-sgd:k=1/200,columns=1/75, from the gradient to the changed "
+        + "parameters; may be repeated."))
+  var strategy: [String] = []
   @Option(help: "Values in the gradient; may be repeated.")
   var count: [Int] = []
   @Option(help: "Measured rounds of each row.")
@@ -46,7 +55,13 @@ struct AllReduceCommand: ParsableCommand {
     if let linkRate, bitsPerSecond(linkRate) == nil {
       throw ValidationError("--link-rate is a number with kbit, mbit or gbit, not '\(linkRate)'")
     }
-    do { _ = try makeCodecs() } catch { throw ValidationError("\(error)") }
+    guard input == nil || strategy.isEmpty else {
+      throw ValidationError("--input exchanges with a codec: it does not go with --strategy")
+    }
+    do {
+      _ = try makeCodecs()
+      for strategy in strategy { try SparseExchange.check(strategy) }
+    } catch { throw ValidationError("\(error)") }
   }
 
   func run() throws {
@@ -62,7 +77,7 @@ struct AllReduceCommand: ParsableCommand {
   }
 
   private func makeCodecs() throws -> [any Codec] {
-    try (codec.isEmpty ? ["one-bit", "none"] : codec).map { try codecs.make($0) }
+    try (codec.isEmpty && strategy.isEmpty ? ["one-bit", "none"] : codec).map { try codecs.make($0) }
   }
 
   private func compare(_ chosen: [any Codec], hosts: HostMap) throws {
@@ -72,8 +87,11 @@ struct AllReduceCommand: ParsableCommand {
     let benchmark = AllReduceBenchmark(hosts: hosts, options: options, iterations: iterations, linkRate: rate)
     let table = Table("all-reduce", AllReduceRow.columns, options: format)
     for count in count.isEmpty ? [1 << 16, 1 << 20, 1 << 24] : count {
-      for codec in chosen {
-        let row = try benchmark.measure(codec, count: count)
+      let measurements =
+        chosen.map { codec in { try benchmark.measure(codec, count: count) } }
+        + strategy.map { strategy in { try benchmark.measure(strategy, count: count) } }
+      for measure in measurements {
+        let row = try measure()
         if hosts.world.rank == 0 { table.row(row.cells) }
         guard row.wrong == 0 else {
           throw WrongResult(

@@ -2,6 +2,7 @@ internal import Buffers
 internal import Codecs
 internal import Collectives
 internal import MPI
+internal import Trainer
 
 /// One row of `bench all-reduce`: an exchange against `MPI_Allreduce` and against Morse's own fp32 exchange, in one run.
 struct AllReduceRow {
@@ -14,7 +15,8 @@ struct AllReduceRow {
     Column("algorithmBandwidth", "algbw (GB/s)", .decimal(2)), Column("busBandwidth", "busbw (GB/s)", .decimal(2)),
     Column("allReduceP50", "MPI p50 (ms)", .decimal(2, scale: 1e3)),
     Column("plainP50", "none p50 (ms)", .decimal(2, scale: 1e3)), Column("speedup", "× MPI", .decimal(2)),
-    Column("speedupPlain", "× none", .decimal(2)), Column("maxError", "max error", .text),
+    Column("speedupPlain", "× none", .decimal(2)), Column("compression", "fewer bytes", .decimal(1)),
+    Column("maxError", "max error", .text),
     Column("wrong", "wrong", .integer), Column("wireLimit", "limit (ms)", .decimal(2, scale: 1e3)),
     Column("fractionOfWire", "of limit", .decimal(2)),
   ]
@@ -42,6 +44,8 @@ struct AllReduceRow {
   /// Medians of the ratios of neighbouring runs.
   let speedup: Double
   let speedupPlain: Double
+  /// Bytes of an fp32 ring over those that the busiest rank sends; nil where it sends none.
+  let compression: Double?
   /// The largest |output + residuals − exact sum|, and the number of values where it is above the bound.
   let maxError: Double
   let wrong: Int
@@ -54,7 +58,8 @@ struct AllReduceRow {
       .text(codec), .integer(ranks), .integer(hosts), .integer(count), .number(p50), .number(p99), .integer(logicalBytes),
       .integer(wireBytesSent), .integer(messages),
       .integer(bytesLeavingHost), .number(algorithmBandwidth), .number(busBandwidth), .number(allReduceP50),
-      .number(plainP50), .number(speedup), .number(speedupPlain), .number(maxError), .integer(wrong),
+      .number(plainP50), .number(speedup), .number(speedupPlain), compression.map { .number($0) } ?? .nothing,
+      .number(maxError), .integer(wrong),
       wireLimit.map { .number($0) } ?? .nothing, fractionOfWire.map { .number($0) } ?? .nothing,
     ]
   }
@@ -77,9 +82,7 @@ struct AllReduceBenchmark {
     let layout = TensorLayout([("gradient", [count])])
     let gradient = try SharedGradient(count: count, hosts: hosts)
     let exchange = try GradientExchange(codec, layout: layout, gradient: gradient, options: options)
-    let plain = try GradientExchange(codecs.make("none"), layout: layout, gradient: gradient, options: options)
     let original = FloatBuffer(count: count)
-    let baseline = FloatBuffer(count: count)
     fill(original)
 
     // The first exchange starts from empty residuals, so that its result can be checked against the exact sum.
@@ -88,23 +91,85 @@ struct AllReduceBenchmark {
     let check = try ExchangeVerification(exchange, gradient: original, output: gradient.values, world: world).run()
     let sent = exchange.traffic
 
+    let times = try compare(original, gradient) { step in
+      gradient.values.copy(from: original)
+      return try time { try exchange.run(step: step, into: .inPlace) }
+    }
+    return try row(codec.specification, count: count, times: times, sent: sent, check: check)
+  }
+
+  /// Measures the exchange of a strategy that changes models by few values, from the gradient to the changed parameters.
+  ///
+  /// Collective.
+  func measure(_ strategy: String, count: Int) throws -> AllReduceRow {
+    let exchange = try SparseExchange(strategy, count: count, hosts: hosts)
+    let gradient = try SharedGradient(count: count, hosts: hosts)
+    let (original, parameters) = (FloatBuffer(count: count), FloatBuffer(count: count))
+    fill(original)
+    try exchange.run(original, rate: 1, into: parameters)
+    let check = try verify(exchange, parameters, against: original)
+    // The steps after the first have more to recover than one gradient; all have as many bytes, or nearly.
+    let before = exchange.traffic
+    try exchange.run(original, rate: 1, into: parameters)
+    let sent = exchange.traffic - before
+    let times = try compare(original, gradient) { _ in
+      try time { try exchange.run(original, rate: 1, into: parameters) }
+    }
+    return try row(exchange.specification, count: count, times: times, sent: sent, check: check)
+  }
+
+  /// Seconds of `MPI_Allreduce`, of Morse's own floats, and of `run`, interleaved.
+  private func compare(
+    _ original: FloatBuffer, _ gradient: SharedGradient, run: (_ step: Int) throws -> Double
+  ) throws -> [[Double]] {
+    let layout = TensorLayout([("gradient", [original.count])])
+    let plain = try GradientExchange(codecs.make("none"), layout: layout, gradient: gradient, options: options)
+    let baseline = FloatBuffer(count: original.count)
     var times: [[Double]] = [[], [], []]
     for iteration in 0..<iterations + 1 {
-      // All three in place, from the same values.
+      // All three from the same values.
       baseline.copy(from: original)
       var round = [try time { try world.allReduce(baseline.values, .sum) }]
       gradient.values.copy(from: original)
       round.append(try time { try plain.run(step: iteration, into: .inPlace) })
-      gradient.values.copy(from: original)
-      round.append(try time { try exchange.run(step: iteration + 1, into: .inPlace) })
+      round.append(try run(iteration + 1))
       // The first round warms up.
       if iteration > 0 { for (index, seconds) in round.enumerated() { times[index].append(seconds) } }
     }
-    return try row(codec, count: count, times: times, sent: sent, check: check)
+    return times
+  }
+
+  /// What a first step changed: in a few places minus the sum of the gradients, less what ranks keep.
+  private func verify(
+    _ exchange: SparseExchange, _ parameters: FloatBuffer, against gradient: FloatBuffer
+  ) throws -> ExchangeVerification.Result {
+    var (result, squares, changes) = (ExchangeVerification.Result(), 0.0, 0)
+    var errors: [Double] = []
+    let piece = 1 << 16
+    for start in stride(from: 0, to: gradient.count, by: piece) {
+      let range = start..<min(start + piece, gradient.count)
+      // Multiples of 2⁻¹² of this size add exactly.
+      var sums = range.map { Double(gradient[$0]) - Double(exchange.remembered?[$0] ?? 0) }
+      try world.allReduce(&sums, .sum)
+      squares += sums.reduce(0) { $0 + $1 * $1 }
+      for (index, sum) in zip(range, sums) where parameters[index] != 0 || exchange.remembered != nil {
+        changes += parameters[index] != 0 ? 1 : 0
+        let error = abs(Double(-parameters[index]) - sum)
+        errors.append(error.isNaN ? .infinity : error)
+      }
+    }
+    result.maxError = errors.max() ?? 0
+    result.wrong = errors.count { $0 > exchange.estimationError * squares.squareRoot() } + (changes == 0 ? 1 : 0)
+    // Every rank has changed the same.
+    let mine = (0..<parameters.count).reduce(UInt64(14_695_981_039_346_656_037)) {
+      ($0 ^ UInt64(parameters[$1].bitPattern)) &* 1_099_511_628_211
+    }
+    if Set(try world.allGather([mine])).count > 1 { result.wrong += 1 }
+    return result
   }
 
   private func row(
-    _ codec: any Codec, count: Int, times: [[Double]], sent: Traffic, check: ExchangeVerification.Result
+    _ specification: String, count: Int, times: [[Double]], sent: Traffic, check: ExchangeVerification.Result
   ) throws -> AllReduceRow {
     var busiest = [Int64(sent.bytesSent), Int64(sent.messagesSent)]
     try world.allReduce(&busiest, .max)
@@ -112,13 +177,15 @@ struct AllReduceBenchmark {
     let logical = count * 4
     let share = 2 * Double(world.count - 1) / Double(world.count)
     var row = AllReduceRow(
-      codec: codec.specification, ranks: world.count, hosts: hosts.hostCount, count: count, p50: p50,
+      codec: specification, ranks: world.count, hosts: hosts.hostCount, count: count, p50: p50,
       p99: times[2].percentile(0.99), logicalBytes: logical, wireBytesSent: Int(busiest[0]), messages: Int(busiest[1]),
       bytesLeavingHost: try hosts.bytesLeavingHost(sentByThisRank: sent.networkBytesSent),
       algorithmBandwidth: Double(logical) / p50 / 1e9, busBandwidth: Double(logical) / p50 / 1e9 * share,
       allReduceP50: times[0].percentile(), plainP50: times[1].percentile(),
       speedup: zip(times[0], times[2]).map { $0 / $1 }.percentile(),
-      speedupPlain: zip(times[1], times[2]).map { $0 / $1 }.percentile(), maxError: check.maxError, wrong: check.wrong)
+      speedupPlain: zip(times[1], times[2]).map { $0 / $1 }.percentile(),
+      compression: busiest[0] > 0 ? Double(logical) * share / Double(busiest[0]) : nil, maxError: check.maxError,
+      wrong: check.wrong)
     if let linkRate, row.bytesLeavingHost > 0 {
       row.wireLimit = Double(row.bytesLeavingHost) * 8 / linkRate
       row.fractionOfWire = row.wireLimit! / p50

@@ -61,6 +61,9 @@ import _TestSupport
       (["step", "--peer", "/dev/null", "--model-parallel", "2"], "--peer compares real steps of all-reduce"),
       (["step", "--peer", "/nonexistent"], "--peer: there is no readable file '/nonexistent'"),
       (["all-reduce", "--topology", "hierarchic"], "--topology: unknown value 'hierarchic'; did you mean 'hierarchical'?"),
+      (["all-reduce", "--strategy", "double-buffer"], "strategy"),
+      (["all-reduce", "--strategy", "fetch-sgd:rows=5,colums=7"], "columns"),
+      (["all-reduce", "--strategy", "fetch-sgd", "--input", "g.npy"], "it does not go with --strategy"),
       (["all-reduce", "--transport", "tcp"], "--transport: unknown value 'tcp'; known: auto, messages"),
     ]
     for fault in faults {
@@ -76,5 +79,18 @@ import _TestSupport
     let apart = try row(ranks: 3, job + ["--transport", "messages"])
     #expect(apart["bytesLeavingHost"] as? Int == apart["wireBytesSent"] as? Int)
     #expect(try row(ranks: 3, job)["bytesLeavingHost"] as? Int == 0)
+  }
+
+  /// A run whose changes are not those of the sum ends with an error.
+  @Test(
+    arguments: ["fetch-sgd:k=1/50,columns=1/30", "fetch-sgd:recovery=zero", "sketched-sgd", "true-top-k", "local-top-k"])
+  func strategiesChangeModelsByTheSum(_ strategy: String) throws {
+    let job = ["all-reduce", "--strategy", strategy, "--count", "30000", "--iterations", "1", "--json"]
+    let row = try row(ranks: 3, job)
+    #expect(row["codec"] as? String == strategy)
+    #expect(row["wrong"] as? Int == 0)
+    let (sent, logical) = (row["wireBytesSent"] as! Int, row["logicalBytes"] as! Int)
+    #expect(sent > 0 && logical == 120_000)
+    #expect(abs((row["compression"] as! Double) - Double(logical * 4 / 3) / Double(sent)) < 1e-3)
   }
 }

@@ -30,7 +30,7 @@ final class LocalTopK: SparseAggregation {
   private let rank: Int
   private let owned: [Range<Int>]
 
-  init(_ settings: SparseSettings, feedback: Feedback, parts: StrategyParts) throws {
+  init(_ settings: SparseSettings, feedback: Feedback, parts: SparseParts) throws {
     (self.settings, self.feedback) = (settings, feedback)
     (specification, shards) = (settings.specification, settings.shards)
     memory = RankMemory(
@@ -84,6 +84,9 @@ final class LocalTopK: SparseAggregation {
     return vectors
   }
 
+  /// What is not sent is as large as the sum, where it is lost.
+  var estimationError: Double { feedback == .rank ? 0 : 1 }
+  var remembered: FloatBuffer? { feedback == .rank ? memory.values : nil }
   var residualSquares: Double { memory.values.sumOfSquares }
 
   func contribute(to inventory: inout StateInventory) { memory.contribute(to: &inventory) }

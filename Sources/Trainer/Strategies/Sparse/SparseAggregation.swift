@@ -21,6 +21,10 @@ protocol SparseAggregation: AnyObject {
     _ gradient: FloatBuffer, step: Int, rate: Float, update: (_ shard: Int, _ change: SparseVector) -> Void
   ) throws
 
+  /// How far a change may be from what it says of a sum: 0 where it is exact, else a share of the norm of the sum.
+  var estimationError: Double { get }
+  /// What this rank keeps of its gradients that changes will bring; nil where owners keep it, or nobody.
+  var remembered: FloatBuffer? { get }
   /// The squared norm of what this rank remembers of gradients.
   var residualSquares: Double { get }
   /// Adds everything that is remembered to the list of everything.
@@ -36,6 +40,27 @@ protocol SparseAggregation: AnyObject {
   var predictedTraffic: Traffic { get }
   /// Time spent waiting for messages so far.
   var waiting: Duration { get }
+}
+
+extension SparseAggregation {
+  var estimationError: Double { 0 }
+  var remembered: FloatBuffer? { nil }
+
+  /// Takes this rank's gradient and changes the parameters, the same on every rank; returns the seconds that the change took.
+  ///
+  /// Collective.
+  func descend(_ parameters: FloatBuffer, by gradient: FloatBuffer, step: Int, rate: Float) throws -> Double {
+    var seconds = 0.0
+    let shards = shards
+    try aggregate(gradient, step: step, rate: rate) { shard, update in
+      let stopwatch = Stopwatch()
+      for (index, value) in zip(update.indices, update.values) {
+        unsafe parameters.baseAddress[shards.place(of: Int(index), in: shard)] -= value
+      }
+      seconds += stopwatch.seconds
+    }
+    return seconds
+  }
 }
 
 /// What a rank remembers of its own gradients, as changes of parameters: momentum, and what was not sent.

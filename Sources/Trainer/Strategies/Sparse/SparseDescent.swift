@@ -59,16 +59,10 @@ final class SparseDescent: Strategy {
   private func exchange(_ step: Int, rate: Float) throws {
     let stopwatch = Stopwatch()
     addWeightDecay()
-    let (parameters, before) = (parts.parameters.baseAddress, updateSeconds)
-    try aggregation.aggregate(gradient, step: step, rate: rate) { [shards = aggregation.shards] shard, update in
-      let stopwatch = Stopwatch()
-      for (index, value) in zip(update.indices, update.values) {
-        unsafe parameters[shards.place(of: Int(index), in: shard)] -= value
-      }
-      updateSeconds += stopwatch.seconds
-    }
+    let update = try aggregation.descend(parts.parameters, by: gradient, step: step, rate: rate)
     exchangeCount += 1
-    exchangeSeconds += stopwatch.seconds - (updateSeconds - before)
+    updateSeconds += update
+    exchangeSeconds += stopwatch.seconds - update
   }
 
   /// Every rank adds its share of λw, so that the sum of all gradients has it once.

@@ -28,7 +28,7 @@ final class TrueTopK: SparseAggregation {
   /// Where each owned shard begins in them, and their end.
   private let starts: [Int]
 
-  init(_ settings: SparseSettings, parts: StrategyParts) throws {
+  init(_ settings: SparseSettings, parts: SparseParts) throws {
     self.settings = settings
     (specification, shards, momentum) = (settings.specification, settings.shards, Float(parts.options.momentum))
     let world = parts.hosts.world

@@ -34,7 +34,7 @@ final class TwoRoundSketch: SparseAggregation {
   private let sums: [ShardMemory]
 
   init(
-    _ settings: SparseSettings, _ code: SketchCode, candidates: Int, selection: Selection, parts: StrategyParts
+    _ settings: SparseSettings, _ code: SketchCode, candidates: Int, selection: Selection, parts: SparseParts
   ) throws {
     (self.settings, self.selection, seed) = (settings, selection, parts.options.seed)
     (specification, shards) = (settings.specification, settings.shards)
@@ -133,6 +133,7 @@ final class TwoRoundSketch: SparseAggregation {
     return sums
   }
 
+  var remembered: FloatBuffer? { memory.values }
   var residualSquares: Double { memory.values.sumOfSquares }
 
   func contribute(to inventory: inout StateInventory) { memory.contribute(to: &inventory) }
