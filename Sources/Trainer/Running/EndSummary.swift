@@ -93,7 +93,8 @@ struct EndSummary {
     )
     if traffic.count > 1 {
       lines.append("bytes sent by the busiest rank:")
-      lines.append("  gradients after the warm start  \(bytes(most(0))), predicted \(bytes(most(3)))")
+      let prediction = (report.predictsAtMost ? "at most " : "") + bytes(most(3))
+      lines.append("  gradients after the warm start  \(bytes(most(0))), predicted \(prediction)")
       lines.append("  gradients in the warm start     \(bytes(most(6)))")
       if stripeCount > 1 {
         lines.append("  activations and their deltas    \(bytes(most(9))), predicted \(bytes(most(10)))")

@@ -61,7 +61,7 @@ struct StartSummary {
       let start = plan.passages.contains(.replicated) ? "nothing in the replicated start of \(warmStart), then " : ""
       return "this rank sends \(start)\(floats) a step, as floats"
     }
-    let codes = withPrefix(Double(report.predictedTraffic.bytesSent)) + "B"
+    let codes = (report.predictsAtMost ? "at most " : "") + withPrefix(Double(report.predictedTraffic.bytesSent)) + "B"
     let start =
       if plan.warmStart == 0 {
         ""

@@ -14,6 +14,8 @@ public struct ExchangeReport: Sendable {
   public var traffic = Traffic()
   /// The traffic of one exchange after the warm start, by the format alone.
   public var predictedTraffic = Traffic()
+  /// Whether ``predictedTraffic`` is the most that there can be, because messages are as long as what was found.
+  public var predictsAtMost = false
   /// The traffic of one exchange of floats through the same topology, by the format alone.
   public var floatTraffic = Traffic()
   /// Groups sent as zeros because their sums were not finite.

@@ -114,6 +114,7 @@ extension SparseDescent {
     report.steps = exchangeCount
     report.traffic = aggregation.traffic
     report.predictedTraffic = aggregation.predictedTraffic
+    report.predictsAtMost = true
     if let none = try? codecs.make("none") {
       let rule = hosts.remoteRanks.isEmpty ? ExchangeGeometry.SegmentRule.sharedWindow : .messages
       report.floatTraffic = ExchangeGeometry(parts.network.layout, codec: none, rankCount: hosts.world.count, rule: rule)

@@ -34,6 +34,8 @@ public final class SparseExchange {
   public var specification: String { aggregation.specification }
   /// How far each change, with what ranks remember, may be from the sum of the gradients: 0 where it is exact, else a share of the sum's norm.
   public var estimationError: Double { aggregation.estimationError }
+  /// The squared norm of what this rank remembers, of its own gradients or as an owner; estimated where it is in sketches.
+  public var residualSquares: Double { aggregation.residualSquares }
   /// What this rank sent and received so far.
   public var traffic: Traffic { aggregation.traffic }
   /// What it sends and receives in an exchange by the format alone; at most, where lists are as long as what was found.
