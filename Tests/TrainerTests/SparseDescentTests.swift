@@ -107,6 +107,34 @@ import _TestSupport
     #expect(try trainBrokenOff(after: 8, options).modelHash == train(options).modelHash)
   }
 
+  /// What ranks and owners remember goes on with fewer ranks and with more: only sums are rounded in another way.
+  @Test(.ranks(atLeast: 2), arguments: [all[0], all[2], all[4]]) func aRunGoesOnWithAnotherNumberOfRanks(_ strategy: String)
+    throws
+  {
+    let options = Self.sparse(strategy) { ($0.learningRate, $0.schedule) = (0.1, "constant") }
+    let unbroken = try train(options).evaluation!.loss
+    for (savers, loaders) in [(world.count, world.count - 1), (1, world.count)] {
+      let directory = try TemporaryDirectory(on: world)
+      func run(_ count: Int, _ change: (inout TrainerOptions) -> Void) throws -> TrainingOutcome? {
+        var options = options
+        options.checkpoint = directory.path + "/checkpoints"
+        change(&options)
+        guard let group = try world.split(color: world.rank < count ? 0 : nil) else {
+          try world.barrier()
+          return nil
+        }
+        defer { try? world.barrier() }
+        return try Trainer(options, on: group, isSilent: true).run()
+      }
+      _ = try run(savers) { $0.steps = 8 }
+      let resumed = try run(loaders) { $0.resume = true }
+      if let loss = resumed?.evaluation?.loss {
+        #expect(abs(loss - unbroken) < 1e-4, "\(savers) and \(loaders) ranks: \(loss) for \(unbroken)")
+      }
+      try world.barrier()
+    }
+  }
+
   /// Half of the rounds and more change nothing in a model that has learnt: it learns.
   @Test(arguments: all.filter { !$0.contains("subtract") }) func theLossFalls(_ strategy: String) throws {
     let loss = try train(Self.sparse(strategy) { ($0.steps, $0.verifyEvery, $0.learningRate) = (60, 20, 0.05) }).evaluation!
