@@ -17,13 +17,19 @@ public enum Overlap: String, CaseIterable, Codable, Sendable {
   /// Nobody: the exchange begins when the gradient is complete, and the caller waits for it.
   case off
 
-  /// What `auto` means for the ranks of `hosts`; `off` or not the same on all ranks.
-  public func resolved(for hosts: HostMap) -> Overlap {
+  /// What `auto` means for ranks that exchange gradients; `off` or not the same on all ranks.
+  ///
+  /// - Parameters:
+  ///   - hosts: The ranks that exchange.
+  ///   - all: All ranks that share the hosts, where a model is split over several.
+  ///   - threads: With how many threads each of them computes.
+  public func resolved(for hosts: HostMap, among all: HostMap, threads: Int) -> Overlap {
     guard hosts.world.count > 1 else { return .off }
     guard self == .auto else { return self }
     if hosts.remoteRanks.isEmpty { return .off }
-    // A rank that is bound to one core (`mpirun --bind-to core`) has nothing of the others.
-    let hasSpareCore = usableCoreCount > 1 && ProcessInfo.processInfo.activeProcessorCount > hosts.host?.count ?? 1
+    let busyCores = (all.host?.count ?? 1) * threads
+    // A rank that is bound to its own cores (`mpirun --bind-to core`) has nothing of the others.
+    let hasSpareCore = usableCoreCount > threads && ProcessInfo.processInfo.activeProcessorCount > busyCores
     return hasSpareCore ? .thread : .inline
   }
 
@@ -131,6 +137,8 @@ private final class Worker: @unchecked Sendable {
     condition.lock()
     defer { condition.unlock() }
     isTakenBack = true
+    // After an error it sleeps until it is asked.
+    condition.broadcast()
     while exchange != nil { condition.wait() }
     defer { failure = nil }
     return failure

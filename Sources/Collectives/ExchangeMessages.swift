@@ -5,8 +5,8 @@ internal import MPI
 ///
 /// Contributions come to this rank for its own stripe, and sums of other stripes for its party, where it is the party's agent.
 /// All receives are posted before anything is encoded. Messages of one sender, stage and communicator arrive in the order in
-/// which they were sent, and an exchange sends nothing to a rank that has not finished the one before, so neither sequence
-/// numbers nor barriers are needed.
+/// which they were sent, and those of the next exchange find the receives of this one taken by its own, so neither sequence numbers
+/// nor barriers are needed.
 final class ExchangeMessages {
   /// 1: contributions on their way to their owner; 2: sums on their way back.
   typealias Stage = UInt8
@@ -28,7 +28,8 @@ final class ExchangeMessages {
   private var first: [[Int]]
   private let receives: RequestTable
   private let sends: RequestTable
-  private var sendCount = 0
+  /// Who gets the message of each slot of `sends`.
+  private var receivers: [Int] = []
   /// Contributions of remote ranks to the own stripe.
   private let contributions: [ByteBuffer?]
   private var header = MessageHeader(
@@ -95,7 +96,7 @@ final class ExchangeMessages {
     header.step = UInt64(step)
     header.samples = UInt64(samples)
     header.sender = UInt32(world.rank)
-    sendCount = 0
+    receivers.removeAll(keepingCapacity: true)
     for slot in expected.indices {
       expected[slot].hasArrived = false
       let next = expected[slot]
@@ -111,8 +112,8 @@ final class ExchangeMessages {
     header.payloadByteCount = UInt32(segment.payloadByteCount)
     header.write(to: memory)
     let message = UnsafeRawBufferPointer(start: memory, count: segment.messageByteCount)
-    try sends.send(message, to: rank, tag: Int(stage), slot: sendCount)
-    sendCount += 1
+    try sends.send(message, to: rank, tag: Int(stage), slot: receivers.count)
+    receivers.append(rank)
     return segment.messageByteCount
   }
 
@@ -139,6 +140,12 @@ final class ExchangeMessages {
     if sends.activeCount > 0 { _ = try sends.testSome { _, _ in } }
     return sends.activeCount == 0
   }
+
+  /// Whether some messages are still on their way out.
+  var areLeaving: Bool { sends.activeCount > 0 }
+
+  /// The ranks that have not taken a message yet.
+  var slowReceivers: [Int] { Set(receivers.indices.filter { sends.isActive(slot: $0) }.map { receivers[$0] }).sorted() }
 
   /// Gives up what has not arrived.
   func abandon() {

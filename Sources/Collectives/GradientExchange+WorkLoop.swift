@@ -211,7 +211,7 @@ extension GradientExchange {
   }
 
   /// What others can keep this rank waiting for.
-  private enum Phase { case gradients, contributions, sums }
+  private enum Phase { case gradients, contributions, sums, departures }
 
   /// What keeps this rank waiting; nil where it is not others.
   ///
@@ -223,7 +223,7 @@ extension GradientExchange {
     if readyCount < layout.count { return nil }
     if summedCount < geometry.segments[rank].count && !isSumReady { return .contributions }
     for owner in 0..<rankCount where owner != rank && availableSums[owner] < geometry.segments[owner].count { return .sums }
-    return nil
+    return isWanted && messages.areLeaving ? .departures : nil
   }
 
   /// The ranks that keep this one waiting, and for what.
@@ -238,6 +238,7 @@ extension GradientExchange {
     case .sums:
       let owing = (0..<rankCount).filter { $0 != rank && availableSums[$0] < geometry.segments[$0].count }
       return (owing, what("sums", geometry.segments[owing[0]][availableSums[owing[0]]]))
+    case .departures: return (messages.slowReceivers, "messages to them")
     }
   }
 

@@ -120,7 +120,8 @@ public final class RecordExchange {
     isAwaited[world.rank] = false
     watchdog.progress()
     var records = Array(repeating: record, count: world.count)
-    while isAwaited.contains(true) {
+    // A message that its receiver does not take is waited for like one that does not come.
+    while isAwaited.contains(true) || sends.activeCount > 0 {
       var hasProgressed = false
       for peer in 0..<world.count where isAwaited[peer] {
         guard let hostRank = hosts.hostRanks[peer] else { continue }
@@ -142,17 +143,19 @@ public final class RecordExchange {
           hasProgressed = true
         }
       }
+      if try sends.testSome({ _, _ in }) > 0 { hasProgressed = true }
       if hasProgressed {
         watchdog.progress()
       } else {
         meanwhile?()
         try watchdog.idle { seconds in
-          let awaited = isAwaited.indices.filter { isAwaited[$0] }.map(hosts.name)
+          let awaited = isAwaited.indices.filter {
+            isAwaited[$0] || sends.isActive(slot: slot * world.count + $0)
+          }.map(hosts.name)
           return ExchangeError.timedOut(activity: activity, awaited: awaited, seconds: seconds)
         }
       }
     }
-    if sends.activeCount > 0 { try sends.waitAll() }
     return records
   }
 

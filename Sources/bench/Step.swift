@@ -93,7 +93,7 @@ struct StepCommand: ParsableCommand {
     let setting = StepBenchmark.Setting(
       network: try models.make(model)(inputs, classes), codec: try codecs.make(codec), minibatch: minibatch,
       overlap: try choice(overlap, for: "overlap"), topology: try choice(topology, for: "topology"),
-      strategy: try choice(strategy, for: "strategy"), modelParallel: modelParallel,
+      strategy: try choice(strategy, for: "strategy"), modelParallel: modelParallel, threads: threads,
       emulatedCompute: emulatedCompute.map { $0 / 1000 })
     let status: Int32 = withMPI(threads: .multiple) { world in
       guard peer == nil || world.count == 1 else {

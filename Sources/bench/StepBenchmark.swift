@@ -29,6 +29,8 @@ final class StepBenchmark {
     var strategy = StepStrategy.allReduce
     /// The ranks that the model is split over.
     var modelParallel = 1
+    /// The threads with which a rank computes.
+    var threads = 1
     /// Seconds of a step that each rank sleeps instead of computing; nil where it computes.
     var emulatedCompute: Double?
   }
@@ -108,7 +110,8 @@ final class StepBenchmark {
     parameters = FloatBuffer(count: network.layout.count)
     momenta = FloatBuffer(count: network.layout.count)
     network.initialize(parameters, seed: 1)
-    driver = ExchangeDriver(setting.overlap.resolved(for: grid.all))
+    driver = ExchangeDriver(
+      setting.overlap.resolved(for: grid.dataGroup, among: grid.all, threads: setting.threads))
     gradients = try (0..<(isDoubleBuffered ? 2 : 1)).map { _ in
       try SharedGradient(count: network.layout.count, hosts: grid.dataGroup)
     }

@@ -59,6 +59,22 @@ import Testing
     }
   }
 
+  /// A thread that has met the error while the model computed hands it over with the exchange.
+  @Test(arguments: transports) func whatAThreadMeetsIsThrownAtTheDelivery(_ transport: Transport) throws {
+    var options = GradientExchange.Options()
+    options.timeout = limit
+    let setting = try Setting(.oneBit(elements: nil), Self.layout, transport, options: options)
+    let driver = ExchangeDriver(.thread)
+    let result = try without(0) {
+      defer { driver.abandon() }
+      try setting.exchange.begin(step: 0)
+      driver.drive(setting.exchange)
+      Thread.sleep(forTimeInterval: 1.2)
+      try driver.deliver(setting.exchange, into: .update { _, _ in })
+    }
+    expectTimeOut(result, absent: 0, hosts: setting.hosts)
+  }
+
   /// Rank 0 misses the second exchange: everything that the first one left behind is in order until then.
   @Test(arguments: transports) func aLaterExchangeNamesTheMissing(_ transport: Transport) throws {
     var options = GradientExchange.Options()

@@ -98,6 +98,37 @@ import Testing
   }
 
   /// In place as well, where neighbours read one another's gradients.
+  /// Residuals that ranks bring who do not encode them go to those of their host who do; nothing is lost or moved twice.
+  @Test(.enabled(if: allRanks.count > 1)) func residualsGoToThoseWhoEncodeThem() throws {
+    let (rank, rankCount) = (allRanks.rank, allRanks.count)
+    for hosts in Self.distributions(rankCount) {
+      let map = try HostMap(allRanks, pretendedHost: hosts[rank])
+      var options = GradientExchange.Options()
+      options.topology = .hierarchical
+      let layout = Layouts.awkward
+      let exchange = try GradientExchange(
+        try makeCodec(.oneBit(elements: 3)), layout: layout, gradient: try SharedGradient(count: layout.count, hosts: map),
+        options: options)
+      // Whole numbers, so that sums are exact; none is zero.
+      func brought(_ rank: Int, _ index: Int) -> Float { Float(1 + (7 * rank + 3 * index) % 50) }
+      for index in 0..<layout.count { exchange.residual[index] = brought(rank, index) }
+      try exchange.placeResidual()
+      let placed = exchange.residual.array
+      let all = try allRanks.allGather(varying: placed)
+      let isFlat = Set(hosts).count == 1 || Set(hosts).count == rankCount
+      for index in 0..<layout.count {
+        for host in Set(hosts) {
+          let party = (0..<rankCount).filter { hosts[$0] == host }
+          let values = party.map { all[$0][index] }
+          #expect(values.reduce(0, +) == party.reduce(0) { $0 + brought($1, index) })
+          if !isFlat { #expect(values.filter { $0 != 0 }.count == 1) }
+        }
+      }
+      try exchange.placeResidual()
+      #expect(exchange.residual.array == placed)
+    }
+  }
+
   @Test(.enabled(if: allRanks.count > 1), arguments: [ReferenceCodec.none, .oneBit(elements: nil)])
   func sumsInPlace(_ codec: ReferenceCodec) throws {
     let (rank, rankCount) = (allRanks.rank, allRanks.count)

@@ -68,7 +68,7 @@ import Trainer
       let optimizer = try optimizers.make("sgd:\(style),time-constant=\(tau)")(
         OptimizerSettings(count: 1, momentum: 0.5, weightDecay: 0))
       for (samples, gradient) in updates {
-        optimizer.prepare(samples: samples)
+        optimizer.prepare(samples: samples, share: 1)
         withUnsafePointer(to: gradient) { optimizer.update(0..<1, of: weights, with: $0, rate: 0.25) }
       }
       return (Double(optimizer.state[0].values[0]), -Double(weights[0]))

@@ -27,11 +27,12 @@ import _TestSupport
     var velocity = [Float](repeating: 0, count: weights.count)
     let order = SampleOrder(count: data.count(.train), seed: options.seed)
     let perEpoch = (data.count(.train) + options.minibatch - 1) / options.minibatch
-    var waiting: (gradient: FloatBuffer, rate: Float)?
+    var waiting: (gradient: FloatBuffer, rate: Float, share: Float)?
     func applyWaiting() {
-      guard let (gradient, rate) = waiting else { return }
+      guard let (gradient, rate, share) = waiting else { return }
+      let decay = share * Float(options.weightDecay)
       for i in 0..<weights.count {
-        velocity[i] = Float(options.momentum) * velocity[i] + gradient[i]
+        velocity[i] = Float(options.momentum) * velocity[i] + (gradient[i] + decay * weights[i])
         weights[i] = weights[i] - rate * velocity[i]
       }
       waiting = nil
@@ -47,7 +48,7 @@ import _TestSupport
         let gradient = FloatBuffer(count: weights.count)
         _ = try network.gradient(of: batch, parameters: weights, scale: 1 / Float(samples.count), into: gradient) { _ in }
         applyWaiting()
-        waiting = (gradient, rate)
+        waiting = (gradient, rate, Float(half.count) / Float(samples.count))
       }
     }
     applyWaiting()
@@ -74,11 +75,11 @@ import _TestSupport
 
   @Test(
     .enabled(if: World.count == 1, "one rank alone is delayed descent"),
-    arguments: [(50, 20), (49, 20), (1, 5), (2, 5), (330, 3)], ["one-bit", "none"])
-  func oneRankIsDelayedDescentBitForBit(size: (minibatch: Int, steps: Int), codec: String) throws {
+    arguments: [(50, 20), (49, 20), (1, 5), (2, 5), (330, 3)], [("one-bit", 0), ("none", 0), ("none", 0.01)])
+  func oneRankIsDelayedDescentBitForBit(size: (minibatch: Int, steps: Int), how: (codec: String, decay: Double)) throws {
     let options = doubleBuffered {
       ($0.minibatch, $0.steps) = size
-      $0.codec = codec
+      ($0.codec, $0.weightDecay) = how
     }
     let expected = try delayedDescent(options)
     #expect(try train(options).modelHash == expected.hash())

@@ -17,7 +17,9 @@ public protocol Optimizer: AnyObject {
   func finish(_ parameters: FloatBuffer, rate: Float)
 
   /// Says how many samples the next update is made of, over all ranks: called before each, the same on every rank.
-  func prepare(samples: Int)
+  ///
+  /// `share` is its part of a step: what is meant for a step, such as a weight decay, is done in parts that make one.
+  func prepare(samples: Int, share: Float)
 
   /// Prepares for steps of `count` samples: what is given for each step, such as a momentum, keeps its meaning in samples.
   ///
@@ -54,7 +56,7 @@ public struct OptimizerSettings: Sendable {
 }
 
 extension Optimizer {
-  public func prepare(samples: Int) {}
+  public func prepare(samples: Int, share: Float) {}
   public func finish(_ parameters: FloatBuffer, rate: Float) {}
 }
 

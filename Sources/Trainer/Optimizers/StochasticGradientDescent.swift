@@ -38,7 +38,8 @@ public final class StochasticGradientDescent: Optimizer {
     use(momentum: Float(power(Double(settings.momentum), Double(count) / Double(settings.minibatch))))
   }
 
-  public func prepare(samples: Int) {
+  public func prepare(samples: Int, share: Float) {
+    step.decay = share * settings.weightDecay
     guard momentum > 0 && style.timeConstant != nil else { return }
     use(momentum: style.momentum(samples: samples, otherwise: momentum))
   }

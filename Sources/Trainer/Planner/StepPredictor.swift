@@ -100,7 +100,8 @@ public struct StepPredictor: Sendable {
     if isDoubleBuffered {
       let half =
         costs.compute.seconds(for: samplesPerRank(ranks, parts: 2)) + costs.postSeconds / Double(ranks) + costs.updateSeconds
-      prediction.seconds = 2 * (max(half, hidden) + agreement)
+      // Ranks agree on a half while the exchange of the half before goes on.
+      prediction.seconds = 2 * max(half + agreement, hidden)
     } else {
       prediction.seconds = prediction.computeSeconds + agreement + prediction.exchangeSeconds
     }

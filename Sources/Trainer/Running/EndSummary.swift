@@ -4,6 +4,8 @@ internal import MPI
 /// What a run ends with: the result, what crossed between ranks, and one sentence on whether compression was worth it.
 struct EndSummary {
   private let outcome: TrainingOutcome
+  /// The steps of this job, which may have resumed another.
+  private let stepCount: Int
   private let report: ExchangeReport
   private let seconds: Double
   private let times: PhaseTimes
@@ -21,11 +23,13 @@ struct EndSummary {
   ///
   /// `activations` are the bytes that this rank sent to the other stripes of its model, and what they should have been.
   init(
-    _ outcome: TrainingOutcome, _ report: ExchangeReport, times: PhaseTimes, seconds: Double, on grid: RankGrid,
+    _ outcome: TrainingOutcome, since firstStep: Int, _ report: ExchangeReport, times: PhaseTimes, seconds: Double,
+    on grid: RankGrid,
     parameterCount: Int, activations: (sent: Int, predicted: Int)?, tuner: Tuner?, over agreement: Agreement
   ) throws {
     self.outcome = outcome
     self.report = report
+    stepCount = outcome.steps - firstStep
     (shareCount, stripeCount, self.parameterCount) = (grid.shareCount, grid.stripeCount, parameterCount)
     let trials = tuner?.activations ?? (sent: 0, predicted: 0)
     let own = [
@@ -121,16 +125,17 @@ struct EndSummary {
     guard report.steps > 0, let bitsPerParameter, let compressionRatio else {
       return "Compression was not engaged: the run ended within its warm start."
     }
+    let engagedSteps = (report.steps + report.exchangesInStep - 1) / report.exchangesInStep
     let fallbacks = total(5) == 0 ? "no fallbacks" : counted(total(5), "fallback")
     let saved = "\(decimal(compressionRatio, digits: 1)) times fewer bytes than fp32"
     let engaged =
-      "Compression was engaged in \(report.steps) of \(outcome.steps) steps: \(decimal(bitsPerParameter, digits: 2)) bits per "
+      "Compression was engaged in \(engagedSteps) of \(stepCount) steps: \(decimal(bitsPerParameter, digits: 2)) bits per "
       + "parameter and direction, \(saved), \(fallbacks); "
     guard let floats = report.floatSeconds, let codes = report.codedSeconds else {
-      return engaged + "whether floats would have been faster was not measured, a warm start would have told."
+      return engaged + "whether floats would have been faster was not measured, a warm start in floats would have told."
     }
     let measured =
-      "an exchange with its update took \(decimal(codes * 1000, digits: 2)) ms, one of floats \(decimal(floats * 1000, digits: 2)) ms"
+      "\(report.areHidden ? "what computing did not hide of an exchange" : "an exchange") with its update took \(decimal(codes * 1000, digits: 2)) ms, one of floats \(decimal(floats * 1000, digits: 2)) ms"
     return engaged + measured
       + (floats < codes ? ": plain fp32 would have been faster here." : ": plain fp32 would not have been faster here.")
   }

@@ -96,6 +96,7 @@ extension Trainer {
     firstStep = saved.step
     newestCheckpoint = saved.path
     strategy.restore(counters: state.counters)
+    try strategy.place()
     try restorePlan(state.counters, of: saved)
     if let bits = state.counters["lossSum"].flatMap({ UInt64($0) }),
       let count = state.counters["lossSamples"].flatMap({ Int($0) })

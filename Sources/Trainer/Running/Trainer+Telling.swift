@@ -64,7 +64,8 @@ extension Trainer {
     times.data = feed.seconds
     let report = strategy.report
     let summary = try EndSummary(
-      outcome, report, times: times, seconds: stopwatch.seconds, on: grid, parameterCount: model.parameterCount,
+      outcome, since: firstStep, report, times: times, seconds: stopwatch.seconds, on: grid,
+      parameterCount: model.parameterCount,
       activations: activationBytes, tuner: tuner, over: agreement.about("the end of the run"))
     guard let journal else { return }
     journal.tell(summary.event(epochs: plan.epoch(of: step)))

@@ -22,7 +22,7 @@ final class AllReduce: Strategy {
 
   init(_ parts: StrategyParts) throws {
     self.parts = parts
-    driver = ExchangeDriver(parts.options.overlap.resolved(for: parts.hosts))
+    driver = ExchangeDriver(parts.overlap)
     gradient = try SharedGradient(count: parts.network.layout.count, hosts: parts.hosts)
     exchanges = try RunExchanges(parts, gradients: [gradient], overlap: driver.overlap, isRestorable: driver.overlap != .off)
     computation = GradientComputation(parts)
@@ -110,6 +110,8 @@ extension AllReduce {
     guardian.restore(counters)
     start.restore(counters)
   }
+
+  func place() throws { try exchanges.place() }
 
   func forget() throws {
     computation.carried = nil

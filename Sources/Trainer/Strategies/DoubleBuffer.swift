@@ -20,6 +20,8 @@ final class DoubleBuffer: Strategy {
     let rate: Float
     /// The samples whose gradient it carries.
     let samples: Int
+    /// Their share of the step.
+    let share: Float
     /// What was counted before it.
     let trafficBefore: Traffic
     /// What the ranks said of it, where an automatic warm start watches.
@@ -45,12 +47,15 @@ final class DoubleBuffer: Strategy {
   private let arrived: FloatBuffer
   private var arrivedRate: Float?
   private var arrivedSamples = 0
+  private var arrivedShare: Float = 1
+  /// What an exchange cost that was settled between steps.
+  private var settledTraffic = Traffic()
 
   init(_ parts: StrategyParts) throws {
     self.parts = parts
     let count = parts.network.layout.count
     gradients = try (0..<2).map { _ in try SharedGradient(count: count, hosts: parts.hosts) }
-    driver = ExchangeDriver(parts.options.overlap.resolved(for: parts.hosts))
+    driver = ExchangeDriver(parts.overlap)
     exchanges = try RunExchanges(parts, gradients: gradients, overlap: driver.overlap)
     computation = GradientComputation(parts)
     update = ModelUpdate(parts)
@@ -67,12 +72,13 @@ final class DoubleBuffer: Strategy {
     }
     let isWatched = AutomaticStart.watches(step, of: feed.plan, parts)
     var outcome = StepOutcome()
+    let samples = feed.plan.places(of: step).count
     for part in 0..<DoubleBuffer.parts {
       let count = feed.plan.places(of: step, part: part, of: DoubleBuffer.parts).count
       guard count > 0, let exchange = exchanges.exchange(of: step, in: feed.plan) else { continue }
       let batch = parts.timeline.span(.data) { feed.batch(at: step, part: part, of: DoubleBuffer.parts) }
       var own = try computation.compute(
-        step, of: batch, among: feed.plan.places(of: step).count, into: gradients[turn].values)
+        step, of: batch, among: samples, into: gradients[turn].values)
       own.isStopRequested = StopSignal.isRequested
       own.rate = rate
       if isMeasured || isWatched { own.gradientSquares = gradients[turn].values.sumOfSquares }
@@ -88,7 +94,7 @@ final class DoubleBuffer: Strategy {
       precondition(agreement.sum(\.sampleCount) == count, "the ranks' slices are not the whole half of the minibatch")
       let verdict = guardian.judge(step, agreement, parts)
       if let end = verdict.end { throw end }
-      if !verdict.isSkipped { try begin(exchange, step: step, part: part, agreement, isWatched: isWatched) }
+      if !verdict.isSkipped { try begin(exchange, step: step, part: part, agreement, of: samples, isWatched: isWatched) }
       outcome.add(agreement, verdict)
     }
     if isWatched {
@@ -100,11 +106,13 @@ final class DoubleBuffer: Strategy {
 
   /// Hands the gradient that was just computed over, and turns to the other.
   private func begin(
-    _ exchange: GradientExchange, step: Int, part: Int, _ agreement: StepAgreement, isWatched: Bool
+    _ exchange: GradientExchange, step: Int, part: Int, _ agreement: StepAgreement, of stepSamples: Int,
+    isWatched: Bool
   ) throws {
     let samples = agreement.sum(\.sampleCount)
     flight = Flight(
-      exchange: exchange, rate: agreement.rate, samples: samples, trafficBefore: exchange.traffic,
+      exchange: exchange, rate: agreement.rate, samples: samples, share: Float(samples) / Float(stepSamples),
+      trafficBefore: exchange.traffic,
       watched: isWatched ? agreement : nil)
     try exchanges.begin(exchange, step: DoubleBuffer.parts * step + part, samples: samples, of: turn)
     driver.drive(exchange)
@@ -115,13 +123,16 @@ final class DoubleBuffer: Strategy {
   /// Waits for the exchange of the half before, if one is under way, and applies it; returns its traffic.
   private func applyOldest() throws -> Traffic {
     if let rate = arrivedRate {
-      try update.apply(rate: rate, samples: arrivedSamples) { deliverArrived(into: $0) }
+      try update.apply(rate: rate, samples: arrivedSamples, share: arrivedShare) { deliverArrived(into: $0) }
       arrivedRate = nil
     }
-    guard let flight else { return Traffic() }
+    guard let flight else {
+      defer { settledTraffic = Traffic() }
+      return settledTraffic
+    }
     let stopwatch = Stopwatch()
     let sumSquares = try update.apply(
-      rate: flight.rate, samples: flight.samples, isMeasured: flight.watched != nil
+      rate: flight.rate, samples: flight.samples, share: flight.share, isMeasured: flight.watched != nil
     ) { destination in
       try parts.timeline.span(.exchange) { try exchanges.deliver(flight.exchange, by: driver, into: destination) }
     }
@@ -154,7 +165,8 @@ final class DoubleBuffer: Strategy {
   func settle() throws {
     guard let flight else { return }
     try parts.timeline.span(.exchange) { try exchanges.deliver(flight.exchange, by: driver, into: .buffer(arrived)) }
-    (arrivedRate, arrivedSamples) = (flight.rate, flight.samples)
+    (arrivedRate, arrivedSamples, arrivedShare) = (flight.rate, flight.samples, flight.share)
+    settledTraffic += flight.exchange.traffic - flight.trafficBefore
     if let agreement = flight.watched { start.note(agreement, sumSquares: try update.sumOfSquares(of: arrived)) }
     self.flight = nil
   }
@@ -175,6 +187,7 @@ extension DoubleBuffer {
     inventory.replicated += parts.optimizer.state.map { SavedTensor($0.name, of: $0.values) }
     inventory.replicated.append(SavedTensor("arrivedGradient", of: arrived))
     inventory.counters["arrivedSamples"] = String(arrivedSamples)
+    inventory.counters["arrivedShare"] = String(arrivedShare.bitPattern)
     inventory.counters["arrivedRate"] = arrivedRate.map { String($0.bitPattern) } ?? "none"
     computation.contribute(to: &inventory)
     exchanges.contribute(to: &inventory)
@@ -186,8 +199,11 @@ extension DoubleBuffer {
     guardian.restore(counters)
     start.restore(counters)
     arrivedSamples = counters["arrivedSamples"].flatMap { Int($0) } ?? 0
+    arrivedShare = counters["arrivedShare"].flatMap { UInt32($0) }.map { Float(bitPattern: $0) } ?? 1
     arrivedRate = counters["arrivedRate"].flatMap { UInt32($0) }.map { Float(bitPattern: $0) }
   }
+
+  func place() throws { try exchanges.place() }
 
   func forget() throws {
     _ = try applyOldest()
@@ -210,7 +226,11 @@ extension DoubleBuffer {
     return times
   }
 
-  var report: ExchangeReport { exchanges.report }
+  var report: ExchangeReport {
+    var report = exchanges.report
+    report.exchangesInStep = DoubleBuffer.parts
+    return report
+  }
 
   func finish() throws { try exchanges.finish() }
 }

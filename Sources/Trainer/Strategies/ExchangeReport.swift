@@ -11,6 +11,10 @@ public struct ExchangeReport: Sendable {
   public var warmStartTraffic = Traffic()
   /// Exchanges after it, what they sent, and what the format says they must have sent.
   public var steps = 0
+  /// How many exchanges make a step.
+  public var exchangesInStep = 1
+  /// Whether computing hid a part of them, so that the seconds below are those of the rest.
+  public var areHidden = false
   public var traffic = Traffic()
   /// The traffic of one exchange after the warm start, by the format alone.
   public var predictedTraffic = Traffic()

@@ -17,14 +17,16 @@ final class ModelUpdate {
   /// Whether updates are made while sums are decoded.
   var isFused: Bool { parts.options.clip == nil }
 
-  /// Updates the parameters at the learning rate `rate` with what `deliver` puts where it is told: the gradient of `samples`.
+  /// Updates the parameters at the learning rate `rate` with what `deliver` puts where it is told: the gradient of `samples`,
+  /// which are a `share` of a step.
   ///
   /// - Returns: The square of the aggregated gradient's norm where it `isMeasured`, which costs a pass over it and changes no bit.
   @discardableResult
   func apply(
-    rate: Float, samples: Int, isMeasured: Bool = false, from deliver: (GradientExchange.Destination) throws -> Void
+    rate: Float, samples: Int, share: Float = 1, isMeasured: Bool = false,
+    from deliver: (GradientExchange.Destination) throws -> Void
   ) throws -> Double? {
-    parts.optimizer.prepare(samples: samples)
+    parts.optimizer.prepare(samples: samples, share: share)
     let needsNorm = isMeasured || parts.options.clip != nil
     if needsNorm {
       if aggregate.count == 0 { aggregate = FloatBuffer(count: parts.network.layout.count) }
@@ -37,7 +39,7 @@ final class ModelUpdate {
     }
     let stopwatch = Stopwatch()
     defer { seconds += stopwatch.seconds }
-    let squares = needsNorm ? try parts.timeline.span(.update) { try update(with: aggregate, rate: rate) } : nil
+    let squares = needsNorm ? try parts.timeline.span(.update) { try update(with: aggregate, rate: rate, share: share) } : nil
     parts.optimizer.finish(parts.parameters, rate: rate)
     return squares
   }
@@ -53,9 +55,9 @@ final class ModelUpdate {
   }
 
   /// Updates with an aggregated gradient that is there as a whole, shortened where it has to be; returns the square of its norm.
-  private func update(with aggregate: FloatBuffer, rate: Float) throws -> Double {
+  private func update(with aggregate: FloatBuffer, rate: Float, share: Float) throws -> Double {
     let squares = try sumOfSquares(of: aggregate)
-    if let limit = parts.options.clip, squares.squareRoot() > limit {
+    if let limit = parts.options.clip.map({ $0 * Double(share) }), squares.squareRoot() > limit {
       let factor = Float(limit / squares.squareRoot())
       for index in 0..<aggregate.count { unsafe aggregate.baseAddress[index] *= factor }
     }

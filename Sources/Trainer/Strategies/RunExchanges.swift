@@ -20,6 +20,7 @@ final class RunExchanges {
   private let options: GradientExchange.Options
   private let gradients: [SharedGradient]
   private let scaling: AggregateScaling?
+  private let isOverlapped: Bool
   private var comparison = ExchangeComparison()
 
   /// Prepares the exchanges of what lies in `gradients`, which are carried on as `overlap` says; collective.
@@ -28,6 +29,7 @@ final class RunExchanges {
   init(_ parts: StrategyParts, gradients: [SharedGradient], overlap: Overlap, isRestorable: Bool = false) throws {
     self.parts = parts
     self.gradients = gradients
+    isOverlapped = overlap != .off || gradients.count > 1
     let layout = parts.network.layout
     var options = GradientExchange.Options()
     options.timeout = parts.options.timeout()
@@ -112,6 +114,9 @@ final class RunExchanges {
     inventory.own.append(SavedTensor("ownerResidual", of: coded.ownerResidual))
   }
 
+  /// Gives residuals that were loaded to the ranks that encode them; collective.
+  func place() throws { try coded.placeResidual() }
+
   /// Sets the residuals to zero; no exchange is under way.
   func forget() {
     coded.residual.clear()
@@ -158,6 +163,7 @@ final class RunExchanges {
     }
     report.nonFiniteGroups = all.reduce(0) { $0 + $1.nonFiniteGroups }
     report.agreementTraffic = parts.records.traffic + (scaling?.traffic ?? Traffic())
+    report.areHidden = isOverlapped
     report.floatSeconds = comparison.floatSeconds
     report.codedSeconds = comparison.codedSeconds
     return report
@@ -166,8 +172,8 @@ final class RunExchanges {
   /// Measures what the report still lacks; collective.
   func finish() throws {
     guard parts.isCompressed else { return }
-    // Inside one host trial exchanges take no time worth mentioning; over a slow network they might.
-    if floats == nil && coded.exchangeCount > 0 && parts.grid.all.hostCount == 1 { try tryFloats() }
+    // What is hidden says nothing of what is not. Inside one host trial exchanges take no time worth mentioning; over a slow network they might.
+    if !isOverlapped && floats == nil && coded.exchangeCount > 0 && parts.grid.all.hostCount == 1 { try tryFloats() }
     try comparison.settle(over: parts.records)
   }
 

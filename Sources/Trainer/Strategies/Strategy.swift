@@ -29,6 +29,8 @@ public protocol Strategy: AnyObject {
   func contribute(to inventory: inout StateInventory)
   /// Takes back the counters that it contributed.
   func restore(counters: [String: String])
+  /// Puts what was loaded where it is needed, when other ranks had saved it. Collective.
+  func place() throws
   /// Ends what is under way, and forgets what past gradients left behind.
   ///
   /// Collective. Residuals and momentum become zero. Sums of squares stay, by which an optimizer knows the sizes of gradients.
@@ -43,6 +45,10 @@ public protocol Strategy: AnyObject {
   var report: ExchangeReport { get }
   /// Called once after the last step: measures what the report still lacks. Collective.
   func finish() throws
+}
+
+extension Strategy {
+  public func place() throws {}
 }
 
 /// What became of a step: the same on every rank, traffic apart.
@@ -118,6 +124,8 @@ public struct StrategyParts {
 extension StrategyParts {
   /// The ranks that exchange gradients: those of this rank's stripe.
   public var hosts: HostMap { grid.dataGroup }
+  /// Who carries exchanges on while the model computes.
+  var overlap: Overlap { options.overlap.resolved(for: hosts, among: grid.all, threads: options.threads) }
 }
 
 /// The strategies that `--strategy` knows.

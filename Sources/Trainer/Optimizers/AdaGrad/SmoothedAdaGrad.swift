@@ -15,11 +15,13 @@ public final class SmoothedAdaGrad: Optimizer {
   private let scaled: FloatBuffer
   private let sum = MultiplierSum()
   private var momentum: Float
+  private var decay: Float
 
   init(_ settings: OptimizerSettings, rule: AdaGrad, style: MomentumStyle) {
     self.settings = settings
     self.style = style
     momentum = style.momentum(samples: settings.minibatch, otherwise: settings.momentum)
+    decay = settings.weightDecay
     adaGrad = AdaGradState(rule, count: settings.count, isRestorable: false)
     velocity = FloatBuffer(count: settings.count)
     scaled = FloatBuffer(count: settings.count)
@@ -31,7 +33,8 @@ public final class SmoothedAdaGrad: Optimizer {
 
   public func forgetMomentum() { velocity.clear() }
 
-  public func prepare(samples: Int) {
+  public func prepare(samples: Int, share: Float) {
+    decay = share * settings.weightDecay
     if style.timeConstant != nil { momentum = style.momentum(samples: samples, otherwise: momentum) }
   }
 
@@ -48,7 +51,7 @@ public final class SmoothedAdaGrad: Optimizer {
 
   public func finish(_ parameters: FloatBuffer, rate: Float) {
     scaled.copy(from: velocity)
-    let step = DescentStep(rate: rate, decay: settings.weightDecay)
+    let step = DescentStep(rate: rate, decay: decay)
     for tensor in settings.layout.tensors where !tensor.range.isEmpty {
       let values = unsafe scaled.values(in: tensor.range)
       sum.clear()

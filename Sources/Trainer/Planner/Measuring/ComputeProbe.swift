@@ -62,7 +62,7 @@ struct ComputeProbe {
     let piece = 1024
     let gradient = FloatBuffer(count: piece)
     return try rounds.seconds(effort, by: .slowest) {
-      optimizer.prepare(samples: parts.plan.minibatch)
+      optimizer.prepare(samples: parts.plan.minibatch, share: 1)
       for start in stride(from: 0, to: count, by: piece) {
         unsafe optimizer.update(start..<min(start + piece, count), of: scratch, with: gradient.baseAddress, rate: 0)
       }
