@@ -97,8 +97,7 @@ import Testing
     }
   }
 
-  /// In place as well, where neighbours read one another's gradients.
-  /// Residuals that ranks bring who do not encode them go to those of their host who do; nothing is lost or moved twice.
+  /// Residuals that ranks bring who do not encode them go to those of their host who do.
   @Test(.enabled(if: allRanks.count > 1)) func residualsGoToThoseWhoEncodeThem() throws {
     let (rank, rankCount) = (allRanks.rank, allRanks.count)
     for hosts in Self.distributions(rankCount) {
@@ -129,6 +128,7 @@ import Testing
     }
   }
 
+  /// In place as well, where neighbours read one another's gradients.
   @Test(.enabled(if: allRanks.count > 1), arguments: [ReferenceCodec.none, .oneBit(elements: nil)])
   func sumsInPlace(_ codec: ReferenceCodec) throws {
     let (rank, rankCount) = (allRanks.rank, allRanks.count)
