@@ -100,6 +100,10 @@ import _TestSupport
     #expect(try train(Self.sparse(strategy)).modelHash == hash)
     #expect(try train(Self.sparse(strategy) { $0.transport = .messages }).modelHash == hash)
     #expect(try train(Self.sparse(strategy) { $0.seed = 2 }).modelHash != hash)
+    guard strategy.contains("recovery") else { return }
+    let clipped = try train(Self.sparse(strategy) { $0.clip = 0.1 }).modelHash
+    #expect(clipped != hash)
+    #expect(try train(Self.sparse(strategy) { $0.clip = 0.1 }).modelHash == clipped)
   }
 
   @Test(arguments: all) func aResumedRunIsTheUnbrokenOne(_ strategy: String) throws {

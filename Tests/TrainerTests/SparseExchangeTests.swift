@@ -19,13 +19,15 @@ import _TestSupport
 
   /// Changes of parameters by the ranks of `group`, each of which has some of the terms of `gradients[step]`.
   private func changes(
-    _ strategy: String, _ gradients: [[Float]], momentum: Double = 0, rate: Float = 1, on group: Communicator? = nil,
+    _ strategy: String, _ gradients: [[Float]], momentum: Double = 0, clip: Double? = nil, rate: Float = 1,
+    on group: Communicator? = nil,
     transport: Transport = .auto
   ) throws -> (parameters: [Float], exchange: SparseExchange) {
     let group = group ?? world
     let count = gradients[0].count
     let exchange = try SparseExchange(
-      strategy, count: count, hosts: HostMap(group, transport: transport), momentum: momentum, seed: 5)
+      strategy, count: count, hosts: HostMap(group, transport: transport), momentum: momentum, clip: clip,
+      seed: 5)
     let (gradient, parameters) = (FloatBuffer(count: count), FloatBuffer(count: count))
     for values in gradients {
       for i in 0..<count { gradient[i] = share(of: values[i], at: i, rank: group.rank, of: group.count) }
@@ -118,6 +120,21 @@ import _TestSupport
     // It falls to the noise of the estimates, and subtraction moves it up and down there, but never higher.
     #expect(norms[150...].max()! <= 1.01 * norms[50..<100].max()!)
     #expect(norms[50...].max()! < 0.1 * norms[0])
+  }
+
+  @Test("a gradient is clipped to the norm that sketches estimate", arguments: ["subtract", "zero"])
+  func clipping(_ recovery: String) throws {
+    let gradient = integers(20_011, step: 0)
+    let norm = gradient.reduce(0.0) { $0 + Double($1 * $1) }.squareRoot()
+    let strategy = "fetch-sgd:k=1/50,columns=1/8,shards=3,recovery=\(recovery)"
+    let plain = try changes(strategy, [gradient]).parameters
+    #expect(try changes(strategy, [gradient], clip: 2 * norm).parameters == plain)
+    let (clipped, exchange) = try changes(strategy, [gradient], clip: norm / 10)
+    // Scaled alike everywhere; and nearly to that norm, which is only estimated.
+    let ratios = zip(clipped, plain).filter { $0.1 != 0 }.map { Double($0.0 / $0.1) }
+    #expect(ratios.count > 300 && ratios.max()! - ratios.min()! < 1e-5)
+    #expect(abs(ratios[0] - 0.1) < 0.01)
+    #expect(exchange.traffic.bytesSent <= exchange.predictedTraffic.bytesSent)
   }
 
   // MARK: Known cases

@@ -77,7 +77,7 @@ extension TrainerOptions {
     OptionField("learning-rate", \.learningRate, "The rate, for the mean gradient of a minibatch"),
     OptionField("momentum", \.momentum, "The share of the last update's direction that stays, without a time constant"),
     OptionField("weight-decay", \.weightDecay, "Adds this times the parameters to the gradient"),
-    OptionField("clip", \.clip, "The largest norm of the aggregated gradient"),
+    OptionField("clip", \.clip, "The largest norm of the aggregated gradient; with fetch-sgd as sketches estimate it"),
     OptionField("schedule", \.schedule, "How the rate changes over the run"),
     OptionField("tune-minibatch", \.tuneMinibatch, "How the minibatch is found while training"),
     OptionField("tune-rate", \.tuneRate, "How the rate follows how training goes"),

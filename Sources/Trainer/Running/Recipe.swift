@@ -97,7 +97,9 @@ public struct Recipe {
     try refuse(
       options.optimizer != defaults.optimizer, "optimizer \(options.optimizer)",
       "whose momentum (--momentum) is part of what it remembers; leave it out")
-    try refuse(options.clip != nil, "clip", "which never sees the whole gradient")
+    let seesNorms = ["recovery=subtract", "recovery=zero"].contains { options.strategy.contains($0) }
+    try refuse(
+      options.clip != nil && !seesNorms, "clip", "which knows no gradient's norm but with recovery=subtract or recovery=zero")
     try refuse(
       options.warmStart.map { $0 != .floats(0) } ?? false, "warm-start", "which begins with its own code; leave it out")
     try refuse(options.tuneMinibatch != nil, "tune-minibatch", "whose memory a trial would spoil")

@@ -31,7 +31,12 @@ final class FetchSGD: SparseAggregation {
   private let scatter: LinearReduceScatter
   private let gather: SparseAllGather
   private let rounds: MessageRounds
+  /// How owners add up what each knows of the norm; nil where nothing is clipped.
+  private let norms: RecordExchange?
   private let owned: Range<Int>
+  /// Σ S(g_i) of this step, where it is clipped before it goes anywhere.
+  private let sums: [ShardMemory]
+  private let clip: Double?
   /// S_u of the owned shards, and the tables of S_e, all in one memory for checkpoints.
   private let momenta: [ShardMemory]
   private let errors: [[ShardMemory]]
@@ -49,15 +54,18 @@ final class FetchSGD: SparseAggregation {
       [scatter.round("sketches"), gather.round("updates")], hosts: parts.hosts, timeout: .seconds(parts.options.timeout))
     let lengths = owned.map { ShardMemory.floatCount(code, shard: $0) }
     memories = (0...max(window, 1)).map { _ in FloatBuffer(count: lengths.reduce(0, +)) }
-    let tables = memories.map { memory in
+    clip = parts.options.clip
+    norms = try clip.map { _ in try RecordExchange(parts.hosts, timeout: .seconds(parts.options.timeout)) }
+    func tables(_ memory: FloatBuffer) -> [ShardMemory] {
       var start = 0
       return owned.map { shard in
         defer { start += ShardMemory.floatCount(code, shard: shard) }
         return ShardMemory(code, shard: shard, in: memory, at: start)
       }
     }
-    momenta = tables[0]
-    errors = Array(tables.dropFirst())
+    sums = clip == nil ? [] : tables(FloatBuffer(count: memories[0].count))
+    momenta = tables(memories[0])
+    errors = memories.dropFirst().map(tables)
   }
 
   func aggregate(
@@ -66,10 +74,23 @@ final class FetchSGD: SparseAggregation {
     try rounds.begin()
     try scatter.send(gradient, in: 0, of: rounds)
     for table in momenta { table.multiply(by: momentum) }
-    try scatter.receive(in: 0, of: rounds) { shard, message in momenta[shard - owned.lowerBound].add(message) }
+    for sum in sums { sum.clear() }
+    let targets = clip == nil ? momenta : sums
+    try scatter.receive(in: 0, of: rounds) { shard, message in targets[shard - owned.lowerBound].add(message) }
+    if let clip { try add(clippedTo: clip) }
     try gather.send(owned.map { recover($0, step: step, rate: Double(rate)) }, in: 1, of: rounds)
     try gather.receive(in: 1, of: rounds, update)
     try rounds.end()
+  }
+
+  /// Adds this step's sum to the momentum, scaled down to the norm `clip` where the sketches of all shards say that it is longer.
+  ///
+  /// Source: algorithms §2.3, the clipping of the reference: a sketch is linear, so that it may be scaled.
+  private func add(clippedTo clip: Double) throws {
+    let own = sums.reduce(0) { $0 + $1.squaredNorm }
+    let all = try norms?.gather([own.bitPattern], activity: "the norm of the gradient") ?? []
+    let norm = all.reduce(0) { $0 + Double(bitPattern: $1[0]) }.squareRoot()
+    for (table, sum) in zip(momenta, sums) { table.add(sum, times: norm > clip ? clip / norm : 1) }
   }
 
   /// Takes the heavy values of a shard out of its error.
@@ -114,7 +135,7 @@ final class FetchSGD: SparseAggregation {
 
   func abandon() { rounds.abandon() }
 
-  var traffic: Traffic { rounds.traffic }
-  var predictedTraffic: Traffic { rounds.predictedTraffic }
+  var traffic: Traffic { rounds.traffic + (norms?.traffic ?? Traffic()) }
+  var predictedTraffic: Traffic { rounds.predictedTraffic + (norms?.predictedTraffic ?? Traffic()) }
   var waiting: Duration { rounds.waiting }
 }

@@ -22,11 +22,14 @@ public final class SparseExchange {
   ///   - count: The parameters' number.
   ///   - hosts: The ranks.
   ///   - momentum: That of the strategy.
+  ///   - clip: The largest norm of a gradient, as sketches estimate it; only `fetch-sgd` with `recovery=subtract` or `zero` looks at it.
   ///   - seed: Where hash functions follow from.
   /// - Throws: `SpecificationError` and `SketchError` where the specification is none for so many parameters, with one sentence.
-  public init(_ specification: String, count: Int, hosts: HostMap, momentum: Double = 0.9, seed: UInt64 = 1) throws {
+  public init(
+    _ specification: String, count: Int, hosts: HostMap, momentum: Double = 0.9, clip: Double? = nil, seed: UInt64 = 1
+  ) throws {
     var options = TrainerOptions()
-    (options.momentum, options.seed) = (momentum, seed)
+    (options.momentum, options.clip, options.seed) = (momentum, clip, seed)
     aggregation = try sparseExchanges.make(specification)(SparseParts(hosts: hosts, count: count, options: options))
   }
 
