@@ -163,6 +163,9 @@ import _TestSupport
   }
 
   @Test func aRateThatIsTooHighEndsTheRunOnAllRanksWithNothingInFlight() throws {
-    #expect { try train(doubleBuffered { $0.learningRate = 1e30 }) } throws: { "\($0)".contains("lower --learning-rate") }
+    // Ten steps, of two halves each.
+    #expect { try train(doubleBuffered { $0.learningRate = 1e30 }) } throws: {
+      "\($0)".contains("step 11:") && "\($0)".contains("10 steps in a row") && "\($0)".contains("lower --learning-rate")
+    }
   }
 }

@@ -14,6 +14,8 @@ struct NonFiniteGuard {
   let policy: NonFinitePolicy
   /// Steps skipped since the last that was done.
   var skippedInARow = 0
+  /// The last of them in this job.
+  private var lastSkipped: Int?
   /// Whether the last step had values replaced by zero.
   private var isClearing = false
   private var residuals: ResidualWatch
@@ -57,7 +59,9 @@ struct NonFiniteGuard {
       guard cleared > 0 && !isClearing else { return Verdict(warning: warning) }
       return Verdict(warning: "step \(step + 1): \(counted(cleared, "value")) of the gradients not finite, set to zero")
     }
-    skippedInARow += 1
+    // Both halves of a step are one step.
+    if lastSkipped != step { skippedInARow += 1 }
+    lastSkipped = step
     let all = parts.grid.all
     let who = all.world.count > 1 ? " on \(all.name(of: rank))" : ""
     let sentence = "step \(step + 1): the gradient of \(parts.network.layout.tensors[tensor].name)\(who) is not finite"
