@@ -90,7 +90,7 @@ let package = Package(
     example("seide2014", ["Laboratory", "Trainer", argumentParser], exclude: ["README.md", "RESULTS.md"]),
     example(
       "fetchsgd", ["Laboratory", "Trainer", "Networks", "Datasets", "Buffers", argumentParser],
-      exclude: ["README.md", "RESULTS.md", "energy.svg", "magnitudes.svg"]),
+      exclude: ["README.md", "RESULTS.md", "by-class.svg", "energy.svg", "iid.svg", "magnitudes.svg"]),
 
     .target(name: "_TestSupport", dependencies: ["MPI"], path: "Tests/_TestSupport", swiftSettings: settings),
     tests("Buffers", ["Buffers"]),

@@ -44,8 +44,30 @@ import _TestSupport
     let wire = try #require(lines[5]["wire"] as? [String: Any])
     let sent = try #require(wire["bytesSent"] as? [Int])
     #expect(sent.count == 3 && wire["predictedBytesSent"] as? [Int] == sent && wire["insideHost"] as? [Int] == sent)
+    let returned = try #require(wire["bytesReturned"] as? [Int])
+    #expect(2 * returned.reduce(0, +) == sent.reduce(0, +))
     #expect((wire["compressionRatio"] as? Double ?? 0) > 15)
     #expect(lines[5]["modelHash"] as? String != nil)
+  }
+
+  /// Lists are as long as what was found, so that the format says the most; floats go up to owners, and few values come back.
+  @Test func listsAreCountedAsTheyAreAndSaidToBeAtMost() throws {
+    let path = temporary()
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    let job = Job("train", small + ["--steps", "6", "--strategy", "true-top-k:k=1/100", "--metrics", path])
+    let result = try job.run(ranks: 3)
+    try #require(result.status == 0, "\(result.standardError)")
+    let words = result.standardOutput + result.standardError
+    #expect(words.matches(of: #/this rank sends at most|, predicted at most [0-9.]+ /#).count == 2)
+    let line = try #require(try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n").last)
+    let end = try #require(JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])
+    let wire = try #require(end["wire"] as? [String: Any])
+    func bytes(_ key: String) throws -> [Int] { try #require(wire[key] as? [Int]) }
+    for (sent, (returned, predicted)) in zip(
+      try bytes("bytesSent"), zip(try bytes("bytesReturned"), try bytes("predictedBytesSent")))
+    {
+      #expect(sent <= predicted && 0 < returned && 5 * returned < sent, "\(returned) of \(sent) bytes, predicted \(predicted)")
+    }
   }
 
   /// Two models in two stripes each: what they exchange is what the sizes of layers say, B·n·4·(P − 1)/P for each.

@@ -30,6 +30,9 @@ struct Accuracy: PaperTable {
     /// Of all its seeds together.
     let compression: [Compression]
 
+    /// Whether a model ended without finite values.
+    var isDiverged: Bool { accuracy.values.contains(0) }
+
     func mean(_ value: (Compression) -> Double) -> Double {
       compression.map(value).reduce(0, +) / Double(compression.count)
     }
@@ -45,8 +48,10 @@ struct Accuracy: PaperTable {
     for outcome in outcomes {
       table.add([
         outcome.contender.name, outcome.contender.sizes, times(outcome.mean(\.upload)), times(outcome.mean(\.download)),
-        times(outcome.mean(\.total)), outcome.accuracy.text(digits: 2),
-        outcome.contender.isFloat ? "" : signed(outcome.accuracy.mean - outcomes[0].accuracy.mean, digits: 2),
+        times(outcome.mean(\.total)),
+        outcome.isDiverged ? "diverged" : outcome.accuracy.text(digits: 2),
+        outcome.contender.isFloat || outcome.isDiverged
+          ? "" : signed(outcome.accuracy.mean - outcomes[0].accuracy.mean, digits: 2),
       ])
     }
     table.notes = [
@@ -81,7 +86,7 @@ struct Accuracy: PaperTable {
       return (ratio, 100 - outcome.accuracy.mean)
     }
     var series: [SVGPlot.Series] = []
-    for outcome in outcomes where !outcome.contender.isFloat {
+    for outcome in outcomes where outcome.mean(\.total) > 1 && !outcome.isDiverged {
       let name = outcome.contender.name
       if let known = series.firstIndex(where: { $0.name == name }) {
         series[known].points.append(place(outcome))

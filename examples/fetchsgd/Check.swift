@@ -43,9 +43,9 @@ struct Check: ParsableCommand {
     ])
     let rate = Rate(0.1, momentum: 0)
     let contenders = [
-      Contender(name: "floats", sizes: "", options: ["--codec", "none"] + rate.options),
-      Contender.trueTopK(k: 100, rate), Contender.sketch(columns: 8, k: 50, rate),
-      Contender.local(k: 100, feedback: "none", rate),
+      Contender.floats(rate),
+      Contender.trueTopK(k: 100, rate), Contender.sketch(columns: 8, rate),
+      Contender.forgetfulLocal(k: 100, rate),
     ]
     let reports = try laboratory.run(contenders.map { setting.job($0, seed: 1) })
     let compression = try reports.map { try Compression(of: $0, against: reports[0]) }

@@ -9,52 +9,81 @@ struct Contender {
   /// Whether its curve is drawn as a variant of the one before.
   var isVariant = false
 
-  /// Whether it sends the floats themselves.
-  var isFloat: Bool { options.contains("none") }
+  /// Whether it is what the others are compared with.
+  var isFloat: Bool { options.contains("none") && !isVariant }
 
-  /// All, floats first.
+  /// All, floats first, in sizes of about 10, 30, 60 (and 120) times fewer bytes in both directions together.
   static func all(_ partition: Partition) -> [Contender] {
     let rates = Rates(partition)
-    let floats = [Contender(name: "floats", sizes: "", options: ["--codec", "none"] + rates.floats.options)]
-    let oneBit = [
-      Contender(name: "one bit", sizes: "", options: ["--codec", "one-bit", "--warm-start", "0"] + rates.oneBit.options)
-    ]
-    return floats + oneBit + [6, 12, 24, 36, 72, 144].map { sketch(columns: $0, k: $0 * 17 / 6, rates.sketch) }
-      + [12, 24, 48].map { stateless(columns: $0, k: $0 * 3 / 4, rates.stateless) }
-      + [60, 180, 360, 720].map { local(k: $0, feedback: "rank", rates.local) }
-      + [60, 180, 360].map { local(k: $0, feedback: "none", rates.stateless) }
-      + [10, 30, 100, 300].map { trueTopK(k: $0, rates.sketch) }
+    return [floats(rates.floats), floatsLikeSketch(rates.sketch), oneBit(rates.oneBit)]
+      + [13, 36, 72, 144].map { sketch(columns: $0, rates.sketch) }
+      + [8, 20, 40].map { forgetful(columns: $0, rates.forgetfulSketch) }
+      + [70, 210, 420].map { local(k: $0, rates.local) }
+      + [40, 120, 240].map { forgetfulLocal(k: $0, rates.forgetfulLocal) }
+      + [10, 100].map { trueTopK(k: $0, rates.trueTopK) }
+  }
+
+  static func floats(_ rate: Rate) -> Contender {
+    Contender(name: "floats", sizes: "", options: ["--codec", "none"] + rate.options)
+  }
+
+  /// Floats by the rate of the sketch, to tell what the rate does from what the sketch does.
+  static func floatsLikeSketch(_ rate: Rate) -> Contender {
+    Contender(name: "floats, the sketch's rate", sizes: "", options: ["--codec", "none"] + rate.options, isVariant: true)
+      .untilTheEnd
+  }
+
+  static func oneBit(_ rate: Rate) -> Contender {
+    Contender(name: "one bit", sizes: "", options: ["--codec", "one-bit", "--warm-start", "0"] + rate.options)
   }
 
   /// The sketch with an exact second round: one row is enough where candidates are fetched exactly.
-  static func sketch(columns: Int, k: Int, _ rate: Rate) -> Contender {
-    Contender(
+  static func sketch(columns: Int, _ rate: Rate) -> Contender {
+    let k = columns * 17 / 6
+    return Contender(
       name: "sketch, second round", sizes: "c = d/\(columns), k = d/\(k)",
       options: ["--strategy", "fetch-sgd:rows=1,columns=1/\(columns),candidates=2,k=1/\(k)"] + rate.options)
   }
 
-  /// The sketch that remembers for clients that come once: the paper's published code.
-  static func stateless(columns: Int, k: Int, _ rate: Rate) -> Contender {
+  /// The sketch that remembers for clients that come once, by the rule of the paper's published code.
+  static func forgetful(columns: Int, _ rate: Rate) -> Contender {
     Contender(
-      name: "sketch, no memory of clients", sizes: "3 rows, c = d/\(3 * columns), k = d/\(k)",
-      options: ["--strategy", "fetch-sgd:recovery=zero,rows=3,columns=1/\(3 * columns),k=1/\(k)"] + rate.options,
-      isVariant: true)
+      name: "sketch, clients forget", sizes: "c = d/\(columns), k = d/\(4 * columns)",
+      options: ["--strategy", "fetch-sgd:recovery=zero,rows=1,columns=1/\(columns),k=1/\(4 * columns)"] + rate.options,
+      isVariant: true
+    ).untilTheEnd
   }
 
-  static func local(k: Int, feedback: String, _ rate: Rate) -> Contender {
-    let hasMemory = feedback == "rank"
-    return Contender(
-      name: hasMemory ? "local top-k" : "local top-k, no memory of clients", sizes: "k = d/\(k)",
-      options: ["--strategy", "local-top-k:k=1/\(k),feedback=\(feedback)"] + rate.options, isVariant: !hasMemory)
+  /// Each rank's largest values, with error feedback.
+  static func local(k: Int, _ rate: Rate) -> Contender {
+    Contender(name: "local top-k", sizes: "k = d/\(k)", options: ["--strategy", "local-top-k:k=1/\(k)"] + rate.options)
+      .untilTheEnd
   }
 
+  /// Each rank's largest values; what is not sent is lost.
+  static func forgetfulLocal(k: Int, _ rate: Rate) -> Contender {
+    Contender(
+      name: "local top-k, clients forget", sizes: "k = d/\(k)",
+      options: ["--strategy", "local-top-k:k=1/\(k),feedback=none"] + rate.options, isVariant: true
+    ).untilTheEnd
+  }
+
+  /// The same, but a run that diverges goes on to its end, by zeros.
+  var untilTheEnd: Contender {
+    let more = options.contains("--non-finite") ? [] : ["--non-finite", "zero"]
+    return Contender(name: name, sizes: sizes, options: options + more, isVariant: isVariant)
+  }
+
+  /// The largest values of the exact sum.
   static func trueTopK(k: Int, _ rate: Rate) -> Contender {
     Contender(name: "true top-k", sizes: "k = d/\(k)", options: ["--strategy", "true-top-k:k=1/\(k)"] + rate.options)
+      .untilTheEnd
   }
 }
 
-/// A learning rate and what goes with it.
+/// A learning rate, momentum and schedule.
 struct Rate {
+  /// What `train` is told.
   let options: [String]
 
   init(_ rate: Double, momentum: Double, warmup: Int? = nil) {
@@ -64,28 +93,27 @@ struct Rate {
   }
 }
 
-/// The rates of all ways; chosen on training samples that were held out (`choice`).
+/// The rates of all ways, chosen on training samples that were held out (`choice`).
 struct Rates {
   let floats: Rate
   let oneBit: Rate
-  let sketch: Rate
-  let local: Rate
-  let stateless: Rate
+  var sketch = Rate(1, momentum: 0, warmup: 300)
+  var forgetfulSketch = Rate(0.5, momentum: 0, warmup: 300)
+  var local = Rate(1, momentum: 0, warmup: 300)
+  var forgetfulLocal = Rate(0.3, momentum: 0)
+  var trueTopK = Rate(1, momentum: 0, warmup: 300)
 
   init(_ partition: Partition) {
     switch partition {
     case .iid:
       floats = Rate(0.1, momentum: 0.9)
       oneBit = Rate(0.1, momentum: 0.9, warmup: 300)
-      sketch = Rate(1, momentum: 0, warmup: 300)
-      local = Rate(1, momentum: 0, warmup: 300)
-      stateless = Rate(0.5, momentum: 0)
     case .byClass:
-      floats = Rate(0.3, momentum: 0)
+      floats = Rate(0.1, momentum: 0.9)
       oneBit = Rate(0.3, momentum: 0)
-      sketch = Rate(0.3, momentum: 0)
-      local = Rate(0.3, momentum: 0)
-      stateless = Rate(0.1, momentum: 0)
+      local = Rate(0.5, momentum: 0, warmup: 300)
+      forgetfulLocal = Rate(0.5, momentum: 0, warmup: 300)
+      trueTopK = Rate(0.5, momentum: 0, warmup: 300)
     }
   }
 }

@@ -15,7 +15,7 @@ struct Setting: ParsableArguments {
   @Option(help: ArgumentHelp("The model.", valueName: "spec")) var model = "mlp:512,512"
   @Option(help: ArgumentHelp("The passes over the data.", valueName: "n")) var epochs = 5
   @Option(help: ArgumentHelp("The ranks of a run.", valueName: "n")) var ranks = 8
-  @Option(help: ArgumentHelp("How many seeds a figure is the mean of.", valueName: "n")) var seeds = 3
+  @Option(help: ArgumentHelp("How many seeds a figure is the mean of.", valueName: "n")) var seeds = 1
   @Option(
     help: ArgumentHelp(
       "How training samples are dealt: iid, or by-class, where each client holds samples of one class, and each rank is another "
