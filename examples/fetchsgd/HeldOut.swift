@@ -32,6 +32,6 @@ extension IDXFile {
     let dimensions = [range.count] + shape.dropFirst()
     let words = [0x800 | shape.count] + dimensions
     let header = words.flatMap { word in [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: word >> $0) } }
-    return Data(header) + Data(values[range.lowerBound * size..<range.upperBound * size])
+    return Data(header) + Data(values.dropFirst(range.lowerBound * size).prefix(range.count * size))
   }
 }
