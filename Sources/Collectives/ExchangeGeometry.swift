@@ -163,6 +163,36 @@ public struct ExchangeGeometry: Sendable {
   }
 }
 
+extension ExchangeGeometry {
+  /// The segments that a rank encodes: one for each owner in turn, nearest first, so that all owners are fed at the same rate; the
+  /// own stripe last.
+  ///
+  /// The next bucket, which is ready later, comes when the one before is through.
+  func encodingOrder(of rank: Int, over routes: ExchangeRoutes, isIdentity: Bool) -> [Segment] {
+    let rankCount = segments.count
+    var next = Array(repeating: 0, count: rankCount)
+    var order: [Segment] = []
+    for bucket in buckets.indices {
+      var hasMore = true
+      while hasMore {
+        hasMore = false
+        for distance in 1...rankCount {
+          let owner = (rank + distance) % rankCount
+          let stripe = segments[owner]
+          guard next[owner] < stripe.count, stripe[next[owner]].bucket == bucket else { continue }
+          hasMore = true
+          // Floats are read where they lie, by this rank and by those of its host.
+          if routes.contributes(rank, toStripe: owner), !(isIdentity && routes.readsInPlace(owner, of: rank)) {
+            order.append(stripe[next[owner]])
+          }
+          next[owner] += 1
+        }
+      }
+    }
+    return order
+  }
+}
+
 /// How long segments are.
 private struct PieceRule {
   let rule: ExchangeGeometry.SegmentRule

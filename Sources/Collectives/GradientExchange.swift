@@ -158,7 +158,7 @@ public final class GradientExchange {
     memory = try ExchangeMemory(geometry, hosts: hosts, keepsContributions: !codec.isIdentity || !isOneHost)
     messages = try ExchangeMessages(
       geometry, routes: routes, hosts: hosts, codecHash: XXHash64.hash(codec.specification), arrivals: memory.arrivals)
-    encodingOrder = GradientExchange.encodingOrder(geometry, routes, rank: rank, isIdentity: codec.isIdentity)
+    encodingOrder = geometry.encodingOrder(of: rank, over: routes, isIdentity: codec.isIdentity)
     availableContributions = Array(repeating: 0, count: rankCount)
     availableSums = availableContributions
     decodedSums = availableContributions
@@ -288,34 +288,5 @@ public final class GradientExchange {
       idleSince = nil
       if progress == .done { return }
     }
-  }
-
-  /// One segment for each owner in turn, nearest first, so that all owners are fed at the same rate; the own stripe last.
-  ///
-  /// The next bucket, which is ready later, comes when the one before is through.
-  private static func encodingOrder(
-    _ geometry: ExchangeGeometry, _ routes: ExchangeRoutes, rank: Int, isIdentity: Bool
-  ) -> [Segment] {
-    let rankCount = geometry.segments.count
-    var next = Array(repeating: 0, count: rankCount)
-    var order: [Segment] = []
-    for bucket in geometry.buckets.indices {
-      var hasMore = true
-      while hasMore {
-        hasMore = false
-        for distance in 1...rankCount {
-          let owner = (rank + distance) % rankCount
-          let segments = geometry.segments[owner]
-          guard next[owner] < segments.count, segments[next[owner]].bucket == bucket else { continue }
-          hasMore = true
-          // Floats are read where they lie, by this rank and by those of its host.
-          if routes.contributes(rank, toStripe: owner), !(isIdentity && routes.readsInPlace(owner, of: rank)) {
-            order.append(segments[next[owner]])
-          }
-          next[owner] += 1
-        }
-      }
-    }
-    return order
   }
 }
