@@ -30,7 +30,7 @@ final class FetchSGD: SparseAggregation {
   private let window: Int
   private let scatter: LinearReduceScatter
   private let gather: SparseAllGather
-  private let rounds: MessageRounds
+  let rounds: MessageRounds
   /// How owners add up what each knows of the norm; nil where nothing is clipped.
   private let norms: RecordExchange?
   private let owned: Range<Int>
@@ -133,9 +133,6 @@ final class FetchSGD: SparseAggregation {
 
   func forget() { for memory in memories { memory.clear() } }
 
-  func abandon() { rounds.abandon() }
-
   var traffic: Traffic { rounds.traffic + (norms?.traffic ?? Traffic()) }
   var predictedTraffic: Traffic { rounds.predictedTraffic + (norms?.predictedTraffic ?? Traffic()) }
-  var waiting: Duration { rounds.waiting }
 }

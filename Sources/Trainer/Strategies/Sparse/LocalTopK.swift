@@ -12,7 +12,7 @@ internal import MPI
 ///
 /// Source: Lin et al. 2018, "Deep gradient compression"; algorithms §4.3.
 /// - Cost: each rank sends its k values to their owners, and its share of the union, up to k values, to K − 1 ranks.
-final class LocalTopK: SparseAggregation {
+final class LocalTopK: RankAggregation {
   /// Who remembers what was not sent.
   enum Feedback: String, CaseIterable {
     case rank
@@ -23,10 +23,10 @@ final class LocalTopK: SparseAggregation {
   let shards: ShardMap
   private let settings: SparseSettings
   private let feedback: Feedback
-  private let memory: RankMemory
+  let memory: RankMemory
   private let scatter: SparseLists
   private let gather: SparseAllGather
-  private let rounds: MessageRounds
+  let rounds: MessageRounds
   private let rank: Int
   private let owned: [Range<Int>]
 
@@ -87,17 +87,6 @@ final class LocalTopK: SparseAggregation {
   /// What is not sent is as large as the sum, where it is lost.
   var estimationError: Double { feedback == .rank ? 0 : 1 }
   var remembered: FloatBuffer? { feedback == .rank ? memory.values : nil }
-  var residualSquares: Double { memory.values.sumOfSquares }
-
-  func contribute(to inventory: inout StateInventory) { memory.contribute(to: &inventory) }
-
-  func forget() { memory.clear() }
-
-  func abandon() { rounds.abandon() }
-
-  var traffic: Traffic { rounds.traffic }
-  var predictedTraffic: Traffic { rounds.predictedTraffic }
-  var waiting: Duration { rounds.waiting }
 }
 
 extension SparseVector {

@@ -9,6 +9,8 @@ protocol SparseAggregation: AnyObject {
   var specification: String { get }
   /// How the values are dealt to shards.
   var shards: ShardMap { get }
+  /// The messages of an exchange.
+  var rounds: MessageRounds { get }
 
   /// Takes this rank's gradient, and tells the change of every shard, the same on every rank; collective.
   ///
@@ -46,6 +48,12 @@ extension SparseAggregation {
   var estimationError: Double { 0 }
   var remembered: FloatBuffer? { nil }
 
+  func abandon() { rounds.abandon() }
+
+  var traffic: Traffic { rounds.traffic }
+  var predictedTraffic: Traffic { rounds.predictedTraffic }
+  var waiting: Duration { rounds.waiting }
+
   /// Takes this rank's gradient and changes the parameters, the same on every rank; returns the seconds that the change took.
   ///
   /// Collective.
@@ -61,6 +69,20 @@ extension SparseAggregation {
     }
     return seconds
   }
+}
+
+/// Where ranks, and no owners, remember what was not sent.
+protocol RankAggregation: SparseAggregation {
+  var memory: RankMemory { get }
+}
+
+extension RankAggregation {
+  var remembered: FloatBuffer? { memory.values }
+  var residualSquares: Double { memory.values.sumOfSquares }
+
+  func contribute(to inventory: inout StateInventory) { memory.contribute(to: &inventory) }
+
+  func forget() { memory.clear() }
 }
 
 /// What a rank remembers of its own gradients, as changes of parameters: momentum, and what was not sent.

@@ -18,7 +18,7 @@ final class TrueTopK: SparseAggregation {
   private let momentum: Float
   private let scatter: LinearReduceScatter
   private let gather: SparseAllGather
-  private let rounds: MessageRounds
+  let rounds: MessageRounds
   private let counts: RecordExchange
   private let rank: Int
   private let owned: Range<Int>
@@ -108,12 +108,9 @@ final class TrueTopK: SparseAggregation {
     errors.clear()
   }
 
-  func abandon() { rounds.abandon() }
-
   var traffic: Traffic { rounds.traffic + counts.traffic }
   var predictedTraffic: Traffic {
     // Four rounds of digits and one of ties at most.
     (0..<5).reduce(rounds.predictedTraffic) { sum, _ in sum + counts.predictedTraffic }
   }
-  var waiting: Duration { rounds.waiting }
 }

@@ -12,7 +12,7 @@ internal import MPI
 ///
 /// Source: Ivkin et al. 2019, "Communication-efficient distributed SGD with sketching"; algorithms §2.4 and §2.5.
 /// - Cost: beside ``FetchSGD``'s, the indices of P·k candidates to K − 1 ranks and their values to their owners.
-final class TwoRoundSketch: SparseAggregation {
+final class TwoRoundSketch: RankAggregation {
   /// How candidates are found.
   enum Selection: String, CaseIterable {
     case top
@@ -25,11 +25,11 @@ final class TwoRoundSketch: SparseAggregation {
   private let candidateCounts: [Int]
   private let selection: Selection
   private let seed: UInt64
-  private let memory: RankMemory
+  let memory: RankMemory
   private let scatter: LinearReduceScatter
   private let candidateGather: SparseAllGather
   private let gather: SparseAllGather
-  private let rounds: MessageRounds
+  let rounds: MessageRounds
   private let rank: Int
   private let sums: [ShardMemory]
 
@@ -132,17 +132,4 @@ final class TwoRoundSketch: SparseAggregation {
     }
     return sums
   }
-
-  var remembered: FloatBuffer? { memory.values }
-  var residualSquares: Double { memory.values.sumOfSquares }
-
-  func contribute(to inventory: inout StateInventory) { memory.contribute(to: &inventory) }
-
-  func forget() { memory.clear() }
-
-  func abandon() { rounds.abandon() }
-
-  var traffic: Traffic { rounds.traffic }
-  var predictedTraffic: Traffic { rounds.predictedTraffic }
-  var waiting: Duration { rounds.waiting }
 }
