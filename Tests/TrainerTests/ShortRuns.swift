@@ -1,5 +1,6 @@
 import Foundation
 import MPI
+import Testing
 import Trainer
 import _TestSupport
 
@@ -41,4 +42,20 @@ func trainBrokenOff(after steps: Int, _ options: TrainerOptions) throws -> Train
   // The directory goes with rank 0's object.
   try world.barrier()
   return outcome
+}
+
+/// Trains, and gives the lines of the metrics file on every rank, times removed; collective.
+func metrics(_ options: TrainerOptions) throws -> (outcome: TrainingOutcome, lines: [[String: Any]]) {
+  let directory = try TemporaryDirectory(on: world)
+  var options = options
+  options.metrics = directory.path + "/metrics.jsonl"
+  let outcome = try train(options)
+  try world.barrier()
+  let lines = try String(contentsOfFile: options.metrics!, encoding: .utf8).split(separator: "\n").map {
+    var line = try #require(JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any])
+    line["seconds"] = nil
+    return line
+  }
+  try world.barrier()
+  return (outcome, lines)
 }

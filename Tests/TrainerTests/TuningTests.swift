@@ -24,26 +24,6 @@ import _TestSupport
     return options
   }
 
-  private func train(_ options: TrainerOptions) throws -> TrainingOutcome {
-    try Trainer(options, on: world, isSilent: true).run()
-  }
-
-  /// Trains, and gives the lines of the metrics file on every rank, times removed.
-  private func metrics(_ options: TrainerOptions) throws -> (outcome: TrainingOutcome, lines: [[String: Any]]) {
-    let directory = try TemporaryDirectory(on: world)
-    var options = options
-    options.metrics = directory.path + "/metrics.jsonl"
-    let outcome = try train(options)
-    try world.barrier()
-    let lines = try String(contentsOfFile: options.metrics!, encoding: .utf8).split(separator: "\n").map {
-      var line = try #require(JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any])
-      line["seconds"] = nil
-      return line
-    }
-    try world.barrier()
-    return (outcome, lines)
-  }
-
   private func events(_ name: String, in lines: [[String: Any]]) -> [[String: Any]] {
     lines.filter { $0["event"] as? String == name }
   }
@@ -222,7 +202,7 @@ import _TestSupport
       StopSignal.install()
       kill(getpid(), SIGTERM)
       for _ in 0..<500 where !StopSignal.isRequested { usleep(10_000) }
-      let outcome = try TuningTests().train(TuningTests().stoppedInASearch)
+      let outcome = try train(TuningTests().stoppedInASearch)
       guard outcome.wasStopped, outcome.steps == 0 else { exit(1) }
     }
     var options = stoppedInASearch

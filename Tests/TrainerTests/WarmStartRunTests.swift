@@ -7,20 +7,6 @@ import _TestSupport
 
 /// Whole runs of a small model that start in each of the ways of `--warm-start`.
 @Suite(.serialized) struct WarmStartRunTests {
-  /// The lines of a run's metrics file, on every rank; collective.
-  private func metrics(_ options: TrainerOptions) throws -> (outcome: TrainingOutcome, lines: [[String: Any]]) {
-    let directory = try TemporaryDirectory(on: world)
-    var options = options
-    options.metrics = directory.path + "/metrics.jsonl"
-    let outcome = try train(options)
-    try world.barrier()
-    let lines = try String(contentsOfFile: options.metrics!, encoding: .utf8).split(separator: "\n").map {
-      try #require(JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any])
-    }
-    try world.barrier()
-    return (outcome, lines)
-  }
-
   private func events(_ name: String, in lines: [[String: Any]]) -> [[String: Any]] {
     lines.filter { $0["event"] as? String == name }
   }
