@@ -137,6 +137,9 @@ struct EndSummary {
     let measured =
       "\(report.areHidden ? "what computing did not hide of an exchange" : "an exchange") with its update took \(decimal(codes * 1000, digits: 2)) ms, one of floats \(decimal(floats * 1000, digits: 2)) ms"
     return engaged + measured
-      + (floats < codes ? ": plain fp32 would have been faster here." : ": plain fp32 would not have been faster here.")
+      + (floats < 0.9 * codes
+        ? ": plain fp32 would have been faster here."
+        : floats <= 1.1 * codes
+          ? ": plain fp32 would have been about as fast here." : ": plain fp32 would not have been faster here.")
   }
 }
