@@ -104,13 +104,17 @@ final class ExchangeMessages {
     }
   }
 
-  /// Sends `segment`, whose codes lie behind room for a header at `memory`; returns the bytes sent.
-  func send(_ segment: Segment, stage: Stage, at memory: UnsafeMutableRawPointer, to rank: Int) throws -> Int {
+  /// Writes the header of `segment` in front of its codes, once: while a message is under way its memory must not change.
+  func writeHeader(of segment: Segment, stage: Stage, at memory: UnsafeMutableRawPointer) {
     header.stage = stage
     header.stripe = UInt32(segment.stripe)
     header.segment = UInt32(segment.index)
     header.payloadByteCount = UInt32(segment.payloadByteCount)
     header.write(to: memory)
+  }
+
+  /// Sends `segment`, whose header and codes lie at `memory`, to one of its receivers; returns the bytes sent.
+  func send(_ segment: Segment, stage: Stage, at memory: UnsafeRawPointer, to rank: Int) throws -> Int {
     let message = UnsafeRawBufferPointer(start: memory, count: segment.messageByteCount)
     try sends.send(message, to: rank, tag: Int(stage), slot: receivers.count)
     receivers.append(rank)

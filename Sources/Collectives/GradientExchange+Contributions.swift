@@ -41,6 +41,7 @@ extension GradientExchange {
       memory.contributionCounter(of: rank, to: segment.stripe).store(ready)
       traffic.addSent([segment], isOnOneHost: true)
     } else {
+      messages.writeHeader(of: segment, stage: 1, at: memory.contributions + segment.headerOffset)
       try send(segment, stage: 1, at: memory.contributions + segment.headerOffset, to: segment.stripe)
     }
     return segment

@@ -22,6 +22,7 @@ extension GradientExchange {
       sumCodes(of: segment, into: payload)
     }
     availableSums[rank] += 1
+    if hasRemoteRanks { messages.writeHeader(of: segment, stage: 2, at: message) }
     for distance in 1..<rankCount {
       let peer = (rank + distance) % rankCount
       if memory.isShared(with: peer) {

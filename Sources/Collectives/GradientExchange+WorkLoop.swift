@@ -178,8 +178,8 @@ extension GradientExchange {
     return end - start
   }
 
-  /// Sends `segment`, whose codes lie behind room for a header at `message`, to another host; counts it, and tells the observer.
-  func send(_ segment: Segment, stage: ExchangeMessages.Stage, at message: UnsafeMutableRawPointer, to peer: Int) throws {
+  /// Sends `segment`, whose header and codes lie at `message`, to another host; counts it, and tells the observer.
+  func send(_ segment: Segment, stage: ExchangeMessages.Stage, at message: UnsafeRawPointer, to peer: Int) throws {
     let start = options.observer == nil ? nil : ContinuousClock.now
     let byteCount = try messages.send(segment, stage: stage, at: message, to: peer)
     traffic.networkBytesSent += byteCount
