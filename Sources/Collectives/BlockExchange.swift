@@ -42,13 +42,13 @@ public final class BlockExchange {
 
   /// Prepares exchanges among the ranks of `hosts`; memory comes with ``reserve(_:sampleCount:)``.
   ///
-  /// Collective. A rank that keeps others waiting is told to `notice`, and given up after `timeout`.
-  public init(_ hosts: HostMap, timeout: Duration = .seconds(60), notice: WaitNotice? = nil) throws {
+  /// Collective.
+  public init(_ hosts: HostMap) throws {
     self.hosts = hosts
-    world = try hosts.world.duplicate()
+    world = try hosts.duplicate()
     receives = RequestTable(on: world, slotCount: 0)
     sends = RequestTable(on: world, slotCount: 0)
-    watchdog = Watchdog(limit: timeout, notice: notice)
+    watchdog = Watchdog(hosts.waitingRanks)
   }
 
   /// This rank's number in the group.

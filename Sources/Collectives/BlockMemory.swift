@@ -33,7 +33,7 @@ final class BlockMemory {
   }
 
   /// Gives shared memory back; collective, and nobody may use it any more.
-  func free() throws { try window?.free() }
+  func free() throws { try hosts.enter("the release of shared memory") { try window?.free() } }
 
   /// What this rank writes to a slot.
   func values(of slot: Int) -> UnsafeMutablePointer<Float> { values(of: slot, by: hosts.world.rank) }

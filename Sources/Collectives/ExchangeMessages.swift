@@ -48,7 +48,7 @@ final class ExchangeMessages {
   init(
     _ geometry: ExchangeGeometry, routes: ExchangeRoutes, hosts: HostMap, codecHash: UInt64, arrivals: UnsafeMutableRawPointer
   ) throws {
-    world = try hosts.world.duplicate()
+    world = try hosts.duplicate()
     self.geometry = geometry
     self.hosts = hosts
     self.codecHash = codecHash

@@ -5,8 +5,6 @@ public import Codecs
 extension GradientExchange {
   /// How an exchange is driven.
   public struct Options {
-    /// How long nothing may arrive before the exchange gives up.
-    public var timeout: Duration = .seconds(60)
     /// Who adds up before anything is encoded.
     public var topology = Topology.flat
     /// Whether ``GradientExchange/discard()`` is possible, which costs a copy of the residuals.
@@ -25,8 +23,6 @@ extension GradientExchange {
     public var ownerTransform: ((Range<Int>, UnsafeMutablePointer<Float>) -> Void)?
     /// Told of every unit of work and every wait.
     public var observer: ((ExchangeEvent) -> Void)?
-    /// Who is told earlier.
-    public var notice: WaitNotice?
     /// Called before each unit of work; tests put random delays here, which must change no bit.
     public var pause: (() -> Void)?
     /// The usual options.

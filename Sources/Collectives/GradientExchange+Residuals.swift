@@ -5,9 +5,14 @@ extension GradientExchange {
   /// Gives what ranks of a host remember to those who encode it, where residuals were saved by ranks that were placed otherwise.
   ///
   /// In a hierarchical exchange the residual of a stripe lives with one rank of each host; what another holds would never be sent.
-  /// Nothing changes where all is in its place. Collective among the ranks of a host; no exchange is under way.
+  /// Nothing changes where all is in its place. Collective; no exchange is under way.
   public func placeResidual() throws {
-    guard party.count > 1, residual.count > 0, let host = hosts.host else { return }
+    guard residual.count > 0 else { return }
+    try hosts.enter("the placing of residuals") { try placeOwn() }
+  }
+
+  private func placeOwn() throws {
+    guard party.count > 1, let host = hosts.host else { return }
     var isOwn = [Bool](repeating: false, count: residual.count)
     for segment in encodingOrder { for index in segment.elements { isOwn[index] = true } }
     let isAstray = isOwn.indices.contains { !isOwn[$0] && residual[$0] != 0 }

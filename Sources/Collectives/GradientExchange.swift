@@ -163,7 +163,7 @@ public final class GradientExchange {
     availableSums = availableContributions
     decodedSums = availableContributions
     aheadSums = availableContributions
-    watchdog = Watchdog(limit: options.timeout, notice: options.notice)
+    watchdog = Watchdog(hosts.waitingRanks)
   }
 
   /// Prepares exchanges of what lies in `gradient`.

@@ -20,31 +20,48 @@ public final class HostMap: Sendable {
   public let hostRanks: [Int?]
   /// For every rank the name of its host.
   public let hostNames: [String]
+  /// How long these ranks wait for one another.
+  public let patience: Patience
   private let transport: Transport
   /// Whether these are all ranks of the job.
   private let isWhole: Bool
+  /// The ranks as people know them: `rank 3 on node2`.
+  private let names: [String]
+  /// What this rank's host is called where it is pretended.
+  private let pretendedHost: String?
   /// For every rank the lowest rank with which it shares memory, itself where it shares none.
   public let leaders: [Int]
 
   /// Asks every rank for its host.
   ///
-  /// Collective; a few small messages.
-  public convenience init(_ world: Communicator, transport: Transport = .auto) throws {
-    try self.init(world, numbers: Array(0..<world.count), isWhole: true, transport: transport, pretendedHost: nil)
+  /// Collective; a few small messages. Whatever is made from the map waits with `patience`, and so does this.
+  ///
+  /// - Throws: `ExchangeError.timedOut` where a rank stays away.
+  public convenience init(_ world: Communicator, transport: Transport = .auto, patience: Patience = Patience()) throws {
+    try self.init(world, transport: transport, patience: patience, pretendedHost: nil)
   }
 
   /// As if this rank were on host `pretendedHost`, which is all or part of its own, for tests of several hosts on one.
-  package convenience init(_ world: Communicator, transport: Transport = .auto, pretendedHost: Int?) throws {
+  package convenience init(
+    _ world: Communicator, transport: Transport = .auto, patience: Patience = Patience(), pretendedHost: Int?
+  ) throws {
     try self.init(
-      world, numbers: Array(0..<world.count), isWhole: true, transport: transport, pretendedHost: pretendedHost)
+      world, numbers: Array(0..<world.count), isWhole: true, transport: transport, patience: patience,
+      hostName: pretendedHost.map { "host\($0)" })
   }
 
+  /// `hostName` is that of a pretended host.
   private init(
-    _ world: Communicator, numbers: [Int], isWhole: Bool, transport: Transport, pretendedHost: Int? = nil
+    _ world: Communicator, numbers: [Int], isWhole: Bool, transport: Transport, patience: Patience, hostName: String?
   ) throws {
-    (self.world, self.numbers, self.isWhole, self.transport) = (world, numbers, isWhole, transport)
-    let name = pretendedHost.map { "host\($0)" } ?? world.processorName
-    hostNames = try world.allGather(varying: Array(name.utf8)).map { String(decoding: $0, as: UTF8.self) }
+    (self.world, self.numbers, self.isWhole, self.transport, self.patience) = (world, numbers, isWhole, transport, patience)
+    pretendedHost = hostName
+    let call = RollCall(world, names: numbers.map { "rank \($0)" }, patience: patience)
+    let activity = "the start, where ranks tell their hosts"
+    let hostNames = try call.gather(Array((hostName ?? world.processorName).utf8), activity: activity)
+      .map { String(decoding: $0, as: UTF8.self) }
+    self.hostNames = hostNames
+    names = zip(numbers, hostNames).map { "rank \($0) on \($1)" }
     var hostRanks = [Int?](repeating: nil, count: world.count)
     guard world.count > 1, transport == .auto else {
       host = nil
@@ -52,13 +69,18 @@ public final class HostMap: Sendable {
       leaders = Array(0..<world.count)
       return
     }
-    let neighbours: Communicator = if let pretendedHost { try world.split(color: pretendedHost) } else { world }
-    let local = try neighbours.splitByHost()
-    let ranks = try local.allGather([Int64(world.rank)])
+    let (local, ranks) = try call.enter(activity) {
+      let color = hostNames.firstIndex(of: hostNames[world.rank])!
+      let local = try (hostName == nil ? world : world.split(color: color)).splitByHost()
+      return (local, try local.allGather([Int64(world.rank)]))
+    }
     for (hostRank, rank) in ranks.enumerated() { hostRanks[Int(rank)] = hostRank }
     host = local.count > 1 ? local : nil
     self.hostRanks = local.count > 1 ? hostRanks : Array(repeating: nil, count: world.count)
-    leaders = try world.allGather([ranks.min() ?? 0]).map(Int.init)
+    let first = UInt64(ranks.min() ?? 0)
+    leaders = try call.gather(withUnsafeBytes(of: first, Array.init), activity: activity).map { bytes in
+      Int(bytes.withUnsafeBytes { $0.loadUnaligned(as: UInt64.self) })
+    }
   }
 
   /// The number of hosts.
@@ -72,9 +94,13 @@ public final class HostMap: Sendable {
   ///
   /// Collective; a few small messages.
   public func split(color: Int, key: Int) throws -> HostMap {
-    let group = try world.split(color: color, key: key)
-    let numbers = try group.allGather([Int64(self.numbers[world.rank])]).map { Int($0) }
-    return try HostMap(group, numbers: numbers, isWhole: isWhole && group.count == world.count, transport: transport)
+    let (group, numbers) = try enter("the arrangement of ranks") {
+      let group = try world.split(color: color, key: key)
+      return (group, try group.allGather([Int64(self.numbers[world.rank])]).map { Int($0) })
+    }
+    return try HostMap(
+      group, numbers: numbers, isWhole: isWhole && group.count == world.count, transport: transport, patience: patience,
+      hostName: pretendedHost)
   }
 
   /// Whether some host has several ranks that share memory, and there are several hosts.
@@ -88,7 +114,30 @@ public final class HostMap: Sendable {
   }
 
   /// A rank as people know it: `rank 3 on node2`.
-  public func name(of rank: Int) -> String { "rank \(numbers[rank]) on \(hostNames[rank])" }
+  public func name(of rank: Int) -> String { names[rank] }
+
+  /// Waits until all ranks have come to the same place; collective.
+  ///
+  /// - Throws: `ExchangeError.timedOut` naming the ranks that have not.
+  public func meet(_ activity: String) throws { try call.meet(activity) }
+
+  /// Does what MPI does with all ranks at once, after they have met: its own operations would wait for ever; collective.
+  ///
+  /// - Throws: `ExchangeError.timedOut` where a rank stays away, and what `body` throws.
+  package func enter<Result>(_ activity: String, _ body: () throws -> Result) throws -> Result {
+    try call.enter(activity, body)
+  }
+
+  /// The same ranks, whose messages never meet others; collective.
+  package func duplicate() throws -> Communicator { try enter("the start of an exchange") { try world.duplicate() } }
+
+  private var call: RollCall { RollCall(world, names: names, patience: patience) }
+
+  /// Whom a watchdog may name.
+  var waitingRanks: WaitingRanks { waitingRanks(with: patience) }
+  func waitingRanks(with patience: Patience) -> WaitingRanks {
+    WaitingRanks(rank: world.rank, names: names, patience: patience)
+  }
 
   /// A window over the ranks of this host, nil where there is nobody to share memory with.
   ///
@@ -98,11 +147,13 @@ public final class HostMap: Sendable {
   func window(byteCount: Int) throws -> SharedWindow? {
     var window: SharedWindow?
     var failure: MPIError?
-    if let host {
+    let activity = "the allocation of shared memory"
+    try enter(activity) {
+      guard let host else { return }
       do { window = try SharedWindow(on: host, byteCount: byteCount) } catch let error as MPIError { failure = error }
     }
     // A rank speaks for all: the first of those that failed.
-    let failures = try world.allGather(varying: Array((failure?.description ?? "").utf8))
+    let failures = try call.gather(Array((failure?.description ?? "").utf8), activity: activity)
     guard let rank = failures.firstIndex(where: { !$0.isEmpty }) else { return window }
     throw ExchangeError.noSharedMemory(
       host: hostNames[rank], reason: String(decoding: failures[rank], as: UTF8.self), isOnAllRanks: isWhole)

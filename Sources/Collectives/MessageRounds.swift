@@ -61,7 +61,7 @@ public final class MessageRounds {
   /// Makes room for rounds among the ranks of `hosts`; collective.
   ///
   /// - Throws: `ExchangeError.noSharedMemory` where a host cannot give the memory.
-  public init(_ rounds: [Round], hosts: HostMap, timeout: Duration = .seconds(60)) throws {
+  public init(_ rounds: [Round], hosts: HostMap) throws {
     let (rank, rankCount) = (hosts.world.rank, hosts.world.count)
     (self.rank, self.rankCount, self.rounds) = (rank, rankCount, rounds)
     slots = rounds.map { round in
@@ -77,9 +77,9 @@ public final class MessageRounds {
       }
     }
     counts = rounds.map { _ in Array(repeating: 0, count: rankCount) }
-    blocks = try BlockExchange(hosts, timeout: timeout)
+    blocks = try BlockExchange(hosts)
     try blocks.reserve(slots, sampleCount: 1)
-    records = try RecordExchange(hosts, timeout: timeout, capacity: max(rankCount, RecordExchange.usualCapacity))
+    records = try RecordExchange(hosts, capacity: max(rankCount, RecordExchange.usualCapacity))
   }
 
   private static func ranges(_ counts: [Int]) -> [Range<Int>] {

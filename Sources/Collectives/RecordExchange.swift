@@ -50,23 +50,20 @@ public final class RecordExchange {
   ///
   /// - Parameters:
   ///   - hosts: The ranks.
-  ///   - timeout: How long a rank may stay away.
-  ///   - notice: Who is told earlier.
+  ///   - patience: How long a rank may stay away; that of `hosts` where nothing else is said.
   ///   - capacity: The number of 64-bit words a record has room for.
-  public init(
-    _ hosts: HostMap, timeout: Duration = .seconds(60), notice: WaitNotice? = nil, capacity: Int = usualCapacity
-  ) throws {
+  public init(_ hosts: HostMap, patience: Patience? = nil, capacity: Int = usualCapacity) throws {
     self.hosts = hosts
     self.capacity = capacity
     byteCount = (8 + 8 * capacity + SharedCounter.byteCount - 1) / SharedCounter.byteCount * SharedCounter.byteCount
     outgoing = ByteBuffer(count: 2 * byteCount)
-    world = try hosts.world.duplicate()
+    world = try hosts.duplicate()
     // Two slots, used in turn: nobody writes round n + 2 before everybody has read round n.
     window = try hosts.window(byteCount: 2 * byteCount)
     incoming = ByteBuffer(count: 2 * world.count * byteCount)
     receives = RequestTable(on: world, slotCount: 2 * world.count)
     sends = RequestTable(on: world, slotCount: 2 * world.count)
-    watchdog = Watchdog(limit: timeout, notice: notice)
+    watchdog = Watchdog(hosts.waitingRanks(with: patience ?? hosts.patience))
   }
 
   /// The records of all ranks, in rank order.

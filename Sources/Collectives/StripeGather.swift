@@ -13,11 +13,13 @@ public final class StripeGather {
 
   /// Prepares to gather from the ranks of `hosts`; collective.
   ///
-  /// A rank that keeps the first one waiting is told to `notice`, and given up after `timeout`.
-  public init(_ hosts: HostMap, timeout: Duration = .seconds(60), notice: WaitNotice? = nil) throws {
+  /// - Parameters:
+  ///   - hosts: The ranks.
+  ///   - patience: How long a rank may stay away; that of `hosts` where nothing else is said.
+  public init(_ hosts: HostMap, patience: Patience? = nil) throws {
     self.hosts = hosts
-    world = try hosts.world.duplicate()
-    watchdog = Watchdog(limit: timeout, notice: notice)
+    world = try hosts.duplicate()
+    watchdog = Watchdog(hosts.waitingRanks(with: patience ?? hosts.patience))
   }
 
   /// Fills `whole` on the first rank; collective.

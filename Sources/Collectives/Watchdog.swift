@@ -1,23 +1,63 @@
+internal import Synchronization
+
 #if canImport(Glibc)
   internal import Glibc
 #endif
 
+/// The ranks that may keep one another waiting, as people know them, and how patient they are.
+struct WaitingRanks: Sendable {
+  /// The rank that waits.
+  let rank: Int
+  /// The names of all.
+  let names: [String]
+  let patience: Patience
+
+  /// Says that this rank has waited for longer than the notice's delay.
+  func tell(_ waiting: ExchangeError) {
+    guard let notice = patience.notice else { return }
+    let awaited = waiting.awaited
+    let speaker = names.firstIndex { !awaited.contains($0) }
+    notice.tell(waiting, WaitNotice.Witness(name: names[rank], isFirst: speaker == rank))
+  }
+}
+
+/// How long this process has been waiting for other ranks, for whoever wants to know from outside.
+package enum CurrentWait {
+  private static let origin = ContinuousClock.now
+  /// In milliseconds since the origin: when a rank last found nothing to do, and since when.
+  private static let lastTurn = Atomic<Int>(.min / 2)
+  private static let start = Atomic<Int>(0)
+
+  static func note(_ duration: Duration, at now: ContinuousClock.Instant) {
+    let time = milliseconds(now - origin)
+    lastTurn.store(time, ordering: .relaxed)
+    start.store(time - milliseconds(duration), ordering: .relaxed)
+  }
+
+  /// Since when nothing has come from others; zero while this rank has something to do.
+  package static var duration: Duration {
+    let now = milliseconds(.now - origin)
+    let last = lastTurn.load(ordering: .relaxed)
+    return now - last < 100 ? .milliseconds(now - start.load(ordering: .relaxed)) : .zero
+  }
+
+  private static func milliseconds(_ duration: Duration) -> Int { Int(duration / .milliseconds(1)) }
+}
+
 /// Notices that nothing has happened for too long.
 struct Watchdog {
-  /// How long nothing may happen.
-  let limit: Duration
-  /// Who is told before that.
-  let notice: WaitNotice?
+  /// So many delays pass at least between two notices: a rank that is always slow is not told of in every step.
+  private static let delaysBetweenNotices = 6
+
+  private let ranks: WaitingRanks
   /// When this rank last had something to do, as far as its idle turns tell; nil after a turn that was not idle.
   private var idleSince: ContinuousClock.Instant?
   private var lastTurn = ContinuousClock.now
   private var hasTold = false
+  private var lastTold: ContinuousClock.Instant?
 
-  /// A watchdog that barks after `limit`, and growls before that.
-  init(limit: Duration, notice: WaitNotice? = nil) {
-    self.limit = limit
-    self.notice = notice
-  }
+  /// A watchdog of waits for `ranks`, which barks when their patience ends, and growls before that.
+  init(_ ranks: WaitingRanks) { self.ranks = ranks }
 
   /// Something happened, or a new activity begins.
   mutating func progress() { idleSince = nil }
@@ -35,6 +75,7 @@ struct Watchdog {
   /// Nothing happened: throws `error` once the limit is passed.
   mutating func check(_ error: (_ seconds: Double) -> ExchangeError) throws(ExchangeError) {
     let now = ContinuousClock.now
+    let (limit, notice) = (ranks.patience.limit, ranks.patience.notice)
     // A rank that was stopped itself between two turns has no reason to blame others.
     if lastTurn + min(limit, notice?.delay ?? limit) < now { idleSince = nil }
     lastTurn = now
@@ -43,10 +84,13 @@ struct Watchdog {
       hasTold = false
       return
     }
+    CurrentWait.note(now - idleSince, at: now)
     if idleSince + limit < now { throw error(limit / .seconds(1)) }
     guard let notice, !hasTold, idleSince + notice.delay < now else { return }
     hasTold = true
-    notice.tell(error(notice.delay / .seconds(1)))
+    if let lastTold, lastTold + notice.delay * Watchdog.delaysBetweenNotices > now { return }
+    lastTold = now
+    ranks.tell(error(notice.delay / .seconds(1)))
   }
 
   /// Gives the core to whoever can use it.

@@ -62,24 +62,23 @@ public final class Trainer {
     timeline: Timeline?,
     saved: SavedRun?
   ) throws {
-    let (world, timeout, notice) = (grid.all.world, options.timeout(), agreement.notice)
+    let world = grid.all.world
     (self.options, self.world, self.grid, self.blocks) = (options, world, grid, blocks)
     (self.dataset, self.network) = (dataset, network)
     (self.agreement, self.store, self.journal, self.timeline) = (agreement, store, journal, timeline)
     let plan = RunPlan(options, sampleCount: dataset.count(.train), saved: saved?.counters ?? [:])
     parameters = FloatBuffer(count: network.layout.count)
     network.initialize(parameters, seed: options.seed)
-    records = try RecordExchange(grid.all, timeout: timeout, notice: notice)
-    model = try WholeModel(network, parameters: parameters, on: grid, timeout: timeout * 10, notice: notice)
+    records = try RecordExchange(grid.all)
+    model = try WholeModel(network, parameters: parameters, on: grid)
     let settings = OptimizerSettings(
       layout: network.layout, momentum: Float(options.momentum), weightDecay: Float(options.weightDecay),
       minibatch: plan.minibatch)
     optimizer = recipe.optimizer(settings)
     var parts = StrategyParts(
       grid: grid, records: records,
-      stripeRecords: try grid.modelGroup.map { try RecordExchange($0, timeout: timeout, notice: notice) },
-      // Of their own, so that an agreement that waits, too, does not hide the tensor that is awaited.
-      blocks: blocks, notice: notice.map { _ in options.waitNotice(on: grid.all) }, network: network, parameters: parameters,
+      stripeRecords: try grid.modelGroup.map { try RecordExchange($0) },
+      blocks: blocks, network: network, parameters: parameters,
       optimizer: optimizer, scaling: recipe.optimizer.scaling, codec: recipe.codec, options: options, plan: plan,
       timeline: timeline)
     codecChoice = try timeline.span(.planning) {

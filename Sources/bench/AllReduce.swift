@@ -67,7 +67,7 @@ struct AllReduceCommand: ParsableCommand {
   func run() throws {
     let chosen = try makeCodecs()
     withMPI { world in
-      let hosts = try HostMap(world, transport: choice(transport, for: "transport"))
+      let hosts = try HostMap(world, transport: choice(transport, for: "transport"), patience: benchPatience)
       if let input {
         try exchangeOwn(input, codec: chosen[0], hosts: hosts)
       } else {
@@ -105,7 +105,9 @@ struct AllReduceCommand: ParsableCommand {
   private func exchangeOwn(_ pattern: String, codec: any Codec, hosts: HostMap) throws {
     let world = hosts.world
     let file = try NumpyFile(reading: path(pattern, rank: world.rank))
-    let shapes = try world.allGather(varying: Array("\(file.shape)".utf8)).map { String(decoding: $0, as: UTF8.self) }
+    let shapes = try hosts.enter("the reading of gradients") { try world.allGather(varying: Array("\(file.shape)".utf8)) }.map {
+      String(decoding: $0, as: UTF8.self)
+    }
     guard Set(shapes).count == 1 else {
       throw WrongResult(description: "the gradients of the ranks have different shapes: \(shapes.joined(separator: ", "))")
     }

@@ -88,7 +88,7 @@ struct AllReduceBenchmark {
     // The first exchange starts from empty residuals, so that its result can be checked against the exact sum.
     gradient.values.copy(from: original)
     try exchange.run(step: 0, into: .inPlace)
-    let check = try ExchangeVerification(exchange, gradient: original, output: gradient.values, world: world).run()
+    let check = try ExchangeVerification(exchange, gradient: original, output: gradient.values, hosts: hosts).run()
     let sent = exchange.traffic
 
     let times = try compare(original, gradient) { step in
@@ -150,7 +150,7 @@ struct AllReduceBenchmark {
       let range = start..<min(start + piece, gradient.count)
       // Multiples of 2⁻¹² of this size add exactly.
       var sums = range.map { Double(gradient[$0]) - Double(exchange.remembered?[$0] ?? 0) }
-      try world.allReduce(&sums, .sum)
+      try hosts.enter("the checking of a result") { try world.allReduce(&sums, .sum) }
       squares += sums.reduce(0) { $0 + $1 * $1 }
       for (index, sum) in zip(range, sums) where parameters[index] != 0 || exchange.remembered != nil {
         changes += parameters[index] != 0 ? 1 : 0
@@ -164,7 +164,7 @@ struct AllReduceBenchmark {
     let mine = (0..<parameters.count).reduce(UInt64(14_695_981_039_346_656_037)) {
       ($0 ^ UInt64(parameters[$1].bitPattern)) &* 1_099_511_628_211
     }
-    if Set(try world.allGather([mine])).count > 1 { result.wrong += 1 }
+    if Set(try hosts.enter("the checking of a result") { try world.allGather([mine]) }).count > 1 { result.wrong += 1 }
     return result
   }
 
@@ -172,7 +172,7 @@ struct AllReduceBenchmark {
     _ specification: String, count: Int, times: [[Double]], sent: Traffic, check: ExchangeVerification.Result
   ) throws -> AllReduceRow {
     var busiest = [Int64(sent.bytesSent), Int64(sent.messagesSent)]
-    try world.allReduce(&busiest, .max)
+    try hosts.enter("a result") { try world.allReduce(&busiest, .max) }
     let p50 = times[2].percentile()
     let logical = count * 4
     let share = 2 * Double(world.count - 1) / Double(world.count)
@@ -195,11 +195,12 @@ struct AllReduceBenchmark {
 
   /// The seconds of the slowest rank.
   private func time(_ body: () throws -> Void) throws -> Double {
+    try hosts.meet("a measurement")
     try world.barrier()
     let start = ContinuousClock.now
     try body()
     var seconds = [(ContinuousClock.now - start) / .seconds(1)]
-    try world.allReduce(&seconds, .max)
+    try hosts.enter("a result") { try world.allReduce(&seconds, .max) }
     return seconds[0]
   }
 

@@ -15,13 +15,13 @@ struct ExchangeVerification {
   private let exchange: GradientExchange
   private let gradient: FloatBuffer
   private let output: FloatBuffer
-  private let world: Communicator
+  private let hosts: HostMap
 
-  init(_ exchange: GradientExchange, gradient: FloatBuffer, output: FloatBuffer, world: Communicator) {
+  init(_ exchange: GradientExchange, gradient: FloatBuffer, output: FloatBuffer, hosts: HostMap) {
     self.exchange = exchange
     self.gradient = gradient
     self.output = output
-    self.world = world
+    self.hosts = hosts
   }
 
   /// Compares every value, piece by piece, in fp64.
@@ -29,18 +29,21 @@ struct ExchangeVerification {
   /// Collective.
   func run() throws -> Result {
     var result = Result()
+    let (world, activity) = (hosts.world, "the checking of a result")
     let piece = 1 << 16
     for start in stride(from: 0, to: output.count, by: piece) {
       let range = start..<min(start + piece, output.count)
       var expected = range.map { Double(gradient[$0]) - residuals(at: $0).sum }
       // What the owner had added up after this rank's contribution: its roundings count too.
       var partial = range.map { Double(gradient[$0]) - Double(exchange.residual.count > 0 ? exchange.residual[$0] : 0) }
-      try world.scan(&partial, .sum)
+      try hosts.enter(activity) { try world.scan(&partial, .sum) }
       var largest = range.enumerated().map { offset, index in
         max(abs(gradient[index]), abs(output[index]), residuals(at: index).largest, Float(abs(partial[offset])))
       }
-      try world.allReduce(&expected, .sum)
-      try world.allReduce(&largest, .max)
+      try hosts.enter(activity) {
+        try world.allReduce(&expected, .sum)
+        try world.allReduce(&largest, .max)
+      }
       for (offset, index) in range.enumerated() {
         let error = abs(Double(output[index]) - expected[offset])
         let bound = Double(world.count + 3) * 0.5 * Double(largest[offset].ulp)

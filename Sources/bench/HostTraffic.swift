@@ -7,7 +7,8 @@ extension HostMap {
   /// Collective.
   func bytesLeavingHost(sentByThisRank byteCount: Int) throws -> Int {
     var sums: [Int: Int] = [:]
-    for (rank, sent) in try world.allGather([Int64(byteCount)]).enumerated() { sums[leaders[rank], default: 0] += Int(sent) }
+    let all = try enter("a result") { try world.allGather([Int64(byteCount)]) }
+    for (rank, sent) in all.enumerated() { sums[leaders[rank], default: 0] += Int(sent) }
     return sums.values.max() ?? 0
   }
 }

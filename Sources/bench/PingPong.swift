@@ -1,5 +1,6 @@
 internal import Buffers
 internal import CPingPong
+internal import Collectives
 internal import MPI
 
 /// What a message of one size costs from Swift, and in the same loop in C.
@@ -29,6 +30,7 @@ func pingPong(sizes: [Int], iterations: Int, world: Communicator) throws -> [Pin
   precondition(world.count >= 2, "ping-pong needs two ranks, there is \(world.count)")
   // Many short rounds: on a busy machine the median then comes from its quiet moments.
   let rounds = 31
+  let call = RollCall(world, patience: benchPatience)
   return try sizes.map { byteCount in
     let message = ByteBuffer(count: max(byteCount, 1))
     let bytes = UnsafeMutableRawBufferPointer(rebasing: message.bytes[0..<byteCount])
@@ -39,6 +41,7 @@ func pingPong(sizes: [Int], iterations: Int, world: Communicator) throws -> [Pin
       var times = [0.0, 0.0]
       for half in 0..<2 {
         let isSwift = (round + half) % 2 == 0
+        try call.meet("a measurement")
         try world.barrier()
         if isSwift {
           times[0] = try swiftPingPong(bytes, iterations: repetitions, world: world)
@@ -49,6 +52,7 @@ func pingPong(sizes: [Int], iterations: Int, world: Communicator) throws -> [Pin
       }
       // The first round warms caches and connections.
       guard round > 0 else { continue }
+      try call.meet("a result")
       swiftTimes.append(try world.broadcast(times[0]))
       cTimes.append(try world.broadcast(times[1]))
     }

@@ -99,7 +99,7 @@ final class StepBenchmark {
   init(_ setting: Setting, world: Communicator) throws {
     self.setting = setting
     let isDoubleBuffered = setting.strategy == .doubleBuffer
-    let grid = try RankGrid(HostMap(world), stripeCount: setting.modelParallel)
+    let grid = try RankGrid(HostMap(world, patience: benchPatience), stripeCount: setting.modelParallel)
     let blocks = try grid.modelGroup.map { try BlockExchange($0) }
     let stripe = blocks.flatMap { setting.network.striped(over: $0) }
     if blocks != nil && stripe == nil {
@@ -152,6 +152,7 @@ final class StepBenchmark {
   /// Collective.
   func run(_ part: Part, count: Int) throws {
     do {
+      try grid.all.meet("a measurement")
       try grid.all.world.barrier()
       if part == .whole && isDoubleBuffered { try begin(of: nextTurn()) }
       let start = ContinuousClock.now
@@ -196,7 +197,7 @@ final class StepBenchmark {
   /// the longest time of each says too much. Collective.
   func secondsPerIteration(_ part: Part) throws -> Double {
     var own = turnTimes[part] ?? []
-    try grid.all.world.allReduce(&own, .max)
+    try grid.all.enter("a result") { try grid.all.world.allReduce(&own, .max) }
     return own.percentile()
   }
 
@@ -206,7 +207,7 @@ final class StepBenchmark {
   func slowestTimes(_ part: Part) throws -> [Times] {
     let own = times[part] ?? []
     var values = own.flatMap { times in Times.fields.map { times[keyPath: $0] } }
-    try grid.all.world.allReduce(&values, .max)
+    try grid.all.enter("a result") { try grid.all.world.allReduce(&values, .max) }
     return stride(from: 0, to: values.count, by: Times.fields.count).map { start in
       var times = Times()
       for (offset, field) in Times.fields.enumerated() { times[keyPath: field] = values[start + offset] }

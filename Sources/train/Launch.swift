@@ -1,5 +1,6 @@
 import ArgumentParser
 import Buffers
+import Collectives
 import Foundation
 import Glibc
 import MPI
@@ -16,22 +17,25 @@ enum Launch {
     return 0
   }()
 
-  /// Whether this rank ends in order, so that nobody needs to be told why it was asked to.
+  /// Whether all ranks have come to the end, so that nobody needs to be told anything more.
   private static let isEnding = Atomic<Bool>(false)
 
-  /// Runs `body` on all ranks and ends with the status that it returns.
+  /// Runs `body` on all ranks and ends with the status that it returns, once all have come to the end.
   ///
   /// An error that all ranks throw alike is printed by rank 0 alone; any other ends the job.
-  static func run(_ body: (Communicator) throws -> Int32) -> Never {
+  static func run(_ patience: Patience = TrainerOptions().waiting(), _ body: (Communicator) throws -> Int32) -> Never {
     exit(
       withMPI(threads: .multiple) { world in
-        defer { isEnding.store(true, ordering: .releasing) }
-        do {
-          return try body(world)
-        } catch let error where isAgreed(error) {
+        var status: Int32
+        do { status = try body(world) } catch let error where isAgreed(error) {
           if world.rank == 0 { complain("\(error)") }
-          return exitStatus(of: error) ?? 70
+          status = exitStatus(of: error) ?? 70
         }
+        let call = RollCall(world, patience: patience)
+        try call.meet("the end of the run")
+        isEnding.store(true, ordering: .releasing)
+        call.watchEnd()
+        return status
       })
   }
 
@@ -55,25 +59,40 @@ enum Launch {
   /// first step has not been reached.
   ///
   /// The launcher sends SIGTERM to the ranks that are left, and kills them about a second later. Rank 0 speaks, and rank 1 in case
-  /// that rank 0 has died.
-  static func tellHowToResume(rank: Int, checkpoint: String?) {
+  /// that rank 0 has died. A rank that has something to do says nothing: it may well end in order.
+  static func tellHowToResume(rank: Int, checkpoint: String?, neighbours: Neighbours) {
+    // Where a launcher other than mpirun has sent the signal, there is time.
+    let longWait = getenv("OMPI_COMM_WORLD_RANK") != nil ? Duration.milliseconds(700) : .seconds(5)
     Thread.detachNewThread {
       while !StopSignal.isRequested { usleep(50_000) }
       let isStarting = StopSignal.answer == .none
-      usleep(400_000)
-      if StopSignal.answer == .given || isEnding.load(ordering: .acquiring) { return }
-      if rank < 2 {
-        let state = isStarting ? "before it took a step" : "and still waits for others; if one of them failed, the job is lost"
-        complain("rank \(rank) was told to end \(state): \(wayOn(checkpoint))")
+      if isStarting { usleep(400_000) }
+      while true {
+        if isEnding.load(ordering: .acquiring) { return }
+        var state: String?
+        if let lost = neighbours.lost {
+          state = "because rank \(lost) has ended"
+        } else if StopSignal.answer == .none {
+          state = "before it took a step"
+        } else if StopSignal.answer == .awaited, neighbours.areOthersElsewhere, CurrentWait.duration > longWait {
+          state = "and still waits for others; if one of them failed, the job is lost"
+        }
+        if let state {
+          if rank < 2 {
+            complain("rank \(rank) was told to end \(state): \(wayOn(checkpoint))")
+          }
+          if isStarting || neighbours.lost != nil { _exit(75) }
+          return
+        }
+        usleep(50_000)
       }
-      if isStarting { _exit(75) }
     }
   }
 
-  /// Runs `body`; an error that says that a peer was lost also says how the run can go on.
+  /// Runs `body`; an error of this rank alone, which ends the job, also says how the run can go on.
   static func tellingWayOn<Result>(_ checkpoint: String?, _ body: () throws -> Result) throws -> Result {
-    do { return try body() } catch let error where exitStatus(of: error) == TrainingError.ExitStatus.peers.rawValue {
-      throw LostPeer(description: "\(error); \(wayOn(checkpoint))")
+    do { return try body() } catch let error where !isAgreed(error) {
+      throw LostJob(description: "\(error); \(wayOn(checkpoint))", exitStatus: exitStatus(of: error) ?? 70)
     }
   }
 
@@ -82,10 +101,10 @@ enum Launch {
     checkpoint.map { "start it again with --resume: its checkpoints are in \($0)" } ?? "it had no --checkpoint to go on from"
   }
 
-  /// A peer that stays away, in the words of the exchange that waited, with the way on.
-  private struct LostPeer: ExitStatusProviding, CustomStringConvertible {
+  /// What ended the job, with the way on.
+  private struct LostJob: ExitStatusProviding, CustomStringConvertible {
     let description: String
-    var exitStatus: Int32 { TrainingError.ExitStatus.peers.rawValue }
+    let exitStatus: Int32
   }
 
   /// One line for each fault on standard error.

@@ -46,7 +46,7 @@ extension Train {
         return try telling.tell(plan, for: request, costs: model.json)
       }
       let asked = request
-      Launch.run { world in
+      Launch.run(asked.options.waiting()) { world in
         let planner = try Planner(asked, on: world)
         if let plan = planner.plan { try telling.tell(plan, for: asked, costs: planner.costs) }
         return 0

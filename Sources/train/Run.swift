@@ -1,4 +1,5 @@
 import ArgumentParser
+import Collectives
 import MPI
 import Trainer
 
@@ -31,10 +32,12 @@ extension Train {
       _ = try Recipe(options)
       // Lives as long as the process: messages that a lost peer leaves under way need their memory to the end.
       var trainer: Trainer?
-      Launch.run { world in
+      Launch.run(options.waiting()) { world in
         StopSignal.install()
-        Launch.tellHowToResume(rank: world.rank, checkpoint: options.checkpoint)
         return try Launch.tellingWayOn(options.checkpoint) {
+          Launch.tellHowToResume(
+            rank: world.rank, checkpoint: options.checkpoint,
+            neighbours: try Neighbours(world, patience: options.waiting()))
           trainer = try Trainer(options, on: world)
           return try trainer!.run().exitStatus
         }

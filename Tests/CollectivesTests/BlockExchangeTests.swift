@@ -112,8 +112,9 @@ import _TestSupport
   }
 
   @Test(.ranks(atLeast: 2), arguments: transports) func aRankThatStaysAwayIsNamed(_ transport: Transport) throws {
-    let hosts = try HostMap(allRanks, transport: transport)
-    let exchange = try BlockExchange(hosts, timeout: .milliseconds(300))
+    let told = Told()
+    let hosts = try HostMap(allRanks, transport: transport, patience: told.patience(limit: .milliseconds(600)))
+    let exchange = try BlockExchange(hosts)
     try exchange.reserve(Self.slots, sampleCount: 2)
     try exchange.begin(sampleCount: 2)
     let absent = allRanks.count - 1
@@ -125,6 +126,7 @@ import _TestSupport
         guard case .timedOut(let activity, let awaited, _)? = $0 as? ExchangeError else { return false }
         return activity == "the exchange of crossed" && awaited == [hosts.name(of: absent)]
       }
+      #expect(told.names.last == [hosts.name(of: absent)])
     }
     try allRanks.barrier()
     exchange.abandon()

@@ -3,7 +3,6 @@ import Codecs
 import Collectives
 import Foundation
 import MPI
-import Synchronization
 import Testing
 
 /// A rank that stays away or is out of step is noticed and named, and nothing hangs.
@@ -47,10 +46,8 @@ import Testing
   @Test(arguments: [ReferenceCodec.none, .oneBit(elements: nil)], transports)
   func exchangeNamesTheMissing(_ codec: ReferenceCodec, _ transport: Transport) throws {
     for absent in Set([0, allRanks.count - 1]).sorted() {
-      var options = GradientExchange.Options()
-      options.timeout = limit
       let layout = Self.layout
-      let setting = try Setting(codec, layout, transport, options: options)
+      let setting = try Setting(codec, layout, transport, patience: Patience(limit: limit))
       let result = try without(absent) {
         defer { setting.exchange.abandon() }
         _ = try setting.run(drawGradient(count: layout.count, seed: 71, step: 0, rank: allRanks.rank))
@@ -61,9 +58,7 @@ import Testing
 
   /// A thread that has met the error while the model computed hands it over with the exchange.
   @Test(arguments: transports) func whatAThreadMeetsIsThrownAtTheDelivery(_ transport: Transport) throws {
-    var options = GradientExchange.Options()
-    options.timeout = limit
-    let setting = try Setting(.oneBit(elements: nil), Self.layout, transport, options: options)
+    let setting = try Setting(.oneBit(elements: nil), Self.layout, transport, patience: Patience(limit: limit))
     let driver = ExchangeDriver(.thread)
     let result = try without(0) {
       defer { driver.abandon() }
@@ -77,10 +72,8 @@ import Testing
 
   /// Rank 0 misses the second exchange: everything that the first one left behind is in order until then.
   @Test(arguments: transports) func aLaterExchangeNamesTheMissing(_ transport: Transport) throws {
-    var options = GradientExchange.Options()
-    options.timeout = limit
     let layout = Self.layout
-    let setting = try Setting(.oneBit(elements: nil), layout, transport, options: options)
+    let setting = try Setting(.oneBit(elements: nil), layout, transport, patience: Patience(limit: limit))
     _ = try setting.run(drawGradient(count: layout.count, seed: 72, step: 0, rank: allRanks.rank))
     let result = try without(0) {
       defer { setting.exchange.abandon() }
@@ -90,9 +83,9 @@ import Testing
   }
 
   @Test(arguments: transports) func recordsNameTheMissing(_ transport: Transport) throws {
-    let hosts = try HostMap(allRanks, transport: transport)
+    let hosts = try HostMap(allRanks, transport: transport, patience: Patience(limit: limit))
     for absent in Set([0, allRanks.count - 1]).sorted() {
-      let records = try RecordExchange(hosts, timeout: limit)
+      let records = try RecordExchange(hosts)
       _ = try records.gather([1], activity: "breakfast")
       let result = try without(absent) {
         defer { records.abandon() }
@@ -105,10 +98,8 @@ import Testing
 
   /// Slowness is not absence: a rank that moves again within the limit is waited for.
   @Test(arguments: transports) func slowRanksAreWaitedFor(_ transport: Transport) throws {
-    var options = GradientExchange.Options()
-    options.timeout = .seconds(20)
     let codec = ReferenceCodec.oneBit(elements: nil)
-    let setting = try Setting(codec, Layouts.threeRows, transport, options: options)
+    let setting = try Setting(codec, Layouts.threeRows, transport, patience: Patience(limit: .seconds(20)))
     var reference = ReferenceExchange(Layouts.threeRows, codec, rankCount: allRanks.count)
     let gradients = drawGradients(count: Layouts.threeRows.count, seed: 73, step: 0, rankCount: allRanks.count)
     if allRanks.rank == allRanks.count - 1 { usleep(300_000) }
@@ -118,13 +109,14 @@ import Testing
 
   /// Whom ranks wait for is told before they give up, once in each wait.
   @Test func waitsAreTold() throws {
-    let hosts = try HostMap(allRanks, transport: .messages)
     let told = Told()
-    let records = try RecordExchange(hosts, notice: WaitNotice(after: .milliseconds(100)) { told.add($0) })
+    let hosts = try HostMap(allRanks, transport: .messages, patience: told.patience(limit: .seconds(60)))
+    let records = try RecordExchange(hosts)
     let slowest = allRanks.count - 1
     for round in 1...2 {
       try allRanks.barrier()
-      if allRanks.rank == slowest { usleep(400_000) }
+      // The second comes longer after the first than notices are apart.
+      if allRanks.rank == slowest { usleep(900_000) }
       _ = try records.gather([1], activity: "the weather")
       guard allRanks.rank != slowest else { continue }
       // Others may be late as well, on a busy machine; whoever is there by then is not named again.
@@ -134,15 +126,13 @@ import Testing
 
   /// A rank that is at another step, or speaks another codec, is noticed by the header of its first message.
   @Test(arguments: ["step", "codec", "samples"]) func ranksOutOfStepAreNoticed(_ what: String) throws {
-    let hosts = try HostMap(allRanks, transport: .messages)
+    let hosts = try HostMap(allRanks, transport: .messages, patience: Patience(limit: limit))
     let layout = TensorLayout([("vector", [64])])
     let gradient = try SharedGradient(count: layout.count, hosts: hosts)
-    var options = GradientExchange.Options()
-    options.timeout = limit
     let odd = allRanks.rank == allRanks.count - 1
     // Both cut the vector into one group of 64 values, in 16 bytes.
     let codec = try codecs.make(odd && what == "codec" ? "one-bit:group=64" : "one-bit:group=row")
-    let exchange = try GradientExchange(codec, layout: layout, gradient: gradient, options: options)
+    let exchange = try GradientExchange(codec, layout: layout, gradient: gradient)
     let output = FloatBuffer(count: layout.count)
     var error: ExchangeError?
     do {
@@ -165,12 +155,4 @@ import Testing
       #expect(error != nil, "nothing can be exchanged, but rank \(allRanks.rank) noticed nothing")
     }
   }
-}
-
-/// What a notice told.
-private final class Told: Sendable {
-  private let all = Mutex<[[String]]>([])
-  /// The ranks that each notice named.
-  var names: [[String]] { all.withLock { $0 } }
-  func add(_ waiting: ExchangeError) { all.withLock { $0.append(waiting.awaited) } }
 }

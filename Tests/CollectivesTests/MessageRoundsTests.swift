@@ -84,10 +84,10 @@ import _TestSupport
   }
 
   @Test(.ranks(atLeast: 2), arguments: transports) func aRankThatStaysAwayIsNamed(_ transport: Transport) throws {
-    let hosts = try HostMap(allRanks, transport: transport)
+    let told = Told()
+    let hosts = try HostMap(allRanks, transport: transport, patience: told.patience(limit: .milliseconds(600)))
     let rounds = try MessageRounds(
-      [.gathered("sketches", Array(repeating: 4, count: allRanks.count), lengths: .full)], hosts: hosts,
-      timeout: .milliseconds(300))
+      [.gathered("sketches", Array(repeating: 4, count: allRanks.count), lengths: .full)], hosts: hosts)
     try rounds.begin()
     let absent = allRanks.count - 1
     if allRanks.rank != absent {
@@ -98,6 +98,7 @@ import _TestSupport
         guard case .timedOut(let activity, let awaited, _)? = $0 as? ExchangeError else { return false }
         return activity == "the exchange of sketches" && awaited == [hosts.name(of: absent)]
       }
+      #expect(told.names.last == [hosts.name(of: absent)])
     }
     try allRanks.barrier()
     rounds.abandon()

@@ -10,8 +10,6 @@ package struct Agreement {
   var activity: String
   /// What words travel by, with a watchdog that names a rank that stays away.
   private let records: RecordExchange
-  /// Who is told that a rank keeps the others waiting; nil where nobody is.
-  let notice: WaitNotice?
 
   /// Agreement over the ranks of `world`, by messages alone: it must work before it is known what ranks may share; collective.
   ///
@@ -26,9 +24,9 @@ package struct Agreement {
   ) throws {
     self.world = world
     self.activity = activity
-    let hosts = try HostMap(world, transport: .messages)
-    notice = isSilent ? nil : options.waitNotice(on: hosts)
-    records = try RecordExchange(hosts, timeout: options.timeout(times: 10), notice: notice)
+    // Disks are slower than gradients.
+    let patience = options.waiting(isSilent: isSilent).times(10)
+    records = try RecordExchange(HostMap(world, transport: .messages, patience: patience))
   }
 
   /// The same ranks on another subject.
@@ -50,11 +48,19 @@ package struct Agreement {
   /// The numbers of every rank, by rank; as many on each.
   package func gather(_ numbers: [UInt64]) throws -> [[UInt64]] {
     var all = Array(repeating: [UInt64](), count: world.count)
-    for start in stride(from: 0, to: numbers.count, by: records.capacity) {
+    // Ranks meet even where they have nothing to say.
+    for start in stride(from: 0, to: max(numbers.count, 1), by: records.capacity) {
       let piece = Array(numbers[start..<min(start + records.capacity, numbers.count)])
       for (rank, words) in try records.gather(piece, activity: activity).enumerated() { all[rank] += words }
     }
     return all
+  }
+
+  /// The text of the lowest rank that gives one; nil where none does.
+  func firstText(_ text: String?) throws -> String? {
+    let given = try gather([text == nil ? 0 : 1])
+    guard let rank = given.firstIndex(where: { $0 == [1] }) else { return nil }
+    return try share(text, from: rank)
   }
 
   /// The text that rank `root` gives; the others give nil.

@@ -30,7 +30,7 @@ public struct Planner {
     let check = StartCheck(agreement: agreement)
     try check.program()
     try check.options(options)
-    let hosts = try HostMap(world, transport: options.transport)
+    let hosts = try HostMap(world, transport: options.transport, patience: options.waiting())
     setBLASThreads(options.threads)
     let dataset = try together(agreement, otherwise: .configuration) { try recipe.dataset(options.seed) }
     let network = try together(agreement, otherwise: .configuration) {
@@ -39,7 +39,7 @@ public struct Planner {
       }
       return try recipe.network(dataset.featureCount, dataset.classCount)
     }
-    let records = try RecordExchange(hosts, timeout: options.timeout(), notice: agreement.notice)
+    let records = try RecordExchange(hosts)
     let parameters = FloatBuffer(count: network.layout.count)
     network.initialize(parameters, seed: options.seed)
     let settings = OptimizerSettings(

@@ -54,10 +54,9 @@ struct Realigner {
     // The first stripe of a model speaks for all.
     let (own, kept) = grid.stripe == 0 ? aligned : ([], 0)
 
-    // Nobody waits without a watchdog for a rank that stays away.
     let activity = "the realignment"
     let keptByRank = try records.gather([UInt64(kept)], activity: activity)
-    let all = try world.allGather(varying: own).joined()
+    let all = try grid.all.enter(activity) { try world.allGather(varying: own) }.joined()
     var result = Result(kept: keptByRank.reduce(0) { $0 + Int($1[0]) })
     for (index, label) in all.enumerated() {
       if labels[index, split] != Int(label) { result.changed += 1 }
@@ -66,7 +65,7 @@ struct Realigner {
 
     var counts = Array(repeating: 0, count: dataset.classCount)
     for label in own { counts[Int(label)] += 1 }
-    try world.allReduce(&counts, .sum)
+    try grid.all.enter(activity) { try world.allReduce(&counts, .sum) }
     let isRight = all.count == dataset.count(split) && counts == labels.counts(split, classCount: dataset.classCount)
     let hash = labels.hash(split)
     let verdicts = try records.gather([hash, isRight ? 1 : 0], activity: activity)

@@ -26,7 +26,7 @@ public struct SavedModel {
     run = try SavedModel.newest(in: directory, over: agreement)
     var options = TrainerOptions()
     let run = self.run
-    let grid = try RankGrid(HostMap(world))
+    let grid = try RankGrid(HostMap(world, patience: options.waiting()))
     let records = try RecordExchange(grid.all)
     (self.data, parameters, evaluator) = try together(agreement, otherwise: .configuration) {
       for (name, text) in run.options { try options.set(name, to: text) }

@@ -26,7 +26,9 @@ extension Trainer {
     let check = StartCheck(agreement: agreement)
     try check.program()
     try check.options(options)
-    let grid = try RankGrid(HostMap(world, transport: options.transport), stripeCount: options.modelParallel)
+    let grid = try RankGrid(
+      HostMap(world, transport: options.transport, patience: options.waiting(isSilent: isSilent)),
+      stripeCount: options.modelParallel)
     setBLASThreads(options.threads)
 
     let reading = agreement.about("reading the data")
@@ -47,7 +49,7 @@ extension Trainer {
       }
       return try recipe.network(dataset.featureCount, dataset.classCount)
     }
-    let blocks = try grid.modelGroup.map { try BlockExchange($0, timeout: options.timeout(), notice: agreement.notice) }
+    let blocks = try grid.modelGroup.map { try BlockExchange($0) }
     let own = try blocks.map { try striped(network, over: $0, options.model) } ?? network
 
     let store = options.checkpoint.map { CheckpointStore(directory: $0, over: agreement.about("a checkpoint")) }
@@ -62,7 +64,7 @@ extension Trainer {
     }
     for note in opening?.notes ?? [] { journal?.warn(note) }
     let timeline = try options.timeline.map {
-      try Timeline($0, of: grid.all, layout: own.layout, isAppending: saved != nil)
+      try Timeline($0, of: grid.all, layout: own.layout, isAppending: saved != nil, agreement: agreement)
     }
     blocks?.observer = timeline.map { timeline in { timeline.noteActivations(from: $0, to: $1) } }
 

@@ -15,16 +15,14 @@ final class WholeModel {
   private var whole: FloatBuffer?
 
   /// Collective.
-  init(
-    _ network: any Network, parameters: FloatBuffer, on grid: RankGrid, timeout: Duration, notice: WaitNotice?
-  ) throws {
+  init(_ network: any Network, parameters: FloatBuffer, on grid: RankGrid) throws {
     self.grid = grid
     self.network = network
     self.parameters = parameters
     stripes = (network as? any StripedNetwork)?.stripes ?? StripedLayout(network.layout, into: 1)
     whole = grid.stripeCount == 1 ? parameters : nil
     stripeGather = try grid.modelGroup.flatMap {
-      try grid.share == 0 ? StripeGather($0, timeout: timeout, notice: notice) : nil
+      try grid.share == 0 ? StripeGather($0, patience: $0.patience.times(10)) : nil
     }
   }
 

@@ -32,8 +32,6 @@ final class RunExchanges {
     isOverlapped = overlap != .off || gradients.count > 1
     let layout = parts.network.layout
     var options = GradientExchange.Options()
-    options.timeout = parts.options.timeout()
-    options.notice = parts.notice
     options.topology = parts.options.topology
     options.isRestorable = isRestorable
     // A thread has the time to decode while the model computes; between layers nothing is gained.
@@ -63,11 +61,10 @@ final class RunExchanges {
           try GradientExchange(codec, layout: layout, gradients: gradients, options: options, continuing: coded)
         )
       })
-    let (owned, timeout) = (coded.ownedRanges, options.timeout)
+    let owned = coded.ownedRanges
     scaling = try rule.map {
       try AggregateScaling(
-        $0, layout: layout, ownedRanges: owned, isRestorable: isRestorable, hosts: parts.grid.all, timeout: timeout,
-        notice: parts.notice)
+        $0, layout: layout, ownedRanges: owned, isRestorable: isRestorable, hosts: parts.grid.all)
     }
     owner.scaling = scaling
   }

@@ -101,8 +101,6 @@ public struct StrategyParts {
   public var stripeRecords: RecordExchange?
   /// How they reach one another's activations; nil where a model is on one rank.
   public var blocks: BlockExchange?
-  /// Who is told that a rank keeps the others waiting; nil where nobody is.
-  public var notice: WaitNotice?
   /// The network, whose layout the parameters have.
   public var network: any Network
   /// The parameters, the same bits on every rank.

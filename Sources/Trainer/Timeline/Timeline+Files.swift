@@ -13,15 +13,17 @@ extension Timeline {
   ///   - hosts: All ranks.
   ///   - layout: The tensors whose names are shown.
   ///   - isAppending: Whether a run goes on whose timeline is there: events follow, by the clock of the first job.
+  ///   - agreement: How ranks agree on files; one of their own where nil.
   ///   - skew: Added to the clock of this rank, in nanoseconds, for tests.
   /// - Throws: `TrainingError` on all ranks where a file cannot be opened.
   /// - Communication: a few small collectives, and 100 small messages each way between rank 0 and each other host.
   package convenience init(
-    _ path: String, of hosts: HostMap, layout: TensorLayout, isAppending: Bool = false, skew: Int = 0
+    _ path: String, of hosts: HostMap, layout: TensorLayout, isAppending: Bool = false, agreement: Agreement? = nil,
+    skew: Int = 0
   ) throws {
     let (world, first) = (hosts.world, hosts.firstRanks[hosts.world.rank])
     let name = first == 0 ? path : Timeline.part(of: path, host: hosts.hostNames[first])
-    let agreement = try Agreement(world: world, activity: "opening the timeline")
+    let agreement = try (agreement ?? Agreement(world: world)).about("opening the timeline")
     var age = 0
     // One rank of each host prepares the file before the others open it.
     let prepared = try together(agreement, otherwise: .inputOutput) { () throws(FileError) -> TraceFile? in
@@ -32,7 +34,7 @@ extension Timeline {
       return file
     }
     let file = try together(agreement, otherwise: .inputOutput) { try prepared ?? TraceFile(name) }
-    try self.init(path, file, of: hosts, layout: layout, age: age, skew: skew)
+    try self.init(path, file, of: hosts, over: agreement, layout: layout, age: age, skew: skew)
   }
 
   /// Where another host than rank 0's writes until the end of the run.
@@ -57,23 +59,26 @@ extension Timeline {
     writer.end()
     let world = hosts.world
     // A host's first rank sends what all its ranks have written.
-    try world.barrier()
+    let agreement = agreement.about("the joining of the timeline")
+    _ = try agreement.gather([])
     var (failure, _) = writer.state
-    for sender in Set(hosts.firstRanks).sorted() where sender != 0 {
-      do {
-        if world.rank == sender { try send() }
-        if world.rank == 0 { try receive(from: sender) }
-      } catch let error as FileError { failure = failure ?? "\(error)" }
+    let senders = Set(hosts.firstRanks).sorted().filter { $0 != 0 }
+    if !senders.isEmpty {
+      let joining = Joining(letters: try Letters(hosts, capacity: Joining.blockByteCount), world: world, file: file)
+      for sender in senders {
+        do { try joining.pass(from: sender) } catch let error as FileError { failure = failure ?? "\(error)" }
+      }
     }
     // All events are written before the last.
-    var failures = try world.allGather(varying: Array((failure ?? "").utf8)).map { String(decoding: $0, as: UTF8.self) }
+    var failures: [String] = []
+    if let text = try agreement.firstText(failure) { failures.append(text) }
     if world.rank == 0 {
       let last: JSONValue = [
         "name": "end", "ph": "i", "s": "g", "ts": .number(Double(clock.nanoseconds(.now)) / 1000), "pid": 0, "tid": 0,
       ]
       do { try file.append(Array("\(last)]\n".utf8)) } catch { failures.append("\(error)") }
     }
-    if let failure = failures.first(where: { !$0.isEmpty }) {
+    if let failure = failures.first {
       return ("some of the timeline is missing in \(path): \(failure)", true)
     }
     let size = withPrefix(Double(file.byteCount)) + "B"
@@ -99,44 +104,61 @@ extension Timeline {
     try file.append(Array("\(began == nil ? "[" : "")\(event),\n".utf8))
     return (now - (began ?? now)) * 1000
   }
+}
 
-  // MARK: Joining
+/// Brings the files of other hosts to rank 0.
+private struct Joining {
+  static let blockByteCount = 1 << 20
+  private static let activity = "the joining of the timeline"
 
-  private static let tag = 8
-  private static let blockByteCount = 1 << 20
+  let letters: Letters
+  let world: Communicator
+  let file: TraceFile
 
-  /// Sends the file of this host to rank 0, and removes it once it is joined.
+  /// Appends the file of `sender` to that of rank 0, and removes it once it is there; collective.
+  func pass(from sender: Int) throws {
+    switch world.rank {
+    case 0: try receive(from: sender)
+    case sender: try send()
+    // Hears of every block, so that a long file is no silence.
+    default: while try letters.receiveWords(from: 0, activity: Joining.activity, pause: { usleep(1000) }) == [1] {}
+    }
+  }
+
   private func send() throws {
-    let world = hosts.world
     var (offset, failure) = (0, FileError?.none)
     let end = file.byteCount
     while offset < end && failure == nil {
       var block: [UInt8] = []
-      do throws(FileError) { block = try file.read(offset..<min(offset + Timeline.blockByteCount, end)) } catch {
+      do throws(FileError) { block = try file.read(offset..<min(offset + Joining.blockByteCount, end)) } catch {
         failure = error
         break
       }
       // Whole lines; no line is as long as a block.
       let lines = block.lastIndex(of: UInt8(ascii: "\n")).map { Array(block[...$0]) } ?? block
       offset += lines.count
-      try world.send(lines, to: 0, tag: Timeline.tag)
+      try lines.withUnsafeBytes { try letters.send($0, to: 0, activity: Joining.activity) }
     }
-    try world.send([UInt8](), to: 0, tag: Timeline.tag)
-    let isJoined = try world.receiveValue(Int32.self, from: 0, tag: Timeline.tag) == 1
+    try letters.send([], to: 0, activity: Joining.activity)
+    let isJoined = try letters.receiveWords(from: 0, activity: Joining.activity) == [1]
     if let failure { throw failure }
     if isJoined { _ = unlink(file.path) }
   }
 
-  /// Appends what another host sends.
   private func receive(from sender: Int) throws {
     var failure: FileError?
+    func tell(_ word: Int) throws {
+      for rank in 1..<world.count where rank != sender { try letters.send([word], to: rank, activity: Joining.activity) }
+    }
     while true {
-      let lines = try hosts.world.receive(UInt8.self, from: sender, tag: Timeline.tag).values
+      let lines = Array(try letters.receive(from: sender, activity: Joining.activity))
       if lines.isEmpty { break }
+      try tell(1)
       guard failure == nil else { continue }
       do throws(FileError) { try file.append(lines) } catch { failure = error }
     }
-    try hosts.world.send(Int32(failure == nil ? 1 : 0), to: sender, tag: Timeline.tag)
+    try tell(0)
+    try letters.send([failure == nil ? 1 : 0], to: sender, activity: Joining.activity)
     if let failure { throw failure }
   }
 }

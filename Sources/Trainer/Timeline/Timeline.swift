@@ -48,6 +48,8 @@ package final class Timeline {
   let file: TraceFile
   let writer: TraceWriter
   let clock: TraceClock
+  /// How ranks agree on the files.
+  let agreement: Agreement
   /// What stands between an event's times and the number of its thread.
   let process: [UInt8]
   private let tensorNames: [[UInt8]]
@@ -61,8 +63,11 @@ package final class Timeline {
   /// - Parameters:
   ///   - age: How long ago it began, in nanoseconds; that of rank 0 counts.
   ///   - skew: Added to the clock of this rank, for tests.
-  init(_ path: String, _ file: TraceFile, of hosts: HostMap, layout: TensorLayout, age: Int, skew: Int) throws {
+  init(
+    _ path: String, _ file: TraceFile, of hosts: HostMap, over agreement: Agreement, layout: TensorLayout, age: Int, skew: Int
+  ) throws {
     self.path = path
+    self.agreement = agreement
     self.file = file
     self.hosts = hosts
     clock = try TraceClock(hosts, age: age, skew: skew)

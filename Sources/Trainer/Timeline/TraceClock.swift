@@ -38,29 +38,32 @@ package struct TraceClock {
   ///   - hosts: All ranks.
   ///   - age: How long ago the timeline began, in nanoseconds; that of rank 0 counts.
   ///   - skew: Added to this rank's clock, for tests.
-  /// - Communication: 100 messages of 8 bytes to and from the first rank of each other host, and two small collectives.
+  /// - Communication: 100 messages of 8 bytes to and from the first rank of each other host, and a record.
   init(_ hosts: HostMap, age: Int, skew: Int = 0) throws {
     let world = hosts.world
     let (anchor, reading) = TraceClock.anchor()
     self.anchor = anchor
     let firsts = hosts.firstRanks
+    let letters = try Letters(hosts, capacity: 8)
     var own = Offset()
     for asker in Set(firsts).sorted() where asker != 0 {
-      if asker == world.rank { own = try TraceClock.ask(world, skew: skew) }
+      if asker == world.rank { own = try TraceClock.ask(letters, skew: skew) }
       if world.rank == 0 {
         for _ in 0..<TraceClock.rounds {
-          _ = try world.receiveValue(Int64.self, from: asker, tag: TraceClock.tag)
-          try world.send(Int64(TraceClock.reading()), to: asker, tag: TraceClock.tag)
+          _ = try letters.receive(from: asker, activity: TraceClock.activity)
+          try letters.send([TraceClock.reading()], to: asker, activity: TraceClock.activity)
         }
       }
     }
-    let words = [own.nanoseconds, own.roundTrip, reading - age].map(Int64.init)
-    let all = try world.allGather(words).map { Int($0) }
+    let words = [own.nanoseconds, own.roundTrip, reading - age].map { UInt64(bitPattern: Int64($0)) }
+    let all = try RecordExchange(hosts).gather(words, activity: TraceClock.activity).map {
+      $0.map { Int(bitPattern: UInt($0)) }
+    }
     let first = firsts[world.rank]
     var offset = Offset()
-    (offset.nanoseconds, offset.roundTrip) = (all[first * words.count], all[first * words.count + 1])
+    (offset.nanoseconds, offset.roundTrip) = (all[first][0], all[first][1])
     self.offset = offset
-    start = reading + skew + offset.nanoseconds - all[2]
+    start = reading + skew + offset.nanoseconds - all[0][2]
   }
 
   /// Nanoseconds since the beginning of the timeline.
@@ -70,14 +73,14 @@ package struct TraceClock {
   }
 
   private static let rounds = 100
-  private static let tag = 7
+  private static let activity = "the comparison of clocks"
 
-  private static func ask(_ world: Communicator, skew: Int) throws -> Offset {
+  private static func ask(_ letters: Letters, skew: Int) throws -> Offset {
     var answers: [(asked: Int, answer: Int, arrived: Int)] = []
     for _ in 0..<rounds {
       let asked = reading() + skew
-      try world.send(Int64(0), to: 0, tag: tag)
-      let answer = Int(try world.receiveValue(Int64.self, from: 0, tag: tag))
+      try letters.send([0], to: 0, activity: activity)
+      let answer = try letters.receiveWords(from: 0, activity: activity)[0]
       answers.append((asked, answer, reading() + skew))
     }
     return Offset(answers)

@@ -29,7 +29,7 @@ final class Trial {
     var parts = parts
     parts.optimizer = optimizer
     parts.parameters = FloatBuffer(count: parts.parameters.count)
-    parts.records = try RecordExchange(parts.grid.all, timeout: parts.options.timeout(), notice: parts.notice)
+    parts.records = try RecordExchange(parts.grid.all)
     // A gradient that is not finite ends the trial, not the run.
     if parts.options.nonFinite == .skip { parts.options.nonFinite = .abort }
     parts.options.injectNonFinite = nil

@@ -25,9 +25,10 @@ struct Setting {
   let exchange: GradientExchange
 
   init(
-    _ codec: ReferenceCodec, _ layout: TensorLayout, _ transport: Transport, options: GradientExchange.Options = .init()
+    _ codec: ReferenceCodec, _ layout: TensorLayout, _ transport: Transport, options: GradientExchange.Options = .init(),
+    patience: Patience = Patience()
   ) throws {
-    hosts = try HostMap(world, transport: transport)
+    hosts = try HostMap(world, transport: transport, patience: patience)
     gradient = try SharedGradient(count: layout.count, hosts: hosts)
     self.layout = layout
     exchange = try GradientExchange(

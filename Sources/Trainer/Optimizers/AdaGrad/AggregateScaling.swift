@@ -32,11 +32,8 @@ final class AggregateScaling {
   ///   - ownedRanges: What this rank owns.
   ///   - isRestorable: Whether an exchange may be discarded.
   ///   - hosts: All ranks, those that hold other stripes of the model among them: a tensor is whole over all of them.
-  ///   - timeout: How long a rank may stay away.
-  ///   - notice: Who is told earlier.
   init(
-    _ rule: AdaGrad, layout: TensorLayout, ownedRanges: [Range<Int>], isRestorable: Bool, hosts: HostMap, timeout: Duration,
-    notice: WaitNotice?
+    _ rule: AdaGrad, layout: TensorLayout, ownedRanges: [Range<Int>], isRestorable: Bool, hosts: HostMap
   ) throws {
     self.rule = rule
     tensors = layout.tensors
@@ -49,8 +46,7 @@ final class AggregateScaling {
     self.offsets = offsets
     state = AdaGradState(rule, count: end, isRestorable: isRestorable)
     sums = layout.tensors.map { _ in MultiplierSum() }
-    records = try RecordExchange(
-      hosts, timeout: timeout, notice: notice, capacity: MultiplierSum.wordCount * layout.tensors.count)
+    records = try RecordExchange(hosts, capacity: MultiplierSum.wordCount * layout.tensors.count)
     aggregate = FloatBuffer(count: layout.count)
   }
 

@@ -152,10 +152,11 @@ struct CostMeasurement {
 
   /// What the exchange costs between the ranks of a host, all hosts at once; nil where rank 0 is alone on its host.
   private func memory(_ effort: Effort) throws -> LinkCosts? {
-    guard let host = parts.hosts.host else { return nil }
+    let rank = parts.hosts.world.rank
+    let hosts = try parts.hosts.split(color: parts.hosts.leaders[rank], key: rank)
+    guard hosts.world.count > 1 else { return nil }
     progress("the exchange in the memory of a host")
-    let hosts = try HostMap(host)
-    let rounds = Rounds(records: try RecordExchange(hosts, timeout: .seconds(parts.options.timeout)))
+    let rounds = Rounds(records: try RecordExchange(hosts))
     var result = Result(costs: PlanCosts(compute: CostCurve(perUnit: 0)))
     let meeting = try rounds.seconds(effort.kernels) { try rounds.meet() }
     return try link(rounds, hosts, effort, meeting: meeting, work: { try rounds.meet() }, &result)

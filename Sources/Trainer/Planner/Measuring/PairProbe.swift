@@ -20,16 +20,18 @@ public struct PairCosts: Hashable, Sendable {
 /// machine with fewer cores than ranks those that wait would slow down those that play.
 struct PairProbe {
   let hosts: HostMap
-  private let world: Communicator
+  private let letters: Letters
   /// The lowest rank of each host.
   private let players: [Int]
 
   /// Up to so many hosts every pair plays: 120 pairs.
   private static let mostHosts = 16
+  private static let activity = "the measuring of links"
+  private static let pieceByteCount = 49_152
 
   init(_ hosts: HostMap) throws {
     self.hosts = hosts
-    world = try hosts.world.duplicate()
+    letters = try Letters(hosts, capacity: PairProbe.pieceByteCount)
     var players: [String: Int] = [:]
     for (rank, name) in hosts.hostNames.enumerated() where players[name] == nil { players[name] = rank }
     self.players = players.values.sorted()
@@ -50,57 +52,54 @@ struct PairProbe {
   ///
   /// Collective.
   func measure(progress: (String) -> Void) throws -> [PairCosts] {
-    let pairs = pairs
+    let (pairs, world) = (pairs, hosts.world)
     guard world.rank == 0 else {
       while true {
-        try sleep(untilWordFrom: 0, tag: Tag.turn)
-        let pair = Int(try world.receiveValue(Int64.self, from: 0, tag: Tag.turn))
+        // Every rank hears of every turn, so that one who waits long knows that something is wrong.
+        let pair = try letters.receiveWords(from: 0, activity: PairProbe.activity) { usleep(300) }[0]
         guard pair >= 0 else { return [] }
         try play(pairs[pair])
       }
     }
     var costs: [PairCosts] = []
+    func tell(_ word: Int) throws {
+      for rank in 1..<world.count { try letters.send([word], to: rank, activity: PairProbe.activity) }
+    }
     for (index, pair) in pairs.enumerated() {
       progress("link \(index + 1) of \(pairs.count), \(hosts.hostNames[pair.0]) to \(hosts.hostNames[pair.1])")
-      for rank in Set([pair.0, pair.1]) where rank != 0 { try world.send([Int64(index)], to: rank, tag: Tag.turn) }
-      var result = try play(pair)
-      if pair.0 != 0 {
-        try sleep(untilWordFrom: pair.0, tag: Tag.result)
-        result = try world.receive(Double.self, from: pair.0, tag: Tag.result).values
-      }
+      try tell(index)
+      let result = try play(pair)
       costs.append(
         PairCosts(
           first: hosts.hostNames[pair.0], second: hosts.hostNames[pair.1], latency: result[0], bandwidth: result[1]))
     }
-    for rank in 1..<world.count { try world.send([Int64(-1)], to: rank, tag: Tag.turn) }
+    try tell(-1)
     return costs
   }
 
-  private enum Tag {
-    static let turn = 0
-    static let ball = 1
-    static let stream = 2
-    static let result = 3
-  }
-
-  /// Waits for a message without keeping a core busy.
-  private func sleep(untilWordFrom rank: Int, tag: Int) throws {
-    while try world.probeNow(from: rank, tag: tag) == nil { usleep(300) }
-  }
-
-  /// Plays where this rank is one of the pair; the first of the pair tells rank 0 what came out.
+  /// Plays where this rank is one of the pair; rank 0 gets the latency and the bandwidth.
   @discardableResult
   private func play(_ pair: (Int, Int)) throws -> [Double] {
-    guard world.rank == pair.0 || world.rank == pair.1 else { return [] }
-    let isFirst = world.rank == pair.0
-    let peer = isFirst ? pair.1 : pair.0
+    let rank = hosts.world.rank
+    var result: [Double] = []
+    if rank == pair.0 || rank == pair.1 { result = try play(with: rank == pair.0 ? pair.1 : pair.0, isFirst: rank == pair.0) }
+    guard pair.0 != 0 else { return result }
+    if rank == pair.0 { try letters.send(result.map { Int($0.bitPattern) }, to: 0, activity: PairProbe.activity) }
+    guard rank == 0 else { return result }
+    return try letters.receiveWords(from: pair.0, activity: PairProbe.activity) { usleep(300) }.map {
+      Double(bitPattern: UInt64(bitPattern: Int64($0)))
+    }
+  }
+
+  private func play(with peer: Int, isFirst: Bool) throws -> [Double] {
+    let activity = PairProbe.activity
     var times: [Double] = []
-    let ball = [UInt8](repeating: 0, count: 64)
+    let ball = [Int](repeating: 0, count: 8)
     for _ in 0..<30 {
       let stopwatch = Stopwatch()
-      if isFirst { try world.send(ball, to: peer, tag: Tag.ball) }
-      _ = try world.receive(UInt8.self, from: peer, tag: Tag.ball)
-      if !isFirst { try world.send(ball, to: peer, tag: Tag.ball) }
+      if isFirst { try letters.send(ball, to: peer, activity: activity) }
+      _ = try letters.receive(from: peer, activity: activity)
+      if !isFirst { try letters.send(ball, to: peer, activity: activity) }
       times.append(stopwatch.seconds)
     }
     // The first ones open the connection.
@@ -109,32 +108,30 @@ struct PairProbe {
     // Twice as much until it takes long enough: a burst may pass faster than a link allows in the long run.
     var bandwidth = 0.0
     var pieces = 2
-    let piece = [UInt8](repeating: 1, count: 49_152)
+    let piece = [Int](repeating: 1, count: PairProbe.pieceByteCount / 8)
     while true {
       let stopwatch = Stopwatch()
       for _ in 0..<pieces {
         if isFirst {
-          try world.send(piece, to: peer, tag: Tag.stream)
+          try letters.send(piece, to: peer, activity: activity)
         } else {
-          _ = try world.receive(UInt8.self, from: peer, tag: Tag.stream)
+          _ = try letters.receive(from: peer, activity: activity)
         }
       }
       // The end of the stream comes back with the word whether there will be another.
       if isFirst {
-        _ = try world.receive(UInt8.self, from: peer, tag: Tag.ball)
+        _ = try letters.receive(from: peer, activity: activity)
       } else {
-        try world.send(ball, to: peer, tag: Tag.ball)
+        try letters.send(ball, to: peer, activity: activity)
       }
       let seconds = stopwatch.seconds
-      bandwidth = Double(8 * pieces * piece.count) / max(seconds - latency, 1e-9)
+      bandwidth = Double(8 * pieces * PairProbe.pieceByteCount) / max(seconds - latency, 1e-9)
       let isLast = seconds > 0.02 || pieces >= 256
-      let isEnd = isFirst ? isLast : try world.receiveValue(UInt8.self, from: peer, tag: Tag.ball) == 1
-      if isFirst { try world.send([UInt8(isLast ? 1 : 0)], to: peer, tag: Tag.ball) }
+      let isEnd = isFirst ? isLast : try letters.receiveWords(from: peer, activity: activity) == [1]
+      if isFirst { try letters.send([isLast ? 1 : 0], to: peer, activity: activity) }
       if isEnd { break }
       pieces *= 2
     }
-    let result = [latency, bandwidth]
-    if isFirst && world.rank != 0 { try world.send(result, to: 0, tag: Tag.result) }
-    return result
+    return [latency, bandwidth]
   }
 }

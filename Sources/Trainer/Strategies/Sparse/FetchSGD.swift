@@ -51,11 +51,11 @@ final class FetchSGD: SparseAggregation {
     self.owned = owned
     gather = SparseAllGather(shards, owned: scatter.owned, most: settings.k, rank: world.rank)
     rounds = try MessageRounds(
-      [scatter.round("sketches"), gather.round("updates")], hosts: parts.hosts, timeout: .seconds(parts.options.timeout))
+      [scatter.round("sketches"), gather.round("updates")], hosts: parts.hosts)
     let lengths = owned.map { ShardMemory.floatCount(code, shard: $0) }
     memories = (0...max(window, 1)).map { _ in FloatBuffer(count: lengths.reduce(0, +)) }
     clip = parts.options.clip
-    norms = try clip.map { _ in try RecordExchange(parts.hosts, timeout: .seconds(parts.options.timeout)) }
+    norms = try clip.map { _ in try RecordExchange(parts.hosts) }
     func tables(_ memory: FloatBuffer) -> [ShardMemory] {
       var start = 0
       return owned.map { shard in

@@ -47,7 +47,7 @@ final class LocalTopK: RankAggregation {
     rounds = try MessageRounds(
       [
         .scattered("the largest values", owned.map { _ in capacities }, lengths: .announced), gather.round("updates"),
-      ], hosts: parts.hosts, timeout: .seconds(parts.options.timeout))
+      ], hosts: parts.hosts)
   }
 
   func aggregate(

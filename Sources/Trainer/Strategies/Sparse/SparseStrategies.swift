@@ -22,7 +22,7 @@ struct SparseParts {
   var hosts: HostMap
   /// The parameters' number.
   var count: Int
-  /// The options of the run, of which momentum, clip, seed and timeout count.
+  /// The options of the run, of which momentum, clip and seed count.
   var options: TrainerOptions
 }
 

@@ -38,9 +38,8 @@ final class TrueTopK: SparseAggregation {
     self.owned = owned
     let most = (0..<shards.shardCount).map { [shards] in min(settings.total, shards.count(of: $0)) }
     gather = SparseAllGather(shards, owned: scatter.owned, most: most, rank: world.rank)
-    let timeout = Duration.seconds(parts.options.timeout)
-    rounds = try MessageRounds([scatter.round("gradients"), gather.round("updates")], hosts: parts.hosts, timeout: timeout)
-    counts = try RecordExchange(parts.hosts, timeout: timeout, capacity: 256)
+    rounds = try MessageRounds([scatter.round("gradients"), gather.round("updates")], hosts: parts.hosts)
+    counts = try RecordExchange(parts.hosts, capacity: 256)
     starts = owned.reduce(into: [0]) { [shards] in $0.append($0.last! + shards.count(of: $1)) }
     momenta = FloatBuffer(count: starts.last!)
     errors = FloatBuffer(count: starts.last!)

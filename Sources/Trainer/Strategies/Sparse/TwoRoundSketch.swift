@@ -53,7 +53,7 @@ final class TwoRoundSketch: RankAggregation {
       [
         scatter.round("sketches"), candidateGather.round("candidates"),
         .scattered("values", owned.map { _ in valueCounts }, lengths: .known), gather.round("updates"),
-      ], hosts: parts.hosts, timeout: .seconds(parts.options.timeout))
+      ], hosts: parts.hosts)
     let lengths = (0..<shards.shardCount).map { ShardMemory.floatCount(code, shard: $0) }
     let room = FloatBuffer(count: owned[rank].reduce(0) { $0 + lengths[$1] })
     var start = 0

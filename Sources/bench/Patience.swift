@@ -1,0 +1,5 @@
+internal import Collectives
+internal import Trainer
+
+/// How long the ranks of a measurement wait for one another: as in training.
+let benchPatience = TrainerOptions().waiting(program: "bench")
