@@ -49,8 +49,6 @@ let package = Package(
     // Open MPI: transport, launch, host files, Slurm.
     .systemLibrary(
       name: "CMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev", "openmpi-bin"])]),
-    // Matrix products.
-    .systemLibrary(name: "CBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
     // Data files that are gzip-compressed.
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     // The vector loops whose instructions Swift cannot select at run time.
@@ -60,7 +58,7 @@ let package = Package(
     library("MPI", ["CMPI", "Buffers"]),
     library("Codecs", ["Buffers", "CKernels"]),
     library("Collectives", ["MPI", "Codecs", "Buffers"]),
-    library("Networks", ["CBLAS", "Buffers"]),
+    library("Networks", ["Buffers"]),
     library("Datasets", ["CZlib", "Buffers"]),
     library(
       "Trainer",

@@ -16,9 +16,11 @@ public final class FloatBuffer: @unchecked Sendable {
   private let owner: AnyObject?
 
   /// Allocates `count` zeros, aligned to a cache line, and to a huge page where that pays.
+  ///
+  /// Where they cannot be had, the process ends with a sentence (``OutOfMemory/whenUnhandled(_:)``).
   public init(count: Int) {
     precondition(count >= 0, "a buffer cannot hold \(count) values")
-    unsafe baseAddress = allocateAligned(byteCount: count * 4).assumingMemoryBound(to: Float.self)
+    unsafe baseAddress = allocateAligned(count, of: 4).assumingMemoryBound(to: Float.self)
     self.count = count
     owner = nil
   }
@@ -73,9 +75,11 @@ public final class ByteBuffer: @unchecked Sendable {
   private let owner: AnyObject?
 
   /// Allocates `count` zero bytes.
+  ///
+  /// Where they cannot be had, the process ends with a sentence (``OutOfMemory/whenUnhandled(_:)``).
   public init(count: Int) {
     precondition(count >= 0, "a buffer cannot hold \(count) bytes")
-    unsafe baseAddress = allocateAligned(byteCount: count)
+    unsafe baseAddress = allocateAligned(count, of: 1)
     self.count = count
     owner = nil
   }
@@ -99,14 +103,17 @@ public final class ByteBuffer: @unchecked Sendable {
   public var bytes: UnsafeMutableRawBufferPointer { unsafe bytes(in: 0..<count) }
 }
 
-/// Zeroed memory on a cache line; from 4 MiB on a huge page, which spares most misses in the address cache.
-private func allocateAligned(byteCount: Int) -> UnsafeMutableRawPointer {
+/// Zeroed memory for `count` values of `size` bytes on a cache line; from 4 MiB on a huge page, which spares most misses in the
+/// address cache.
+private func allocateAligned(_ count: Int, of size: Int) -> UnsafeMutableRawPointer {
+  let (byteCount, isTooLarge) = count.multipliedReportingOverflow(by: size)
+  guard !isTooLarge else { OutOfMemory("a buffer of \(count) values", byteCount: nil).endProcess() }
   let hugePage = 1 << 21
   let isHuge = byteCount >= 2 * hugePage
   var pointer: UnsafeMutableRawPointer?
   let status = unsafe posix_memalign(&pointer, isHuge ? hugePage : 64, max(byteCount, 64))
   guard status == 0, let pointer = unsafe pointer else {
-    preconditionFailure("out of memory: \(byteCount) bytes")
+    OutOfMemory("a buffer of \(count) values", byteCount: byteCount).endProcess()
   }
   if isHuge { _ = unsafe madvise(pointer, byteCount, 14 /* MADV_HUGEPAGE */) }
   unsafe memset(pointer, 0, max(byteCount, 64))

@@ -1,4 +1,5 @@
 public import MPI
+internal import Synchronization
 
 /// How ranks reach one another: through memory where they share a host, by messages otherwise.
 public enum Transport: String, CaseIterable, Codable, Sendable {
@@ -31,6 +32,8 @@ public final class HostMap: Sendable {
   private let pretendedHost: String?
   /// For every rank the lowest rank with which it shares memory, itself where it shares none.
   public let leaders: [Int]
+  /// The windows over the ranks of this host, in the order in which they were made.
+  private let windows = Mutex<[SharedWindow]>([])
 
   /// Asks every rank for its host.
   ///
@@ -139,6 +142,25 @@ public final class HostMap: Sendable {
     WaitingRanks(rank: world.rank, names: names, patience: patience)
   }
 
+  /// Runs `body`, and gives back all memory that was shared by way of this map meanwhile: what was made there may not be used any more.
+  ///
+  /// Collective: the ranks of a host wait for one another at the end. Where `body` throws, nothing is given back.
+  package func releasingMemory<Result>(_ body: () throws -> Result) throws -> Result {
+    let count = windows.withLock { $0.count }
+    let result = try body()
+    let made = windows.withLock { windows in
+      defer { windows.removeSubrange(count...) }
+      return windows[count...].filter { !$0.isFreed }
+    }
+    try release(made)
+    return result
+  }
+
+  /// Gives memory of this host back; collective over the world.
+  private func release(_ windows: [SharedWindow]) throws {
+    try enter("the release of shared memory") { for window in windows { try window.free() } }
+  }
+
   /// A window over the ranks of this host, nil where there is nobody to share memory with.
   ///
   /// Collective over the world.
@@ -154,7 +176,12 @@ public final class HostMap: Sendable {
     }
     // A rank speaks for all: the first of those that failed.
     let failures = try call.gather(Array((failure?.description ?? "").utf8), activity: activity)
-    guard let rank = failures.firstIndex(where: { !$0.isEmpty }) else { return window }
+    guard let rank = failures.firstIndex(where: { !$0.isEmpty }) else {
+      if let window { windows.withLock { $0.append(window) } }
+      return window
+    }
+    // A host that has its memory gives it back, where another has none.
+    try release([window].compactMap { $0 })
     throw ExchangeError.noSharedMemory(
       host: hostNames[rank], reason: String(decoding: failures[rank], as: UTF8.self), isOnAllRanks: isWhole)
   }

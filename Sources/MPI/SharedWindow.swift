@@ -1,3 +1,4 @@
+internal import Buffers
 internal import CMPI
 
 #if canImport(Glibc)
@@ -14,7 +15,8 @@ public final class SharedWindow: @unchecked Sendable {
   private var window: MPI_Win?
   /// The memory of one rank without MPI.
   private var plainMemory: UnsafeMutableRawPointer?
-  private var isFreed = false
+  /// Whether it was given back.
+  package private(set) var isFreed = false
 
   /// Allocates `byteCount` bytes for this rank, zeroed, on a page of their own.
   ///
@@ -29,11 +31,13 @@ public final class SharedWindow: @unchecked Sendable {
     require(byteCount >= 0, "a window cannot hold \(byteCount) bytes")
     self.byteCount = byteCount
     guard let communicator = host.backing else {
-      let pageSize = Int(sysconf(CInt(_SC_PAGESIZE)))
-      let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: max(byteCount, 1), alignment: pageSize)
-      memset(memory.baseAddress!, 0, memory.count)
-      plainMemory = memory.baseAddress
-      parts = [UnsafeMutableRawBufferPointer(start: memory.baseAddress, count: byteCount)]
+      var memory: UnsafeMutableRawPointer?
+      guard posix_memalign(&memory, Int(sysconf(CInt(_SC_PAGESIZE))), max(byteCount, 1)) == 0, let memory else {
+        throw MPIError(operation: "MPI_Win_allocate_shared", text: "\(byteCount) bytes of memory are not to be had")
+      }
+      memset(memory, 0, max(byteCount, 1))
+      plainMemory = memory
+      parts = [UnsafeMutableRawBufferPointer(start: memory, count: byteCount)]
       return
     }
     try Self.requireSpace(on: host, byteCount: byteCount)
@@ -73,7 +77,7 @@ public final class SharedWindow: @unchecked Sendable {
     Runtime.register(made!)
   }
 
-  deinit { plainMemory?.deallocate() }
+  deinit { Glibc.free(plainMemory) }
 
   /// The part of `rank` (of the host's communicator), as mapped in this process.
   public func memory(of rank: Int) -> UnsafeMutableRawBufferPointer {
@@ -94,13 +98,13 @@ public final class SharedWindow: @unchecked Sendable {
       try check(MPI_Win_unlock_all(window), "MPI_Win_unlock_all")
       try check(MPI_Win_free(&window), "MPI_Win_free")
     }
-    plainMemory?.deallocate()
+    Glibc.free(plainMemory)
     plainMemory = nil
     isFreed = true
     parts = []
   }
 
-  /// Throws on all ranks when the host's shared memory has no room for all parts.
+  /// Throws on all ranks when the host's shared memory has no room for all parts, or the addresses of a rank have none.
   ///
   /// It is asked before MPI is: Open MPI 4.1 would leave the other ranks waiting when the first one cannot make the file, and a
   /// file longer than its file system ends the process at the first access.
@@ -119,6 +123,13 @@ public final class SharedWindow: @unchecked Sendable {
       throw MPIError(
         operation: "MPI_Win_allocate_shared",
         text: "the ranks of this host need \(needed) bytes of shared memory, \(available) are to be had in /dev/shm")
+    }
+    // Every rank maps all parts.
+    guard try host.allReduce(MemoryLimit.allows(byteCount: needed) ? 1 : 0, .min) == 1 else {
+      throw MPIError(
+        operation: "MPI_Win_allocate_shared",
+        text: "a rank of this host cannot map the \(needed) bytes that it shares with the others"
+          + (MemoryLimit.tightest.map { ": \($0.sentence)" } ?? ""))
     }
   }
 }

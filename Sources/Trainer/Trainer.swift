@@ -90,7 +90,7 @@ public final class Trainer {
     labels = try options.realign.map { _ in try RealignedLabels(requiredOf: dataset, options.data) }
     feed = SampleFeed(
       dataset, plan: plan, seed: options.seed, clients: clients, rank: grid.share, of: grid.shareCount, labels: labels)
-    tuner = try Tuner(recipe, like: parts, optimizer: recipe.optimizer(settings), feed: feed)
+    tuner = Tuner(recipe, like: parts, optimizer: { recipe.optimizer(settings) }, feed: feed)
     schedule = recipe.schedule
     evaluator = Evaluator(dataset, network: network, on: grid, over: records, labels: labels)
     replicas = ReplicaCheck(network.layout, over: records, on: grid)
@@ -202,15 +202,16 @@ public final class Trainer {
   }
 
   /// Ends a run that has done its steps: a last look at all replicas, the test samples, a checkpoint, the model's file.
+  ///
+  /// What is measured for people comes last, so that it cannot cost the run its results.
   private func end() throws -> TrainingOutcome {
     try verify()
     if evaluation == nil || tally.sampleCount > 0 { try evaluate() }
     try save()
-    try timeline.span(.comparison) { try strategy.finish() }
     let outcome = TrainingOutcome(
       steps: step, evaluation: evaluation, modelHash: try model.hash(over: records), wasStopped: false)
-    try tellEnd(outcome)
     try writeOutput()
+    try tellEnd(outcome)
     StopSignal.answer = .given
     return outcome
   }

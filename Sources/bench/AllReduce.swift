@@ -66,6 +66,8 @@ struct AllReduceCommand: ParsableCommand {
 
   func run() throws {
     let chosen = try makeCodecs()
+    // The gradient, the sum and what they are compared with.
+    for count in count { try requireMemory(values: count, buffers: 4) }
     withMPI { world in
       let hosts = try HostMap(world, transport: choice(transport, for: "transport"), patience: benchPatience)
       if let input {

@@ -15,6 +15,7 @@ struct Bench: ParsableCommand {
     ])
 
   static func main() {
+    OutOfMemory.whenUnhandled { end(outOfMemory: $0) }
     do {
       var command = try parseAsRoot()
       try command.run()
@@ -24,6 +25,8 @@ struct Bench: ParsableCommand {
       fail(error.description, status: 64)
     } catch let error as NumpyFileError {
       fail(error.description, status: error.exitStatus)
+    } catch let error as OutOfMemory {
+      end(outOfMemory: error)
     } catch {
       // Rank 0 speaks for all.
       if !speaksForJob { Glibc.exit(exitCode(for: error).rawValue) }

@@ -98,7 +98,7 @@ struct CodecsBenchmark {
   }
 
   /// The seconds of the update loop on the same buffers.
-  func update() -> Double { MemoryLimit(values: values, other: gradient).update() }
+  func update() -> Double { MemoryBandwidth(values: values, other: gradient).update() }
 
   /// Encodes once from empty residuals and counts the values for which decoded + remainder is not the gradient.
   func countWrong() -> Int {
@@ -120,7 +120,7 @@ struct CodecsBenchmark {
       var (rates, fractions, limits): ([Double], [Double], [Double]) = ([], [], [])
       for iteration in 0...iterations {
         let mine = secondsPerCall(count) { time(operation) } / Double(count)
-        let limit = MemoryLimit.updateBytes * Double(count) / secondsPerCall(count, update)
+        let limit = MemoryBandwidth.updateBytes * Double(count) / secondsPerCall(count, update)
         // The first pair warms up.
         guard iteration > 0 else { continue }
         rates.append(1 / mine)

@@ -58,6 +58,8 @@ struct CodecsCommand: ParsableCommand {
     }
     let defaults = ["one-bit", "count-sketch", "count-sketch:columns=1/50", "top-k"]
     let (plain, sketches) = try chosen(codec.isEmpty ? defaults : codec)
+    // Gradient, residual and what is decoded.
+    for count in count { try requireMemory(values: count, buffers: 3) }
     let table = Table("codecs", CodecsBenchmark.columns, options: output)
     var wrong = 0
     for codec in plain {

@@ -62,11 +62,11 @@ struct SketchBenchmark {
       var (rates, fractions, limits): ([Double], [Double], [Double]) = ([], [], [])
       for iteration in 0...iterations {
         let mine = secondsPerCall(count) { seconds(body) } / Double(count)
-        let update = secondsPerCall(count) { MemoryLimit(values: values, other: gradient).update() }
+        let update = secondsPerCall(count) { MemoryBandwidth(values: values, other: gradient).update() }
         // The first pair warms up.
         guard iteration > 0 else { continue }
         rates.append(1 / mine)
-        limits.append(MemoryLimit.updateBytes * Double(count) / update)
+        limits.append(MemoryBandwidth.updateBytes * Double(count) / update)
         fractions.append(bytesPerValue / mine / limits.last!)
       }
       wrong += found

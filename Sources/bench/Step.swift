@@ -4,6 +4,7 @@ internal import Codecs
 internal import Collectives
 internal import MPI
 internal import Networks
+internal import Trainer
 
 #if canImport(Glibc)
   internal import Glibc
@@ -90,8 +91,11 @@ struct StepCommand: ParsableCommand {
 
   func run() throws {
     // What is wrong with the words is said before MPI starts.
+    let network = try models.make(model)(inputs, classes)
+    // Parameters, gradient and momentum.
+    try requireMemory(values: network.layout.count / max(1, modelParallel), buffers: 3)
     let setting = StepBenchmark.Setting(
-      network: try models.make(model)(inputs, classes), codec: try codecs.make(codec), minibatch: minibatch,
+      network: network, codec: try codecs.make(codec), minibatch: minibatch,
       overlap: try choice(overlap, for: "overlap"), topology: try choice(topology, for: "topology"),
       strategy: try choice(strategy, for: "strategy"), modelParallel: modelParallel, threads: threads,
       emulatedCompute: emulatedCompute.map { $0 / 1000 })
@@ -108,7 +112,8 @@ struct StepCommand: ParsableCommand {
         }
         return 64
       }
-      setBLASThreads(threads)
+      try prepareBLAS(threads: threads)
+      if world.rank == 0, let advice = blasAdvice() { report("warning: \(advice)") }
       let benchmark = try StepBenchmark(setting, world: world)
       let peer = try peer.map { script in
         try StepPeer(

@@ -24,8 +24,15 @@ enum Launch {
   ///
   /// An error that all ranks throw alike is printed by rank 0 alone; any other ends the job.
   static func run(_ patience: Patience = TrainerOptions().waiting(), _ body: (Communicator) throws -> Int32) -> Never {
+    requireRoomForMPI()
     exit(
       withMPI(threads: .multiple) { world in
+        OutOfMemory.whenUnhandled { error in
+          // The first one's words are enough where all ranks have the same limit.
+          if world.rank > 0 { usleep(300_000) }
+          complain(world.count > 1 ? "rank \(world.rank): \(error)" : "\(error)")
+          world.abort(status: error.exitStatus)
+        }
         var status: Int32
         do { status = try body(world) } catch let error where isAgreed(error) {
           if world.rank == 0 { complain("\(error)") }
@@ -37,6 +44,17 @@ enum Launch {
         call.watchEnd()
         return status
       })
+  }
+
+  /// Ends where a limit leaves too little for MPI, which would fail in many words and not in order.
+  private static func requireRoomForMPI() {
+    guard let neighbours = getenv("OMPI_COMM_WORLD_LOCAL_SIZE").flatMap({ Int(String(cString: $0)) }) else { return }
+    // Threads with their stacks and heaps, and 4 MiB of each neighbour for messages.
+    do { try MemoryLimit.require((96 + 4 * neighbours) << 20, for: "MPI") } catch {
+      if rank > 0 { sleep(1) }
+      complain(rank > 0 ? "rank \(rank): \(error)" : "\(error)")
+      exit(error.exitStatus)
+    }
   }
 
   /// Ends with what went wrong before MPI started, or with help.

@@ -15,5 +15,12 @@ import Testing
     #expect(hashes[0] == hashes[1] && hashes[1] == hashes[2])
   }
 
+  /// What threads need is had before the first product, or refused; an endless search for it must not begin.
+  @Test func moreThreadsThanThereAreAddressesForAreRefused() throws {
+    let error = #expect(throws: OutOfMemory.self) { try prepareBLAS(threads: 1 << 24) }
+    #expect(error?.description.contains("the BLAS, 16777216 threads of 143 MB of addresses each, needs 2.4 PB") ?? false)
+    try prepareBLAS(threads: 1)
+  }
+
   @Test func kernelHasAName() { #expect(!blasKernelName.isEmpty) }
 }

@@ -31,7 +31,7 @@ public struct Planner {
     try check.program()
     try check.options(options)
     let hosts = try HostMap(world, transport: options.transport, patience: options.waiting())
-    setBLASThreads(options.threads)
+    try together(agreement, otherwise: .inputOutput) { try prepareBLAS(threads: options.threads) }
     let dataset = try together(agreement, otherwise: .configuration) { try recipe.dataset(options.seed) }
     let network = try together(agreement, otherwise: .configuration) {
       guard dataset.count(.train) >= world.count else {
@@ -39,6 +39,11 @@ public struct Planner {
       }
       return try recipe.network(dataset.featureCount, dataset.classCount)
     }
+    let grid = try RankGrid(hosts)
+    var need = MemoryNeed(
+      options, recipe, parameterCount: network.layout.count, sampleCount: dataset.count(.train), on: grid)
+    need.add("measuring codecs", 4 * network.layout.count)
+    try need.check(over: agreement)
     let records = try RecordExchange(hosts)
     let parameters = FloatBuffer(count: network.layout.count)
     network.initialize(parameters, seed: options.seed)
@@ -48,7 +53,7 @@ public struct Planner {
     let progress = MeasuringProgress(isQuiet: options.quiet || world.rank != 0)
     let measurement = CostMeasurement(
       parts: StrategyParts(
-        grid: try RankGrid(hosts), records: records, network: network, parameters: parameters,
+        grid: grid, records: records, network: network, parameters: parameters,
         optimizer: recipe.optimizer(settings), scaling: recipe.optimizer.scaling, codec: recipe.codec, options: options,
         plan: RunPlan(options, sampleCount: dataset.count(.train))),
       dataset: dataset, codecs: codecs, progress: progress.show)

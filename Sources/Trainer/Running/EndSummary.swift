@@ -6,7 +6,7 @@ struct EndSummary {
   private let outcome: TrainingOutcome
   /// The steps of this job, which may have resumed another.
   private let stepCount: Int
-  private let report: ExchangeReport
+  private var report: ExchangeReport
   private let seconds: Double
   private let times: PhaseTimes
   /// K models of P stripes each.
@@ -50,7 +50,13 @@ struct EndSummary {
     (most.compute, most.encode, most.decode) = (slowest[1], slowest[2], slowest[3])
     (most.wait, most.update, most.data) = (slowest[4], slowest[5], slowest[6])
     self.times = most
-    trialSeconds = tuner?.trial == nil ? nil : slowest[7]
+    trialSeconds = tuner?.searches == true ? slowest[7] : nil
+  }
+
+  /// Takes over what was measured after everything was counted.
+  mutating func note(comparison: ExchangeReport) {
+    (report.floatSeconds, report.codedSeconds) = (comparison.floatSeconds, comparison.codedSeconds)
+    report.comparisonObstacle = comparison.comparisonObstacle
   }
 
   private func byRank(_ column: Int) -> [Int] { traffic.map { $0[column] } }
@@ -132,7 +138,8 @@ struct EndSummary {
       "Compression was engaged in \(engagedSteps) of \(stepCount) steps: \(decimal(bitsPerParameter, digits: 2)) bits per "
       + "parameter and direction, \(saved), \(fallbacks); "
     guard let floats = report.floatSeconds, let codes = report.codedSeconds else {
-      return engaged + "whether floats would have been faster was not measured, a warm start in floats would have told."
+      let reason = report.comparisonObstacle ?? "a warm start in floats would have told"
+      return engaged + "whether floats would have been faster was not measured, \(reason)."
     }
     let measured =
       "\(report.areHidden ? "what computing did not hide of an exchange" : "an exchange") with its update took \(decimal(codes * 1000, digits: 2)) ms, one of floats \(decimal(floats * 1000, digits: 2)) ms"

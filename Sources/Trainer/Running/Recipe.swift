@@ -23,6 +23,10 @@ public struct Recipe {
   public let rateControl: RateControl?
   /// Whether the strategy encodes gradients in its own way, with momentum and error feedback of its own.
   public let isSparse: Bool
+  /// Whether a minibatch or a rate is searched by trials.
+  var searches: Bool {
+    if case .search = rateControl { true } else { minibatchSearch != nil }
+  }
   /// Makes the strategy.
   public let strategy: @Sendable (StrategyParts) throws -> any Strategy
 

@@ -28,6 +28,7 @@ public struct SavedModel {
     let run = self.run
     let grid = try RankGrid(HostMap(world, patience: options.waiting()))
     let records = try RecordExchange(grid.all)
+    try together(agreement, otherwise: .inputOutput) { try prepareBLAS(threads: 1) }
     (self.data, parameters, evaluator) = try together(agreement, otherwise: .configuration) {
       for (name, text) in run.options { try options.set(name, to: text) }
       if let data { options.data = data }
@@ -35,6 +36,9 @@ public struct SavedModel {
       let recipe = try Recipe(options)
       let dataset = try recipe.dataset(options.seed)
       let network = try recipe.network(dataset.featureCount, dataset.classCount)
+      var need = MemoryNeed()
+      need.add("parameters", network.layout.count)
+      try need.checkLimits()
       let parameters = FloatBuffer(count: network.layout.count)
       try run.loadModel(
         into: network.layout.tensors.map { SavedTensor($0.name, shape: $0.shape, of: parameters, range: $0.range) })

@@ -29,7 +29,7 @@ extension Trainer {
     let grid = try RankGrid(
       HostMap(world, transport: options.transport, patience: options.waiting(isSilent: isSilent)),
       stripeCount: options.modelParallel)
-    setBLASThreads(options.threads)
+    try together(agreement, otherwise: .inputOutput) { try prepareBLAS(threads: options.threads) }
 
     let reading = agreement.about("reading the data")
     let dataset = try together(reading, otherwise: .configuration) { try recipe.dataset(options.seed) }
@@ -51,6 +51,9 @@ extension Trainer {
     }
     let blocks = try grid.modelGroup.map { try BlockExchange($0) }
     let own = try blocks.map { try striped(network, over: $0, options.model) } ?? network
+    try MemoryNeed(
+      options, recipe, parameterCount: own.layout.count, sampleCount: dataset.count(.train), on: grid
+    ).check(over: agreement)
 
     let store = options.checkpoint.map { CheckpointStore(directory: $0, over: agreement.about("a checkpoint")) }
     let opening = try store?.open(resume: options.resume)
@@ -63,6 +66,7 @@ extension Trainer {
         ? try Journal(options, isSilent: isSilent, isResumed: saved != nil) : nil
     }
     for note in opening?.notes ?? [] { journal?.warn(note) }
+    for advice in try StartAdvice(threads: options.threads, over: agreement).sentences() { journal?.warn(advice) }
     let timeline = try options.timeline.map {
       try Timeline($0, of: grid.all, layout: own.layout, isAppending: saved != nil, agreement: agreement)
     }

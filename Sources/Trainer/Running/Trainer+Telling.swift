@@ -62,14 +62,14 @@ extension Trainer {
   func tellEnd(_ outcome: TrainingOutcome) throws {
     var times = strategy.times
     times.data = feed.seconds
-    let report = strategy.report
-    let summary = try EndSummary(
-      outcome, since: firstStep, report, times: times, seconds: stopwatch.seconds, on: grid,
+    var summary = try EndSummary(
+      outcome, since: firstStep, strategy.report, times: times, seconds: stopwatch.seconds, on: grid,
       parameterCount: model.parameterCount,
       activations: activationBytes, tuner: tuner, over: agreement.about("the end of the run"))
-    guard let journal else { return }
-    journal.tell(summary.event(epochs: plan.epoch(of: step)))
-    journal.say(summary.text)
+    journal?.tell(summary.event(epochs: plan.epoch(of: step)))
+    try timeline.span(.comparison) { try strategy.finish() }
+    summary.note(comparison: strategy.report)
+    journal?.say(summary.text)
   }
 
   /// The bytes that this rank sent so far to the other stripes of its model, and what they should have been; nil where a

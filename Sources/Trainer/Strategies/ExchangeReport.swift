@@ -30,6 +30,8 @@ public struct ExchangeReport: Sendable {
   public var floatSeconds: Double?
   /// The median seconds of an encoded exchange with its update, on the slowest rank.
   public var codedSeconds: Double?
+  /// Why the two could not be measured at the end of the run; nil where nothing was in the way.
+  public var comparisonObstacle: String?
 
   /// Nothing yet.
   public init() {}

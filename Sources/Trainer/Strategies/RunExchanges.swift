@@ -22,6 +22,8 @@ final class RunExchanges {
   private let scaling: AggregateScaling?
   private let isOverlapped: Bool
   private var comparison = ExchangeComparison()
+  /// Why floats could not be tried at the end of the run.
+  private var comparisonObstacle: String?
 
   /// Prepares the exchanges of what lies in `gradients`, which are carried on as `overlap` says; collective.
   ///
@@ -163,20 +165,34 @@ final class RunExchanges {
     report.areHidden = isOverlapped
     report.floatSeconds = comparison.floatSeconds
     report.codedSeconds = comparison.codedSeconds
+    report.comparisonObstacle = comparisonObstacle
     return report
   }
 
-  /// Measures what the report still lacks; collective.
+  /// Measures what the report still lacks, unless there is no memory for that; collective.
   func finish() throws {
     guard parts.isCompressed else { return }
     // What is hidden says nothing of what is not. Inside one host trial exchanges take no time worth mentioning; over a slow network they might.
-    if !isOverlapped && floats == nil && coded.exchangeCount > 0 && parts.grid.all.hostCount == 1 { try tryFloats() }
+    if !isOverlapped && floats == nil && coded.exchangeCount > 0 && parts.grid.all.hostCount == 1 {
+      do {
+        try parts.hosts.releasingMemory { try tryFloats() }
+      } catch ExchangeError.noSharedMemory {
+        comparisonObstacle = "no shared memory is left for it (/dev/shm)"
+      }
+    }
     try comparison.settle(over: parts.records)
   }
 
   /// Exchanges the last gradient a few times as floats, with an update of scratch memory that costs what the real one does.
   private func tryFloats() throws {
     let count = gradients[0].values.count
+    // Scratch memory, and some for the exchange.
+    let isPossible = MemoryLimit.allows(byteCount: 4 * 4 * count + 1 << 24)
+    let votes = try parts.records.gather([isPossible ? 1 : 0], activity: "a trial exchange of floats")
+    guard votes.allSatisfy({ $0[0] == 1 }) else {
+      comparisonObstacle = "a limit leaves no memory for it"
+      return
+    }
     let (weights, momenta) = (FloatBuffer(count: count), FloatBuffer(count: count))
     var options = options
     options.observer = nil

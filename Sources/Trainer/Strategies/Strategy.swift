@@ -43,7 +43,7 @@ public protocol Strategy: AnyObject {
   var times: PhaseTimes { get }
   /// What this rank sent and received so far, and how that compares with floats.
   var report: ExchangeReport { get }
-  /// Called once after the last step: measures what the report still lacks. Collective.
+  /// Called once after the last step, when everything is saved: measures what the report still lacks. Collective.
   func finish() throws
 }
 

@@ -25,14 +25,14 @@ extension Trainer {
       case .afterEpoch(let control) where epoch % control.interval == 0 && tuner.tally.sampleCount > 0:
         try adjustRate(by: control, tuner)
       case .search(let search) where epoch % search.interval == 0:
-        if try !searchRate(by: search, tuner) { return true }
+        if try !tuner.searching({ try searchRate(by: search, tuner) }) { return true }
       default: break
       }
       tuner.decidedEpoch = epoch
       tuner.note(rate: try agree(options.learningRate * scheduleShare() * tuner.factor))
     }
     guard let search = tuner.search, search.isDue(before: epoch), step < plan.steps else { return false }
-    return try !searchMinibatch(by: search, tuner)
+    return try !tuner.searching { try searchMinibatch(by: search, tuner) }
   }
 
   /// The rate of the schedule where the next step is, as a share of the full one; all of it while the rate still rises.

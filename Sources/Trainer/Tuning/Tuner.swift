@@ -5,8 +5,11 @@ internal import Datasets
 final class Tuner {
   let search: MinibatchSearch?
   let control: RateControl?
-  /// What searches train; nil where there is nothing to search.
-  let trial: Trial?
+  /// What a search trains, while one goes on.
+  private(set) var trial: Trial?
+  /// Makes it; nil where there is nothing to search.
+  private let makeTrial: (() throws -> Trial)?
+  private let grid: RankGrid
 
   /// What the rate of options and schedule is multiplied with.
   var factor = 1.0
@@ -24,23 +27,46 @@ final class Tuner {
   var seconds = 0.0
   /// The bytes that this rank sent in trials to the other stripes of its model, and what they should have been.
   var activations = (sent: 0, predicted: 0)
+  /// The bytes that this rank sent in trials to those that share the samples.
+  private var gradientBytesSent = 0
   /// All bytes that this rank sent in trials.
-  var bytesSent: Int { (trial?.traffic.bytesSent ?? 0) + activations.sent }
+  var bytesSent: Int { gradientBytesSent + activations.sent }
+  /// Whether something is searched by trials.
+  var searches: Bool { makeTrial != nil }
 
-  /// What `recipe` asks for, nil where that is nothing; collective.
+  /// What `recipe` asks for, nil where that is nothing.
   ///
   /// - Parameters:
   ///   - recipe: The choices of the run.
   ///   - parts: What the strategy of the run is made from.
-  ///   - optimizer: For trials alone.
+  ///   - optimizer: Makes one for trials alone.
   ///   - feed: The samples of the run.
-  init?(_ recipe: Recipe, like parts: StrategyParts, optimizer: any Optimizer, feed: SampleFeed) throws {
+  init?(_ recipe: Recipe, like parts: StrategyParts, optimizer: @escaping () -> any Optimizer, feed: SampleFeed) {
+    grid = parts.grid
     (search, control) = (recipe.minibatchSearch, recipe.rateControl)
     var searchesRates = false
     if case .search = control { searchesRates = true }
-    trial =
-      search != nil || searchesRates ? try Trial(like: parts, optimizer: optimizer, feed: feed) : nil
+    makeTrial =
+      search != nil || searchesRates ? { try Trial(like: parts, optimizer: optimizer(), feed: feed) } : nil
     if search == nil && control == nil { return nil }
+  }
+
+  /// Runs a search, which has a ``trial`` meanwhile; collective.
+  ///
+  /// What the ranks shared for it is given back.
+  func searching<Result>(_ body: () throws -> Result) throws -> Result {
+    guard let makeTrial else { preconditionFailure("there is nothing to search") }
+    return try grid.all.releasingMemory {
+      try grid.dataGroup.releasingMemory {
+        let trial = try makeTrial()
+        self.trial = trial
+        // Where it throws, messages may be under way that need their memory.
+        let result = try body()
+        gradientBytesSent += trial.traffic.bytesSent
+        self.trial = nil
+        return result
+      }
+    }
   }
 
   /// Takes the state before the first step for the best, where a run may go back.

@@ -156,10 +156,12 @@ struct CostMeasurement {
     let hosts = try parts.hosts.split(color: parts.hosts.leaders[rank], key: rank)
     guard hosts.world.count > 1 else { return nil }
     progress("the exchange in the memory of a host")
-    let rounds = Rounds(records: try RecordExchange(hosts))
-    var result = Result(costs: PlanCosts(compute: CostCurve(perUnit: 0)))
-    let meeting = try rounds.seconds(effort.kernels) { try rounds.meet() }
-    return try link(rounds, hosts, effort, meeting: meeting, work: { try rounds.meet() }, &result)
+    return try hosts.releasingMemory {
+      let rounds = Rounds(records: try RecordExchange(hosts))
+      var result = Result(costs: PlanCosts(compute: CostCurve(perUnit: 0)))
+      let meeting = try rounds.seconds(effort.kernels) { try rounds.meet() }
+      return try link(rounds, hosts, effort, meeting: meeting, work: { try rounds.meet() }, &result)
+    }
   }
 
   /// The most ranks that share the memory and the link of a host; 1 where all are reached by messages.

@@ -54,7 +54,13 @@ struct ExchangeProbe {
   }
 
   /// The bytes and the seconds of an exchange of floats in `layout`, without an update.
+  ///
+  /// Memory that ranks share is short in many containers: what an exchange had is given back before the next has its own.
   private func floats(_ layout: TensorLayout, _ effort: Rounds.Effort) throws -> (bytes: Double, seconds: Double) {
+    try hosts.releasingMemory { try measureFloats(layout, effort) }
+  }
+
+  private func measureFloats(_ layout: TensorLayout, _ effort: Rounds.Effort) throws -> (bytes: Double, seconds: Double) {
     let gradient = try SharedGradient(count: layout.count, hosts: hosts)
     let exchange = try GradientExchange(None(), layout: layout, gradient: gradient)
     let own = exchange.predictedTraffic
@@ -73,6 +79,12 @@ struct ExchangeProbe {
   ///
   /// Collective. The parameters are scratch; the optimizer's state is lost.
   func stepSeconds(
+    _ codec: any Codec, of values: FloatBuffer, _ effort: Rounds.Effort, updating parts: StrategyParts
+  ) throws -> Double {
+    try hosts.releasingMemory { try measureStep(codec, of: values, effort, updating: parts) }
+  }
+
+  private func measureStep(
     _ codec: any Codec, of values: FloatBuffer, _ effort: Rounds.Effort, updating parts: StrategyParts
   ) throws -> Double {
     var parts = parts

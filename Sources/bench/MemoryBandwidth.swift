@@ -3,7 +3,7 @@ internal import Buffers
 internal import Codecs
 
 /// What this machine's memory can do, measured with the loops that everything else is compared with.
-struct MemoryLimit {
+struct MemoryBandwidth {
   /// Values that are read and written.
   let values: FloatBuffer
   /// Values that are read, as many.
@@ -70,7 +70,7 @@ struct MemoryCommand: ParsableCommand {
     }
   }
 
-  func run() {
+  func run() throws {
     let table = Table(
       "memory",
       [
@@ -78,12 +78,13 @@ struct MemoryCommand: ParsableCommand {
         Column("update", "update (GB/s)", .decimal(1)),
       ], options: output)
     for count in count.isEmpty ? [1 << 16, 1 << 20, 1 << 26] : count {
-      let limit = MemoryLimit(values: FloatBuffer(count: count), other: FloatBuffer(count: count))
+      try requireMemory(values: count, buffers: 2)
+      let limit = MemoryBandwidth(values: FloatBuffer(count: count), other: FloatBuffer(count: count))
       limit.other.fillWithNoise()
       var (copies, updates): ([Double], [Double]) = ([], [])
       for _ in 0..<iterations {
-        copies.append(MemoryLimit.copyBytes * Double(count) / secondsPerCall(count, limit.copy))
-        updates.append(MemoryLimit.updateBytes * Double(count) / secondsPerCall(count, limit.update))
+        copies.append(MemoryBandwidth.copyBytes * Double(count) / secondsPerCall(count, limit.copy))
+        updates.append(MemoryBandwidth.updateBytes * Double(count) / secondsPerCall(count, limit.update))
       }
       table.row([.integer(count), .number(copies.percentile() / 1e9), .number(updates.percentile() / 1e9)])
     }

@@ -1,0 +1,72 @@
+internal import Foundation
+internal import Glibc
+
+/// What this process may use of its host: cores and memory, by the system and by the control groups that it is in.
+package enum HostResources {
+  /// The cores of the host.
+  static var coreCount: Int { max(1, sysconf(CInt(_SC_NPROCESSORS_ONLN))) }
+
+  /// The cores that this process may use: those it is bound to, and no more than its control groups give it the time of.
+  static var usableCoreCount: Int {
+    // A mask of hexadecimal digits, in which cores may have bits that the host does not have.
+    let status = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
+    let line = status.split(separator: "\n").first { $0.hasPrefix("Cpus_allowed:") }
+    let bound = line?.dropFirst("Cpus_allowed:".count).reduce(0) { $0 + ($1.hexDigitValue ?? 0).nonzeroBitCount } ?? coreCount
+    return max(1, min(bound, coreCount, ControlGroup.own.coreCount ?? .max))
+  }
+
+  /// The bytes that can still be had without taking them from others; nil where the system does not say.
+  package static var availableMemory: Int? {
+    guard let text = try? String(contentsOfFile: "/proc/meminfo", encoding: .utf8) else { return nil }
+    func bytes(_ name: String) -> Int? {
+      let line = text.split(separator: "\n").first { $0.hasPrefix(name + ":") }
+      return line?.split(separator: " ").dropFirst().first.flatMap { Int($0) }.map { $0 * 1024 }
+    }
+    guard let free = bytes("MemAvailable") else { return nil }
+    return min(free + (bytes("SwapFree") ?? 0), ControlGroup.own.memoryLeft ?? .max)
+  }
+}
+
+/// A control group of Linux (version 2) and those around it, each of which may set limits.
+package struct ControlGroup {
+  /// Its directory and those around it, the innermost first.
+  private let directories: [String]
+
+  /// That of this process.
+  static var own: ControlGroup {
+    let text = (try? String(contentsOfFile: "/proc/self/cgroup", encoding: .utf8)) ?? ""
+    let path = text.split(separator: "\n").first { $0.hasPrefix("0::") }.map { $0.dropFirst(3) } ?? "/"
+    return ControlGroup(root: "/sys/fs/cgroup", path: String(path))
+  }
+
+  /// The group `path` below `root`.
+  package init(root: String, path: String) {
+    let names = path.split(separator: "/").map(String.init)
+    directories = (0...names.count).reversed().map { ([root] + names[..<$0]).joined(separator: "/") }
+  }
+
+  /// The cores whose time the groups give, rounded up; nil where none limits it.
+  package var coreCount: Int? {
+    directories.compactMap { directory -> Int? in
+      let fields = words(of: "\(directory)/cpu.max")
+      guard fields.count == 2, let quota = Double(fields[0]), let period = Double(fields[1]), period > 0 else { return nil }
+      return max(1, Int((quota / period).rounded(.up)))
+    }.min()
+  }
+
+  /// The bytes that the groups leave, files that can be dropped counted as free; nil where none limits them.
+  package var memoryLeft: Int? {
+    directories.compactMap { directory -> Int? in
+      guard let limit = words(of: "\(directory)/memory.max").first.flatMap({ Int($0) }),
+        let used = words(of: "\(directory)/memory.current").first.flatMap({ Int($0) })
+      else { return nil }
+      let statistics = words(of: "\(directory)/memory.stat")
+      let files = statistics.firstIndex(of: "inactive_file").flatMap { Int(statistics[$0 + 1]) } ?? 0
+      return max(0, limit - used + files)
+    }.min()
+  }
+
+  private func words(of file: String) -> [String] {
+    ((try? String(contentsOfFile: file, encoding: .utf8)) ?? "").split { $0 == " " || $0 == "\n" }.map(String.init)
+  }
+}

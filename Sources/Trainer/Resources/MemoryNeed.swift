@@ -1,0 +1,90 @@
+package import Buffers
+internal import Codecs
+internal import Collectives
+internal import MPI
+
+/// The memory that a run is known to need before it begins: all that is as long as the model or the data set.
+///
+/// It is less than the whole: what is not counted here is small, or asked for where it is taken. Ranks that cannot have it say so
+/// together, before anything is written and before lists grow that cannot fail in order.
+package struct MemoryNeed {
+  /// Each with the words for it.
+  package private(set) var parts: [(name: String, byteCount: Int)] = []
+  /// The bytes that other ranks of the host own, and this one maps.
+  private(set) var mappedByteCount = 0
+  /// The bytes of ``parts`` that others map.
+  private(set) var sharedByteCount = 0
+
+  /// What everything else takes: stacks of threads, messages, small lists.
+  private static let reserve = 48 << 20
+
+  /// Nothing yet.
+  package init() {}
+
+  /// What a run trains with.
+  ///
+  /// - Parameters:
+  ///   - options: Those of the run.
+  ///   - recipe: What they name.
+  ///   - parameterCount: The parameters on this rank.
+  ///   - sampleCount: The training samples.
+  ///   - grid: The ranks.
+  init(_ options: TrainerOptions, _ recipe: Recipe, parameterCount: Int, sampleCount: Int, on grid: RankGrid) {
+    let ranks = grid.shareCount
+    let gradients = StepVariant.isDoubleBuffered(options.strategy) ? 2 : 1
+    add("parameters", parameterCount)
+    add(gradients == 1 ? "gradient" : "gradients", gradients * parameterCount)
+    if let host = grid.dataGroup.host, !recipe.isSparse {
+      sharedByteCount = 4 * gradients * parameterCount
+      mappedByteCount = sharedByteCount * (host.count - 1)
+    }
+    if !recipe.isSparse && (options.momentum > 0 || recipe.optimizer.timeConstant != nil) { add("momentum", parameterCount) }
+    if !recipe.isSparse && !recipe.codec.isIdentity && ranks > 1 {
+      add("residuals", parameterCount + parameterCount / ranks)
+    }
+    if options.codec == CodecChoice.word && ranks > 1 { add("measuring codecs", 4 * parameterCount) }
+    if recipe.searches { add("trials", 4 * parameterCount) }
+    // An order is drawn as pairs of 16 bytes.
+    add("order of samples", sampleCount, of: 20)
+  }
+
+  /// Adds `count` values of `size` bytes.
+  package mutating func add(_ name: String, _ count: Int, of size: Int = 4) { parts.append((name, count * size)) }
+
+  /// All of them together.
+  package var byteCount: Int { parts.reduce(0) { $0 + $1.byteCount } }
+
+  /// Throws where a limit of this process leaves less.
+  package func checkLimits() throws(OutOfMemory) {
+    for limit in MemoryLimit.all {
+      let need =
+        MemoryNeed.reserve + (limit.kind == .addressSpace ? byteCount + mappedByteCount : byteCount - sharedByteCount)
+      guard need <= limit.left else { throw OutOfMemory("not enough memory: \(sentence), and \(limit.sentence)") }
+    }
+  }
+
+  /// Throws on all ranks where one cannot have its memory by its limits, or those of a host cannot together.
+  ///
+  /// Collective.
+  package func check(over agreement: Agreement) throws {
+    let host = agreement.world.processorName
+    let needs = try agreement.gather([UInt64(byteCount), XXHash64.hash(host)])
+    try together(agreement, otherwise: .inputOutput) {
+      try checkLimits()
+      let neighbours = needs.filter { $0[1] == XXHash64.hash(host) }
+      let total = neighbours.reduce(0) { $0 + Int($1[0]) }
+      guard let available = HostResources.availableMemory, total > available else { return }
+      let ranks = neighbours.count == 1 ? "" : ", the \(neighbours.count) ranks on \(host) need \(MemoryLimit.text(total))"
+      throw OutOfMemory(
+        "not enough memory: \(sentence)\(ranks), and \(MemoryLimit.text(available)) are free; a smaller model or fewer ranks on a "
+          + "host need less")
+    }
+  }
+
+  /// The whole and its largest parts.
+  private var sentence: String {
+    let largest = parts.sorted { $0.byteCount > $1.byteCount }.prefix(4)
+    let text = largest.map { "\($0.name) \(MemoryLimit.text($0.byteCount))" }.joined(separator: ", ")
+    return "a rank needs \(MemoryLimit.text(byteCount)) at least (\(text))"
+  }
+}

@@ -1,0 +1,94 @@
+import Codecs
+import Foundation
+import MPI
+import Testing
+import Trainer
+import _TestSupport
+
+/// What a run asks of its host before it begins.
+@Suite(.serialized) struct ResourcesTests {
+  @Test func moreThanAHostHasIsRefusedOnAllRanks() throws {
+    let agreement = try Agreement(world: World.communicator, isSilent: true)
+    var need = MemoryNeed()
+    need.add("parameters", 1_000_000)
+    try need.check(over: agreement)
+    need.add("gradient", 1 << 48)
+    let error = #expect(throws: TrainingError.self) { try need.check(over: agreement) }
+    #expect(error?.exitStatus == 74)
+    #expect(error?.description.contains("not enough memory: a rank needs 1.1 PB at least (gradient 1.1 PB") ?? false)
+  }
+
+  /// Rank 0's words where one rank alone needs too much.
+  @Test(.ranks(atLeast: 2)) func whatOneRankLacksEndsAll() throws {
+    let agreement = try Agreement(world: World.communicator, isSilent: true)
+    var need = MemoryNeed()
+    if World.rank == 1 { need.add("parameters", 1 << 48) }
+    let error = #expect(throws: TrainingError.self) { try need.check(over: agreement) }
+    #expect(error?.exitStatus == 74)
+  }
+
+  @Test func controlGroupsLimitCoresAndMemory() throws {
+    let root = NSTemporaryDirectory() + "morse-groups-\(UUID().uuidString)"
+    defer { try? FileManager.default.removeItem(atPath: root) }
+    try FileManager.default.createDirectory(atPath: root + "/job/step", withIntermediateDirectories: true)
+    func write(_ name: String, _ text: String) throws {
+      try text.write(toFile: "\(root)/\(name)", atomically: false, encoding: .utf8)
+    }
+    #expect(ControlGroup(root: root, path: "/job/step").coreCount == nil)
+    #expect(ControlGroup(root: root, path: "/").memoryLeft == nil)
+    try write("job/step/cpu.max", "max 100000\n")
+    try write("job/cpu.max", "250000 100000\n")
+    #expect(ControlGroup(root: root, path: "/job/step").coreCount == 3)
+    try write("job/step/memory.max", "max\n")
+    try write("job/memory.max", "1000000\n")
+    try write("job/memory.current", "700000\n")
+    try write("job/memory.stat", "anon 5\ninactive_file 200000\nactive_file 7\n")
+    #expect(ControlGroup(root: root, path: "/job/step").memoryLeft == 500_000)
+    #expect(ControlGroup(root: root, path: "/").memoryLeft == nil)
+  }
+
+  @Test func adviceNamesNumbersAndRemedies() {
+    let few = StartAdvice.tooManyThreads(4, rank: 2, cores: 1, of: 8)
+    #expect(few.contains("--threads 4 is more than the 1 core that rank 2 may use") && few.contains("node:PE=4"))
+    let all = StartAdvice.tooManyThreads(4, rank: 0, cores: 2, of: 2)
+    #expect(all.contains("ask for at most 2") && !all.contains("mpirun"))
+    #expect(blasAdvice(kernels: "Prescott", path: .avx512)?.contains("OPENBLAS_CORETYPE=SkylakeX") ?? false)
+    #expect(blasAdvice(kernels: "Prescott", path: .avx2)?.contains("OPENBLAS_CORETYPE=Haswell") ?? false)
+    // An old processor, and kernels that are right.
+    #expect(blasAdvice(kernels: "Prescott", path: .portable) == nil)
+    #expect(blasAdvice(kernels: "Haswell", path: .avx512) == nil)
+  }
+
+  /// What scripts/environment.sh chooses, for descriptions of processors.
+  @Test(.outsideMPI) func kernelsAreChosenByTheProcessor() throws {
+    let package = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+    let file = NSTemporaryDirectory() + "morse-processor-\(UUID().uuidString)"
+    defer { try? FileManager.default.removeItem(atPath: file) }
+    let wide = "avx512f avx512dq avx512cd avx512bw avx512vl"
+    let cases: [(kernels: String, vendor: String, flags: String, choice: String)] = [
+      ("Prescott", "GenuineIntel", "sse4_2 avx2 fma \(wide) avx512_bf16", "SkylakeX"),
+      ("Prescott", "GenuineIntel", "sse4_2 avx2 fma avx512f", "Haswell"),
+      ("Prescott", "AuthenticAMD", "sse4_2 avx2 fma", "Zen"),
+      ("Prescott", "GenuineIntel", "sse4_2 ssse3", ""),
+      ("Cooperlake", "GenuineIntel", "sse4_2 avx2 fma \(wide)", ""),
+      ("Zen", "AuthenticAMD", "sse4_2 avx2 fma \(wide)", ""),
+    ]
+    for (kernels, vendor, flags, choice) in cases {
+      let text = "processor\t: 0\nvendor_id\t: \(vendor)\nflags\t\t: fpu \(flags) erms\nbugs\t\t: none\n\n"
+      try (text + text).write(toFile: file, atomically: false, encoding: .utf8)
+      let script = package.appending(path: "scripts/openblas-core-type").path
+      let result = try Job(script, [kernels, file]).run()
+      #expect(result.status == 0 && result.standardOutput == (choice.isEmpty ? "" : "\(choice)\n"), "\(kernels) \(flags)")
+    }
+  }
+
+  /// A choice of the user's stays, and nothing is chosen where OpenBLAS knows better.
+  @Test(.outsideMPI) func theUsersKernelsStay() throws {
+    let package = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+    var job = Job("/bin/bash", ["-euc", "source scripts/environment.sh; echo \"$OPENBLAS_CORETYPE\""])
+    job.directory = package.path
+    job.environment["OPENBLAS_CORETYPE"] = "Nehalem"
+    let result = try job.run()
+    #expect(result.status == 0 && result.standardOutput == "Nehalem\n", "\(result.standardError)")
+  }
+}
