@@ -47,8 +47,10 @@ public final class Trainer {
 
   /// The number of steps done.
   var step = 0
-  /// The number of steps done when this job began.
-  var firstStep = 0
+  /// The checkpoint from which this job went on; nil where it began the run.
+  var resumed: SavedRun?
+  /// For tests: the step after which the run stops, as one that is asked to; nil for none.
+  package var lastStep: Int?
   /// The loss since the last evaluation, over all ranks.
   var tally = LossTally()
   /// The last evaluation.
@@ -120,6 +122,8 @@ public final class Trainer {
     try tellStart()
     StopSignal.answer = .awaited
     var isStopping = false
+    // A job that was asked to stop saves before it evaluates.
+    if resumed != nil && !isDone && tally.sampleCount > 0 && isEvaluationDue { try evaluate() }
     while step < plan.steps && !isStopping {
       if isRealignmentDue { try timeline.span(.realignment) { try realign() } }
       isStopping = try tune()
@@ -133,13 +137,13 @@ public final class Trainer {
       outcome.activationBytes = activationBytesBefore.map { (blocks?.traffic.bytesSent ?? 0) - $0 }
       step += 1
       if step == plan.steps { outcome.traffic += try strategy.flush() }
-      isStopping = outcome.isStopRequested
+      isStopping = outcome.isStopRequested || step == lastStep
       tally.add(outcome)
       tuner?.tally.add(outcome)
       try tell(outcome, rate: rate, isLogged: isLogged)
       if isStopping { break }
       if isDue(options.verifyEvery) || endsReplication { try verify() }
-      if options.evaluateEvery.map(isDue) ?? plan.beginsEpoch(step) { try evaluate() }
+      if isEvaluationDue { try evaluate() }
       if isDue(options.checkpointEvery ?? 0) { try save() }
     }
     return try isStopping ? stop() : end()
@@ -147,6 +151,15 @@ public final class Trainer {
 
   /// Which samples belong to which step.
   var plan: RunPlan { feed.plan }
+
+  /// Whether there was nothing left to do when this job began.
+  var isDone: Bool { resumed != nil && firstStep >= plan.steps }
+
+  /// The number of steps done when this job began.
+  var firstStep: Int { resumed?.step ?? 0 }
+
+  /// Whether the model is judged after this step.
+  private var isEvaluationDue: Bool { options.evaluateEvery.map(isDue) ?? plan.beginsEpoch(step) }
 
   /// Whether something that happens every `interval` steps, or never for 0, happens after this one.
   private func isDue(_ interval: Int) -> Bool { interval > 0 && step % interval == 0 }
@@ -167,7 +180,8 @@ public final class Trainer {
   private func evaluate() throws {
     let result = try timeline.span(.evaluation) { try evaluator.evaluate(parameters) }
     evaluation = result
-    try tell(result)
+    // A run that was done has no loss of samples to tell beside it.
+    if !isDone || tally.sampleCount > 0 { try tell(result) }
     tally = LossTally()
   }
 

@@ -15,7 +15,7 @@ extension CheckpointStore {
   public func load(_ run: SavedRun, into state: inout StateInventory) throws {
     var (counters, ownCounters) = (run.counters, state.ownCounters)
     let problem = problem {
-      try run.loadModel(into: state.model)
+      try SafetensorsReader("\(run.path)/\(SavedRun.modelName)").read(into: state.model)
       let stripe = world.rank % state.stripeCount
       let shared = try SafetensorsReader("\(run.path)/\(SavedRun.stateName(rank: stripe))")
       for tensor in state.replicated { try shared.read(tensor) }
@@ -111,21 +111,18 @@ private func ownedRanges(_ text: String) -> [Range<Int>]? {
   return ranges
 }
 
-extension SavedRun {
-  /// Reads the parameters into `model`; throws `CheckpointError` naming the first tensor that differs from the file.
-  public func loadModel(into model: [SavedTensor]) throws {
-    let reader = try SafetensorsReader("\(path)/\(SavedRun.modelName)")
-    for tensor in model { _ = try reader.entry(like: tensor) }
-    if let entry = reader.entries.first(where: { entry in !model.contains { $0.name == entry.name } }) {
+extension SafetensorsReader {
+  /// Reads the parameters of a whole model; throws `CheckpointError` naming the first tensor that differs from the file.
+  func read(into model: [SavedTensor]) throws {
+    for tensor in model { _ = try entry(like: tensor) }
+    if let entry = entries.first(where: { entry in !model.contains { $0.name == entry.name } }) {
       throw CheckpointError(
         .configuration,
-        "\(reader.path) is of another model: it holds '\(entry.name)' of shape \(entry.shape), which this model lacks")
+        "\(path) is of another model: it holds '\(entry.name)' of shape \(entry.shape), which this model lacks")
     }
-    for tensor in model { try reader.read(tensor) }
+    for tensor in model { try read(tensor) }
   }
-}
 
-extension SafetensorsReader {
   /// The tensor in the file that has the name and shape of `tensor`.
   func entry(like tensor: SavedTensor) throws -> Entry {
     guard let entry = entry(tensor.name) else {

@@ -20,26 +20,29 @@ extension CheckpointStore {
   public func save(_ state: StateInventory, step: Int, options: [String: String]) throws -> Outcome {
     let name = SavedRun.directoryName(step: step)
     let path = "\(directory)/\(name)"
-    if newestStep == step { return .unchanged(path: path) }
-    let partial = "\(directory)/.\(name).partial"
+    if let newest, newest.step == step { return .unchanged(path: newest.path) }
+    let partial = "\(directory)/\(SavedRun.partialName(step: step))"
     agreement.activity = "the checkpoint at step \(step)"
 
     var problem = try agreement.firstProblem(
       problem {
         guard world.rank == 0 else { return }
-        if Directory.exists(partial) { try Directory.remove(partial) }
+        try SavedRun.removeOwn(partial, step: step)
+        guard !Directory.exists(partial) else {
+          throw CheckpointError(.inputOutput, "\(partial) is in the way, and holds what no checkpoint does; move it away")
+        }
         try Directory.make(partial)
       })
     if problem == nil {
       problem = try write(state, step: step, options: options, partial: partial, path: path)
     }
     if let (rank, error) = problem {
-      if world.rank == 0 { try? Directory.remove(partial) }
+      if world.rank == 0 { try? SavedRun.removeOwn(partial, step: step) }
       defer { hasWarned = true }
       let who = world.count == 1 ? "" : "rank \(rank): "
       return .failed(warning: hasWarned ? nil : "no checkpoint at step \(step): \(who)\(error); the run goes on")
     }
-    (newestStep, hasWarned) = (step, false)
+    (newest, hasWarned) = ((step, path), false)
     damaged.remove(name)
     if world.rank == 0 { removeOld() }
     return .saved(path: path)
@@ -74,10 +77,11 @@ extension CheckpointStore {
         var counters = state.counters
         counters["step"] = String(step)
         let run = SavedRun(
-          path: path, step: step, ranks: world.count, options: options, counters: counters, files: files)
+          path: path, step: step, ranks: world.count, options: options, counters: counters, placement: placement,
+          files: files)
         try File.writeText(run.recordText, to: "\(partial)/\(SavedRun.recordName)")
         try Directory.synchronize(partial)
-        try retire(path)
+        try clear(path, step: step)
         try Directory.rename(partial, to: path)
         try Directory.synchronize(directory)
       })
@@ -93,22 +97,32 @@ extension CheckpointStore {
   }
 
   /// Removes the checkpoints older than the newest `keep` whole ones; what cannot be removed stays, and does no harm.
+  ///
+  /// Only directories that a store has named and filled count and are removed: others are somebody's.
   private func removeOld() {
     guard let names = try? Directory.names(in: directory) else { return }
-    let steps = names.filter { !damaged.contains($0) }.compactMap(SavedRun.step(ofDirectory:)).sorted(by: >)
+    let own = names.compactMap { name in SavedRun.step(ofDirectory: name).map { (name, step: $0) } }
+      .filter { SavedRun.isOwn("\(directory)/\($0.0)", step: $0.step) }
+    let steps = own.filter { !damaged.contains($0.0) }.map(\.step).sorted(by: >)
     guard steps.count >= keep else { return }
-    let oldest = steps[keep - 1]
-    for name in names {
-      if let step = SavedRun.step(ofDirectory: name), step < oldest { try? retire("\(directory)/\(name)") }
-    }
+    for (_, step) in own where step < steps[keep - 1] { try? retire(step) }
   }
 
-  /// Removes a checkpoint; it first loses its name, so that no moment shows half of it under that.
-  private func retire(_ path: String) throws {
-    guard Directory.exists(path), let name = path.split(separator: "/").last else { return }
-    let hidden = "\(directory)/.\(name).old.partial"
-    try Directory.remove(hidden)
+  /// Removes a checkpoint that a store has written; it first loses its name, so that no moment shows half of it under that.
+  private func retire(_ step: Int) throws {
+    let path = "\(directory)/\(SavedRun.directoryName(step: step))"
+    guard SavedRun.isOwn(path, step: step) else { return }
+    let hidden = "\(directory)/\(SavedRun.retiredName(step: step))"
+    try SavedRun.removeOwn(hidden, step: step)
     try Directory.rename(path, to: hidden)
-    try Directory.remove(hidden)
+    try SavedRun.removeOwn(hidden, step: step)
+  }
+
+  /// Makes room for a checkpoint at `path`: removes one of the store there, and gives anything else another name.
+  private func clear(_ path: String, step: Int) throws {
+    try retire(step)
+    guard Directory.exists(path) else { return }
+    let free = (1...).lazy.map { "\(path).kept-\($0)" }.first { !Directory.exists($0) }
+    if let free { try Directory.rename(path, to: free) }
   }
 }

@@ -24,8 +24,10 @@ public final class CheckpointStore {
   var agreement: Agreement
   /// How many checkpoints stay.
   let keep: Int
-  /// The step of the newest complete checkpoint that this run wrote or went on from.
-  var newestStep: Int?
+  /// The newest complete checkpoint that this run wrote or went on from.
+  var newest: (step: Int, path: String)?
+  /// Where the ranks are, for the record of what is saved from now on; nil where that is not known.
+  public var placement: Placement?
   /// Directories that are damaged: they neither count nor stand in the way of a new one.
   var damaged: Set<String> = []
   /// Whether the warning about a checkpoint that could not be written has been given.
@@ -71,13 +73,17 @@ public final class CheckpointStore {
   /// Prepares the directory before the run starts, and finds the checkpoint to go on from.
   ///
   /// The directory is made where it is not there, and every rank tries to write in it. What an interrupted job left unfinished
-  /// is removed. With `resume` the newest checkpoint whose hashes verify is taken; the ranks share the reading.
+  /// is removed. With `resume` the newest checkpoint whose hashes verify is taken, whatever its directory is called; the ranks share
+  /// the reading. Another job that writes there is waited for, up to ten seconds, before anything is looked at.
   /// Throws `CheckpointError` on every rank alike: where a rank cannot write there, another job does, checkpoints are there
-  /// without `resume`, or none of them is whole.
+  /// without `resume`, none of them is whole, or the directory is itself a checkpoint.
   public func open(resume: Bool) throws -> Opening {
     var names: [String] = []
     let problem = problem { if world.rank == 0 { names = try prepare(resume: resume) } }
-    if let (_, error) = try agreement.firstProblem(problem) { throw error }
+    if let (_, error) = try agreement.firstProblem(problem) {
+      close()
+      throw error
+    }
     try probe()
     names = try agreement.share(names.joined(separator: "/")).split(separator: "/").map(String.init)
     guard resume else { return Opening(run: nil, notes: []) }
@@ -86,20 +92,18 @@ public final class CheckpointStore {
 
   /// Rank 0's part of ``open(resume:)``: gives the checkpoints that are there, the newest first.
   private func prepare(resume: Bool) throws -> [String] {
+    try SavedRun.refuseStore(in: directory)
     try Directory.make(directory)
-    let names = try Directory.names(in: directory)
-    let complete = names.filter { SavedRun.step(ofDirectory: $0) != nil }
-      .sorted { SavedRun.step(ofDirectory: $0)! > SavedRun.step(ofDirectory: $1)! }
-    if !resume, let name = complete.first {
+    // First: a job that has the lock may write and remove checkpoints until it lets go.
+    try takeLock()
+    let names = try SavedRun.names(in: directory)
+    if !resume, let name = names.first {
       throw CheckpointError(
         .configuration,
         "\(directory) already holds the checkpoint \(name); add --resume to go on from it, or name another directory")
     }
-    try takeLock()
-    for name in names where name.hasPrefix(".step-") && name.hasSuffix(".partial") || name.hasPrefix(".probe-") {
-      try Directory.remove("\(directory)/\(name)")
-    }
-    return complete
+    try SavedRun.removeLeftovers(in: directory)
+    return names
   }
 
   /// Makes sure that no other job writes here; the lock ends with the process, however it ends.
@@ -121,7 +125,7 @@ public final class CheckpointStore {
   /// Every rank writes a small file, and looks for the one of rank 0: the directory must be the same one on all hosts.
   private func probe() throws {
     let token = try agreement.share(world.rank == 0 ? hexadecimal(.random(in: 0 ... .max)) : nil)
-    func path(_ rank: Int) -> String { "\(directory)/.probe-\(token)-\(rank)" }
+    func path(_ rank: Int) -> String { "\(directory)/\(SavedRun.probeName(token, rank: rank))" }
     func write() throws {
       var file = try File(path(world.rank), .write)
       try file.write(Array("probe\n".utf8))
@@ -160,7 +164,7 @@ public final class CheckpointStore {
     for name in names {
       switch try verify("\(directory)/\(name)") {
       case .success(let run):
-        newestStep = run.step
+        newest = (run.step, run.path)
         return Opening(run: run, notes: notes)
       case .failure(let error):
         damaged.insert(name)
@@ -183,9 +187,6 @@ public final class CheckpointStore {
       for index in stride(from: world.rank, to: run.files.count, by: world.count) { try run.verify(run.files[index]) }
     }
     if let (_, error) = try agreement.firstProblem(mismatch) { return .failure(error) }
-    guard SavedRun.directoryName(step: run.step) == path.split(separator: "/").last.map(String.init) else {
-      return .failure(CheckpointError(.configuration, "\(path) is the checkpoint of step \(run.step)"))
-    }
     return .success(run)
   }
 }

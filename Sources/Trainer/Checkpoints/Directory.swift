@@ -28,6 +28,15 @@ enum Directory {
     return unsafe lstat(path, &information) == 0
   }
 
+  /// Whether `path` is a symbolic link.
+  static func isLink(_ path: String) -> Bool {
+    var information = stat()
+    return unsafe lstat(path, &information) == 0 && information.st_mode & S_IFMT == S_IFLNK
+  }
+
+  /// Whether `path` is a directory with anything in it.
+  static func holdsAnything(_ path: String) -> Bool { isDirectory(path) && (try? names(in: path)) != [] }
+
   /// The names in a directory, in ascending order.
   static func names(in path: String) throws(FileError) -> [String] {
     guard let stream = unsafe opendir(path) else { throw .last("read the directory", path) }
@@ -56,11 +65,10 @@ enum Directory {
     guard unsafe Glibc.rename(path, other) == 0 else { throw .last("rename", path) }
   }
 
-  /// Removes a directory of files, or a file; what is not there any more is fine.
+  /// Removes a file or an empty directory; what is not there any more is fine.
   static func remove(_ path: String) throws(FileError) {
     if unsafe unlink(path) == 0 || errno == ENOENT { return }
     guard errno == EISDIR || errno == EPERM else { throw .last("remove", path) }
-    for name in try names(in: path) { try remove("\(path)/\(name)") }
     guard unsafe rmdir(path) == 0 || errno == ENOENT else { throw .last("remove", path) }
   }
 
@@ -71,5 +79,18 @@ enum Directory {
     guard trimmed != "/" && !trimmed.isEmpty else { return nil }
     guard let slash = trimmed.lastIndex(of: "/") else { return "." }
     return slash == trimmed.startIndex ? "/" : String(trimmed[..<slash])
+  }
+
+  /// The absolute path of `path` without links, where it is or will be: names that are not there yet stay as they are; nil where
+  /// nothing of it can be looked up.
+  static func resolved(_ path: String) -> String? {
+    if let real = unsafe realpath(path, nil) {
+      defer { unsafe free(real) }
+      return unsafe String(cString: real)
+    }
+    guard errno == ENOENT, let parent = parent(of: path), parent != path, let above = resolved(parent) else { return nil }
+    var trimmed = Substring(path)
+    while trimmed.count > 1 && trimmed.last == "/" { trimmed.removeLast() }
+    return "\(above == "/" ? "" : above)/\(trimmed.split(separator: "/").last ?? "")"
   }
 }

@@ -21,19 +21,25 @@ public struct SavedRun: Hashable, Sendable {
   public let options: [String: String]
   /// Numbers that all ranks share, as text.
   public let counters: [String: String]
+  /// Where the ranks were; nil where a version saved it that did not say.
+  public let placement: Placement?
   /// Every other file of the directory.
   let files: [FileRecord]
 
   /// Checks that a run with `options` may go on from here.
   ///
   /// Throws with the names of the options that differ, apart from `exempt`; an option that one of the runs does not know
-  /// differs too.
+  /// differs too. Where the data lie is no property of a run: ``check(data:of:)`` judges what they hold.
   public func check(_ options: [String: String], exempt: Set<String>) throws(CheckpointError) {
-    let names = Set(self.options.keys).union(options.keys).subtracting(exempt).sorted()
-    let differing = names.filter { self.options[$0] != options[$0] }
+    let (saved, keepsData) = (settledOptions, counters["data"] != nil)
+    func value(_ name: String, of options: [String: String]) -> String? {
+      keepsData && name == "data" ? options[name].map(SavedRun.withoutPlace) : options[name]
+    }
+    let names = Set(saved.keys).union(options.keys).subtracting(exempt).sorted()
+    let differing = names.filter { value($0, of: saved) != value($0, of: options) }
     guard !differing.isEmpty else { return }
     let list = differing.map { name in
-      "--\(name) was \(self.options[name] ?? "not given") and is now \(options[name] ?? "not given")"
+      "--\(name) was \(saved[name] ?? "not given") and is now \(options[name] ?? "not given")"
     }
     throw CheckpointError(
       .configuration, "\(path) belongs to a run with other options: \(list.joined(separator: "; "))")
@@ -43,7 +49,24 @@ public struct SavedRun: Hashable, Sendable {
   func check(data fingerprint: UInt64, of specification: String) throws(CheckpointError) {
     guard let saved = counters["data"], saved != hexadecimal(fingerprint) else { return }
     throw CheckpointError(
-      .configuration, "\(path) belongs to a run on other data: what \(specification) holds has changed since then")
+      .configuration, "\(path) belongs to a run on other data: what \(specification) holds is not what that run was trained on")
+  }
+
+  /// A specification of data by its name and keys alone, in one order.
+  private static func withoutPlace(_ text: String) -> String {
+    guard let data = try? Specification(text) else { return text }
+    return ([data.name] + data.options.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }).joined(separator: ",")
+  }
+
+  /// The options, with those that followed from the number of ranks where a version did not yet write them down.
+  var settledOptions: [String: String] {
+    var options = self.options
+    let shares = ranks / (options["model-parallel"].flatMap { Int($0) } ?? 1)
+    if options["clients"] == nil && (options["partition"] ?? "iid") != "iid" { options["clients"] = String(shares) }
+    if let clients = options["clients"].flatMap({ Int($0) }), options["sampled"] == nil {
+      options["sampled"] = String(min(clients, shares))
+    }
+    return options
   }
 
   /// The name of the directory of a checkpoint after `step` steps.
@@ -72,7 +95,9 @@ public struct SavedRun: Hashable, Sendable {
 }
 
 extension SavedRun {
-  private static let format = "morse checkpoint 1"
+  /// What the names of all formats begin with.
+  static let formatFamily = "morse checkpoint "
+  private static let format = formatFamily + "1"
 
   /// The text of `run.json`.
   ///
@@ -84,6 +109,7 @@ extension SavedRun {
     let record: JSONValue = [
       "format": .string(Self.format), "step": .integer(step), "ranks": .integer(ranks),
       "options": object(options), "counters": object(counters),
+      "placement": placement?.json ?? .null,
       "files": .array(
         files.map { ["name": .string($0.name), "bytes": .integer($0.bytes), "hash": .string($0.hash)] }),
     ]
@@ -105,6 +131,7 @@ extension SavedRun {
       let ranks: Int
       let options: [String: String]
       let counters: [String: String]
+      let placement: Placement?
       let files: [FileRecord]
     }
     guard let record = try? JSONDecoder().decode(Record.self, from: Data(text.utf8)) else { throw damaged }
@@ -116,7 +143,7 @@ extension SavedRun {
     guard record.ranks > 0, record.step >= 0, record.files.map(\.name) == names else { throw damaged }
     self.init(
       path: path, step: record.step, ranks: record.ranks, options: record.options, counters: record.counters,
-      files: record.files)
+      placement: record.placement, files: record.files)
   }
 
   /// Compares one of the files with its record; reads it whole.

@@ -16,13 +16,17 @@ public struct StartEvent: MetricsEvent {
   public var options: [(name: String, value: JSONValue)]
   /// The codec that the ranks chose by themselves, and why; nil where it was said.
   public var codecChoice: (codec: String, reason: String)?
+  /// The checkpoint from which the run goes on, and the number of steps done there; nil where it begins.
+  ///
+  /// Lines of later steps that stand above this one are of steps that were lost.
+  public var resumed: (path: String, step: Int)?
 
   /// The start of a run.
   public init(
     ranks: Int, hosts: Int, parameters: Int, options: [(name: String, value: JSONValue)],
-    codecChoice: (codec: String, reason: String)? = nil
+    codecChoice: (codec: String, reason: String)? = nil, resumed: (path: String, step: Int)? = nil
   ) {
-    self.codecChoice = codecChoice
+    (self.codecChoice, self.resumed) = (codecChoice, resumed)
     self.ranks = ranks
     self.hosts = hosts
     self.parameters = parameters
@@ -38,7 +42,9 @@ public struct StartEvent: MetricsEvent {
       codecChoice.map {
         [.init("chosenCodec", .string($0.codec)), .init("codecReason", .string($0.reason))]
       } ?? []
-    return .object(fixed + options.map { .init($0.name, $0.value) } + choice)
+    let origin: [JSONValue.Member] =
+      resumed.map { [.init("resumedFrom", .string($0.path)), .init("resumedStep", .integer($0.step))] } ?? []
+    return .object(fixed + options.map { .init($0.name, $0.value) } + choice + origin)
   }
 }
 

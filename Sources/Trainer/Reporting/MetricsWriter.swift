@@ -11,12 +11,14 @@ public final class MetricsWriter {
   /// Opens `path` for a new run, or with `appending` for one that goes on: lines come after those that are there, and half a
   /// line that a killed run left is removed.
   ///
-  /// `warn` gets one sentence, once, when a line cannot be written. Throws `FileError` where the file cannot be opened.
-  public init(_ path: String, appending: Bool, warn: @escaping (String) -> Void) throws(FileError) {
+  /// `warn` gets one sentence, once, when a line cannot be written. Throws `FileError` where the file cannot be opened, and
+  /// `CheckpointError` where another run writes there.
+  public init(_ path: String, appending: Bool, warn: @escaping (String) -> Void) throws {
     file = try File(path, .append)
+    try file.claim(for: "metrics")
     self.warn = warn
     guard appending else {
-      guard ftruncate(file.descriptor, 0) == 0 || errno == EINVAL else { throw .last("write", path) }
+      guard ftruncate(file.descriptor, 0) == 0 || errno == EINVAL else { throw FileError.last("write", path) }
       return
     }
     try removeHalfLine()

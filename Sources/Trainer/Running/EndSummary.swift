@@ -98,9 +98,11 @@ struct EndSummary {
         + (evaluation.digitAccuracy.map { ", digits \(decimal($0 * 100, digits: 2)) %" } ?? "")
         + (evaluation.alignedAccuracy.map { ", \(decimal($0 * 100, digits: 2)) % by realigned labels" } ?? "")
     }
+    let time = stepCount > 0 ? "in \(duration(seconds))" : "done before"
     lines.append(
-      "\(counted(outcome.steps, "step")) in \(duration(seconds)): \(result ?? "not evaluated"), model \(hexadecimal(outcome.modelHash))"
-    )
+      "\(counted(outcome.steps, "step")) \(time): \(result ?? "not evaluated"), model \(hexadecimal(outcome.modelHash))")
+    // Of steps of other jobs nothing is known here.
+    guard stepCount > 0 else { return lines[0] }
     if traffic.count > 1 {
       lines.append("bytes sent by the busiest rank:")
       let prediction = (report.predictsAtMost ? "at most " : "") + bytes(most(3))

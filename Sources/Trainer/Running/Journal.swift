@@ -10,7 +10,8 @@ final class Journal {
   /// The share of test samples classified rightly at the last evaluation.
   var accuracy: Double?
 
-  init(_ options: TrainerOptions, isSilent: Bool, isResumed: Bool) throws(FileError) {
+  /// Opens the metrics file; of a run that may go on, its lines come after those that are there.
+  init(_ options: TrainerOptions, isSilent: Bool) throws {
     self.isSilent = isSilent
     let display =
       isSilent
@@ -21,7 +22,7 @@ final class Journal {
       metrics = nil
       return
     }
-    metrics = try MetricsWriter(path, appending: isResumed) { display.message("warning: \($0)") }
+    metrics = try MetricsWriter(path, appending: options.resume) { display.message("warning: \($0)") }
   }
 
   /// Prints a line of a summary.

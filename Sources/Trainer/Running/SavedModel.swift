@@ -23,9 +23,9 @@ public struct SavedModel {
   /// - Throws: `TrainingError` or `CheckpointError`, on all ranks alike.
   public init(_ directory: String, data: String? = nil, seed: UInt64? = nil, on world: Communicator) throws {
     let agreement = try Agreement(world: world, activity: "reading a model")
-    run = try SavedModel.newest(in: directory, over: agreement)
+    let (run, parts) = try SavedModel.newest(in: directory, over: agreement)
+    self.run = run
     var options = TrainerOptions()
-    let run = self.run
     let grid = try RankGrid(HostMap(world, patience: options.waiting()))
     let records = try RecordExchange(grid.all)
     try together(agreement, otherwise: .inputOutput) { try prepareBLAS(threads: 1) }
@@ -34,13 +34,17 @@ public struct SavedModel {
       if let data { options.data = data }
       if let seed { options.seed = seed }
       let recipe = try Recipe(options)
-      let dataset = try recipe.dataset(options.seed)
+      let dataset: any Dataset
+      do { dataset = try recipe.dataset(options.seed) } catch  where data == nil {
+        let status = exitStatus(of: error).flatMap(TrainingError.ExitStatus.init) ?? .configuration
+        throw TrainingError("the run's data cannot be read: \(error); --data says where they are now", exitStatus: status)
+      }
       let network = try recipe.network(dataset.featureCount, dataset.classCount)
       var need = MemoryNeed()
       need.add("parameters", network.layout.count)
       try need.checkLimits()
       let parameters = FloatBuffer(count: network.layout.count)
-      try run.loadModel(
+      try parts.read(
         into: network.layout.tensors.map { SavedTensor($0.name, shape: $0.shape, of: parameters, range: $0.range) })
       return (options.data, parameters, Evaluator(dataset, network: network, on: grid, over: records))
     }
@@ -56,24 +60,28 @@ public struct SavedModel {
       + "\(decimal(result.accuracy * 100, digits: 2)) %\(digits), model \(hexadecimal(parameters.hash()))"
   }
 
-  private static func newest(in directory: String, over agreement: Agreement) throws -> SavedRun {
-    let paths = try together(agreement, otherwise: .inputOutput) {
-      if Directory.exists("\(directory)/\(SavedRun.recordName)") {
-        var path = directory
-        while path.count > 1 && path.hasSuffix("/") { path.removeLast() }
-        return [path]
-      }
-      let steps = try Directory.names(in: directory).compactMap(SavedRun.step(ofDirectory:)).sorted(by: >)
-      return steps.map { "\(directory)/\(SavedRun.directoryName(step: $0))" }
-    }
-    var reasons: [String] = []
-    // Ranks may have seen a directory in which another job writes: rank 0's list is the one that counts.
-    let list = try agreement.share(paths.joined(separator: "\n"))
+  /// The newest whole checkpoint in `directory`, or the one that `directory` is, with its parameters open for reading: a job that
+  /// writes there may remove it while it is looked at, and then the next one is taken.
+  private static func newest(in directory: String, over agreement: Agreement) throws -> (SavedRun, OpenModel) {
     let store = CheckpointStore(directory: directory, over: agreement)
-    for path in list.split(separator: "\n") {
-      switch try store.verify(String(path)) {
-      case .success(let run): return run
-      case .failure(let error): reasons.append("\(error)")
+    var seen: String?
+    var reasons: [String] = []
+    while true {
+      let paths = try together(agreement, otherwise: .inputOutput) { try SavedModel.paths(in: directory) }
+      // Ranks may have seen different ones: rank 0's list is the one that counts.
+      let list = try agreement.share(paths.joined(separator: "\0"))
+      // What is there for the second time is not being removed.
+      guard list != seen else { break }
+      (seen, reasons) = (list, [])
+      for path in list.split(separator: "\0").map(String.init) {
+        var model: OpenModel?
+        switch try store.verify(path) {
+        case .success(let run):
+          let problem = problem { model = try OpenModel(run) }
+          guard let (_, error) = try agreement.firstProblem(problem) else { return (run, model!) }
+          reasons.append("\(error)")
+        case .failure(let error): reasons.append("\(error)")
+        }
       }
     }
     throw TrainingError(
@@ -82,4 +90,21 @@ public struct SavedModel {
         : "no checkpoint in \(directory) is whole; \(reasons.joined(separator: "; "))",
       exitStatus: .configuration)
   }
+
+  /// The checkpoints that may be meant by `directory`, the best first.
+  private static func paths(in directory: String) throws -> [String] {
+    guard SavedRun.isCheckpoint(directory) else { return try SavedRun.names(in: directory).map { "\(directory)/\($0)" } }
+    var path = directory
+    while path.count > 1 && path.hasSuffix("/") { path.removeLast() }
+    return [path]
+  }
+}
+
+/// The parameters of a checkpoint, whose file stays readable when it is removed.
+private final class OpenModel {
+  private let reader: SafetensorsReader
+
+  init(_ run: SavedRun) throws { reader = try SafetensorsReader("\(run.path)/\(SavedRun.modelName)") }
+
+  func read(into model: [SavedTensor]) throws { try reader.read(into: model) }
 }

@@ -22,10 +22,11 @@ struct StartCheck {
       TrainerOptions.fields.map { ("--\($0.name)", XXHash64.hash(texts[$0.name] ?? "")) })
   }
 
-  /// Compares what the data hold, and to whom they were dealt.
-  func data(_ fingerprint: UInt64, clients: UInt64?) throws {
-    try compare("has other data", [("contents", fingerprint), ("clients", clients ?? 0)])
-  }
+  /// Compares what the data hold.
+  func data(_ fingerprint: UInt64) throws { try compare("has other data", [("contents", fingerprint)]) }
+
+  /// Compares to whom they were dealt.
+  func clients(_ fingerprint: UInt64?) throws { try compare("has other data", [("clients", fingerprint ?? 0)]) }
 
   /// Compares named hashes; throws on all ranks where a rank's differ.
   ///

@@ -16,6 +16,13 @@ extension Trainer {
   ///   - isSilent: Whether nothing is printed; files are written all the same.
   /// - Throws: `TrainingError` or `CheckpointError` on all ranks alike.
   public convenience init(_ options: TrainerOptions, on world: Communicator, isSilent: Bool = false) throws {
+    try self.init(options, on: world, isSilent: isSilent, pretendedHost: nil)
+  }
+
+  /// As if this rank were on host `pretendedHost`, for tests of several hosts on one.
+  package convenience init(
+    _ options: TrainerOptions, on world: Communicator, isSilent: Bool, pretendedHost: Int?
+  ) throws {
     let agreement = try Agreement(world: world, options: options, isSilent: isSilent)
     let recipe = try together(agreement, otherwise: .usage) {
       try options.validate(ranks: world.count)
@@ -26,17 +33,14 @@ extension Trainer {
     let check = StartCheck(agreement: agreement)
     try check.program()
     try check.options(options)
-    let grid = try RankGrid(
-      HostMap(world, transport: options.transport, patience: options.waiting(isSilent: isSilent)),
-      stripeCount: options.modelParallel)
+    let hosts = try HostMap(
+      world, transport: options.transport, patience: options.waiting(isSilent: isSilent), pretendedHost: pretendedHost)
+    let grid = try RankGrid(hosts, stripeCount: options.modelParallel)
     try together(agreement, otherwise: .inputOutput) { try prepareBLAS(threads: options.threads) }
 
     let reading = agreement.about("reading the data")
     let dataset = try together(reading, otherwise: .configuration) { try recipe.dataset(options.seed) }
-    let clients = try together(reading, otherwise: .configuration) {
-      try ClientOrder(dataset, recipe.partition, options, rankCount: grid.shareCount)
-    }
-    try check.data(dataset.fingerprint, clients: clients?.fingerprint)
+    try check.data(dataset.fingerprint)
     let network = try together(agreement, otherwise: .configuration) {
       guard dataset.count(.train) > 0, dataset.count(.test) > 0 else {
         throw TrainingError("\(options.data) has no training or no test samples", exitStatus: .configuration)
@@ -55,20 +59,29 @@ extension Trainer {
       options, recipe, parameterCount: own.layout.count, sampleCount: dataset.count(.train), on: grid
     ).check(over: agreement)
 
-    let store = options.checkpoint.map { CheckpointStore(directory: $0, over: agreement.about("a checkpoint")) }
+    // Files of ranks go by their places in the grid, which say who holds what.
+    let store = try options.checkpoint.map { directory in
+      let ranks = grid.all === hosts ? agreement : try Agreement(world: grid.all.world, options: options, isSilent: isSilent)
+      return CheckpointStore(directory: directory, over: ranks.about("a checkpoint"))
+    }
     let opening = try store?.open(resume: options.resume)
     let saved = opening?.run
+    options.settleClients(recipe.partition, saved: saved?.settledOptions, rankCount: grid.shareCount)
     try saved?.check(options.texts, exempt: Set(TrainerOptions.fields.filter(\.mayChangeOnResume).map(\.name)))
     try saved?.check(data: dataset.fingerprint, of: options.data)
+    let clients = try together(reading, otherwise: .configuration) { try ClientOrder(dataset, recipe.partition, options) }
+    try check.clients(clients?.fingerprint)
+    let placement = Placement(of: grid, topology: recipe.isSparse ? .flat : options.topology)
+    store?.placement = placement
     let journal = try together(agreement, otherwise: .inputOutput) {
       try checkOutput(options.output)
-      return world.rank == 0
-        ? try Journal(options, isSilent: isSilent, isResumed: saved != nil) : nil
+      return world.rank == 0 ? try Journal(options, isSilent: isSilent) : nil
     }
     for note in opening?.notes ?? [] { journal?.warn(note) }
     for advice in try StartAdvice(threads: options.threads, over: agreement).sentences() { journal?.warn(advice) }
+    if let warning = saved.flatMap({ placement.warning(after: $0.placement) }) { journal?.warn(warning) }
     let timeline = try options.timeline.map {
-      try Timeline($0, of: grid.all, layout: own.layout, isAppending: saved != nil, agreement: agreement)
+      try Timeline($0, of: grid.all, layout: own.layout, isAppending: options.resume, agreement: agreement)
     }
     blocks?.observer = timeline.map { timeline in { timeline.noteActivations(from: $0, to: $1) } }
 
@@ -99,7 +112,7 @@ extension Trainer {
     try store?.load(saved, into: &state)
     if carried.count > 0 { strategy.carry(carried, sums: carriedSums) }
     step = saved.step
-    firstStep = saved.step
+    resumed = saved
     newestCheckpoint = saved.path
     strategy.restore(counters: state.counters)
     try strategy.place()
@@ -110,7 +123,8 @@ extension Trainer {
       tally = LossTally(lossSum: Double(bitPattern: bits), sampleCount: count)
     }
     try replicas.verify(parameters, step: step)
-    journal?.say("resumed from \(saved.path), saved by \(saved.ranks) \(saved.ranks == 1 ? "rank" : "ranks")")
+    journal?.say(
+      "resumed from \(saved.path) after step \(step) of \(plan.steps), saved by \(counted(saved.ranks, "rank"))")
   }
 
   /// Takes up the minibatches of the epochs so far, and what else was tuned.

@@ -13,9 +13,16 @@ extension Trainer {
       StartEvent(
         ranks: world.count, hosts: grid.all.hostCount, parameters: model.parameterCount,
         options: TrainerOptions.fields.filter { !$0.isHidden }.map { ($0.key, $0.json(options)) },
-        codecChoice: codecChoice.map { ($0.specification, $0.reason) }))
+        codecChoice: codecChoice.map { ($0.specification, $0.reason) }, resumed: resumed.map { ($0.path, $0.step) }))
     journal.say(StartSummary(self, report).text)
+    if isDone { journal.say(doneSentence) }
     if let advice = timeline?.advice { journal.say(advice) }
+  }
+
+  /// What is said where the checkpoint has all steps that were asked for.
+  private var doneSentence: String {
+    let done = plan.steps == step ? "all \(step) steps were done" : "\(step) steps were done, and \(plan.steps) are asked for"
+    return "nothing is left to do: \(done) when the checkpoint was saved; --steps or --epochs ask for more"
   }
 
   /// Tells of a step: warnings at once, the numbers where they are logged.

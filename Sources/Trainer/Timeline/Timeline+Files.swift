@@ -12,10 +12,10 @@ extension Timeline {
   ///   - path: The file, in a directory that every host has.
   ///   - hosts: All ranks.
   ///   - layout: The tensors whose names are shown.
-  ///   - isAppending: Whether a run goes on whose timeline is there: events follow, by the clock of the first job.
+  ///   - isAppending: Whether a run goes on whose timeline may be there: events follow, by the clock of the first job.
   ///   - agreement: How ranks agree on files; one of their own where nil.
   ///   - skew: Added to the clock of this rank, in nanoseconds, for tests.
-  /// - Throws: `TrainingError` on all ranks where a file cannot be opened.
+  /// - Throws: `TrainingError` on all ranks where a file cannot be opened, or another run writes it.
   /// - Communication: a few small collectives, and 100 small messages each way between rank 0 and each other host.
   package convenience init(
     _ path: String, of hosts: HostMap, layout: TensorLayout, isAppending: Bool = false, agreement: Agreement? = nil,
@@ -26,9 +26,10 @@ extension Timeline {
     let agreement = try (agreement ?? Agreement(world: world)).about("opening the timeline")
     var age = 0
     // One rank of each host prepares the file before the others open it.
-    let prepared = try together(agreement, otherwise: .inputOutput) { () throws(FileError) -> TraceFile? in
+    let prepared = try together(agreement, otherwise: .inputOutput) { () -> TraceFile? in
       guard first == world.rank else { return nil }
       let file = try TraceFile(name)
+      try file.claim()
       if isAppending { try file.reopen() } else { try file.clear() }
       if first == 0 { age = try Timeline.begin(file) }
       return file

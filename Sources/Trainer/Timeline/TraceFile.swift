@@ -13,6 +13,9 @@ package final class TraceFile {
   /// Opens `path` to append to it, and makes it where it is missing.
   package init(_ path: String) throws(FileError) { file = try File(path, .append) }
 
+  /// Makes sure that no other run writes here, before anything is changed; the first process of a host does, for all of them.
+  func claim() throws { try file.claim(for: "timeline") }
+
   /// Removes what is there.
   package func clear() throws(FileError) {
     // A pipe or a terminal has no past.
@@ -21,7 +24,7 @@ package final class TraceFile {
 
   /// Removes half a line and the line that ends an array, so that events can follow.
   package func reopen() throws(FileError) {
-    try locked { () throws(FileError) in
+    try file.locked { () throws(FileError) in
       guard let end = try wholeLines(), end > 1 else { return }
       let last = try read(end - 2..<end)
       guard last.first == UInt8(ascii: "]") else { return }
@@ -31,7 +34,7 @@ package final class TraceFile {
 
   /// Appends whole lines, or throws and appends nothing.
   package func append(_ lines: [UInt8]) throws(FileError) {
-    try locked { () throws(FileError) in
+    try file.locked { () throws(FileError) in
       let end = try wholeLines()
       do throws(FileError) { try file.write(lines) } catch {
         if let end { _ = ftruncate(file.descriptor, off_t(end)) }
@@ -65,12 +68,5 @@ package final class TraceFile {
 
   private func cut(to end: Int) throws(FileError) {
     guard ftruncate(file.descriptor, off_t(end)) == 0 else { throw .last("write", path) }
-  }
-
-  /// Does something while no other process does; a file system without locks goes without.
-  private func locked(_ body: () throws(FileError) -> Void) throws(FileError) {
-    while flock(file.descriptor, LOCK_EX) != 0 && errno == EINTR {}
-    defer { _ = flock(file.descriptor, LOCK_UN) }
-    try body()
   }
 }

@@ -1,0 +1,106 @@
+internal import Buffers
+internal import Glibc
+
+// A directory that holds a checkpoint's record is a checkpoint, whatever it is called: people rename, copy and link to them.
+extension SavedRun {
+  /// Whether `path` is a checkpoint, perhaps a damaged one: it holds the record of one, or the name of a record beside a model.
+  static func isCheckpoint(_ path: String) -> Bool {
+    let beginning = Array("{\"format\":\"\(formatFamily)".utf8)
+    do {
+      let file = try File("\(path)/\(recordName)", .read)
+      let buffer = ByteBuffer(count: min(try file.byteCount(), beginning.count))
+      unsafe try file.read(into: buffer.bytes, at: 0)
+      if unsafe Array(buffer.bytes) == beginning { return true }
+    } catch { return false }
+    return Directory.exists("\(path)/\(modelName)")
+  }
+
+  /// The names of the checkpoints in `directory`, those after more steps first, and of equal ones that with a store's name.
+  ///
+  /// Names that begin with a dot are those of unfinished ones. What has a store's name counts as a checkpoint even where nothing
+  /// can be read of it, so that its damage is told.
+  /// - Cost: the record of each is read.
+  static func names(in directory: String) throws(FileError) -> [String] {
+    var found: [(name: String, step: Int)] = []
+    for name in try Directory.names(in: directory) where !name.hasPrefix(".") {
+      let path = "\(directory)/\(name)"
+      guard step(ofDirectory: name) != nil || isCheckpoint(path) else { continue }
+      let saved = (try? File.text("\(path)/\(recordName)")).flatMap { try? SavedRun(record: $0, path: path).step }
+      found.append((name, saved ?? step(ofDirectory: name) ?? -1))
+    }
+    func rank(_ place: (name: String, step: Int)) -> (Int, Int) { (-place.step, step(ofDirectory: place.name) == nil ? 1 : 0) }
+    return found.sorted { rank($0) == rank($1) ? $0.name < $1.name : rank($0) < rank($1) }.map(\.name)
+  }
+
+  /// Throws where `directory` is a checkpoint, or lies inside one: a store there would be removed with it.
+  static func refuseStore(in directory: String) throws {
+    guard let place = Directory.resolved(directory) else { return }
+    var outer: String? = place
+    while let path = outer, path != "/" {
+      defer { outer = Directory.parent(of: path) }
+      guard isCheckpoint(path), let parent = Directory.parent(of: path) else { continue }
+      guard path == place else {
+        throw CheckpointError(.configuration, "\(directory) lies inside the checkpoint \(path); name a directory outside of it")
+      }
+      // In the words of whoever named it, unless a link leads elsewhere.
+      let named = Directory.parent(of: directory).flatMap { Directory.resolved($0) == parent ? $0 : nil }
+      throw CheckpointError(
+        .configuration,
+        "\(directory) is a checkpoint; name its directory, \(named ?? parent), and add --resume to go on from the newest one "
+          + "there, or copy this one into a directory of its own and name that to go on from here")
+    }
+  }
+}
+
+// What a store may remove is what a store has written: nothing else is ever removed.
+extension SavedRun {
+  /// Whether a store gives files of a checkpoint this name.
+  private static func isFile(_ name: String) -> Bool {
+    if name == modelName || name == recordName { return true }
+    guard name.hasPrefix("state-"), name.hasSuffix(".safetensors") else { return false }
+    return Int(name.dropFirst(6).dropLast(12)).map { $0 >= 0 && stateName(rank: $0) == name } ?? false
+  }
+
+  /// Whether `path` is a directory with files of a checkpoint alone: no link, nothing that somebody has added, and no checkpoint of
+  /// another step than its name says.
+  static func isOwn(_ path: String, step: Int) -> Bool {
+    guard Directory.isDirectory(path), !Directory.isLink(path), let names = try? Directory.names(in: path) else { return false }
+    guard names.allSatisfy({ isFile($0) && !Directory.holdsAnything("\(path)/\($0)") }) else { return false }
+    let saved = (try? File.text("\(path)/\(recordName)")).flatMap { try? SavedRun(record: $0, path: path).step }
+    return saved == nil || saved == step
+  }
+
+  /// Removes the files of a checkpoint, and their directory; anything that is not a store's own stays as it is.
+  static func removeOwn(_ path: String, step: Int) throws(FileError) {
+    guard isOwn(path, step: step) else { return }
+    for name in try Directory.names(in: path) { try Directory.remove("\(path)/\(name)") }
+    try Directory.remove(path)
+  }
+
+  /// The name under which a checkpoint is written until it is complete.
+  static func partialName(step: Int) -> String { ".\(directoryName(step: step)).partial" }
+
+  /// The name under which a checkpoint is removed.
+  static func retiredName(step: Int) -> String { ".\(directoryName(step: step)).old.partial" }
+
+  /// The file by which ranks see whether they share a directory.
+  static func probeName(_ token: String, rank: Int) -> String { ".probe-\(token)-\(rank)" }
+
+  /// Removes what a job that was killed has left in `directory`; what cannot be removed stays, and does no harm.
+  static func removeLeftovers(in directory: String) throws(FileError) {
+    for name in try Directory.names(in: directory) where name.hasPrefix(".") {
+      let path = "\(directory)/\(name)"
+      if let step = step(ofDirectory: String(name.dropFirst().prefix { $0 != "." })),
+        [partialName(step: step), retiredName(step: step)].contains(name)
+      {
+        try? removeOwn(path, step: step)
+      }
+      let words = name.split(separator: "-", omittingEmptySubsequences: false)
+      if words.count == 3, let token = UInt64(words[1], radix: 16), let rank = Int(words[2]),
+        name == probeName(hexadecimal(token), rank: rank), !Directory.isDirectory(path)
+      {
+        try? Directory.remove(path)
+      }
+    }
+  }
+}
