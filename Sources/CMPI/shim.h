@@ -5,6 +5,7 @@
 
 #define OMPI_SKIP_MPICXX 1
 #define MPICH_SKIP_MPICXX 1
+#include <malloc.h>
 #include <mpi.h>
 
 #define CMPI_CONSTANT static inline __attribute__((always_inline))
@@ -18,6 +19,9 @@ CMPI_CONSTANT MPI_Errhandler CMPI_ERRORS_RETURN(void) { return MPI_ERRORS_RETURN
 CMPI_CONSTANT MPI_Status *CMPI_STATUS_IGNORE(void) { return MPI_STATUS_IGNORE; }
 CMPI_CONSTANT MPI_Status *CMPI_STATUSES_IGNORE(void) { return MPI_STATUSES_IGNORE; }
 CMPI_CONSTANT void *CMPI_IN_PLACE(void) { return MPI_IN_PLACE; }
+
+// From here on all threads share one heap.
+CMPI_CONSTANT void CMPI_SHARE_HEAP(void) { mallopt(M_ARENA_MAX, 1); }
 
 CMPI_CONSTANT MPI_Datatype CMPI_BYTE(void) { return MPI_BYTE; }
 CMPI_CONSTANT MPI_Datatype CMPI_INT8(void) { return MPI_INT8_T; }

@@ -1,3 +1,4 @@
+internal import Buffers
 internal import CMPI
 internal import Synchronization
 
@@ -47,6 +48,8 @@ package enum Runtime {
       try check(MPI_Initialized(&isStarted), "MPI_Initialized")
       var provided: CInt = 0
       if isStarted == 0 {
+        // A heap for each thread of MPI, as the C library has it, takes 64 MiB of addresses, which a limit may not leave.
+        if MemoryLimit.all.contains(where: { $0.kind == .addressSpace }) { CMPI_SHARE_HEAP() }
         try check(MPI_Init_thread(nil, nil, state.threads.mpiValue, &provided), "MPI_Init_thread")
         state.isOurs = true
       } else {

@@ -104,13 +104,8 @@ public final class SharedWindow: @unchecked Sendable {
     parts = []
   }
 
-  /// Throws on all ranks when the host's shared memory has no room for all parts, or the addresses of a rank have none.
-  ///
-  /// It is asked before MPI is: Open MPI 4.1 would leave the other ranks waiting when the first one cannot make the file, and a
-  /// file longer than its file system ends the process at the first access.
-  private static func requireSpace(on host: Communicator, byteCount: Int) throws {
-    let pageSize = Int(sysconf(CInt(_SC_PAGESIZE)))
-    let needed = try host.allReduce((byteCount + pageSize - 1) / pageSize * pageSize + 2 * pageSize, .sum)
+  /// The bytes that windows on this host can still have together, as the system says.
+  package static var availableByteCount: Int {
     var available = Int.max
     var status = statvfs()
     if statvfs("/dev/shm", &status) == 0 { available = Int(status.f_bavail) * Int(status.f_frsize) }
@@ -119,6 +114,17 @@ public final class SharedWindow: @unchecked Sendable {
     if getrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit) == 0 {
       available = min(available, Int(clamping: limit.rlim_cur))
     }
+    return available
+  }
+
+  /// Throws on all ranks when the host's shared memory has no room for all parts, or the addresses of a rank have none.
+  ///
+  /// It is asked before MPI is: Open MPI 4.1 would leave the other ranks waiting when the first one cannot make the file, and a
+  /// file longer than its file system ends the process at the first access.
+  private static func requireSpace(on host: Communicator, byteCount: Int) throws {
+    let pageSize = Int(sysconf(CInt(_SC_PAGESIZE)))
+    let needed = try host.allReduce((byteCount + pageSize - 1) / pageSize * pageSize + 2 * pageSize, .sum)
+    let available = availableByteCount
     guard try host.allReduce(available, .min) >= needed else {
       throw MPIError(
         operation: "MPI_Win_allocate_shared",

@@ -24,6 +24,14 @@ struct SharedMemoryCommandTests {
     #expect(result.status == 0 && hasModel, "\(arguments): \(result.status) \(result.standardError)")
   }
 
+  /// Gradients of two ranks take 5.4 MB: they cannot be shared, and training goes on without.
+  @Test func ranksThatCannotShareMemoryExchangeByMessages() throws {
+    let (result, hasModel) = try train(ranks: 2, megabytes: 4, ["--codec", "one-bit"])
+    #expect(result.status == 0 && hasModel, "\(result.status) \(result.standardError)")
+    let warnings = result.standardError.split(separator: "\n").filter { $0.contains("/dev/shm") }
+    #expect(warnings.count == 1 && warnings[0].contains("by messages"), "\(result.standardError)")
+  }
+
   /// Gradients of two ranks take 5.4 MB, their codes 0.2 MB; a trial of floats would take 2.7 MB more.
   @Test func whatIsMeasuredForTheReportDoesNotCostTheModel() throws {
     let (result, hasModel) = try train(ranks: 2, megabytes: 8, ["--codec", "one-bit", "--warm-start", "0"])

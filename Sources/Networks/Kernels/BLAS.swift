@@ -42,9 +42,13 @@ struct BLAS: @unchecked Sendable {
   }()
 
   /// The library, or why it cannot be loaded.
-  static let loaded = Result<BLAS, BLASError> { () throws(BLASError) in try BLAS() }
+  static let loaded = Result<BLAS, any Error> { try BLAS() }
 
-  private init() throws(BLASError) {
+  /// Its size, with its tables of kernels.
+  private static let byteCount = 48 << 20
+
+  private init() throws {
+    try MemoryLimit.require(BLAS.byteCount, for: "OpenBLAS")
     let name = "OPENBLAS_NUM_THREADS"
     let before = unsafe getenv(name).map { unsafe String(cString: $0) }
     setenv(name, "1", 1)
@@ -78,11 +82,7 @@ public struct BLASError: Error, CustomStringConvertible, Sendable {
 public func prepareBLAS(threads count: Int) throws {
   let blas = try BLAS.loaded.get()
   let byteCount = count * BLAS.bytesOfThread
-  guard MemoryLimit.allows(byteCount: byteCount) else {
-    throw OutOfMemory(
-      "the BLAS, \(count) \(count == 1 ? "thread" : "threads") of \(MemoryLimit.text(BLAS.bytesOfThread)) of addresses each,",
-      byteCount: byteCount)
-  }
+  try MemoryLimit.require(byteCount, for: count == 1 ? "the BLAS" : "the BLAS with \(count) threads")
   setBLASThreads(count)
   // The smallest product that works in this thread's memory; the other threads have taken theirs.
   var result: Float = 0

@@ -12,11 +12,11 @@ package struct MemoryNeed {
   package private(set) var parts: [(name: String, byteCount: Int)] = []
   /// The bytes that other ranks of the host own, and this one maps.
   private(set) var mappedByteCount = 0
-  /// The bytes of ``parts`` that others map.
+  /// The bytes of this rank that others map.
   private(set) var sharedByteCount = 0
 
-  /// What everything else takes: stacks of threads, messages, small lists.
-  private static let reserve = 48 << 20
+  /// What everything else takes.
+  private static let others = 24 << 20
 
   /// Nothing yet.
   package init() {}
@@ -35,7 +35,11 @@ package struct MemoryNeed {
     add("parameters", parameterCount)
     add(gradients == 1 ? "gradient" : "gradients", gradients * parameterCount)
     if let host = grid.dataGroup.host, !recipe.isSparse {
-      sharedByteCount = 4 * gradients * parameterCount
+      // Codes, and a stripe of their sums; floats are read where gradients lie.
+      let codes = recipe.codec.isIdentity ? 0 : recipe.codec.encodedByteCount(of: parameterCount)
+      let hasFloats = recipe.codec.isIdentity || options.warmStart != .floats(0)
+      sharedByteCount =
+        4 * gradients * parameterCount + codes + codes / ranks + (hasFloats ? 4 * parameterCount / ranks : 0)
       mappedByteCount = sharedByteCount * (host.count - 1)
     }
     if !recipe.isSparse && (options.momentum > 0 || recipe.optimizer.timeConstant != nil) { add("momentum", parameterCount) }
@@ -46,6 +50,7 @@ package struct MemoryNeed {
     if recipe.searches { add("trials", 4 * parameterCount) }
     // An order is drawn as pairs of 16 bytes.
     add("order of samples", sampleCount, of: 20)
+    add("threads and lists", MemoryNeed.others, of: 1)
   }
 
   /// Adds `count` values of `size` bytes.
@@ -57,8 +62,7 @@ package struct MemoryNeed {
   /// Throws where a limit of this process leaves less.
   package func checkLimits() throws(OutOfMemory) {
     for limit in MemoryLimit.all {
-      let need =
-        MemoryNeed.reserve + (limit.kind == .addressSpace ? byteCount + mappedByteCount : byteCount - sharedByteCount)
+      let need = limit.kind == .addressSpace ? byteCount + mappedByteCount : byteCount - sharedByteCount
       guard need <= limit.left else { throw OutOfMemory("not enough memory: \(sentence), and \(limit.sentence)") }
     }
   }
@@ -79,6 +83,23 @@ package struct MemoryNeed {
         "not enough memory: \(sentence)\(ranks), and \(MemoryLimit.text(available)) are free; a smaller model or fewer ranks on a "
           + "host need less")
     }
+  }
+
+  /// Why the ranks cannot share memory, a sentence without a full stop; nil where every host has enough for that.
+  ///
+  /// Collective; the same on all ranks.
+  package func obstacleToSharing(over agreement: Agreement) throws -> String? {
+    let host = XXHash64.hash(agreement.world.processorName)
+    let all = try agreement.gather([UInt64(sharedByteCount), UInt64(SharedWindow.availableByteCount), host])
+    for rank in all.indices {
+      let neighbours = all.filter { $0[2] == all[rank][2] }
+      let total = neighbours.reduce(0) { $0 + Int($1[0]) }
+      guard total > Int(all[rank][1]) else { continue }
+      return "the \(neighbours.count) ranks of a host would share \(MemoryLimit.text(total)), and rank \(rank) finds "
+        + "\(MemoryLimit.text(Int(all[rank][1]))) in /dev/shm: all exchange by messages, which takes longer; give it more, as with "
+        + "docker run --shm-size"
+    }
+    return nil
   }
 
   /// The whole and its largest parts.

@@ -33,9 +33,11 @@ extension Trainer {
     let check = StartCheck(agreement: agreement)
     try check.program()
     try check.options(options)
-    let hosts = try HostMap(
-      world, transport: options.transport, patience: options.waiting(isSilent: isSilent), pretendedHost: pretendedHost)
-    let grid = try RankGrid(hosts, stripeCount: options.modelParallel)
+    func hosts(_ transport: Transport) throws -> HostMap {
+      try HostMap(
+        world, transport: transport, patience: options.waiting(isSilent: isSilent), pretendedHost: pretendedHost)
+    }
+    var grid = try RankGrid(hosts(options.transport), stripeCount: options.modelParallel)
     try together(agreement, otherwise: .inputOutput) { try prepareBLAS(threads: options.threads) }
 
     let reading = agreement.about("reading the data")
@@ -55,13 +57,16 @@ extension Trainer {
     }
     let blocks = try grid.modelGroup.map { try BlockExchange($0) }
     let own = try blocks.map { try striped(network, over: $0, options.model) } ?? network
-    try MemoryNeed(
-      options, recipe, parameterCount: own.layout.count, sampleCount: dataset.count(.train), on: grid
-    ).check(over: agreement)
+    let need = MemoryNeed(
+      options, recipe, parameterCount: own.layout.count, sampleCount: dataset.count(.train), on: grid)
+    try need.check(over: agreement)
+    // The stripes of a model have begun to share memory.
+    let obstacle = grid.stripeCount == 1 ? try need.obstacleToSharing(over: agreement) : nil
+    if obstacle != nil { grid = try RankGrid(hosts(.messages)) }
 
     // Files of ranks go by their places in the grid, which say who holds what.
     let store = try options.checkpoint.map { directory in
-      let ranks = grid.all === hosts ? agreement : try Agreement(world: grid.all.world, options: options, isSilent: isSilent)
+      let ranks = grid.all.world === world ? agreement : try Agreement(world: grid.all.world, options: options, isSilent: isSilent)
       return CheckpointStore(directory: directory, over: ranks.about("a checkpoint"))
     }
     let opening = try store?.open(resume: options.resume)
@@ -78,6 +83,7 @@ extension Trainer {
       return world.rank == 0 ? try Journal(options, isSilent: isSilent) : nil
     }
     for note in opening?.notes ?? [] { journal?.warn(note) }
+    if let obstacle { journal?.warn(obstacle) }
     for advice in try StartAdvice(threads: options.threads, over: agreement).sentences() { journal?.warn(advice) }
     if let warning = saved.flatMap({ placement.warning(after: $0.placement) }) { journal?.warn(warning) }
     let timeline = try options.timeline.map {
