@@ -1,5 +1,5 @@
-// MPI for Swift. Handles in mpi.h are macros with casts, which Swift cannot import: each function below returns one of them
-// and does nothing else.
+// MPI for Swift. Handles in mpi.h are macros with casts, which Swift cannot import: each function below but the last returns one
+// of them and does nothing else.
 #ifndef CMPI_SHIM_H
 #define CMPI_SHIM_H
 
@@ -44,5 +44,15 @@ CMPI_CONSTANT MPI_Op CMPI_BOR(void) { return MPI_BOR; }
 CMPI_CONSTANT MPI_Op CMPI_BXOR(void) { return MPI_BXOR; }
 CMPI_CONSTANT MPI_Op CMPI_LAND(void) { return MPI_LAND; }
 CMPI_CONSTANT MPI_Op CMPI_LOR(void) { return MPI_LOR; }
+
+// The length in bytes of the message that a status describes. Open MPI keeps it in the status itself, which costs a receive nothing.
+CMPI_CONSTANT long long CMPI_byte_count(const MPI_Status *status) {
+#ifdef OPEN_MPI
+  return (long long)status->_ucount;
+#else
+  MPI_Count count = 0;
+  return MPI_Get_elements_x(status, MPI_BYTE, &count) == MPI_SUCCESS ? (long long)count : 0;
+#endif
+}
 
 #endif

@@ -5,8 +5,8 @@ extension Communicator {
   ///
   /// The corresponding C function is `MPI_Allgather`.
   public func allGather<T: Datatype>(_ block: UnsafeBufferPointer<T>, into buffer: UnsafeMutableBufferPointer<T>) throws {
-    requireRoom(buffer.count, for: block.count * count)
-    guard let backing else { return copyValues(block, to: buffer) }
+    try requireRoom(buffer.count, for: block.count * count)
+    guard let backing = try backing else { return copyValues(block, to: buffer) }
     guard block.count > 0 else { return }
     let type = try blockType(T.elementType, count: block.count)
     defer { type.release() }
@@ -19,8 +19,8 @@ extension Communicator {
   ///
   /// The corresponding C function is `MPI_Allgather` in place.
   public func allGather<T: Datatype>(inPlace buffer: UnsafeMutableBufferPointer<T>) throws {
-    require(buffer.count % count == 0, "\(buffer.count) values are not \(count) equal blocks")
-    guard let backing, buffer.count > 0 else { return }
+    try requireEqualBlocks(buffer.count)
+    guard let backing = try backing, buffer.count > 0 else { return }
     let type = try blockType(T.elementType, count: buffer.count / count)
     defer { type.release() }
     let code = MPI_Allgather(
@@ -32,7 +32,7 @@ extension Communicator {
   ///
   /// The corresponding C function is `MPI_Allgather`.
   public func allGather<T: Datatype>(_ values: [T]) throws -> [T] {
-    guard !isLocal else { return values }
+    guard try !isLocal else { return values }
     return try [T](unsafeUninitializedCapacity: values.count * count) { buffer, initialized in
       try values.withUnsafeBufferPointer { try allGather($0, into: buffer) }
       initialized = values.count * count
@@ -55,8 +55,8 @@ extension Communicator {
   public func allGather<T: Datatype>(
     varying block: UnsafeBufferPointer<T>?, into buffer: UnsafeMutableBufferPointer<T>, ranges: [Range<Int>]
   ) throws {
-    requireBlocks(block?.count, buffer.count, ranges)
-    guard let backing else {
+    try requireBlocks(block?.count, buffer.count, ranges)
+    guard let backing = try backing else {
       if let block { copyValues(block, to: UnsafeMutableBufferPointer(rebasing: buffer[ranges[0]])) }
       return
     }
@@ -78,7 +78,7 @@ extension Communicator {
   ///
   /// The corresponding C function is `MPI_Allgatherv`, after the counts were exchanged.
   public func allGather<T: Datatype>(varying values: [T]) throws -> [[T]] {
-    guard !isLocal else { return [values] }
+    guard try !isLocal else { return [values] }
     let ranges = consecutiveRanges(try allGather(values.count))
     let total = ranges.last!.upperBound
     let flat = try [T](unsafeUninitializedCapacity: total) { buffer, initialized in
@@ -86,7 +86,7 @@ extension Communicator {
       try values.withUnsafeBufferPointer { try allGather(varying: $0, into: buffer, ranges: ranges) }
       initialized = total
     }
-    return ranges.map { Array(flat[$0]) }
+    return cut(flat, at: ranges)
   }
 
   /// The values of `own`, seen from an address that is not that of `buffer`.
@@ -98,14 +98,5 @@ extension Communicator {
   ) -> (source: UnsafeBufferPointer<T>, range: Range<Int>) {
     guard let start = own.baseAddress, start == buffer.baseAddress else { return (UnsafeBufferPointer(own), 0..<own.count) }
     return (UnsafeBufferPointer(start: start - 1, count: own.count + 1), 1..<own.count + 1)
-  }
-
-  func requireBlocks(_ blockCount: Int?, _ bufferCount: Int, _ ranges: [Range<Int>]) {
-    require(ranges.count == count, "\(ranges.count) ranges for \(count) ranks")
-    require(
-      ranges.allSatisfy { $0.lowerBound >= 0 && $0.upperBound <= bufferCount }, "a range is outside the \(bufferCount) values")
-    if let blockCount {
-      require(blockCount == ranges[rank].count, "a block of \(blockCount) values for a range of \(ranges[rank].count)")
-    }
   }
 }

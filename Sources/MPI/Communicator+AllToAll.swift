@@ -5,9 +5,9 @@ extension Communicator {
   ///
   /// The corresponding C function is `MPI_Alltoall`.
   public func allToAll<T: Datatype>(_ source: UnsafeBufferPointer<T>, into buffer: UnsafeMutableBufferPointer<T>) throws {
-    require(source.count % count == 0, "\(source.count) values are not \(count) equal blocks")
-    requireRoom(buffer.count, for: source.count)
-    guard let backing else { return copyValues(source, to: buffer) }
+    try requireEqualBlocks(source.count)
+    try requireRoom(buffer.count, for: source.count)
+    guard let backing = try backing else { return copyValues(source, to: buffer) }
     guard source.count > 0 else { return }
     let type = try blockType(T.elementType, count: source.count / count)
     defer { type.release() }
@@ -39,12 +39,12 @@ extension Communicator {
     varying source: UnsafeBufferPointer<T>, ranges sourceRanges: [Range<Int>], into buffer: UnsafeMutableBufferPointer<T>,
     ranges: [Range<Int>]
   ) throws {
-    requireBlocks(nil, source.count, sourceRanges)
-    requireBlocks(nil, buffer.count, ranges)
-    require(
-      sourceRanges[rank].count == ranges[rank].count,
+    try requireBlocks(nil, source.count, sourceRanges)
+    try requireBlocks(nil, buffer.count, ranges)
+    try require(
+      sourceRanges[rank].count == ranges[rank].count, .count,
       "rank \(rank) sends itself \(sourceRanges[rank].count) values and expects \(ranges[rank].count)")
-    guard !isLocal else {
+    guard try !isLocal else {
       return copyValues(
         UnsafeBufferPointer(rebasing: source[sourceRanges[0]]), to: UnsafeMutableBufferPointer(rebasing: buffer[ranges[0]]))
     }
@@ -55,17 +55,17 @@ extension Communicator {
   ///
   /// The corresponding C function is `MPI_Alltoallw`, after the counts were exchanged.
   public func allToAll<T: Datatype>(varying arrays: [[T]]) throws -> [[T]] {
-    require(arrays.count == count, "\(arrays.count) arrays cannot be sent to \(count) ranks")
-    guard !isLocal else { return arrays }
+    try require(arrays.count == count, .count, "\(arrays.count) arrays cannot be sent to \(count) ranks")
+    guard try !isLocal else { return arrays }
     let sourceRanges = consecutiveRanges(arrays.map(\.count))
     let ranges = consecutiveRanges(try allToAll(arrays.map(\.count)))
     let total = ranges.last!.upperBound
     let flat = try [T](unsafeUninitializedCapacity: total) { buffer, initialized in
       let buffer = UnsafeMutableBufferPointer(rebasing: buffer[..<total])
-      try Array(arrays.joined()).withUnsafeBufferPointer { try allToAll($0, sourceRanges, into: buffer, ranges) }
+      try flattened(arrays).withUnsafeBufferPointer { try allToAll($0, sourceRanges, into: buffer, ranges) }
       initialized = total
     }
-    return ranges.map { Array(flat[$0]) }
+    return cut(flat, at: ranges)
   }
 
   /// The one place that calls MPI with a type for each block.

@@ -7,7 +7,7 @@ extension Communicator {
   ///
   /// The corresponding C function is `MPI_Barrier`.
   public func barrier() throws {
-    guard let backing else { return }
+    guard let backing = try backing else { return }
     try check(MPI_Barrier(backing), "MPI_Barrier")
   }
 
@@ -15,8 +15,8 @@ extension Communicator {
   ///
   /// The corresponding C function is `MPI_Bcast`.
   public func broadcast<T: Datatype>(_ buffer: UnsafeMutableBufferPointer<T>, root: Int = 0) throws {
-    requireRank(root)
-    guard let backing, buffer.count > 0 else { return }
+    try requireRoot(root)
+    guard let backing = try backing, buffer.count > 0 else { return }
     let type = try CountedType(T.elementType, count: buffer.count)
     defer { type.release() }
     try check(MPI_Bcast(buffer.baseAddress, type.count, type.type, CInt(root), backing), "MPI_Bcast")
@@ -26,7 +26,8 @@ extension Communicator {
   ///
   /// The corresponding C function is `MPI_Bcast`.
   public func broadcast<T: Datatype>(_ values: inout [T], root: Int = 0) throws {
-    guard !isLocal else { return requireRank(root) }
+    try requireRoot(root)
+    guard try !isLocal else { return }
     try values.withUnsafeMutableBufferPointer { try broadcast($0, root: root) }
   }
 
@@ -34,16 +35,18 @@ extension Communicator {
   ///
   /// The corresponding C function is `MPI_Bcast`.
   public func broadcast<T: Datatype>(_ value: T, root: Int = 0) throws -> T {
-    var value = value
-    try withUnsafeMutablePointer(to: &value) { try broadcast(UnsafeMutableBufferPointer(start: $0, count: 1), root: root) }
-    return value
+    try withValue(value) {
+      try broadcast($0, root: root)
+      return $0[0]
+    }
   }
 
   /// Returns the values of `root` on all ranks; the other ranks need not know how many there are.
   ///
   /// The corresponding C function is `MPI_Bcast`, called for the count and for the values.
   public func broadcast<T: Datatype>(varying values: [T], root: Int = 0) throws -> [T] {
-    guard !isLocal else { return values }
+    try requireRoot(root)
+    guard try !isLocal else { return values }
     let count = try broadcast(values.count, root: root)
     if rank == root {
       var values = values
@@ -67,9 +70,9 @@ extension Communicator {
   public func gather<T: Datatype>(
     _ block: UnsafeBufferPointer<T>, into buffer: UnsafeMutableBufferPointer<T>?, root: Int = 0
   ) throws {
-    requireRank(root)
-    if rank == root { requireRoom(buffer?.count ?? 0, for: block.count * count) }
-    guard let backing else { return copyValues(block, to: buffer!) }
+    try requireRoot(root)
+    if rank == root { try requireRoom(buffer?.count ?? 0, for: block.count * count) }
+    guard let backing = try backing else { return copyValues(block, to: buffer ?? .empty) }
     guard block.count > 0 else { return }
     let type = try blockType(T.elementType, count: block.count)
     defer { type.release() }
@@ -98,8 +101,8 @@ extension Communicator {
   ///
   /// The corresponding C function is `MPI_Gatherv`, after the counts were exchanged.
   public func gather<T: Datatype>(varying values: [T], root: Int = 0) throws -> [[T]]? {
-    requireRank(root)
-    guard let backing else { return [values] }
+    try requireRoot(root)
+    guard let backing = try backing else { return [values] }
     let ranges = consecutiveRanges(try allGather(values.count))
     let total = rank == root ? ranges.last!.upperBound : 0
     let flat = try [T](unsafeUninitializedCapacity: total) { buffer, initialized in
@@ -119,7 +122,7 @@ extension Communicator {
       }
       initialized = total
     }
-    return rank == root ? ranges.map { Array(flat[$0]) } : nil
+    return rank == root ? cut(flat, at: ranges) : nil
   }
 
   /// Hands out consecutive blocks of the buffer at `root`, of equal counts, to the ranks.
@@ -133,11 +136,13 @@ extension Communicator {
   public func scatter<T: Datatype>(
     _ buffer: UnsafeBufferPointer<T>?, into block: UnsafeMutableBufferPointer<T>, root: Int = 0
   ) throws {
-    requireRank(root)
+    try requireRoot(root)
     if rank == root {
-      require(buffer?.count == block.count * count, "scatter needs \(count) blocks of \(block.count) values at the root")
+      try require(
+        buffer?.count ?? 0 == block.count * count, .count,
+        "\(buffer?.count ?? 0) values at the root are not \(count) blocks of \(block.count)")
     }
-    guard let backing else { return copyValues(buffer!, to: block) }
+    guard let backing = try backing else { return copyValues(buffer ?? .empty, to: block) }
     guard block.count > 0 else { return }
     let type = try blockType(T.elementType, count: block.count)
     defer { type.release() }
@@ -150,9 +155,8 @@ extension Communicator {
   ///
   /// The corresponding C function is `MPI_Scatter`, after the count was broadcast.
   public func scatter<T: Datatype>(_ values: [T], root: Int = 0) throws -> [T] {
-    if rank == root {
-      require(values.count % count == 0, "\(values.count) values cannot be cut into \(count) equal blocks")
-    }
+    try requireRoot(root)
+    if rank == root { try requireEqualBlocks(values.count) }
     let blockCount = try broadcast(values.count, root: root) / count
     return try [T](unsafeUninitializedCapacity: blockCount) { block, initialized in
       let block = UnsafeMutableBufferPointer(rebasing: block[..<blockCount])
@@ -165,13 +169,15 @@ extension Communicator {
   ///
   /// The corresponding C function is `MPI_Scatterv`, after the counts were broadcast.
   public func scatter<T: Datatype>(varying arrays: [[T]], root: Int = 0) throws -> [T] {
-    requireRank(root)
-    if rank == root { require(arrays.count == count, "\(arrays.count) arrays cannot be scattered to \(count) ranks") }
-    guard let backing else { return arrays[0] }
+    try requireRoot(root)
+    if rank == root {
+      try require(arrays.count == count, .count, "\(arrays.count) arrays cannot be scattered to \(count) ranks")
+    }
+    guard let backing = try backing else { return arrays[0] }
     var counts = rank == root ? arrays.map(\.count) : Array(repeating: 0, count: count)
     try broadcast(&counts, root: root)
     let ranges = consecutiveRanges(counts)
-    let flat = rank == root ? Array(arrays.joined()) : []
+    let flat = rank == root ? flattened(arrays) : []
     let mine = counts[rank]
     return try [T](unsafeUninitializedCapacity: mine) { block, initialized in
       let type = try T.elementType.handle
@@ -194,9 +200,5 @@ extension Communicator {
   /// How MPI should see one of `count` equal blocks of so many values: all of them together may be more than it can count.
   func blockType(_ elementType: ElementType, count: Int) throws -> CountedType {
     try CountedType(elementType.handle, count: count, isLarge: count > LargeCount.limit / self.count)
-  }
-
-  func requireRoom(_ room: Int, for needed: Int) {
-    require(room >= needed, "there is room for \(room) values where \(needed) arrive")
   }
 }

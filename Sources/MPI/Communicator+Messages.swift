@@ -13,14 +13,15 @@ extension Communicator {
   ///
   /// The corresponding C function is `MPI_Send`.
   public func send<T: Datatype>(_ value: T, to destination: Int, tag: Int = 0) throws {
-    try withUnsafePointer(to: value) { try send(UnsafeBufferPointer(start: $0, count: 1), to: destination, tag: tag) }
+    try withValue(value) { try send(UnsafeBufferPointer($0), to: destination, tag: tag) }
   }
 
   /// Sends the values that `buffer` points to.
   ///
   /// The corresponding C function is `MPI_Send`.
   public func send<T: Datatype>(_ buffer: UnsafeBufferPointer<T>, to destination: Int, tag: Int = 0) throws {
-    requireRank(destination)
+    try requireRank(destination)
+    try requireTag(tag)
     let type = try CountedType(T.elementType, count: buffer.count)
     defer { type.release() }
     try check(MPI_Send(buffer.baseAddress, type.count, type.type, CInt(destination), CInt(tag), handle), "MPI_Send")
@@ -30,7 +31,8 @@ extension Communicator {
   ///
   /// The corresponding C function is `MPI_Send`.
   public func send(_ bytes: UnsafeRawBufferPointer, to destination: Int, tag: Int = 0) throws {
-    requireRank(destination)
+    try requireRank(destination)
+    try requireTag(tag)
     let type = try CountedType(CMPI_BYTE(), count: bytes.count, isLarge: bytes.count > LargeCount.limit)
     defer { type.release() }
     try check(MPI_Send(bytes.baseAddress, type.count, type.type, CInt(destination), CInt(tag), handle), "MPI_Send")
@@ -40,7 +42,8 @@ extension Communicator {
   ///
   /// The corresponding C function is `MPI_Ssend`.
   public func sendSynchronously<T: Datatype>(_ values: [T], to destination: Int, tag: Int = 0) throws {
-    requireRank(destination)
+    try requireRank(destination)
+    try requireTag(tag)
     let type = try CountedType(T.elementType, count: values.count)
     defer { type.release() }
     try values.withUnsafeBufferPointer { buffer in
@@ -58,12 +61,19 @@ extension Communicator {
   ///   - tag: a tag, or ``anyTag``.
   /// - Returns: the values, and where they came from.
   public func receive<T: Datatype>(_ type: T.Type = T.self, from source: Int, tag: Int = anyTag) throws -> Message<T> {
-    requireSource(source)
+    try requireSource(source)
+    try requireReceiveTag(tag)
     var message: MPI_Message?
     var status = MPI_Status()
     // The message is taken out of the queue as it is probed, so that no other thread can receive it in between.
     try check(MPI_Mprobe(CInt(source), CInt(tag), handle, &message, &status), "MPI_Mprobe")
     let envelope = Envelope(status)
+    do {
+      try envelope.requireWhole(T.self, "MPI_Recv")
+    } catch {
+      try discard(&message, byteCount: envelope.byteCount)
+      throw error
+    }
     let count = envelope.count(of: T.self)
     let counted = try CountedType(T.elementType, count: count)
     defer { counted.release() }
@@ -74,6 +84,15 @@ extension Communicator {
     return Message(values: values, source: envelope.source, tag: envelope.tag)
   }
 
+  /// Receives a message that was taken out of the queue and is of no use: its sender may wait for that.
+  private func discard(_ message: inout MPI_Message?, byteCount: Int) throws {
+    let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: max(byteCount, 1), alignment: 1)
+    defer { memory.deallocate() }
+    let type = try CountedType(CMPI_BYTE(), count: byteCount, isLarge: byteCount > LargeCount.limit)
+    defer { type.release() }
+    try check(MPI_Mrecv(memory.baseAddress, type.count, type.type, &message, CMPI_STATUS_IGNORE()), "MPI_Mrecv")
+  }
+
   /// Waits for a message of exactly one value.
   ///
   /// The corresponding C function is `MPI_Recv`.
@@ -81,7 +100,10 @@ extension Communicator {
     try withUnsafeTemporaryAllocation(of: T.self, capacity: 1) { buffer in
       let envelope = try receive(into: buffer, from: source, tag: tag)
       guard envelope.byteCount == MemoryLayout<T>.stride else {
-        throw MPIError(operation: "MPI_Recv", text: "expected one \(T.self), received \(envelope.byteCount) bytes")
+        throw MPIError(
+          MPI_ERR_TYPE, operation: "MPI_Recv",
+          text: "expected one \(T.self) of \(MemoryLayout<T>.stride) bytes, received \(envelope.byteCount) bytes from rank "
+            + "\(envelope.source) with tag \(envelope.tag)")
       }
       return buffer[0]
     }
@@ -94,12 +116,15 @@ extension Communicator {
   public func receive<T: Datatype>(
     into buffer: UnsafeMutableBufferPointer<T>, from source: Int, tag: Int = anyTag
   ) throws -> Envelope {
-    requireSource(source)
+    try requireSource(source)
+    try requireReceiveTag(tag)
     let type = try CountedType(T.elementType, count: buffer.count)
     defer { type.release() }
     var status = MPI_Status()
     try check(MPI_Recv(buffer.baseAddress, type.count, type.type, CInt(source), CInt(tag), handle, &status), "MPI_Recv")
-    return Envelope(status)
+    let envelope = Envelope(status)
+    try envelope.requireWhole(T.self, "MPI_Recv")
+    return envelope
   }
 
   /// Waits for a message and stores it in the first elements of `values`.
@@ -115,7 +140,8 @@ extension Communicator {
   /// The corresponding C function is `MPI_Recv`.
   @discardableResult
   public func receive(into bytes: UnsafeMutableRawBufferPointer, from source: Int, tag: Int = anyTag) throws -> Envelope {
-    requireSource(source)
+    try requireSource(source)
+    try requireReceiveTag(tag)
     let type = try CountedType(CMPI_BYTE(), count: bytes.count, isLarge: bytes.count > LargeCount.limit)
     defer { type.release() }
     var status = MPI_Status()
@@ -136,12 +162,7 @@ extension Communicator {
   public func exchange<T: Datatype>(_ values: [T], to destination: Int, from source: Int, tag: Int = 0) throws -> Message<T> {
     try values.withUnsafeBufferPointer { buffer in
       let sending = try startSend(buffer, to: destination, tag: tag)
-      let result = Swift.Result { try receive(T.self, from: source, tag: tag) }
-      // The request must be waited for even when the receive failed; its memory is only lent here.
-      guard case .success(let message) = result else {
-        sending.abandon()
-        return try result.get()
-      }
+      let message = try receive(T.self, from: source, tag: tag)
       try sending.wait()
       return message
     }
@@ -151,7 +172,8 @@ extension Communicator {
   ///
   /// The corresponding C function is `MPI_Probe`.
   public func probe(from source: Int = anySource, tag: Int = anyTag) throws -> Envelope {
-    requireSource(source)
+    try requireSource(source)
+    try requireReceiveTag(tag)
     var status = MPI_Status()
     try check(MPI_Probe(CInt(source), CInt(tag), handle, &status), "MPI_Probe")
     return Envelope(status)
@@ -161,16 +183,11 @@ extension Communicator {
   ///
   /// The corresponding C function is `MPI_Iprobe`.
   public func probeNow(from source: Int = anySource, tag: Int = anyTag) throws -> Envelope? {
-    requireSource(source)
+    try requireSource(source)
+    try requireReceiveTag(tag)
     var isThere: CInt = 0
     var status = MPI_Status()
     try check(MPI_Iprobe(CInt(source), CInt(tag), handle, &isThere, &status), "MPI_Iprobe")
     return isThere == 0 ? nil : Envelope(status)
-  }
-
-  @inline(__always)
-  func requireSource(_ source: Int) {
-    require(
-      source >= 0 && source < count || source == anySource, "there is no rank \(source) among \(count) to receive from")
   }
 }

@@ -7,7 +7,7 @@ extension Communicator {
   ///
   /// The corresponding C function is `MPI_Allreduce` in place.
   public func allReduce<T: Datatype>(_ buffer: UnsafeMutableBufferPointer<T>, _ operation: Operation<T>) throws {
-    guard let backing else { return }
+    guard let backing = try backing else { return }
     let (type, mpiOperation) = try operation.handles
     try LargeCount.pieces(of: buffer.count) { piece in
       let code = MPI_Allreduce(
@@ -21,7 +21,7 @@ extension Communicator {
   ///
   /// The corresponding C function is `MPI_Allreduce` in place.
   public func allReduce<T: Datatype>(_ values: inout [T], _ operation: Operation<T>) throws {
-    guard !isLocal else { return }
+    guard try !isLocal else { return }
     try values.withUnsafeMutableBufferPointer { try allReduce($0, operation) }
   }
 
@@ -29,10 +29,11 @@ extension Communicator {
   ///
   /// The corresponding C function is `MPI_Allreduce`.
   public func allReduce<T: Datatype>(_ value: T, _ operation: Operation<T>) throws -> T {
-    guard !isLocal else { return value }
-    var value = value
-    try withUnsafeMutablePointer(to: &value) { try allReduce(UnsafeMutableBufferPointer(start: $0, count: 1), operation) }
-    return value
+    guard try !isLocal else { return value }
+    return try withValue(value) {
+      try allReduce($0, operation)
+      return $0[0]
+    }
   }
 
   /// Combines the values of all ranks at `root`.
@@ -47,9 +48,9 @@ extension Communicator {
   public func reduce<T: Datatype>(
     _ source: UnsafeBufferPointer<T>, into buffer: UnsafeMutableBufferPointer<T>?, _ operation: Operation<T>, root: Int = 0
   ) throws {
-    requireRank(root)
-    if rank == root { requireRoom(buffer?.count ?? 0, for: source.count) }
-    guard let backing else { return copyValues(source, to: buffer!) }
+    try requireRoot(root)
+    if rank == root { try requireRoom(buffer?.count ?? 0, for: source.count) }
+    guard let backing = try backing else { return copyValues(source, to: buffer ?? .empty) }
     let (type, mpiOperation) = try operation.handles
     try LargeCount.pieces(of: source.count) { piece in
       let code = MPI_Reduce(
@@ -89,9 +90,9 @@ extension Communicator {
     _ source: UnsafeBufferPointer<T>, into block: UnsafeMutableBufferPointer<T>, ranges: [Range<Int>],
     _ operation: Operation<T>
   ) throws {
-    requireConsecutive(ranges, source.count)
-    requireRoom(block.count, for: ranges[rank].count)
-    guard let backing else { return copyValues(source, to: block) }
+    try requireConsecutive(ranges, source.count)
+    try requireRoom(block.count, for: ranges[rank].count)
+    guard let backing = try backing else { return copyValues(source, to: block) }
     guard source.count > 0 else { return }
     let (type, mpiOperation) = try operation.handles
     if let blocks = Blocks(ranges) {
@@ -111,7 +112,7 @@ extension Communicator {
   ///
   /// The corresponding C function is `MPI_Reduce_scatter`.
   public func reduceScatter<T: Datatype>(_ values: [T], ranges: [Range<Int>], _ operation: Operation<T>) throws -> [T] {
-    requireConsecutive(ranges, values.count)
+    try requireConsecutive(ranges, values.count)
     let mine = ranges[rank].count
     return try [T](unsafeUninitializedCapacity: mine) { block, initialized in
       let block = UnsafeMutableBufferPointer(rebasing: block[..<mine])
@@ -124,7 +125,7 @@ extension Communicator {
   ///
   /// The corresponding C function is `MPI_Reduce_scatter`.
   public func reduceScatter<T: Datatype>(_ values: [T], _ operation: Operation<T>) throws -> [T] {
-    require(values.count % count == 0, "\(values.count) values cannot be cut into \(count) equal blocks")
+    try requireEqualBlocks(values.count)
     let ranges = consecutiveRanges(Array(repeating: values.count / count, count: count))
     return try reduceScatter(values, ranges: ranges, operation)
   }
@@ -133,7 +134,7 @@ extension Communicator {
   ///
   /// The corresponding C function is `MPI_Scan`.
   public func scan<T: Datatype>(_ values: inout [T], _ operation: Operation<T>) throws {
-    guard let backing else { return }
+    guard let backing = try backing else { return }
     let (type, mpiOperation) = try operation.handles
     try values.withUnsafeMutableBufferPointer { buffer in
       try LargeCount.pieces(of: buffer.count) { piece in
@@ -158,7 +159,7 @@ extension Communicator {
   ///
   /// The corresponding C function is `MPI_Exscan`.
   public func exclusiveScan<T: Datatype>(_ values: inout [T], _ operation: Operation<T>, initial: T) throws {
-    if let backing {
+    if let backing = try backing {
       let (type, mpiOperation) = try operation.handles
       try values.withUnsafeMutableBufferPointer { buffer in
         try LargeCount.pieces(of: buffer.count) { piece in
@@ -169,7 +170,7 @@ extension Communicator {
       }
       withExtendedLifetime(operation) {}
     }
-    if rank == 0 { for index in values.indices { values[index] = initial } }
+    if rank == 0 { values = Array(repeating: initial, count: values.count) }
   }
 
   /// Returns the combination of the values of all ranks before this one; on rank 0 `initial`.
@@ -179,12 +180,5 @@ extension Communicator {
     var values = [value]
     try exclusiveScan(&values, operation, initial: initial)
     return values[0]
-  }
-
-  func requireConsecutive(_ ranges: [Range<Int>], _ total: Int) {
-    require(ranges.count == count, "\(ranges.count) ranges for \(count) ranks")
-    require(
-      ranges == consecutiveRanges(ranges.map(\.count)) && ranges.last!.upperBound == total,
-      "the ranges of a reduce-scatter are consecutive and cover all \(total) values")
   }
 }

@@ -1,16 +1,19 @@
 internal import CMPI
 
 extension Communicator {
+  /// What a process without MPI has in place of MPI's own communicator of one process: one for all, whoever asks for it.
+  private static let localSelf = Communicator()
+
   /// This process alone.
   public var alone: Communicator {
-    get throws { isLocal ? Communicator() : try Communicator(borrowing: CMPI_COMM_SELF()) }
+    get throws { try isLocal ? Self.localSelf : Communicator(borrowing: CMPI_COMM_SELF()) }
   }
 
   /// The same ranks, whose messages never meet those of this communicator.
   ///
   /// Collective. The corresponding C function is `MPI_Comm_dup`.
   public func duplicate() throws -> Communicator {
-    guard let backing else { return Communicator() }
+    guard let backing = try backing else { return Communicator() }
     var made: MPI_Comm?
     try check(MPI_Comm_dup(backing, &made), "MPI_Comm_dup")
     return try Communicator(owning: made!)
@@ -25,8 +28,10 @@ extension Communicator {
   ///   - key: the order within the group.
   /// - Returns: this rank's group, nil without a colour.
   public func split(color: Int?, key: Int = 0) throws -> Communicator? {
-    require(color ?? 0 >= 0, "a colour is not negative, but it is \(color ?? 0)")
-    guard let backing else { return color == nil ? nil : Communicator() }
+    let largest = Int(Int32.max)
+    try require(color.map { (0...largest).contains($0) } ?? true, .argument, "a colour is 0 to \(largest), not \(color ?? 0)")
+    try require(Int32(exactly: key) != nil, .argument, "a key is \(Int32.min) to \(largest), not \(key)")
+    guard let backing = try backing else { return color == nil ? nil : Communicator() }
     var made: MPI_Comm?
     try check(MPI_Comm_split(backing, color.map { CInt($0) } ?? CInt(MPI_UNDEFINED), CInt(key), &made), "MPI_Comm_split")
     guard let made, made != CMPI_COMM_NULL() else { return nil }
@@ -42,7 +47,7 @@ extension Communicator {
   ///
   /// Collective. The corresponding C function is `MPI_Comm_split_type`.
   public func splitByHost() throws -> Communicator {
-    guard let backing else { return Communicator() }
+    guard let backing = try backing else { return Communicator() }
     var made: MPI_Comm?
     let kind = CInt(MPI_COMM_TYPE_SHARED)
     try check(MPI_Comm_split_type(backing, kind, 0, CMPI_INFO_NULL(), &made), "MPI_Comm_split_type")

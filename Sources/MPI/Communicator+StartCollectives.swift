@@ -7,23 +7,22 @@ extension Communicator {
   ///
   /// The corresponding C function is `MPI_Ibarrier`.
   public func startBarrier() throws -> Request<Void> {
-    guard let backing else { return .done(()) }
-    var request: MPI_Request?
-    try check(MPI_Ibarrier(backing, &request), "MPI_Ibarrier")
-    return Request(PendingOperation([request]) { _ in })
+    guard let backing = try backing else { return .done(()) }
+    let pending = PendingOperation(.collective, on: self) { _ in }
+    try pending.begin("MPI_Ibarrier") { MPI_Ibarrier(backing, &$0) }
+    return Request(pending)
   }
 
   /// Begins to copy the values of `root` to all ranks.
   ///
   /// The corresponding C function is `MPI_Ibcast`.
   public func startBroadcast<T: Datatype>(_ buffer: UnsafeMutableBufferPointer<T>, root: Int = 0) throws -> Request<Void> {
-    requireRank(root)
-    guard let backing, buffer.count > 0 else { return .done(()) }
+    try requireRoot(root)
+    guard let backing = try backing, buffer.count > 0 else { return .done(()) }
     let type = try CountedType(T.elementType, count: buffer.count)
-    let keeper = TypeKeeper(type)
-    var request: MPI_Request?
-    try check(MPI_Ibcast(buffer.baseAddress, type.count, type.type, CInt(root), backing, &request), "MPI_Ibcast")
-    return Request(PendingOperation([request], keepingAlive: [keeper]) { _ in })
+    let pending = PendingOperation(.collective, on: self, keepingAlive: [TypeKeeper(type)]) { _ in }
+    try pending.begin("MPI_Ibcast") { MPI_Ibcast(buffer.baseAddress, type.count, type.type, CInt(root), backing, &$0) }
+    return Request(pending)
   }
 
   /// Begins to replace the values by the combination of those of all ranks.
@@ -32,7 +31,7 @@ extension Communicator {
   public func startAllReduce<T: Datatype>(
     _ buffer: UnsafeMutableBufferPointer<T>, _ operation: Operation<T>
   ) throws -> Request<Void> {
-    guard let backing else { return .done(()) }
+    guard let backing = try backing else { return .done(()) }
     return Request(try pendingAllReduce(buffer, operation, on: backing) {})
   }
 
@@ -40,26 +39,27 @@ extension Communicator {
   ///
   /// The corresponding C function is `MPI_Iallreduce`.
   public func startAllReduce<T: Datatype>(_ values: [T], _ operation: Operation<T>) throws -> Request<[T]> {
-    guard let backing else { return .done(values) }
+    guard let backing = try backing else { return .done(values) }
     let copy = allocateCopy(of: values)
-    let memory = UnsafeMutableRawBufferPointer(copy)
-    return Request(try pendingAllReduce(copy, operation, on: backing, memory: memory) { Array(copy) })
+    return Request(
+      try pendingAllReduce(copy, operation, on: backing, memory: .owned(UnsafeMutableRawBufferPointer(copy))) {
+        newArray(UnsafeBufferPointer(copy))
+      })
   }
 
   private func pendingAllReduce<T: Datatype, Value>(
     _ buffer: UnsafeMutableBufferPointer<T>, _ operation: Operation<T>, on backing: MPI_Comm,
-    memory: UnsafeMutableRawBufferPointer? = nil, finish: @escaping () -> Value
+    memory: OpenRequests.Memory = .lent, finish: @escaping () -> Value
   ) throws -> PendingOperation<Value> {
+    let pending = PendingOperation(.collective, on: self, memory: memory, keepingAlive: operation.keptAlive) { _ in finish() }
     let (type, mpiOperation) = try operation.handles
-    var requests: [MPI_Request?] = []
     try LargeCount.pieces(of: buffer.count) { piece in
-      var request: MPI_Request?
-      let code = MPI_Iallreduce(
-        CMPI_IN_PLACE(), buffer.baseAddress! + piece.lowerBound, CInt(piece.count), type, mpiOperation, backing, &request)
-      try check(code, "MPI_Iallreduce")
-      requests.append(request)
+      try pending.begin("MPI_Iallreduce") {
+        MPI_Iallreduce(
+          CMPI_IN_PLACE(), buffer.baseAddress! + piece.lowerBound, CInt(piece.count), type, mpiOperation, backing, &$0)
+      }
     }
-    return PendingOperation(requests, memory: memory, keepingAlive: operation.keptAlive) { _ in finish() }
+    return pending
   }
 
   /// Begins to collect the blocks of all ranks, of equal counts, on every rank.
@@ -68,18 +68,17 @@ extension Communicator {
   public func startAllGather<T: Datatype>(
     _ block: UnsafeBufferPointer<T>, into buffer: UnsafeMutableBufferPointer<T>
   ) throws -> Request<Void> {
-    requireRoom(buffer.count, for: block.count * count)
-    guard let backing, block.count > 0 else {
+    try requireRoom(buffer.count, for: block.count * count)
+    guard let backing = try backing, block.count > 0 else {
       copyValues(block, to: buffer)
       return .done(())
     }
     let type = try blockType(T.elementType, count: block.count)
-    let keeper = TypeKeeper(type)
-    var request: MPI_Request?
-    let code = MPI_Iallgather(
-      block.baseAddress, type.count, type.type, buffer.baseAddress, type.count, type.type, backing, &request)
-    try check(code, "MPI_Iallgather")
-    return Request(PendingOperation([request], keepingAlive: [keeper]) { _ in })
+    let pending = PendingOperation(.collective, on: self, keepingAlive: [TypeKeeper(type)]) { _ in }
+    try pending.begin("MPI_Iallgather") {
+      MPI_Iallgather(block.baseAddress, type.count, type.type, buffer.baseAddress, type.count, type.type, backing, &$0)
+    }
+    return Request(pending)
   }
 
   /// Begins to collect blocks of any counts on every rank; the parameters are those of the blocking form.
@@ -88,10 +87,10 @@ extension Communicator {
   public func startAllGather<T: Datatype>(
     varying block: UnsafeBufferPointer<T>?, into buffer: UnsafeMutableBufferPointer<T>, ranges: [Range<Int>]
   ) throws -> Request<Void> {
-    requireBlocks(block?.count, buffer.count, ranges)
+    try requireBlocks(block?.count, buffer.count, ranges)
     let own = UnsafeMutableBufferPointer(rebasing: buffer[ranges[rank]])
     if let block { copyValues(block, to: own) }
-    guard let backing else { return .done(()) }
+    guard let backing = try backing else { return .done(()) }
     guard let blocks = Blocks(ranges) else {
       let (source, part) = sourceApart(own, from: buffer)
       return try startAllToAll(source, ranges.map { _ in part }, into: buffer, ranges, skippingOwn: true)
@@ -100,11 +99,12 @@ extension Communicator {
     // MPI reads the counts until the operation is done.
     let counts = KeptArray(blocks.counts)
     let displacements = KeptArray(blocks.displacements)
-    var request: MPI_Request?
-    let code = MPI_Iallgatherv(
-      CMPI_IN_PLACE(), 0, type, buffer.baseAddress, counts.address, displacements.address, type, backing, &request)
-    try check(code, "MPI_Iallgatherv")
-    return Request(PendingOperation([request], keepingAlive: [counts, displacements]) { _ in })
+    let pending = PendingOperation(.collective, on: self, keepingAlive: [counts, displacements]) { _ in }
+    try pending.begin("MPI_Iallgatherv") {
+      MPI_Iallgatherv(
+        CMPI_IN_PLACE(), 0, type, buffer.baseAddress, counts.address, displacements.address, type, backing, &$0)
+    }
+    return Request(pending)
   }
 
   /// Begins to combine the values of all ranks and to give each rank one range; the parameters are those of the blocking form.
@@ -114,37 +114,33 @@ extension Communicator {
     _ source: UnsafeBufferPointer<T>, into block: UnsafeMutableBufferPointer<T>, ranges: [Range<Int>],
     _ operation: Operation<T>
   ) throws -> Request<Void> {
-    requireConsecutive(ranges, source.count)
-    requireRoom(block.count, for: ranges[rank].count)
-    guard let backing, source.count > 0 else {
+    try requireConsecutive(ranges, source.count)
+    try requireRoom(block.count, for: ranges[rank].count)
+    guard let backing = try backing, source.count > 0 else {
       copyValues(source, to: block)
       return .done(())
     }
     let (type, mpiOperation) = try operation.handles
-    var requests: [MPI_Request?] = []
-    var keptAlive = operation.keptAlive
-    if let blocks = Blocks(ranges) {
-      let counts = KeptArray(blocks.counts)
-      keptAlive.append(counts)
-      var request: MPI_Request?
-      let code = MPI_Ireduce_scatter(
-        source.baseAddress, block.baseAddress, counts.address, type, mpiOperation, backing, &request)
-      try check(code, "MPI_Ireduce_scatter")
-      requests.append(request)
+    let counts = Blocks(ranges).map { KeptArray($0.counts) }
+    let pending = PendingOperation(.collective, on: self, keepingAlive: operation.keptAlive + [counts].compactMap { $0 }) { _ in
+    }
+    if let counts {
+      try pending.begin("MPI_Ireduce_scatter") {
+        MPI_Ireduce_scatter(source.baseAddress, block.baseAddress, counts.address, type, mpiOperation, backing, &$0)
+      }
     } else {
       for (root, range) in ranges.enumerated() {
         try LargeCount.pieces(of: range.count) { piece in
-          var request: MPI_Request?
-          let code = MPI_Ireduce(
-            source.baseAddress! + range.lowerBound + piece.lowerBound,
-            rank == root ? block.baseAddress! + piece.lowerBound : nil, CInt(piece.count), type, mpiOperation, CInt(root),
-            backing, &request)
-          try check(code, "MPI_Ireduce")
-          requests.append(request)
+          try pending.begin("MPI_Ireduce") {
+            MPI_Ireduce(
+              source.baseAddress! + range.lowerBound + piece.lowerBound,
+              rank == root ? block.baseAddress! + piece.lowerBound : nil, CInt(piece.count), type, mpiOperation, CInt(root),
+              backing, &$0)
+          }
         }
       }
     }
-    return Request(PendingOperation(requests, keepingAlive: keptAlive) { _ in })
+    return Request(pending)
   }
 
   /// Begins to send block *j* to rank *j* and to receive a block from each, of equal counts.
@@ -153,19 +149,18 @@ extension Communicator {
   public func startAllToAll<T: Datatype>(
     _ source: UnsafeBufferPointer<T>, into buffer: UnsafeMutableBufferPointer<T>
   ) throws -> Request<Void> {
-    require(source.count % count == 0, "\(source.count) values are not \(count) equal blocks")
-    requireRoom(buffer.count, for: source.count)
-    guard let backing, source.count > 0 else {
+    try requireEqualBlocks(source.count)
+    try requireRoom(buffer.count, for: source.count)
+    guard let backing = try backing, source.count > 0 else {
       copyValues(source, to: buffer)
       return .done(())
     }
     let type = try blockType(T.elementType, count: source.count / count)
-    let keeper = TypeKeeper(type)
-    var request: MPI_Request?
-    let code = MPI_Ialltoall(
-      source.baseAddress, type.count, type.type, buffer.baseAddress, type.count, type.type, backing, &request)
-    try check(code, "MPI_Ialltoall")
-    return Request(PendingOperation([request], keepingAlive: [keeper]) { _ in })
+    let pending = PendingOperation(.collective, on: self, keepingAlive: [TypeKeeper(type)]) { _ in }
+    try pending.begin("MPI_Ialltoall") {
+      MPI_Ialltoall(source.baseAddress, type.count, type.type, buffer.baseAddress, type.count, type.type, backing, &$0)
+    }
+    return Request(pending)
   }
 
   /// Begins to send a range of values to each rank and to receive one from each; the parameters are those of the blocking form.
@@ -175,9 +170,9 @@ extension Communicator {
     varying source: UnsafeBufferPointer<T>, ranges sourceRanges: [Range<Int>], into buffer: UnsafeMutableBufferPointer<T>,
     ranges: [Range<Int>]
   ) throws -> Request<Void> {
-    requireBlocks(nil, source.count, sourceRanges)
-    requireBlocks(nil, buffer.count, ranges)
-    guard !isLocal else {
+    try requireBlocks(nil, source.count, sourceRanges)
+    try requireBlocks(nil, buffer.count, ranges)
+    guard try !isLocal else {
       try allToAll(varying: source, ranges: sourceRanges, into: buffer, ranges: ranges)
       return .done(())
     }
@@ -194,12 +189,13 @@ extension Communicator {
     let received = try TypedBlocks(T.elementType, stride: stride, ranges: ranges, skipping: skipping)
     let numbers = [sent.counts, sent.displacements, received.counts, received.displacements].map { KeptArray($0) }
     let types = [sent.types, received.types].map { KeptArray($0) }
-    var request: MPI_Request?
-    let code = try MPI_Ialltoallw(
-      source.baseAddress, numbers[0].address, numbers[1].address, types[0].address, buffer.baseAddress, numbers[2].address,
-      numbers[3].address, types[1].address, handle, &request)
-    try check(code, "MPI_Ialltoallw")
-    return Request(PendingOperation([request], keepingAlive: [sent, received] + numbers + types) { _ in })
+    let pending = PendingOperation(.collective, on: self, keepingAlive: [sent, received] + numbers + types) { _ in }
+    try pending.begin("MPI_Ialltoallw") {
+      MPI_Ialltoallw(
+        source.baseAddress, numbers[0].address, numbers[1].address, types[0].address, buffer.baseAddress, numbers[2].address,
+        numbers[3].address, types[1].address, try handle, &$0)
+    }
+    return Request(pending)
   }
 }
 

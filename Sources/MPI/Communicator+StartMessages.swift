@@ -8,7 +8,8 @@ extension Communicator {
   /// The corresponding C function is `MPI_Isend`.
   public func startSend<T: Datatype>(_ values: [T], to destination: Int, tag: Int = 0) throws -> Request<Void> {
     let copy = allocateCopy(of: values)
-    return try startSend(UnsafeBufferPointer(copy), to: destination, tag: tag, memory: UnsafeMutableRawBufferPointer(copy))
+    return try startSend(
+      UnsafeBufferPointer(copy), to: destination, tag: tag, memory: .owned(UnsafeMutableRawBufferPointer(copy)))
   }
 
   /// Begins to send the values that `buffer` points to.
@@ -17,20 +18,21 @@ extension Communicator {
   public func startSend<T: Datatype>(
     _ buffer: UnsafeBufferPointer<T>, to destination: Int, tag: Int = 0
   ) throws -> Request<Void> {
-    try startSend(buffer, to: destination, tag: tag, memory: nil)
+    try startSend(buffer, to: destination, tag: tag, memory: .lent)
   }
 
   private func startSend<T: Datatype>(
-    _ buffer: UnsafeBufferPointer<T>, to destination: Int, tag: Int, memory: UnsafeMutableRawBufferPointer?
+    _ buffer: UnsafeBufferPointer<T>, to destination: Int, tag: Int, memory: OpenRequests.Memory
   ) throws -> Request<Void> {
-    requireRank(destination)
+    let pending = PendingOperation(.send, on: self, memory: memory) { _ in }
+    try requireRank(destination)
+    try requireTag(tag)
     let type = try CountedType(T.elementType, count: buffer.count)
     defer { type.release() }
-    var request: MPI_Request?
-    let code = try MPI_Isend(
-      buffer.baseAddress, type.count, type.type, CInt(destination), CInt(tag), handle, &request)
-    try check(code, "MPI_Isend")
-    return Request(PendingOperation([request], memory: memory) { _ in })
+    try pending.begin("MPI_Isend") {
+      MPI_Isend(buffer.baseAddress, type.count, type.type, CInt(destination), CInt(tag), try handle, &$0)
+    }
+    return Request(pending)
   }
 
   /// Begins to receive a message of at most `capacity` values.
@@ -39,13 +41,15 @@ extension Communicator {
   public func startReceive<T: Datatype>(
     _ type: T.Type = T.self, capacity: Int, from source: Int, tag: Int = anyTag
   ) throws -> Request<Message<T>> {
+    try require(capacity >= 0, .count, "there cannot be room for \(capacity) values")
     let buffer = allocateValues(T.self, count: capacity)
-    let request = try startReceiving(into: buffer, from: source, tag: tag)
-    return Request(
-      PendingOperation([request], memory: UnsafeMutableRawBufferPointer(buffer)) { envelope in
-        Message(
-          values: Array(buffer.prefix(envelope.count(of: T.self))), source: envelope.source, tag: envelope.tag)
-      })
+    let pending = PendingOperation(.receive, on: self, memory: .owned(UnsafeMutableRawBufferPointer(buffer))) { envelope in
+      try envelope.requireWhole(T.self, "MPI_Wait")
+      let values = UnsafeBufferPointer(start: buffer.baseAddress, count: envelope.count(of: T.self))
+      return Message(values: newArray(values), source: envelope.source, tag: envelope.tag)
+    }
+    try beginReceive(pending, into: buffer, from: source, tag: tag)
+    return Request(pending)
   }
 
   /// Begins to receive into the caller's memory.
@@ -54,19 +58,23 @@ extension Communicator {
   public func startReceive<T: Datatype>(
     into buffer: UnsafeMutableBufferPointer<T>, from source: Int, tag: Int = anyTag
   ) throws -> Request<Envelope> {
-    Request(PendingOperation([try startReceiving(into: buffer, from: source, tag: tag)]) { $0 })
+    let pending = PendingOperation(.receive, on: self) { envelope in
+      try envelope.requireWhole(T.self, "MPI_Wait")
+      return envelope
+    }
+    try beginReceive(pending, into: buffer, from: source, tag: tag)
+    return Request(pending)
   }
 
-  private func startReceiving<T: Datatype>(
-    into buffer: UnsafeMutableBufferPointer<T>, from source: Int, tag: Int
-  ) throws -> MPI_Request? {
-    requireSource(source)
+  private func beginReceive<T: Datatype>(
+    _ pending: OpenRequests, into buffer: UnsafeMutableBufferPointer<T>, from source: Int, tag: Int
+  ) throws {
+    try requireSource(source, in: "startReceive")
+    try requireReceiveTag(tag, in: "startReceive")
     let type = try CountedType(T.elementType, count: buffer.count)
     defer { type.release() }
-    var request: MPI_Request?
-    let code = try MPI_Irecv(
-      buffer.baseAddress, type.count, type.type, CInt(source), CInt(tag), handle, &request)
-    try check(code, "MPI_Irecv")
-    return request
+    try pending.begin("MPI_Irecv") {
+      MPI_Irecv(buffer.baseAddress, type.count, type.type, CInt(source), CInt(tag), try handle, &$0)
+    }
   }
 }

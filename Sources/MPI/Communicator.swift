@@ -19,7 +19,7 @@ public final class Communicator: @unchecked Sendable {
   public let count: Int
 
   /// MPI's handle; nil in a local communicator.
-  let backing: MPI_Comm?
+  private let stored: MPI_Comm?
   private let isOwned: Bool
 
   private struct Handle: @unchecked Sendable { var raw: MPI_Comm? }
@@ -30,7 +30,7 @@ public final class Communicator: @unchecked Sendable {
   init() {
     rank = 0
     count = 1
-    backing = nil
+    stored = nil
     isOwned = true
   }
 
@@ -47,28 +47,35 @@ public final class Communicator: @unchecked Sendable {
     try check(MPI_Comm_size(handle, &count), "MPI_Comm_size")
     self.rank = Int(rank)
     self.count = Int(count)
-    backing = handle
+    stored = handle
     self.isOwned = isOwned
   }
 
   deinit {
     // After the end of MPI nothing is left to free.
     guard isOwned, Runtime.isRunning else { return }
-    var handle = backing ?? late.withLock { $0 }.raw
+    var handle = stored ?? late.withLock { $0 }.raw
     if handle != nil { _ = MPI_Comm_free(&handle) }
   }
 
+  /// MPI's handle; nil in a local communicator.
+  ///
+  /// It throws after the end of MPI, as the next two do.
+  @inline(__always)
+  var backing: MPI_Comm? {
+    get throws {
+      try Runtime.requireOpen("Communicator")
+      return stored
+    }
+  }
+
   /// Whether the operations of this communicator need no MPI.
-  var isLocal: Bool { backing == nil }
+  @inline(__always)
+  var isLocal: Bool { get throws { try backing == nil } }
 
   /// MPI's handle; starts MPI where a local communicator needs it.
   @inline(__always)
-  var handle: MPI_Comm {
-    get throws {
-      if let backing { return backing }
-      return try lateHandle()
-    }
-  }
+  var handle: MPI_Comm { get throws { try backing ?? lateHandle() } }
 
   @inline(never)
   private func lateHandle() throws -> MPI_Comm {
@@ -79,12 +86,6 @@ public final class Communicator: @unchecked Sendable {
       }
       return late
     }.raw!
-  }
-
-  /// Traps unless `rank` belongs to this communicator.
-  @inline(__always)
-  func requireRank(_ rank: Int) {
-    require(rank >= 0 && rank < count, "there is no rank \(rank) among \(count)")
   }
 
   /// The name of the host this rank runs on.

@@ -5,7 +5,8 @@ internal import Synchronization
 ///
 /// Integers of fixed width, `Int`, `UInt`, `Float` and `Double` conform. A type of one's own conforms in a line,
 /// `extension Interval: Datatype {}`: its values are sent as their bytes, between ranks of the same program and architecture, and
-/// can be combined by operations of one's own.
+/// can be combined by operations of one's own. Types of the standard library, such as `Bool` and `Float16`, conform in a line, too:
+/// `extension Bool: @retroactive Datatype {}`.
 public protocol Datatype: BitwiseCopyable, Sendable {
   /// How MPI sees the type.
   static var elementType: ElementType { get }
@@ -25,6 +26,9 @@ public struct ElementType: Hashable, Sendable {
   let kind: Kind
 
   init(_ kind: Kind) { self.kind = kind }
+
+  /// Whether MPI knows only how long it is, and has no operations for it.
+  var isBytes: Bool { if case .bytes = kind { true } else { false } }
 
   /// MPI's handle; types of so many bytes are made at their first use and kept.
   var handle: MPI_Datatype {
@@ -69,6 +73,8 @@ private final class ByteTypes: Sendable {
   func handle(byteCount: Int) throws -> MPI_Datatype {
     try handles.withLock { handles in
       if let known = handles[byteCount] { return known }
+      // A world without MPI may come here first.
+      try Runtime.start()
       var made: MPI_Datatype?
       try check(MPI_Type_contiguous(CInt(byteCount), CMPI_BYTE(), &made), "MPI_Type_contiguous")
       try check(MPI_Type_commit(&made), "MPI_Type_commit")

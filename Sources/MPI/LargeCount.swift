@@ -11,7 +11,7 @@ package enum LargeCount {
   package static var limit: Int {
     get { storedLimit.load(ordering: .relaxed) }
     set {
-      require(newValue > 0 && newValue <= Int(Int32.max), "a limit of \(newValue) is outside 1…2³¹−1")
+      requireOrStop(newValue > 0 && newValue <= Int(Int32.max), "a limit of \(newValue) is outside 1…2³¹−1")
       storedLimit.store(newValue, ordering: .relaxed)
     }
   }
@@ -74,6 +74,7 @@ struct CountedType {
   ///
   /// Whole blocks of `limit` elements, then the rest: both counts fit in 32 bits up to 2⁶² elements.
   private static func derived(from element: MPI_Datatype, count: Int, displacement: Int) throws -> MPI_Datatype {
+    try Runtime.start()
     let limit = LargeCount.limit
     var lowerBound = MPI_Aint()
     var extent = MPI_Aint()

@@ -2,6 +2,9 @@ internal import CMPI
 internal import Synchronization
 
 /// How a reduction combines two values of `Element`: ``sum``, ``max`` and others, or a closure of one's own.
+///
+/// Types that MPI does not know, such as `Float16` or a number type of one's own, are combined by their own operators, in rank
+/// order.
 public struct Operation<Element: Datatype>: Sendable {
   enum BuiltIn: Sendable { case sum, product, max, min, bitwiseAnd, bitwiseOr, bitwiseXor, logicalAnd, logicalOr }
   enum Kind: Sendable {
@@ -21,19 +24,36 @@ public struct Operation<Element: Datatype>: Sendable {
   ///   - isCommutative: whether MPI may change the order, which is faster.
   ///   - combine: the two values to one; called from within MPI, so it must not communicate.
   /// - Returns: the operation; it may be used any number of times.
+  @inlinable
   public static func combining(
     isCommutative: Bool = false, _ combine: @escaping @Sendable (Element, Element) -> Element
   ) -> Operation {
-    Operation(
-      .custom(
-        CustomOperation(elementType: Element.elementType, isCommutative: isCommutative) { input, output, count in
-          let input = input.assumingMemoryBound(to: Element.self)
-          let output = output.assumingMemoryBound(to: Element.self)
-          for index in 0..<count { output[index] = combine(input[index], output[index]) }
-        }))
+    // A closure that is called for each value must be compiled with the caller's types.
+    custom(isCommutative: isCommutative) { input, output, count in
+      let stride = MemoryLayout<Element>.stride
+      for offset in Swift.stride(from: 0, to: count * stride, by: stride) {
+        // MPI's own buffers know nothing of alignment beyond that of numbers.
+        let combined = combine(
+          input.loadUnaligned(fromByteOffset: offset, as: Element.self),
+          output.loadUnaligned(fromByteOffset: offset, as: Element.self))
+        output.storeBytes(of: combined, toByteOffset: offset, as: Element.self)
+      }
+    }
   }
 
-  static func builtIn(_ kind: BuiltIn) -> Operation { Operation(.builtIn(kind)) }
+  @usableFromInline
+  static func custom(
+    isCommutative: Bool, _ body: @escaping @Sendable (UnsafeRawPointer, UnsafeMutableRawPointer, Int) -> Void
+  ) -> Operation {
+    Operation(.custom(CustomOperation(elementType: Element.elementType, isCommutative: isCommutative, body)))
+  }
+
+  /// MPI's own operation where MPI knows the type of the values, else `combine`, in rank order.
+  static func builtIn(
+    _ kind: BuiltIn, else combine: @escaping @Sendable (Element, Element) -> Element
+  ) -> Operation {
+    Element.elementType.isBytes ? combining(combine) : Operation(.builtIn(kind))
+  }
 
   /// What an operation that goes on must keep.
   var keptAlive: [AnyObject] {
@@ -65,30 +85,34 @@ public struct Operation<Element: Datatype>: Sendable {
 }
 
 extension Operation where Element: Numeric {
-  /// The sum; of integers modulo the size of the type.
-  public static var sum: Operation { builtIn(.sum) }
-  /// The product; of integers modulo the size of the type.
-  public static var product: Operation { builtIn(.product) }
+  /// The sum.
+  public static var sum: Operation { builtIn(.sum) { $0 + $1 } }
+  /// The product.
+  public static var product: Operation { builtIn(.product) { $0 * $1 } }
 }
 
 extension Operation where Element: Numeric & Comparable {
   /// The largest value.
-  public static var max: Operation { builtIn(.max) }
+  public static var max: Operation { builtIn(.max) { $1 > $0 ? $1 : $0 } }
   /// The smallest value.
-  public static var min: Operation { builtIn(.min) }
+  public static var min: Operation { builtIn(.min) { $1 < $0 ? $1 : $0 } }
 }
 
 extension Operation where Element: FixedWidthInteger {
+  /// The sum modulo the size of the type.
+  public static var sum: Operation { builtIn(.sum) { $0 &+ $1 } }
+  /// The product modulo the size of the type.
+  public static var product: Operation { builtIn(.product) { $0 &* $1 } }
   /// The bits set in all values.
-  public static var bitwiseAnd: Operation { builtIn(.bitwiseAnd) }
+  public static var bitwiseAnd: Operation { builtIn(.bitwiseAnd) { $0 & $1 } }
   /// The bits set in any value.
-  public static var bitwiseOr: Operation { builtIn(.bitwiseOr) }
+  public static var bitwiseOr: Operation { builtIn(.bitwiseOr) { $0 | $1 } }
   /// The bits set in an odd number of values.
-  public static var bitwiseXor: Operation { builtIn(.bitwiseXor) }
+  public static var bitwiseXor: Operation { builtIn(.bitwiseXor) { $0 ^ $1 } }
   /// 1 where all values differ from 0, else 0.
-  public static var logicalAnd: Operation { builtIn(.logicalAnd) }
+  public static var logicalAnd: Operation { builtIn(.logicalAnd) { $0 != 0 && $1 != 0 ? 1 : 0 } }
   /// 1 where any value differs from 0, else 0.
-  public static var logicalOr: Operation { builtIn(.logicalOr) }
+  public static var logicalOr: Operation { builtIn(.logicalOr) { $0 != 0 || $1 != 0 ? 1 : 0 } }
 }
 
 /// A closure that MPI can call.

@@ -3,33 +3,29 @@ internal import CMPI
 /// A message that is sent or received again and again from the same memory to the same rank.
 ///
 /// Its arguments are settled once; each round is ``start()`` and ``wait()``. The memory belongs to it and is open between rounds.
+/// One that is dropped within a round, as by an error, is given up like a ``Request``.
 public final class PersistentRequest<Element: Datatype> {
-  private var request: MPI_Request?
+  private let operation: OpenRequests
   private var isActive = false
   private let buffer: UnsafeMutableBufferPointer<Element>
-  private let communicator: Communicator
 
   private init(
-    on communicator: Communicator, count: Int, zero: Element,
-    _ make: (UnsafeMutableBufferPointer<Element>, CountedType, inout MPI_Request?) throws -> Void
+    _ kind: OpenRequests.Kind, on communicator: Communicator, count: Int, zero: Element, _ function: StaticString,
+    _ make: (UnsafeMutableBufferPointer<Element>, CountedType, inout MPI_Request?) throws -> CInt
   ) throws {
-    self.communicator = communicator
     buffer = allocateValues(Element.self, count: count)
     buffer.initialize(repeating: zero)
-    do {
-      let type = try CountedType(Element.elementType, count: count)
-      defer { type.release() }
-      try make(buffer, type, &request)
-    } catch {
-      UnsafeMutableRawBufferPointer(buffer).deallocate()
-      throw error
-    }
+    operation = OpenRequests(
+      kind, on: communicator, memory: .owned(UnsafeMutableRawBufferPointer(buffer)), isPersistent: true)
+    let type = try CountedType(Element.elementType, count: count)
+    defer { type.release() }
+    try operation.prepare(function) { try make(buffer, type, &$0) }
   }
 
   deinit {
-    require(!isActive, "a PersistentRequest was dropped before wait(): MPI may still use its memory")
-    if Runtime.isRunning, request != nil { _ = MPI_Request_free(&request) }
-    UnsafeMutableRawBufferPointer(buffer).deallocate()
+    guard isActive, !operation.isDone else { return }
+    AbandonedRequests.countDropped()
+    operation.giveUp()
   }
 
   /// The number of values in its memory.
@@ -39,12 +35,12 @@ public final class PersistentRequest<Element: Datatype> {
   public subscript(index: Int) -> Element {
     get {
       requireInactive()
-      require(buffer.indices.contains(index), "no value \(index) in a message of \(count)")
+      requireOrStop(buffer.indices.contains(index), "no value \(index) in a message of \(count)")
       return buffer[index]
     }
     set {
       requireInactive()
-      require(buffer.indices.contains(index), "no value \(index) in a message of \(count)")
+      requireOrStop(buffer.indices.contains(index), "no value \(index) in a message of \(count)")
       buffer[index] = newValue
     }
   }
@@ -59,9 +55,17 @@ public final class PersistentRequest<Element: Datatype> {
   ///
   /// The corresponding C function is `MPI_Start`.
   public func start() throws {
-    requireInactive()
-    try check(MPI_Start(&request), "MPI_Start")
+    try require(!isActive, .request, "it was started already: wait() comes first")
+    try operation.start()
     isActive = true
+  }
+
+  /// Whether the round is done, so that ``wait()`` will not block; gives MPI time to work on it.
+  ///
+  /// The corresponding C function is `MPI_Test`.
+  public func isDone() throws -> Bool {
+    try require(isActive, .request, "nothing was started: start() comes first")
+    return try operation.test()
   }
 
   /// Blocks until the round is done; for a receive, returns what arrived.
@@ -69,25 +73,25 @@ public final class PersistentRequest<Element: Datatype> {
   /// The corresponding C function is `MPI_Wait`.
   @discardableResult
   public func wait() throws -> Envelope {
-    require(isActive, "a PersistentRequest was waited for before start()")
-    var status = MPI_Status()
-    isActive = false
-    try check(MPI_Wait(&request, &status), "MPI_Wait")
-    return Envelope(status)
+    try require(isActive, .request, "nothing was started: start() comes first")
+    defer { isActive = !operation.isDone }
+    try operation.waitUntilDone()
+    let envelope = operation.envelope
+    if operation.kind == .receive { try envelope.requireWhole(Element.self, "MPI_Wait") }
+    return envelope
   }
 
-  private func requireInactive() {
-    require(!isActive, "a PersistentRequest was used between start() and wait()")
+  private func requireInactive(in function: StaticString = #function) {
+    requireOrStop(!isActive, "a PersistentRequest was used between start() and wait()", in: function)
   }
 
   /// A message of `count` values to `destination`, all `zero` at first.
   static func sending(
     on communicator: Communicator, count: Int, zero: Element, to destination: Int, tag: Int
   ) throws -> PersistentRequest {
-    try PersistentRequest(on: communicator, count: count, zero: zero) { buffer, type, request in
-      let code = try MPI_Send_init(
-        buffer.baseAddress, type.count, type.type, CInt(destination), CInt(tag), communicator.handle, &request)
-      try check(code, "MPI_Send_init")
+    try PersistentRequest(.send, on: communicator, count: count, zero: zero, "MPI_Send_init") { buffer, type, request in
+      MPI_Send_init(
+        buffer.baseAddress, type.count, type.type, CInt(destination), CInt(tag), try communicator.handle, &request)
     }
   }
 
@@ -95,10 +99,9 @@ public final class PersistentRequest<Element: Datatype> {
   static func receiving(
     on communicator: Communicator, count: Int, zero: Element, from source: Int, tag: Int
   ) throws -> PersistentRequest {
-    try PersistentRequest(on: communicator, count: count, zero: zero) { buffer, type, request in
-      let code = try MPI_Recv_init(
-        buffer.baseAddress, type.count, type.type, CInt(source), CInt(tag), communicator.handle, &request)
-      try check(code, "MPI_Recv_init")
+    try PersistentRequest(.receive, on: communicator, count: count, zero: zero, "MPI_Recv_init") { buffer, type, request in
+      MPI_Recv_init(
+        buffer.baseAddress, type.count, type.type, CInt(source), CInt(tag), try communicator.handle, &request)
     }
   }
 }
@@ -110,7 +113,9 @@ extension Communicator {
   public func persistentSend<T: Datatype>(
     repeating initial: T, count: Int, to destination: Int, tag: Int = 0
   ) throws -> PersistentRequest<T> {
-    requireRank(destination)
+    try requireRank(destination)
+    try requireTag(tag)
+    try require(count >= 0, .count, "a message cannot have \(count) values")
     return try .sending(on: self, count: count, zero: initial, to: destination, tag: tag)
   }
 
@@ -120,7 +125,9 @@ extension Communicator {
   public func persistentReceive<T: Datatype>(
     repeating initial: T, count: Int, from source: Int, tag: Int = anyTag
   ) throws -> PersistentRequest<T> {
-    requireSource(source)
+    try requireSource(source)
+    try requireReceiveTag(tag)
+    try require(count >= 0, .count, "a message cannot have \(count) values")
     return try .receiving(on: self, count: count, zero: initial, from: source, tag: tag)
   }
 }

@@ -2,7 +2,8 @@ internal import CMPI
 
 /// Non-blocking messages on memory that the caller keeps alive, one per slot: for engines that keep many messages in flight.
 ///
-/// Dropping a table with messages under way stops the program, unless one of its operations threw.
+/// A table that is dropped with messages under way, as by an error, gives them up as ``cancelAll()`` does, but lets them end for a
+/// quarter of a second at most.
 public final class RequestTable {
   /// The number of slots.
   public let slotCount: Int
@@ -16,11 +17,10 @@ public final class RequestTable {
   /// Whether the message in a slot is a receive: only those can be withdrawn and have a length.
   private let isReceive: UnsafeMutablePointer<Bool>
   private let none: MPI_Request? = CMPI_REQUEST_NULL()
-  private var hasFailed = false
 
   /// A table of empty slots for messages of `communicator`.
   public init(on communicator: Communicator, slotCount: Int) {
-    require(slotCount >= 0 && slotCount <= Int(Int32.max), "a table cannot have \(slotCount) slots")
+    requireOrStop(slotCount >= 0 && slotCount <= Int(Int32.max), "a table cannot have \(slotCount) slots")
     self.communicator = communicator
     self.slotCount = slotCount
     requests = .allocate(capacity: slotCount)
@@ -34,9 +34,10 @@ public final class RequestTable {
   }
 
   deinit {
-    require(
-      activeCount == 0 || hasFailed,
-      "a RequestTable was dropped with \(activeCount) messages under way: MPI may still use their memory")
+    if activeCount > 0 {
+      for _ in 0..<activeCount { AbandonedRequests.countDropped() }
+      giveUp(until: wallTime + 0.25)
+    }
     requests.deallocate()
     completed.deallocate()
     statuses.deallocate()
@@ -45,7 +46,7 @@ public final class RequestTable {
 
   /// Whether `slot` has a message under way.
   public func isActive(slot: Int) -> Bool {
-    require(slot >= 0 && slot < slotCount, "there is no slot \(slot) among \(slotCount)")
+    requireOrStop(slot >= 0 && slot < slotCount, "there is no slot \(slot) among \(slotCount)")
     return requests[slot] != none
   }
 
@@ -53,11 +54,12 @@ public final class RequestTable {
   ///
   /// The corresponding C function is `MPI_Irecv`.
   public func receive(into bytes: UnsafeMutableRawBufferPointer, from source: Int, tag: Int, slot: Int) throws {
-    requireFree(slot)
-    communicator.requireSource(source)
+    try requireFree(slot)
+    try communicator.requireSource(source)
+    try communicator.requireReceiveTag(tag)
     let type = try CountedType(CMPI_BYTE(), count: bytes.count, isLarge: bytes.count > LargeCount.limit)
     defer { type.release() }
-    try checked(
+    try check(
       MPI_Irecv(
         bytes.baseAddress, type.count, type.type, CInt(source), CInt(tag), communicator.handle, requests + slot), "MPI_Irecv")
     isReceive[slot] = true
@@ -68,11 +70,12 @@ public final class RequestTable {
   ///
   /// The corresponding C function is `MPI_Isend`.
   public func send(_ bytes: UnsafeRawBufferPointer, to destination: Int, tag: Int, slot: Int) throws {
-    requireFree(slot)
-    communicator.requireRank(destination)
+    try requireFree(slot)
+    try communicator.requireRank(destination)
+    try communicator.requireTag(tag)
     let type = try CountedType(CMPI_BYTE(), count: bytes.count, isLarge: bytes.count > LargeCount.limit)
     defer { type.release() }
-    try checked(
+    try check(
       MPI_Isend(
         bytes.baseAddress, type.count, type.type, CInt(destination), CInt(tag), communicator.handle, requests + slot),
       "MPI_Isend")
@@ -89,11 +92,12 @@ public final class RequestTable {
   @discardableResult
   public func testSome(_ completed: (_ slot: Int, _ byteCount: Int) throws -> Void) throws -> Int {
     guard activeCount > 0 else { return 0 }
+    try Runtime.requireOpen("MPI_Testsome")
     var done: CInt = 0
     let code = MPI_Testsome(CInt(slotCount), requests, &done, self.completed, statuses)
     // MPI_UNDEFINED would mean that no slot is active.
     guard done > 0 else {
-      try checked(code, "MPI_Testsome")
+      try check(code, "MPI_Testsome")
       return 0
     }
     activeCount -= Int(done)
@@ -110,43 +114,36 @@ public final class RequestTable {
   /// The corresponding C function is `MPI_Waitall`.
   public func waitAll() throws {
     guard activeCount > 0 else { return }
+    try Runtime.requireOpen("MPI_Waitall")
     let code = MPI_Waitall(CInt(slotCount), requests, statuses)
+    activeCount = (0..<slotCount).count { requests[$0] != none }
     if code != MPI_SUCCESS { try throwFirstError(code, among: slotCount, "MPI_Waitall") }
-    activeCount = 0
   }
 
   /// Withdraws receives that will never be matched and lets go of sends, without waiting; for giving up.
   ///
   /// The memory of the messages must stay as it is until the job ends. All slots are free afterwards.
-  /// The corresponding C functions are `MPI_Cancel` and `MPI_Request_free`.
-  public func cancelAll() {
+  /// The corresponding C function is `MPI_Cancel`.
+  public func cancelAll() { giveUp(until: 0) }
+
+  private func giveUp(until deadline: Double) {
     for slot in 0..<slotCount where requests[slot] != none {
-      var isDone: CInt = 0
-      if isReceive[slot] {
-        _ = MPI_Cancel(requests + slot)
-        _ = MPI_Test(requests + slot, &isDone, CMPI_STATUS_IGNORE())
-      }
-      if requests[slot] != none { _ = MPI_Request_free(requests + slot) }
+      let open = OpenRequests(isReceive[slot] ? .receive : .send, on: communicator, memory: .lent)
+      open.add(requests[slot])
       requests[slot] = none
+      open.giveUp(until: deadline)
     }
     activeCount = 0
   }
 
-  private func requireFree(_ slot: Int) {
-    require(slot >= 0 && slot < slotCount, "there is no slot \(slot) among \(slotCount)")
-    require(requests[slot] == none, "slot \(slot) still has a message under way")
-  }
-
   @inline(__always)
-  private func checked(_ code: CInt, _ operation: StaticString) throws {
-    guard code != MPI_SUCCESS else { return }
-    hasFailed = true
-    throw MPIError(code: code, operation: "\(operation)")
+  private func requireFree(_ slot: Int, in function: StaticString = #function) throws {
+    try require(slot >= 0 && slot < slotCount, .argument, "there is no slot \(slot) among \(slotCount)", in: function)
+    try require(requests[slot] == none, .request, "slot \(slot) still has a message under way", in: function)
   }
 
   /// The code says only that some message failed; which, and why, is in the statuses.
   private func throwFirstError(_ code: CInt, among count: Int, _ operation: StaticString) throws {
-    hasFailed = true
     let pending = MPI_ERR_PENDING
     let errors = (0..<count).lazy.map { self.statuses[$0].MPI_ERROR }.filter { $0 != MPI_SUCCESS && $0 != pending }
     throw MPIError(code: code == MPI_ERR_IN_STATUS ? errors.first ?? code : code, operation: "\(operation)")

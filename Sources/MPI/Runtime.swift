@@ -21,6 +21,9 @@ package enum Runtime {
 
   private static let state = Mutex(State())
   private static let running = Atomic<Bool>(false)
+  private static let ended = Atomic<Bool>(false)
+  private static let entered = Atomic<Bool>(false)
+  private static let tagBound = Atomic<Int>(Int(Int32.max))
 
   /// Whether a launcher started this process as one rank of a job.
   package static var isLaunched: Bool {
@@ -29,6 +32,35 @@ package enum Runtime {
 
   /// Whether MPI functions may be called now.
   static var isRunning: Bool { running.load(ordering: .acquiring) }
+
+  /// Whether MPI's descriptions of errors can be asked for: at any other time MPI would end the process.
+  static var canDescribeErrors: Bool {
+    var isStarted: CInt = 0
+    var isEnded: CInt = 0
+    return MPI_Initialized(&isStarted) == MPI_SUCCESS && isStarted != 0 && MPI_Finalized(&isEnded) == MPI_SUCCESS
+      && isEnded == 0
+  }
+
+  /// The largest tag of a message; an MPI that has not started yet may know fewer.
+  static var largestTag: Int { tagBound.load(ordering: .relaxed) }
+
+  /// Throws after the end of MPI, or of the world of a process that never started it: MPI would end the process.
+  @inline(__always)
+  static func requireOpen(_ function: StaticString) throws {
+    if ended.load(ordering: .acquiring) {
+      throw MPIError(operation: "\(function)", text: "MPI has ended in this process; it lasts as long as withMPI")
+    }
+  }
+
+  /// Takes note that the program runs in a world now; throws when it does so again.
+  static func enter() throws {
+    if ended.load(ordering: .acquiring) {
+      throw MPIError(operation: "withMPI", text: "it was called a second time, but MPI runs once in a process")
+    }
+    if entered.exchange(true, ordering: .acquiringAndReleasing) {
+      throw MPIError(operation: "withMPI", text: "it was called within withMPI; hand the world that is there on instead")
+    }
+  }
 
   /// The level that a later start will ask for.
   static func request(threads: ThreadLevel) {
@@ -60,6 +92,7 @@ package enum Runtime {
       // Without this, MPI ends the job itself at any error, with words that name neither the program nor what it did.
       try check(MPI_Comm_set_errhandler(CMPI_COMM_WORLD(), CMPI_ERRORS_RETURN()), "MPI_Comm_set_errhandler")
       try check(MPI_Comm_set_errhandler(CMPI_COMM_SELF(), CMPI_ERRORS_RETURN()), "MPI_Comm_set_errhandler")
+      try check(findTagBound(), "MPI_Comm_get_attr")
       let level = ThreadLevel(mpiValue: provided)
       guard level >= state.threads else {
         throw MPIError(
@@ -69,8 +102,17 @@ package enum Runtime {
     }
   }
 
+  private static func findTagBound() -> CInt {
+    var bound: UnsafeMutablePointer<CInt>?
+    var isKnown: CInt = 0
+    let code = withUnsafeMutablePointer(to: &bound) { MPI_Comm_get_attr(CMPI_COMM_WORLD(), CInt(MPI_TAG_UB), $0, &isKnown) }
+    if code == MPI_SUCCESS, isKnown != 0, let bound { tagBound.store(Int(bound.pointee), ordering: .relaxed) }
+    return code
+  }
+
   /// Ends MPI if it runs; waits for all ranks.
   package static func finish() throws {
+    AbandonedRequests.releaseDone()
     let (windows, isOurs) = state.withLock { state in
       defer {
         if state.phase == .running { state.phase = .ended }
@@ -84,6 +126,7 @@ package enum Runtime {
       try check(MPI_Win_free(&window), "MPI_Win_free")
     }
     running.store(false, ordering: .releasing)
+    ended.store(true, ordering: .releasing)
     if isOurs { try check(MPI_Finalize(), "MPI_Finalize") }
   }
 
@@ -92,4 +135,25 @@ package enum Runtime {
 
   /// Forgets a window that was freed.
   static func unregister(_ window: MPI_Win) { state.withLock { $0.windows.removeAll { $0 == window } } }
+
+  /// Prints a sentence, after the rank if there are several.
+  static func report(_ sentence: String) {
+    var rank: CInt = 0
+    var count: CInt = 1
+    if isRunning {
+      _ = MPI_Comm_rank(CMPI_COMM_WORLD(), &rank)
+      _ = MPI_Comm_size(CMPI_COMM_WORLD(), &count)
+    }
+    fflush(nil)
+    // One write: lines of several ranks must not mix.
+    let line = (count > 1 ? "rank \(rank) of \(count): " : "") + sentence + "\n"
+    _ = line.utf8CString.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count - 1) }
+  }
+
+  /// Ends all ranks of the job at once.
+  static func abort(status: Int32) -> Never {
+    fflush(nil)
+    if isRunning { MPI_Abort(CMPI_COMM_WORLD(), status) }
+    _exit(status)
+  }
 }

@@ -12,11 +12,11 @@ public struct SharedCounter: @unchecked Sendable {
 
   /// The counter number `index` in `memory`, which is zeroed and aligned to a cache line.
   public init(in memory: UnsafeMutableRawBufferPointer, index: Int) {
-    require(
+    requireOrStop(
       index >= 0 && (index + 1) * Self.byteCount <= memory.count,
       "there is no counter \(index) in \(memory.count) bytes")
     let place = memory.baseAddress! + index * Self.byteCount
-    require(UInt(bitPattern: place) % UInt(Self.byteCount) == 0, "a counter begins on a cache line")
+    requireOrStop(UInt(bitPattern: place) % UInt(Self.byteCount) == 0, "a counter begins on a cache line")
     address = place.assumingMemoryBound(to: Atomic<Int>.self)
   }
 

@@ -28,9 +28,9 @@ public final class SharedWindow: @unchecked Sendable {
   ///   - host: ranks that share memory, as from ``Communicator/splitByHost()``.
   ///   - byteCount: what this rank needs; 0 is allowed, and ranks may differ.
   public init(on host: Communicator, byteCount: Int) throws {
-    require(byteCount >= 0, "a window cannot hold \(byteCount) bytes")
+    try require(byteCount >= 0, .argument, "a window cannot hold \(byteCount) bytes")
     self.byteCount = byteCount
-    guard let communicator = host.backing else {
+    guard let communicator = try host.backing else {
       var memory: UnsafeMutableRawPointer?
       guard posix_memalign(&memory, Int(sysconf(CInt(_SC_PAGESIZE))), max(byteCount, 1)) == 0, let memory else {
         throw MPIError(operation: "MPI_Win_allocate_shared", text: "\(byteCount) bytes of memory are not to be had")
@@ -81,8 +81,9 @@ public final class SharedWindow: @unchecked Sendable {
 
   /// The part of `rank` (of the host's communicator), as mapped in this process.
   public func memory(of rank: Int) -> UnsafeMutableRawBufferPointer {
-    require(!isFreed, "a SharedWindow was used after free()")
-    require(parts.indices.contains(rank), "there is no rank \(rank) among the \(parts.count) of this host")
+    requireOrStop(!isFreed, "a SharedWindow was used after free()")
+    requireOrStop(window == nil || Runtime.isRunning, "a SharedWindow was used after the end of MPI, which freed it")
+    requireOrStop(parts.indices.contains(rank), "there is no rank \(rank) among the \(parts.count) of this host")
     return parts[rank]
   }
 
@@ -92,12 +93,14 @@ public final class SharedWindow: @unchecked Sendable {
   ///
   /// The corresponding C function is `MPI_Win_free`.
   public func free() throws {
-    require(!isFreed, "a SharedWindow was freed twice")
-    if window != nil {
+    try require(!isFreed, .argument, "a SharedWindow was freed twice")
+    // The end of MPI has freed it.
+    if window != nil, Runtime.isRunning {
       Runtime.unregister(window!)
       try check(MPI_Win_unlock_all(window), "MPI_Win_unlock_all")
       try check(MPI_Win_free(&window), "MPI_Win_free")
     }
+    window = nil
     Glibc.free(plainMemory)
     plainMemory = nil
     isFreed = true

@@ -10,6 +10,8 @@ internal import CMPI
 /// started at all, unless an operation needs it. An error that `body` throws is printed with the rank and ends all ranks, because
 /// the others may wait for this one: with status 70, or with the one that the error chooses (``ExitStatusProviding``).
 ///
+/// It is called once in a process; calls within it and after it end the job with a sentence.
+///
 /// ```swift
 /// @main struct Hello {
 ///   static func main() { withMPI { world in print("\(world.rank) of \(world.count)") } }
@@ -26,19 +28,24 @@ internal import CMPI
 ///   - body: the program.
 /// - Returns: what `body` returns.
 public func withMPI<Result>(threads: ThreadLevel = .serialized, _ body: (Communicator) throws -> Result) -> Result {
-  let world: Communicator
   do {
-    world = try Communicator.startWorld(threads: threads)
-  } catch {
-    end(with: error, in: nil)
-  }
-  do {
-    let result = try body(world)
+    try Runtime.enter()
+    let result = try body(try Communicator.startWorld(threads: threads))
+    reportDroppedRequests()
     try Runtime.finish()
     return result
   } catch {
-    end(with: error, in: world)
+    Runtime.report("\(error)")
+    Runtime.abort(status: (error as? any ExitStatusProviding)?.exitStatus ?? 70)
   }
+}
+
+/// Says so when the program did not wait for what it had begun.
+private func reportDroppedRequests() {
+  let count = AbandonedRequests.droppedCount
+  guard count > 0 else { return }
+  Runtime.report(
+    "\(count == 1 ? "a request was" : "\(count) requests were") dropped before wait(): what they began was given up")
 }
 
 /// The version of the MPI library in its own words, on one line.
@@ -76,22 +83,5 @@ extension Communicator {
   /// Ends all ranks of the job at once with `status`; does not return.
   ///
   /// The corresponding C function is `MPI_Abort`.
-  public func abort(status: Int32) -> Never {
-    fflush(nil)
-    if Runtime.isRunning { MPI_Abort(CMPI_COMM_WORLD(), status) }
-    _exit(status)
-  }
-}
-
-/// Prints `error` as one sentence with the rank, and ends all ranks.
-private func end(with error: any Error, in world: Communicator?) -> Never {
-  let status = (error as? any ExitStatusProviding)?.exitStatus ?? 70
-  let place = world.map { $0.count > 1 ? "rank \($0.rank) of \($0.count): " : "" } ?? ""
-  fflush(nil)
-  // One write: lines of several ranks must not mix.
-  let line = "\(place)\(error)\n"
-  _ = line.utf8CString.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count - 1) }
-  world?.abort(status: status)
-  if Runtime.isRunning { MPI_Abort(CMPI_COMM_WORLD(), status) }
-  exit(status)
+  public func abort(status: Int32) -> Never { Runtime.abort(status: status) }
 }

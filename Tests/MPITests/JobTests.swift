@@ -41,12 +41,6 @@ extension SerialTests {
       withMPI { world in world.abort(status: 74) }
     }
 
-    @Test(.enabled(if: Job.isRunning("dropRequest"), "a program of JobTests")) func dropRequest() {
-      withMPI { world in
-        _ = try world.startReceive(Int8.self, capacity: 1, from: anySource)
-      }
-    }
-
     @Test(.enabled(if: Job.isRunning("localWorld"), "a program of JobTests")) func localWorld() {
       withMPI(threads: .multiple) { world in
         let start = wallTime
@@ -89,12 +83,6 @@ extension SerialTests {
     @Test func abortEndsTheJob() throws {
       #expect(try Job.test("abortWithStatus").run(ranks: 2).status == 74)
       #expect(try Job.test("abortWithStatus").run().status == 74)
-    }
-
-    @Test func aDroppedRequestStopsTheProgram() throws {
-      let result = try Job.test("dropRequest").run(ranks: 2)
-      #expect(result.status != 0)
-      #expect(result.standardError.contains("a Request was dropped before wait()"))
     }
 
     @Test func oneRankStartsMPIOnlyWhenNeeded() throws {

@@ -5,22 +5,6 @@ import _TestSupport
 extension SerialTests {
   /// Mistakes that stop the program.
   @Suite(.outsideMPI) struct MisuseTests {
-    @Test func droppedRequest() async {
-      await #expect(processExitsWith: .failure) {
-        let world = try Communicator.startWorld()
-        _ = try world.startReceive(Int8.self, capacity: 1, from: 0)
-      }
-    }
-
-    @Test func tableWithMessagesUnderWay() async {
-      await #expect(processExitsWith: .failure) {
-        let world = try Communicator.startWorld()
-        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 8, alignment: 8)
-        let table = RequestTable(on: world, slotCount: 1)
-        try table.receive(into: memory, from: 0, tag: 0, slot: 0)
-      }
-    }
-
     @Test func slotInUse() async {
       await #expect(processExitsWith: .failure) {
         let world = try Communicator.startWorld()
