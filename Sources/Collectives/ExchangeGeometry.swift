@@ -29,7 +29,7 @@ public struct Segment: Sendable {
 /// Who owns what, and in which pieces it travels: groups, buckets, stripes and segments of a layout under a codec.
 ///
 /// A pure function of its arguments, the same on every rank. Buckets are runs of whole tensors, in the order in which a backward
-/// pass makes their gradients final, so that one can cross while the next is computed; a small model is one bucket. In every
+/// pass makes their gradients final, so that one can cross while the next is computed; a small model is one bucket unless the links are known to be worth more. In every
 /// bucket rank *j* owns a stripe, and all of these together are stripe *j*. Stripes are balanced by the bytes of their codes over
 /// the concatenation of a bucket's tensors, and cut between groups, so that no group's statistics are split. No value depends on
 /// who owns it.
@@ -66,8 +66,11 @@ public struct ExchangeGeometry: Sendable {
   ///   - ownership: The codec by whose codes the stripes are balanced, with the same grouping save for floats; `codec` where nil.
   ///   - rankCount: The number of ranks.
   ///   - rule: How long segments may be.
+  ///   - leastBucket: The fewest bytes of codes that are worth a bucket of their own; nil where nothing is known of the links, and
+  ///     every stripe of a bucket shall be worth a message of the usual length.
   public init(
-    _ layout: TensorLayout, codec: any Codec, ownership: (any Codec)? = nil, rankCount: Int, rule: SegmentRule
+    _ layout: TensorLayout, codec: any Codec, ownership: (any Codec)? = nil, rankCount: Int, rule: SegmentRule,
+    leastBucket: Int? = nil
   ) {
     let ownership = ownership ?? codec
     precondition(
@@ -82,7 +85,10 @@ public struct ExchangeGeometry: Sendable {
     for group in groups { weights.append(weights.last! + ownership.encodedByteCount(of: group.count)) }
     let pieces = PieceRule(rule, isIdentity: codec.isIdentity)
     let owners = PieceRule(rule, isIdentity: ownership.isIdentity)
-    buckets = ExchangeGeometry.buckets(layout, groupStarts, weights, leastWeight: rankCount * owners.usefulLength, owners)
+    let usualBucket = rankCount * owners.usefulLength
+    buckets = ExchangeGeometry.buckets(
+      layout, groupStarts, weights,
+      leastWeight: min(max(leastBucket ?? usualBucket, rankCount * PieceRule.leastMessage), usualBucket), owners)
 
     let stripes = buckets.map { bucket in
       let starts = weights[bucket.lowerBound...bucket.upperBound].map { $0 - weights[bucket.lowerBound] }
@@ -202,6 +208,9 @@ private struct PieceRule {
     self.rule = rule
     self.isIdentity = isIdentity
   }
+
+  /// The fewest bytes that a message should have, whatever the link: its header is a sixteenth of them.
+  static let leastMessage = 1024
 
   /// The usual length of a segment: bytes of a message, values in a shared window.
   var usefulLength: Int {

@@ -7,6 +7,10 @@ extension GradientExchange {
   public struct Options {
     /// Who adds up before anything is encoded.
     public var topology = Topology.flat
+    /// How fast the links between hosts are, the same on all ranks: buckets are as small as is worth while there.
+    ///
+    /// It matters where an exchange is under way while the gradient is still computed; nil for buckets of the usual size.
+    public var linkSpeed: LinkSpeed?
     /// Whether ``GradientExchange/discard()`` is possible, which costs a copy of the residuals.
     public var isRestorable = false
     /// Whether sums are decoded as they come, into memory of the exchange's own, so that a delivery only has to move them.

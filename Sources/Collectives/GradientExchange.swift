@@ -137,7 +137,7 @@ public final class GradientExchange {
     precondition(stream.map { $0.codec.isIdentity == codec.isIdentity } ?? true, "floats and codes are not one stream")
     geometry = ExchangeGeometry(
       layout, codec: codec, ownership: options.ownership ?? stream?.codec, rankCount: rankCount,
-      rule: isOneHost ? .sharedWindow : .messages)
+      rule: isOneHost ? .sharedWindow : .messages, leastBucket: isOneHost ? nil : options.linkSpeed?.leastBucketByteCount)
     routes = hosts.routes(options.topology)
     party = routes.parties[routes.partyOfRank[rank]]
     contributors = routes.contributors(toStripe: rank)
@@ -281,7 +281,7 @@ public final class GradientExchange {
       let progress = try advance()
       if progress == .idle {
         if idleSince == nil { idleSince = .now }
-        Watchdog.giveWay()
+        watchdog.giveWay()
         continue
       }
       if let start = idleSince { timing.wait += .now - start }

@@ -1,9 +1,5 @@
 internal import Synchronization
 
-#if canImport(Glibc)
-  internal import Glibc
-#endif
-
 /// The ranks that may keep one another waiting, as people know them, and how patient they are.
 struct WaitingRanks: Sendable {
   /// The rank that waits.
@@ -55,6 +51,7 @@ struct Watchdog {
   private var lastTurn = ContinuousClock.now
   private var hasTold = false
   private var lastTold: ContinuousClock.Instant?
+  private var backoff = Backoff()
 
   /// A watchdog of waits for `ranks`, which barks when their patience ends, and growls before that.
   init(_ ranks: WaitingRanks) { self.ranks = ranks }
@@ -68,7 +65,7 @@ struct Watchdog {
   /// Nothing happened: gives the core to whoever can use it, and throws `error` once the limit is passed; tells it
   /// to whoever wants to know earlier.
   mutating func idle(_ error: (_ seconds: Double) -> ExchangeError) throws(ExchangeError) {
-    Watchdog.giveWay()
+    giveWay()
     try check(error)
   }
 
@@ -93,6 +90,6 @@ struct Watchdog {
     ranks.tell(error(notice.delay / .seconds(1)))
   }
 
-  /// Gives the core to whoever can use it.
-  static func giveWay() { sched_yield() }
+  /// Gives the core to whoever can use it, the longer the more readily.
+  mutating func giveWay() { backoff.giveWay(idle: idleSince.map { lastTurn - $0 } ?? .zero) }
 }

@@ -120,6 +120,7 @@ final class StepBenchmark {
     // As in training: what begins before all ranks have agreed must be able to be discarded.
     options.isRestorable = driver.overlap != .off && !isDoubleBuffered
     options.decodesAhead = driver.overlap == .thread
+    if driver.overlap != .off && !isDoubleBuffered { options.linkSpeed = try LinkSpeed.measured(between: grid.dataGroup) }
     exchange = try GradientExchange(setting.codec, layout: network.layout, gradients: gradients, options: options)
     records = try RecordExchange(grid.all)
     let samples = isDoubleBuffered ? (setting.minibatch + 1) / 2 : setting.minibatch

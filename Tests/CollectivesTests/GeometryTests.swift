@@ -84,6 +84,28 @@ import Testing
     #expect(try bucketCount(1, .oneBit(elements: nil), 512) == 1)
   }
 
+  /// Where the links are known, a small model is cut as far as its pieces are worth while there: by layers over a slow link, not at
+  /// all over a fast one, and never into messages that are mostly header.
+  @Test(.onOneRank) func bucketsFollowTheLink() throws {
+    let layout = TrafficTests.models[0].layout
+    func geometry(_ link: LinkSpeed, _ rankCount: Int) throws -> ExchangeGeometry {
+      ExchangeGeometry(
+        layout, codec: try makeCodec(.oneBit(elements: nil)), rankCount: rankCount, rule: .messages,
+        leastBucket: link.leastBucketByteCount)
+    }
+    let slow = LinkSpeed(latency: 1e-4, bytesPerSecond: 12.5e6)
+    let fast = LinkSpeed(latency: 1e-4, bytesPerSecond: 1.25e9)
+    #expect(slow.leastBucketByteCount == 10_000)
+    for rankCount in [2, 4, 8] {
+      // Without its biases the first hidden layer has 512 rows of 784 values, the second as many of 512.
+      #expect(try geometry(slow, rankCount).buckets.count == 2)
+    }
+    #expect(try geometry(fast, 2).buckets.count == 2)
+    #expect(try geometry(fast, 8).buckets.count == 1)
+    #expect(try geometry(slow, 64).buckets.count == 1)
+    #expect(try geometry(LinkSpeed(latency: 0, bytesPerSecond: 1), 8).buckets.count == 2)
+  }
+
   /// Stripes and segments are those of the published rules.
   @Test(.onOneRank, arguments: codecs) func followsTheRules(_ codec: ReferenceCodec) throws {
     try forAll(codec) { geometry, reference, _, _ in

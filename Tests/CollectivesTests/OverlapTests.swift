@@ -20,6 +20,8 @@ import Testing
       let hosts = try HostMap(allRanks, transport: transport)
       let gradients = try (0..<2).map { _ in try SharedGradient(count: layout.count, hosts: hosts) }
       var options = GradientExchange.Options()
+      // As many buckets as there may be.
+      options.linkSpeed = LinkSpeed(latency: 0, bytesPerSecond: 1)
       options.decodesAhead = overlap == .thread
       let exchange = try GradientExchange(try makeCodec(codec), layout: layout, gradients: gradients, options: options)
       let driver = ExchangeDriver(overlap)

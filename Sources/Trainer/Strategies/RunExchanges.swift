@@ -35,6 +35,10 @@ final class RunExchanges {
     let layout = parts.network.layout
     var options = GradientExchange.Options()
     options.topology = parts.options.topology
+    // Two half batches have whole gradients to exchange; there buckets gain nothing.
+    if overlap != .off && gradients.count == 1 {
+      options.linkSpeed = try LinkSpeed.measured(between: parts.hosts)
+    }
     options.isRestorable = isRestorable
     // A thread has the time to decode while the model computes; between layers nothing is gained.
     options.decodesAhead = overlap == .thread
@@ -157,7 +161,8 @@ final class RunExchanges {
     if let none = try? codecs.make("none") {
       let rule = hosts.remoteRanks.isEmpty ? ExchangeGeometry.SegmentRule.sharedWindow : .messages
       report.floatTraffic = ExchangeGeometry(
-        parts.network.layout, codec: none, ownership: scaling.map { _ in parts.codec }, rankCount: hosts.world.count, rule: rule
+        parts.network.layout, codec: none, ownership: scaling.map { _ in parts.codec }, rankCount: hosts.world.count, rule: rule,
+        leastBucket: options.linkSpeed?.leastBucketByteCount
       ).predictedTraffic(of: hosts.world.rank, over: coded.routes)
     }
     report.nonFiniteGroups = all.reduce(0) { $0 + $1.nonFiniteGroups }
