@@ -12,8 +12,9 @@
 /// leaves what is missing in the residual, rounded once. There is one slot fewer than codes, so that a slot is centred on
 /// zero; the code m, for what lies beyond, decodes to half a slot beyond hi. Squares are added in fp64 over 32 lanes (lane l adds
 /// the elements l, l + 32, …) that are combined by halves, so that every processor finds the same bits. A group whose scale is
-/// shorter than 10⁻³⁶ is sent as zeros and stays in the residual whole. Groups so short that the code would be longer are sent as
-/// their floats.
+/// shorter than 10⁻³⁶ is sent as zeros and stays in the residual whole. Where a slot is narrower than the least normal fp32
+/// number, the same is computed with everything 2⁶⁴ times as large (``LiftedLanes``). A group whose code would be no shorter is
+/// sent as its floats.
 ///
 /// Two bits at the range 4 send nothing of a group whose magnitudes are all below 4/3 σ, for example of equal ones: such a group
 /// stays in the residual for good. A range of 2 sends it.
@@ -32,14 +33,16 @@ public struct MultiBit: Codec {
   /// How far the scale reaches to either side, in root mean squares of the group.
   public let range: Float
   private let kernel: any MultiBitKernel.Type
+  /// The same for groups whose slots are too narrow for it.
+  private let liftedKernel: any MultiBitKernel.Type
 
   /// The codec with `bits` per value (2, 4, 8 or 16) for each group of `grouping`.
   public init(bits: Int = 4, grouping: Grouping = .row, range: Float = 4) {
     switch bits {
-    case 2: kernel = PackedLanes<PairsOfBits>.self
-    case 4: kernel = PackedLanes<Nibbles>.self
-    case 8: kernel = PackedLanes<Octets>.self
-    case 16: kernel = PackedLanes<HalfWords>.self
+    case 2: (kernel, liftedKernel) = (PackedLanes<PairsOfBits>.self, LiftedLanes<PackedLanes<PairsOfBits>>.self)
+    case 4: (kernel, liftedKernel) = (PackedLanes<Nibbles>.self, LiftedLanes<PackedLanes<Nibbles>>.self)
+    case 8: (kernel, liftedKernel) = (PackedLanes<Octets>.self, LiftedLanes<PackedLanes<Octets>>.self)
+    case 16: (kernel, liftedKernel) = (PackedLanes<HalfWords>.self, LiftedLanes<PackedLanes<HalfWords>>.self)
     default: preconditionFailure("a value has 2, 4, 8 or 16 bits, not \(bits)")
     }
     precondition(range >= 0.5 && range <= 64, "the range is 0.5 to 64 root mean squares, not \(range)")
@@ -53,7 +56,9 @@ public struct MultiBit: Codec {
 
   public func encodedByteCount(of count: Int) -> Int { isPlain(count: count) ? 4 * count : codeByteCount(of: count) }
 
-  public func isPlain(count: Int) -> Bool { 4 * count < codeByteCount(of: count) }
+  public func isPlain(count: Int) -> Bool { 4 * count <= codeByteCount(of: count) }
+
+  private func kernel(for scale: Scale) -> any MultiBitKernel.Type { scale.isNarrow ? liftedKernel : kernel }
 
   private func codeByteCount(of count: Int) -> Int { 8 + 4 * ((count * bits + 31) / 32) }
 
@@ -67,7 +72,7 @@ public struct MultiBit: Codec {
     }
     code.storeBytes(of: scale.low.bitPattern.littleEndian, as: UInt32.self)
     code.storeBytes(of: scale.high.bitPattern.littleEndian, toByteOffset: 4, as: UInt32.self)
-    kernel.encode(gradient, residual, count, scale, into: code + 8)
+    kernel(for: scale).encode(gradient, residual, count, scale, into: code + 8)
     return true
   }
 
@@ -75,12 +80,14 @@ public struct MultiBit: Codec {
     _ code: UnsafeRawPointer, count: Int, setting values: UnsafeMutablePointer<Float>, streaming: Bool
   ) {
     if isPlain(count: count) { return None().decode(code, count: count, setting: values, streaming: false) }
-    kernel.decode(code + 8, count, Scale(of: code, bits: bits), into: values)
+    let scale = Scale(of: code, bits: bits)
+    kernel(for: scale).decode(code + 8, count, scale, into: values)
   }
 
   public func decode(_ code: UnsafeRawPointer, count: Int, addingTo values: UnsafeMutablePointer<Float>) {
     if isPlain(count: count) { return None().decode(code, count: count, addingTo: values) }
-    kernel.decode(code + 8, count, Scale(of: code, bits: bits), addingTo: values)
+    let scale = Scale(of: code, bits: bits)
+    kernel(for: scale).decode(code + 8, count, scale, addingTo: values)
   }
 
   public func decodeSum(
@@ -104,12 +111,14 @@ struct Scale {
   /// The width of a slot.
   let width: Float
 
-  /// The scale of `count` values from the sum of their squares; nil where it is not finite.
+  /// The scale of `count` values from the sum of their squares; nil where fp32 does not reach from its low end to half a slot beyond
+  /// the high one.
   init?(_ squares: Double, count: Int, range: Float, bits: Int) {
     let reach = range * Float((squares / Double(count)).squareRoot())
-    guard (2 * reach).isFinite else { return nil }
     let isEmpty = 2 * reach < 1e-36
     self.init(low: isEmpty ? 0 : -reach, high: isEmpty ? 0 : reach, bits: bits)
+    // What the last code decodes to, counted from the low end.
+    guard ((top + 0.5) * width).isFinite else { return nil }
   }
 
   /// The scale that a code begins with.
@@ -119,10 +128,17 @@ struct Scale {
       high: Float(bitPattern: UInt32(littleEndian: code.load(fromByteOffset: 4, as: UInt32.self))), bits: bits)
   }
 
-  private init(low: Float, high: Float, bits: Int) {
-    (self.low, self.high) = (low, high)
-    top = Float(1 << bits - 1)
+  private init(low: Float, high: Float, bits: Int) { self.init(low: low, high: high, top: Float(1 << bits - 1)) }
+
+  private init(low: Float, high: Float, top: Float) {
+    (self.low, self.high, self.top) = (low, high, top)
     slots = high > low ? top / (high - low) : 0
     width = (high - low) / top
   }
+
+  /// Whether the width of a slot is no normal number, so that it lacks digits, and slots per unit may be beyond fp32.
+  var isNarrow: Bool { high > low && !width.isNormal }
+
+  /// The scale of the same codes for values 2⁶⁴ times as large.
+  var lifted: Scale { Scale(low: 0x1p64 * low, high: 0x1p64 * high, top: top) }
 }

@@ -10,7 +10,7 @@ internal import CKernels
 ///
 /// A value decodes to a1 or a0 by its bit, and leaves the residual v − a1 or v − a0, rounded once. The means are sums over
 /// 32 lanes (lane l adds the elements l, l + 32, … in fp32), combined by halves (16, 8, 4, 2, 1) and divided by the count, so
-/// that every processor finds the same bits. A group of one or two values is sent as its floats, which are no longer.
+/// that every processor finds the same bits. A group of up to three values is sent as its floats, which are no longer.
 ///
 /// Paper: Seide et al. 2014, "1-Bit stochastic gradient descent and its application to data-parallel distributed training of
 /// speech DNNs"; threshold 0, with the residual carried forward as in the paper's prose (its printed formula drops the old one).
@@ -25,7 +25,7 @@ public struct OneBit: Codec {
 
   public func encodedByteCount(of count: Int) -> Int { isPlain(count: count) ? 4 * count : 8 + 4 * ((count + 31) / 32) }
 
-  public func isPlain(count: Int) -> Bool { count <= 2 }
+  public func isPlain(count: Int) -> Bool { count <= 3 }
 
   public func encode(
     gradient: UnsafePointer<Float>, residual: UnsafeMutablePointer<Float>, count: Int, into code: UnsafeMutableRawPointer

@@ -41,6 +41,27 @@ import Testing
     }
   }
 
+  @Test(
+    "codes of every magnitude", arguments: ["one-bit", "multi-bit:bits=2", "multi-bit:bits=8", "multi-bit:bits=16", "none"])
+  func magnitudes(name: String) throws {
+    let codec = try codecs.make(name)
+    for magnitude in Magnitudes.all {
+      for count in Magnitudes.counts {
+        let gradient = Magnitudes.values(count, of: magnitude, .mixed)
+        compare("\(count) values of \(magnitude)") {
+          let encoded = codec.encode(gradient, residual: Magnitudes.values(count, of: magnitude, .even, seed: 5))
+          let values = codec.decode(encoded.code, count: count)
+          let (sum, added) = (
+            codec.decodeSum([encoded.code, encoded.code], count: count), codec.decode(encoded.code, adding: gradient)
+          )
+          return [
+            [encoded.isFinite ? 1 : 0], encoded.code, encoded.residual.patterns, values.patterns, sum.patterns, added.patterns,
+          ]
+        }
+      }
+    }
+  }
+
   @Test("one-bit refuses what is not finite")
   func refusal() {
     for count in [3, 33, 64, 100] {
@@ -138,6 +159,19 @@ import Testing
           }
           return [sketch.cells.patterns, estimates.patterns]
         }
+      }
+    }
+  }
+
+  @Test("the largest of every magnitude, and sketches of them")
+  func selectionOverMagnitudes() throws {
+    let hashes = try SketchHashes(.block, rows: 5, columns: 512, seed: 8)
+    for magnitude in Magnitudes.all {
+      let values = Magnitudes.values(2048, of: magnitude / 2048, .mixed)
+      compare("values of \(magnitude)") {
+        let chosen = largestMagnitudes(values, count: 2048, k: 100)
+        let sketch = CountSketch<Float>(hashes, of: values)
+        return [chosen.indices, chosen.values.patterns, sketch.cells.patterns, sketch.estimates(2048).patterns]
       }
     }
   }

@@ -15,8 +15,8 @@ import Testing
 
     static let all: [Case] =
       cases(Layouts.all, [.none, .oneBit(elements: nil)])
-      + cases([("awkward", Layouts.awkward)], [.oneBit(elements: 100), .oneBit(elements: 3)])
-      + cases([("manyGroups", Layouts.manyGroups)], [.oneBit(elements: 3)])
+      + cases([("awkward", Layouts.awkward)], [.oneBit(elements: 100), .oneBit(elements: 4)])
+      + cases([("manyGroups", Layouts.manyGroups)], [.oneBit(elements: 4)])
 
     private static func cases(_ layouts: [(name: String, layout: TensorLayout)], _ codecs: [ReferenceCodec]) -> [Case] {
       layouts.flatMap { name, layout in

@@ -18,7 +18,7 @@ import Testing
     ]
   }
 
-  static let codecs: [ReferenceCodec] = [.none, .oneBit(elements: nil), .oneBit(elements: 3)]
+  static let codecs: [ReferenceCodec] = [.none, .oneBit(elements: nil), .oneBit(elements: 4)]
 
   /// Agents are of their party, owners serve themselves, and the work is shared.
   @Test(.onOneRank) func routesAreSound() {
@@ -106,7 +106,7 @@ import Testing
       options.topology = .hierarchical
       let layout = Layouts.awkward
       let exchange = try GradientExchange(
-        try makeCodec(.oneBit(elements: 3)), layout: layout, gradient: try SharedGradient(count: layout.count, hosts: map),
+        try makeCodec(.oneBit(elements: 4)), layout: layout, gradient: try SharedGradient(count: layout.count, hosts: map),
         options: options)
       // Whole numbers, so that sums are exact; none is zero.
       func brought(_ rank: Int, _ index: Int) -> Float { Float(1 + (7 * rank + 3 * index) % 50) }

@@ -7,7 +7,7 @@ import Testing
 /// The order in which things happen changes no bit.
 @Suite(.serialized) struct TimingTests {
   /// Bits with random delays are those of the reference, by both transports, and two runs are equal.
-  @Test(arguments: [ReferenceCodec.none, .oneBit(elements: nil), .oneBit(elements: 3)])
+  @Test(arguments: [ReferenceCodec.none, .oneBit(elements: nil), .oneBit(elements: 4)])
   func delaysChangeNoBit(_ codec: ReferenceCodec) throws {
     let layout = Layouts.perceptron
     var runs: [[[Float]]] = []

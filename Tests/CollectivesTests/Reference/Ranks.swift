@@ -14,7 +14,7 @@ let allRanks: Communicator = World.communicator
 let transports: [Transport] = [.auto, .messages]
 
 /// The codecs under test.
-let testedCodecs: [ReferenceCodec] = [.none, .oneBit(elements: nil), .oneBit(elements: 100), .oneBit(elements: 3)]
+let testedCodecs: [ReferenceCodec] = [.none, .oneBit(elements: nil), .oneBit(elements: 100), .oneBit(elements: 4)]
 
 /// Everything one exchange needs.
 struct Setting {

@@ -50,11 +50,11 @@ enum ReferenceCodec: Hashable {
     }
   }
 
-  /// Whether a group goes as floats because its code would be larger.
+  /// Whether a group goes as floats because its code would be no smaller.
   func isPlain(_ count: Int) -> Bool {
     switch self {
     case .none: false
-    case .oneBit: 4 * count < 8 + 4 * ((count + 31) / 32)
+    case .oneBit: 4 * count <= 8 + 4 * ((count + 31) / 32)
     }
   }
 
