@@ -65,6 +65,49 @@ private let good: [String: [UInt8]] = [
     #expect(compressed.fingerprint == plain.fingerprint && members.fingerprint == plain.fingerprint)
   }
 
+  @Test func namesMayHaveADot() throws {
+    let plain = try read()
+    func dotted(_ name: String) -> String { name.replacing("-idx", with: ".idx") }
+    let changes = names.enumerated().map { index, name in
+      index % 2 == 0 ? (dotted(name), good[name]!) : (dotted(name) + ".gz", gzip(good[name]!))
+    }
+    let found = try read(Dictionary(uniqueKeysWithValues: changes), without: Set(names))
+    #expect(found.fingerprint == plain.fingerprint && found.count(.train) == 3)
+    // The usual name comes first, and what is wrong with the other does not matter.
+    #expect(try read([dotted(names[0]): [1, 2]]).fingerprint == plain.fingerprint)
+    expectDataError("\(dotted(names[0]))'", "truncated") { _ = try read([dotted(names[0]): [1, 2]], without: [names[0]]) }
+  }
+
+  /// What systems leave in a directory, and folders of the same names that archives unpack to.
+  @Test func otherFilesArePassedOver() throws {
+    let directory = TemporaryDirectory()
+    for name in names {
+      directory.makeFolder(name)
+      directory.write(good[name]!, to: name.replacing("-idx", with: ".idx"))
+      directory.write([0, 5, 22, 7], to: "._\(name)")
+    }
+    for name in [".DS_Store", "README.txt", "Thumbs.db"] { directory.write([1], to: name) }
+    let found = try IDXDataset(directory: directory.path, specification: "idx:test")
+    #expect(try found.fingerprint == read().fingerprint)
+  }
+
+  @Test func paddingAfterCompressedDataIsPassedOver() throws {
+    let (plain, images) = (try read().fingerprint, good[names[0]]!)
+    let members = gzip(Array(images[..<9])) + gzip(Array(images[9...]))
+    for padding in [1, 8, 512, 10_000] {
+      for whole in [gzip(images), members] {
+        let padded = whole + [UInt8](repeating: 0, count: padding)
+        #expect(try read(["\(names[0]).gz": padded], without: [names[0]]).fingerprint == plain, "\(padding) zeros")
+        expectDataError("\(padding + 1) bytes after the end") {
+          _ = try read(["\(names[0]).gz": padded + [7]], without: [names[0]])
+        }
+        expectDataError("truncated") {
+          _ = try read(["\(names[0]).gz": Array(whole.dropLast(3))], without: [names[0]])
+        }
+      }
+    }
+  }
+
   @Test func fingerprintSeesEveryFile() throws {
     let whole = try read().fingerprint
     for name in names {

@@ -81,6 +81,20 @@ import Testing
     }
   }
 
+  /// Names in capitals, and what systems leave beside recordings.
+  @Test func takesNamesInCapitalsAndPassesOverTheRest() throws {
+    let directory = TemporaryDirectory()
+    directory.makeFolder("recordings")
+    for (place, name) in names.enumerated() {
+      let name = place % 2 == 0 ? name.replacing(".wav", with: ".WAV") : name
+      directory.write(wav(noise(480 + 90 * place, seed: place)), to: "recordings/\(name)")
+      directory.write([0, 5, 22, 7], to: "recordings/._\(name)")
+    }
+    for name in [".DS_Store", "Thumbs.db", "notes.wav.txt"] { directory.write([1], to: "recordings/\(name)") }
+    let (found, expected) = (try read(directory), try read(recordings()))
+    #expect(found.utterances == expected.utterances && found.count(.train) == expected.count(.train))
+  }
+
   @Test func fingerprintFollowsTheFiles() throws {
     let directory = recordings()
     let first = try read(directory).fingerprint

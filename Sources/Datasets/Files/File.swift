@@ -31,6 +31,12 @@ func readFile(_ path: String) throws(DataError) -> [UInt8] {
 /// Whether something, of whatever kind, has this name.
 func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 
+/// Whether this is the name of a directory, or of a link to one.
+func isDirectory(_ path: String) -> Bool {
+  var status = stat()
+  return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+}
+
 /// The names in a directory, in the order of their bytes, without those that begin with a dot.
 ///
 /// - Parameters:

@@ -1,6 +1,7 @@
 internal import CZlib
 
-/// The content of a gzip file: one or several members, with their checksums verified.
+/// The content of a gzip file: one or several members, with their checksums verified; zeros after the last, as tapes and block
+/// devices leave them, are padding.
 ///
 /// - Parameters:
 ///   - bytes: the file.
@@ -44,7 +45,7 @@ package func decompressGzip(_ bytes: [UInt8], path: String) throws(DataError) ->
     case Z_BUF_ERROR where consumed < bytes.count || filled == content.count: continue
     case Z_BUF_ERROR:
       throw DataError("'\(path)' is truncated: the gzip stream ends in the middle; fetch it again")
-    case Z_STREAM_END where consumed == bytes.count:
+    case Z_STREAM_END where bytes[consumed...].allSatisfy({ $0 == 0 }):
       content.removeLast(content.count - filled)
       return content
     case Z_STREAM_END where bytes[consumed] == 0x1F:

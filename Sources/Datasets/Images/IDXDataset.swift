@@ -17,7 +17,7 @@ public final class IDXDataset: Dataset {
   private let scale: PixelScale
 
   /// Reads `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`, or their
-  /// `.gz` forms, and checks them against one another.
+  /// `.gz` forms, or those with a dot before `idx`, and checks them against one another.
   ///
   /// The fingerprint covers what the files contain, so that it is the same for compressed and plain files.
   public init(directory: String, classCount: Int = 10, specification: String) throws(DataError) {

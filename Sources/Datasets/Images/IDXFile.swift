@@ -12,17 +12,19 @@ package struct IDXFile: Sendable {
   let headerByteCount: Int
 
   /// Reads `name` in `directory`, or `name.gz`, and checks that it is an IDX file of bytes with so many dimensions.
+  ///
+  /// A name may also have a dot before `idx`, as unpacked archives do: `train-images.idx3-ubyte`. The first of these four that is
+  /// there is read; directories are passed over where another one is.
   package init(_ name: String, in directory: String, dimensionCount: Int) throws(DataError) {
-    let plain = "\(directory)/\(name)"
-    if exists(plain) {
-      try self.init(content: readFile(plain), path: plain, dimensionCount: dimensionCount)
-    } else if exists(plain + ".gz") {
-      let bytes = try readFile(plain + ".gz")
-      try self.init(
-        content: decompressGzip(bytes, path: plain + ".gz"), path: plain + ".gz", dimensionCount: dimensionCount)
-    } else {
-      throw DataError("'\(directory)' holds neither \(name) nor \(name).gz; give the directory of the four IDX files")
+    let names = [name, name.replacing("-idx", with: ".idx")]
+    let present = names.flatMap { ["\(directory)/\($0)", "\(directory)/\($0).gz"] }.filter(exists)
+    guard let path = present.first(where: { !isDirectory($0) }) ?? present.first else {
+      throw DataError(
+        "'\(directory)' holds neither \(name) nor \(name).gz (nor \(names[1])); give the directory of the four IDX files")
     }
+    let bytes = try readFile(path)
+    let content = path.hasSuffix(".gz") ? try decompressGzip(bytes, path: path) : bytes
+    try self.init(content: content, path: path, dimensionCount: dimensionCount)
   }
 
   /// Checks that `content` is an IDX file of bytes with so many dimensions.

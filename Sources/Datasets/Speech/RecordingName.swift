@@ -1,4 +1,4 @@
-/// What the name of a recording says: `{digit}_{speaker}_{number}.wav`.
+/// What the name of a recording says: `{digit}_{speaker}_{number}.wav`, the last part in letters of either case.
 package struct RecordingName: Hashable, Sendable {
   /// 0 … 9.
   package let digit: Int
@@ -9,7 +9,7 @@ package struct RecordingName: Hashable, Sendable {
 
   /// Reads a name; nil where it has another form.
   package init?(_ name: String) {
-    guard name.hasSuffix(".wav") else { return nil }
+    guard RecordingName.isRecording(name) else { return nil }
     let parts = name.dropLast(4).split(separator: "_", omittingEmptySubsequences: false)
     guard parts.count >= 3, parts[0].utf8.count == 1, let digit = Int(parts[0]), digit >= 0,
       parts[parts.count - 1].utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = Int(parts[parts.count - 1])
@@ -19,6 +19,9 @@ package struct RecordingName: Hashable, Sendable {
     speaker = parts[1..<parts.count - 1].joined(separator: "_")
     guard !speaker.isEmpty else { return nil }
   }
+
+  /// Whether a file of this name is taken for a recording.
+  package static func isRecording(_ name: String) -> Bool { name.lowercased().hasSuffix(".wav") }
 
   /// The usual split: of each speaker and digit, recordings 0 to 4 are for the test.
   package var split: Split { number < 5 ? .test : .train }

@@ -30,13 +30,13 @@ public final class SpeechDataset: RealignableDataset {
 
   /// Reads every `{digit}_{speaker}_{number}.wav` in `directory/recordings` and computes the frames.
   ///
-  /// Files that do not end in `.wav` are passed over.
+  /// Files that do not end in `.wav` or `.WAV` are passed over, and so are those whose names begin with a dot.
   public init(
     directory: String, stateCount: Int = 6, melCount: Int = 40, contextCount: Int = 5, specification: String
   ) throws(DataError) {
     let folder = "\(directory)/recordings"
     let names = try namesInDirectory(folder, advice: "speech:DIR is the directory that holds recordings/")
-      .filter { $0.hasSuffix(".wav") }
+      .filter(RecordingName.isRecording)
     guard !names.isEmpty else {
       throw DataError("the directory '\(folder)' holds no .wav files; it should hold {digit}_{speaker}_{number}.wav")
     }

@@ -1,5 +1,8 @@
 /// The samples of a WAV file of one channel, 16 bits, 8 kHz.
 ///
+/// Files are taken as programs leave them: with sizes that were never filled in, because they were written to a pipe, the samples
+/// are all that follows; bytes after the form are passed over, and so are chunks of other kinds.
+///
 /// Source: the RIFF form `WAVE`: chunks of four letters, a little-endian size, that many bytes, and a byte of padding where odd.
 package struct WAVFile: Sendable {
   /// The samples, −32768 … 32767.
@@ -22,20 +25,22 @@ package struct WAVFile: Sendable {
     guard content.count >= 12 else {
       throw DataError("'\(path)' is truncated: \(content.count) bytes do not hold the header of a WAV file; \(again)")
     }
-    let end = 8 + word32(4)
+    let isFormOpen = WAVFile.isUnknown(word32(4))
+    let end = isFormOpen ? content.count : 8 + word32(4)
     guard end <= content.count else {
       throw DataError("'\(path)' is truncated: its header says \(end) bytes, and it has \(content.count); \(again)")
-    }
-    guard content.count <= end + end & 1 else {
-      throw DataError("'\(path)' is too long: its header says \(end) bytes, and it has \(content.count); \(again)")
     }
 
     var isFormatKnown = false
     var offset = 12
     while offset + 8 <= end {
-      let byteCount = word32(offset + 4)
+      var byteCount = word32(offset + 4)
       let start = offset + 8
-      guard start + byteCount <= end else {
+      if isText("data", at: offset), WAVFile.isUnknown(byteCount) {
+        // A form that ends here was no more filled in than the chunk. Where other chunks follow in it, 0 means no samples.
+        byteCount = isFormOpen || start == end ? content.count - start : byteCount > 0 ? end - start : 0
+      }
+      guard start + byteCount <= content.count else {
         throw DataError("'\(path)' is truncated: a chunk of \(byteCount) bytes ends beyond the file; \(again)")
       }
       if isText("fmt ", at: offset) {
@@ -62,8 +67,14 @@ package struct WAVFile: Sendable {
         samples = (0..<byteCount / 2).map { Int16(truncatingIfNeeded: word16(start + 2 * $0)) }
         return
       }
-      offset = start + byteCount + byteCount & 1
+      offset = start + byteCount
+      // Some writers forget the padding.
+      let isPadded = offset + 4 > end || !(isText("data", at: offset) || isText("fmt ", at: offset))
+      if byteCount % 2 == 1 && isPadded { offset += 1 }
     }
     throw DataError("'\(path)' is damaged: it has no chunk of samples; \(again)")
   }
+
+  /// Whether a size was written before it was known: 0, all ones, or the most that some programs take for it, just below 2³¹.
+  private static func isUnknown(_ byteCount: Int) -> Bool { byteCount == 0 || byteCount >= 0x7FFF_F000 }
 }
