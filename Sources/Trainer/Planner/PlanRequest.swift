@@ -28,6 +28,10 @@ public struct PlanRequest: Sendable {
   /// Whether to take about a second for measuring instead of ten.
   public var isBrief = false
 
+  /// What costs may be: a plan divides by them, and what is cheaper than light is a slip.
+  private static let times = 1e-12...1e6
+  private static let rates = 1e3...1e15
+
   /// A request for the default run.
   public init() {}
 
@@ -45,6 +49,16 @@ public struct PlanRequest: Sendable {
     }
     if floatExchangeSeconds != nil && bandwidth != nil {
       faults.append("--float-exchange-seconds and --bandwidth say the same twice; give one of them")
+    }
+    let times = [
+      ("frame-seconds", frameSeconds), ("post-seconds", postSeconds), ("update-seconds", updateSeconds),
+      ("float-exchange-seconds", floatExchangeSeconds), ("latency", latency),
+    ]
+    for case let (name, seconds?) in times where !PlanRequest.times.contains(seconds) {
+      faults.append("--\(name) is a time from 1e-6us to 1e6s, not \(seconds) s: nothing can be planned with such costs")
+    }
+    if let bandwidth, !PlanRequest.rates.contains(bandwidth) {
+      faults.append("--bandwidth is a rate from 1kbit to 1000tbit, not \(bandwidth) bit/s: nothing can be planned with it")
     }
     guard faults.isEmpty else { throw OptionError(faults.joined(separator: "\n")) }
     _ = try chosenCodecs()
