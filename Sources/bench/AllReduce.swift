@@ -68,14 +68,19 @@ struct AllReduceCommand: ParsableCommand {
     let chosen = try makeCodecs()
     // The gradient, the sum and what they are compared with.
     for count in count { try requireMemory(values: count, buffers: 4) }
-    withMPI { world in
+    // What is wrong with the files, all ranks know: they end in order, and one of them speaks.
+    let fault: UnusableGradients? = withMPI { world in
       let hosts = try HostMap(world, transport: choice(transport, for: "transport"), patience: benchPatience)
-      if let input {
-        try exchangeOwn(input, codec: chosen[0], hosts: hosts)
-      } else {
-        try compare(chosen, hosts: hosts)
-      }
+      do {
+        if let input {
+          try exchangeOwn(input, codec: chosen[0], hosts: hosts)
+        } else {
+          try compare(chosen, hosts: hosts)
+        }
+        return nil
+      } catch let fault as UnusableGradients { return fault }
     }
+    if let fault { fail(fault.description, status: 65) }
   }
 
   private func makeCodecs() throws -> [any Codec] {
@@ -106,13 +111,10 @@ struct AllReduceCommand: ParsableCommand {
   /// Exchanges gradients from files, and writes the mean of the sums.
   private func exchangeOwn(_ pattern: String, codec: any Codec, hosts: HostMap) throws {
     let world = hosts.world
-    let file = try NumpyFile(reading: path(pattern, rank: world.rank))
-    let shapes = try hosts.enter("the reading of gradients") { try world.allGather(varying: Array("\(file.shape)".utf8)) }.map {
-      String(decoding: $0, as: UTF8.self)
-    }
-    guard Set(shapes).count == 1 else {
-      throw WrongResult(description: "the gradients of the ranks have different shapes: \(shapes.joined(separator: ", "))")
-    }
+    let path = self.path(pattern, rank: world.rank)
+    let file = try NumpyFile(reading: path)
+    let check = GradientCheck(file, path: path, codec: codec, hosts: hosts)
+    try check.check()
     let gradient = try SharedGradient(count: file.values.count, hosts: hosts)
     let layout = TensorLayout([("gradient", file.shape.isEmpty ? [1] : file.shape)])
     var options = GradientExchange.Options()
@@ -123,11 +125,12 @@ struct AllReduceCommand: ParsableCommand {
     for step in 0..<repetitions {
       gradient.values.copy(from: file.values)
       try exchange.run(step: step, into: .buffer(sum))
+      try check.check(sum, of: exchange)
       for index in mean.indices { mean[index] += Double(sum[index]) / Double(repetitions) }
     }
     if let output {
       for index in mean.indices { sum[index] = Float(mean[index]) }
-      try NumpyFile(shape: file.shape, values: sum).write(to: path(output, rank: world.rank))
+      try NumpyFile(shape: file.shape, values: sum).write(to: self.path(output, rank: world.rank))
     }
     if world.rank == 0 {
       writeLine(
@@ -149,7 +152,7 @@ struct AllReduceCommand: ParsableCommand {
   }
 }
 
-/// A result that must not be trusted, or gradients that cannot be exchanged.
+/// A result that must not be trusted.
 private struct WrongResult: Error, CustomStringConvertible {
   let description: String
 }

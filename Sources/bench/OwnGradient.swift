@@ -38,7 +38,7 @@ struct OwnGradient {
       let isFinite = codec.encode(
         gradient: gradient.values.baseAddress + group.lowerBound, residual: residual.baseAddress + group.lowerBound,
         count: group.count, into: code.baseAddress)
-      guard isFinite else { fail(whatIsNotFinite(group, sums), status: 65) }
+      guard isFinite else { fail(GradientCheck.whatIsNotFinite(group, of: sums, path: path), status: 65) }
       codec.decode(
         code.baseAddress, count: group.count, setting: decoded.baseAddress + group.lowerBound, streaming: false)
       byteCount += codec.encodedByteCount(of: group.count)
@@ -72,12 +72,5 @@ struct OwnGradient {
       energy == 0 ? .nothing : .number((lost / energy).squareRoot()), .number(largest), .integer(wrong),
     ])
     if wrong > 0 { fail("\(wrong) values are not what decoded + remainder must give", status: 70) }
-  }
-
-  private func whatIsNotFinite(_ group: Range<Int>, _ sums: FloatBuffer) -> String {
-    if let place = group.first(where: { !sums[$0].isFinite }) {
-      return "'\(path)': value \(place) is \(sums[place]); a codec takes finite values"
-    }
-    return "'\(path)': the sum of the values \(group) is beyond fp32"
   }
 }
