@@ -46,6 +46,7 @@ import _TestSupport
   }
 
   @Test func unusableOptionsAreNamed() throws {
+    let missing = NSTemporaryDirectory() + "morse-missing-\(UUID().uuidString)"
     let faults: [(arguments: [String], words: String)] = [
       (["step", "--overlap", "threads"], "--overlap: unknown value 'threads'; did you mean 'thread'?"),
       (["step", "--topology", "ring"], "--topology: unknown value 'ring'; known: auto, flat, hierarchical"),
@@ -59,7 +60,7 @@ import _TestSupport
       (["step", "--peer", "/dev/null", "--emulated-compute", "5"], "--peer compares real steps of all-reduce"),
       (["step", "--peer", "/dev/null", "--strategy", "double-buffer"], "--peer compares real steps of all-reduce"),
       (["step", "--peer", "/dev/null", "--model-parallel", "2"], "--peer compares real steps of all-reduce"),
-      (["step", "--peer", "/nonexistent"], "--peer: there is no readable file '/nonexistent'"),
+      (["step", "--peer", missing], "--peer: there is no readable file '\(missing)'"),
       (["all-reduce", "--topology", "hierarchic"], "--topology: unknown value 'hierarchic'; did you mean 'hierarchical'?"),
       (["all-reduce", "--strategy", "double-buffer"], "strategy"),
       (["all-reduce", "--strategy", "fetch-sgd:rows=5,colums=7"], "columns"),

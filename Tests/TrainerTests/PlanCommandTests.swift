@@ -46,18 +46,19 @@ import _TestSupport
   }
 
   @Test func faultsEndInOneSentence() throws {
+    let missing = NSTemporaryDirectory() + "morse-missing-\(UUID().uuidString)"
     let faults: [(arguments: [String], status: Int32, words: String)] = [
       (["--frame-secons", "3"], 64, "did you mean 'frame-seconds'?"), (["--latency", "fast"], 64, "--latency is a time"),
       (["--bandwidth", "100"], 64, "--bandwidth is a rate"), (["--ranks", "0"], 64, "--ranks"),
-      (["--model", "mpl:3"], 64, "did you mean 'mlp'?"), (["--data", "idx:/nonexistent"], 65, "/nonexistent"),
+      (["--model", "mpl:3"], 64, "did you mean 'mlp'?"), (["--data", "idx:" + missing], 65, missing),
       (["--codec", "onebit"], 64, "did you mean 'one-bit'?"),
     ]
     for (arguments, status, words) in faults {
       let result = try Job("train", ["plan"] + arguments).run()
       #expect(result.status == status && result.standardError.contains(words), "\(arguments): \(result.standardError)")
     }
-    let unwritable = try Job("train", paper + ["--plot", "/nonexistent/file"]).run()
-    #expect(unwritable.status == 74 && unwritable.standardError.contains("/nonexistent/file"))
+    let unwritable = try Job("train", paper + ["--plot", missing + "/file"]).run()
+    #expect(unwritable.status == 74 && unwritable.standardError.contains(missing + "/file"))
   }
 
   @Test func aChosenCodecIsAsGoodAsANamedOne() throws {

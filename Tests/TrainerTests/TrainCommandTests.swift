@@ -89,6 +89,7 @@ import _TestSupport
   }
 
   @Test func faultsEndInOneSentenceAndTheRightStatus() throws {
+    let missing = temporary()
     let faults: [(arguments: [String], status: Int32, words: String)] = [
       (["--codek", "none"], 64, "did you mean 'codec'?"),
       (["--codec", "onebit"], 64, "did you mean 'one-bit'?"),
@@ -99,10 +100,10 @@ import _TestSupport
       (["--minibatch", "1"], 64, "--minibatch 1 is smaller than the number of ranks"),
       (["--model-parallel", "0"], 64, "--model-parallel is at least 1"),
       (["--model-parallel", "3"], 64, "--model-parallel 3 needs a number of ranks that is a multiple of 3, not 2"),
-      (["--data", "idx:/nonexistent"], 65, "/nonexistent"),
-      (["--config", "/nonexistent"], 65, "/nonexistent"),
-      (["--metrics", "/nonexistent/file"], 74, "/nonexistent"),
-      (["--output", "/nonexistent/file"], 74, "/nonexistent"),
+      (["--data", "idx:" + missing], 65, missing),
+      (["--config", missing], 65, missing),
+      (["--metrics", missing + "/file"], 74, missing),
+      (["--output", missing + "/file"], 74, missing),
       (["--output", "/"], 74, "Is a directory"),
       (["--config", "/"], 65, "Is a directory"),
       (["--non-finite", "abort", "--inject-non-finite", "2:1", "--steps", "5"], 65, "step 3"),

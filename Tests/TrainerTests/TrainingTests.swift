@@ -187,18 +187,22 @@ import _TestSupport
   }
 
   @Test func faultsOfOneRankAreFaultsOfAll() throws {
+    let directory = try TemporaryDirectory(on: world)
+    let missing = directory.path + "/missing"
     #expect(throws: OptionError.self) { _ = try Recipe(options { $0.model = "mlp" }) }
     #expect {
-      try train(options { $0.output = "/nonexistent/model.safetensors" })
+      try train(options { $0.output = missing + "/model.safetensors" })
     } throws: {
       ($0 as? TrainingError)?.exitStatus == 74
     }
     #expect {
-      try train(options { $0.data = "idx:/nonexistent" })
+      try train(options { $0.data = "idx:" + missing })
     } throws: {
       ($0 as? TrainingError)?.exitStatus == 65
     }
     #expect(throws: TrainingError.self) { try train(options { $0.minibatch = 0 }) }
+    // The directory goes with rank 0's object.
+    try world.barrier()
   }
 
   @Test func momentumFreeDescentAndOtherOptimizersRun() throws {
