@@ -17,7 +17,7 @@ public protocol Codec: Sendable {
   /// The size in bytes of the code of a group of `count` values: a multiple of 4, the same for all values.
   func encodedByteCount(of count: Int) -> Int
 
-  /// Whether a group of `count` values is sent as its floats, because its code would be larger.
+  /// Whether a group of `count` values is sent as its floats, because its code would be no smaller.
   func isPlain(count: Int) -> Bool
 
   /// Moves what the code can carry of gradient + residual into `code`, and leaves the rest as the new residual.
@@ -34,6 +34,11 @@ public protocol Codec: Sendable {
   func decode(
     _ code: UnsafeRawPointer, count: Int, setting values: UnsafeMutablePointer<Float>, streaming: Bool)
 
+  /// Makes what this thread decoded with `streaming` visible to others before whatever it stores next.
+  ///
+  /// Once after many groups is enough; without an implementation of its own, a codec has that of the kernels.
+  func finishStreaming()
+
   /// Adds the decoded group to `values`.
   func decode(_ code: UnsafeRawPointer, count: Int, addingTo values: UnsafeMutablePointer<Float>)
 
@@ -41,4 +46,8 @@ public protocol Codec: Sendable {
   func decodeSum(
     _ codes: UnsafePointer<UnsafeRawPointer>, codeCount: Int, count: Int,
     into values: UnsafeMutablePointer<Float>)
+}
+
+extension Codec {
+  public func finishStreaming() { Codecs.finishStreaming() }
 }

@@ -122,6 +122,8 @@ extension GradientExchange {
   }
 
   private func decode(_ segment: Segment, into destination: Destination) {
+    // Another thread delivers what was decoded ahead, and other ranks read a gradient once its counter says that it is ready.
+    defer { if outgrowsCache { codec.finishStreaming() } }
     var code = sum(of: segment)
     if codec.isIdentity {
       switch destination {
