@@ -58,7 +58,8 @@ import Trainer
       ("timeout", "1e300", "--timeout"), ("patience", "0", "--patience"), ("epochs", "9223372036854775807", "--epochs"),
       ("weight-decay", "1e300", "--weight-decay"),
       ("steps", "9223372036854775807", "--steps"),
-      ("inject-non-finite", "3", "--inject-non-finite"),
+      ("inject-non-finite", "3", "--inject-non-finite"), ("inject-non-finite", "3-1:0", "--inject-non-finite"),
+      ("inject-non-finite", "3:0:half", "--inject-non-finite"),
     ]
     for (name, text, expected) in faulty {
       var options = TrainerOptions()

@@ -58,7 +58,8 @@ extension TrainerOptions {
     require(patience > 0 && patience <= 1_000_000, "--patience is a number of seconds above 0, up to 1000000, not \(patience)")
     if let injectNonFinite {
       require(
-        TrainerOptions.injection(injectNonFinite) != nil, "--inject-non-finite is STEP:RANK, not '\(injectNonFinite)'")
+        NonFiniteInjection(injectNonFinite) != nil,
+        "--inject-non-finite is STEP:RANK or FIRST-LAST:RANK:HALF, not '\(injectNonFinite)'")
     }
     return faults
   }
@@ -67,11 +68,5 @@ extension TrainerOptions {
   public func validate(ranks: Int? = nil) throws(OptionError) {
     let faults = faults(ranks: ranks)
     guard faults.isEmpty else { throw OptionError(faults.joined(separator: "\n")) }
-  }
-
-  /// The step and rank of `STEP:RANK`.
-  static func injection(_ text: String) -> (step: Int, rank: Int)? {
-    let numbers = text.split(separator: ":").compactMap { Int($0) }
-    return numbers.count == 2 && text.split(separator: ":").count == 2 ? (numbers[0], numbers[1]) : nil
   }
 }

@@ -32,7 +32,7 @@ extension Trainer {
       journal?.say("the warm start ends after step \(step): \(end.reason)")
       journal?.tell(WarmStartEvent(step: step, signalShare: end.share, reason: end.reason, seconds: stopwatch.seconds))
     }
-    let loss = outcome.lossSum / Double(outcome.sampleCount)
+    let loss = outcome.meanLoss
     if isLogged {
       // The slowest and the busiest rank.
       let own = [

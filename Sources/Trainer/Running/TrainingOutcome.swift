@@ -23,11 +23,15 @@ struct LossTally {
     self.sampleCount = sampleCount
   }
 
-  /// Adds a step; one that was skipped taught nothing and counts for nothing.
+  /// Adds a step; what was skipped of it taught nothing and counts for nothing.
   mutating func add(_ outcome: StepOutcome) {
-    guard !outcome.isSkipped else { return }
-    lossSum += outcome.lossSum
-    sampleCount += outcome.sampleCount
+    add(lossSum: outcome.learnt.lossSum, sampleCount: outcome.learnt.sampleCount)
+  }
+
+  /// Adds the losses of some samples.
+  mutating func add(lossSum: Double, sampleCount: Int) {
+    self.lossSum += lossSum
+    self.sampleCount += sampleCount
   }
 
   /// The mean loss of a sample, NaN of none.

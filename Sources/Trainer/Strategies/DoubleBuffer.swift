@@ -78,7 +78,7 @@ final class DoubleBuffer: Strategy {
       guard count > 0, let exchange = exchanges.exchange(of: step, in: feed.plan) else { continue }
       let batch = parts.timeline.span(.data) { feed.batch(at: step, part: part, of: DoubleBuffer.parts) }
       var own = try computation.compute(
-        step, of: batch, among: samples, into: gradients[turn].values)
+        step, of: batch, part: part, among: samples, into: gradients[turn].values)
       own.isStopRequested = StopSignal.isRequested
       own.rate = rate
       if isMeasured || isWatched { own.gradientSquares = gradients[turn].values.sumOfSquares }
@@ -92,7 +92,7 @@ final class DoubleBuffer: Strategy {
       outcome.traffic += try applyOldest()
       let agreement = try agree(on: step)
       precondition(agreement.sum(\.sampleCount) == count, "the ranks' slices are not the whole half of the minibatch")
-      let verdict = guardian.judge(step, agreement, parts)
+      let verdict = guardian.judge(step, agreement, parts, "this half of the step")
       if let end = verdict.end { throw end }
       if !verdict.isSkipped { try begin(exchange, step: step, part: part, agreement, of: samples, isWatched: isWatched) }
       outcome.add(agreement, verdict)

@@ -6,7 +6,7 @@ internal import Networks
 /// Computes a rank's part of the mean gradient of a step, and looks at each tensor while it is in the cache.
 final class GradientComputation {
   private let parts: StrategyParts
-  private let injection: (step: Int, rank: Int)?
+  private let injection: NonFiniteInjection?
   private let scaling: ContributionScaling?
   /// What a run on more ranks had left behind, until the next gradient that counts has taken it along; nil otherwise.
   var carried: FloatBuffer?
@@ -22,7 +22,7 @@ final class GradientComputation {
     scaling = parts.scaling.flatMap {
       $0.place == .partial ? ContributionScaling($0, layout: parts.network.layout) : nil
     }
-    injection = parts.options.injectNonFinite.flatMap(TrainerOptions.injection)
+    injection = parts.options.injectNonFinite.flatMap(NonFiniteInjection.init)
   }
 
   /// Computes (1/N)·Σ of the gradients of this rank's samples, N being the samples of the whole step over all ranks.
@@ -30,13 +30,15 @@ final class GradientComputation {
   /// - Parameters:
   ///   - step: The step, from 0.
   ///   - batch: This rank's samples of the step, or of a part of it.
+  ///   - part: Which part, where steps are done by parts.
   ///   - sampleCount: N.
   ///   - gradient: Where the gradient goes.
   ///   - ready: Called as tensors become final, with the end of what is final of the flat buffer.
   /// - Returns: what this rank has to say of it.
   /// - Throws: What the network throws.
   func compute(
-    _ step: Int, of batch: Minibatch, among sampleCount: Int, into gradient: FloatBuffer, ready: (_ end: Int) -> Void = { _ in }
+    _ step: Int, of batch: Minibatch, part: Int? = nil, among sampleCount: Int, into gradient: FloatBuffer,
+    ready: (_ end: Int) -> Void = { _ in }
   ) throws -> StepAgreement.Statement {
     let (stopwatch, waitedBefore) = (Stopwatch(), waited)
     defer {
@@ -48,7 +50,7 @@ final class GradientComputation {
     defer { parts.network.interlude = nil }
     var watch = FiniteWatch()
     let tensors = parts.network.layout.tensors
-    let isInjected = injection.map { $0 == (step, parts.grid.all.world.rank) } ?? false
+    let isInjected = injection?.strikes(step: step, part: part, rank: parts.grid.all.world.rank) ?? false
     let result = try parts.network.gradient(
       of: batch, parameters: parts.parameters, scale: 1 / Float(sampleCount), into: gradient
     ) { tensor in

@@ -6,16 +6,17 @@ internal import Networks
 
 /// Decides what becomes of a step whose gradient is not finite on some rank, the same on every rank.
 ///
-/// Source: algorithms A5. A skipped step changes no parameter, residual or momentum; the step counter goes on.
+/// Source: algorithms A5. A skipped step changes no parameter, residual or momentum; the step counter goes on. Where a step has
+/// parts that are judged each by itself, one with a skipped part counts as skipped.
 struct NonFiniteGuard {
   /// So many skipped steps in a row end the run.
   static let limit = 10
 
   let policy: NonFinitePolicy
-  /// Steps skipped since the last that was done.
-  var skippedInARow = 0
-  /// The last of them in this job.
-  private var lastSkipped: Int?
+  /// Steps skipped in a row, up to the last that was judged.
+  private var skippedInARow = 0
+  /// The step that was judged last, and whether a part of it was skipped; nil where it was before this job or a trial.
+  private var last: (step: Int, isSkipped: Bool)?
   /// Whether the last step had values replaced by zero.
   private var isClearing = false
   private var residuals: ResidualWatch
@@ -28,12 +29,13 @@ struct NonFiniteGuard {
 
   /// Adds what it counts to the list of everything.
   func contribute(to inventory: inout StateInventory) {
-    inventory.counters["skippedInARow"] = String(skippedInARow)
+    inventory.counters["skippedInARow"] = String(last?.isSkipped ?? true ? skippedInARow : 0)
   }
 
   /// Takes back what it counted.
   mutating func restore(_ counters: [String: String]) {
     skippedInARow = counters["skippedInARow"].flatMap { Int($0) } ?? 0
+    last = nil
   }
 
   /// What becomes of a step.
@@ -46,12 +48,13 @@ struct NonFiniteGuard {
     var end: TrainingError?
   }
 
-  /// Judges a step by what all ranks said.
+  /// Judges a step, or a part of one, by what all ranks said; `what` is its name for people.
   mutating func judge(
-    _ step: Int, _ agreement: StepAgreement, _ parts: StrategyParts
+    _ step: Int, _ agreement: StepAgreement, _ parts: StrategyParts, _ what: String = "the step"
   ) -> Verdict {
+    if let last, last.step != step, !last.isSkipped { skippedInARow = 0 }
+    if last?.step != step { last = (step, false) }
     guard let (rank, tensor) = agreement.firstNonFinite else {
-      skippedInARow = 0
       let warning = residuals.add(agreement.residualRatio, norm: agreement.sum(\.residualSquares).squareRoot())
       let cleared = agreement.sum(\.clearedValues)
       defer { isClearing = cleared > 0 }
@@ -59,9 +62,8 @@ struct NonFiniteGuard {
       guard cleared > 0 && !isClearing else { return Verdict(warning: warning) }
       return Verdict(warning: "step \(step + 1): \(counted(cleared, "value")) of the gradients not finite, set to zero")
     }
-    // Both halves of a step are one step.
-    if lastSkipped != step { skippedInARow += 1 }
-    lastSkipped = step
+    if last?.isSkipped == false { skippedInARow += 1 }
+    last = (step, true)
     let all = parts.grid.all
     let who = all.world.count > 1 ? " on \(all.name(of: rank))" : ""
     let sentence = "step \(step + 1): the gradient of \(parts.network.layout.tensors[tensor].name)\(who) is not finite"
@@ -72,7 +74,7 @@ struct NonFiniteGuard {
       return Verdict(isSkipped: true, end: end)
     }
     // Once for each row of such steps: the sentence that ends the run, if it comes to that, says how many there were.
-    return Verdict(isSkipped: true, warning: skippedInARow == 1 ? "\(sentence); the step is skipped on all ranks" : nil)
+    return Verdict(isSkipped: true, warning: skippedInARow == 1 ? "\(sentence); \(what) is skipped on all ranks" : nil)
   }
 
   /// What is the likely cause, and what to do.

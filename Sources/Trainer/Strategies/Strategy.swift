@@ -59,8 +59,10 @@ public struct StepOutcome {
   public var sampleCount = 0
   /// How many of them were classified rightly, before the step.
   public var correctCount = 0
-  /// Whether the step changed nothing, because some gradient was not finite.
+  /// Whether the step, or a part of it, changed nothing, because some gradient was not finite.
   public var isSkipped = false
+  /// The loss over the samples of those parts that did change something.
+  var learnt = LossTally()
   /// Whether some rank was asked to stop.
   public var isStopRequested = false
   /// What the user should be told.
@@ -79,10 +81,15 @@ public struct StepOutcome {
   /// Nothing yet.
   public init() {}
 
+  /// The mean loss of a sample: of those that were learnt from, of all where there are none.
+  var meanLoss: Double { learnt.sampleCount > 0 ? learnt.mean : lossSum / Double(sampleCount) }
+
   /// Adds what the ranks said of the step, or of a part of it, and what became of it.
   mutating func add(_ agreement: StepAgreement, _ verdict: NonFiniteGuard.Verdict) {
-    lossSum += agreement.sum(\.lossSum)
-    sampleCount += agreement.sum(\.sampleCount)
+    let (loss, samples) = (agreement.sum(\.lossSum), agreement.sum(\.sampleCount))
+    lossSum += loss
+    sampleCount += samples
+    if !verdict.isSkipped { learnt.add(lossSum: loss, sampleCount: samples) }
     correctCount += agreement.sum(\.correctCount)
     isStopRequested = isStopRequested || agreement.statements.contains { $0.isStopRequested }
     residualRatio = agreement.residualRatio
