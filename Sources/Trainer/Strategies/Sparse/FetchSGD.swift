@@ -8,7 +8,7 @@ internal import MPI
 ///     S_u ← ρS_u + Σ S(g_i)      S_e ← S_e + ηS_u      Δ = Top_k(U(S_e))      w ← w − Δ
 ///
 /// and then Δ leaves the error: S_e ← S_e − S(Δ), or every cell that Δ touches becomes zero. With `window` tables, each of which is
-/// forgotten in its turn, an error lasts so many steps.
+/// forgotten in its turn, an error lasts so many exchanges: a step that is skipped adds nothing to any table, and takes no turn.
 ///
 /// Ranks remember nothing: a client may come once and never again.
 ///
@@ -40,6 +40,8 @@ final class FetchSGD: SparseAggregation {
   /// S_u of the owned shards, and the tables of S_e, all in one memory for checkpoints.
   private let momenta: [ShardMemory]
   private let errors: [[ShardMemory]]
+  /// Counts exchanges: whose turn it is among the tables.
+  private var turn = 0
   private let memories: [FloatBuffer]
 
   init(_ settings: SparseSettings, _ code: SketchCode, recovery: Recovery, window: Int, parts: SparseParts) throws {
@@ -78,9 +80,10 @@ final class FetchSGD: SparseAggregation {
     let targets = clip == nil ? momenta : sums
     try scatter.receive(in: 0, of: rounds) { shard, message in targets[shard - owned.lowerBound].add(message) }
     if let clip { try add(clippedTo: clip) }
-    try gather.send(owned.map { recover($0, step: step, rate: Double(rate)) }, in: 1, of: rounds)
+    try gather.send(owned.map { recover($0, rate: Double(rate)) }, in: 1, of: rounds)
     try gather.receive(in: 1, of: rounds, update)
     try rounds.end()
+    turn += 1
   }
 
   /// Adds this step's sum to the momentum, scaled down to the norm `clip` where the sketches of all shards say that it is longer.
@@ -94,10 +97,10 @@ final class FetchSGD: SparseAggregation {
   }
 
   /// Takes the heavy values of a shard out of its error.
-  private func recover(_ shard: Int, step: Int, rate: Double) -> SparseVector {
+  private func recover(_ shard: Int, rate: Double) -> SparseVector {
     let index = shard - owned.lowerBound
     for table in errors { table[index].add(momenta[index], times: rate) }
-    let oldest = errors[step % errors.count][index]
+    let oldest = errors[turn % errors.count][index]
     let change = oldest.largest(settings.k[shard])
     for table in errors {
       switch recovery {
@@ -129,6 +132,12 @@ final class FetchSGD: SparseAggregation {
     for (number, memory) in memories.enumerated() {
       inventory.own.append(SavedTensor(number == 0 ? "ownerMomentum" : "ownerError.\(number)", of: memory))
     }
+    inventory.counters["windowTurn"] = String(turn)
+  }
+
+  func restore(_ counters: [String: String]) {
+    // Checkpoints without a count are of runs that took every step for an exchange.
+    turn = (counters["windowTurn"] ?? counters["step"]).flatMap { Int($0) } ?? 0
   }
 
   func forget() { for memory in memories { memory.clear() } }

@@ -31,6 +31,8 @@ protocol SparseAggregation: AnyObject {
   var residualSquares: Double { get }
   /// Adds everything that is remembered to the list of everything.
   func contribute(to inventory: inout StateInventory)
+  /// Takes back the counters that it contributed.
+  func restore(_ counters: [String: String])
   /// Forgets it.
   func forget()
   /// Gives up what has not arrived.
@@ -47,6 +49,8 @@ protocol SparseAggregation: AnyObject {
 extension SparseAggregation {
   var estimationError: Double { 0 }
   var remembered: FloatBuffer? { nil }
+
+  func restore(_ counters: [String: String]) {}
 
   func abandon() { rounds.abandon() }
 

@@ -89,7 +89,10 @@ extension SparseDescent {
     guardian.contribute(to: &inventory)
   }
 
-  func restore(counters: [String: String]) { guardian.restore(counters) }
+  func restore(counters: [String: String]) {
+    guardian.restore(counters)
+    aggregation.restore(counters)
+  }
 
   func forget() throws { aggregation.forget() }
 

@@ -48,7 +48,7 @@ let sparseExchanges = Registry<@Sendable (SparseParts) throws -> any SparseAggre
       keys: sketchKeys + commonKeys + [
         ("recovery", "exact: ranks remember, and tell heavy values exactly; subtract or zero: sketches remember (exact)"),
         ("candidates", "exact: candidates for each value that is recovered (4)"),
-        ("window", "subtract, zero: steps that an error lasts, 0 for ever (0)"),
+        ("window", "subtract, zero: exchanges that an error lasts, 0 for ever (0)"),
       ]
     ) { specification in
       { parts in
