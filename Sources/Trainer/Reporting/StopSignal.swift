@@ -1,10 +1,11 @@
 internal import Glibc
 internal import Synchronization
 
-/// Whether somebody asked this process to stop: SIGTERM, SIGINT from the keyboard, or SIGUSR1.
+/// Whether somebody asked this process to stop: SIGTERM, SIGINT from the keyboard, SIGUSR1 or SIGUSR2, SIGHUP from a terminal that was
+/// closed, or SIGXCPU at a limit of processor time.
 ///
 /// `mpirun` kills ranks a few seconds after it has passed SIGTERM on; SIGUSR1 it passes on at once and then leaves them their
-/// time, so that this is the one for large checkpoints and for batch systems that warn before the end.
+/// time, so that this is the one for large checkpoints and for batch systems that warn before the end; some send SIGUSR2.
 ///
 /// A first signal sets a flag that the loop reads after each step, so that a checkpoint can be written before the end; a second
 /// SIGINT ends the process at once. Ranks hear of it at different steps: they have to agree before they stop.
@@ -25,10 +26,23 @@ public enum StopSignal {
     }
     // Waits in the system go on after the handler; otherwise every read and write would have to expect it.
     action.sa_flags = SA_RESTART
-    for number in [SIGTERM, SIGINT, SIGUSR1] { _ = unsafe sigaction(number, &action, nil) }
+    for number in names.keys where number != SIGHUP || !isIgnored(SIGHUP) { _ = unsafe sigaction(number, &action, nil) }
     // Whoever read what the run says may go away; that ends nothing.
     _ = signal(SIGPIPE, SIG_IGN)
   }
+
+  /// Whether whoever started this process wants a signal to be ignored: `nohup` does.
+  private static func isIgnored(_ number: Int32) -> Bool {
+    var action = sigaction()
+    guard unsafe sigaction(number, nil, &action) == 0 else { return false }
+    return unsafe unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self)
+      == unsafeBitCast(SIG_IGN, to: Int.self)
+  }
+
+  /// The signals that ask to stop.
+  private static let names: [Int32: String] = [
+    SIGTERM: "SIGTERM", SIGINT: "SIGINT", SIGUSR1: "SIGUSR1", SIGUSR2: "SIGUSR2", SIGHUP: "SIGHUP", SIGXCPU: "SIGXCPU",
+  ]
 
   /// Whether a signal has come.
   public static var isRequested: Bool { received.load(ordering: .relaxed) != 0 }
@@ -50,12 +64,5 @@ public enum StopSignal {
   }
 
   /// The name of the last signal that came, for example `SIGTERM`.
-  public static var name: String? {
-    switch received.load(ordering: .relaxed) {
-    case SIGTERM: "SIGTERM"
-    case SIGINT: "SIGINT"
-    case SIGUSR1: "SIGUSR1"
-    default: nil
-    }
-  }
+  public static var name: String? { names[received.load(ordering: .relaxed)] }
 }
