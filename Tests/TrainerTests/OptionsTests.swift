@@ -106,6 +106,47 @@ import Trainer
     }
   }
 
+  @Test func nullIsAnOptionThatWasNotGiven() throws {
+    let yaml = """
+      metrics: ~
+      timeline: null
+      output: Null
+      checkpoint: NULL
+      clip:
+      steps: !!null 7
+      seed: null # a comment
+      model: "null"
+      data: '~'
+      schedule: !!str null
+      """
+    let texts = try TrainerOptions.texts(inYAML: yaml, of: "run.yaml")
+    #expect(texts.map(\.name) == ["model", "data", "schedule"])
+    #expect(texts.map(\.text) == ["null", "~", "null"])
+    for nothing in ["", "~", "null", "# nothing", "---"] {
+      #expect(try TrainerOptions.texts(inYAML: nothing, of: "run.yaml").isEmpty, "\(nothing)")
+    }
+    #expect(throws: OptionError.self) { try TrainerOptions.texts(inYAML: "codek: null", of: "run.yaml") }
+  }
+
+  /// The summary at the start prints `none` for what was not given.
+  @Test func noneIsNoFile() throws {
+    for name in ["metrics", "timeline", "output", "checkpoint", "clip", "realign", "clients", "tune-rate"] {
+      for none in ["none", "None"] {
+        var options = TrainerOptions()
+        try options.set(name, to: try #require(OptionsTests.texts[name]))
+        try options.set(name, to: none)
+        #expect(options == TrainerOptions(), "\(name)")
+      }
+    }
+    var options = TrainerOptions()
+    try options.set("codec", to: "none")
+    try options.set("metrics", to: "./none")
+    #expect(options.codec == "none" && options.metrics == "./none")
+    // What has another default than nothing does not get it by this word.
+    #expect(throws: OptionError.self) { try options.set("warm-start", to: "none") }
+    #expect(throws: OptionError.self) { try options.set("evaluate-every", to: "none") }
+  }
+
   @Test func theCommandLineWins() throws {
     let path = NSTemporaryDirectory() + "morse-options-\(UUID().uuidString).yaml"
     defer { try? FileManager.default.removeItem(atPath: path) }

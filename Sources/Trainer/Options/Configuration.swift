@@ -5,6 +5,8 @@ internal import Yams
 extension TrainerOptions {
   /// Reads the options of a YAML file: one mapping, its keys the names of options.
   ///
+  /// An option whose value is null was not given.
+  ///
   /// - Returns: the texts by name, in the file's order; the caller applies them before those of the command line.
   /// - Throws: ``OptionError`` that names the file, the line where there is one, and the key.
   public static func texts(ofConfiguration path: String) throws(OptionError) -> [(name: String, text: String)] {
@@ -26,7 +28,7 @@ extension TrainerOptions {
       let reason = "\(error)".split(whereSeparator: \.isNewline).first.map(String.init) ?? "damaged"
       throw OptionError("'\(path)' is not YAML: \(reason)", exitStatus: .configuration)
     }
-    guard let node else { return [] }
+    guard let node, node.tag != Tag(.null) else { return [] }
     guard case .mapping(let mapping) = node else {
       throw OptionError("'\(path)' must hold one mapping of option names to values", exitStatus: .configuration)
     }
@@ -42,7 +44,7 @@ extension TrainerOptions {
       guard case .scalar(let scalar) = value else {
         throw OptionError("\(place): '\(name.string)' takes one value, not a list or a mapping", exitStatus: .configuration)
       }
-      texts.append((name.string, scalar.string))
+      if value.tag != Tag(.null) { texts.append((name.string, scalar.string)) }
     }
     return texts
   }

@@ -24,7 +24,7 @@ public struct OptionField: Sendable {
 
   init<Value: OptionValue>(
     _ name: String, _ path: any WritableKeyPath<TrainerOptions, Value> & Sendable, _ meaning: String,
-    mayChangeOnResume: Bool = false, isHidden: Bool = false
+    mayChangeOnResume: Bool = false, isHidden: Bool = false, mayBeNone: Bool = false
   ) {
     self.name = name
     self.meaning = meaning
@@ -33,6 +33,11 @@ public struct OptionField: Sendable {
     json = { $0[keyPath: path].optionJSON }
     read = { $0[keyPath: path].optionText }
     write = { (options, text) throws(OptionError) in
+      // As the summary at the start says it.
+      if mayBeNone && ["none", "None"].contains(text) {
+        options[keyPath: path] = TrainerOptions()[keyPath: path]
+        return
+      }
       guard let value = Value(optionText: text) else {
         throw OptionError("--\(name) is \(Value.expectation), not '\(text)'")
       }
@@ -68,8 +73,8 @@ extension TrainerOptions {
     OptionField("model", \.model, "What to train"),
     OptionField("data", \.data, "What to train it on"),
     OptionField("partition", \.partition, "How training samples are dealt to clients: iid, by-class:N or dirichlet:ALPHA"),
-    OptionField("clients", \.clients, "Clients that hold the training samples; one for each rank by default"),
-    OptionField("sampled", \.sampled, "Clients that share a step; as many as ranks by default"),
+    OptionField("clients", \.clients, "Clients that hold the training samples; one for each rank by default", mayBeNone: true),
+    OptionField("sampled", \.sampled, "Clients that share a step; as many as ranks by default", mayBeNone: true),
     OptionField("epochs", \.epochs, "How often every sample is used", mayChangeOnResume: true),
     OptionField("steps", \.steps, "The length in steps; wins over --epochs", mayChangeOnResume: true),
     OptionField("minibatch", \.minibatch, "Samples per step over all ranks, at least one per rank"),
@@ -77,33 +82,36 @@ extension TrainerOptions {
     OptionField("learning-rate", \.learningRate, "The rate, for the mean gradient of a minibatch"),
     OptionField("momentum", \.momentum, "The share of the last update's direction that stays, without a time constant"),
     OptionField("weight-decay", \.weightDecay, "Adds this times the parameters to the gradient"),
-    OptionField("clip", \.clip, "The largest norm of the aggregated gradient; with fetch-sgd as sketches estimate it"),
+    OptionField(
+      "clip", \.clip, "The largest norm of the aggregated gradient; with fetch-sgd as sketches estimate it", mayBeNone: true),
     OptionField("schedule", \.schedule, "How the rate changes over the run"),
-    OptionField("tune-minibatch", \.tuneMinibatch, "How the minibatch is found while training"),
-    OptionField("tune-rate", \.tuneRate, "How the rate follows how training goes"),
+    OptionField("tune-minibatch", \.tuneMinibatch, "How the minibatch is found while training", mayBeNone: true),
+    OptionField("tune-rate", \.tuneRate, "How the rate follows how training goes", mayBeNone: true),
     OptionField("codec", \.codec, "How gradients cross the network"),
     OptionField(
       "warm-start", \.warmStart, "The start: steps of floats (a tenth of the run), replicated:N, bits:32xN+8xN… or auto"),
     OptionField("strategy", \.strategy, "How ranks work together"),
     OptionField("model-parallel", \.modelParallel, "Ranks that a model is split over"),
-    OptionField("realign", \.realign, "Epochs after which the model aligns the labels anew: 2, or 1,3, or every:2"),
+    OptionField(
+      "realign", \.realign, "Epochs after which the model aligns the labels anew: 2, or 1,3, or every:2", mayBeNone: true),
     OptionField(
       "overlap", \.overlap, "Who exchanges while the model computes: auto, thread, inline or off", mayChangeOnResume: true),
     OptionField("topology", \.topology, "auto, flat, or hierarchical: a host's ranks add up before they encode"),
     OptionField("seed", \.seed, "What everything random follows from"),
     OptionField("threads", \.threads, "Threads of matrix products, for each rank"),
-    OptionField("checkpoint", \.checkpoint, "The directory of checkpoints", mayChangeOnResume: true),
-    OptionField("checkpoint-every", \.checkpointEvery, "Steps between checkpoints", mayChangeOnResume: true),
+    OptionField("checkpoint", \.checkpoint, "The directory of checkpoints", mayChangeOnResume: true, mayBeNone: true),
+    OptionField("checkpoint-every", \.checkpointEvery, "Steps between checkpoints", mayChangeOnResume: true, mayBeNone: true),
     OptionField("resume", \.resume, "Go on from the newest checkpoint", mayChangeOnResume: true),
-    OptionField("metrics", \.metrics, "The file of JSON lines that tells the run's course", mayChangeOnResume: true),
-    OptionField("timeline", \.timeline, "The file of trace events of all ranks", mayChangeOnResume: true),
+    OptionField(
+      "metrics", \.metrics, "The file of JSON lines that tells the run's course", mayChangeOnResume: true, mayBeNone: true),
+    OptionField("timeline", \.timeline, "The file of trace events of all ranks", mayChangeOnResume: true, mayBeNone: true),
     OptionField("log-every", \.logEvery, "Steps between logged steps", mayChangeOnResume: true),
     OptionField("evaluate-every", \.evaluateEvery, "Steps between evaluations (an epoch)", mayChangeOnResume: true),
     OptionField("verify-every", \.verifyEvery, "Steps between checks of the model's hash; 0: never", mayChangeOnResume: true),
     OptionField("non-finite", \.nonFinite, "A step with a gradient that is not finite: skip, abort or zero"),
     OptionField("timeout", \.timeout, "Seconds without progress after which the run ends", mayChangeOnResume: true),
     OptionField("patience", \.patience, "Seconds without progress after which it says who is awaited", mayChangeOnResume: true),
-    OptionField("output", \.output, "The file of the final model", mayChangeOnResume: true),
+    OptionField("output", \.output, "The file of the final model", mayChangeOnResume: true, mayBeNone: true),
     OptionField("quiet", \.quiet, "No progress", mayChangeOnResume: true),
     OptionField("transport", \.transport, "auto, or messages: no shared memory", mayChangeOnResume: true),
     OptionField("inject-non-finite", \.injectNonFinite, "STEP:RANK", mayChangeOnResume: true, isHidden: true),
