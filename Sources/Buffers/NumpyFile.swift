@@ -24,17 +24,26 @@ public struct NumpyFile: Sendable {
     self = try bytes.bytes.withMemoryRebound(to: UInt8.self) { try NumpyFile.parse(UnsafeRawBufferPointer($0), path: path) }
   }
 
-  /// Writes a file, version 1.0, `<f4`.
-  public func write(to path: String) throws {
+  /// Reads what a file holds; throws `NumpyFileError`, one sentence that calls the file `name`.
+  public init(_ bytes: [UInt8], of name: String) throws {
+    self = try bytes.withUnsafeBytes { try NumpyFile.parse($0, path: name) }
+  }
+
+  /// What stands before the values in a file of version 1.0, `<f4`.
+  public var header: [UInt8] {
     let axes = shape.map { "\($0)," }.joined(separator: " ")
-    var header = "{'descr': '<f4', 'fortran_order': False, 'shape': (\(shape.count > 1 ? String(axes.dropLast()) : axes)), }"
+    var text = "{'descr': '<f4', 'fortran_order': False, 'shape': (\(shape.count > 1 ? String(axes.dropLast()) : axes)), }"
     // Magic, version and length take 10 bytes; the values begin at a multiple of 64.
-    header += String(repeating: " ", count: 63 - (10 + header.utf8.count) % 64) + "\n"
-    var start: [UInt8] = NumpyFile.magic + [1, 0, UInt8(header.utf8.count & 255), UInt8(header.utf8.count >> 8)]
-    start += Array(header.utf8)
+    text += String(repeating: " ", count: 63 - (10 + text.utf8.count) % 64) + "\n"
+    return NumpyFile.magic + [1, 0, UInt8(text.utf8.count & 255), UInt8(text.utf8.count >> 8)] + Array(text.utf8)
+  }
+
+  /// Writes a file, version 1.0, `<f4`; what is there is overwritten.
+  public func write(to path: String) throws {
     guard let file = fopen(path, "wb") else {
       throw NumpyFileError(path, "cannot be written: \(String(cString: strerror(errno)))", isWriting: true)
     }
+    let start = header
     let isWritten =
       fwrite(start, 1, start.count, file) == start.count
       && fwrite(values.baseAddress, 4, values.count, file) == values.count

@@ -105,10 +105,10 @@ public final class Trainer {
   /// - Throws: `TrainingError` and `ExchangeError.diverged` on all ranks; other errors on those that saw them, and the job must
   ///   be ended then.
   public func run() throws -> TrainingOutcome {
+    let outcome: TrainingOutcome
     do {
-      let outcome = try train()
+      outcome = try train()
       try tellTimeline()
-      return outcome
     } catch {
       // What all ranks throw ends the job in order, so nothing may be left under way.
       if error is TrainingError || isOnAllRanks(error) { try? strategy.settle() }
@@ -116,6 +116,8 @@ public final class Trainer {
       timeline?.close()
       throw error
     }
+    if !outcome.wasStopped { try checkSummaries() }
+    return outcome
   }
 
   private func train() throws -> TrainingOutcome {

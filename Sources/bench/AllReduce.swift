@@ -69,7 +69,8 @@ struct AllReduceCommand: ParsableCommand {
     // The gradient, the sum and what they are compared with.
     for count in count { try requireMemory(values: count, buffers: 4) }
     // What is wrong with the files, all ranks know: they end in order, and one of them speaks.
-    let fault: UnusableGradients? = withMPI { world in
+    let fault: (text: String, status: Int32)? = withMPI { world in
+      if let fault = nameFault(world) { return (fault, 64) }
       let hosts = try HostMap(world, transport: choice(transport, for: "transport"), patience: benchPatience)
       do {
         if let input {
@@ -78,9 +79,23 @@ struct AllReduceCommand: ParsableCommand {
           try compare(chosen, hosts: hosts)
         }
         return nil
-      } catch let fault as UnusableGradients { return fault }
+      } catch let fault as UnusableGradients { return (fault.description, 65) }
     }
-    if let fault { fail(fault.description, status: 65) }
+    if let fault { fail(fault.text, status: fault.status) }
+  }
+
+  /// What is wrong with the names of files; nil where nothing is.
+  private func nameFault(_ world: Communicator) -> String? {
+    guard let output else { return nil }
+    if world.count > 1 && !output.contains("%d") {
+      return "--output \(output) is one file for \(world.count) ranks; write %d for the rank, as in sum-%d.npy"
+    }
+    // Every rank knows the names of all.
+    let ranks = 0..<world.count
+    return FileConflicts.faults(
+      outputs: ranks.map { ("output", path(output, rank: $0)) },
+      inputs: ranks.map { rank in ("input", input.map { path($0, rank: rank) }) }
+    ).first
   }
 
   private func makeCodecs() throws -> [any Codec] {
@@ -111,8 +126,10 @@ struct AllReduceCommand: ParsableCommand {
   /// Exchanges gradients from files, and writes the mean of the sums.
   private func exchangeOwn(_ pattern: String, codec: any Codec, hosts: HostMap) throws {
     let world = hosts.world
+    let destination = try output.map { try FileDestination(path($0, rank: world.rank)) }
+    try destination?.open()
     let path = self.path(pattern, rank: world.rank)
-    let file = try NumpyFile(reading: path)
+    let file = try NumpyFile(from: path)
     let check = GradientCheck(file, path: path, codec: codec, hosts: hosts)
     try check.check()
     let gradient = try SharedGradient(count: file.values.count, hosts: hosts)
@@ -128,14 +145,15 @@ struct AllReduceCommand: ParsableCommand {
       try check.check(sum, of: exchange)
       for index in mean.indices { mean[index] += Double(sum[index]) / Double(repetitions) }
     }
-    if let output {
+    if let destination {
       for index in mean.indices { sum[index] = Float(mean[index]) }
-      try NumpyFile(shape: file.shape, values: sum).write(to: self.path(output, rank: world.rank))
+      try NumpyFile(shape: file.shape, values: sum).write(to: destination)
     }
     if world.rank == 0 {
       writeLine(
         "\(repetitions) exchanges of \(mean.count) values with \(codec.specification) on \(world.count) ranks: "
-          + "\(exchange.traffic.bytesSent / repetitions) bytes sent by rank 0 in each")
+          + "\(exchange.traffic.bytesSent / repetitions) bytes sent by rank 0 in each",
+        toStandardError: destination?.isStandardOutput ?? false)
     }
   }
 

@@ -1,6 +1,8 @@
 internal import ArgumentParser
 internal import Buffers
 internal import Codecs
+internal import MPI
+internal import Trainer
 #if canImport(Glibc)
   internal import Glibc
 #endif
@@ -16,6 +18,8 @@ struct Bench: ParsableCommand {
 
   static func main() {
     OutOfMemory.whenUnhandled { end(outOfMemory: $0) }
+    StandardStreams.openClosed()
+    if let fault = StandardStreams.argumentFault { fail(fault, status: 64) }
     do {
       var command = try parseAsRoot()
       try command.run()
@@ -23,10 +27,13 @@ struct Bench: ParsableCommand {
       fail(error.description, status: 64)
     } catch let error as SketchError {
       fail(error.description, status: 64)
-    } catch let error as NumpyFileError {
-      fail(error.description, status: error.exitStatus)
     } catch let error as OutOfMemory {
       end(outOfMemory: error)
+    } catch let error as any ExitStatusProviding {
+      fail("\(error)", status: error.exitStatus)
+    } catch  where exitCode(for: error) == .success {
+      if speaksForJob { writeLine(fullMessage(for: error)) }
+      Glibc.exit(0)
     } catch {
       // Rank 0 speaks for all.
       if !speaksForJob { Glibc.exit(exitCode(for: error).rawValue) }

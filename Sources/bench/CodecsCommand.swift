@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import Buffers
 internal import Codecs
+internal import Trainer
 
 struct CodecsCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -47,13 +48,18 @@ struct CodecsCommand: ParsableCommand {
     } else {
       guard codec.count <= 1 else { throw ValidationError("--input takes one --codec") }
       guard count.isEmpty, row.isEmpty else { throw ValidationError("--count and --row do not go with --input") }
+      let faults = FileConflicts.faults(
+        outputs: [("decoded", decoded), ("remainder", remainder)], inputs: [("input", input), ("residual", residual)])
+      guard faults.isEmpty else { throw ValidationError(faults.joined(separator: "\n")) }
     }
   }
 
   func run() throws {
     if let input {
+      let files = try [decoded, remainder].map { try $0.map(FileDestination.init) }
+      for file in files { try file?.open() }
       try OwnGradient(codec: try codecs.make(codec.first ?? "one-bit"), input: input, residual: residual).run(
-        decoded: decoded, remainder: remainder, output: output)
+        decoded: files[0], remainder: files[1], output: output)
       return
     }
     let defaults = ["one-bit", "count-sketch", "count-sketch:columns=1/50", "top-k"]

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import Trainer
 #if canImport(Glibc)
   internal import Glibc
 #endif
@@ -52,8 +53,11 @@ final class Table {
   let isJSON: Bool
   private var printedTitles = false
   private let width: Int
+  private let isOnStandardError: Bool
 
-  init(_ bench: String, _ columns: [Column], options: OutputOptions, width: Int = 10) {
+  /// With `isOnStandardError`, rows leave standard output to a file that goes there.
+  init(_ bench: String, _ columns: [Column], options: OutputOptions, width: Int = 10, isOnStandardError: Bool = false) {
+    self.isOnStandardError = isOnStandardError
     self.bench = bench
     self.columns = columns
     isJSON = options.json
@@ -65,15 +69,17 @@ final class Table {
     precondition(cells.count == columns.count, "a row of \(cells.count) cells under \(columns.count) columns")
     if isJSON {
       let pairs = zip(columns, cells).map { "\(quoted($0.key)):\(json($1))" }
-      writeLine("{" + (["\"bench\":\(quoted(bench))"] + pairs).joined(separator: ",") + "}")
+      write("{" + (["\"bench\":\(quoted(bench))"] + pairs).joined(separator: ",") + "}")
     } else {
       if !printedTitles {
-        writeLine(zip(columns, columns.map(\.title)).map { pad($1, $0) }.joined(separator: "  "))
+        write(zip(columns, columns.map(\.title)).map { pad($1, $0) }.joined(separator: "  "))
         printedTitles = true
       }
-      writeLine(zip(columns, cells).map { pad(show($1, $0.format), $0) }.joined(separator: "  "))
+      write(zip(columns, cells).map { pad(show($1, $0.format), $0) }.joined(separator: "  "))
     }
   }
+
+  private func write(_ line: String) { writeLine(line, toStandardError: isOnStandardError) }
 
   private func pad(_ text: String, _ column: Column) -> String {
     let space = String(repeating: " ", count: max(0, max(width, column.title.count) - text.count))
@@ -103,9 +109,9 @@ final class Table {
 }
 
 /// Prints a line to standard output at once, so that long runs can be followed through a pipe.
-func writeLine(_ line: String) {
-  print(line)
-  fflush(nil)
+func writeLine(_ line: String, toStandardError: Bool = false) {
+  if toStandardError { return Terminal.write(line + "\n") }
+  do { try StandardStreams.write(line + "\n") } catch { fail("\(error)", status: error.exitStatus) }
 }
 
 /// A text as JSON.

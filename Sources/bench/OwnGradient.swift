@@ -1,5 +1,6 @@
 internal import Buffers
 internal import Codecs
+internal import Trainer
 
 /// A codec on a gradient from a file.
 struct OwnGradient {
@@ -12,10 +13,10 @@ struct OwnGradient {
   init(codec: any Codec, input: String, residual: String?) throws {
     self.codec = codec
     path = input
-    gradient = try NumpyFile(reading: input)
+    gradient = try NumpyFile(from: input)
     self.residual = FloatBuffer(count: gradient.values.count)
     guard let residual else { return }
-    let file = try NumpyFile(reading: residual)
+    let file = try NumpyFile(from: residual)
     guard file.shape == gradient.shape else {
       fail("'\(residual)' has the shape \(file.shape), and '\(input)' \(gradient.shape)", status: 65)
     }
@@ -26,7 +27,7 @@ struct OwnGradient {
   }
 
   /// Encodes and decodes, writes what is asked for, and prints error and bytes.
-  func run(decoded decodedPath: String?, remainder remainderPath: String?, output: OutputOptions) throws {
+  func run(decoded decodedFile: FileDestination?, remainder remainderFile: FileDestination?, output: OutputOptions) throws {
     let count = gradient.values.count
     let groups = codec.grouping.groups(of: TensorLayout([("gradient", gradient.shape)]))
     let sums = FloatBuffer(count: count)
@@ -43,8 +44,8 @@ struct OwnGradient {
         code.baseAddress, count: group.count, setting: decoded.baseAddress + group.lowerBound, streaming: false)
       byteCount += codec.encodedByteCount(of: group.count)
     }
-    if let decodedPath { try NumpyFile(shape: gradient.shape, values: decoded).write(to: decodedPath) }
-    if let remainderPath { try NumpyFile(shape: gradient.shape, values: residual).write(to: remainderPath) }
+    if let decodedFile { try NumpyFile(shape: gradient.shape, values: decoded).write(to: decodedFile) }
+    if let remainderFile { try NumpyFile(shape: gradient.shape, values: residual).write(to: remainderFile) }
 
     var (wrong, largest) = (0, 0.0)
     for i in 0..<count {
@@ -63,7 +64,7 @@ struct OwnGradient {
         Column("bitsPerValue", "bits/value", .decimal(3)), Column("compressionRatio", "times smaller", .decimal(2)),
         Column("relativeError", "‖remainder‖/‖sum‖", .decimal(6)), Column("maxError", "max |decoded + remainder − sum|"),
         Column("wrong", "wrong", .integer),
-      ], options: output)
+      ], options: output, isOnStandardError: [decodedFile, remainderFile].contains { $0?.isStandardOutput ?? false })
     table.row([
       .text(codec.specification), .integer(count), .integer(groups.count),
       .integer(groups.count { codec.isPlain(count: $0.count) }), .integer(byteCount),

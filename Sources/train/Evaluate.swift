@@ -29,8 +29,7 @@ extension Train {
       Launch.run { world in
         let saved = try SavedModel(checkpoint, data: data, seed: chosenSeed, on: world)
         let result = try saved.evaluate()
-        if world.rank == 0 { print(saved.sentence(for: result)) }
-        return 0
+        return world.rank == 0 ? Launch.tell(saved.sentence(for: result)) : 0
       }
     }
   }

@@ -64,8 +64,7 @@ enum Launch {
   static func end(with error: any Error) -> Never {
     let isFault = Train.exitCode(for: error) != .success
     if !isFault {
-      if rank == 0 { print(Train.fullMessage(for: error)) }
-      exit(0)
+      exit(rank == 0 ? tell(Train.fullMessage(for: error)) : 0)
     }
     let isSameOnAllRanks = getenv("OMPI_NUM_APP_CTX").map { strcmp($0, "1") == 0 } ?? false
     if rank != 0 { sleep(1) }
@@ -123,6 +122,23 @@ enum Launch {
   private struct LostJob: ExitStatusProviding, CustomStringConvertible {
     let description: String
     let exitStatus: Int32
+  }
+
+  /// Prints a result, a line or more, and gives the status to end with: 74 where standard output takes no more.
+  static func tell(_ text: String) -> Int32 {
+    do { try StandardStreams.write(text + "\n") } catch {
+      complain("\(error)")
+      return error.exitStatus
+    }
+    return 0
+  }
+
+  /// Refuses a configuration that every rank of a job reads, but only one can: standard input, or a pipe.
+  static func checkConfiguration(_ name: String?) throws(OptionError) {
+    func number(_ variable: String) -> Int? { getenv(variable).flatMap { Int(String(cString: $0)) } }
+    let ranks = number("OMPI_COMM_WORLD_SIZE") ?? (number("PMIX_RANK") == nil ? 1 : number("SLURM_NTASKS") ?? 1)
+    guard ranks > 1, let name, !InputFile.isFile(name) else { return }
+    throw OptionError("--config \(name): all \(ranks) ranks read it, and what one reads is lost to the others; name a file")
   }
 
   /// One line for each fault on standard error.

@@ -13,34 +13,34 @@ extension Train {
 
     func run() throws {
       guard Launch.rank == 0 else { return }
-      print("A SPEC is name, or name:value,…,key=value,…\n")
-      show("--model", models)
-      show("--data", datasets)
-      show("--partition", partitions)
-      show("--codec", codecs, more: ("auto", "what the ranks measure as fastest at the start of a run"))
-      show("--warm-start", WarmStart.forms)
-      show("--strategy", strategies)
-      show("--optimizer", optimizers)
-      show("--schedule", schedules)
-      show("--tune-minibatch", minibatchSearches)
-      show("--tune-rate", rateControls)
+      try StandardStreams.write(text)
     }
 
-    private func show(_ option: String, _ forms: [(name: String, summary: String)]) {
-      print(option)
-      for form in forms { print("  \(form.name.padded(to: 14))\(form.summary)") }
-      print("")
+    private var text: String {
+      [
+        "A SPEC is name, or name:value,…,key=value,…\n",
+        text("--model", models), text("--data", datasets), text("--partition", partitions),
+        text("--codec", codecs, more: ("auto", "what the ranks measure as fastest at the start of a run")),
+        text("--warm-start", WarmStart.forms), text("--strategy", strategies), text("--optimizer", optimizers),
+        text("--schedule", schedules), text("--tune-minibatch", minibatchSearches), text("--tune-rate", rateControls),
+      ].map { $0 + "\n" }.joined()
     }
 
-    private func show<Product>(_ option: String, _ registry: Registry<Product>, more: (name: String, summary: String)? = nil) {
-      print(option)
+    private func text(_ option: String, _ forms: [(name: String, summary: String)]) -> String {
+      ([option] + forms.map { "  \($0.name.padded(to: 14))\($0.summary)" }).map { $0 + "\n" }.joined()
+    }
+
+    private func text<Product>(
+      _ option: String, _ registry: Registry<Product>, more: (name: String, summary: String)? = nil
+    ) -> String {
+      var lines = [option]
       for entry in registry.entries {
-        print("  \(entry.name.padded(to: 14))\(entry.summary)")
-        if let values = entry.values { print("    \("values".padded(to: 14))\(values)") }
-        for key in entry.keys { print("    \("\(key.name)=".padded(to: 14))\(key.meaning)") }
+        lines.append("  \(entry.name.padded(to: 14))\(entry.summary)")
+        if let values = entry.values { lines.append("    \("values".padded(to: 14))\(values)") }
+        for key in entry.keys { lines.append("    \("\(key.name)=".padded(to: 14))\(key.meaning)") }
       }
-      if let more { print("  \(more.name.padded(to: 14))\(more.summary)") }
-      print("")
+      if let more { lines.append("  \(more.name.padded(to: 14))\(more.summary)") }
+      return lines.map { $0 + "\n" }.joined()
     }
   }
 }

@@ -40,15 +40,22 @@ extension Train {
       request.options.quiet = telling.quiet
       try request.validate()
       _ = try Recipe(request.options)
+      let picture = try telling.picture(config: subject.config)
+      if Launch.rank == 0 { try picture?.open() }
       if let model = request.givenModel {
         guard Launch.rank == 0 else { return }
         let plan = ScalingPlan(model, codecs: try request.chosenCodecs(), costs: model.lines, ranks: request.ranks)
-        return try telling.tell(plan, for: request, costs: model.json)
+        return try telling.tell(plan, for: request, costs: model.json, picture: picture)
       }
       let asked = request
       Launch.run(asked.options.waiting()) { world in
         let planner = try Planner(asked, on: world)
-        if let plan = planner.plan { try telling.tell(plan, for: asked, costs: planner.costs) }
+        guard let plan = planner.plan else { return 0 }
+        // The others have nothing left to do with this rank.
+        do { try telling.tell(plan, for: asked, costs: planner.costs, picture: picture) } catch {
+          Launch.complain("\(error)")
+          return exitStatus(of: error) ?? 70
+        }
         return 0
       }
     }

@@ -26,14 +26,16 @@ struct PlanSubject: ParsableArguments {
       ("model", model), ("data", data), ("minibatch", minibatch), ("optimizer", optimizer), ("strategy", strategy),
       ("seed", seed), ("threads", threads),
     ]
-    request.options = try TrainerOptions(
-      configuration: config, commandLine: all.compactMap { name, text in text.map { (name, $0) } })
+    try Launch.checkConfiguration(config)
+    // A pipe can be read once.
+    let configured = try config.map { (path) throws(OptionError) in
+      (path: path, texts: try TrainerOptions.texts(ofConfiguration: path))
+    }
+    request.options = try TrainerOptions(configured, all.compactMap { name, text in text.map { (name, $0) } })
     request.namesRun = config != nil || model != nil || data != nil
     request.codecs = codec
     // Only what was said: a default is no reason not to recommend the other.
-    let configured =
-      if let config { try TrainerOptions.texts(ofConfiguration: config) } else { [(name: String, text: String)]() }
-    request.strategy = strategy ?? configured.last { $0.name == "strategy" }?.text
+    request.strategy = strategy ?? configured?.texts.last { $0.name == "strategy" }?.text
   }
 }
 
@@ -117,15 +119,25 @@ struct PlanTelling: ParsableArguments {
   @Option(help: ArgumentHelp("A picture of speed-up against ranks, as SVG.", valueName: "file")) var plot: String?
   @Flag(help: "No progress.") var quiet = false
 
-  /// Prints the plan with its recommendation, as far as `request` allows, and writes the picture.
-  func tell(_ plan: ScalingPlan, for request: PlanRequest, costs: JSONValue) throws {
+  /// Where the picture goes, before anything is measured; nil where nobody asked for one.
+  ///
+  /// - Parameter config: What is read, which it must not replace.
+  func picture(config: String?) throws -> FileDestination? {
+    let faults = FileConflicts.faults(outputs: [("plot", plot)], inputs: [("config", config)])
+    guard faults.isEmpty else { throw OptionError(faults.joined(separator: "\n")) }
+    return try plot.map(FileDestination.init)
+  }
+
+  /// Writes the picture, and prints the plan with its recommendation, as far as `request` allows.
+  func tell(_ plan: ScalingPlan, for request: PlanRequest, costs: JSONValue, picture: FileDestination?) throws {
     let recommendation = Recommendation(plan, isAllowed: request.allows)
-    if json {
-      print(plan.json(recommendation, costs: costs))
-    } else {
-      print(plan.text)
-      if let recommendation { print("\n\(recommendation.sentence)") }
-    }
-    if let plot { try plan.plot.write(to: plot) }
+    let text =
+      json
+      ? "\(plan.json(recommendation, costs: costs))\n"
+      : plan.text + "\n" + (recommendation.map { "\n\($0.sentence)\n" } ?? "")
+    // The one is written even where the other cannot be; a picture is all that standard output holds.
+    let writing = Result { try picture.map { try plan.plot.write(to: $0) } }
+    if picture?.isStandardOutput ?? false { Terminal.write(text) } else { try StandardStreams.write(text) }
+    _ = try writing.get()
   }
 }

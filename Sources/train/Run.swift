@@ -27,8 +27,9 @@ extension Train {
     }
 
     func run() throws {
+      try Launch.checkConfiguration(config)
       let options = try TrainerOptions(configuration: config, commandLine: said)
-      try options.validate()
+      try options.validate(config: config)
       _ = try Recipe(options)
       // Lives as long as the process: messages that a lost peer leaves under way need their memory to the end.
       var trainer: Trainer?

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Trainer
 
 /// The command line of training.
 ///
@@ -23,7 +24,8 @@ struct Train: ParsableCommand {
         train list                                       what SPEC may be
 
       A SPEC is a name, or a name, a colon and comma-separated values, then key=value pairs: mlp:2048,2048,activation=sigmoid. \
-      A configuration file is YAML whose keys are the names of options; the command line wins over it.
+      A configuration file is YAML whose keys are the names of options; the command line wins over it. A file may be a pipe, and - is \
+      standard output (of --config, standard input).
 
       Exit status: 0 done; 64 wrong usage; 65 bad data or configuration; 70 internal; 74 input or output; 75 a rank failed or \
       the job was asked to stop, and can be resumed.
@@ -33,7 +35,9 @@ struct Train: ParsableCommand {
     defaultSubcommand: Run.self)
 
   static func main() {
+    StandardStreams.openClosed()
     do {
+      if let fault = StandardStreams.argumentFault { throw OptionError(fault) }
       var command = try parseAsRoot()
       try command.run()
     } catch {

@@ -107,5 +107,5 @@ struct Accuracy: PaperTable {
 
 /// Writes a picture; throws one sentence where it cannot.
 func write(_ plot: SVGPlot, to path: String) throws {
-  do { try plot.write(to: path) } catch { throw Failure("\(error)") }
+  do { try plot.write(to: FileDestination(path)) } catch { throw Failure("\(error)") }
 }

@@ -78,7 +78,7 @@ package final class Laboratory {
       let cluster = job.cluster.map { $0.command.joined(separator: " ") + " && " } ?? ""
       text += "\(job.key)  \(cluster)\(job.command(metrics: "\(job.key).jsonl").joined(separator: " "))\n"
     }
-    try text.write(to: path, atomically: true, encoding: .utf8)
+    try FileDestination(path.path).write(Array(text.utf8))
   }
 
   /// Runs one job to its end; `line` makes the line of progress from the share that is done and the program's own last words.

@@ -30,20 +30,26 @@ package struct Telling: ParsableArguments {
 
   package init() {}
 
-  package func laboratory() throws -> Laboratory { try Laboratory(folder: results, runsAgain: again) }
+  package func laboratory() throws -> Laboratory {
+    if let fault = FileConflicts.faults(outputs: [("csv", csv), ("json", json)]).first { throw Failure(fault) }
+    return try Laboratory(folder: results, runsAgain: again)
+  }
 
   /// Prints tables, and writes the files that were asked for.
   package func tell(_ tables: [TextTable]) throws {
-    print(tables.map(\.text).joined(separator: "\n\n"))
-    for (path, text) in [
-      (csv, tables.map(\.csv).joined(separator: "\r\n")), (json, tables.map { "\($0.json)\n" }.joined()),
-    ] {
-      guard let path else { continue }
-      do {
-        try text.write(toFile: path, atomically: true, encoding: .utf8)
-      } catch { throw Failure("\(path) cannot be written: \(error.localizedDescription)") }
+    let files = try [csv, json].map { name in try name.map { name in try refusable { try FileDestination(name) } } }
+    try refusable { for file in files { try file?.open() } }
+    if !files.contains(where: { $0?.isStandardOutput ?? false }) {
+      try refusable { try StandardStreams.write(tables.map(\.text).joined(separator: "\n\n") + "\n") }
     }
+    let texts = [tables.map(\.csv).joined(separator: "\r\n"), tables.map { "\($0.json)\n" }.joined()]
+    for (file, text) in zip(files, texts) { try refusable { try file?.write(Array(text.utf8)) } }
   }
+}
+
+/// Does something with a file that may be refused, which ends an example in one sentence.
+private func refusable<Result>(_ body: () throws -> Result) throws -> Result {
+  do { return try body() } catch { throw Failure("\(error)") }
 }
 
 /// The name of this example: that of the program, without what all have in common.

@@ -7,7 +7,12 @@ enum Directory {
     if unsafe mkdir(path, 0o777) == 0 { return }
     switch errno {
     case EEXIST where isDirectory(path): return
-    case EEXIST: throw FileError(operation: "make the directory", path: path, code: ENOTDIR)
+    case EEXIST:
+      // A link to a directory that is not there yet.
+      guard case .path(let target, nil)? = try? FileName.target(of: path, standard: -1, to: "make the directory"),
+        let name = String(validating: target.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+      else { throw FileError(operation: "make the directory", path: path, code: ENOTDIR) }
+      try make(name)
     case ENOENT:
       guard let parent = parent(of: path) else { throw FileError(operation: "make the directory", path: path, code: ENOENT) }
       try make(parent)

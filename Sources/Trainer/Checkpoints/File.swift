@@ -10,25 +10,35 @@ public struct FileError: ExitStatusProviding, CustomStringConvertible {
   public let path: String
   /// The system's error number.
   public let code: Int32
+  /// What is wrong, where the system has no good words for it.
+  private let reason: String?
+
+  init(operation: String, path: String, code: Int32, reason: String? = nil) {
+    (self.operation, self.path, self.code, self.reason) = (operation, path, code, reason)
+  }
 
   /// The exit status of a rank that ends because of this.
   public var exitStatus: Int32 { 74 }
 
   /// For example `cannot write step-00000100/run.json: No space left on device`.
-  public var description: String { "cannot \(operation) \(path): \(systemText(code))" }
+  public var description: String { "cannot \(operation) \(path): \(reason ?? systemText(code))" }
 
   /// The error of the system call that has just failed.
   static func last(_ operation: String, _ path: String) -> FileError {
     FileError(operation: operation, path: path, code: errno)
   }
+
+  /// The same error in the words of the one who named the file otherwise.
+  func named(_ name: String) -> FileError { FileError(operation: operation, path: name, code: code, reason: reason) }
 }
 
 /// The system's words for an error number.
 func systemText(_ code: Int32) -> String { unsafe String(cString: strerror(code)) }
 
-/// Done once, at first use.
-private let ignoresFileSizeSignal: Void = {
-  _ = signal(SIGXFSZ, SIG_IGN)
+/// Done once, at first use: a write beyond the limit of file sizes, or to a pipe that nobody reads any more, must fail as one to a
+/// full disk does, not end the process.
+private let ignoresSignalsOfWrites: Void = {
+  for number in [SIGXFSZ, SIGPIPE] { _ = signal(number, SIG_IGN) }
 }()
 
 /// An open file: every call is checked, interrupted calls go on, and the file is closed when this is dropped.
@@ -36,31 +46,44 @@ struct File: ~Copyable {
   enum Mode {
     /// An existing file.
     case read
-    /// A new or emptied one.
+    /// A new one; what is there already is not touched.
     case write
-    /// At the end of an existing or new one.
-    case append
   }
 
   let path: String
   private(set) var descriptor: Int32
+  /// Whether it was opened here, by its name.
+  private let isOwn: Bool
 
   init(_ path: String, _ mode: Mode) throws(FileError) {
     let (flags, operation) =
       switch mode {
       case .read: (O_RDONLY, "read")
-      case .write: (O_WRONLY | O_CREAT | O_TRUNC, "write")
-      case .append: (O_RDWR | O_CREAT | O_APPEND, "write")
+      case .write: (O_WRONLY | O_CREAT | O_EXCL, "write")
       }
-    // A write beyond the limit of file sizes must fail as one to a full disk does, not end the process.
-    if mode != .read { _ = ignoresFileSizeSignal }
     // O_NONBLOCK: opening a pipe that somebody left in a directory must not wait for its other end.
-    descriptor = unsafe open(path, flags | O_CLOEXEC | O_NONBLOCK, 0o666)
-    self.path = path
+    let descriptor = unsafe open(path, flags | O_CLOEXEC | O_NONBLOCK, 0o666)
     if descriptor < 0 { throw .last(operation, path) }
+    self.init(path, adopting: descriptor)
   }
 
-  deinit { if descriptor >= 0 { _ = close(descriptor) } }
+  /// What `descriptor` is open on, and closes in the end.
+  init(_ path: String, adopting descriptor: Int32) {
+    _ = ignoresSignalsOfWrites
+    (self.path, self.descriptor, isOwn) = (path, descriptor, true)
+  }
+
+  /// What somebody else opened and others may write to as well: it is neither cut nor closed.
+  init(_ path: String, borrowing descriptor: Int32) {
+    _ = ignoresSignalsOfWrites
+    (self.path, self.descriptor, isOwn) = (path, descriptor, false)
+  }
+
+  deinit { if isOwn && descriptor >= 0 { _ = close(descriptor) } }
+
+  /// The size in bytes of a regular file that was opened by its name, which may be cut; nil for what has no past here: a pipe, a
+  /// device, or what somebody else opened.
+  var length: Int? { isOwn ? try? byteCount() : nil }
 
   /// The size of a regular file in bytes; throws on anything else.
   func byteCount() throws(FileError) -> Int {
@@ -76,12 +99,18 @@ struct File: ~Copyable {
     var done = 0
     while done < bytes.count {
       let count = unsafe Glibc.write(descriptor, bytes.baseAddress! + done, bytes.count - done)
-      if count < 0 && errno == EINTR { continue }
+      if count < 0 && (errno == EINTR || errno == EAGAIN && waitUntilWritable()) { continue }
       if count < 0 { throw .last("write", path) }
       // The system may not write nothing without an error; if it does, the disk is full as far as we can tell.
       if count == 0 { throw FileError(operation: "write", path: path, code: ENOSPC) }
       done += count
     }
+  }
+
+  /// Waits for somebody who empties a pipe that does not wait by itself.
+  private func waitUntilWritable() -> Bool {
+    var request = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+    return unsafe poll(&request, 1, -1) > 0 || errno == EINTR
   }
 
   /// Writes all of `bytes`.
@@ -101,13 +130,14 @@ struct File: ~Copyable {
     }
   }
 
-  /// Waits until the file's bytes are on the disk.
+  /// Waits until the file's bytes are on the disk; a pipe or a device has none.
   func synchronize() throws(FileError) {
-    guard fsync(descriptor) == 0 else { throw .last("write", path) }
+    guard fsync(descriptor) == 0 || errno == EINVAL || errno == EROFS else { throw .last("write", path) }
   }
 
   /// Closes the file, and reports what the system had held back until then (network file systems do).
   mutating func finish() throws(FileError) {
+    guard isOwn else { return }
     let status = close(descriptor)
     descriptor = -1
     guard status == 0 else { throw .last("write", path) }

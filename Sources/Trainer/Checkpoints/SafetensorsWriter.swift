@@ -13,7 +13,7 @@ public enum Safetensors {
     public let byteCount: Int
   }
 
-  /// Writes `tensors` to `path`, straight from their memory, and waits until they are on the disk.
+  /// Writes `tensors` to the new file `path`, straight from their memory, and waits until they are on the disk.
   ///
   /// - Returns: the size and the hash of what was meant to be written, computed on the way.
   @discardableResult
@@ -21,6 +21,15 @@ public enum Safetensors {
     _ tensors: [SavedTensor], metadata: [(key: String, value: String)] = [], to path: String
   ) throws(FileError) -> Summary {
     var file = try File(path, .write)
+    let summary = try write(tensors, metadata: metadata, to: file)
+    try file.synchronize()
+    try file.finish()
+    return summary
+  }
+
+  private static func write(
+    _ tensors: [SavedTensor], metadata: [(key: String, value: String)], to file: borrowing File
+  ) throws(FileError) -> Summary {
     var hash = XXHash64()
     var byteCount = 0
 
@@ -37,26 +46,15 @@ public enum Safetensors {
     let header = header(of: tensors, metadata: metadata)
     try header.span.withUnsafeBytes { (bytes) throws(FileError) in unsafe try append(bytes) }
     for tensor in tensors { unsafe try append(UnsafeRawBufferPointer(tensor.values)) }
-    try file.synchronize()
-    try file.finish()
     return Summary(hash: hash.value, byteCount: byteCount)
   }
 
-  /// Writes `tensors` beside `path` and renames, so that `path` is at every moment the old file or the whole new one.
+  /// Writes `tensors` where `destination` says: into a file as a whole, which is at every moment the old one or the new one.
   @discardableResult
-  public static func replace(
-    _ path: String, with tensors: [SavedTensor], metadata: [(key: String, value: String)] = []
+  public static func write(
+    _ tensors: [SavedTensor], metadata: [(key: String, value: String)] = [], to destination: FileDestination
   ) throws(FileError) -> Summary {
-    let partial = path + ".partial"
-    do {
-      let summary = try write(tensors, metadata: metadata, to: partial)
-      try Directory.rename(partial, to: path)
-      try Directory.synchronize(Directory.parent(of: path) ?? "/")
-      return summary
-    } catch {
-      try? Directory.remove(partial)
-      throw FileError(operation: error.operation, path: path, code: error.code)
-    }
+    try destination.write { (file) throws(FileError) in try write(tensors, metadata: metadata, to: file) }
   }
 
   /// The length and the JSON header, padded.

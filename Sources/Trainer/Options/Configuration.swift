@@ -1,5 +1,4 @@
 internal import Buffers
-internal import Foundation
 internal import Yams
 
 extension TrainerOptions {
@@ -10,12 +9,11 @@ extension TrainerOptions {
   /// - Returns: the texts by name, in the file's order; the caller applies them before those of the command line.
   /// - Throws: ``OptionError`` that names the file, the line where there is one, and the key.
   public static func texts(ofConfiguration path: String) throws(OptionError) -> [(name: String, text: String)] {
-    guard let data = FileManager.default.contents(atPath: path) else {
-      var reason = "cannot read \(path)"
-      do throws(FileError) { _ = try File.text(path) } catch { reason = "\(error)" }
-      throw OptionError("--config: \(reason)", exitStatus: .configuration)
+    let bytes: [UInt8]
+    do { bytes = try InputFile.bytes(of: path, limit: 1 << 26) } catch {
+      throw OptionError("--config: \(error)", exitStatus: .configuration)
     }
-    guard let yaml = String(data: data, encoding: .utf8) else {
+    guard let yaml = String(validating: bytes, as: UTF8.self) else {
       throw OptionError("the configuration file '\(path)' is not UTF-8 text", exitStatus: .configuration)
     }
     return try texts(inYAML: yaml, of: path)
@@ -51,12 +49,18 @@ extension TrainerOptions {
 
   /// The defaults, changed first by the file's texts, then by the command line's.
   public init(configuration path: String?, commandLine: [(name: String, text: String)]) throws(OptionError) {
+    try self.init(
+      path.map { (path) throws(OptionError) in (path, try TrainerOptions.texts(ofConfiguration: path)) }, commandLine)
+  }
+
+  /// The defaults, changed first by the texts that were read from a file, then by the command line's.
+  public init(
+    _ configuration: (path: String, texts: [(name: String, text: String)])?, _ commandLine: [(name: String, text: String)]
+  ) throws(OptionError) {
     self.init()
-    if let path {
-      for (name, text) in try TrainerOptions.texts(ofConfiguration: path) {
-        do { try set(name, to: text) } catch {
-          throw OptionError("in '\(path)': \(error.description)", exitStatus: .configuration)
-        }
+    for (name, text) in configuration?.texts ?? [] {
+      do { try set(name, to: text) } catch {
+        throw OptionError("in '\(configuration?.path ?? "")': \(error.description)", exitStatus: .configuration)
       }
     }
     for (name, text) in commandLine { try set(name, to: text) }

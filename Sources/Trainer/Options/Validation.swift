@@ -3,8 +3,10 @@ internal import Foundation
 extension TrainerOptions {
   /// What is wrong with the values, one sentence without a full stop for each fault; empty where the run may start.
   ///
-  /// - Parameter ranks: how many ranks share the run, nil where that is not known yet.
-  public func faults(ranks: Int? = nil) -> [String] {
+  /// - Parameters:
+  ///   - ranks: how many ranks share the run, nil where that is not known yet.
+  ///   - config: the file that the options come from, nil where it does not matter.
+  public func faults(ranks: Int? = nil, config: String? = nil) -> [String] {
     var faults: [String] = []
     func require(_ isRight: Bool, _ sentence: @autoclosure () -> String) { if !isRight { faults.append(sentence()) } }
 
@@ -56,6 +58,7 @@ extension TrainerOptions {
     require(verifyEvery >= 0, "--verify-every is a number of steps, or 0 for never, not \(verifyEvery)")
     require(timeout > 0 && timeout <= 1_000_000, "--timeout is a number of seconds above 0, up to 1000000, not \(timeout)")
     require(patience > 0 && patience <= 1_000_000, "--patience is a number of seconds above 0, up to 1000000, not \(patience)")
+    faults += fileFaults(config: config)
     if let injectNonFinite {
       require(
         NonFiniteInjection(injectNonFinite) != nil,
@@ -65,8 +68,8 @@ extension TrainerOptions {
   }
 
   /// Throws all faults as one message, a line for each.
-  public func validate(ranks: Int? = nil) throws(OptionError) {
-    let faults = faults(ranks: ranks)
+  public func validate(ranks: Int? = nil, config: String? = nil) throws(OptionError) {
+    let faults = faults(ranks: ranks, config: config)
     guard faults.isEmpty else { throw OptionError(faults.joined(separator: "\n")) }
   }
 }

@@ -13,15 +13,19 @@ public final class MetricsWriter {
   ///
   /// `warn` gets one sentence, once, when a line cannot be written. Throws `FileError` where the file cannot be opened, and
   /// `CheckpointError` where another run writes there.
-  public init(_ path: String, appending: Bool, warn: @escaping (String) -> Void) throws {
-    file = try File(path, .append)
-    try file.claim(for: "metrics")
+  public convenience init(_ path: String, appending: Bool, warn: @escaping (String) -> Void) throws {
+    try self.init(FileDestination(path), appending: appending, warn: warn)
+  }
+
+  /// Opens `destination`; what is no file, or was opened by somebody else, has no past: lines go where it is.
+  init(_ destination: FileDestination, appending: Bool, warn: @escaping (String) -> Void) throws {
+    file = try destination.append()
     self.warn = warn
-    guard appending else {
-      guard ftruncate(file.descriptor, 0) == 0 || errno == EINVAL else { throw FileError.last("write", path) }
-      return
-    }
-    try removeHalfLine()
+    guard file.length != nil else { return }
+    try file.claim(for: "metrics")
+    guard let length = file.length else { return }
+    let end = appending ? try file.endOfLastLine(before: length) : 0
+    guard end == length || ftruncate(file.descriptor, off_t(end)) == 0 else { throw FileError.last("write", file.path) }
   }
 
   /// Writes one line.
@@ -29,7 +33,7 @@ public final class MetricsWriter {
 
   /// Writes one line.
   public func write(_ value: JSONValue) {
-    let before = try? file.byteCount()
+    let before = file.length
     do {
       try file.write(Array("\(value)\n".utf8))
     } catch {
@@ -39,14 +43,5 @@ public final class MetricsWriter {
       hasWarned = true
       warn("some metrics will be missing: \(error); the run goes on")
     }
-  }
-
-  /// Cuts the file after its last end of line.
-  private func removeHalfLine() throws(FileError) {
-    // A pipe or a terminal has no past.
-    guard let whole = try? file.byteCount() else { return }
-    let end = try file.endOfLastLine(before: whole)
-    guard end < whole else { return }
-    guard ftruncate(file.descriptor, off_t(end)) == 0 else { throw .last("write", file.path) }
   }
 }

@@ -96,9 +96,7 @@ public struct SVGPlot: Sendable {
   }
 
   /// Writes the picture to a file; what was there is lost.
-  public func write(to path: String) throws(FileError) {
-    try File(path, .write).write(Array(text.utf8))
-  }
+  public func write(to destination: FileDestination) throws(FileError) { try destination.write(Array(text.utf8)) }
 
   /// Frame, grid, ticks and titles of the axes.
   private func grid(_ horizontal: Projection, _ vertical: Projection) -> [String] {

@@ -7,30 +7,42 @@ final class Journal {
   private let metrics: MetricsWriter?
   private let display: ProgressDisplay
   private let isSilent: Bool
+  /// Where the final model goes; nil for nowhere.
+  let output: FileDestination?
+  /// Whether summaries go to standard output: they would spoil a file that goes there.
+  private let ownsStandardOutput: Bool
+  /// Why a part of the summaries is missing; nil where nothing is.
+  private(set) var loss: FileError?
   /// The share of test samples classified rightly at the last evaluation.
   var accuracy: Double?
 
-  /// Opens the metrics file; of a run that may go on, its lines come after those that are there.
-  init(_ options: TrainerOptions, isSilent: Bool) throws {
+  /// Opens the files; of a run that may go on, its lines come after those that are there.
+  init(_ options: TrainerOptions, _ files: RunFiles, isSilent: Bool) throws {
     self.isSilent = isSilent
+    output = files.output
+    ownsStandardOutput = !files.all.contains { $0.isStandardOutput }
     let display =
       isSilent
       ? ProgressDisplay(.quiet, write: { _ in })
       : ProgressDisplay(.suitable(isQuiet: options.quiet))
     self.display = display
-    guard let path = options.metrics else {
-      metrics = nil
-      return
+    // Before the metrics of an earlier run are lost.
+    try files.open()
+    metrics = try files.metrics.map { file in
+      try MetricsWriter(file, appending: options.resume) { display.message("warning: \($0)") }
     }
-    metrics = try MetricsWriter(path, appending: options.resume) { display.message("warning: \($0)") }
   }
 
-  /// Prints a line of a summary.
+  /// Prints a line of a summary; where that fails the run goes on, with a warning.
   func say(_ text: String) {
     if isSilent { return }
     display.finish()
     // One write: what mpirun passes on must not wait in a buffer.
-    Array("\(text)\n".utf8).withUnsafeBytes { bytes in _ = unsafe write(STDOUT_FILENO, bytes.baseAddress, bytes.count) }
+    guard ownsStandardOutput else { return Terminal.write("\(text)\n") }
+    do { try StandardStreams.write("\(text)\n") } catch {
+      if loss == nil { warn("\(error); the run goes on") }
+      loss = error
+    }
   }
 
   /// Tells something that people should know and that ends nothing.

@@ -64,6 +64,9 @@ extension Trainer {
     let obstacle = grid.stripeCount == 1 ? try need.obstacleToSharing(over: agreement) : nil
     if obstacle != nil { grid = try RankGrid(hosts(.messages)) }
 
+    let files = try together(agreement, otherwise: .inputOutput) {
+      world.rank == 0 ? try RunFiles(options, ranks: world.count, hosts: grid.all.hostCount) : nil
+    }
     // Files of ranks go by their places in the grid, which say who holds what.
     let store = try options.checkpoint.map { directory in
       let ranks = grid.all.world === world ? agreement : try Agreement(world: grid.all.world, options: options, isSilent: isSilent)
@@ -79,8 +82,7 @@ extension Trainer {
     let placement = Placement(of: grid, topology: recipe.isSparse ? .flat : options.topology)
     store?.placement = placement
     let journal = try together(agreement, otherwise: .inputOutput) {
-      try checkOutput(options.output)
-      return world.rank == 0 ? try Journal(options, isSilent: isSilent) : nil
+      try files.map { try Journal(options, $0, isSilent: isSilent) }
     }
     for note in opening?.notes ?? [] { journal?.warn(note) }
     if let obstacle { journal?.warn(obstacle) }
@@ -167,13 +169,13 @@ extension Trainer {
 
   /// Writes the final model where it was asked for.
   func writeOutput() throws {
-    guard let path = options.output else { return }
+    guard options.output != nil else { return }
     let tensors = try model.tensors()
     try together(agreement.about("writing the model"), otherwise: .inputOutput) {
-      guard world.rank == 0 else { return }
-      try Safetensors.replace(path, with: tensors, metadata: [("model", options.model), ("step", String(step))])
+      guard let output = journal?.output else { return }
+      try Safetensors.write(tensors, metadata: [("model", options.model), ("step", String(step))], to: output)
     }
-    journal?.say("the model is in \(path)")
+    if let output = journal?.output { journal?.say("the model is in \(output.name)") }
   }
 }
 
@@ -190,10 +192,3 @@ private func striped(
 
 /// A block exchange is how the stripes of a network reach one another.
 extension BlockExchange: StripeExchange {}
-
-/// Says before the run, not after it, that the final model has nowhere to go.
-private func checkOutput(_ path: String?) throws(FileError) {
-  guard let path else { return }
-  if Directory.isDirectory(path) { throw FileError(operation: "write", path: path, code: EISDIR) }
-  if let parent = Directory.parent(of: path), unsafe access(parent, W_OK | X_OK) != 0 { throw .last("write", path) }
-}

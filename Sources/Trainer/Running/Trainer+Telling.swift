@@ -91,6 +91,13 @@ extension Trainer {
     if end.isWarning { journal?.warn(end.text) } else { journal?.say(end.text) }
   }
 
+  /// Throws where a part of the summaries could not be written, once everything else is done; collective.
+  func checkSummaries() throws {
+    try together(agreement.about("the end of the run"), otherwise: .inputOutput) {
+      if let loss = journal?.loss { throw loss }
+    }
+  }
+
   /// The epoch of the last step, from 1.
   private var epoch: Int { plan.epoch(of: max(0, step - 1)) + 1 }
 

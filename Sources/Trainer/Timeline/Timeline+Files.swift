@@ -82,8 +82,8 @@ extension Timeline {
     if let failure = failures.first {
       return ("some of the timeline is missing in \(path): \(failure)", true)
     }
-    let size = withPrefix(Double(file.byteCount)) + "B"
-    return ("the timeline is in \(path) (\(size)); ui.perfetto.dev and chrome://tracing show it", false)
+    let size = file.byteCount > 0 ? " (\(withPrefix(Double(file.byteCount)))B)" : ""
+    return ("the timeline is in \(path)\(size); ui.perfetto.dev and chrome://tracing show it", false)
   }
 
   /// Writes the beginning of the file where there is none; returns how long ago the timeline began, in nanoseconds.

@@ -11,15 +11,14 @@ package final class TraceFile {
   var path: String { file.path }
 
   /// Opens `path` to append to it, and makes it where it is missing.
-  package init(_ path: String) throws(FileError) { file = try File(path, .append) }
+  package init(_ path: String) throws(FileError) { file = try FileDestination(path).append() }
 
   /// Makes sure that no other run writes here, before anything is changed; the first process of a host does, for all of them.
   func claim() throws { try file.claim(for: "timeline") }
 
   /// Removes what is there.
   package func clear() throws(FileError) {
-    // A pipe or a terminal has no past.
-    guard ftruncate(file.descriptor, 0) == 0 || errno == EINVAL else { throw .last("write", path) }
+    if file.length != nil { try cut(to: 0) }
   }
 
   /// Removes half a line and the line that ends an array, so that events can follow.
@@ -43,8 +42,8 @@ package final class TraceFile {
     }
   }
 
-  /// The number of bytes; 0 for what is not a regular file.
-  var byteCount: Int { (try? file.byteCount()) ?? 0 }
+  /// The number of bytes; 0 for what has no past: a pipe, a device, or what somebody else opened.
+  var byteCount: Int { file.length ?? 0 }
 
   /// The bytes in `range`, which the file has.
   func read(_ range: Range<Int>) throws(FileError) -> [UInt8] {
@@ -57,9 +56,9 @@ package final class TraceFile {
     return bytes
   }
 
-  /// Removes half a line at the end; returns where the last line ends, nil for what is not a regular file.
+  /// Removes half a line at the end; returns where the last line ends, nil for what has no past.
   private func wholeLines() throws(FileError) -> Int? {
-    guard let end = try? file.byteCount() else { return nil }
+    guard let end = file.length else { return nil }
     guard end > 0, try read(end - 1..<end) != [UInt8(ascii: "\n")] else { return end }
     let last = try file.endOfLastLine(before: end)
     try cut(to: last)

@@ -1,0 +1,88 @@
+internal import Glibc
+
+/// Names that stand for one file, however they are spelled.
+public enum FileConflicts {
+  /// An option and the file that it names, if it was given.
+  public typealias Named = (option: String, name: String?)
+
+  /// What is wrong with the names of outputs, one sentence for each fault: two that are one file, or one that is read or that standard
+  /// output or error goes to.
+  ///
+  /// Nothing is opened or written.
+  public static func faults(outputs: [Named], inputs: [Named] = []) -> [String] {
+    let written = known(outputs, standard: STDOUT_FILENO)
+    let read = known(inputs, standard: STDIN_FILENO)
+    var faults: [String] = []
+    for (index, output) in written.enumerated() {
+      for other in written[..<index] where !other.identities.isDisjoint(with: output.identities) {
+        faults.append(
+          "--\(other.option) \(other.name) and --\(output.option) \(output.name) are one file; each needs one of its own")
+      }
+      for input in read where !input.identities.isDisjoint(with: output.identities) {
+        faults.append("--\(output.option) \(output.name) is what --\(input.option) \(input.name) reads; name another file")
+      }
+      for (number, stream, spelling) in [
+        (STDOUT_FILENO, "standard output", "-"), (STDERR_FILENO, "standard error", "/dev/stderr"),
+      ] {
+        guard let file = identity(of: number), output.identities.contains(file),
+          !output.identities.contains(where: { if case .descriptor = $0 { true } else { false } })
+        else { continue }
+        faults.append(
+          "--\(output.option) \(output.name) is the file that \(stream) goes to; write --\(output.option) \(spelling)")
+      }
+    }
+    return faults
+  }
+
+  /// Whether two names stand for one file or directory.
+  static func areSame(_ name: String, _ other: String) -> Bool {
+    !identities(of: name, standard: STDOUT_FILENO).isDisjoint(with: identities(of: other, standard: STDOUT_FILENO))
+  }
+
+  private enum Identity: Hashable {
+    case descriptor(Int32)
+    case file(device: UInt, number: UInt)
+    /// A name in a directory where there is nothing yet.
+    case entry(device: UInt, number: UInt, name: [CChar])
+  }
+
+  private static func known(
+    _ files: [Named], standard: Int32
+  ) -> [(option: String, name: String, identities: Set<Identity>)] {
+    files.compactMap { option, name in name.map { (option, $0, identities(of: $0, standard: standard)) } }
+  }
+
+  /// None for what can take everything from everybody, such as `/dev/null`, and for what cannot be written anyhow.
+  private static func identities(of name: String, standard: Int32) -> Set<Identity> {
+    switch try? FileName.target(of: name, standard: standard, to: "write") {
+    case nil: return []
+    case .descriptor(let number)?: return Set([.descriptor(number), identity(of: number)].compactMap(\.self))
+    case .path(let path, let kind?)?:
+      var information = stat()
+      guard kind != S_IFCHR, unsafe stat(path, &information) == 0 else { return [] }
+      return [.file(device: UInt(information.st_dev), number: UInt(information.st_ino))]
+    case .path(let path, nil)?: return [entry(path)]
+    }
+  }
+
+  /// The file that a descriptor is open on; nil for a device.
+  private static func identity(of descriptor: Int32) -> Identity? {
+    var information = stat()
+    guard unsafe fstat(descriptor, &information) == 0, information.st_mode & S_IFMT != S_IFCHR else { return nil }
+    return .file(device: UInt(information.st_dev), number: UInt(information.st_ino))
+  }
+
+  /// Where a file would be made: seen from the nearest directory that there is.
+  private static func entry(_ path: [CChar]) -> Identity {
+    var (directory, name) = (FileName.parent(of: path), FileName.last(of: path))
+    var information = stat()
+    while unsafe stat(directory, &information) != 0, directory.count > 2 {
+      let part = FileName.last(of: directory)
+      if !part.isEmpty && part != [CChar(bitPattern: UInt8(ascii: "."))] {
+        name = part + [CChar(bitPattern: UInt8(ascii: "/"))] + name
+      }
+      directory = FileName.parent(of: directory)
+    }
+    return .entry(device: UInt(information.st_dev), number: UInt(information.st_ino), name: name)
+  }
+}

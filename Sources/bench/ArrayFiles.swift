@@ -1,0 +1,23 @@
+internal import Buffers
+internal import MPI
+internal import Trainer
+
+extension NumpyFile {
+  /// Reads an array from a file, a pipe or a descriptor.
+  init(from name: String) throws {
+    let bytes: [UInt8]
+    do { bytes = try InputFile.bytes(of: name) } catch { throw UnreadableInput(description: "\(error)") }
+    try self.init(bytes, of: name)
+  }
+
+  /// Writes it to a file, a pipe or a descriptor.
+  func write(to destination: FileDestination) throws(FileError) {
+    try destination.write(header, UnsafeRawBufferPointer(values.values))
+  }
+}
+
+/// An input that cannot be read: bad data, as one that holds something else.
+private struct UnreadableInput: ExitStatusProviding, CustomStringConvertible {
+  let description: String
+  var exitStatus: Int32 { 65 }
+}
