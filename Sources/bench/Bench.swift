@@ -27,6 +27,8 @@ struct Bench: ParsableCommand {
       fail(error.description, status: 64)
     } catch let error as SketchError {
       fail(error.description, status: 64)
+    } catch let error as NumpyFileError {
+      fail(error.description, status: error.exitStatus)
     } catch let error as OutOfMemory {
       end(outOfMemory: error)
     } catch let error as any ExitStatusProviding {
