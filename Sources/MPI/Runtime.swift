@@ -2,10 +2,6 @@ internal import Buffers
 internal import CMPI
 internal import Synchronization
 
-#if canImport(Glibc)
-  internal import Glibc
-#endif
-
 /// Whether MPI runs in this process: it is started once and ended once.
 package enum Runtime {
   private enum Phase { case idle, running, ended }
@@ -26,9 +22,7 @@ package enum Runtime {
   private static let tagBound = Atomic<Int>(Int(Int32.max))
 
   /// Whether a launcher started this process as one rank of a job.
-  package static var isLaunched: Bool {
-    ["OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"].contains { (name: String) in getenv(name) != nil }
-  }
+  package static var isLaunched: Bool { Launcher.isKnownToMPI }
 
   /// Whether MPI functions may be called now.
   static var isRunning: Bool { running.load(ordering: .acquiring) }

@@ -10,7 +10,9 @@ internal import CMPI
 /// started at all, unless an operation needs it. An error that `body` throws is printed with the rank and ends all ranks, because
 /// the others may wait for this one: with status 70, or with the one that the error chooses (``ExitStatusProviding``).
 ///
-/// It is called once in a process; calls within it and after it end the job with a sentence.
+/// It is called once in a process; calls within it and after it end the job with a sentence. Where the launcher says that it
+/// started several tasks and each would be alone in its world (`srun` without PMIx, the launcher of another MPI), none runs
+/// `body`: all end with status 64, and task 0 says so in one sentence.
 ///
 /// ```swift
 /// @main struct Hello {
@@ -34,6 +36,8 @@ public func withMPI<Result>(threads: ThreadLevel = .serialized, _ body: (Communi
     reportDroppedRequests()
     try Runtime.finish()
     return result
+  } catch let error as LoneTask {
+    Launcher.end(with: error)
   } catch {
     Runtime.report("\(error)")
     Runtime.abort(status: (error as? any ExitStatusProviding)?.exitStatus ?? 70)
@@ -73,11 +77,18 @@ public var wallTime: Double {
 
 extension Communicator {
   /// The world of this process: all ranks of the job, or one rank when no launcher started it.
+  ///
+  /// A task that is alone in its world although others were started with it is an error.
   package static func startWorld(threads: ThreadLevel = .serialized) throws -> Communicator {
     Runtime.request(threads: threads)
-    guard Runtime.isLaunched else { return Communicator() }
+    guard Runtime.isLaunched else {
+      try Launcher.check(rankCount: 1)
+      return Communicator()
+    }
     try Runtime.start()
-    return try Communicator(borrowing: CMPI_COMM_WORLD())
+    let world = try Communicator(borrowing: CMPI_COMM_WORLD())
+    try Launcher.check(rankCount: world.count)
+    return world
   }
 
   /// Ends all ranks of the job at once with `status`; does not return.

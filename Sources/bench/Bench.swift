@@ -38,6 +38,7 @@ struct Bench: ParsableCommand {
       Glibc.exit(0)
     } catch {
       // Rank 0 speaks for all.
+      Launcher.letRankZeroSpeak()
       if !speaksForJob { Glibc.exit(exitCode(for: error).rawValue) }
       exit(withError: error)
     }

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import MPI
 internal import Trainer
 #if canImport(Glibc)
   internal import Glibc
@@ -171,14 +172,12 @@ func seconds(_ body: () throws -> Void) rethrows -> Double {
 }
 
 /// Whether this process speaks for the job: rank 0, or alone.
-var speaksForJob: Bool {
-  guard let rank = getenv("OMPI_COMM_WORLD_RANK") ?? getenv("PMIX_RANK") else { return true }
-  return strcmp(rank, "0") == 0
-}
+var speaksForJob: Bool { Launcher.rank == 0 }
 
 /// Ends the program with one sentence on standard error, said by rank 0 alone.
 func fail(_ sentence: String, status: Int32) -> Never {
   let line = Array("bench: \(sentence)\n".utf8)
+  Launcher.letRankZeroSpeak()
   if speaksForJob { _ = write(2, line, line.count) }
   exit(status)
 }

@@ -9,14 +9,6 @@ import Trainer
 
 /// How the program starts as one of several ranks, and how it ends.
 enum Launch {
-  /// The rank that the launcher gave this process, known before MPI starts.
-  static let rank: Int = {
-    for name in ["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"] {
-      if let text = getenv(name), let rank = Int(String(cString: text)) { return rank }
-    }
-    return 0
-  }()
-
   /// Whether all ranks have come to the end, so that nobody needs to be told anything more.
   private static let isEnding = Atomic<Bool>(false)
 
@@ -51,24 +43,23 @@ enum Launch {
     guard let neighbours = getenv("OMPI_COMM_WORLD_LOCAL_SIZE").flatMap({ Int(String(cString: $0)) }) else { return }
     // Threads with their stacks and heaps, and 4 MiB of each neighbour for messages.
     do { try MemoryLimit.require((96 + 4 * neighbours) << 20, for: "MPI") } catch {
-      if rank > 0 { sleep(1) }
-      complain(rank > 0 ? "rank \(rank): \(error)" : "\(error)")
+      Launcher.letRankZeroSpeak()
+      complain(Launcher.rank > 0 ? "rank \(Launcher.rank): \(error)" : "\(error)")
       exit(error.exitStatus)
     }
   }
 
   /// Ends with what went wrong before MPI started, or with help.
   ///
-  /// Where all ranks have the same command line, rank 0 speaks for all; mpirun ends the other ranks as soon as one has failed, so
-  /// that the others wait until it has spoken.
+  /// Where all ranks have the same command line, rank 0 speaks for all.
   static func end(with error: any Error) -> Never {
     let isFault = Train.exitCode(for: error) != .success
+    let rank = Launcher.rank
     if !isFault {
       exit(rank == 0 ? tell(Train.fullMessage(for: error)) : 0)
     }
-    let isSameOnAllRanks = getenv("OMPI_NUM_APP_CTX").map { strcmp($0, "1") == 0 } ?? false
-    if rank != 0 { sleep(1) }
-    if rank == 0 || !isSameOnAllRanks { complain(sentence(of: error)) }
+    Launcher.letRankZeroSpeak()
+    if rank == 0 || !Launcher.hasOneCommandLine { complain(sentence(of: error)) }
     exit(exitStatus(of: error) ?? Train.exitCode(for: error).rawValue)
   }
 

@@ -2,6 +2,7 @@ import ArgumentParser
 import Buffers
 import Codecs
 import Datasets
+import MPI
 import Networks
 import Trainer
 
@@ -12,7 +13,7 @@ extension Train {
       abstract: "Print the models, data sets, codecs, strategies, optimizers and schedules there are.")
 
     func run() throws {
-      guard Launch.rank == 0 else { return }
+      guard Launcher.rank == 0 else { return }
       try StandardStreams.write(text)
     }
 

@@ -43,7 +43,7 @@ extension Train {
       let picture = try telling.picture(config: subject.config)
       if Launch.rank == 0 { try picture?.open() }
       if let model = request.givenModel {
-        guard Launch.rank == 0 else { return }
+        guard Launcher.rank == 0 else { return }
         let plan = ScalingPlan(model, codecs: try request.chosenCodecs(), costs: model.lines, ranks: request.ranks)
         return try telling.tell(plan, for: request, costs: model.json, picture: picture)
       }

@@ -24,8 +24,8 @@ public struct Job: Sendable {
   public var environment: [String: String] = [:]
   /// The directory it runs in; that of the tests if nil.
   public var directory: String?
-  /// After this many seconds it is ended.
-  public var timeLimit = 60.0
+  /// After this many seconds it is ended; enough for a machine that has much else to do.
+  public var timeLimit = 240.0
 
   /// A call of `program`.
   public init(_ program: String, _ arguments: [String] = []) {
@@ -35,6 +35,9 @@ public struct Job: Sendable {
 
   /// Runs it as one process without `mpirun`.
   public func run() throws -> JobResult { try run(executable, arguments) }
+
+  /// Starts it as one process without `mpirun`; ``RunningJob/wait()`` must follow.
+  public func start() throws -> RunningJob { try start(executable, arguments) }
 
   /// Runs it under `mpirun` on `ranks` ranks; `options` go before the program.
   public func run(ranks: Int, options: [String] = []) throws -> JobResult {
