@@ -1,12 +1,12 @@
 # Two commands: `make run` trains on 8 ranks on this machine, `make test` is the whole gate. The others are their parts, but
-# for `make cluster-test`.
+# for `make cluster-test` and `make slurm-test`.
 
 SHELL := /bin/bash
 RANKS ?= 8
 # Options of the run: make run ARGUMENTS="--epochs 1 --codec none"
 ARGUMENTS ?=
 
-.PHONY: run test install build build-tests lint arrows test-plain test-ranks examples documentation format clean cluster-test
+.PHONY: run test install build build-tests lint arrows test-plain test-ranks examples documentation format clean cluster-test slurm-test
 
 run: install
 	swift build --configuration release --product train
@@ -64,6 +64,12 @@ cluster-test: install
 	scripts/cluster check
 	swift build --configuration release --product train
 	scripts/cluster-test
+
+# A real Slurm on such hosts.
+slurm-test: install
+	scripts/install-dependencies cluster slurm
+	swift build --configuration release --product train
+	scripts/slurm-test
 
 clean:
 	swift package clean
