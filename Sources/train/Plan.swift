@@ -41,7 +41,7 @@ extension Train {
       try request.validate()
       _ = try Recipe(request.options)
       let picture = try telling.picture(config: subject.config)
-      if Launch.rank == 0 { try picture?.open() }
+      if Launcher.rank == 0 { try picture?.open() }
       if let model = request.givenModel {
         guard Launcher.rank == 0 else { return }
         let plan = ScalingPlan(model, codecs: try request.chosenCodecs(), costs: model.lines, ranks: request.ranks)
