@@ -2,6 +2,10 @@ internal import Buffers
 internal import CMPI
 internal import Synchronization
 
+#if canImport(Glibc)
+  internal import Glibc
+#endif
+
 /// Whether MPI runs in this process: it is started once and ended once.
 package enum Runtime {
   private enum Phase { case idle, running, ended }

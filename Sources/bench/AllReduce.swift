@@ -128,9 +128,9 @@ struct AllReduceCommand: ParsableCommand {
     let world = hosts.world
     let destination = try output.map { try FileDestination(path($0, rank: world.rank)) }
     try destination?.open()
-    let path = self.path(pattern, rank: world.rank)
-    let file = try NumpyFile(from: path)
-    let check = GradientCheck(file, path: path, codec: codec, hosts: hosts)
+    let ownPath = path(pattern, rank: world.rank)
+    let file = try NumpyFile(from: ownPath)
+    let check = GradientCheck(file, path: ownPath, codec: codec, hosts: hosts)
     try check.check()
     let gradient = try SharedGradient(count: file.values.count, hosts: hosts)
     let layout = TensorLayout([("gradient", file.shape.isEmpty ? [1] : file.shape)])

@@ -67,7 +67,9 @@ struct GradientCheck {
   private static let activity = "the check of gradients"
 
   private func texts(_ own: String) throws -> [String] {
-    try hosts.enter(GradientCheck.activity) { try world.allGather(varying: Array(own.utf8)) }.map { String(decoding: $0, as: UTF8.self) }
+    try hosts.enter(GradientCheck.activity) { try world.allGather(varying: Array(own.utf8)) }.map {
+      String(decoding: $0, as: UTF8.self)
+    }
   }
 }
 

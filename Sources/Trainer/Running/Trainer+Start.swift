@@ -69,7 +69,8 @@ extension Trainer {
     }
     // Files of ranks go by their places in the grid, which say who holds what.
     let store = try options.checkpoint.map { directory in
-      let ranks = grid.all.world === world ? agreement : try Agreement(world: grid.all.world, options: options, isSilent: isSilent)
+      let ranks =
+        grid.all.world === world ? agreement : try Agreement(world: grid.all.world, options: options, isSilent: isSilent)
       return CheckpointStore(directory: directory, over: ranks.about("a checkpoint"))
     }
     let opening = try store?.open(resume: options.resume)

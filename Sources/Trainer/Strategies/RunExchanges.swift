@@ -161,7 +161,8 @@ final class RunExchanges {
     if let none = try? codecs.make("none") {
       let rule = hosts.remoteRanks.isEmpty ? ExchangeGeometry.SegmentRule.sharedWindow : .messages
       report.floatTraffic = ExchangeGeometry(
-        parts.network.layout, codec: none, ownership: scaling.map { _ in parts.codec }, rankCount: hosts.world.count, rule: rule,
+        parts.network.layout, codec: none, ownership: scaling.map { _ in parts.codec }, rankCount: hosts.world.count,
+        rule: rule,
         leastBucket: options.linkSpeed?.leastBucketByteCount
       ).predictedTraffic(of: hosts.world.rank, over: coded.routes)
     }
