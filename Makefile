@@ -1,12 +1,12 @@
 # Two commands: `make run` trains on 8 ranks on this machine, `make test` is the whole gate. The others are their parts, but
-# for `make cluster-test` and `make slurm-test`.
+# for `make cluster-test`, `make slurm-test` and `make test-sanitizers`.
 
 SHELL := /bin/bash
 RANKS ?= 8
 # Options of the run: make run ARGUMENTS="--epochs 1 --codec none"
 ARGUMENTS ?=
 
-.PHONY: run test install build build-tests lint arrows test-plain test-ranks examples documentation format clean cluster-test slurm-test
+.PHONY: run test install build build-tests lint arrows test-plain test-ranks examples documentation format clean cluster-test slurm-test test-sanitizers
 
 run: install
 	swift build --configuration release --product train
@@ -57,6 +57,10 @@ examples:
 
 documentation:
 	scripts/build-documentation
+
+# A build of its own; not part of the gate, because it takes as long as the rest of it.
+test-sanitizers: install
+	scripts/test-sanitizers
 
 # Hosts on this machine, as root; not part of the gate, because not every machine can make them.
 cluster-test: install
