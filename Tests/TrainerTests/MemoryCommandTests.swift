@@ -54,6 +54,18 @@ import _TestSupport
     expectSentence(step, from: "bench", "step")
   }
 
+  /// A file without content, whose length alone is 3 GB.
+  @Test func dataThatDoNotFitAreRefused() throws {
+    let directory = temporary()
+    defer { try? FileManager.default.removeItem(atPath: directory) }
+    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+    let file = directory + "/train-images-idx3-ubyte"
+    #expect(FileManager.default.createFile(atPath: file, contents: nil))
+    #expect(truncate(file, 3_000_000_000) == 0)
+    let result = try run("train", ["--data", "idx:\(directory)", "--steps", "1"], limit: "ulimit -v 1000000")
+    expectSentence(result, of: "train-images-idx3-ubyte' needs 3.0 GB", "idx")
+  }
+
   @Test func aModelThatCannotBeJudgedSaysWhy() throws {
     let directory = temporary()
     defer { try? FileManager.default.removeItem(atPath: directory) }
@@ -66,7 +78,9 @@ import _TestSupport
       let result = try run("train", small, limit: "ulimit -v \(megabytes)000", ranks: 3, condition: condition)
       #expect(result.status == 74 && !result.isTimedOut, "\(megabytes): \(result.status) \(result.standardError)")
       let sentences = result.standardError.split(separator: "\n").filter { $0.hasPrefix("train: ") }
-      #expect(sentences.count == 1, "\(megabytes): \(result.standardError)")
+      // Before MPI starts ranks cannot agree who speaks.
+      let most = condition == "true" && sentences.first?.contains("MPI needs") ?? false ? 3 : 1
+      #expect((1...most).contains(sentences.count), "\(megabytes): \(result.standardError)")
       #expect(sentences.first?.contains("not enough memory") ?? false, "\(megabytes): \(result.standardError)")
       if condition != "true" { #expect(sentences.first?.contains("rank 1: ") ?? false, "\(result.standardError)") }
     }

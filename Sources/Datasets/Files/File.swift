@@ -14,6 +14,7 @@ func readFile(_ path: String) throws(DataError) -> [UInt8] {
     throw DataError("cannot read '\(path)': it is not a file")
   }
   let byteCount = Int(status.st_size)
+  try DataError.requireMemory(byteCount, of: path)
   var failure: String?
   let bytes = [UInt8](unsafeUninitializedCapacity: byteCount) { buffer, filled in
     while filled < byteCount {

@@ -15,6 +15,7 @@ package func decompressGzip(_ bytes: [UInt8], path: String) throws(DataError) ->
   }
   // The last four bytes are the length of the content (of the last member, modulo 2³²): a good first guess where it is believable.
   let said = bytes.suffix(4).reversed().reduce(0) { $0 << 8 | Int($1) }
+  try DataError.requireMemory(said <= bytes.count * 1032 ? said : bytes.count * 4, of: path)
   var content = [UInt8](repeating: 0, count: said <= bytes.count * 1032 ? max(said, 64) : bytes.count * 4)
   var filled = 0
   var stream = z_stream()
@@ -25,6 +26,7 @@ package func decompressGzip(_ bytes: [UInt8], path: String) throws(DataError) ->
   defer { inflateEnd(&stream) }
   var consumed = 0
   while true {
+    if filled == content.count { try DataError.requireMemory(2 * filled, of: path) }
     if filled == content.count { content.append(contentsOf: repeatElement(0, count: content.count)) }
     // zlib counts in 32 bits.
     let inputCount = min(bytes.count - consumed, 1 << 30)

@@ -1,4 +1,5 @@
 internal import Collectives
+internal import Datasets
 internal import MPI
 
 /// Does something that may fail on one rank alone, such as opening a file, and fails on all ranks if it fails on any.
@@ -31,6 +32,7 @@ public func exitStatus(of error: any Error) -> Int32? {
   case let error as any ExitStatusProviding: error.exitStatus
   case let error as CheckpointError: error.exitStatus
   case is FileError: TrainingError.ExitStatus.inputOutput.rawValue
+  case let error as DataError where error.isOutOfMemory: TrainingError.ExitStatus.inputOutput.rawValue
   default: nil
   }
 }
