@@ -34,9 +34,17 @@ public enum FileConflicts {
     return faults
   }
 
-  /// Whether two names stand for one file or directory.
-  static func areSame(_ name: String, _ other: String) -> Bool {
-    !identities(of: name, standard: STDOUT_FILENO).isDisjoint(with: identities(of: other, standard: STDOUT_FILENO))
+  /// Whether there is a file by this name, in one of these directories and with such an ending, whatever its case.
+  static func isFile(_ name: String, ending endings: [String], in directories: [String]) -> Bool {
+    guard case .path(let path, S_IFREG?)? = try? FileName.target(of: name, standard: STDOUT_FILENO, to: "write") else {
+      return false
+    }
+    let last = String(decoding: FileName.last(of: path).map { UInt8(bitPattern: $0) }, as: UTF8.self).lowercased()
+    var (parent, directory) = (stat(), stat())
+    guard endings.contains(where: last.hasSuffix), unsafe stat(FileName.parent(of: path), &parent) == 0 else { return false }
+    return directories.contains { name in
+      unsafe stat(name, &directory) == 0 && (parent.st_dev, parent.st_ino) == (directory.st_dev, directory.st_ino)
+    }
   }
 
   private enum Identity: Hashable {

@@ -8,18 +8,10 @@ extension TrainerOptions {
     let outputs: [FileConflicts.Named] = [("metrics", metrics), ("timeline", timeline), ("output", output)]
     var faults = FileConflicts.faults(outputs: [("checkpoint", checkpoint)] + outputs, inputs: [("config", config)])
     guard let directory = try? Specification(data).values.first else { return faults }
-    for case (let option, let name?) in outputs where isFile(name, of: directory) {
+    for case (let option, let name?) in outputs
+    where FileConflicts.isFile(name, ending: ["ubyte", ".gz", ".wav"], in: [directory, directory + "/recordings"]) {
       faults.append("--\(option) \(name) is a file of --data \(data); name another")
     }
     return faults
-  }
-
-  /// Whether `name` is one of the files in a directory of data.
-  private func isFile(_ name: String, of directory: String) -> Bool {
-    let endings = ["ubyte", ".gz", ".wav"]
-    guard endings.contains(where: { name.lowercased().hasSuffix($0) }), Directory.exists(name),
-      let parent = Directory.parent(of: name)
-    else { return false }
-    return [directory, directory + "/recordings"].contains { FileConflicts.areSame(parent, $0) }
   }
 }
