@@ -47,6 +47,16 @@ import _TestSupport
     #expect(try shell.data("model") == shell.data("expected"))
   }
 
+  @Test func allRanksEndAlikeAndRankZeroSpeaks() throws {
+    let script = "[ $OMPI_COMM_WORLD_RANK != 0 ] || exec > /dev/full; exec $train $small --output model"
+    let result = try shell.run("mpirun -q -np 3 bash -c '\(script)'")
+    #expect(result.status == 74 && result.standardError.hasSuffix("run goes on\n\(full)"), "\(result)")
+    try shell.output("$train $small --output expected")
+    #expect(try shell.names() == ["expected", "model"])
+    let said = result.standardError.matches(of: #/train: cannot write/#).count
+    #expect(said == 1)
+  }
+
   /// No file gets the number of a closed descriptor, and with it words that are not its own.
   @Test func closedDescriptorsAreNoFiles() throws {
     let noisy = "$train ${small/--quiet/}"
