@@ -14,15 +14,7 @@ run: install
 
 # One after another, the quick checks first, whatever -j says.
 test:
-	$(MAKE) install
-	$(MAKE) lint
-	$(MAKE) arrows
-	$(MAKE) build-tests
-	$(MAKE) test-plain
-	$(MAKE) test-ranks
-	$(MAKE) examples
-	$(MAKE) documentation
-	@echo "All passed."
+	@scripts/gate install lint arrows build-tests test-plain test-2 test-3 test-4 test-8 examples documentation
 
 install:
 	scripts/install-dependencies
@@ -42,15 +34,16 @@ format:
 arrows:
 	scripts/check-arrows
 
-# One rank, without mpirun.
+# Everything on one rank, without mpirun.
 test-plain:
-	source scripts/environment.sh && swift test --configuration release --skip-build --disable-xctest
+	scripts/test-plain
 
-test-ranks:
-	scripts/test-ranks 2
-	scripts/test-ranks 3
-	scripts/test-ranks 4
-	scripts/test-ranks 8
+# What needs ranks, on so many of them.
+test-ranks: test-2 test-3 test-4 test-8
+
+.NOTPARALLEL:
+test-%:
+	scripts/test-ranks $*
 
 examples:
 	scripts/run-examples

@@ -3,6 +3,7 @@ import Codecs
 import Collectives
 import MPI
 import Testing
+import _TestSupport
 
 /// The laws of stripes and segments.
 @Suite(.serialized) struct GeometryTests {
@@ -33,7 +34,7 @@ import Testing
   }
 
   /// Groups cover the layout; stripes cover the groups once; segments cover the stripes, in order.
-  @Test(.onOneRank, arguments: codecs) func everythingIsCoveredOnce(_ codec: ReferenceCodec) throws {
+  @Test(.oneProcess, arguments: codecs) func everythingIsCoveredOnce(_ codec: ReferenceCodec) throws {
     try forAll(codec) { geometry, reference, layout, _ in
       #expect(geometry.groupStarts == reference.groups.map(\.lowerBound) + [layout.count])
       var starts = [0]
@@ -72,7 +73,7 @@ import Testing
 
   /// A small model is one bucket, and so two messages to each rank; a large one has several, so that there is something to send
   /// while the rest is computed.
-  @Test(.onOneRank) func bucketsAreUseful() throws {
+  @Test(.oneProcess) func bucketsAreUseful() throws {
     func bucketCount(_ model: Int, _ codec: ReferenceCodec, _ rankCount: Int) throws -> Int {
       ExchangeGeometry(
         TrafficTests.models[model].layout, codec: try makeCodec(codec), rankCount: rankCount, rule: .messages
@@ -107,14 +108,14 @@ import Testing
   }
 
   /// Stripes and segments are those of the published rules.
-  @Test(.onOneRank, arguments: codecs) func followsTheRules(_ codec: ReferenceCodec) throws {
+  @Test(.oneProcess, arguments: codecs) func followsTheRules(_ codec: ReferenceCodec) throws {
     try forAll(codec) { geometry, reference, _, _ in
       #expect(geometry.segments.map { $0.map(\.groups) } == reference.segments.map { $0.filter { !$0.isEmpty } })
     }
   }
 
   /// No stripe is farther from its share than half the largest group at either end.
-  @Test(.onOneRank, arguments: codecs) func stripesAreBalanced(_ codec: ReferenceCodec) throws {
+  @Test(.oneProcess, arguments: codecs) func stripesAreBalanced(_ codec: ReferenceCodec) throws {
     try forAll(codec) { geometry, reference, _, _ in
       let largest = reference.groups.map { codec.byteCount(of: $0.count) }.max() ?? 0
       let share = Double(reference.byteCount(0..<reference.groups.count)) / Double(reference.stripes.count)
@@ -126,7 +127,7 @@ import Testing
   }
 
   /// No message is above 60 KB.
-  @Test(.onOneRank, arguments: codecs) func messagesAreShort(_ codec: ReferenceCodec) throws {
+  @Test(.oneProcess, arguments: codecs) func messagesAreShort(_ codec: ReferenceCodec) throws {
     try forAll(codec) { geometry, _, _, isShared in
       guard !isShared else { return }
       #expect(geometry.segments.joined().allSatisfy { $0.messageByteCount <= 61_440 })
@@ -134,7 +135,7 @@ import Testing
   }
 
   /// No message is above 60 KB even with the largest group that a user may ask for; a larger one is refused.
-  @Test(.onOneRank) func messagesOfLargeGroupsAreShort() throws {
+  @Test(.oneProcess) func messagesOfLargeGroupsAreShort() throws {
     #expect(throws: SpecificationError.self) { try makeCodec(.oneBit(elements: (1 << 18) + 1)) }
     let layout = TensorLayout([("weights", [3, 1 << 20])])
     for rankCount in [2, 8] {
@@ -145,7 +146,7 @@ import Testing
   }
 
   /// Messages lie apart in a buffer of codes: each in its stripe's room, aligned for the words of its codes.
-  @Test(.onOneRank, arguments: codecs) func messagesLieApart(_ codec: ReferenceCodec) throws {
+  @Test(.oneProcess, arguments: codecs) func messagesLieApart(_ codec: ReferenceCodec) throws {
     try forAll(codec) { geometry, _, _, _ in
       var end = 0
       for (index, segments) in geometry.segments.enumerated() {

@@ -4,6 +4,7 @@ import Collectives
 import Foundation
 import MPI
 import Testing
+import _TestSupport
 
 /// Hierarchical exchanges, on one host whose ranks pretend to be on several.
 @Suite(.serialized) struct HierarchyTests {
@@ -21,7 +22,7 @@ import Testing
   static let codecs: [ReferenceCodec] = [.none, .oneBit(elements: nil), .oneBit(elements: 4)]
 
   /// Agents are of their party, owners serve themselves, and the work is shared.
-  @Test(.onOneRank) func routesAreSound() {
+  @Test(.oneProcess) func routesAreSound() {
     for rankCount in 1...9 {
       for hosts in Self.distributions(rankCount) {
         let leaders = hosts.map { hosts.firstIndex(of: $0)! }
@@ -153,7 +154,7 @@ import Testing
   }
 
   /// Four hosts of two ranks: one copy of each stripe leaves a host instead of two.
-  @Test(.onOneRank) func halfTheBytesLeaveAHostOfTwoRanks() throws {
+  @Test(.oneProcess) func halfTheBytesLeaveAHostOfTwoRanks() throws {
     let layout = TrafficTests.models[0].layout
     for codec in [ReferenceCodec.none, .oneBit(elements: nil)] {
       let geometry = ExchangeGeometry(layout, codec: try makeCodec(codec), rankCount: 8, rule: .messages)

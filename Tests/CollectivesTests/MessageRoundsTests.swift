@@ -177,7 +177,7 @@ import _TestSupport
   }
 
   /// Bytes that are no list are refused with the sender's name.
-  @Test(.onOneRank) func damagedListsAreRefused() throws {
+  @Test(.oneProcess) func damagedListsAreRefused() throws {
     let lists = SparseLists(Self.shards, most: [4, 4, 4, 4, 4])
     let message = FloatBuffer(count: lists.capacity(of: 0..<5))
     let vectors = (0..<5).map { SparseVector(indices: [UInt32($0), 900], values: [1, 2]) }

@@ -1,8 +1,9 @@
 import Collectives
 import Testing
+import _TestSupport
 
 /// The percentage against figures worked out by hand.
-@Suite struct OverlapMeasurementTests {
+@Suite(.oneProcess) struct OverlapMeasurementTests {
   @Test(arguments: [
     // Hidden altogether, not at all, and three quarters of it.
     (total: 0.1, compute: 0.1, communication: 0.05, percentage: 100.0),

@@ -1,10 +1,11 @@
 import Collectives
 import MPI
 import Testing
+import _TestSupport
 
 /// Ranks on a grid of shares and stripes.
 @Suite(.serialized) struct RankGridTests {
-  @Test(.onOneRank) func ranksOfAHostStandTogether() {
+  @Test(.oneProcess) func ranksOfAHostStandTogether() {
     #expect(RankGrid.order(of: []) == [])
     #expect(RankGrid.order(of: ["a"]) == [0])
     #expect(RankGrid.order(of: ["b", "b", "a", "a"]) == [0, 1, 2, 3])

@@ -3,6 +3,7 @@ import Codecs
 import Collectives
 import MPI
 import Testing
+import _TestSupport
 
 /// One stream of gradients whose codec changes on the way.
 @Suite(.serialized) struct StreamTests {
@@ -45,7 +46,7 @@ import Testing
   }
 
   /// Stripes are cut by one codec's lengths, segments by those of the codec that is sent.
-  @Test(.onOneRank, arguments: [1, 2, 5, 8], [true, false])
+  @Test(.oneProcess, arguments: [1, 2, 5, 8], [true, false])
   func stripesAreThoseOfTheStream(rankCount: Int, isShared: Bool) throws {
     let rule = isShared ? ExchangeGeometry.SegmentRule.sharedWindow : .messages
     let one = try codecs.make("one-bit")

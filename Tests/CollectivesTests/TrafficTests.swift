@@ -3,6 +3,7 @@ import Codecs
 import Collectives
 import MPI
 import Testing
+import _TestSupport
 
 /// Counted bytes are predicted bytes, and the prediction is that of the published format.
 @Suite(.serialized) struct TrafficTests {
@@ -39,7 +40,7 @@ import Testing
   }
 
   /// K ranks send 2 (K − 1) times the encoded size together, plus headers between hosts.
-  @Test(.onOneRank, arguments: testedCodecs) func totalIsTheFormula(_ codec: ReferenceCodec) throws {
+  @Test(.oneProcess, arguments: testedCodecs) func totalIsTheFormula(_ codec: ReferenceCodec) throws {
     for (_, layout) in Layouts.all {
       let encoded = codec.groups(of: layout).reduce(0) { $0 + codec.byteCount(of: $1.count) }
       for rankCount in 1...9 {
@@ -66,7 +67,7 @@ import Testing
     ("wide", Layouts.layout(inputs: 2048, hidden: [2048, 2048], classes: 2048)),
   ]
 
-  @Test(.onOneRank, arguments: 0..<models.count, [ReferenceCodec.none, .oneBit(elements: nil), .oneBit(elements: 1024)])
+  @Test(.oneProcess, arguments: 0..<models.count, [ReferenceCodec.none, .oneBit(elements: nil), .oneBit(elements: 1024)])
   func isFlatAndBalanced(_ model: Int, _ codec: ReferenceCodec) throws {
     for isShared in [true, false] {
       var normalised: [Double] = []
@@ -87,7 +88,7 @@ import Testing
 
   /// Whole models of rows from 1024: at most 1.10 bits a parameter and direction, at least 29 times less than floats.
   @Test(
-    .onOneRank,
+    .oneProcess,
     arguments: [
       Layouts.layout(inputs: 1024, hidden: [1024], classes: 10),
       Layouts.layout(inputs: 1024, hidden: [1024, 1024], classes: 60),

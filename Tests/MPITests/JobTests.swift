@@ -58,6 +58,13 @@ extension SerialTests {
   }
 }
 
+/// A suite of one process, one test of which forgets that it is.
+@Suite(.oneProcess) struct OneProcessProgram {
+  @Test(.enabled(if: Job.isRunning("touchTheWorld"), "a program of JobTests")) func touchTheWorld() {
+    _ = World.communicator
+  }
+}
+
 extension SerialTests {
   @Suite(.outsideMPI, .serialized) struct JobTests {
     @Test(arguments: [1, 2, 4]) func aThrowingRankEndsAll(ranks: Int) throws {
@@ -65,7 +72,7 @@ extension SerialTests {
       #expect(result.status == 65 && !result.isTimedOut)
       let place = ranks == 1 ? "" : "rank \(ranks - 1) of \(ranks): "
       #expect(result.standardError.contains("\(place)the data are bad\n"))
-      #expect(result.duration < .seconds(20))
+      #expect(result.duration < .seconds(60))
     }
 
     @Test func otherErrorsAreInternal() throws {
@@ -83,6 +90,13 @@ extension SerialTests {
     @Test func abortEndsTheJob() throws {
       #expect(try Job.test("abortWithStatus").run(ranks: 2).status == 74)
       #expect(try Job.test("abortWithStatus").run().status == 74)
+    }
+
+    /// Otherwise it would be forgotten on several ranks.
+    @Test func aTestOfOneProcessMayNotUseTheWorld() throws {
+      let result = try Job.test("touchTheWorld").run()
+      #expect(result.status != 0)
+      #expect((result.standardOutput + result.standardError).contains("it cannot be .oneProcess"))
     }
 
     @Test func oneRankStartsMPIOnlyWhenNeeded() throws {

@@ -1,10 +1,11 @@
 import Buffers
 import Foundation
 import Testing
+import _TestSupport
 import Trainer
 
 /// AdaGrad's arithmetic against plain fp64 lines.
-@Suite struct AdaGradTests {
+@Suite(.oneProcess) struct AdaGradTests {
   /// Coordinates of very different sizes; every fifth never has a gradient.
   private func gradient(_ count: Int, step: Int) -> [Float] {
     let random = Philox(seed: 11, purpose: .tests)

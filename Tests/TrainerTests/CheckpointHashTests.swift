@@ -1,8 +1,9 @@
 import Buffers
 import Testing
+import _TestSupport
 
 /// The hash of files is made while they are written, piece by piece.
-@Suite struct CheckpointHashTests {
+@Suite(.oneProcess) struct CheckpointHashTests {
   /// Known answers of the reference implementation for the bytes 0, 1, … n − 1.
   @Test(arguments: [
     (count: 0, expected: 0xEF46_DB37_51D8_E999),

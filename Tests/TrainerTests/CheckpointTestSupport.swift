@@ -5,7 +5,7 @@ import Trainer
 import _TestSupport
 
 /// All ranks that run the tests.
-let world = World.communicator
+var world: Communicator { World.communicator }
 
 /// A directory for one test, the same on all ranks of a communicator, removed at the end.
 final class TemporaryDirectory {

@@ -1,10 +1,11 @@
 import Buffers
 import Foundation
 import Testing
+import _TestSupport
 import Trainer
 
 /// Optimizers and schedules against their formulas, written out plainly.
-@Suite struct DescentTests {
+@Suite(.oneProcess) struct DescentTests {
   /// What an optimizer does in three steps to one value, in fp32 with every operation rounded.
   private func reference(
     _ w: Float, gradients: [Float], rates: [Float], momentum: Float, gain: Float, decay: Float, isNesterov: Bool

@@ -1,8 +1,9 @@
 import Buffers
 import Testing
+import _TestSupport
 import Trainer
 
-@Suite struct GradientNoiseTests {
+@Suite(.oneProcess) struct GradientNoiseTests {
   /// Gradients of known signal and noise: a fixed vector, and a draw for every sample.
   @Test(arguments: [[8, 8, 8, 8], [5, 3, 0, 4], [1, 1]], [0.0, 0.05, 1.0])
   func findsTheShareOfTheSignal(sampleCounts: [Int], signal: Double) throws {

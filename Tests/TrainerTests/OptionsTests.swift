@@ -1,9 +1,10 @@
 import Buffers
 import Foundation
 import Testing
+import _TestSupport
 import Trainer
 
-@Suite struct OptionsTests {
+@Suite(.oneProcess) struct OptionsTests {
   /// A text for each option that differs from its default.
   static let texts = [
     "model": "softmax", "data": "idx:somewhere", "epochs": "7", "steps": "11", "minibatch": "64", "optimizer": "sgd:gain=unit",

@@ -2,10 +2,11 @@ import Buffers
 import Codecs
 import Collectives
 import Testing
+import _TestSupport
 import Trainer
 
 /// The models of the planner, against the paper's figures and sums by hand.
-@Suite struct PlannerModelTests {
+@Suite(.oneProcess) struct PlannerModelTests {
   /// The costs of the paper's section 3.2 and table 1, in seconds.
   private func paper(minibatch: Int, floatExchange: Double) -> ScalingModel {
     ScalingModel(

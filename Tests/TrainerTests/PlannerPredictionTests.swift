@@ -2,10 +2,11 @@ import Buffers
 import Codecs
 import Collectives
 import Testing
+import _TestSupport
 import Trainer
 
 /// Predictions of steps: their bytes against the geometry's, their times against sums by hand.
-@Suite struct PlannerPredictionTests {
+@Suite(.oneProcess) struct PlannerPredictionTests {
   private let layout = TensorLayout([
     ("weights.2", [10, 512]), ("biases.2", [10]), ("weights.1", [512, 784]), ("biases.1", [512]),
   ])

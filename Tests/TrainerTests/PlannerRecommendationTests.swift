@@ -2,10 +2,11 @@ import Buffers
 import Codecs
 import Foundation
 import Testing
+import _TestSupport
 import Trainer
 
 /// What a plan says: the recommendation, the table, the files.
-@Suite struct PlannerRecommendationTests {
+@Suite(.oneProcess) struct PlannerRecommendationTests {
   private let layout = TensorLayout([
     ("weights.2", [10, 512]), ("biases.2", [10]), ("weights.1", [512, 784]), ("biases.1", [512]),
   ])

@@ -1,8 +1,9 @@
 import Testing
+import _TestSupport
 import Trainer
 
 /// When a user is told that the codec cannot follow the learning rate.
-struct ResidualWatchTests {
+@Suite(.oneProcess) struct ResidualWatchTests {
   /// The warnings for a course of ratios, with the step of each.
   private func warnings(_ ratios: [Double], gradient: (Int) -> Double = { _ in 1 }, codec: String? = "one-bit") -> [(
     step: Int, text: String

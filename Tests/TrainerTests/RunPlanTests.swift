@@ -1,10 +1,11 @@
 import Buffers
 import Foundation
 import Testing
+import _TestSupport
 import Trainer
 
 /// Plans whose minibatch changes where an epoch begins, against a walk over every sample.
-@Suite struct RunPlanTests {
+@Suite(.oneProcess) struct RunPlanTests {
   private func plan(samples: Int, minibatch: Int, epochs: Int = 3, steps: Int? = nil) -> RunPlan {
     var options = TrainerOptions()
     options.minibatch = minibatch

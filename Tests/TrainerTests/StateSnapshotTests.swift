@@ -1,9 +1,10 @@
 import Buffers
 import Testing
+import _TestSupport
 import Trainer
 
 /// Copies of state in memory.
-@Suite struct StateSnapshotTests {
+@Suite(.oneProcess) struct StateSnapshotTests {
   private func inventory(_ values: [(name: String, first: Float)]) -> StateInventory {
     var inventory = StateInventory()
     for (name, first) in values {

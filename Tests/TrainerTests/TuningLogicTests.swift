@@ -1,10 +1,11 @@
 import Buffers
 import Foundation
 import Testing
+import _TestSupport
 import Trainer
 
 /// The decisions of tuning against plain transcriptions of CNTK's rules (algorithms §1.9), for criteria that are made up.
-@Suite struct TuningLogicTests {
+@Suite(.oneProcess) struct TuningLogicTests {
   /// CNTK's search, line by line, save that a first criterion which is no number leaves things as they are, and that others fail.
   private func transcribedMinibatch(
     epoch e: Int, initial: Int, previous: Int, share: Double, frequency: Int, most: Int, margin: Double,

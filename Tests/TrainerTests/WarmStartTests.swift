@@ -1,7 +1,8 @@
 import Testing
+import _TestSupport
 import Trainer
 
-@Suite struct WarmStartTests {
+@Suite(.oneProcess) struct WarmStartTests {
   @Test func isReadAsPeopleWriteIt() throws {
     let cases: [(String, WarmStart)] = [
       ("117", .floats(117)), ("0", 0), ("replicated:5", .replicated(5)), ("auto", .automatic),

@@ -1,6 +1,14 @@
 public import Testing
 
+/// Why a test runs once; also what marks it as one that needs no other ranks.
+let oneProcessReason: Comment = "needs no other ranks: runs once, without mpirun"
+
 extension Trait where Self == ConditionTrait {
+  /// For tests of what one process does alone: they run once, without `mpirun`, and not on each number of ranks.
+  ///
+  /// A test without it runs on all. One that has it and uses ``World/communicator`` fails.
+  public static var oneProcess: Self { .enabled(if: !World.isLaunched, oneProcessReason) }
+
   /// For tests that need at least `count` ranks.
   public static func ranks(atLeast count: Int) -> Self {
     .enabled(if: World.count >= count, "needs \(count) ranks: run under mpirun")

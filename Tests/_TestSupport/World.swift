@@ -1,4 +1,5 @@
 public import MPI
+import Testing
 
 #if canImport(Glibc)
   import Glibc
@@ -9,7 +10,15 @@ public import MPI
 /// Tests of several ranks run in the same order on all ranks (`--no-parallel`) and use this world or parts of it.
 public enum World {
   /// All ranks that run the tests.
-  public static let communicator: Communicator = {
+  public static var communicator: Communicator {
+    let traits = Test.current?.traits.compactMap { $0 as? ConditionTrait } ?? []
+    if traits.contains(where: { $0.comments.contains(oneProcessReason) }) {
+      Issue.record("a test that uses the world belongs on all numbers of ranks: it cannot be .oneProcess")
+    }
+    return started
+  }
+
+  private static let started: Communicator = {
     do {
       let world = try Communicator.startWorld(threads: .multiple)
       // Without an end of MPI, mpirun calls the job failed even when all tests passed.

@@ -8,7 +8,7 @@ import Testing
 import _TestSupport
 
 /// All ranks of this job; one without `mpirun`.
-let allRanks: Communicator = World.communicator
+var allRanks: Communicator { World.communicator }
 
 /// Both ways of reaching other ranks; one rank reaches nobody.
 let transports: [Transport] = [.auto, .messages]
@@ -88,9 +88,4 @@ func randomDelays(seed: Int) -> GradientExchange.Options {
 /// Sleeps for up to `microseconds`, at random but seeded.
 func sleepAtRandom(_ random: inout SplitMix, upTo microseconds: Int) {
   usleep(UInt32(random.next(below: microseconds + 1)))
-}
-
-extension Trait where Self == ConditionTrait {
-  /// For tests of pure functions: one rank is enough, and the others need the processor.
-  static var onOneRank: Self { .enabled(if: allRanks.rank == 0, "a pure function, tested on rank 0") }
 }
