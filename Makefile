@@ -6,7 +6,7 @@ RANKS ?= 8
 # Options of the run: make run ARGUMENTS="--epochs 1 --codec none"
 ARGUMENTS ?=
 
-.PHONY: run test install build build-tests lint arrows test-plain test-ranks examples documentation format clean cluster-test slurm-test test-sanitizers
+.PHONY: run test install build build-tests lint arrows test-plain test-ranks examples documentation format clean cluster-test slurm-test fault-test test-sanitizers
 
 run: install
 	swift build --configuration release --product train
@@ -67,6 +67,10 @@ slurm-test: install
 	scripts/install-dependencies cluster slurm
 	swift build --configuration release --product train
 	scripts/slurm-test
+
+# Every strategy meets every fault in every phase; not part of the gate, which has a part of it, because it takes long.
+fault-test: build-tests
+	scripts/fault-table
 
 clean:
 	swift package clean

@@ -30,6 +30,7 @@ public final class HostMap: Sendable {
   private let names: [String]
   /// What this rank's host is called where it is pretended.
   private let pretendedHost: String?
+  private let neighbours: Neighbours
   /// For every rank the lowest rank with which it shares memory, itself where it shares none.
   public let leaders: [Int]
   /// The windows over the ranks of this host, in the order in which they were made.
@@ -59,10 +60,16 @@ public final class HostMap: Sendable {
   ) throws {
     (self.world, self.numbers, self.isWhole, self.transport, self.patience) = (world, numbers, isWhole, transport, patience)
     pretendedHost = hostName
-    let call = RollCall(world, names: numbers.map { "rank \($0)" }, patience: patience)
+    let call = RollCall(
+      world,
+      WaitingRanks(rank: world.rank, names: numbers.map { "rank \($0)" }, patience: patience, neighbours: nil))
     let activity = "the start, where ranks tell their hosts"
-    let hostNames = try call.gather(Array((hostName ?? world.processorName).utf8), activity: activity)
-      .map { String(decoding: $0, as: UTF8.self) }
+    let answer = "\(Neighbours.answer(of: world))\n\(hostName ?? world.processorName)"
+    let answers = try call.gather(Array(answer.utf8), activity: activity).map {
+      String(decoding: $0, as: UTF8.self).split(separator: "\n").map(String.init)
+    }
+    neighbours = Neighbours(rank: world.rank, answers: answers.map { $0.first ?? "" })
+    let hostNames = answers.map { $0.last ?? "" }
     self.hostNames = hostNames
     names = zip(numbers, hostNames).map { "rank \($0) on \($1)" }
     var hostRanks = [Int?](repeating: nil, count: world.count)
@@ -134,12 +141,12 @@ public final class HostMap: Sendable {
   /// The same ranks, whose messages never meet others; collective.
   package func duplicate() throws -> Communicator { try enter("the start of an exchange") { try world.duplicate() } }
 
-  private var call: RollCall { RollCall(world, names: names, patience: patience) }
+  private var call: RollCall { RollCall(world, waitingRanks) }
 
   /// Whom a watchdog may name.
   var waitingRanks: WaitingRanks { waitingRanks(with: patience) }
   func waitingRanks(with patience: Patience) -> WaitingRanks {
-    WaitingRanks(rank: world.rank, names: names, patience: patience)
+    WaitingRanks(rank: world.rank, names: names, patience: patience, neighbours: neighbours)
   }
 
   /// Runs `body`, and gives back all memory that was shared by way of this map meanwhile: what was made there may not be used any more.

@@ -19,29 +19,39 @@ public struct Neighbours: Sendable {
   ///
   /// - Throws: `ExchangeError.timedOut` where a rank stays away.
   public init(_ world: Communicator, patience: Patience) throws {
-    let own = "\(getpid()) \(world.processorName)"
+    let own = Neighbours.answer(of: world)
     let answers = try RollCall(world, patience: patience).gather(Array(own.utf8), activity: "the start of the job")
-      .map { String(decoding: $0, as: UTF8.self).split(separator: " ", maxSplits: 1) }
-    let isHere = answers.map { $0.last.map(String.init) == world.processorName }
+    self.init(rank: world.rank, answers: answers.map { String(decoding: $0, as: UTF8.self) })
+  }
+
+  /// What a rank answers.
+  static func answer(of world: Communicator) -> String { "\(getpid()) \(world.processorName)" }
+
+  /// For rank `rank`, from what all have answered.
+  init(rank: Int, answers: [String]) {
+    let words = answers.map { $0.split(separator: " ", maxSplits: 1) }
+    let isHere = words.map { $0.last == words[rank].last }
     areOthersElsewhere = isHere.contains(false)
     // A process that cannot be seen now is in a container of its own.
-    processes = answers.enumerated().compactMap { rank, answer in
-      guard rank != world.rank, isHere[rank], let number = answer.first.flatMap({ pid_t($0) }), Neighbours.isThere(number)
+    processes = words.enumerated().compactMap { peer, words in
+      guard peer != rank, isHere[peer], let number = words.first.flatMap({ pid_t($0) }), Neighbours.state(of: number) != nil
       else { return nil }
-      return (rank, number)
+      return (peer, number)
     }
   }
 
   /// The lowest rank of this host whose process has ended; nil where all are there.
-  public var lost: Int? { processes.first { !Neighbours.isThere($0.number) }?.rank }
+  public var lost: Int? { processes.first { Neighbours.state(of: $0.number) == nil }?.rank }
 
-  /// Whether a process is there, and more than what its parent has not asked for yet.
-  private static func isThere(_ process: pid_t) -> Bool {
-    guard kill(process, 0) == 0 || errno == EPERM else { return false }
+  /// The ranks of this host whose processes have ended or are stopped.
+  var idle: [Int] { processes.filter { [nil, "T", "t"].contains(Neighbours.state(of: $0.number)) }.map(\.rank) }
+
+  /// What a process does, as a letter of the system; nil where it has ended.
+  private static func state(of process: pid_t) -> Character? {
+    guard kill(process, 0) == 0 || errno == EPERM else { return nil }
     guard let status = try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8),
-      let end = status.lastIndex(of: ")")
-    else { return true }
-    let state = status[status.index(after: end)...].drop { $0 == " " }.first
-    return state != "Z" && state != "X"
+      let end = status.lastIndex(of: ")"), let state = status[status.index(after: end)...].first(where: { $0 != " " })
+    else { return "?" }
+    return state == "Z" || state == "X" ? nil : state
   }
 }

@@ -19,13 +19,13 @@ public struct RollCall: Sendable {
 
   /// A call of all ranks of `world`, who are known by their numbers.
   public init(_ world: Communicator, patience: Patience) {
-    self.init(world, names: (0..<world.count).map { "rank \($0)" }, patience: patience)
+    self.init(
+      world,
+      WaitingRanks(
+        rank: world.rank, names: (0..<world.count).map { "rank \($0)" }, patience: patience, neighbours: nil))
   }
 
-  init(_ world: Communicator, names: [String], patience: Patience) {
-    self.world = world
-    ranks = WaitingRanks(rank: world.rank, names: names, patience: patience)
-  }
+  init(_ world: Communicator, _ ranks: WaitingRanks) { (self.world, self.ranks) = (world, ranks) }
 
   /// Waits until every rank has come to the same place.
   ///
@@ -49,8 +49,8 @@ public struct RollCall: Sendable {
 
   /// Meets, and then does what MPI does with all ranks at once and cannot be asked about meanwhile.
   ///
-  /// Collective. A thread watches: a rank that stops inside is not known by its number, but it is told that all wait, and the job
-  /// ends with status 75 after the limit.
+  /// Collective. A thread watches: it names the ranks of this host that are stopped or have ended; where there are none, it tells that
+  /// all wait; and it ends the job with status 75 after the limit.
   package func enter<Result>(_ activity: String, _ body: () throws -> Result) throws -> Result {
     guard world.count > 1 else { return try body() }
     try meet(activity)
@@ -134,7 +134,9 @@ private final class CallWatch: Sendable {
   func begin(_ activity: String, _ ranks: WaitingRanks, _ world: Communicator) {
     Thread.detachNewThread { [isOver] in
       func error(_ duration: Duration) -> ExchangeError {
-        .timedOut(activity: activity, awaited: ["one of the ranks, all of which had come"], seconds: duration / .seconds(1))
+        let idle = ranks.neighbours?.idle.map { ranks.names[$0] } ?? []
+        let awaited = idle.isEmpty ? ["one of the ranks, all of which had come"] : idle
+        return .timedOut(activity: activity, awaited: awaited, seconds: duration / .seconds(1))
       }
       var (waited, hasTold) = (Duration.zero, false)
       while waited < ranks.patience.limit {

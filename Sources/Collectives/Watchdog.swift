@@ -7,6 +7,8 @@ struct WaitingRanks: Sendable {
   /// The names of all.
   let names: [String]
   let patience: Patience
+  /// Those on this host, as the system sees them; nil before they are known.
+  let neighbours: Neighbours?
 
   /// Says that this rank has waited for longer than the notice's delay.
   func tell(_ waiting: ExchangeError) {

@@ -108,7 +108,9 @@ public final class Trainer {
     let outcome: TrainingOutcome
     do {
       outcome = try train()
+      try FaultInjector.reach(.end)
       try tellTimeline()
+      try FaultInjector.reach(.end)
     } catch {
       // What all ranks throw ends the job in order, so nothing may be left under way.
       if error is TrainingError || isOnAllRanks(error) { try? strategy.settle() }
@@ -226,8 +228,10 @@ public final class Trainer {
     try save()
     let outcome = TrainingOutcome(
       steps: step, evaluation: evaluation, modelHash: try model.hash(over: records), wasStopped: false)
-    try writeOutput()
-    try tellEnd(outcome)
+    try timeline.span(.end) {
+      try writeOutput()
+      try tellEnd(outcome)
+    }
     StopSignal.answer = .given
     return outcome
   }

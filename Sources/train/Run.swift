@@ -127,12 +127,15 @@ struct Descent: ParsableArguments {
   )
   var realign: String?
   @Option(help: .hidden) var injectNonFinite: String?
+  @Option(help: .hidden) var injectFault: String?
+  @Option(parsing: .unconditional, help: .hidden) var pretendHosts: String?
 
   var said: [(String, String?)] {
     [
       ("optimizer", optimizer), ("learning-rate", learningRate), ("momentum", momentum), ("weight-decay", weightDecay),
       ("clip", clip), ("schedule", schedule), ("tune-minibatch", tuneMinibatch), ("tune-rate", tuneRate),
       ("non-finite", nonFinite), ("realign", realign), ("inject-non-finite", injectNonFinite),
+      ("inject-fault", injectFault), ("pretend-hosts", pretendHosts),
     ]
   }
 }

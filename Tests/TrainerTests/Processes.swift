@@ -11,3 +11,11 @@ func processes(mentioning text: String, childrenOf parent: Int32) -> [Int32] {
     return line.contains(text) && fields.count > 1 && Int32(fields[1]) == parent
   }
 }
+
+/// All processes whose command lines mention `text`.
+func processes(mentioning text: String) -> [Int32] {
+  let all = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+  return all.compactMap { Int32($0) }.filter { process in
+    (try? String(contentsOfFile: "/proc/\(process)/cmdline", encoding: .utf8))?.contains(text) ?? false
+  }
+}

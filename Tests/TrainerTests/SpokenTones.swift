@@ -7,11 +7,14 @@ struct SpokenTones {
   /// Recordings 3 to 10 of four digits and one speaker, written by rank 0; 3 and 4 are the test split, one of the others is too short
   /// for its states.
   init(in directory: TemporaryDirectory) throws {
-    self.directory = directory.path + "/tones"
+    self.init(directory.path)
     try directory.change { try write() }
   }
 
-  private func write() throws {
+  /// The same, to be written in `directory` by whoever wants them.
+  init(_ directory: String) { self.directory = directory + "/tones" }
+
+  func write() throws {
     try FileManager.default.createDirectory(atPath: directory + "/recordings", withIntermediateDirectories: true)
     var state: UInt64 = 88
     func draw(_ count: Int) -> Int {

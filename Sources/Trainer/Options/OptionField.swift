@@ -115,6 +115,8 @@ extension TrainerOptions {
     OptionField("quiet", \.quiet, "No progress", mayChangeOnResume: true),
     OptionField("transport", \.transport, "auto, or messages: no shared memory", mayChangeOnResume: true),
     OptionField("inject-non-finite", \.injectNonFinite, "STEP:RANK", mayChangeOnResume: true, isHidden: true),
+    OptionField("inject-fault", \.injectFault, "KIND:rank=R,phase=P", mayChangeOnResume: true, isHidden: true),
+    OptionField("pretend-hosts", \.pretendHosts, "A number of hosts", mayChangeOnResume: true, isHidden: true),
   ]
 
   /// Sets the option called `name` from text; throws with the known names and the nearest spelling.

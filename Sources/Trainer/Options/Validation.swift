@@ -64,6 +64,12 @@ extension TrainerOptions {
         NonFiniteInjection(injectNonFinite) != nil,
         "--inject-non-finite is STEP:RANK or FIRST-LAST:RANK:HALF, not '\(injectNonFinite)'")
     }
+    if let injectFault {
+      require(
+        FaultInjector.Fault(injectFault) != nil,
+        "--inject-fault is KIND:rank=R,phase=P, with step=S, time=N and seconds=T, not '\(injectFault)'")
+    }
+    if let pretendHosts { require(pretendHosts >= 1, "--pretend-hosts is at least 1, not \(pretendHosts)") }
     return faults
   }
 

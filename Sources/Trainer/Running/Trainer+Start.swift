@@ -23,6 +23,8 @@ extension Trainer {
   package convenience init(
     _ options: TrainerOptions, on world: Communicator, isSilent: Bool, pretendedHost: Int?
   ) throws {
+    FaultInjector.install(options.injectFault, rank: world.rank)
+    try FaultInjector.reach(.start)
     let agreement = try Agreement(world: world, options: options, isSilent: isSilent)
     let recipe = try together(agreement, otherwise: .usage) {
       try options.validate(ranks: world.count)
@@ -33,6 +35,8 @@ extension Trainer {
     let check = StartCheck(agreement: agreement)
     try check.program()
     try check.options(options)
+    try FaultInjector.reach(.start)
+    let pretendedHost = pretendedHost ?? options.pretendHosts.map { world.rank * $0 / world.count }
     func hosts(_ transport: Transport) throws -> HostMap {
       try HostMap(
         world, transport: transport, patience: options.waiting(isSilent: isSilent), pretendedHost: pretendedHost)
@@ -94,13 +98,14 @@ extension Trainer {
     }
     blocks?.observer = timeline.map { timeline in { timeline.noteActivations(from: $0, to: $1) } }
 
+    try FaultInjector.reach(.start)
     try self.init(
       options, recipe, grid: grid, blocks: blocks, dataset: dataset, network: own, clients: clients, agreement: agreement,
       store: store, journal: journal, timeline: timeline, saved: saved)
     if let first = options.realign?.first, first > plan.epoch(of: plan.steps - 1) {
       journal?.warn("--realign \(options.texts["realign"] ?? ""): the run ends before, nothing is realigned")
     }
-    if let saved { try resume(saved) }
+    if let saved { try timeline.span(.resume) { try resume(saved) } }
   }
 
   /// Takes up where a checkpoint ends.

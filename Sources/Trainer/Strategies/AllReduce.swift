@@ -40,7 +40,7 @@ final class AllReduce: Strategy {
     let isWatched = AutomaticStart.watches(step, of: feed.plan, parts)
     let samples = feed.plan.places(of: step).count
     let (isOverlapped, trafficBefore) = (driver.overlap != .off, exchange.traffic)
-    let batch = parts.timeline.span(.data) { feed.batch(at: step) }
+    let batch = try parts.timeline.span(.data) { feed.batch(at: step) }
     let residualSquares = isMeasured ? exchange.residual.sumOfSquares : 0
     if isOverlapped { try begin(exchange, step: step, samples: samples, isReady: false) }
     var own = try computation.compute(step, of: batch, among: samples, into: gradient.values) { exchange.markReady(upTo: $0) }

@@ -76,7 +76,7 @@ final class DoubleBuffer: Strategy {
     for part in 0..<DoubleBuffer.parts {
       let count = feed.plan.places(of: step, part: part, of: DoubleBuffer.parts).count
       guard count > 0, let exchange = exchanges.exchange(of: step, in: feed.plan) else { continue }
-      let batch = parts.timeline.span(.data) { feed.batch(at: step, part: part, of: DoubleBuffer.parts) }
+      let batch = try parts.timeline.span(.data) { feed.batch(at: step, part: part, of: DoubleBuffer.parts) }
       var own = try computation.compute(
         step, of: batch, part: part, among: samples, into: gradients[turn].values)
       own.isStopRequested = StopSignal.isRequested

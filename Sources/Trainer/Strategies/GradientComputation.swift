@@ -45,6 +45,7 @@ final class GradientComputation {
       waitingSeconds += waited - waitedBefore
       seconds += stopwatch.seconds - (waited - waitedBefore)
     }
+    try FaultInjector.reach(.computing)
     let marks = parts.timeline.map(ComputeMarks.init)
     parts.network.interlude = marks.map { marks in { [interlude] in marks.interlude(interlude) } } ?? interlude
     defer { parts.network.interlude = nil }

@@ -13,12 +13,18 @@ internal import MPI
 package final class Timeline {
   /// What the training thread does, in one word each.
   package enum Activity: String, CaseIterable {
+    /// Preparing the run, before there is a timeline to show it.
+    case start
+    /// Taking up a checkpoint.
+    case resume
     /// Measuring costs, where that chooses the codec.
     case planning
     /// All of a step.
     case step
     /// Making a minibatch.
     case data
+    /// Computing a gradient; a timeline shows its pieces.
+    case computing
     /// Agreeing on a step: whether all gradients are finite.
     case agreement
     /// The rest of an exchange, which nothing hides: waiting, and decoding sums with the update.
@@ -39,6 +45,8 @@ package final class Timeline {
     case comparison
     /// Gathering what a step's line of the metrics says.
     case report
+    /// Telling what came out, and writing the model.
+    case end
   }
 
   /// Where the timeline of all ranks is in the end.
@@ -208,8 +216,9 @@ package final class Timeline {
 }
 
 extension Timeline? {
-  /// Does something that a timeline shows where there is one.
-  func span<Result>(_ activity: Timeline.Activity, _ number: Int? = nil, _ body: () throws -> Result) rethrows -> Result {
+  /// Does something that a timeline shows where there is one; tests make faults here.
+  func span<Result>(_ activity: Timeline.Activity, _ number: Int? = nil, _ body: () throws -> Result) throws -> Result {
+    try FaultInjector.reach(activity, number)
     guard let self else { return try body() }
     self.begin(activity, number)
     defer { self.end() }

@@ -23,7 +23,7 @@ extension Trainer {
       switch tuner.control {
       // Where labels have just changed, there is no loss to compare.
       case .afterEpoch(let control) where epoch % control.interval == 0 && tuner.tally.sampleCount > 0:
-        try adjustRate(by: control, tuner)
+        try timeline.span(.tuning) { try adjustRate(by: control, tuner) }
       case .search(let search) where epoch % search.interval == 0:
         if try !tuner.searching({ try searchRate(by: search, tuner) }) { return true }
       default: break

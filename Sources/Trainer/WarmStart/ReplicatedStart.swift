@@ -27,7 +27,7 @@ struct ReplicatedStart {
     _ step: Int, from feed: SampleFeed, rate: Float, isMeasured: Bool, into gradient: FloatBuffer,
     _ guardian: inout NonFiniteGuard, agree: (StepAgreement.Statement, _ step: Int) throws -> StepAgreement
   ) throws -> StepOutcome {
-    let batch = parts.timeline.span(.data) { feed.wholeBatch(at: step) }
+    let batch = try parts.timeline.span(.data) { feed.wholeBatch(at: step) }
     let samples = batch.count
     var own = try computation.compute(step, of: batch, among: samples, into: gradient)
     if isMeasured { own.gradientSquares = gradient.sumOfSquares }
@@ -48,7 +48,7 @@ struct ReplicatedStart {
       try update.apply(rate: agreement.rate, samples: samples) { destination in
         switch destination {
         case .buffer(let buffer): buffer.copy(from: gradient)
-        case .update(let update): parts.timeline.span(.update) { unsafe update(0..<gradient.count, gradient.baseAddress) }
+        case .update(let update): try parts.timeline.span(.update) { unsafe update(0..<gradient.count, gradient.baseAddress) }
         case .inPlace: preconditionFailure("an update is not made in place")
         }
       }

@@ -35,7 +35,8 @@ final class SparseDescent: Strategy {
   func step(_ step: Int, from feed: SampleFeed, rate: Float, isMeasured: Bool) throws -> StepOutcome {
     let samples = feed.plan.places(of: step).count
     let trafficBefore = aggregation.traffic
-    var own = try computation.compute(step, of: feed.batch(at: step), among: samples, into: gradient)
+    let batch = try parts.timeline.span(.data) { feed.batch(at: step) }
+    var own = try computation.compute(step, of: batch, among: samples, into: gradient)
     own.isStopRequested = StopSignal.isRequested
     own.rate = rate
     if isMeasured {
@@ -43,7 +44,7 @@ final class SparseDescent: Strategy {
       own.residualSquares = aggregation.residualSquares
     }
     let stopwatch = Stopwatch()
-    let agreement = try StepAgreement(own, over: parts.records, step: step)
+    let agreement = try parts.timeline.span(.agreement) { try StepAgreement(own, over: parts.records, step: step) }
     agreementSeconds += stopwatch.seconds
     precondition(agreement.sum(\.sampleCount) == samples, "the ranks' slices are not the whole minibatch")
 
@@ -59,7 +60,9 @@ final class SparseDescent: Strategy {
   private func exchange(_ step: Int, rate: Float) throws {
     let stopwatch = Stopwatch()
     addWeightDecay()
-    let update = try aggregation.descend(parts.parameters, by: gradient, step: step, rate: rate)
+    let update = try parts.timeline.span(.exchange) {
+      try aggregation.descend(parts.parameters, by: gradient, step: step, rate: rate)
+    }
     exchangeCount += 1
     updateSeconds += update
     exchangeSeconds += stopwatch.seconds - update

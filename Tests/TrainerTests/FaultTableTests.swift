@@ -1,0 +1,201 @@
+import Foundation
+import Testing
+import _TestSupport
+
+/// One rank of a run stops for a while, dies or throws, in every phase of a run and with every strategy.
+///
+/// Each strategy meets each fault, and each phase each fault; with `MORSE_FAULT_TABLE=all` in the environment (`make fault-test`)
+/// every strategy meets each fault in each phase, and with a part of a line's name the lines that have it. The table is printed.
+@Suite(.serialized, .outsideMPI) struct FaultTableTests {
+  @Test(arguments: FaultCase.chosen) func everybodyLearnsOfAFault(_ fault: FaultCase) throws {
+    let result = try fault.run()
+    print("fault table: \(fault): \(result.words)")
+    #expect(result.faults.isEmpty, "\(fault): \(result.faults.joined(separator: "; "))\n\(result.standardError)")
+  }
+
+  @Test func faultsThatAreNoneAreRefused() throws {
+    for text in ["pause", "pause:rank=1", "pause:phase=data", "sleep:rank=1,phase=data", "kill:rank=1,phase=lunch"] {
+      let result = try Job("train", ["--inject-fault", text]).run()
+      #expect(result.status == 64 && result.standardError.contains("--inject-fault"), "\(text): \(result.standardError)")
+    }
+    #expect(try !Job("train", ["--help"]).run().standardOutput.contains("inject"))
+  }
+}
+
+/// A line of the table.
+struct FaultCase: CustomStringConvertible, Sendable {
+  let strategy: Strategy
+  let phase: Phase
+  let kind: Kind
+
+  enum Kind: String, CaseIterable { case pause, kill, `throw` }
+
+  /// In the order of a run; `start` and `end` are met several times.
+  enum Phase: String, CaseIterable {
+    case start, setup, resume, data, computing, agreement, exchange, evaluation, checkpoint, tuning, realignment, end, joining,
+      leaving
+  }
+
+  struct Strategy: Sendable {
+    let name: String
+    let ranks: Int
+    let arguments: [String]
+
+    init(_ name: String, ranks: Int = 3, _ arguments: [String]) {
+      (self.name, self.ranks, self.arguments) = (name, ranks, arguments)
+    }
+
+    var isSparse: Bool { !arguments.contains("--warm-start") }
+
+    static let all: [Strategy] = {
+      // Sparse strategies begin with their own codes.
+      let warm = ["--warm-start", "2"]
+      let sparse = [
+        "fetch-sgd:k=1/20,columns=1/4", "fetch-sgd:k=1/20,columns=1/4,recovery=subtract",
+        "fetch-sgd:k=1/20,columns=1/4,recovery=zero",
+        "sketched-sgd:k=1/20,columns=1/4", "true-top-k", "local-top-k",
+      ]
+      return [
+        Strategy("all-reduce", warm),
+        Strategy("all-reduce by messages", ["--transport", "messages", "--overlap", "thread"] + warm),
+        Strategy("double-buffer", ["--strategy", "double-buffer"] + warm),
+        Strategy(
+          "double-buffer by messages", ["--strategy", "double-buffer", "--transport", "messages", "--overlap", "inline"] + warm),
+      ]
+        + sparse.map { Strategy($0, ["--strategy", $0]) }
+        + [
+          Strategy("fetch-sgd by messages", ["--strategy", sparse[1], "--transport", "messages", "--clip", "1"]),
+          Strategy("true-top-k by messages", ["--strategy", "true-top-k", "--transport", "messages"]),
+          Strategy("model parallel", ranks: 4, ["--model-parallel", "2"] + warm),
+          Strategy("hierarchical", ranks: 4, ["--pretend-hosts", "2", "--topology", "hierarchical"] + warm),
+        ]
+    }()
+  }
+
+  var description: String { "\(strategy.name), \(phase), \(kind)" }
+
+  /// Those of this run of the tests.
+  static let chosen: [FaultCase] = {
+    let (strategies, phases) = (Strategy.all, Phase.allCases)
+    let asked = ProcessInfo.processInfo.environment["MORSE_FAULT_TABLE"]
+    guard let asked else {
+      // Every pair of strategy and fault, and of phase and fault, once.
+      return (0..<max(strategies.count, phases.count)).flatMap { index in
+        Kind.allCases.enumerated().map { shift, kind in
+          FaultCase(
+            strategy: strategies[index % strategies.count], phase: phases[(index + 5 * shift) % phases.count], kind: kind)
+        }
+      }
+    }
+    let all = strategies.flatMap { strategy in
+      phases.flatMap { phase in Kind.allCases.map { FaultCase(strategy: strategy, phase: phase, kind: $0) } }
+    }
+    return asked == "all" ? all : all.filter { "\($0)".contains(asked) }
+  }()
+
+  /// What came of it.
+  struct Result {
+    var words = ""
+    var faults: [String] = []
+    var standardError = ""
+  }
+
+  private static let patience = 0.5
+  /// Nobody needs longer than a second more to tell; a busy machine might.
+  private static let pause = ProcessInfo.processInfo.environment["MORSE_FAULT_TABLE"] == nil ? 2.5 : 1.5
+
+  func run() throws -> Result {
+    let directory = NSTemporaryDirectory() + "morse-faults-\(UUID().uuidString)"
+    defer { try? FileManager.default.removeItem(atPath: directory) }
+    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+    let unbroken = kind == .pause ? try job(directory, "unbroken", []).end() : nil
+    if phase == .resume { _ = try job(directory, "run", ["--inject-fault", "kill:rank=1,phase=step,step=8"]) }
+    let course = try job(
+      directory, "run", ["--patience", String(Self.patience), "--inject-fault", fault] + (phase == .resume ? ["--resume"] : []))
+    var result = Result()
+    result.standardError = course.result.standardError
+    func require(_ isRight: Bool, _ sentence: String) { if !isRight { result.faults.append(sentence) } }
+    let lines = course.result.standardError.split(separator: "\n").map(String.init)
+    require(!course.result.isTimedOut, "the job did not end")
+    switch kind {
+    case .pause:
+      let (paused, resumed) = (lines.firstIndex { $0.hasPrefix("fault: pause") }, lines.firstIndex { $0.hasSuffix("goes on") })
+      require(paused != nil && resumed != nil, "no pause")
+      let notice = lines.firstIndex { $0.contains("warning: ") && $0.contains("waiting for") && $0.contains("rank 1") }
+      require(notice != nil, "nobody was told")
+      if let notice, let resumed { require(notice < resumed, "told after the pause alone") }
+      require(course.result.status == 0, "status \(course.result.status)")
+      require(try course.end() == unbroken, "another model")
+      result.words = notice.map { "\(lines[$0])" } ?? "not told"
+    case .kill, .throw:
+      require(course.result.status == (kind == .kill ? 137 : 70), "status \(course.result.status)")
+      require(lines.contains { $0.contains("fault") }, "no fault")
+      require(lines.contains { $0.contains("--resume") && $0.contains(directory) }, "it is not said how to resume")
+      let time = lines.first { $0.hasPrefix("fault: ") }?.split(separator: " ").last.flatMap { Double($0) }
+      if let time {
+        require(course.ended - time < 10, "\(course.ended - time) s until the end")
+      } else {
+        require(false, "no time")
+      }
+      require(processes(mentioning: directory).isEmpty, "ranks are left")
+      result.words =
+        "status \(course.result.status) after \(String(format: "%.1f", course.ended - (time ?? 0))) s; "
+        + (lines.first { $0.contains("--resume") } ?? "")
+    }
+    if result.faults.count > 0 { result.words = "FAILED: \(result.faults.joined(separator: "; ")); \(result.words)" }
+    return result
+  }
+
+  /// What the program is told.
+  private var fault: String {
+    let place =
+      switch phase {
+      case .start: "phase=start,time=2"
+      case .setup: "phase=start,time=3"
+      case .end: "phase=end"
+      case .joining: "phase=end,time=2"
+      case .leaving: "phase=end,time=3"
+      case .tuning, .realignment, .resume: "phase=\(phase)"
+      default: "phase=\(phase),step=5"
+      }
+    return "\(kind):rank=1,\(place),seconds=\(Self.pause)"
+  }
+
+  /// A job that has ended.
+  struct Course {
+    let result: JobResult
+    let ended: Double
+    let metrics: String
+
+    /// The hash of its model; throws where it has not ended well.
+    func end() throws -> String {
+      let lines = (try? String(contentsOfFile: metrics, encoding: .utf8))?.split(separator: "\n") ?? []
+      let line = try #require(lines.last { $0.contains("\"event\":\"end\"") }, "\(result.standardError)")
+      let object = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
+      return try #require(object?["modelHash"] as? String)
+    }
+  }
+
+  private func job(_ directory: String, _ name: String, _ arguments: [String]) throws -> Course {
+    var usual = [
+      "--model", "mlp:24,16", "--minibatch", "50", "--learning-rate", "0.02", "--schedule", "constant",
+      "--verify-every", "5", "--log-every", "3",
+      "--evaluate-every", "4", "--quiet", "--checkpoint", "\(directory)/\(name)", "--checkpoint-every", "3",
+      "--metrics", "\(directory)/\(name).jsonl", "--timeline", "\(directory)/\(name).json",
+    ]
+    if phase == .realignment {
+      let tones = SpokenTones(directory)
+      try tones.write()
+      usual += ["--data", tones.specification, "--realign", "1", "--epochs", "3"]
+    } else {
+      usual += ["--data", "glyphs:train=330,test=70"]
+      usual += ["--steps", "12"]
+    }
+    // Sparse strategies have nothing to train copies with.
+    if phase == .tuning { usual += ["--tune-rate", strategy.isSparse ? "after-epoch" : "search:samples=100"] }
+    var job = Job("train", usual + strategy.arguments + arguments)
+    job.timeLimit = 120
+    let result = try job.run(ranks: strategy.ranks)
+    return Course(result: result, ended: Date().timeIntervalSince1970, metrics: "\(directory)/\(name).jsonl")
+  }
+}
