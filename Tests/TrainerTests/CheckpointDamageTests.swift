@@ -56,18 +56,6 @@ import _TestSupport
         + "checkpoint step-00000010 cannot be used: \(directory.path)/step-00000010/run.json is damaged")
   }
 
-  @Test func aRenamedCheckpointIsNotTaken() throws {
-    let directory = try TemporaryDirectory(on: world)
-    try closed(makeStore(in: directory, steps: [10]))
-    try directory.change {
-      try FileManager.default.moveItem(
-        atPath: directory.path + "/step-00000010", toPath: directory.path + "/step-00000011")
-    }
-    #expect(throws: CheckpointError.self) {
-      _ = try CheckpointStore(directory: directory.path, on: world).open(resume: true)
-    }
-  }
-
   private func inflict(_ damage: Damage, on path: String) throws {
     switch damage {
     case .flippedBit: try edit(path) { $0[$0.count / 2] ^= 0x10 }

@@ -15,7 +15,7 @@ extension SavedRun {
     return Directory.exists("\(path)/\(modelName)")
   }
 
-  /// The names of the checkpoints in `directory`, those after more steps first, and of equal ones that with a store's name.
+  /// The names of the checkpoints in `directory`, those after more steps first, and of equal ones that whose name says so.
   ///
   /// Names that begin with a dot are those of unfinished ones. What has a store's name counts as a checkpoint even where nothing
   /// can be read of it, so that its damage is told.
@@ -28,7 +28,9 @@ extension SavedRun {
       let saved = (try? File.text("\(path)/\(recordName)")).flatMap { try? SavedRun(record: $0, path: path).step }
       found.append((name, saved ?? step(ofDirectory: name) ?? -1))
     }
-    func rank(_ place: (name: String, step: Int)) -> (Int, Int) { (-place.step, step(ofDirectory: place.name) == nil ? 1 : 0) }
+    func rank(_ place: (name: String, step: Int)) -> (Int, Int) {
+      (-place.step, step(ofDirectory: place.name) == place.step ? 0 : 1)
+    }
     return found.sorted { rank($0) == rank($1) ? $0.name < $1.name : rank($0) < rank($1) }.map(\.name)
   }
 

@@ -12,7 +12,7 @@ extension File {
   /// A job that was just killed may need a moment to vanish: it is waited for, up to `patience` seconds. What is not a regular file
   /// belongs to nobody.
   /// Throws `CheckpointError` where another run keeps it.
-  func claim(for content: String, patience: Double = 10) throws {
+  func claim(for content: String, patience: Double) throws {
     guard (try? byteCount()) != nil else { return }
     let deadline = ContinuousClock.now + .seconds(patience)
     while case let code = lock(setLock, F_WRLCK, on: 0..<1), code == EAGAIN || code == EACCES {

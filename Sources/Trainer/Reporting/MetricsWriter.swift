@@ -14,15 +14,17 @@ public final class MetricsWriter {
   /// `warn` gets one sentence, once, when a line cannot be written. Throws `FileError` where the file cannot be opened, and
   /// `CheckpointError` where another run writes there.
   public convenience init(_ path: String, appending: Bool, warn: @escaping (String) -> Void) throws {
-    try self.init(FileDestination(path), appending: appending, warn: warn)
+    try self.init(FileDestination(path), appending: appending, patience: 10, warn: warn)
   }
 
   /// Opens `destination`; what is no file, or was opened by somebody else, has no past: lines go where it is.
-  init(_ destination: FileDestination, appending: Bool, warn: @escaping (String) -> Void) throws {
+  ///
+  /// Another run has `patience` seconds to let go of the file.
+  init(_ destination: FileDestination, appending: Bool, patience: Double, warn: @escaping (String) -> Void) throws {
     file = try destination.append()
     self.warn = warn
     guard file.length != nil else { return }
-    try file.claim(for: "metrics")
+    try file.claim(for: "metrics", patience: patience)
     guard let length = file.length else { return }
     let end = appending ? try file.endOfLastLine(before: length) : 0
     guard end == length || ftruncate(file.descriptor, off_t(end)) == 0 else { throw FileError.last("write", file.path) }

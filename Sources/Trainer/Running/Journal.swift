@@ -17,7 +17,9 @@ final class Journal {
   var accuracy: Double?
 
   /// Opens the files; of a run that may go on, its lines come after those that are there.
-  init(_ options: TrainerOptions, _ files: RunFiles, isSilent: Bool) throws {
+  ///
+  /// Another run has `patience` seconds to let go of them.
+  init(_ options: TrainerOptions, _ files: RunFiles, isSilent: Bool, patience: Double) throws {
     self.isSilent = isSilent
     output = files.output
     ownsStandardOutput = !files.all.contains { $0.isStandardOutput }
@@ -29,7 +31,7 @@ final class Journal {
     // Before the metrics of an earlier run are lost.
     try files.open()
     metrics = try files.metrics.map { file in
-      try MetricsWriter(file, appending: options.resume) { display.message("warning: \($0)") }
+      try MetricsWriter(file, appending: options.resume, patience: patience) { display.message("warning: \($0)") }
     }
   }
 

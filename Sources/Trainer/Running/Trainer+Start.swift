@@ -16,12 +16,13 @@ extension Trainer {
   ///   - isSilent: Whether nothing is printed; files are written all the same.
   /// - Throws: `TrainingError` or `CheckpointError` on all ranks alike.
   public convenience init(_ options: TrainerOptions, on world: Communicator, isSilent: Bool = false) throws {
-    try self.init(options, on: world, isSilent: isSilent, pretendedHost: nil)
+    try self.init(options, on: world, isSilent: isSilent, patience: 10)
   }
 
-  /// As if this rank were on host `pretendedHost`, for tests of several hosts on one.
+  /// The same, for tests: another job has `patience` seconds to let go of the files of this one, and this rank may be as if it were on
+  /// host `pretendedHost`.
   package convenience init(
-    _ options: TrainerOptions, on world: Communicator, isSilent: Bool, pretendedHost: Int?
+    _ options: TrainerOptions, on world: Communicator, isSilent: Bool, pretendedHost: Int? = nil, patience: Double = 10
   ) throws {
     FaultInjector.install(options.injectFault, rank: world.rank)
     try FaultInjector.reach(.start)
@@ -75,7 +76,7 @@ extension Trainer {
     let store = try options.checkpoint.map { directory in
       let ranks =
         grid.all.world === world ? agreement : try Agreement(world: grid.all.world, options: options, isSilent: isSilent)
-      return CheckpointStore(directory: directory, over: ranks.about("a checkpoint"))
+      return CheckpointStore(directory: directory, over: ranks.about("a checkpoint"), patience: patience)
     }
     let opening = try store?.open(resume: options.resume)
     let saved = opening?.run
@@ -87,14 +88,15 @@ extension Trainer {
     let placement = Placement(of: grid, topology: recipe.isSparse ? .flat : options.topology)
     store?.placement = placement
     let journal = try together(agreement, otherwise: .inputOutput) {
-      try files.map { try Journal(options, $0, isSilent: isSilent) }
+      try files.map { try Journal(options, $0, isSilent: isSilent, patience: patience) }
     }
     for note in opening?.notes ?? [] { journal?.warn(note) }
     if let obstacle { journal?.warn(obstacle) }
     for advice in try StartAdvice(threads: options.threads, over: agreement).sentences() { journal?.warn(advice) }
     if let warning = saved.flatMap({ placement.warning(after: $0.placement) }) { journal?.warn(warning) }
     let timeline = try options.timeline.map {
-      try Timeline($0, of: grid.all, layout: own.layout, isAppending: options.resume, agreement: agreement)
+      try Timeline(
+        $0, of: grid.all, layout: own.layout, isAppending: options.resume, agreement: agreement, patience: patience)
     }
     blocks?.observer = timeline.map { timeline in { timeline.noteActivations(from: $0, to: $1) } }
 

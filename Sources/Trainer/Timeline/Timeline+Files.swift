@@ -14,12 +14,13 @@ extension Timeline {
   ///   - layout: The tensors whose names are shown.
   ///   - isAppending: Whether a run goes on whose timeline may be there: events follow, by the clock of the first job.
   ///   - agreement: How ranks agree on files; one of their own where nil.
+  ///   - patience: The seconds that another run has to let go of the file.
   ///   - skew: Added to the clock of this rank, in nanoseconds, for tests.
   /// - Throws: `TrainingError` on all ranks where a file cannot be opened, or another run writes it.
   /// - Communication: a few small collectives, and 100 small messages each way between rank 0 and each other host.
   package convenience init(
     _ path: String, of hosts: HostMap, layout: TensorLayout, isAppending: Bool = false, agreement: Agreement? = nil,
-    skew: Int = 0
+    patience: Double = 10, skew: Int = 0
   ) throws {
     let (world, first) = (hosts.world, hosts.firstRanks[hosts.world.rank])
     let name = first == 0 ? path : Timeline.part(of: path, host: hosts.hostNames[first])
@@ -29,7 +30,7 @@ extension Timeline {
     let prepared = try together(agreement, otherwise: .inputOutput) { () -> TraceFile? in
       guard first == world.rank else { return nil }
       let file = try TraceFile(name)
-      try file.claim()
+      try file.claim(patience: patience)
       if isAppending { try file.reopen() } else { try file.clear() }
       if first == 0 { age = try Timeline.begin(file) }
       return file

@@ -14,7 +14,7 @@ package final class TraceFile {
   package init(_ path: String) throws(FileError) { file = try FileDestination(path).append() }
 
   /// Makes sure that no other run writes here, before anything is changed; the first process of a host does, for all of them.
-  func claim() throws { try file.claim(for: "timeline") }
+  func claim(patience: Double) throws { try file.claim(for: "timeline", patience: patience) }
 
   /// Removes what is there.
   package func clear() throws(FileError) {
