@@ -50,10 +50,8 @@ import _TestSupport
   private func reference(
     _ options: TrainerOptions, place: String, epsilon: Double, countsAll: Bool, ranks: Int
   ) throws -> [Double] {
-    let data = try datasets.make(options.data)(options.seed)
-    let network = try models.make(options.model)(data.featureCount, data.classCount)
-    let (weights, gradient) = (FloatBuffer(count: network.layout.count), FloatBuffer(count: network.layout.count))
-    network.initialize(weights, seed: options.seed)
+    let run = try PlainRun(options)
+    let (data, network, weights, gradient) = (run.data, run.network, run.weights, run.gradient)
     var w = weights.values.map(Double.init)
     var u = [Double](repeating: 0, count: w.count)
     let fresh = Reference(squares: u, epsilon: epsilon, countsAll: countsAll)
@@ -93,20 +91,7 @@ import _TestSupport
 
   /// The model that a run ends with.
   private func model(of options: TrainerOptions, on group: Communicator = world) throws -> [Float] {
-    let directory = try TemporaryDirectory(on: group)
-    var options = options
-    options.output = directory.path + "/model.safetensors"
-    _ = try Trainer(options, on: group, isSilent: true).run()
-    let reader = try SafetensorsReader(options.output!)
-    var model: [Float] = []
-    for entry in reader.entries {
-      let values = FloatBuffer(count: entry.shape.reduce(1, *))
-      try reader.read(entry, into: values.values(in: 0..<values.count))
-      model += values.values
-    }
-    // The directory goes with rank 0's object.
-    try group.barrier()
-    return model
+    Array(try trainedModel(options, on: group).values.values)
   }
 
   @Test(arguments: places, ["positive", "cntk"])

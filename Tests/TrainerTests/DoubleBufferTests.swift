@@ -19,17 +19,17 @@ import _TestSupport
   }
 
   /// Delayed descent in a few plain lines: the gradient of a half is applied after the next half was computed.
-  private func delayedDescent(_ options: TrainerOptions) throws -> FloatBuffer {
-    let data = try datasets.make(options.data)(options.seed)
-    let network = try models.make(options.model)(data.featureCount, data.classCount)
-    let weights = FloatBuffer(count: network.layout.count)
-    network.initialize(weights, seed: options.seed)
+  ///
+  /// Each half has its share of what is meant for a step: of the weight decay, and of the norm that a gradient is clipped to, unless
+  /// `sharesClip` is false.
+  private func delayedDescent(_ options: TrainerOptions, sharesClip: Bool = true) throws -> FloatBuffer {
+    let run = try PlainRun(options)
+    let weights = run.weights
     var velocity = [Float](repeating: 0, count: weights.count)
-    let order = SampleOrder(count: data.count(.train), seed: options.seed)
-    let perEpoch = (data.count(.train) + options.minibatch - 1) / options.minibatch
     var waiting: (gradient: FloatBuffer, rate: Float, share: Float)?
     func applyWaiting() {
       guard let (gradient, rate, share) = waiting else { return }
+      if let clip = options.clip { PlainRun.clip(gradient, to: sharesClip ? clip * Double(share) : clip) }
       let decay = share * Float(options.weightDecay)
       for i in 0..<weights.count {
         velocity[i] = Float(options.momentum) * velocity[i] + (gradient[i] + decay * weights[i])
@@ -37,40 +37,19 @@ import _TestSupport
       }
       waiting = nil
     }
-    for step in 0..<options.steps! {
-      let epoch = order.epoch(step / perEpoch)
-      let samples = Array(epoch.dropFirst(step % perEpoch * options.minibatch).prefix(options.minibatch))
+    for step in run.steps {
+      let samples = run.samples(of: step)
       let middle = (samples.count + 1) / 2
-      let rate = Float(options.learningRate * (1 + cos(Double.pi * Double(step) / Double(options.steps!))) / 2)
       for half in [samples[..<middle], samples[middle...]] where !half.isEmpty {
-        let batch = Minibatch(capacity: half.count, featureCount: data.featureCount)
-        data.load(half, of: .train, into: batch)
-        let gradient = FloatBuffer(count: weights.count)
-        _ = try network.gradient(of: batch, parameters: weights, scale: 1 / Float(samples.count), into: gradient) { _ in }
+        try run.computeGradient(of: half, among: samples.count)
         applyWaiting()
-        waiting = (gradient, rate, Float(half.count) / Float(samples.count))
+        let gradient = FloatBuffer(count: weights.count)
+        gradient.copy(from: run.gradient)
+        waiting = (gradient, run.rate(of: step), Float(half.count) / Float(samples.count))
       }
     }
     applyWaiting()
     return weights
-  }
-
-  private func model(of options: TrainerOptions) throws -> (hash: UInt64, values: FloatBuffer) {
-    let directory = try TemporaryDirectory(on: world)
-    var options = options
-    options.output = directory.path + "/model.safetensors"
-    let outcome = try train(options)
-    let reader = try SafetensorsReader(options.output!)
-    let values = FloatBuffer(count: reader.entries.reduce(0) { $0 + $1.shape.reduce(1, *) })
-    var start = 0
-    for entry in reader.entries {
-      let count = entry.shape.reduce(1, *)
-      try reader.read(entry, into: values.values(in: start..<start + count))
-      start += count
-    }
-    // The directory goes with rank 0's object.
-    try world.barrier()
-    return (outcome.modelHash, values)
   }
 
   @Test(
@@ -92,9 +71,23 @@ import _TestSupport
   @Test func floatsOnManyRanksAreDelayedDescent() throws {
     let options = doubleBuffered { $0.codec = "none" }
     let expected = try delayedDescent(options)
-    let (_, values) = try model(of: options)
+    let (_, values) = try trainedModel(options)
     // Sums over ranks are rounded in another order.
     for i in 0..<values.count { #expect(abs(values[i] - expected[i]) < 1e-4) }
+  }
+
+  /// What a step's gradient may be long at most, its halves share by their samples.
+  @Test(arguments: [50, 49, 51]) func halvesShareTheNormThatGradientsAreClippedTo(minibatch: Int) throws {
+    let options = doubleBuffered {
+      ($0.codec, $0.clip, $0.minibatch) = ("none", 0.3, minibatch)
+      $0.learningRate = 0.05
+    }
+    let expected = try delayedDescent(options)
+    let (_, values) = try trainedModel(options)
+    for i in 0..<values.count { #expect(abs(values[i] - expected[i]) < 1e-4) }
+    // With the whole norm for each half the model would be another one.
+    let other = try delayedDescent(options, sharesClip: false)
+    #expect((0..<values.count).contains { abs(other[$0] - expected[$0]) > 1e-2 })
   }
 
   @Test(arguments: ["one-bit", "one-bit:group=64", "none"])

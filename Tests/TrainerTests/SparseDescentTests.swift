@@ -24,25 +24,17 @@ import _TestSupport
     }
   }
 
-  /// Descent in a few plain lines on all samples of each step: u ← ρu + g, e ← e + ηu, and the k largest of e change the model.
-  private func descent(_ options: TrainerOptions, k: Int, masks: Bool) throws -> (weights: FloatBuffer, loss: Double) {
-    let data = try datasets.make(options.data)(options.seed)
-    let network = try models.make(options.model)(data.featureCount, data.classCount)
-    let weights = FloatBuffer(count: network.layout.count)
-    network.initialize(weights, seed: options.seed)
+  /// Descent in a few plain lines on all samples of each step: u ← ρu + g + λw, e ← e + ηu, and the k largest of e change the model.
+  private func descent(_ options: TrainerOptions, k: Int, masks: Bool) throws -> PlainRun {
+    let run = try PlainRun(options)
+    let weights = run.weights
     var (u, e) = (Array(repeating: Float(0), count: weights.count), Array(repeating: Float(0), count: weights.count))
-    let order = SampleOrder(count: data.count(.train), seed: options.seed)
-    let perEpoch = (data.count(.train) + options.minibatch - 1) / options.minibatch
-    let (batch, gradient) = (
-      Minibatch(capacity: options.minibatch, featureCount: data.featureCount), FloatBuffer(count: weights.count)
-    )
-    for step in 0..<options.steps! {
-      let samples = order.epoch(step / perEpoch).dropFirst(step % perEpoch * options.minibatch).prefix(options.minibatch)
-      let rate = Float(options.learningRate * (1 + cos(Double.pi * Double(step) / Double(options.steps!))) / 2)
-      data.load(samples, of: .train, into: batch)
-      _ = try network.gradient(of: batch, parameters: weights, scale: 1 / Float(samples.count), into: gradient) { _ in }
+    for step in run.steps {
+      let samples = run.samples(of: step)
+      try run.computeGradient(of: samples, among: samples.count)
+      let rate = run.rate(of: step)
       for i in 0..<weights.count {
-        u[i] = Float(options.momentum) * u[i] + gradient[i]
+        u[i] = Float(options.momentum) * u[i] + (run.gradient[i] + Float(options.weightDecay) * weights[i])
         e[i] += rate * u[i]
       }
       for i in (0..<weights.count).sorted(by: { abs(e[$0]) > abs(e[$1]) }).prefix(k) {
@@ -51,18 +43,30 @@ import _TestSupport
         if masks { u[i] = 0 }
       }
     }
-    let test = Minibatch(capacity: data.count(.test), featureCount: data.featureCount)
-    data.load(0..<data.count(.test), of: .test, into: test)
-    let loss = try network.gradient(of: test, parameters: weights, scale: 1, into: gradient) { _ in }.lossSum
-    return (weights, loss / Double(data.count(.test)))
+    return run
   }
 
   @Test(arguments: [("true-top-k:k=300,shards=4", 300, true), ("true-top-k:k=1/4,mask=false", 4853, false)])
   func trueTopKIsThePlainLoop(_ strategy: String, _ k: Int, _ masks: Bool) throws {
     let options = Self.sparse(strategy)
-    let expected = try descent(options, k: k, masks: masks)
-    let found = try train(options)
-    #expect(abs(found.evaluation!.loss - expected.loss) < 1e-3, "\(found.evaluation!.loss) for \(expected.loss)")
+    let expected = try descent(options, k: k, masks: masks).testLoss()
+    let found = try train(options).evaluation!.loss
+    #expect(abs(found - expected) < 1e-3, "\(found) for \(expected)")
+  }
+
+  /// λw is part of the gradient once, whatever the number of ranks: value by value, where all values are sent.
+  @Test(arguments: ["fetch-sgd:k=1/1", "sketched-sgd:k=1/1,candidates=1", "true-top-k:k=1/1", "local-top-k:k=1/1"], [0, 0.5])
+  func weightDecayIsAddedOnce(_ strategy: String, momentum: Double) throws {
+    let options = Self.sparse(strategy) { ($0.weightDecay, $0.steps, $0.momentum) = (0.5, 10, momentum) }
+    let run = try descent(options, k: .max, masks: false)
+    let expected = run.weights
+    let found = try trainedModel(options).values
+    for i in 0..<found.count { #expect(abs(found[i] - expected[i]) < 2e-5, "value \(i)") }
+    // The decay moves the model by much more than that.
+    var without = options
+    without.weightDecay = 0
+    let plain = try descent(without, k: .max, masks: false).weights
+    #expect((0..<found.count).contains { abs(plain[$0] - expected[$0]) > 5e-3 })
   }
 
   /// One rank's largest values are those of all ranks.

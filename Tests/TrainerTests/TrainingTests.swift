@@ -13,26 +13,16 @@ import _TestSupport
 @Suite(.serialized) struct TrainingTests {
   /// Descent in a few plain lines that share nothing with the trainer but network and data.
   private func plainDescent(_ options: TrainerOptions) throws -> FloatBuffer {
-    let data = try datasets.make(options.data)(options.seed)
-    let network = try models.make(options.model)(data.featureCount, data.classCount)
-    let (weights, gradient) = (FloatBuffer(count: network.layout.count), FloatBuffer(count: network.layout.count))
-    network.initialize(weights, seed: options.seed)
+    let run = try PlainRun(options)
+    let weights = run.weights
     var momenta = [Float](repeating: 0, count: weights.count)
-    let order = SampleOrder(count: data.count(.train), seed: options.seed)
-    let perEpoch = (data.count(.train) + options.minibatch - 1) / options.minibatch
-    let batch = Minibatch(capacity: options.minibatch, featureCount: data.featureCount)
-    for step in 0..<options.steps! {
-      let epoch = order.epoch(step / perEpoch)
-      let start = step % perEpoch * options.minibatch
-      data.load(epoch[start..<min(start + options.minibatch, epoch.count)], of: .train, into: batch)
-      _ = try network.gradient(of: batch, parameters: weights, scale: 1 / Float(batch.count), into: gradient) { _ in }
-      let rate = Float(options.learningRate * (1 + cos(Double.pi * Double(step) / Double(options.steps!))) / 2)
-      if let clip = options.clip {
-        let norm = gradient.values.reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot()
-        for i in 0..<weights.count where norm > clip { gradient[i] *= Float(clip / norm) }
-      }
+    for step in run.steps {
+      let samples = run.samples(of: step)
+      try run.computeGradient(of: samples, among: samples.count)
+      if let clip = options.clip { PlainRun.clip(run.gradient, to: clip) }
+      let rate = run.rate(of: step)
       for i in 0..<weights.count {
-        let x = options.weightDecay == 0 ? gradient[i] : gradient[i] + Float(options.weightDecay) * weights[i]
+        let x = options.weightDecay == 0 ? run.gradient[i] : run.gradient[i] + Float(options.weightDecay) * weights[i]
         momenta[i] = Float(options.momentum) * momenta[i] + x
         weights[i] = weights[i] - rate * momenta[i]
       }
@@ -86,26 +76,14 @@ import _TestSupport
   }
 
   @Test func clippingShortensTheMeanGradient() throws {
-    let directory = try TemporaryDirectory(on: world)
     let options = options {
       $0.codec = "none"
       $0.clip = 0.3
-      $0.output = directory.path + "/model.safetensors"
     }
-    _ = try train(options)
     let expected = try plainDescent(options)
-    let data = try datasets.make(options.data)(options.seed)
-    let layout = try models.make(options.model)(data.featureCount, data.classCount).layout
-    let reader = try SafetensorsReader(options.output!)
-    let model = FloatBuffer(count: layout.count)
-    for (tensor, entry) in zip(layout.tensors, reader.entries) {
-      #expect(entry.name == tensor.name)
-      try reader.read(entry, into: model.values(in: tensor.range))
-    }
+    let model = try trainedModel(options).values
     // The norm, and sums over ranks, are rounded in another order.
     for i in 0..<model.count { #expect(abs(model[i] - expected[i]) < 1e-4) }
-    // The directory goes with rank 0's object.
-    try world.barrier()
   }
 
   @Test func aSkippedStepChangesNothingOnAnyRank() throws {

@@ -28,7 +28,7 @@ import _TestSupport
     lines.filter { $0["event"] as? String == name }
   }
 
-  @Test(arguments: ["one-bit", "none"], ["all-reduce"])
+  @Test(arguments: ["one-bit", "none"], ["all-reduce", "double-buffer"])
   func searchesThatChangeNothingLeaveNoTrace(codec: String, strategy: String) throws {
     let plain = options {
       $0.codec = codec
