@@ -177,6 +177,11 @@ public final class GradientExchange {
     try self.init(codec, layout: layout, gradients: [gradient], options: options)
   }
 
+  /// Where this rank writes the messages with the sums that it owns.
+  package var sumMemory: UnsafeRawBufferPointer {
+    UnsafeRawBufferPointer(start: memory.sums, count: geometry.codeSpace(ofStripe: rank).count)
+  }
+
   /// Where the value `index` of the flat buffer lies in ``ownerResidual``; nil for a value that another rank owns.
   public func ownedOffset(of index: Int) -> Int? {
     var offset = 0

@@ -43,7 +43,7 @@ package enum CurrentWait {
 }
 
 /// Notices that nothing has happened for too long.
-struct Watchdog {
+package struct Watchdog {
   /// So many delays pass at least between two notices: a rank that is always slow is not told of in every step.
   private static let delaysBetweenNotices = 6
 
@@ -58,8 +58,13 @@ struct Watchdog {
   /// A watchdog of waits for `ranks`, which barks when their patience ends, and growls before that.
   init(_ ranks: WaitingRanks) { self.ranks = ranks }
 
+  /// A watchdog of a rank without others, for tests.
+  package init(_ patience: Patience) {
+    self.init(WaitingRanks(rank: 0, names: ["rank 0"], patience: patience, neighbours: nil))
+  }
+
   /// Something happened, or a new activity begins.
-  mutating func progress() { idleSince = nil }
+  package mutating func progress() { idleSince = nil }
 
   /// Nothing can happen yet, and nobody is to blame.
   mutating func rest() { idleSince = nil }
@@ -72,7 +77,7 @@ struct Watchdog {
   }
 
   /// Nothing happened: throws `error` once the limit is passed.
-  mutating func check(_ error: (_ seconds: Double) -> ExchangeError) throws(ExchangeError) {
+  package mutating func check(_ error: (_ seconds: Double) -> ExchangeError) throws(ExchangeError) {
     let now = ContinuousClock.now
     let (limit, notice) = (ranks.patience.limit, ranks.patience.notice)
     // A rank that was stopped itself between two turns has no reason to blame others.
