@@ -1,4 +1,4 @@
-internal import Buffers
+package import Buffers
 internal import Codecs
 internal import Collectives
 internal import Datasets
@@ -22,14 +22,14 @@ public final class Trainer {
   let dataset: any Dataset
   let network: any Network
   /// Those of this rank: the model's, or those of its stripe.
-  let parameters: FloatBuffer
+  package let parameters: FloatBuffer
   let model: WholeModel
   /// The codec that the ranks have chosen by themselves; nil where it was said.
   let codecChoice: CodecChoice?
   /// Whether the codec leaves something behind, on more ranks than one.
   let isLossy: Bool
-  let strategy: any Strategy
-  let feed: SampleFeed
+  package let strategy: any Strategy
+  package let feed: SampleFeed
   let optimizer: any Optimizer
   let schedule: Schedule
   /// The labels of data that are realigned; nil where that was not asked for.

@@ -87,7 +87,7 @@ import _TestSupport
 
   /// Where the links are known, a small model is cut as far as its pieces are worth while there: by layers over a slow link, not at
   /// all over a fast one, and never into messages that are mostly header.
-  @Test(.onOneRank) func bucketsFollowTheLink() throws {
+  @Test(.oneProcess) func bucketsFollowTheLink() throws {
     let layout = TrafficTests.models[0].layout
     func geometry(_ link: LinkSpeed, _ rankCount: Int) throws -> ExchangeGeometry {
       ExchangeGeometry(

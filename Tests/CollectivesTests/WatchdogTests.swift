@@ -19,7 +19,7 @@ import Testing
     return nil
   }
 
-  @Test(.onOneRank) func silenceIsNoticedAfterTheLimit() throws {
+  @Test(.oneProcess) func silenceIsNoticedAfterTheLimit() throws {
     var watchdog = Watchdog(Patience(limit: .milliseconds(300)))
     let (after, error) = try #require(bark(&watchdog))
     #expect(after >= .milliseconds(300))
@@ -29,7 +29,7 @@ import Testing
     #expect(try #require(bark(&watchdog)).after >= .milliseconds(300))
   }
 
-  @Test(.onOneRank) func aNoticeComesBeforeAndOnce() throws {
+  @Test(.oneProcess) func aNoticeComesBeforeAndOnce() throws {
     let told = Mutex<[String]>([])
     let notice = WaitNotice(after: .milliseconds(500)) { error, _ in told.withLock { $0.append("\(error)") } }
     var watchdog = Watchdog(Patience(limit: .milliseconds(1500), notice: notice))
@@ -38,7 +38,7 @@ import Testing
   }
 
   /// A process that was stopped for longer than the limit finds messages that wait for it, and has nobody to blame.
-  @Test(.onOneRank) func aRankThatWasStoppedItselfBlamesNobody() throws {
+  @Test(.oneProcess) func aRankThatWasStoppedItselfBlamesNobody() throws {
     let told = Mutex(0)
     let notice = WaitNotice(after: .milliseconds(20)) { _, _ in told.withLock { $0 += 1 } }
     var watchdog = Watchdog(Patience(limit: .milliseconds(50), notice: notice))
