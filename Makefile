@@ -1,12 +1,12 @@
 # Two commands: `make run` trains on 8 ranks on this machine, `make test` is the whole gate. The others are their parts, but
-# for `make cluster-test`, `make slurm-test` and `make test-sanitizers`.
+# for `cluster-test`, `slurm-test`, `fault-test`, `test-sanitizers` and `mutants`, which take long or need a machine of their own.
 
 SHELL := /bin/bash
 RANKS ?= 8
 # Options of the run: make run ARGUMENTS="--epochs 1 --codec none"
 ARGUMENTS ?=
 
-.PHONY: run test install build build-tests lint arrows test-plain test-ranks examples documentation format clean cluster-test slurm-test fault-test test-sanitizers
+.PHONY: run test install build build-tests lint arrows test-plain test-ranks examples documentation format clean cluster-test slurm-test fault-test test-sanitizers mutants
 
 run: install
 	swift build --configuration release --product train
@@ -71,6 +71,10 @@ slurm-test: install
 # Every strategy meets every fault in every phase; not part of the gate, which has a part of it, because it takes long.
 fault-test: build-tests
 	scripts/fault-table
+
+# Shows that the tests notice laws that are broken on purpose (Tests/mutants.txt); an hour, not part of the gate.
+mutants: install
+	scripts/mutants
 
 clean:
 	swift package clean
