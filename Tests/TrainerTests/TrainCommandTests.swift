@@ -177,29 +177,6 @@ import _TestSupport
     #expect(warnings.count == 1 && warnings[0].contains("waiting for rank 2"), "\(ended.standardError)")
   }
 
-  @Test func dataThatChangedUnderACheckpointAreRefused() throws {
-    let directory = temporary()
-    defer { try? FileManager.default.removeItem(atPath: directory) }
-    func write(_ name: String, _ header: [UInt8], _ count: Int, _ value: (Int) -> UInt8) throws {
-      try Data(header + (0..<count).map(value)).write(to: URL(filePath: "\(directory)/data/\(name)"))
-    }
-    try FileManager.default.createDirectory(atPath: directory + "/data", withIntermediateDirectories: true)
-    for split in ["train", "t10k"] {
-      try write("\(split)-images-idx3-ubyte", [0, 0, 8, 3, 0, 0, 0, 40, 0, 0, 0, 2, 0, 0, 0, 2], 160) { UInt8($0 % 97) }
-      try write("\(split)-labels-idx1-ubyte", [0, 0, 8, 1, 0, 0, 0, 40], 40) { UInt8($0 % 10) }
-    }
-    let arguments = [
-      "--data", "idx:\(directory)/data", "--model", "softmax", "--minibatch", "8", "--quiet", "--checkpoint",
-      directory + "/saved",
-    ]
-    #expect(try Job("train", arguments + ["--steps", "3"]).run().status == 0)
-    #expect(try Job("train", arguments + ["--steps", "5", "--resume"]).run().status == 0)
-    try write("train-labels-idx1-ubyte", [0, 0, 8, 1, 0, 0, 0, 40], 40) { UInt8(9 - $0 % 10) }
-    let refused = try Job("train", arguments + ["--steps", "7", "--resume"]).run()
-    #expect(refused.status == 65 && refused.standardError.contains("other data"), "\(refused.standardError)")
-  }
-
-  /// The children of a process whose command line mentions a text.
   @Test func helpAndListsTeach() throws {
     let help = try Job("train", ["--help"]).run()
     #expect(help.status == 0 && help.standardOutput.contains("mpirun -np 8 train"))
