@@ -91,7 +91,8 @@ import _TestSupport
 
   /// The model that a run ends with.
   private func model(of options: TrainerOptions, on group: Communicator = world) throws -> [Float] {
-    Array(try trainedModel(options, on: group).values.values)
+    let values = try trainedModel(options, on: group).values
+    return (0..<values.count).map { values[$0] }
   }
 
   @Test(arguments: places, ["positive", "cntk"])

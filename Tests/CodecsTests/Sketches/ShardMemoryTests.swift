@@ -8,7 +8,7 @@ import Testing
   private func message(_ values: [Float], of shard: Int, _ code: SketchCode) -> [Float] {
     let message = FloatBuffer(count: code.messageCount(of: shard))
     values.withUnsafeBufferPointer { code.encode($0.baseAddress!, of: shard, into: message.baseAddress) }
-    return Array(message.values)
+    return (0..<message.count).map { message[$0] }
   }
 
   /// The number of a shard is part of the address of its coefficients (algorithms §2.6).
