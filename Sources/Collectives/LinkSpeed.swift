@@ -76,7 +76,7 @@ private final class Ring {
     var (sent, received) = (0, 0)
     var watchdog = Watchdog(hosts.waitingRanks)
     do {
-      while received < pieces || messages.activeCount > 0 {
+      while sent < pieces || received < pieces || messages.activeCount > 0 {
         if !messages.isActive(slot: 0), sent < pieces {
           try messages.send(UnsafeRawBufferPointer(outgoing.bytes(in: 0..<byteCount)), to: next, tag: 0, slot: 0)
           sent += 1
