@@ -89,7 +89,11 @@ enum Launch {
           if rank < 2 {
             complain("rank \(rank) was told to end \(state): \(wayOn(checkpoint))")
           }
-          if isStarting || neighbours.lost != nil { _exit(75) }
+          if isStarting || neighbours.lost != nil {
+            // A launcher that ends a job may not read what a rank said that is gone.
+            usleep(500_000)
+            _exit(75)
+          }
           return
         }
         usleep(50_000)
