@@ -133,20 +133,20 @@ import _TestSupport
       }
   }
 
-  private func check(_ options: TrainerOptions, at steps: [Int], hosts: (Int?, Int?) = (nil, nil)) throws {
+  /// Compares the unbroken run with one whose first job is killed after the checkpoint of a step, and with one that is asked to stop: at
+  /// the end of an epoch it matters whether that job has evaluated.
+  private func check(_ options: TrainerOptions, killed: Int?, stopped: Int?, hosts: (Int?, Int?) = (nil, nil)) throws {
     let whole = try brokenOffNowhere(options, host: hosts.0)
-    for step in steps {
-      // At the end of an epoch it matters whether the job has evaluated.
-      for isStopped in [false, true] {
-        let broken = try brokenOff(after: step, options, isStopped: isStopped, hosts: hosts)
-        #expect(broken.outcome == whole.outcome, "after \(step)\(isStopped ? ", stopped" : "")")
-        guard world.rank == 0 else { continue }
-        let (found, expected) = (story(broken.lines), story(whole.lines))
-        #expect(found.count == expected.count, "after \(step)\(isStopped ? ", stopped" : "")")
-        for (found, expected) in zip(found, expected) where found != expected {
-          Issue.record("after \(step)\(isStopped ? ", stopped" : ""): \(found) for \(expected)")
-          break
-        }
+    for (step, isStopped) in [(killed, false), (stopped, true)] {
+      guard let step else { continue }
+      let broken = try brokenOff(after: step, options, isStopped: isStopped, hosts: hosts)
+      #expect(broken.outcome == whole.outcome, "after \(step)\(isStopped ? ", stopped" : "")")
+      guard world.rank == 0 else { continue }
+      let (found, expected) = (story(broken.lines), story(whole.lines))
+      #expect(found.count == expected.count, "after \(step)\(isStopped ? ", stopped" : "")")
+      for (found, expected) in zip(found, expected) where found != expected {
+        Issue.record("after \(step)\(isStopped ? ", stopped" : ""): \(found) for \(expected)")
+        break
       }
     }
   }
@@ -164,12 +164,12 @@ import _TestSupport
   }
 
   /// In the middle of an epoch, and at the end of one.
-  @Test(arguments: registered) func whatIsRegistered(_ run: Run) throws { try check(run.options, at: [3, 7]) }
-  @Test(arguments: sparse) func descentByFewValues(_ run: Run) throws { try check(run.options, at: [4, 14]) }
-  @Test(arguments: optimizing) func optimizersAndExchanges(_ run: Run) throws { try check(run.options, at: [4, 7]) }
-  @Test(arguments: starting) func warmStarts(_ run: Run) throws { try check(run.options, at: [2, 9]) }
-  @Test(arguments: dealing) func clients(_ run: Run) throws { try check(run.options, at: [9]) }
-  @Test(arguments: tuning) func decisions(_ run: Run) throws { try check(run.options, at: [8]) }
+  @Test(arguments: registered) func whatIsRegistered(_ run: Run) throws { try check(run.options, killed: 3, stopped: 7) }
+  @Test(arguments: sparse) func descentByFewValues(_ run: Run) throws { try check(run.options, killed: 4, stopped: 14) }
+  @Test(arguments: optimizing) func optimizersAndExchanges(_ run: Run) throws { try check(run.options, killed: 4, stopped: 7) }
+  @Test(arguments: starting) func warmStarts(_ run: Run) throws { try check(run.options, killed: 9, stopped: 2) }
+  @Test(arguments: dealing) func clients(_ run: Run) throws { try check(run.options, killed: 9, stopped: nil) }
+  @Test(arguments: tuning) func decisions(_ run: Run) throws { try check(run.options, killed: 8, stopped: nil) }
 
   @Test(.ranks(atLeast: 2), arguments: dense) func modelsInStripes(_ strategy: String) throws {
     guard world.count % 2 == 0 else { return }
@@ -178,7 +178,7 @@ import _TestSupport
         ($0.modelParallel, $0.strategy, $0.codec, $0.learningRate, $0.warmStart) = (2, strategy, codec, 0.02, 5)
         ($0.clip, $0.weightDecay) = (0.5, 0.01)
       }
-      try check(run.options, at: [4, 7])
+      try check(run.options, killed: 4, stopped: 7)
     }
   }
 
@@ -186,14 +186,14 @@ import _TestSupport
   @Test(.ranks(atLeast: 4)) func modelsInStripesOfRanksThatHostsHaveInTurn() throws {
     guard world.count % 2 == 0 else { return }
     let run = Run("") { ($0.modelParallel, $0.learningRate) = (2, 0.02) }
-    try check(run.options, at: [4], hosts: (world.rank % 2, world.rank % 2))
+    try check(run.options, killed: 4, stopped: nil, hosts: (world.rank % 2, world.rank % 2))
   }
 
   @Test(.ranks(atLeast: 3), arguments: dense, ["one-bit", "none"]) func hostsThatAddUp(_ strategy: String, _ codec: String)
     throws
   {
     let run = Run("") { ($0.strategy, $0.codec, $0.warmStart) = (strategy, codec, 5) }
-    try check(run.options, at: [4, 7], hosts: (world.rank / 2, world.rank / 2))
+    try check(run.options, killed: 4, stopped: 7, hosts: (world.rank / 2, world.rank / 2))
   }
 
   /// Ten skipped steps in a row end a run, whichever job has skipped them.

@@ -68,7 +68,7 @@ import _TestSupport
     try directory.change {
       let files = FileManager.default
       // Killed just before the rename: whole, but not yet a checkpoint.
-      try files.copyItem(atPath: directory.path + "/step-00000005", toPath: directory.path + "/.step-00000009.partial")
+      try files.copyItem(atPath: directory.path + "/step-00000005", toPath: directory.path + "/.step-00000005.partial")
       // Killed while an old one was being removed.
       try files.copyItem(atPath: directory.path + "/step-00000005", toPath: directory.path + "/.step-00000004.old.partial")
       try files.removeItem(atPath: directory.path + "/.step-00000004.old.partial/run.json")

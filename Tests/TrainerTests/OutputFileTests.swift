@@ -147,7 +147,7 @@ import _TestSupport
     // A run that goes on appends where the descriptor is.
     try shell.output("$train $small --checkpoint ck; $train $small --steps 9 --checkpoint ck --resume --metrics - > log")
     #expect(try shell.events("log") == ["start", "step", "step", "step", "epoch", "checkpoint", "end"])
-    let closed = try shell.run("$train $small --metrics /dev/fd/9")
+    let closed = try shell.run("$train $small --metrics /dev/fd/9 9>&-")
     #expect(closed.status == 74 && closed.standardError.contains("descriptor 9 is not open"), "\(closed.standardError)")
     // Ranks have standard outputs of their own.
     let shared = try Job("train", ["--quiet", "--timeline", "-"]).run(ranks: 2, options: ["-q"])

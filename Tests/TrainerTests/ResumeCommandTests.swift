@@ -81,31 +81,26 @@ import _TestSupport
       ["--optimizer", "adagrad", "--strategy", "double-buffer"], ["--warm-start", "auto"], ["--model-parallel", "2"],
       ["--partition", "by-class:5", "--weight-decay", "0.001"],
     ] + strategies.entries.filter { !["all-reduce", "double-buffer"].contains($0.name) }.map { ["--strategy", $0.name] }
-      + ["subtract", "zero"].map { ["--strategy", "fetch-sgd:k=1/50,columns=1/6,recovery=\($0),window=3"] })
+      + [["--strategy", "fetch-sgd:k=1/50,columns=1/6,recovery=zero,window=3"]])
   func aRunThatIsStoppedAtARandomStepEndsAsTheUnbrokenOne(_ kind: [String]) throws {
     let directory = try temporary()
     defer { try? FileManager.default.removeItem(atPath: directory) }
-    let common = small + kind + ["--steps", "250", "--learning-rate", "0.01", "--log-every", "1"]
+    let common = small + kind + ["--steps", "1000", "--learning-rate", "0.005", "--log-every", "1"]
     let whole = try run(common, ranks: 2)
     try #require(whole.status == 0, "\(whole.standardError)")
     let hash = try #require(word(after: ", model ", in: whole.standardOutput))
 
-    let (wanted, rank) = (Int.random(in: 1...120), Int.random(in: 0...1))
     let metrics = directory + "/metrics.jsonl"
     let arguments = common + ["--checkpoint", directory + "/saved", "--metrics", metrics, "--resume"]
-    var job = Job("train", arguments)
-    job.timeLimit = 120
-    let running = try job.start(ranks: 2)
-    func hasBegun() -> Bool {
-      (try? String(contentsOfFile: metrics, encoding: .utf8))?.contains("\"event\":\"step\",\"step\":\(wanted),") ?? false
+    var (stopped, here) = (JobResult?.none, Comment(""))
+    // Where the machine is so busy that the run ends before the signal comes, once more.
+    for _ in 0..<5 where stopped?.status ?? 0 == 0 {
+      for name in ["saved", "metrics.jsonl"] { try? FileManager.default.removeItem(atPath: "\(directory)/\(name)") }
+      let (wanted, rank) = (Int.random(in: 1...300), Int.random(in: 0...1))
+      let result = try run(arguments, stoppedAt: wanted, rank: rank, metrics)
+      (stopped, here) = (result, "stopped at step \(wanted) by a signal to rank \(rank): \(result.standardError)")
     }
-    for _ in 0..<20_000 where !hasBegun() { usleep(2_000) }
-    for process in processes(mentioning: metrics, childrenOf: running.processIdentifier).dropFirst(rank).prefix(1) {
-      kill(process, SIGTERM)
-    }
-    let stopped = running.wait()
-    let here: Comment = "stopped at step \(wanted) by a signal to rank \(rank): \(stopped.standardError)"
-    #expect(stopped.status == 75 && !stopped.isTimedOut, here)
+    #expect(stopped?.status == 75 && stopped?.isTimedOut == false, here)
     let saved = try FileManager.default.contentsOfDirectory(atPath: directory + "/saved")
     let name = try #require(saved.count == 1 ? saved[0] : nil, here)
     let resumed = try run(arguments, ranks: 2)
@@ -114,6 +109,22 @@ import _TestSupport
     #expect(word(after: ", model ", in: resumed.standardOutput) == hash, here)
     let starts = try metricsLines(metrics).filter { $0["event"] as? String == "start" }
     #expect(starts.count == 2 && starts[1]["resumedStep"] as? Int == Int(name.dropFirst(5)), here)
+  }
+
+  /// Runs two ranks, and asks one of them to stop once the metrics tell of a step.
+  private func run(_ arguments: [String], stoppedAt step: Int, rank: Int, _ metrics: String) throws -> JobResult {
+    var job = Job("train", arguments)
+    job.timeLimit = 120
+    let running = try job.start(ranks: 2, options: ["-q"])
+    func hasBegun(_ step: Int) -> Bool {
+      (try? String(contentsOfFile: metrics, encoding: .utf8))?.contains("\"event\":\"step\",\"step\":\(step),") ?? false
+    }
+    for _ in 0..<20_000 where !hasBegun(1) { usleep(2_000) }
+    // Looked up before, because that takes a while.
+    let ranks = processes(mentioning: metrics, childrenOf: running.processIdentifier)
+    for _ in 0..<20_000 where !hasBegun(step) { usleep(1_000) }
+    if ranks.count == 2 { kill(ranks[rank], SIGTERM) }
+    return running.wait()
   }
 
   /// A model is judged while the run that writes it removes its old checkpoints.

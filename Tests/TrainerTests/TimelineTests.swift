@@ -142,7 +142,8 @@ import _TestSupport
     #expect(instants.map { $0["name"] as? String } == ["start", "resumed", "end"])
     for rank in 0..<world.count {
       let steps = trace.spans("step", of: rank)
-      #expect(steps.map(\.name) == ((1...20).map { $0 } + (14...20).map { $0 }).map { "step \($0)" })
+      // The first job is broken off in the step after its checkpoint.
+      #expect(steps.map(\.name) == (Array(1...14) + Array(14...20)).map { "step \($0)" })
       #expect(zip(steps, steps.dropFirst()).allSatisfy { $0.end <= $1.start })
       #expect(trace.spans("checkpoint", of: rank).count >= 3)
     }
