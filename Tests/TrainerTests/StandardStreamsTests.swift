@@ -93,7 +93,7 @@ import _TestSupport
     for (place, words) in [
       ("--config pipe", "it is a pipe, and nobody writes into it"), ("--config /dev/zero", "File too large"),
       ("--config - <&-", "Bad file descriptor"), ("--config <(printf 'model: \\xe9')", "is not UTF-8 text"),
-      ("--config /dev/fd/9", "descriptor 9 is not open"),
+      ("--config /dev/fd/9 9<&-", "descriptor 9 is not open"),
     ] {
       let result = try shell.run("$train \(place)")
       #expect(result.status == 65 && result.standardError.contains(words), "\(place): \(result)")
