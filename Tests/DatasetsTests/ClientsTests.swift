@@ -108,4 +108,28 @@ import Testing
       }
     }
   }
+
+  /// A client gives its samples in an order of its own for each epoch, and so does every other client.
+  @Test func clientsShuffleForEachEpoch() throws {
+    let clients = try Self.clients(.independent, 30)
+    let order = ClientOrder(clients, sampledCount: 5, seed: 9)
+    var owner: [Int32: Int] = [:]
+    for (number, client) in clients.enumerated() { for sample in client { owner[sample] = number } }
+    /// By client, the places of its samples in its own list, in the order in which an epoch first visits them.
+    func places(_ epoch: Int) -> [[Int]] {
+      var places = Array(repeating: [Int](), count: clients.count)
+      for sample in order.epoch(epoch, count: 3000, minibatch: 21) {
+        let client = owner[sample]!
+        if places[client].count < clients[client].count { places[client].append(clients[client].firstIndex(of: sample)!) }
+      }
+      return places
+    }
+    let epochs = (0..<3).map(places)
+    for (client, samples) in clients.enumerated() {
+      for places in epochs { #expect(places[client].sorted() == Array(samples.indices)) }
+      #expect(Set(epochs.map { $0[client] }).count == 3, "client \(client)")
+    }
+    // Not the same for all.
+    #expect(Set(epochs[0].map { Array($0.prefix(8)) }).count == 30)
+  }
 }

@@ -85,6 +85,36 @@ import Testing
     if stripeCount == 1 { #expect(found[0].gradient.hash() == whole.gradient.hash() && found[0].result == result) }
   }
 
+  /// What the stripes of a layer contribute to the gradient below is added in their order, to the last bit.
+  ///
+  /// With one sample and one class for each of three stripes, a contribution is one product, and a unit that is on passes the sum on to
+  /// the gradient of its bias.
+  @Test func contributionsAreAddedInTheOrderOfTheStripes() throws {
+    var differing = 0
+    for seed in 0..<20 {
+      let batch = Minibatch.random(count: 1, featureCount: 9, classCount: 3, seed: UInt64(seed))
+      let found = try run("mlp:12", inputs: 9, classes: 3, stripes: 3, small: batch, large: batch)
+      let whole = try Started("mlp:12", inputs: 9, classes: 3, seed: 3)
+      var gradient = [Float](repeating: 0, count: whole.parameters.count)
+      for (stripe, it) in found.enumerated() {
+        for (own, place) in zip(it.stripes.layout(of: stripe).tensors, it.stripes.places(in: stripe)) {
+          for offset in 0..<place.count { gradient[place.lowerBound + offset] = it.gradient[own.range.lowerBound + offset] }
+        }
+      }
+      func range(_ name: String) -> Range<Int> { whole.network.layout.tensors.first { $0.name == name }!.range }
+      let (weights, deltas, biases) = (range("weights.2"), gradient[range("biases.2")].map { $0 }, range("biases.1"))
+      for unit in 0..<12 {
+        let terms = (0..<3).map { deltas[$0] * whole.parameters[weights.lowerBound + 12 * $0 + unit] }
+        let sum = (terms[0] + terms[1]) + terms[2]
+        let value = gradient[biases.lowerBound + unit]
+        #expect(value == sum || value == 0)
+        if value != 0 && sum != terms[0] + (terms[1] + terms[2]) { differing += 1 }
+      }
+    }
+    // In another order many would be rounded in another way.
+    #expect(differing > 10)
+  }
+
   /// B·n·4·(P − 1)/P bytes for each layer forward, and for each layer but the lowest back.
   @Test func bytesAreThoseOfTheFormula() throws {
     let small = Minibatch.random(count: 5, featureCount: 9, classCount: 12)

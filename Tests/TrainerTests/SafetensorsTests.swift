@@ -40,6 +40,10 @@ import _TestSupport
     let entry = reader.entry("b \"quoted\"")
     try reader.read(#require(entry), from: 1, into: values.values)
     #expect(values[0] == -2)
+    // A tensor that others stand before.
+    let last = reader.entry("a")
+    try reader.read(#require(last), into: values.values)
+    #expect(values[0] == 0.5)
   }
 
   @Test func largeTensorsSpanPieces() throws {
