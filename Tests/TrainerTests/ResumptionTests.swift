@@ -88,7 +88,8 @@ import _TestSupport
         update { first[$0] + Float(leftBehind[$0]) }
       }
       let found = try model(options.checkpoint! + "/step-00000005", network.layout)
-      for index in found.indices { #expect(abs(found[index] - weights[index]) < 1e-5, "value \(index)") }
+      let farthest = found.indices.map { abs(found[$0] - weights[$0]) }.max()!
+      #expect(farthest < 1e-5, "\(farthest)")
     }
     try world.barrier()
   }
