@@ -53,6 +53,8 @@ public final class Trainer {
   package var lastStep: Int?
   /// The loss since the last evaluation, over all ranks.
   var tally = LossTally()
+  /// What was sent for the next step to be told, because something was finished between steps.
+  var untoldTraffic = Traffic()
   /// The last evaluation.
   var evaluation: Evaluation?
   /// Where the newest checkpoint of this run is.
@@ -139,6 +141,8 @@ public final class Trainer {
         try strategy.step(step, from: feed, rate: rate, isMeasured: isLogged)
       }
       outcome.activationBytes = activationBytesBefore.map { (blocks?.traffic.bytesSent ?? 0) - $0 }
+      outcome.traffic += untoldTraffic
+      untoldTraffic = Traffic()
       step += 1
       if step == plan.steps { outcome.traffic += try strategy.flush() }
       isStopping = outcome.isStopRequested || step == lastStep

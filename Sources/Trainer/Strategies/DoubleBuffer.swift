@@ -206,7 +206,8 @@ extension DoubleBuffer {
   func place() throws { try exchanges.place() }
 
   func forget() throws {
-    _ = try applyOldest()
+    let traffic = try applyOldest()
+    settledTraffic += traffic
     computation.carried = nil
     exchanges.forget()
     parts.optimizer.forgetMomentum()

@@ -160,7 +160,7 @@ extension Trainer {
     // What is still on its way belongs to the state: it is applied for the trial, and taken back after it.
     try strategy.settle()
     let snapshot = StateSnapshot(of: stateInventory)
-    _ = try strategy.flush()
+    untoldTraffic += try strategy.flush()
     defer { put(back: snapshot) }
     return try timeline.span(.tuning) {
       try trial.run(from: stateInventory, currentMinibatch: plan.minibatch(of: epoch), plan: course, steps: steps) {
