@@ -105,8 +105,7 @@ final class StepBenchmark {
     if blocks != nil && stripe == nil {
       throw SpecificationError("--model-parallel: such a model cannot be split; softmax and mlp can")
     }
-    let network = stripe ?? setting.network
-    (self.grid, self.network) = (grid, network)
+    (self.grid, network) = (grid, stripe ?? setting.network)
     parameters = FloatBuffer(count: network.layout.count)
     momenta = FloatBuffer(count: network.layout.count)
     network.initialize(parameters, seed: 1)
