@@ -85,7 +85,7 @@ import _TestSupport
   func aRunThatIsStoppedAtARandomStepEndsAsTheUnbrokenOne(_ kind: [String]) throws {
     let directory = try temporary()
     defer { try? FileManager.default.removeItem(atPath: directory) }
-    let common = small + kind + ["--steps", "1000", "--learning-rate", "0.005", "--log-every", "1"]
+    let common = small + kind + ["--steps", "400", "--learning-rate", "0.005", "--log-every", "1"]
     let whole = try run(common, ranks: 2)
     try #require(whole.status == 0, "\(whole.standardError)")
     let hash = try #require(word(after: ", model ", in: whole.standardOutput))
@@ -96,7 +96,7 @@ import _TestSupport
     // Where the machine is so busy that the run ends before the signal comes, once more.
     for _ in 0..<5 where stopped?.status ?? 0 == 0 {
       for name in ["saved", "metrics.jsonl"] { try? FileManager.default.removeItem(atPath: "\(directory)/\(name)") }
-      let (wanted, rank) = (Int.random(in: 1...300), Int.random(in: 0...1))
+      let (wanted, rank) = (Int.random(in: 1...120), Int.random(in: 0...1))
       let result = try run(arguments, stoppedAt: wanted, rank: rank, metrics)
       (stopped, here) = (result, "stopped at step \(wanted) by a signal to rank \(rank): \(result.standardError)")
     }
