@@ -1,4 +1,5 @@
 import Buffers
+import Collectives
 import Datasets
 import Foundation
 import MPI
@@ -85,6 +86,20 @@ import _TestSupport
       labels += ways[2]!.labels
     }
     return labels
+  }
+
+  /// However the utterances are shared, each is compared with its own digit.
+  @Test(.ranks(atLeast: 2)) func digitsAreRecognisedAlikeOnAnyNumberOfRanks() throws {
+    let directory = try TemporaryDirectory(on: world)
+    let run = try PlainRun(options(try SpokenTones(in: directory)))
+    func judge(on group: Communicator) throws -> Evaluation {
+      let grid = try RankGrid(HostMap(group))
+      return try Evaluator(run.data, network: run.network, on: grid, over: try RecordExchange(grid.all)).evaluate(run.weights)
+    }
+    let (together, alone) = (try judge(on: world), try judge(on: world.alone))
+    #expect(together.digitAccuracy == alone.digitAccuracy && together.digitAccuracy != nil)
+    #expect(together.accuracy == alone.accuracy)
+    try world.barrier()
   }
 
   @Test func labelsAreThoseOfAPlainViterbiAndResidualsAndMomentumStartAfresh() throws {

@@ -15,9 +15,12 @@ import _TestSupport
     let running = try Job("train", small + ["--steps", "1000000", "--timeline", path]).start(ranks: 3)
     func hasBegun() -> Bool {
       let text = (try? String(contentsOfFile: path, encoding: .utf8)) ?? ""
-      return (0..<3).allSatisfy { text.contains("\"pid\":\($0),\"tid\":0},\n{\"name\":\"data\"") }
+      // A third minibatch is made after two steps.
+      return (0..<3).allSatisfy {
+        text.components(separatedBy: "\"pid\":\($0),\"tid\":0},\n{\"name\":\"data\"").count > 3
+      }
     }
-    for _ in 0..<200 where !hasBegun() { Thread.sleep(forTimeInterval: 0.1) }
+    for _ in 0..<1200 where !hasBegun() { Thread.sleep(forTimeInterval: 0.1) }
     let ranks = processes(mentioning: path, childrenOf: running.processIdentifier)
     try #require(ranks.count == 3)
     for rank in killed(ranks) { kill(rank, SIGKILL) }
