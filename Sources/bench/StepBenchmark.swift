@@ -91,9 +91,7 @@ final class StepBenchmark {
   private var turn = 0
   private var updateSeconds = 0.0
 
-  /// Prepares this rank's share of the samples.
-  ///
-  /// Collective.
+  /// Prepares this rank's share of the samples; collective.
   ///
   /// - Throws: Where such a model cannot be split, too.
   init(_ setting: Setting, world: Communicator) throws {
@@ -105,7 +103,8 @@ final class StepBenchmark {
     if blocks != nil && stripe == nil {
       throw SpecificationError("--model-parallel: such a model cannot be split; softmax and mlp can")
     }
-    (self.grid, network) = (grid, stripe ?? setting.network)
+    let network = stripe ?? setting.network
+    (self.grid, self.network) = (grid, network)
     parameters = FloatBuffer(count: network.layout.count)
     momenta = FloatBuffer(count: network.layout.count)
     network.initialize(parameters, seed: 1)
