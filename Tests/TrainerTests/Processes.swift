@@ -19,3 +19,9 @@ func processes(mentioning text: String) -> [Int32] {
     (try? String(contentsOfFile: "/proc/\(process)/cmdline", encoding: .utf8))?.contains(text) ?? false
   }
 }
+
+/// Waits until `isTrue`, for a minute at most; looks every two milliseconds.
+func wait(until isTrue: () -> Bool) {
+  let deadline = ContinuousClock.now + .seconds(60)
+  while !isTrue() && ContinuousClock.now < deadline { usleep(2000) }
+}

@@ -114,9 +114,12 @@ import _TestSupport
     func hasDone(_ step: Int) -> Bool {
       (try? String(contentsOfFile: metrics, encoding: .utf8))?.contains("\"event\":\"step\",\"step\":\(step),") ?? false
     }
-    for _ in 0..<30_000 where !hasDone(step - 1) { usleep(2_000) }
+    wait { hasDone(step - 1) }
     let ranks = processes(mentioning: metrics, childrenOf: running.processIdentifier)
-    if ranks.count == 2 { kill(ranks[rank], SIGTERM) }
+    guard ranks.count == 2, kill(ranks[rank], SIGTERM) == 0 else {
+      Issue.record("there are \(ranks.count) ranks to be asked to stop")
+      return running.wait()
+    }
     return running.wait()
   }
 
@@ -130,7 +133,7 @@ import _TestSupport
     func isThere() -> Bool {
       (try? FileManager.default.contentsOfDirectory(atPath: directory))?.contains { $0.hasPrefix("step-") } ?? false
     }
-    for _ in 0..<20_000 where !isThere() { usleep(2_000) }
+    wait { isThere() }
     for _ in 0..<50 { #expect(throws: Never.self) { _ = try SavedModel(directory, on: world).evaluate() } }
     kill(running.processIdentifier, SIGTERM)
     #expect(!running.wait().isTimedOut)
@@ -145,7 +148,7 @@ import _TestSupport
     job.timeLimit = 120
     let first = try job.start(ranks: 2)
     func isThere() -> Bool { FileManager.default.fileExists(atPath: directory + "/saved/step-00000020") }
-    for _ in 0..<20_000 where !isThere() { usleep(2_000) }
+    wait { isThere() }
     let second = try run(arguments + ["--steps", "310", "--resume"])
     let (one, words) = (first.wait(), second.standardOutput + second.standardError)
     #expect(one.status == 0, "\(one.standardError)")

@@ -23,7 +23,7 @@ import _TestSupport
         return count == 3
       }
     }
-    for _ in 0..<1200 where !hasBegun() { Thread.sleep(forTimeInterval: 0.1) }
+    wait { hasBegun() }
     let ranks = processes(mentioning: path, childrenOf: running.processIdentifier)
     try #require(ranks.count == 3)
     for rank in killed(ranks) { kill(rank, SIGKILL) }
