@@ -13,7 +13,7 @@
 /// zero; the code m, for what lies beyond, decodes to half a slot beyond hi. Squares are added in fp64 over 32 lanes (lane l adds
 /// the elements l, l + 32, …) that are combined by halves, so that every processor finds the same bits. A group whose scale is
 /// shorter than 10⁻³⁶ is sent as zeros and stays in the residual whole. Where a slot is narrower than the least normal fp32
-/// number, the same is computed with everything 2⁶⁴ times as large (``LiftedLanes``). A group whose code would be no shorter is
+/// number, the same is computed with everything 2⁶⁴ times as large (`LiftedLanes`). A group whose code would be no shorter is
 /// sent as its floats.
 ///
 /// Two bits at the range 4 send nothing of a group whose magnitudes are all below 4/3 σ, for example of equal ones: such a group

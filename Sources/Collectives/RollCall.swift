@@ -5,7 +5,7 @@ public import MPI
 /// Calls the ranks of a communicator: everybody answers with a few bytes, and who does not answer is named.
 ///
 /// It needs no memory and no communicator of its own, so that it comes before those are made. The collective operations of MPI
-/// wait for ever, and in silence, for a rank that stays away; ranks that have answered enter them together (``enter(_:_:)``).
+/// wait for ever, and in silence, for a rank that stays away; ranks that have answered enter them together (`enter(_:_:)`).
 ///
 /// - Cost: a message of 8 bytes and what is answered to each other rank.
 public struct RollCall: Sendable {

@@ -1,7 +1,7 @@
 internal import CMPI
 internal import Synchronization
 
-/// How a reduction combines two values of `Element`: ``sum``, ``max`` and others, or a closure of one's own.
+/// How a reduction combines two values of `Element`: `sum`, ``max`` and others, or a closure of one's own.
 ///
 /// Types that MPI does not know, such as `Float16` or a number type of one's own, are combined by their own operators, in rank
 /// order.

@@ -29,7 +29,7 @@ public struct SavedRun: Hashable, Sendable {
   /// Checks that a run with `options` may go on from here.
   ///
   /// Throws with the names of the options that differ, apart from `exempt`; an option that one of the runs does not know
-  /// differs too. Where the data lie is no property of a run: ``check(data:of:)`` judges what they hold.
+  /// differs too. Where the data lie is no property of a run: `check(data:of:)` judges what they hold.
   public func check(_ options: [String: String], exempt: Set<String>) throws(CheckpointError) {
     let (saved, keepsData) = (settledOptions, counters["data"] != nil)
     func value(_ name: String, of options: [String: String]) -> String? {

@@ -82,7 +82,7 @@ public struct TrainerOptions: Codable, Hashable, Sendable {
   public var transport = Transport.auto
   /// For tests: `STEP:RANK`, whose gradient gets a value that is not a number.
   public var injectNonFinite: String?
-  /// For tests: `KIND:rank=R,phase=P…`, what happens to a rank, and when (``FaultInjector``).
+  /// For tests: `KIND:rank=R,phase=P…`, what happens to a rank, and when (`FaultInjector`).
   public var injectFault: String?
   /// For tests: so many hosts, among which the ranks of this one are dealt in order.
   public var pretendHosts: Int?
