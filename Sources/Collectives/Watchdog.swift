@@ -1,5 +1,9 @@
 internal import Synchronization
 
+#if canImport(Glibc)
+  internal import Glibc
+#endif
+
 /// The ranks that may keep one another waiting, as people know them, and how patient they are.
 struct WaitingRanks: Sendable {
   /// The rank that waits.
@@ -53,7 +57,6 @@ package struct Watchdog {
   private var lastTurn = ContinuousClock.now
   private var hasTold = false
   private var lastTold: ContinuousClock.Instant?
-  private var backoff = Backoff()
 
   /// A watchdog of waits for `ranks`, which barks when their patience ends, and growls before that.
   init(_ ranks: WaitingRanks) { self.ranks = ranks }
@@ -97,6 +100,6 @@ package struct Watchdog {
     ranks.tell(error(notice.delay / .seconds(1)))
   }
 
-  /// Gives the core to whoever can use it, the longer the more readily.
-  mutating func giveWay() { backoff.giveWay(idle: idleSince.map { lastTurn - $0 } ?? .zero) }
+  /// Gives the core to whoever can use it.
+  func giveWay() { sched_yield() }
 }
