@@ -4,6 +4,7 @@ import Collectives
 import Foundation
 import MPI
 import Testing
+import _TestSupport
 
 /// A rank that stays away or is out of step is noticed and named, and nothing hangs.
 ///
@@ -43,7 +44,7 @@ import Testing
     if let activity { #expect(found.contains(activity) && text.contains(activity)) }
   }
 
-  @Test(arguments: [ReferenceCodec.none, .oneBit(elements: nil)], transports)
+  @Test(.ranks(atMost: 3), arguments: [ReferenceCodec.none, .oneBit(elements: nil)], transports)
   func exchangeNamesTheMissing(_ codec: ReferenceCodec, _ transport: Transport) throws {
     for absent in Set([0, allRanks.count - 1]).sorted() {
       let layout = Self.layout
@@ -57,7 +58,7 @@ import Testing
   }
 
   /// A thread that has met the error while the model computed hands it over with the exchange.
-  @Test(arguments: transports) func whatAThreadMeetsIsThrownAtTheDelivery(_ transport: Transport) throws {
+  @Test(.ranks(atMost: 3), arguments: transports) func whatAThreadMeetsIsThrownAtTheDelivery(_ transport: Transport) throws {
     let setting = try Setting(.oneBit(elements: nil), Self.layout, transport, patience: Patience(limit: limit))
     let driver = ExchangeDriver(.thread)
     let result = try without(0) {
@@ -82,7 +83,7 @@ import Testing
     expectTimeOut(result, absent: 0, hosts: setting.hosts)
   }
 
-  @Test(arguments: transports) func recordsNameTheMissing(_ transport: Transport) throws {
+  @Test(.ranks(atMost: 3), arguments: transports) func recordsNameTheMissing(_ transport: Transport) throws {
     let hosts = try HostMap(allRanks, transport: transport, patience: Patience(limit: limit))
     for absent in Set([0, allRanks.count - 1]).sorted() {
       let records = try RecordExchange(hosts)
@@ -108,7 +109,7 @@ import Testing
   }
 
   /// Whom ranks wait for is told before they give up, once in each wait.
-  @Test func waitsAreTold() throws {
+  @Test(.ranks(atMost: 3)) func waitsAreTold() throws {
     let told = Told()
     let hosts = try HostMap(allRanks, transport: .messages, patience: told.patience(limit: .seconds(60)))
     let records = try RecordExchange(hosts)

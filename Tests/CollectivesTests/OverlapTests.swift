@@ -8,9 +8,9 @@ import Testing
 /// Exchanges that are under way while a gradient becomes ready: neither who drives them nor when changes a bit.
 @Suite(.serialized) struct OverlapTests {
   static let codecs: [ReferenceCodec] = [.none, .oneBit(elements: nil), .oneBit(elements: 300)]
-  /// Several buckets at 2 and 3 ranks, in messages as in a window; with more ranks a layout of several is large, and so is the
-  /// work of the reference.
-  static let manyValues = Layouts.layout(inputs: 300, hidden: allRanks.count <= 3 ? [600, 600] : [100, 100], classes: 5)
+  /// Several buckets at 2 ranks, in messages as in a window; with more ranks a layout of several is large, and so is the work of the
+  /// reference.
+  static let manyValues = Layouts.layout(inputs: 300, hidden: allRanks.count == 2 ? [600, 600] : [100, 100], classes: 5)
   static let layouts = [Layouts.awkward, manyValues, Layouts.single, Layouts.empty]
 
   /// Sums appear only with the delivery, and are those of the reference, however a gradient becomes ready.

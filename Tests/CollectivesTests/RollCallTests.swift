@@ -46,7 +46,9 @@ import _TestSupport
     try allRanks.barrier()
   }
 
-  @Test(arguments: ["memory", "records", "exchange", "blocks", "group", "free", "residuals", "letters", "meeting"])
+  @Test(
+    .ranks(atMost: 3),
+    arguments: ["memory", "records", "exchange", "blocks", "group", "free", "residuals", "letters", "meeting"])
   func whatIsMadeNamesTheMissing(_ what: String) throws {
     let hosts = try HostMap(allRanks.duplicate(), patience: patience)
     let layout = TensorLayout([("vector", [64])])

@@ -165,7 +165,7 @@ import _TestSupport
     #expect(hashes.count == 1)
   }
 
-  @Test(arguments: places, ["all-reduce", "double-buffer"])
+  @Test(.ranks(atMost: 4), arguments: places, ["all-reduce", "double-buffer"])
   func anUnbrokenRunEqualsOneThatWasResumed(place: String, strategy: String) throws {
     for codec in ["one-bit", "none"] {
       let options = scaled(place) { ($0.strategy, $0.codec, $0.warmStart) = (strategy, codec, 4) }

@@ -166,10 +166,18 @@ import _TestSupport
   /// In the middle of an epoch, and at the end of one.
   @Test(arguments: registered) func whatIsRegistered(_ run: Run) throws { try check(run.options, killed: 3, stopped: 7) }
   @Test(arguments: sparse) func descentByFewValues(_ run: Run) throws { try check(run.options, killed: 4, stopped: 14) }
-  @Test(arguments: optimizing) func optimizersAndExchanges(_ run: Run) throws { try check(run.options, killed: 4, stopped: 7) }
-  @Test(arguments: starting) func warmStarts(_ run: Run) throws { try check(run.options, killed: 9, stopped: 2) }
-  @Test(arguments: dealing) func clients(_ run: Run) throws { try check(run.options, killed: 9, stopped: nil) }
-  @Test(arguments: tuning) func decisions(_ run: Run) throws { try check(run.options, killed: 8, stopped: nil) }
+  @Test(.ranks(atMost: 4), arguments: optimizing) func optimizersAndExchanges(_ run: Run) throws {
+    try check(run.options, killed: 4, stopped: 7)
+  }
+  @Test(.ranks(atMost: 4), arguments: starting) func warmStarts(_ run: Run) throws {
+    try check(run.options, killed: 9, stopped: 2)
+  }
+  @Test(.ranks(atMost: 4), arguments: dealing) func clients(_ run: Run) throws {
+    try check(run.options, killed: 9, stopped: nil)
+  }
+  @Test(.ranks(atMost: 4), arguments: tuning) func decisions(_ run: Run) throws {
+    try check(run.options, killed: 8, stopped: nil)
+  }
 
   @Test(.ranks(atLeast: 2), arguments: dense) func modelsInStripes(_ strategy: String) throws {
     guard world.count % 2 == 0 else { return }

@@ -7,7 +7,7 @@ import Trainer
 import _TestSupport
 
 /// Plans whose costs are measured on the ranks of the tests.
-@Suite(.serialized) struct PlannerMeasurementTests {
+@Suite(.serialized, .ranks(atMost: 3)) struct PlannerMeasurementTests {
   private func request(_ change: (inout PlanRequest) -> Void = { _ in }) -> PlanRequest {
     var request = PlanRequest()
     request.options.model = "mlp:24,16"

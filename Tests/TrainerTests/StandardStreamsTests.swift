@@ -85,7 +85,7 @@ import _TestSupport
     #expect(try shell.output("cat run.yaml | $train --config -").contains("2 steps in"))
     #expect(try shell.output("cat run.yaml > pipe & $train --config pipe").contains("2 steps in"))
     // It is read once, for all that a plan wants to know of it.
-    let plan = "plan --float-exchange-seconds 9ms --brief --quiet"
+    let plan = "plan --float-exchange-seconds 9ms --frame-seconds 1ms --brief --quiet"
     let strategy = "printf 'strategy: double-buffer\\nmodel: mlp:8\\ndata: glyphs:train=300,test=20\\n'"
     let direct = try shell.output("\(strategy) > plan.yaml; $train \(plan) --config plan.yaml | tail -1")
     let piped = try shell.output("\(strategy) | $train \(plan) --config - | tail -1")

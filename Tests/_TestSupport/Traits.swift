@@ -14,6 +14,11 @@ extension Trait where Self == ConditionTrait {
     .enabled(if: World.count >= count, "needs \(count) ranks: run under mpirun")
   }
 
+  /// For tests of time that passes, or of what is the same on any number of ranks: few ranks show it, and more take longer.
+  public static func ranks(atMost count: Int) -> Self {
+    .enabled(if: World.count <= count, "\(count) ranks are enough")
+  }
+
   /// For tests that start jobs or processes of their own, which a rank of a job cannot.
   public static var outsideMPI: Self {
     .enabled(if: !World.isLaunched, "starts processes of its own: runs without mpirun")
