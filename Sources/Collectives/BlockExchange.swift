@@ -96,10 +96,15 @@ public final class BlockExchange {
 
   /// Begins a pass over `sampleCount` samples, as soon as nobody reads what the last one left; all ranks name the same number.
   public func begin(sampleCount: Int) throws {
+    try settle()
+    start(sampleCount: sampleCount)
+  }
+
+  /// Begins a pass; nobody reads what the last one left (``readers``).
+  func start(sampleCount: Int) {
     let memory = reserved
     precondition(sampleCount <= memory.sampleCount, "\(sampleCount) samples where \(memory.sampleCount) have room")
     self.sampleCount = sampleCount
-    try settle()
     for index in missing.indices { missing[index] = .max }
     pass += 1
   }
@@ -199,10 +204,21 @@ public final class BlockExchange {
   /// Ends the pass: this rank reads nothing of it any more.
   public func end() throws {
     // What this rank had no use for must have come in, too, before the next pass posts the same receives.
-    try wait(
-      for: "blocks that are still on their way", from: { self.peersUnderWay },
-      until: { self.receives.activeCount + self.sends.activeCount == 0 })
-    reserved.ended(by: world.rank)?.store(pass)
+    try wait(for: "blocks that are still on their way", from: { self.peersUnderWay }, until: { !self.isUnderWay })
+    leave()
+  }
+
+  /// Whether messages of the pass have not arrived or not left.
+  var isUnderWay: Bool { receives.activeCount + sends.activeCount > 0 }
+
+  /// Ends the pass; nothing of it is under way.
+  func leave() { reserved.ended(by: world.rank)?.store(pass) }
+
+  /// Whether the block of a slot is there that comes from `rank`.
+  func isThere(_ slot: Int, from rank: Int) -> Bool {
+    guard rank != world.rank else { return true }
+    guard let counter = reserved.published(slot, by: rank) else { return missing[slot * world.count + rank] == 0 }
+    return counter.load() == pass
   }
 
   /// Gives up what has not arrived.
@@ -221,22 +237,23 @@ extension BlockExchange {
   }
 
   /// The ranks to or from which messages are under way.
-  private var peersUnderWay: [Int] {
+  var peersUnderWay: [Int] {
     let received = ownersOfReceives.indices.filter { receives.isActive(slot: $0) }.map { ownersOfReceives[$0] }
     let sent = ownersOfSends.indices.filter { sends.isActive(slot: $0) }.map { ownersOfSends[$0] }
     return Set((received + sent).map { $0 % world.count }).sorted()
   }
 
-  /// Waits until no neighbour reads what this rank wrote in the last pass.
-  private func settle() throws {
-    guard let memory else { return }
-    let pass = pass
-    func isReading(_ rank: Int) -> Bool {
+  /// The neighbours that still read what this rank wrote in the last pass.
+  var readers: [Int] {
+    guard let memory else { return [] }
+    return (0..<world.count).filter { rank in
       rank != world.rank && memory.ended(by: rank).map { $0.load() < pass } ?? false
     }
-    let ranks = 0..<world.count
-    try wait(
-      for: "the end of the last pass", from: { ranks.filter(isReading) }, until: { !ranks.contains(where: isReading) })
+  }
+
+  /// Waits until no neighbour reads what this rank wrote in the last pass.
+  private func settle() throws {
+    try wait(for: "the end of the last pass", from: { self.readers }, until: { self.readers.isEmpty })
   }
 
   /// Lets messages come and go until `isThere`; names those who are awaited where nothing happens for too long.
@@ -261,7 +278,8 @@ extension BlockExchange {
   }
 
   /// One turn of MPI; whether a message came or went.
-  private func progress() throws -> Bool {
+  @discardableResult
+  func progress() throws -> Bool {
     let received = try receives.testSome { request, byteCount in
       let index = ownersOfReceives[request]
       let (slot, rank) = index.quotientAndRemainder(dividingBy: world.count)

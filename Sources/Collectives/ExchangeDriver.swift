@@ -52,7 +52,7 @@ public final class ExchangeDriver {
   public let overlap: Overlap
   private let worker: Worker?
   /// The exchange under way.
-  private var exchange: GradientExchange?
+  private var exchange: (any Aggregation)?
   private var failure: (any Error)?
 
   /// A driver; with `thread` its thread sleeps until there is something to drive.
@@ -66,7 +66,7 @@ public final class ExchangeDriver {
   deinit { worker?.end() }
 
   /// Carries `exchange`, which has begun, on from now on.
-  public func drive(_ exchange: GradientExchange) {
+  public func drive(_ exchange: any Aggregation) {
     precondition(self.exchange == nil, "a driver drives one exchange at a time")
     self.exchange = exchange
     worker?.drive(exchange)
@@ -82,14 +82,14 @@ public final class ExchangeDriver {
     do { while try exchange.advance() == .busy {} } catch { failure = error }
   }
 
-  /// Takes the exchange back and delivers it; see `GradientExchange.deliver(into:)`.
-  public func deliver(_ exchange: GradientExchange, into destination: GradientExchange.Destination) throws {
+  /// Takes the exchange back and delivers it; see `Aggregation.deliver(into:)`.
+  public func deliver(_ exchange: any Aggregation, into destination: Sink) throws {
     try takeBack(exchange)
     try exchange.deliver(into: destination)
   }
 
-  /// Takes the exchange back and discards it; see `GradientExchange.discard()`.
-  public func discard(_ exchange: GradientExchange) throws {
+  /// Takes the exchange back and discards it; see `Aggregation.discard()`.
+  public func discard(_ exchange: any Aggregation) throws {
     try takeBack(exchange)
     try exchange.discard()
   }
@@ -101,7 +101,7 @@ public final class ExchangeDriver {
     exchange.abandon()
   }
 
-  private func takeBack(_ exchange: GradientExchange) throws {
+  private func takeBack(_ exchange: any Aggregation) throws {
     precondition(self.exchange === exchange, "the exchange is not the one that is driven")
     self.exchange = nil
     let failure = worker?.takeBack() ?? failure
@@ -117,14 +117,14 @@ private final class Worker: @unchecked Sendable {
 
   private let condition = NSCondition()
   // Guarded by the condition.
-  private var exchange: GradientExchange?
+  private var exchange: (any Aggregation)?
   private var isTakenBack = false
   private var hasEnded = false
   private var failure: (any Error)?
 
   func start() { Thread.detachNewThread { [self] in run() } }
 
-  func drive(_ exchange: GradientExchange) {
+  func drive(_ exchange: any Aggregation) {
     condition.lock()
     self.exchange = exchange
     isTakenBack = false
@@ -171,7 +171,7 @@ private final class Worker: @unchecked Sendable {
     }
   }
 
-  private func advance(_ exchange: GradientExchange) -> (GradientExchange.Progress, (any Error)?) {
+  private func advance(_ exchange: any Aggregation) -> (ExchangeTurn, (any Error)?) {
     do { return (try exchange.advance(), nil) } catch { return (.idle, error) }
   }
 }

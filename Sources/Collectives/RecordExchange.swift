@@ -41,8 +41,15 @@ public final class RecordExchange {
   private let sends: RequestTable
   private var watchdog: Watchdog
   private var round = 0
-  /// What this rank has sent and not seen answered.
-  private var own: [UInt64]?
+  /// What is gathered; nil between rounds.
+  private var underWay: Gathering?
+
+  /// The records of a round, as far as they have come.
+  private struct Gathering {
+    let wordCount: Int
+    var records: [[UInt64]]
+    var isAwaited: [Bool]
+  }
 
   /// Prepares exchanges of records.
   ///
@@ -86,8 +93,11 @@ public final class RecordExchange {
   /// - Parameter record: At most ``capacity`` words, as many on every rank.
   public func begin(_ record: [UInt64]) throws {
     precondition(record.count <= capacity, "a record has at most \(capacity) words")
-    precondition(own == nil, "the records before are not gathered yet")
-    own = record
+    precondition(underWay == nil, "the records before are not gathered yet")
+    var isAwaited = Array(repeating: true, count: world.count)
+    isAwaited[world.rank] = false
+    underWay = Gathering(
+      wordCount: record.count, records: Array(repeating: record, count: world.count), isAwaited: isAwaited)
     round += 1
     guard world.count > 1 else { return }
     do { try publish(record, slot: round & 1) } catch {
@@ -103,62 +113,82 @@ public final class RecordExchange {
   ///   - meanwhile: Called while others are awaited.
   /// - Throws: `ExchangeError` where a rank stays away; nothing can be gathered after that.
   public func finish(activity: String, meanwhile: (() -> Void)? = nil) throws -> [[UInt64]] {
-    guard let own else { preconditionFailure("no record was sent") }
-    self.own = nil
-    do { return try collect(own, activity, meanwhile) } catch {
+    watchdog.progress()
+    while true {
+      let (records, hasProgressed) = try look(activity: activity)
+      if let records { return records }
+      if hasProgressed {
+        watchdog.progress()
+      } else {
+        meanwhile?()
+        do {
+          try watchdog.idle { .timedOut(activity: activity, awaited: awaitedRanks.map(hosts.name), seconds: $0) }
+        } catch {
+          abandon()
+          throw error
+        }
+      }
+    }
+  }
+
+  /// Looks what has arrived after ``begin(_:)``: the records of all ranks once they are there, and whether anything has come or gone.
+  ///
+  /// - Throws: `ExchangeError` where a rank is out of step; nothing can be gathered after that.
+  func look(activity: String) throws -> (records: [[UInt64]]?, hasProgressed: Bool) {
+    guard underWay != nil else { preconditionFailure("no record was sent") }
+    do {
+      let hasProgressed = try receive(activity)
+      // A message that its receiver does not take is waited for like one that does not come.
+      guard let gathering = underWay, !gathering.isAwaited.contains(true), sends.activeCount == 0 else {
+        return (nil, hasProgressed)
+      }
+      underWay = nil
+      return (gathering.records, true)
+    } catch {
       abandon()
       throw error
     }
   }
 
-  private func collect(_ record: [UInt64], _ activity: String, _ meanwhile: (() -> Void)?) throws -> [[UInt64]] {
-    let slot = round & 1
-    var isAwaited = Array(repeating: true, count: world.count)
-    isAwaited[world.rank] = false
-    watchdog.progress()
-    var records = Array(repeating: record, count: world.count)
-    // A message that its receiver does not take is waited for like one that does not come.
-    while isAwaited.contains(true) || sends.activeCount > 0 {
-      var hasProgressed = false
-      for peer in 0..<world.count where isAwaited[peer] {
-        guard let hostRank = hosts.hostRanks[peer] else { continue }
-        let memory = window!.memory(of: hostRank)
-        guard counter(in: memory, slot: slot).load() == round else { continue }
-        records[peer] = read(record.count, at: memory.baseAddress! + slot * byteCount)
-        isAwaited[peer] = false
-        hasProgressed = true
-      }
-      if receives.activeCount > 0 {
-        _ = try receives.testSome { index, byteCount in
-          let peer = index - slot * world.count
-          let line = UnsafeRawPointer(incoming.baseAddress + index * self.byteCount)
-          guard byteCount == self.byteCount, line.load(as: UInt64.self) == UInt64(round) else {
-            throw ExchangeError.unexpectedMessage(from: hosts.name(of: peer), detail: "\(byteCount) bytes in \(activity)")
-          }
-          records[peer] = read(record.count, at: line)
-          isAwaited[peer] = false
-          hasProgressed = true
+  /// The ranks whose records have not come, or that have not taken this one's.
+  var awaitedRanks: [Int] {
+    guard let underWay else { return [] }
+    return underWay.isAwaited.indices.filter {
+      underWay.isAwaited[$0] || sends.isActive(slot: (round & 1) * world.count + $0)
+    }
+  }
+
+  /// Takes the records that have arrived; returns whether anything came or went.
+  private func receive(_ activity: String) throws -> Bool {
+    let (slot, wordCount) = (round & 1, underWay?.wordCount ?? 0)
+    var hasProgressed = false
+    func take(_ line: UnsafeRawPointer, from peer: Int) {
+      underWay?.records[peer] = read(wordCount, at: line)
+      underWay?.isAwaited[peer] = false
+      hasProgressed = true
+    }
+    for peer in 0..<world.count where underWay?.isAwaited[peer] == true {
+      guard let hostRank = hosts.hostRanks[peer] else { continue }
+      let memory = window!.memory(of: hostRank)
+      guard counter(in: memory, slot: slot).load() == round else { continue }
+      take(memory.baseAddress! + slot * byteCount, from: peer)
+    }
+    if receives.activeCount > 0 {
+      _ = try receives.testSome { index, byteCount in
+        let peer = index - slot * world.count
+        let line = UnsafeRawPointer(incoming.baseAddress + index * self.byteCount)
+        guard byteCount == self.byteCount, line.load(as: UInt64.self) == UInt64(round) else {
+          throw ExchangeError.unexpectedMessage(from: hosts.name(of: peer), detail: "\(byteCount) bytes in \(activity)")
         }
-      }
-      if try sends.testSome({ _, _ in }) > 0 { hasProgressed = true }
-      if hasProgressed {
-        watchdog.progress()
-      } else {
-        meanwhile?()
-        try watchdog.idle { seconds in
-          let awaited = isAwaited.indices.filter {
-            isAwaited[$0] || sends.isActive(slot: slot * world.count + $0)
-          }.map(hosts.name)
-          return ExchangeError.timedOut(activity: activity, awaited: awaited, seconds: seconds)
-        }
+        take(line, from: peer)
       }
     }
-    return records
+    return try sends.testSome { _, _ in } > 0 || hasProgressed
   }
 
   /// Gives up what has not arrived.
   public func abandon() {
-    own = nil
+    underWay = nil
     receives.cancelAll()
     sends.cancelAll()
   }

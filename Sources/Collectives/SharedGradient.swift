@@ -13,10 +13,14 @@ public final class SharedGradient {
   ///
   /// Collective over the world.
   ///
+  /// - Parameters:
+  ///   - count: How many.
+  ///   - hosts: The ranks.
+  ///   - isShared: Whether neighbours read it at all; not by aggregations whose entries say so.
   /// - Throws: `ExchangeError.noSharedMemory` where a host cannot give the memory, on all its ranks.
-  public init(count: Int, hosts: HostMap) throws {
+  public init(count: Int, hosts: HostMap, isShared: Bool = true) throws {
     self.hosts = hosts
-    window = try hosts.window(byteCount: count * 4)
+    window = isShared ? try hosts.window(byteCount: count * 4) : nil
     if let window, let host = hosts.host {
       let own = window.memory(of: host.rank)
       values = FloatBuffer(sharing: own.baseAddress!.assumingMemoryBound(to: Float.self), count: count, owner: window)

@@ -83,13 +83,13 @@ public final class Trainer {
       grid: grid, records: records,
       stripeRecords: try grid.modelGroup.map { try RecordExchange($0) },
       blocks: blocks, network: network, parameters: parameters,
-      optimizer: optimizer, scaling: recipe.optimizer.scaling, codec: recipe.codec, options: options, plan: plan,
+      optimizer: optimizer, scaling: recipe.optimizer.scaling, aggregation: recipe.aggregation, options: options, plan: plan,
       timeline: timeline)
     codecChoice = try timeline.span(.planning) {
       try CodecChoice(for: parts, saved: saved, dataset: dataset) { recipe.optimizer(settings) }
     }
-    if let codecChoice { parts.codec = codecChoice.codec }
-    isLossy = !parts.codec.isIdentity && !recipe.isSparse
+    if let codecChoice { parts.aggregation = AggregationRecipe(codecChoice.codec) }
+    isLossy = parts.aggregation.codec.map { !$0.isIdentity } ?? false
     strategy = try recipe.strategy(for: parts)
     labels = try options.realign.map { _ in try RealignedLabels(requiredOf: dataset, options.data) }
     feed = SampleFeed(
@@ -134,27 +134,39 @@ public final class Trainer {
       if isRealignmentDue { try timeline.span(.realignment) { try realign() } }
       isStopping = try tune()
       if isStopping || step >= plan.steps { break }
-      let rate = rate(at: step, of: plan, factor: tuner?.factor ?? 1)
-      let isLogged = (step + 1) % options.logEvery == 0
+      let course = course
       let activationBytesBefore = blocks?.traffic.bytesSent
-      var outcome = try timeline.span(.step, step + 1) {
-        try strategy.step(step, from: feed, rate: rate, isMeasured: isLogged)
-      }
+      var outcome = try timeline.span(.step, step + 1) { try strategy.advance(from: step, to: nextMeeting, on: course) }
+      step += outcome.stepCount
       outcome.activationBytes = activationBytesBefore.map { (blocks?.traffic.bytesSent ?? 0) - $0 }
       outcome.traffic += untoldTraffic
       untoldTraffic = Traffic()
-      step += 1
-      if step == plan.steps { outcome.traffic += try strategy.flush() }
+      if step == plan.steps { outcome.traffic += try strategy.drain() }
       isStopping = outcome.isStopRequested || step == lastStep
       tally.add(outcome)
       tuner?.tally.add(outcome)
-      try tell(outcome, rate: rate, isLogged: isLogged)
+      try tell(outcome, rate: course.rate(step - 1), isLogged: course.isMeasured(step - 1))
       if isStopping { break }
       if isDue(options.verifyEvery) || endsReplication { try verify() }
       if isEvaluationDue { try evaluate() }
       if isDue(options.checkpointEvery ?? 0) { try save() }
     }
     return try isStopping ? stop() : end()
+  }
+
+  /// What the strategy is told of the steps to come.
+  private var course: Course {
+    let (plan, factor) = (plan, tuner?.factor ?? 1)
+    return Course(
+      feed: feed, rate: { [self] in rate(at: $0, of: plan, factor: factor) },
+      isMeasured: { [options] in ($0 + 1) % options.logEvery == 0 })
+  }
+
+  /// The number of steps after which all ranks must be together: the first at which something is due.
+  private var nextMeeting: Int {
+    let intervals = [options.verifyEvery, options.checkpointEvery ?? 0, options.evaluateEvery ?? 0].filter { $0 > 0 }
+    let due = intervals.map { (step / $0 + 1) * $0 } + [plan.firstStep(of: plan.epoch(of: step) + 1), plan.steps]
+    return (due + [lastStep].compactMap { $0 }.filter { $0 > step }).min() ?? plan.steps
   }
 
   /// Which samples belong to which step.
@@ -177,6 +189,7 @@ public final class Trainer {
 
   /// Makes sure that all ranks have the same model, and after a replicated start also the same momenta, which were not exchanged.
   private func verify() throws {
+    guard strategy.consistency != .independent else { return }
     try timeline.span(.verification) {
       try replicas.verify(parameters, step: step)
       guard endsReplication else { return }

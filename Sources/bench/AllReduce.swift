@@ -59,13 +59,15 @@ struct AllReduceCommand: ParsableCommand {
       throw ValidationError("--input exchanges with a codec: it does not go with --strategy")
     }
     do {
-      _ = try makeCodecs()
-      for strategy in strategy { try SparseExchange.check(strategy) }
+      let chosen = try chosenAggregations()
+      if input != nil, chosen[0].codec == nil {
+        throw SpecificationError("--input takes a codec, not \(chosen[0].specification)")
+      }
     } catch { throw ValidationError("\(error)") }
   }
 
   func run() throws {
-    let chosen = try makeCodecs()
+    let chosen = try chosenAggregations()
     // The gradient, the sum and what they are compared with.
     for count in count { try requireMemory(values: count, buffers: 4) }
     // What is wrong with the files, all ranks know: they end in order, and one of them speaks.
@@ -74,7 +76,7 @@ struct AllReduceCommand: ParsableCommand {
       let hosts = try HostMap(world, transport: choice(transport, for: "transport"), patience: benchPatience)
       do {
         if let input {
-          try exchangeOwn(input, codec: chosen[0], hosts: hosts)
+          try exchangeOwn(input, codec: chosen[0].codec ?? None(), hosts: hosts)
         } else {
           try compare(chosen, hosts: hosts)
         }
@@ -98,22 +100,26 @@ struct AllReduceCommand: ParsableCommand {
     ).first
   }
 
-  private func makeCodecs() throws -> [any Codec] {
-    try (codec.isEmpty && strategy.isEmpty ? ["one-bit", "none"] : codec).map { try codecs.make($0) }
+  private func chosenAggregations() throws -> [AggregationRecipe] {
+    let named = try (codec.isEmpty && strategy.isEmpty ? ["one-bit", "none"] : codec).map { try aggregations.make($0) }
+    return try named
+      + strategy.map { name in
+        guard let aggregation = try strategies.make(name).aggregation else {
+          throw SpecificationError("--strategy \(name) exchanges what --codec says; give that alone")
+        }
+        return aggregation
+      }
   }
 
-  private func compare(_ chosen: [any Codec], hosts: HostMap) throws {
+  private func compare(_ chosen: [AggregationRecipe], hosts: HostMap) throws {
     let rate = linkRate.flatMap(bitsPerSecond)
-    var options = GradientExchange.Options()
+    var options = CodedAllReduce.Options()
     options.topology = try choice(topology, for: "topology")
     let benchmark = AllReduceBenchmark(hosts: hosts, options: options, iterations: iterations, linkRate: rate)
     let table = Table("all-reduce", AllReduceRow.columns, options: format)
     for count in count.isEmpty ? [1 << 16, 1 << 20, 1 << 24] : count {
-      let measurements =
-        chosen.map { codec in { try benchmark.measure(codec, count: count) } }
-        + strategy.map { strategy in { try benchmark.measure(strategy, count: count) } }
-      for measure in measurements {
-        let row = try measure()
+      for aggregation in chosen {
+        let row = try benchmark.measure(aggregation, count: count)
         if hosts.world.rank == 0 { table.row(row.cells) }
         guard row.wrong == 0 else {
           throw WrongResult(
@@ -134,9 +140,9 @@ struct AllReduceCommand: ParsableCommand {
     try check.check()
     let gradient = try SharedGradient(count: file.values.count, hosts: hosts)
     let layout = TensorLayout([("gradient", file.shape.isEmpty ? [1] : file.shape)])
-    var options = GradientExchange.Options()
+    var options = CodedAllReduce.Options()
     options.topology = try choice(topology, for: "topology")
-    let exchange = try GradientExchange(codec, layout: layout, gradient: gradient, options: options)
+    let exchange = try CodedAllReduce(codec, layout: layout, gradient: gradient, options: options)
     let sum = FloatBuffer(count: file.values.count)
     var mean = [Double](repeating: 0, count: file.values.count)
     for step in 0..<repetitions {

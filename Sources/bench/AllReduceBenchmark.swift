@@ -68,20 +68,25 @@ struct AllReduceRow {
 /// Measures exchanges of random gradients.
 struct AllReduceBenchmark {
   let hosts: HostMap
-  let options: GradientExchange.Options
+  let options: CodedAllReduce.Options
   let iterations: Int
   /// Bits per second of the link of a host, where it is known.
   let linkRate: Double?
 
   private var world: Communicator { hosts.world }
 
-  /// Measures one codec at one size.
+  /// Measures one aggregation at one size.
   ///
   /// Collective.
-  func measure(_ codec: any Codec, count: Int) throws -> AllReduceRow {
+  func measure(_ aggregation: AggregationRecipe, count: Int) throws -> AllReduceRow {
+    if let codec = aggregation.codec { return try measure(codec, count: count) }
+    return try measureChange(aggregation, count: count)
+  }
+
+  private func measure(_ codec: any Codec, count: Int) throws -> AllReduceRow {
     let layout = TensorLayout([("gradient", [count])])
     let gradient = try SharedGradient(count: count, hosts: hosts)
-    let exchange = try GradientExchange(codec, layout: layout, gradient: gradient, options: options)
+    let exchange = try CodedAllReduce(codec, layout: layout, gradient: gradient, options: options)
     let original = FloatBuffer(count: count)
     fill(original)
 
@@ -98,22 +103,29 @@ struct AllReduceBenchmark {
     return try row(codec.specification, count: count, times: times, sent: sent, check: check)
   }
 
-  /// Measures the exchange of a strategy that changes models by few values, from the gradient to the changed parameters.
-  ///
-  /// Collective.
-  func measure(_ strategy: String, count: Int) throws -> AllReduceRow {
-    let exchange = try SparseExchange(strategy, count: count, hosts: hosts)
+  /// Measures an aggregation that delivers changes in few places, from the gradient to the changed parameters.
+  private func measureChange(_ aggregation: AggregationRecipe, count: Int) throws -> AllReduceRow {
     let gradient = try SharedGradient(count: count, hosts: hosts)
     let (original, parameters) = (FloatBuffer(count: count), FloatBuffer(count: count))
     fill(original)
-    try exchange.run(original, rate: 1, into: parameters)
+    let contribution = try SharedGradient(count: count, hosts: hosts, isShared: false)
+    contribution.values.copy(from: original)
+    var parts = AggregationParts(hosts: hosts, layout: TensorLayout([("gradient", [count])]), gradients: [contribution])
+    parts.momentum = 0.9
+    let exchange = try aggregation(parts)
+    let subtract = Sink.change { change, shard, shards in
+      for (index, value) in zip(change.indices, change.values) {
+        parameters.baseAddress[shards.place(of: Int(index), in: shard)] -= value
+      }
+    }
+    try exchange.run(Contribution(step: 0, rate: 1), into: subtract)
     let check = try verify(exchange, parameters, against: original)
     // The steps after the first have more to recover than one gradient; all have as many bytes, or nearly.
     let before = exchange.traffic
-    try exchange.run(original, rate: 1, into: parameters)
+    try exchange.run(Contribution(step: 1, rate: 1), into: subtract)
     let sent = exchange.traffic - before
-    let times = try compare(original, gradient) { _ in
-      try time { try exchange.run(original, rate: 1, into: parameters) }
+    let times = try compare(original, gradient) { step in
+      try time { try exchange.run(Contribution(step: step + 1, rate: 1), into: subtract) }
     }
     return try row(exchange.specification, count: count, times: times, sent: sent, check: check)
   }
@@ -123,7 +135,7 @@ struct AllReduceBenchmark {
     _ original: FloatBuffer, _ gradient: SharedGradient, run: (_ step: Int) throws -> Double
   ) throws -> [[Double]] {
     let layout = TensorLayout([("gradient", [original.count])])
-    let plain = try GradientExchange(codecs.make("none"), layout: layout, gradient: gradient, options: options)
+    let plain = try CodedAllReduce(codecs.make("none"), layout: layout, gradient: gradient, options: options)
     let baseline = FloatBuffer(count: original.count)
     var times: [[Double]] = [[], [], []]
     for iteration in 0..<iterations + 1 {
@@ -141,7 +153,7 @@ struct AllReduceBenchmark {
 
   /// What a first step changed: in a few places minus the sum of the gradients, less what ranks keep.
   private func verify(
-    _ exchange: SparseExchange, _ parameters: FloatBuffer, against gradient: FloatBuffer
+    _ exchange: any Aggregation, _ parameters: FloatBuffer, against gradient: FloatBuffer
   ) throws -> ExchangeVerification.Result {
     var (result, squares, changes) = (ExchangeVerification.Result(), 0.0, 0)
     var errors: [Double] = []

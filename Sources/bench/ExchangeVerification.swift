@@ -12,12 +12,12 @@ struct ExchangeVerification {
     var wrong = 0
   }
 
-  private let exchange: GradientExchange
+  private let exchange: CodedAllReduce
   private let gradient: FloatBuffer
   private let output: FloatBuffer
   private let hosts: HostMap
 
-  init(_ exchange: GradientExchange, gradient: FloatBuffer, output: FloatBuffer, hosts: HostMap) {
+  init(_ exchange: CodedAllReduce, gradient: FloatBuffer, output: FloatBuffer, hosts: HostMap) {
     self.exchange = exchange
     self.gradient = gradient
     self.output = output

@@ -27,7 +27,7 @@ struct GradientCheck {
   }
 
   /// Throws `UnusableGradients` on all ranks where an exchange, which counts that without an error, met sums beyond fp32; collective.
-  func check(_ sum: FloatBuffer, of exchange: GradientExchange) throws {
+  func check(_ sum: FloatBuffer, of exchange: CodedAllReduce) throws {
     let isBeyond = exchange.nonFiniteGroups > 0 || !sum.values.allSatisfy(\.isFinite)
     guard try texts(isBeyond ? "beyond" : "").contains("beyond") else { return }
     try agree(ownGroup.map { GradientCheck.whatIsNotFinite($0, of: file.values, path: path) })

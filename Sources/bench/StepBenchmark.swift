@@ -80,7 +80,7 @@ final class StepBenchmark {
   private let parameters: FloatBuffer
   private let momenta: FloatBuffer
   private let gradients: [SharedGradient]
-  private let exchange: GradientExchange
+  private let exchange: CodedAllReduce
   private let records: RecordExchange
   private let descent = DescentStep(rate: 0.001, momentum: 0.9)
   private var times: [Part: [Times]] = [:]
@@ -113,13 +113,13 @@ final class StepBenchmark {
     gradients = try (0..<(isDoubleBuffered ? 2 : 1)).map { _ in
       try SharedGradient(count: network.layout.count, hosts: grid.dataGroup)
     }
-    var options = GradientExchange.Options()
+    var options = CodedAllReduce.Options()
     options.topology = setting.topology
     // As in training: what begins before all ranks have agreed must be able to be discarded.
     options.isRestorable = driver.overlap != .off && !isDoubleBuffered
     options.decodesAhead = driver.overlap == .thread
     if driver.overlap != .off && !isDoubleBuffered { options.linkSpeed = try LinkSpeed.measured(between: grid.dataGroup) }
-    exchange = try GradientExchange(setting.codec, layout: network.layout, gradients: gradients, options: options)
+    exchange = try CodedAllReduce(setting.codec, layout: network.layout, gradients: gradients, options: options)
     records = try RecordExchange(grid.all)
     let samples = isDoubleBuffered ? (setting.minibatch + 1) / 2 : setting.minibatch
     let share = Partition(count: samples, into: grid.shareCount)[grid.share]
@@ -165,7 +165,7 @@ final class StepBenchmark {
           case .communication:
             own.agreement = try seconds { try agree() }
             own.exposed = try seconds {
-              try exchange.begin(step: exchangeCount)
+              try exchange.begin(Contribution(step: exchangeCount))
               try exchange.deliver(into: .update { _, _ in })
               exchangeCount += 1
             }
@@ -284,7 +284,7 @@ final class StepBenchmark {
   }
 
   private func begin(of index: Int, isReady: Bool = true) throws {
-    try exchange.begin(step: exchangeCount, of: index, isReady: isReady)
+    try exchange.begin(Contribution(step: exchangeCount, buffer: index, isReady: isReady))
     exchangeCount += 1
     driver.drive(exchange)
   }

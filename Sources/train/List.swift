@@ -1,6 +1,6 @@
 import ArgumentParser
 import Buffers
-import Codecs
+import Collectives
 import Datasets
 import MPI
 import Networks
@@ -21,7 +21,7 @@ extension Train {
       [
         "A SPEC is name, or name:value,…,key=value,…\n",
         text("--model", models), text("--data", datasets), text("--partition", partitions),
-        text("--codec", codecs, more: ("auto", "what the ranks measure as fastest at the start of a run")),
+        text("--codec", aggregations, more: ("auto", "what the ranks measure as fastest at the start of a run")),
         text("--warm-start", WarmStart.forms), text("--strategy", strategies), text("--optimizer", optimizers),
         text("--schedule", schedules), text("--tune-minibatch", minibatchSearches), text("--tune-rate", rateControls),
       ].map { $0 + "\n" }.joined()

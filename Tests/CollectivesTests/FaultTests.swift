@@ -63,7 +63,7 @@ import _TestSupport
     let driver = ExchangeDriver(.thread)
     let result = try without(0) {
       defer { driver.abandon() }
-      try setting.exchange.begin(step: 0)
+      try setting.exchange.begin(Contribution(step: 0))
       driver.drive(setting.exchange)
       Thread.sleep(forTimeInterval: 1.2)
       try driver.deliver(setting.exchange, into: .update { _, _ in })
@@ -133,7 +133,7 @@ import _TestSupport
     let odd = allRanks.rank == allRanks.count - 1
     // Both cut the vector into one group of 64 values, in 16 bytes.
     let codec = try codecs.make(odd && what == "codec" ? "one-bit:group=64" : "one-bit:group=row")
-    let exchange = try GradientExchange(codec, layout: layout, gradient: gradient)
+    let exchange = try CodedAllReduce(codec, layout: layout, gradient: gradient)
     let output = FloatBuffer(count: layout.count)
     var error: ExchangeError?
     do {

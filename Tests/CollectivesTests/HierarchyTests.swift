@@ -71,7 +71,7 @@ import _TestSupport
         let gradient = try SharedGradient(count: layout.count, hosts: map)
         var options = randomDelays(seed: 71)
         options.topology = .hierarchical
-        let exchange = try GradientExchange(try makeCodec(codec), layout: layout, gradient: gradient, options: options)
+        let exchange = try CodedAllReduce(try makeCodec(codec), layout: layout, gradient: gradient, options: options)
         let driver = ExchangeDriver(overlap)
         var state = ReferenceExchange(layout, codec, rankCount: parties)
         for step in 0..<3 {
@@ -80,7 +80,7 @@ import _TestSupport
           gradient.values.set(gradients[rank])
           let output = FloatBuffer(count: layout.count)
           output.fill(.nan)
-          try exchange.begin(step: step)
+          try exchange.begin(Contribution(step: step))
           driver.drive(exchange)
           try driver.deliver(exchange, into: .buffer(output))
           #expect(firstDifference(output.array, expected) == nil, "hosts \(hosts), step \(step)")
@@ -103,16 +103,16 @@ import _TestSupport
     let (rank, rankCount) = (allRanks.rank, allRanks.count)
     for hosts in Self.distributions(rankCount) {
       let map = try HostMap(allRanks, pretendedHost: hosts[rank])
-      var options = GradientExchange.Options()
+      var options = CodedAllReduce.Options()
       options.topology = .hierarchical
       let layout = Layouts.awkward
-      let exchange = try GradientExchange(
+      let exchange = try CodedAllReduce(
         try makeCodec(.oneBit(elements: 4)), layout: layout, gradient: try SharedGradient(count: layout.count, hosts: map),
         options: options)
       // Whole numbers, so that sums are exact; none is zero.
       func brought(_ rank: Int, _ index: Int) -> Float { Float(1 + (7 * rank + 3 * index) % 50) }
       for index in 0..<layout.count { exchange.residual[index] = brought(rank, index) }
-      try exchange.placeResidual()
+      try exchange.place()
       let placed = exchange.residual.array
       let all = try allRanks.allGather(varying: placed)
       let isFlat = Set(hosts).count == 1 || Set(hosts).count == rankCount
@@ -124,7 +124,7 @@ import _TestSupport
           if !isFlat { #expect(values.filter { $0 != 0 }.count == 1) }
         }
       }
-      try exchange.placeResidual()
+      try exchange.place()
       #expect(exchange.residual.array == placed)
     }
   }
@@ -140,7 +140,7 @@ import _TestSupport
         let gradient = try SharedGradient(count: layout.count, hosts: map)
         var options = randomDelays(seed: 73)
         options.topology = topology
-        let exchange = try GradientExchange(try makeCodec(codec), layout: layout, gradient: gradient, options: options)
+        let exchange = try CodedAllReduce(try makeCodec(codec), layout: layout, gradient: gradient, options: options)
         var state = ReferenceExchange(layout, codec, rankCount: topology == .flat ? rankCount : Set(hosts).count)
         for step in 0..<3 {
           let gradients = drawGradients(count: layout.count, seed: 74, step: step, rankCount: rankCount)

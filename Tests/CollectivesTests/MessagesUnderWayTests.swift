@@ -29,7 +29,7 @@ import Testing
       // What shares the page with other memory cannot be protected.
       return page >= start && page + pageSize <= start + watch.memory.count ? UnsafeMutableRawPointer(mutating: page) : nil
     }
-    var options = GradientExchange.Options()
+    var options = CodedAllReduce.Options()
     options.observer = { event in
       guard event.kind == .send, watch.owned.contains(where: { $0.contains(event.elements.lowerBound) }),
         let segment = watch.segments.first(where: { $0.elements == event.elements }), let page = page(segment)

@@ -19,11 +19,11 @@ import Testing
     for (number, (layout, transport)) in Self.layouts.flatMap({ layout in transports.map { (layout, $0) } }).enumerated() {
       let hosts = try HostMap(allRanks, transport: transport)
       let gradients = try (0..<2).map { _ in try SharedGradient(count: layout.count, hosts: hosts) }
-      var options = GradientExchange.Options()
+      var options = CodedAllReduce.Options()
       // As many buckets as there may be.
       options.linkSpeed = LinkSpeed(latency: 0, bytesPerSecond: 1)
       options.decodesAhead = overlap == .thread
-      let exchange = try GradientExchange(try makeCodec(codec), layout: layout, gradients: gradients, options: options)
+      let exchange = try CodedAllReduce(try makeCodec(codec), layout: layout, gradients: gradients, options: options)
       let driver = ExchangeDriver(overlap)
       var reference = ReferenceExchange(layout, codec, rankCount: allRanks.count)
       var random = SplitMix(number, allRanks.rank)
@@ -32,7 +32,7 @@ import Testing
         let gradient = gradients[step % 2].values
         // What is not ready yet must not be read.
         gradient.fill(.nan)
-        try exchange.begin(step: step, of: step % 2, isReady: false)
+        try exchange.begin(Contribution(step: step, buffer: step % 2, isReady: false))
         driver.drive(exchange)
         for tensor in layout.tensors {
           for index in tensor.range { gradient[index] = values[allRanks.rank][index] }
@@ -58,7 +58,7 @@ import Testing
   func whatIsDiscardedLeavesNoTrace(_ codec: ReferenceCodec, _ overlap: Overlap) throws {
     let layout = Self.manyValues
     for transport in transports {
-      var options = GradientExchange.Options()
+      var options = CodedAllReduce.Options()
       options.isRestorable = true
       options.decodesAhead = overlap == .thread
       let setting = try Setting(codec, layout, transport, options: options)
@@ -69,7 +69,7 @@ import Testing
         let isDiscarded = step % 3 == 1
         if isDiscarded && allRanks.rank == allRanks.count - 1 { values[allRanks.rank][7] = .nan }
         setting.gradient.values.set(values[allRanks.rank])
-        try setting.exchange.begin(step: step, isReady: false)
+        try setting.exchange.begin(Contribution(step: step, isReady: false))
         driver.drive(setting.exchange)
         setting.exchange.markReady(upTo: layout.count / 2)
         driver.turn()
@@ -95,7 +95,7 @@ import Testing
   func ownersTransformTheirSums(_ codec: ReferenceCodec, _ transport: Transport) throws {
     let layout = Self.layouts[0]
     let seen = FloatBuffer(count: layout.count)
-    var options = GradientExchange.Options()
+    var options = CodedAllReduce.Options()
     options.ownerTransform = { range, values in
       for (offset, index) in range.enumerated() {
         seen[index] += 1
@@ -120,7 +120,7 @@ import Testing
     for layout in Self.layouts + [Layouts.awkward, Layouts.manyGroups] {
       for codec in [ReferenceCodec.oneBit(elements: nil), .oneBit(elements: 100)] {
         let coded = try Setting(codec, layout, transport)
-        var options = GradientExchange.Options()
+        var options = CodedAllReduce.Options()
         options.ownership = try makeCodec(codec)
         let floats = try Setting(.none, layout, transport, options: options)
         #expect(floats.exchange.ownedRanges == coded.exchange.ownedRanges)
@@ -136,7 +136,7 @@ import Testing
   /// The observer is told of every unit of work, in order.
   @Test(arguments: transports) func theObserverSeesAllWork(_ transport: Transport) throws {
     nonisolated(unsafe) var events: [ExchangeEvent] = []
-    var options = GradientExchange.Options()
+    var options = CodedAllReduce.Options()
     options.observer = { events.append($0) }
     let layout = Self.manyValues
     let setting = try Setting(.oneBit(elements: nil), layout, transport, options: options)

@@ -58,17 +58,17 @@ import _TestSupport
       "slot", columnCounts: hosts.hostRanks.map { _ in 1 }, outgoing: hosts.hostRanks.map { _ in 0..<1 },
       incoming: hosts.hostRanks.map { _ in 0..<1 })
     try blocks.reserve([slot], sampleCount: 1)
-    let exchange = try GradientExchange(codecs.make("one-bit"), layout: layout, gradient: gradient)
+    let exchange = try CodedAllReduce(codecs.make("one-bit"), layout: layout, gradient: gradient)
     let letters = try Letters(hosts, capacity: 64)
     try expectNamed(hosts) {
       switch what {
       case "memory": _ = try SharedGradient(count: 10, hosts: hosts)
       case "records": _ = try RecordExchange(hosts)
-      case "exchange": _ = try GradientExchange(codecs.make("one-bit"), layout: layout, gradient: gradient)
+      case "exchange": _ = try CodedAllReduce(codecs.make("one-bit"), layout: layout, gradient: gradient)
       case "blocks": _ = try BlockExchange(hosts)
       case "group": _ = try hosts.split(color: 0, key: 0)
       case "free": try blocks.reserve([slot], sampleCount: 2)
-      case "residuals": try exchange.placeResidual()
+      case "residuals": try exchange.place()
       case "letters": _ = try letters.receive(from: absent, activity: "the post")
       default: try hosts.meet("the end")
       }

@@ -20,7 +20,7 @@ import _TestSupport
     func exchange() throws {
       try hosts.releasingMemory {
         let gradient = try SharedGradient(count: layout.count, hosts: hosts)
-        let exchange = try GradientExchange(OneBit(), layout: layout, gradient: gradient)
+        let exchange = try CodedAllReduce(OneBit(), layout: layout, gradient: gradient)
         // A scope inside another gives back its own.
         try hosts.releasingMemory { _ = try SharedGradient(count: layout.count, hosts: hosts) }
         gradient.values[7] = Float(allRanks.rank + 1)

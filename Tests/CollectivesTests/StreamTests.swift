@@ -13,7 +13,7 @@ import _TestSupport
     let setting = try Setting(.oneBit(elements: nil), layout, transport)
     let one = setting.exchange
     let others = try [8, 2].map { bits in
-      try GradientExchange(
+      try CodedAllReduce(
         MultiBit(bits: bits, grouping: one.codec.grouping), layout: layout, gradients: [setting.gradient], continuing: one)
     }
     #expect(others.allSatisfy { $0.residual === one.residual && $0.ownerResidual === one.ownerResidual })

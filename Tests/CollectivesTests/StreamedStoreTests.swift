@@ -65,11 +65,11 @@ private struct WatchedCodec: Codec {
     let gradient = try SharedGradient(count: layout.count, hosts: hosts)
     let codec = WatchedCodec(base: try codecs.make(name))
     let left = Mutex(0)
-    var options = GradientExchange.Options()
+    var options = CodedAllReduce.Options()
     options.observer = { _ in left.withLock { $0 += codec.log.counts.withLock { $0.unfinished } } }
-    let exchange = try GradientExchange(codec, layout: layout, gradient: gradient, options: options)
+    let exchange = try CodedAllReduce(codec, layout: layout, gradient: gradient, options: options)
     let output = FloatBuffer(count: layout.count)
-    for (step, destination) in [GradientExchange.Destination.buffer(output), .inPlace].enumerated() {
+    for (step, destination) in [Sink.buffer(output), .inPlace].enumerated() {
       for index in 0..<layout.count { gradient.values[index] = Float(index % 512) - 256 }
       codec.log.counts.withLock { $0.streamed = 0 }
       try exchange.run(step: step, into: destination)

@@ -55,7 +55,7 @@ import Testing
     let hosts = try HostMap(allRanks, transport: transport)
     let gradient = try SharedGradient(count: layout.count, hosts: hosts)
     let exchanges = try pair.map {
-      try GradientExchange(
+      try CodedAllReduce(
         try makeCodec($0), layout: layout, gradient: gradient, options: randomDelays(seed: 25))
     }
     var references = pair.map { ReferenceExchange(layout, $0, rankCount: allRanks.count) }

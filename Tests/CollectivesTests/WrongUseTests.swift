@@ -9,7 +9,7 @@ import _TestSupport
   @Test func gradientOfAnotherLength() async {
     await #expect(processExitsWith: .failure) {
       let gradient = try SharedGradient(count: 10, hosts: try HostMap(allRanks))
-      _ = try GradientExchange(OneBit(), layout: TensorLayout([("weights", [11])]), gradient: gradient)
+      _ = try CodedAllReduce(OneBit(), layout: TensorLayout([("weights", [11])]), gradient: gradient)
     }
   }
 

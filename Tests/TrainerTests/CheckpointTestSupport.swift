@@ -88,12 +88,11 @@ final class SampleState {
   func inventory(counters: [String: String] = [:], ownCounters: [String: String] = [:]) -> StateInventory {
     var state = StateInventory()
     state.model = layout.tensors.map { SavedTensor($0.name, shape: $0.shape, of: parameters, range: $0.range) }
-    state.replicated = [SavedTensor("momentum", of: momentum)]
-    state.own = [
-      SavedTensor("residual", of: residual), SavedTensor("ownerResidual", of: ownerResidual),
-      SavedTensor("partialAdaGrad", of: squares),
+    state.tensors = [
+      SavedTensor("momentum", of: momentum), SavedTensor("residual", .summed, of: residual),
+      SavedTensor("ownerResidual", .owned([ownedRange]), of: ownerResidual),
+      SavedTensor("partialAdaGrad", .equalShare, of: squares),
     ]
-    state.ownedRanges = [ownedRange]
     state.counters = counters
     state.ownCounters = ownCounters
     return state

@@ -41,7 +41,7 @@ import _TestSupport
       }, on: world, isSilent: true)
     var state = StateInventory()
     trainer.strategy.contribute(to: &state)
-    let momentum = try #require(state.replicated.first { $0.name == "momentum" })
+    let momentum = try #require(state.tensor("momentum"))
     let odd = world.count - 1
     if world.rank == odd { momentum.values[1] = 1 }
     let found = try #require(try diverged { _ = try trainer.run() })

@@ -9,7 +9,7 @@ import _TestSupport
   private func tensor(_ name: String, of trainer: Trainer) -> UnsafeMutableBufferPointer<Float>? {
     var state = StateInventory()
     trainer.strategy.contribute(to: &state)
-    return (state.own + state.replicated).first { $0.name == name }?.values
+    return state.tensor(name)?.values
   }
 
   /// One stream has one residual: what a phase of several bits leaves behind is what the next phase begins with, and the codec after it.
@@ -41,7 +41,8 @@ import _TestSupport
       let residual = try #require(tensor("residual", of: trainer))
       let owner = try #require(tensor("ownerResidual", of: trainer))
       var owned = [Float](repeating: 0, count: count)
-      for (offset, index) in state.ownedRanges.joined().enumerated() { owned[index] = owner[offset] }
+      guard case .owned(let ranges)? = state.tensor("ownerResidual")?.placement else { preconditionFailure("no owner") }
+      for (offset, index) in ranges.joined().enumerated() { owned[index] = owner[offset] }
       let all = try world.allGather(Array(residual)) + world.allGather(owned)
       for (place, value) in all.enumerated() { behind[place % count] += Double(value) }
       #expect(behind.contains { $0 != 0 })
@@ -90,7 +91,7 @@ import _TestSupport
       return try (0..<4).map { step in
         // What comes after the first step that counts is not seen, at the rate 0.
         _ = try trainer.strategy.step(step, from: trainer.feed, rate: step == 1 ? 0.125 : 0, isMeasured: false)
-        if step == 3 { _ = try trainer.strategy.flush() }
+        if step == 3 { _ = try trainer.strategy.drain() }
         return Array(trainer.parameters.values)
       }
     }

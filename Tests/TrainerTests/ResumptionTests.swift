@@ -53,7 +53,7 @@ import _TestSupport
         for (index, value) in try tensor("residual", file).enumerated() { leftBehind[index] += Double(value) }
         var place = 0
         let sums = try tensor("ownerResidual", file)
-        let owned = try SafetensorsReader(file).metadata["owned"] ?? ""
+        let owned = try SafetensorsReader(file).metadata["owned.ownerResidual"] ?? ""
         for piece in owned.split(separator: ",") {
           let ends = piece.split(separator: "-").map { Int($0)! }
           for index in ends[0]..<ends[1] {
@@ -141,7 +141,9 @@ import _TestSupport
       #expect(try warnings((pairs, pairs), topology).isEmpty)
       let other = try warnings((pairs, turns), topology)
       #expect(other.count == 1 && other.allSatisfy { $0.contains("0+1 on host0") && $0.contains("0+2") }, "\(other)")
-      #expect(try warnings((pairs, turns), topology, strategy: "fetch-sgd").isEmpty)
+      // Its ranks never add up before they encode, and who asks for that is told.
+      let notes = try warnings((pairs, turns), topology, strategy: "fetch-sgd")
+      #expect(notes.isEmpty == (topology == .auto) && notes.allSatisfy { $0.contains("changes nothing") }, "\(notes)")
       #expect(try warnings((pairs, turns), topology, transport: .messages).isEmpty)
     }
     #expect(try warnings((pairs, turns), .flat).isEmpty)

@@ -11,7 +11,7 @@ import _TestSupport
     var state = StateInventory()
     trainer.strategy.contribute(to: &state)
     var bits = ["model": trainer.parameters.values.map(\.bitPattern)]
-    for tensor in state.own + state.replicated { bits[tensor.name] = tensor.values.map(\.bitPattern) }
+    for tensor in state.tensors { bits[tensor.name] = tensor.values.map(\.bitPattern) }
     return bits
   }
 

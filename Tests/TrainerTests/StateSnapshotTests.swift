@@ -10,11 +10,10 @@ import Trainer
     for (name, first) in values {
       let buffer = FloatBuffer(count: 5)
       for index in 0..<5 { buffer[index] = first + Float(index) }
-      let tensor = SavedTensor(name, of: buffer)
       switch name {
-      case "weights": inventory.model.append(tensor)
-      case "momentum": inventory.replicated.append(tensor)
-      default: inventory.own.append(tensor)
+      case "weights": inventory.model.append(SavedTensor(name, of: buffer))
+      case "momentum": inventory.tensors.append(SavedTensor(name, of: buffer))
+      default: inventory.tensors.append(SavedTensor(name, .summed, isShareOfMean: name != "other", of: buffer))
       }
     }
     inventory.counters = ["skipped": "3"]
@@ -22,7 +21,7 @@ import Trainer
   }
 
   private func values(_ inventory: StateInventory) -> [[Float]] {
-    (inventory.model + inventory.replicated + inventory.own).map { Array($0.values) }
+    (inventory.model + inventory.tensors).map { Array($0.values) }
   }
 
   @Test func whatChangesAfterACopyIsPutBackAnyNumberOfTimes() {
@@ -30,7 +29,7 @@ import Trainer
     let before = values(state)
     let snapshot = StateSnapshot(of: state)
     for _ in 0..<2 {
-      for tensor in state.model + state.own { tensor.values[3] = -1 }
+      for tensor in state.model + state.tensors { tensor.values[3] = -1 }
       #expect(values(state) != before && values(snapshot.inventory) == before)
       state.copyTensors(from: snapshot.inventory)
       #expect(values(state) == before && snapshot.inventory.counters == ["skipped": "3"])
@@ -44,7 +43,7 @@ import Trainer
     let state = inventory([("weights", 1), ("residual", 20)])
     let other = inventory([("residual", 5), ("momentum", 10), ("weights", 2)])
     other.copyTensors(from: state)
-    #expect(values(other) == [[1, 2, 3, 4, 5], [0, 0, 0, 0, 0], [20, 21, 22, 23, 24]])
+    #expect(values(other) == [[1, 2, 3, 4, 5], [20, 21, 22, 23, 24], [0, 0, 0, 0, 0]])
   }
 
   @Test func residualsKeepTheirEffectWhereTheMinibatchChanges() {

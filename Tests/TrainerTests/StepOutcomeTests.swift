@@ -44,7 +44,7 @@ import _TestSupport
       #expect(abs(outcome.lossSum - expected.lossSum) < 1e-4)
       #expect(!outcome.isSkipped && outcome.warning == nil)
     }
-    _ = try trainer.strategy.flush()
+    _ = try trainer.strategy.drain()
     try world.barrier()
   }
 

@@ -10,7 +10,7 @@ withMPI { world in
   // 64 rows of 1024 inputs, and the biases of 64 outputs: every row is a group with two means of its own.
   let layout = TensorLayout([("weights", [64, 1024]), ("biases", [64])])
   let gradient = try SharedGradient(count: layout.count, hosts: HostMap(world))
-  let exchange = try GradientExchange(codecs.make("one-bit"), layout: layout, gradient: gradient)
+  let exchange = try CodedAllReduce(codecs.make("one-bit"), layout: layout, gradient: gradient)
 
   let steps = 400
   var brought = [Float](repeating: 0, count: layout.count)

@@ -1,45 +1,4 @@
-/// A number of things, or a share of them: `50000`, `0.05` or `1/20`.
-public struct Amount: Hashable, Sendable, CustomStringConvertible {
-  private enum Kind: Hashable {
-    case number(Int)
-    case fraction(Int, Int)
-    case ratio(Double)
-  }
-
-  private let kind: Kind
-  public let description: String
-
-  /// Reads a number of at least 1, a decimal number between 0 and 1, or a fraction up to 1; nil for anything else.
-  public init?(_ text: String) {
-    let parts = text.split(separator: "/", omittingEmptySubsequences: false)
-    if let number = Int(text), number > 0 {
-      kind = .number(number)
-    } else if parts.count == 2, let over = Int(parts[0]), let under = Int(parts[1]), over > 0, over <= under {
-      kind = .fraction(over, under)
-    } else if let ratio = Double(text), ratio > 0, ratio < 1 {
-      kind = .ratio(ratio)
-    } else {
-      return nil
-    }
-    description = text
-  }
-
-  /// So many things.
-  public init(_ number: Int) {
-    precondition(number > 0, "an amount is at least 1")
-    (kind, description) = (.number(number), "\(number)")
-  }
-
-  /// How many of `total` it is; a share is rounded up, and is at least 1.
-  public func count(of total: Int) -> Int {
-    switch kind {
-    case .number(let number): number
-    case .fraction(let over, let under):
-      max(1, Int((Double(total) * Double(over) / Double(under)).rounded(.up)))
-    case .ratio(let ratio): max(1, Int((Double(total) * ratio).rounded(.up)))
-    }
-  }
-}
+public import Buffers
 
 /// The sizes of a sketch of a vector and of what is recovered from it, checked against each other.
 public struct SketchSizes: Hashable, Sendable {

@@ -1,16 +1,12 @@
-internal import Buffers
+public import Buffers
 internal import MPI
 
 extension CheckpointStore {
   /// Reads a checkpoint that ``open(resume:)`` found into the memory of `state`, and its counters.
   ///
-  /// With as many ranks as saved it, every rank gets back the bits that it saved. With another number, what every rank has the
-  /// same of is read as it is; of what a rank alone has, rank j of K′ takes the sum, in rank order, of the tensors of the old
-  /// ranks i with i mod K′ = j (zeros where there is none), so that the sum over all ranks stays; tensors whose names begin
-  /// with `owner` are pieces of one flat vector, which is cut anew by `state.ownedRanges`; of tensors whose names begin with
-  /// `partial`, sums of squares that each rank has of its own gradients, every rank takes an equal share of the sum over all old
-  /// ranks; counters of one rank are left as they are. With models in P stripes all this holds for the ranks of each stripe,
-  /// r mod P, by themselves: the checkpoint has as many.
+  /// With as many ranks as saved it, every rank gets back the bits that it saved. With another number, the placement of each tensor
+  /// says what a rank takes (`StatePlacement`); counters of one rank are left as they are. With models in P slices all this holds for
+  /// the ranks of each slice, r mod P, by themselves: the checkpoint has as many.
   /// Throws `CheckpointError` on every rank alike, naming the first tensor that differs from the file.
   public func load(_ run: SavedRun, into state: inout StateInventory) throws {
     var (counters, ownCounters) = (run.counters, state.ownCounters)
@@ -18,20 +14,21 @@ extension CheckpointStore {
       try SafetensorsReader("\(run.path)/\(SavedRun.modelName)").read(into: state.model)
       let stripe = world.rank % state.stripeCount
       let shared = try SafetensorsReader("\(run.path)/\(SavedRun.stateName(rank: stripe))")
-      for tensor in state.replicated { try shared.read(tensor) }
       if run.ranks == world.count {
         let own = try SafetensorsReader("\(run.path)/\(SavedRun.stateName(rank: world.rank))")
         for (key, value) in own.metadata where key.hasPrefix("counter.") { ownCounters[String(key.dropFirst(8))] = value }
       }
-      for tensor in state.own {
-        if tensor.name.hasPrefix("owner") {
-          try loadOwned(tensor, ranges: state.ownedRanges, from: run, stripeCount: state.stripeCount)
-        } else if tensor.name.hasPrefix("partial") && run.ranks != world.count {
+      for tensor in state.tensors {
+        switch tensor.placement {
+        case .replicated: try shared.read(tensor)
+        case .owned(let ranges): try loadOwned(tensor, ranges: ranges, from: run, stripeCount: state.stripeCount)
+        case .equalShare where run.ranks != world.count:
           try loadSum(tensor, of: Array(stride(from: stripe, to: run.ranks, by: state.stripeCount)), from: run)
           let shareCount = Float(world.count / state.stripeCount)
           for index in tensor.values.indices { unsafe tensor.values[index] /= shareCount }
-        } else {
-          // Those of the same stripe whose share comes to this rank's.
+        case .local where run.ranks != world.count: unsafe tensor.values.update(repeating: 0)
+        case .summed, .equalShare, .local:
+          // Those of the same slice whose share comes to this rank's.
           try loadSum(tensor, of: Array(stride(from: world.rank, to: run.ranks, by: world.count)), from: run)
         }
       }
@@ -72,7 +69,9 @@ extension CheckpointStore {
     var missing = count
     for rank in stride(from: world.rank % stripeCount, to: run.ranks, by: stripeCount) where missing > 0 {
       let reader = try SafetensorsReader("\(run.path)/\(SavedRun.stateName(rank: rank))")
-      guard let entry = reader.entry(tensor.name), let saved = reader.metadata["owned"].flatMap(ownedRanges),
+      // Files of the first format have one place for all tensors.
+      let place = reader.metadata[SavedRun.placeKey(of: tensor.name)] ?? reader.metadata["owned"]
+      guard let entry = reader.entry(tensor.name), let saved = place.flatMap(ownedRanges),
         saved.reduce(0, { $0 + $1.count }) == entry.count
       else {
         throw CheckpointError(.configuration, "\(reader.path) has no tensor '\(tensor.name)' with its place")

@@ -1,4 +1,4 @@
-internal import Buffers
+public import Buffers
 internal import MPI
 
 extension CheckpointStore {
@@ -61,7 +61,7 @@ extension CheckpointStore {
           to: "\(partial)/\(SavedRun.modelName)")
       }
       own = try Safetensors.write(
-        (world.rank < state.stripeCount ? state.replicated : []) + state.own, metadata: metadata(of: state),
+        state.tensors(savedBy: world.rank), metadata: metadata(of: state),
         to: "\(partial)/\(SavedRun.stateName(rank: world.rank))")
     }
     if let problem = try agreement.firstProblem(writing) { return problem }
@@ -87,13 +87,15 @@ extension CheckpointStore {
       })
   }
 
-  /// What a state file says beside its tensors: this rank's counters and the stripe that it owns.
+  /// What a state file says beside its tensors: this rank's counters, and where pieces of flat vectors lie in them.
   private func metadata(of state: StateInventory) -> [(key: String, value: String)] {
     let counters = state.ownCounters.sorted { $0.key < $1.key }.map { (key: "counter." + $0.key, value: $0.value) }
-    return [
-      ("rank", String(world.rank)), ("ranks", String(world.count)),
-      ("owned", state.ownedRanges.map { "\($0.lowerBound)-\($0.upperBound)" }.joined(separator: ",")),
-    ] + counters
+    let places = state.tensors.compactMap { tensor -> (key: String, value: String)? in
+      guard case .owned(let ranges) = tensor.placement else { return nil }
+      let text = ranges.map { "\($0.lowerBound)-\($0.upperBound)" }.joined(separator: ",")
+      return (SavedRun.placeKey(of: tensor.name), text)
+    }
+    return [("rank", String(world.rank)), ("ranks", String(world.count))] + places + counters
   }
 
   /// Removes the checkpoints older than the newest `keep` whole ones; what cannot be removed stays, and does no harm.

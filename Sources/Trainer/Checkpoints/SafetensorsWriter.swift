@@ -1,4 +1,4 @@
-internal import Buffers
+public import Buffers
 
 /// Files of named tensors in the safetensors format: eight bytes with the length of a JSON header, the header, the values.
 ///

@@ -97,7 +97,13 @@ public struct SavedRun: Hashable, Sendable {
 extension SavedRun {
   /// What the names of all formats begin with.
   static let formatFamily = "morse checkpoint "
-  private static let format = formatFamily + "1"
+  /// The version that is written.
+  ///
+  /// Version 1, which is read, too, has one place for all pieces of flat vectors in a file.
+  private static let version = 2
+
+  /// What a state file calls the place of a piece of a flat vector.
+  static func placeKey(of tensor: String) -> String { "owned.\(tensor)" }
 
   /// The text of `run.json`.
   ///
@@ -107,7 +113,7 @@ extension SavedRun {
       .object(texts.sorted { $0.key < $1.key }.map { .init($0.key, .string($0.value)) })
     }
     let record: JSONValue = [
-      "format": .string(Self.format), "step": .integer(step), "ranks": .integer(ranks),
+      "format": .string("\(Self.formatFamily)\(Self.version)"), "step": .integer(step), "ranks": .integer(ranks),
       "options": object(options), "counters": object(counters),
       "placement": placement?.json ?? .null,
       "files": .array(
@@ -135,8 +141,10 @@ extension SavedRun {
       let files: [FileRecord]
     }
     guard let record = try? JSONDecoder().decode(Record.self, from: Data(text.utf8)) else { throw damaged }
-    guard record.format == Self.format else {
-      throw CheckpointError(.configuration, "\(name) is of the format '\(record.format)', not '\(Self.format)'")
+    guard (1...Self.version).contains(where: { record.format == "\(Self.formatFamily)\($0)" }) else {
+      throw CheckpointError(
+        .configuration,
+        "\(name) is of the format '\(record.format)'; this version knows '\(Self.formatFamily)1' to '\(Self.version)'")
     }
     // The names are not free: what is read and removed lies in the checkpoint's own directory.
     let names = [Self.modelName] + (0..<max(0, record.ranks)).map(Self.stateName)

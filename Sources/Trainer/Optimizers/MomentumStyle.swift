@@ -18,19 +18,15 @@ public struct MomentumStyle: Hashable, Sendable {
 
   /// Reads the keys of a specification.
   init(_ specification: Specification) throws(SpecificationError) {
-    let gain = specification.options["gain"] ?? "classic"
-    guard ["classic", "unit"].contains(gain) else {
-      throw SpecificationError("'\(specification)': gain is classic or unit, not '\(gain)'")
-    }
-    let nesterov = specification.options["nesterov"] ?? "false"
-    guard let isNesterov = Bool(nesterov) else {
-      throw SpecificationError("'\(specification)': nesterov is true or false, not '\(nesterov)'")
-    }
-    self.init(hasUnitGain: gain == "unit", isNesterov: isNesterov)
+    self.init(
+      hasUnitGain: try specification.choice("gain", default: Gain.classic) == .unit,
+      isNesterov: try specification.flag("nesterov", default: false))
     if specification.options["time-constant"] != nil {
       timeConstant = try specification.number("time-constant", default: 0, in: 1e-3...1e15)
     }
   }
+
+  private enum Gain: String, CaseIterable { case classic, unit }
 
   /// The keys of a specification, for `train list`.
   static let keys = [

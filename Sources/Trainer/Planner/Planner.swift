@@ -54,7 +54,8 @@ public struct Planner {
     let measurement = CostMeasurement(
       parts: StrategyParts(
         grid: grid, records: records, network: network, parameters: parameters,
-        optimizer: recipe.optimizer(settings), scaling: recipe.optimizer.scaling, codec: recipe.codec, options: options,
+        optimizer: recipe.optimizer(settings), scaling: recipe.optimizer.scaling, aggregation: recipe.aggregation,
+        options: options,
         plan: RunPlan(options, sampleCount: dataset.count(.train))),
       dataset: dataset, codecs: codecs, progress: progress.show)
     var measured = try measurement.measure(request.isBrief ? .brief : .thorough)

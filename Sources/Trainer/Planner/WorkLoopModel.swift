@@ -2,7 +2,7 @@
 /// while it computes.
 ///
 /// All ranks are taken to be alike, so that what a rank sends at a time is what it receives. The order of work is that of
-/// `GradientExchange`: an owner's sum first, because others wait for it, then encoding, decoding last. A stripe of one segment
+/// `CodedAllReduce`: an owner's sum first, because others wait for it, then encoding, decoding last. A stripe of one segment
 /// is one round, and its stages follow one another; more rounds overlap.
 package struct WorkLoopModel {
   /// One segment of every stripe.

@@ -54,7 +54,7 @@ final class RealignedLabels {
   func contribute(to inventory: inout StateInventory) {
     inventory.counters["realignedAfterEpoch"] = String(epoch)
     guard epoch > 0 else { return }
-    inventory.replicated += [SavedTensor("labels.train", of: train), SavedTensor("labels.test", of: test)]
+    inventory.tensors += [SavedTensor("labels.train", of: train), SavedTensor("labels.test", of: test)]
   }
 
   /// Prepares for the labels of a checkpoint, which are read after this into the list of everything.

@@ -31,19 +31,21 @@ package struct MemoryNeed {
   ///   - grid: The ranks.
   init(_ options: TrainerOptions, _ recipe: Recipe, parameterCount: Int, sampleCount: Int, on grid: RankGrid) {
     let ranks = grid.shareCount
-    let gradients = StepVariant.isDoubleBuffered(options.strategy) ? 2 : 1
+    let gradients = recipe.strategy.isDelayed ? 2 : 1
+    // Of other aggregations only what every run has is counted.
+    let codec = recipe.aggregation.codec
     add("parameters", parameterCount)
     add(gradients == 1 ? "gradient" : "gradients", gradients * parameterCount)
-    if let host = grid.dataGroup.host, !recipe.isSparse {
-      // Codes, and a stripe of their sums; floats are read where gradients lie.
-      let codes = recipe.codec.isIdentity ? 0 : recipe.codec.encodedByteCount(of: parameterCount)
-      let hasFloats = recipe.codec.isIdentity || options.warmStart != .floats(0)
+    if let host = grid.dataGroup.host, let codec {
+      // Codes, and a shard of their sums; floats are read where gradients lie.
+      let codes = codec.isIdentity ? 0 : codec.encodedByteCount(of: parameterCount)
+      let hasFloats = codec.isIdentity || options.warmStart != .floats(0)
       sharedByteCount =
         4 * gradients * parameterCount + codes + codes / ranks + (hasFloats ? 4 * parameterCount / ranks : 0)
       mappedByteCount = sharedByteCount * (host.count - 1)
     }
-    if !recipe.isSparse && (options.momentum > 0 || recipe.optimizer.timeConstant != nil) { add("momentum", parameterCount) }
-    if !recipe.isSparse && !recipe.codec.isIdentity && ranks > 1 {
+    if codec != nil && (options.momentum > 0 || recipe.optimizer.timeConstant != nil) { add("momentum", parameterCount) }
+    if let codec, !codec.isIdentity, ranks > 1 {
       add("residuals", parameterCount + parameterCount / ranks)
     }
     if options.codec == CodecChoice.word && ranks > 1 { add("measuring codecs", 4 * parameterCount) }

@@ -1,5 +1,6 @@
 internal import Buffers
-public import Codecs
+internal import Codecs
+public import Collectives
 public import Datasets
 public import Networks
 
@@ -15,20 +16,20 @@ public struct Recipe {
   public let optimizer: OptimizerRecipe
   /// How the learning rate changes.
   public let schedule: Schedule
-  /// How gradients cross the network after the warm start; floats as long as `--codec auto` has not been decided.
-  public let codec: any Codec
+  /// What ranks make of their gradients after the warm start; the sum of floats as long as `--codec auto` has not been decided.
+  public let aggregation: AggregationRecipe
   /// How the minibatch is tuned; nil where it stays.
   public let minibatchSearch: MinibatchSearch?
   /// How the learning rate is tuned; nil where it follows its schedule.
   public let rateControl: RateControl?
-  /// Whether the strategy encodes gradients in its own way, with momentum and error feedback of its own.
-  public let isSparse: Bool
   /// Whether a minibatch or a rate is searched by trials.
   var searches: Bool {
     if case .search = rateControl { true } else { minibatchSearch != nil }
   }
-  /// Makes the strategy.
-  public let strategy: @Sendable (StrategyParts) throws -> any Strategy
+  /// When ranks exchange what.
+  public let strategy: StrategyRecipe
+  /// What people should know of options that are not heeded; sentences without a full stop.
+  private(set) var notes: [String] = []
 
   /// Looks everything up; throws `OptionError` that says what is unknown and what is known.
   public init(_ options: TrainerOptions) throws {
@@ -47,20 +48,24 @@ public struct Recipe {
           + "takes all its stripes, and only the owners of place=aggregate add them up")
     }
     schedule = try Recipe.look("schedule", options.schedule, in: schedules)
-    codec = try Recipe.look("codec", options.codec == CodecChoice.word ? "none" : options.codec, in: codecs)
+    strategy = try Recipe.look("strategy", options.strategy, in: strategies)
+    if strategy.aggregation != nil, options.codec != TrainerOptions().codec {
+      let name = options.strategy.prefix { $0 != ":" }
+      throw OptionError(
+        "--codec \(options.codec) does not go with --strategy \(name), which has a code of its own; leave it out")
+    }
+    let codec = options.codec == CodecChoice.word ? "none" : options.codec
+    aggregation = try strategy.aggregation ?? Recipe.look("codec", codec, in: aggregations)
     minibatchSearch = try options.tuneMinibatch.map { try Recipe.look("tune-minibatch", $0, in: minibatchSearches) }
     if let largest = minibatchSearch?.largest, largest < options.minibatch {
       throw OptionError("--tune-minibatch: max=\(largest) is smaller than --minibatch \(options.minibatch)")
     }
     rateControl = try options.tuneRate.map { try Recipe.look("tune-rate", $0, in: rateControls) }
-    if case .bits = options.warmStart, codec.isIdentity, options.codec != CodecChoice.word {
+    if case .bits = options.warmStart, aggregation.codec?.isIdentity == true, options.codec != CodecChoice.word {
       throw OptionError("--warm-start bits:… needs a --codec that encodes, not \(options.codec)")
     }
     try Recipe.check(options.warmStart, optimizer, options)
-    strategy = try Recipe.look("strategy", options.strategy, in: strategies)
-    let name = String(options.strategy.prefix { $0 != ":" })
-    isSparse = sparseStrategies.contains { $0.name == name }
-    if isSparse { try refuseForSparse(name, options) }
+    try refuseWhatCannotBe(options)
   }
 
   /// Refuses what would remember or compare gradients of different sizes.
@@ -86,27 +91,44 @@ public struct Recipe {
   ///
   /// What is wrong with its sizes for so many parameters is an `OptionError`, on all ranks alike.
   func strategy(for parts: StrategyParts) throws -> any Strategy {
+    let option = strategy.aggregation == nil ? "--codec" : "--strategy"
     do { return try strategy(parts) } catch let error as SpecificationError {
-      throw OptionError("--strategy: \(error)")
-    } catch let error as SketchError { throw OptionError("--strategy: \(error)") }
+      throw OptionError("\(option): \(error)")
+    } catch let error as SketchError { throw OptionError("\(option): \(error)") }
   }
 
-  /// Throws where something was asked for that a sparse strategy does in its own way.
-  private func refuseForSparse(_ name: String, _ options: TrainerOptions) throws {
-    let defaults = TrainerOptions()
-    func refuse(_ isWrong: Bool, _ option: String, _ reason: String) throws {
-      if isWrong { throw OptionError("--\(option) does not go with --strategy \(name), \(reason)") }
+  /// Throws where an option asks for what the aggregation's capabilities do not have.
+  private mutating func refuseWhatCannotBe(_ options: TrainerOptions) throws(OptionError) {
+    let (can, defaults) = (aggregation.capabilities, TrainerOptions())
+    let option = strategy.aggregation == nil ? "codec" : "strategy"
+    let name = "--\(option) \((strategy.aggregation == nil ? options.codec : options.strategy).prefix { $0 != ":" })"
+    func refuse(_ isWrong: Bool, _ option: String, _ reason: String) throws(OptionError) {
+      if isWrong { throw OptionError("--\(option) does not go with \(name), \(reason)") }
     }
-    try refuse(options.codec != defaults.codec, "codec \(options.codec)", "which has a code of its own; leave it out")
     try refuse(
-      options.optimizer != defaults.optimizer, "optimizer \(options.optimizer)",
+      can.result == .change && options.optimizer != defaults.optimizer, "optimizer \(options.optimizer)",
       "whose momentum (--momentum) is part of what it remembers; leave it out")
-    let seesNorms = ["recovery=subtract", "recovery=zero"].contains { options.strategy.contains($0) }
     try refuse(
-      options.clip != nil && !seesNorms, "clip", "which knows no gradient's norm but with recovery=subtract or recovery=zero")
+      !can.clips && options.clip != nil, "clip", "which knows no gradient's norm but with recovery=subtract or recovery=zero")
     try refuse(
-      options.warmStart.map { $0 != .floats(0) } ?? false, "warm-start", "which begins with its own code; leave it out")
-    try refuse(options.tuneMinibatch != nil, "tune-minibatch", "whose memory a trial would spoil")
-    try refuse(options.tuneRate != nil, "tune-rate", "whose memory a trial would spoil")
+      !can.warmStarts && options.warmStart.map { $0 != .floats(0) } ?? false, "warm-start",
+      "which begins with its own code; leave it out")
+    try refuse(!can.hasTrials && options.tuneMinibatch != nil, "tune-minibatch", "whose memory a trial would spoil")
+    try refuse(!can.hasTrials && options.tuneRate != nil, "tune-rate", "whose memory a trial would spoil")
+    let unheeded = [
+      (
+        !can.isHierarchical && options.topology == .hierarchical, "topology hierarchical",
+        "for which every rank encodes by itself; leave it out"
+      ),
+      (
+        !can.discards && !strategy.isDelayed && [.thread, .inline].contains(options.overlap), "overlap \(options.overlap)",
+        "whose exchange begins when the whole gradient is there; --strategy double-buffer --codec hides it"
+      ),
+    ]
+    // Short forms were there before there were capabilities, and take these options without heeding them.
+    for (isAsked, option, reason) in unheeded where isAsked {
+      if strategy.aggregation == nil { try refuse(true, option, reason) }
+      notes.append("--\(option) changes nothing with \(name), \(reason)")
+    }
   }
 }

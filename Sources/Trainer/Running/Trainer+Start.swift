@@ -32,7 +32,7 @@ extension Trainer {
       return try Recipe(options)
     }
     var options = options
-    if recipe.isSparse { options.warmStart = 0 }
+    if !recipe.aggregation.capabilities.warmStarts { options.warmStart = 0 }
     let check = StartCheck(agreement: agreement)
     try check.program()
     try check.options(options)
@@ -85,12 +85,12 @@ extension Trainer {
     try saved?.check(data: dataset.fingerprint, of: options.data)
     let clients = try together(reading, otherwise: .configuration) { try ClientOrder(dataset, recipe.partition, options) }
     try check.clients(clients?.fingerprint)
-    let placement = Placement(of: grid, topology: recipe.isSparse ? .flat : options.topology)
+    let placement = Placement(of: grid, topology: recipe.aggregation.capabilities.isHierarchical ? options.topology : .flat)
     store?.placement = placement
     let journal = try together(agreement, otherwise: .inputOutput) {
       try files.map { try Journal(options, $0, isSilent: isSilent, patience: patience) }
     }
-    for note in opening?.notes ?? [] { journal?.warn(note) }
+    for note in recipe.notes + (opening?.notes ?? []) { journal?.warn(note) }
     if let obstacle { journal?.warn(obstacle) }
     for advice in try StartAdvice(threads: options.threads, over: agreement).sentences() { journal?.warn(advice) }
     if let warning = saved.flatMap({ placement.warning(after: $0.placement) }) { journal?.warn(warning) }
@@ -119,11 +119,13 @@ extension Trainer {
     let carried = FloatBuffer(count: savedShares > 1 && grid.shareCount == 1 && isLossy ? parameters.count : 0)
     let carriedSums = FloatBuffer(count: carried.count)
     if savedShares == 1 && isLossy {
-      state.own.removeAll { $0.name.hasPrefix("residual") || $0.name.hasPrefix("ownerResidual") }
+      state.tensors.removeAll { $0.isShareOfMean }
     }
     if carried.count > 0 {
-      state.own += [SavedTensor("residual", of: carried), SavedTensor("ownerResidual", of: carriedSums)]
-      state.ownedRanges = [0..<carried.count]
+      state.tensors += [
+        SavedTensor("residual", .summed, of: carried),
+        SavedTensor("ownerResidual", .owned([0..<carried.count]), of: carriedSums),
+      ]
     }
     try store?.load(saved, into: &state)
     if carried.count > 0 { strategy.carry(carried, sums: carriedSums) }

@@ -8,6 +8,8 @@ final class GradientComputation {
   private let parts: StrategyParts
   private let injection: NonFiniteInjection?
   private let scaling: ContributionScaling?
+  /// λ of a weight decay that is part of the contribution, because what comes back is a change already; 0 where the optimizer decays.
+  private let decay: Float
   /// What a run on more ranks had left behind, until the next gradient that counts has taken it along; nil otherwise.
   var carried: FloatBuffer?
   /// What is done between the layers of the network.
@@ -22,6 +24,9 @@ final class GradientComputation {
     scaling = parts.scaling.flatMap {
       $0.place == .partial ? ContributionScaling($0, layout: parts.network.layout) : nil
     }
+    let isChange = parts.aggregation.capabilities.result == .change
+    // Every rank adds its share of λw, so that the sum of all contributions has it once.
+    decay = isChange ? Float(parts.options.weightDecay / Double(parts.grid.shareCount)) : 0
     injection = parts.options.injectNonFinite.flatMap(NonFiniteInjection.init)
   }
 
@@ -32,13 +37,14 @@ final class GradientComputation {
   ///   - batch: This rank's samples of the step, or of a part of it.
   ///   - part: Which part, where steps are done by parts.
   ///   - sampleCount: N.
+  ///   - share: The samples of the part over all ranks, as a share of N.
   ///   - gradient: Where the gradient goes.
   ///   - ready: Called as tensors become final, with the end of what is final of the flat buffer.
   /// - Returns: what this rank has to say of it.
   /// - Throws: What the network throws.
   func compute(
-    _ step: Int, of batch: Minibatch, part: Int? = nil, among sampleCount: Int, into gradient: FloatBuffer,
-    ready: (_ end: Int) -> Void = { _ in }
+    _ step: Int, of batch: Minibatch, part: Int? = nil, among sampleCount: Int, share: Float = 1,
+    into gradient: FloatBuffer, ready: (_ end: Int) -> Void = { _ in }
   ) throws -> StepAgreement.Statement {
     let (stopwatch, waitedBefore) = (Stopwatch(), waited)
     defer {
@@ -58,6 +64,9 @@ final class GradientComputation {
       let range = tensors[tensor].range
       if isInjected && tensor == 0 && !range.isEmpty { gradient[range.lowerBound] = .nan }
       scaling?.scale(tensor, of: gradient)
+      if decay > 0 {
+        for index in range { unsafe gradient.baseAddress[index] += share * decay * parts.parameters.baseAddress[index] }
+      }
       // What others had left behind was scaled when it came about.
       if let carried { for index in range { unsafe gradient.baseAddress[index] += carried.baseAddress[index] } }
       watch.look(at: tensor, range: range, of: gradient, clears: parts.options.nonFinite == .zero)
@@ -81,6 +90,6 @@ final class GradientComputation {
 
   /// Adds what is remembered of gradients to the list of everything.
   func contribute(to inventory: inout StateInventory) {
-    if let scaling { inventory.own.append(SavedTensor("partialAdaGrad", of: scaling.squares)) }
+    if let scaling { inventory.tensors.append(SavedTensor("partialAdaGrad", .equalShare, of: scaling.squares)) }
   }
 }

@@ -1,8 +1,10 @@
 internal import Buffers
+internal import Codecs
 internal import Collectives
 internal import Networks
 
-/// Applies an aggregated gradient to the parameters: piece by piece as it is decoded, unless its norm is needed first.
+/// Changes the parameters by the result of an exchange: a gradient goes through the optimizer, piece by piece as it is decoded unless
+/// its norm is needed first; a change is subtracted.
 final class ModelUpdate {
   private let parts: StrategyParts
   /// Where the aggregated gradient waits for its norm; empty while nobody asks for it.
@@ -14,18 +16,29 @@ final class ModelUpdate {
     self.parts = parts
   }
 
-  /// Whether updates are made while sums are decoded.
-  var isFused: Bool { parts.options.clip == nil }
+  private var isChange: Bool { parts.aggregation.capabilities.result == .change }
 
-  /// Updates the parameters at the learning rate `rate` with what `deliver` puts where it is told: the gradient of `samples`,
+  /// Whether updates are made while results are decoded.
+  var isFused: Bool { isChange || parts.options.clip == nil }
+
+  /// Updates the parameters at the learning rate `rate` with what `deliver` puts where it is told: the result of `samples`,
   /// which are a `share` of a step.
   ///
   /// - Returns: The square of the aggregated gradient's norm where it `isMeasured`, which costs a pass over it and changes no bit.
   @discardableResult
   func apply(
-    rate: Float, samples: Int, share: Float = 1, isMeasured: Bool = false,
-    from deliver: (GradientExchange.Destination) throws -> Void
+    rate: Float, samples: Int, share: Float = 1, isMeasured: Bool = false, from deliver: (Sink) throws -> Void
   ) throws -> Double? {
+    let parameters = parts.parameters
+    guard !isChange else {
+      try deliver(
+        .change { change, shard, shards in
+          for (index, value) in zip(change.indices, change.values) {
+            unsafe parameters.baseAddress[shards.place(of: Int(index), in: shard)] -= value
+          }
+        })
+      return nil
+    }
     parts.optimizer.prepare(samples: samples, share: share)
     let needsNorm = isMeasured || parts.options.clip != nil
     if needsNorm {
@@ -33,20 +46,33 @@ final class ModelUpdate {
       try deliver(.buffer(aggregate))
     } else {
       try deliver(
-        .update { range, values in
-          unsafe self.parts.optimizer.update(range, of: self.parts.parameters, with: values, rate: rate)
-        })
+        .update { [optimizer = parts.optimizer] in unsafe optimizer.update($0, of: parameters, with: $1, rate: rate) })
     }
     let stopwatch = Stopwatch()
     defer { seconds += stopwatch.seconds }
     let squares = needsNorm ? try parts.timeline.span(.update) { try update(with: aggregate, rate: rate, share: share) } : nil
-    parts.optimizer.finish(parts.parameters, rate: rate)
+    parts.optimizer.finish(parameters, rate: rate)
     return squares
+  }
+
+  /// The same with a result that is there as a whole.
+  func apply(_ result: FloatBuffer, rate: Float, samples: Int, share: Float = 1) throws {
+    guard !isChange else {
+      for index in 0..<result.count { unsafe parts.parameters.baseAddress[index] -= result.baseAddress[index] }
+      return
+    }
+    try apply(rate: rate, samples: samples, share: share) { sink in
+      switch sink {
+      case .buffer(let buffer): buffer.copy(from: result)
+      case .update(let update): try parts.timeline.span(.update) { unsafe update(0..<result.count, result.baseAddress) }
+      case .inPlace, .change: preconditionFailure("a gradient is updated with")
+      }
+    }
   }
 
   /// The square of the norm of an aggregated gradient of the whole model; collective where a model is split.
   ///
-  /// Every rank computes the same norm of the same bits; the stripes of a model add up their parts of it, in their order.
+  /// Every rank computes the same norm of the same bits; the slices of a model add up their parts of it, in their order.
   func sumOfSquares(of aggregate: FloatBuffer) throws -> Double {
     let squares = aggregate.sumOfSquares
     guard let stripes = parts.stripeRecords else { return squares }
@@ -63,5 +89,11 @@ final class ModelUpdate {
     }
     unsafe parts.optimizer.update(0..<aggregate.count, of: parts.parameters, with: aggregate.baseAddress, rate: rate)
     return squares
+  }
+
+  /// Adds what the optimizer remembers to the list of everything; changes have their momentum inside.
+  func contribute(to inventory: inout StateInventory) {
+    guard !isChange else { return }
+    inventory.tensors += parts.optimizer.state.map { SavedTensor($0.name, of: $0.values) }
   }
 }

@@ -24,7 +24,9 @@ struct NonFiniteGuard {
   /// A guard that follows the policy of the run.
   init(_ parts: StrategyParts) {
     policy = parts.options.nonFinite
-    residuals = ResidualWatch(codec: parts.isCompressed ? parts.codec.specification : nil)
+    // What is remembered of changes says nothing of gradients.
+    let codec = parts.isCompressed ? parts.aggregation.codec : nil
+    residuals = ResidualWatch(codec: codec?.specification)
   }
 
   /// Adds what it counts to the list of everything.

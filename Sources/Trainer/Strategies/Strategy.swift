@@ -1,34 +1,28 @@
 public import Buffers
-public import Codecs
 public import Collectives
 public import Networks
 
-/// How ranks work together on a step: what each computes, what they exchange, and when parameters change.
+/// When a rank contributes what, and what it does with what arrives.
 ///
 /// The loop knows no more than this. Every call is collective, save ``abandon()``.
-public protocol Strategy: AnyObject {
-  /// Does step `step`, counted from 0.
+public protocol Strategy: Stateful {
+  /// Whether the models of all ranks are equal, and when.
+  var consistency: Consistency { get }
+
+  /// Trains from step `step`, counted from 0, to a step at which all ranks are together: `meeting` at the latest.
   ///
-  /// - Parameters:
-  ///   - step: The number of the step, from 0.
-  ///   - feed: Gives this rank's samples, possibly none.
-  ///   - rate: The learning rate as this rank computes it. Cosines and powers may be rounded differently on another machine,
-  ///     and the rate reaches the model: that of rank 0 counts on all ranks.
-  ///   - isMeasured: Whether norms are wanted, which cost a pass over gradient and residual.
+  /// A synchronous strategy does one step; others do as many as lie before their next meeting.
+  ///
   /// - Throws: `TrainingError` where the run must not go on, on every rank.
-  func step(_ step: Int, from feed: SampleFeed, rate: Float, isMeasured: Bool) throws -> StepOutcome
+  func advance(from step: Int, to meeting: Int, on course: Course) throws -> StepOutcome
 
   /// Applies what is still under way, after the last step; returns its traffic.
-  func flush() throws -> Traffic
+  func drain() throws -> Traffic
   /// Brings what is under way to a standstill before state is read; changes no later bit.
   func settle() throws
   /// Gives up what is under way, where the run ends by an error.
   func abandon()
 
-  /// Adds what it remembers between steps, the parameters apart, to the list of everything.
-  func contribute(to inventory: inout StateInventory)
-  /// Takes back the counters that it contributed.
-  func restore(counters: [String: String])
   /// Puts what was loaded where it is needed, when other ranks had saved it. Collective.
   func place() throws
   /// Ends what is under way, and forgets what past gradients left behind.
@@ -47,12 +41,49 @@ public protocol Strategy: AnyObject {
   func finish() throws
 }
 
-extension Strategy {
-  public func place() throws {}
+/// Whether the models of all ranks are equal, and when: replica check, evaluation, checkpoint and hash ask it.
+public enum Consistency: Hashable, Sendable {
+  /// After every step.
+  case replicated
+  /// At meetings.
+  case atMeetings
+  /// Never; one model speaks for all.
+  case independent
 }
 
-/// What became of a step: the same on every rank, traffic apart.
+extension Strategy {
+  public var consistency: Consistency { .replicated }
+
+  public func place() throws {}
+
+  /// Does step `step`, counted from 0, at the rate `rate`.
+  package func step(_ step: Int, from feed: SampleFeed, rate: Float, isMeasured: Bool) throws -> StepOutcome {
+    try advance(from: step, to: step + 1, on: Course(feed: feed, rate: { _ in rate }, isMeasured: { _ in isMeasured }))
+  }
+}
+
+/// What a strategy is told of the steps that it does.
+public struct Course {
+  /// Gives this rank's samples, possibly none.
+  public let feed: SampleFeed
+  /// The learning rate of a step as this rank computes it.
+  ///
+  /// Cosines and powers may be rounded differently on another machine, and the rate reaches the model: that of rank 0 counts on all
+  /// ranks.
+  public let rate: (_ step: Int) -> Float
+  /// Whether norms are wanted of a step, which cost a pass over gradient and residual.
+  public let isMeasured: (_ step: Int) -> Bool
+
+  /// A course.
+  public init(feed: SampleFeed, rate: @escaping (Int) -> Float, isMeasured: @escaping (Int) -> Bool) {
+    (self.feed, self.rate, self.isMeasured) = (feed, rate, isMeasured)
+  }
+}
+
+/// What became of a step, or of several: the same on every rank, traffic apart.
 public struct StepOutcome {
+  /// The steps that were done.
+  public var stepCount = 1
   /// Σ −log p over the step's samples.
   public var lossSum = 0.0
   /// The step's samples over all ranks.
@@ -85,7 +116,8 @@ public struct StepOutcome {
   var meanLoss: Double { learnt.sampleCount > 0 ? learnt.mean : lossSum / Double(sampleCount) }
 
   /// Adds what the ranks said of the step, or of a part of it, and what became of it.
-  mutating func add(_ agreement: StepAgreement, _ verdict: NonFiniteGuard.Verdict) {
+  mutating func add(_ judgement: StepFrame.Judgement) {
+    let (agreement, verdict) = (judgement.agreement, judgement.verdict)
     let (loss, samples) = (agreement.sum(\.lossSum), agreement.sum(\.sampleCount))
     lossSum += loss
     sampleCount += samples
@@ -116,8 +148,8 @@ public struct StrategyParts {
   public var optimizer: any Optimizer
   /// How gradients are scaled on their way between the ranks; nil for not at all.
   public var scaling: AdaGrad?
-  /// How gradients cross the network after the warm start.
-  public var codec: any Codec
+  /// What ranks make of their gradients after the warm start.
+  public var aggregation: AggregationRecipe
   /// The options of the run.
   public var options: TrainerOptions
   /// The run as planned at its start; which samples belong to a step, the feed knows.
@@ -133,14 +165,36 @@ extension StrategyParts {
   var overlap: Overlap { options.overlap.resolved(for: hosts, among: grid.all, threads: options.threads) }
 }
 
-/// The strategies that `--strategy` knows.
-public let strategies = Registry<@Sendable (StrategyParts) throws -> any Strategy>(
+/// A strategy that was chosen, before the model and the ranks are known.
+public struct StrategyRecipe: Sendable {
+  /// The aggregation that a short form names itself; nil where `--codec` does.
+  public var aggregation: AggregationRecipe?
+  /// Whether computing and exchange take turns by half minibatches.
+  public var isDelayed = false
+
+  /// Makes the strategy; collective.
+  func callAsFunction(_ parts: StrategyParts) throws -> any Strategy {
+    isDelayed ? try Delayed(parts) : try Synchronous(parts)
+  }
+}
+
+/// The strategies that `--strategy` knows: when ranks exchange what.
+///
+/// What they make of it, `--codec` says; names of sparse aggregations are short for `all-reduce` with them.
+public let strategies = Registry<StrategyRecipe>(
   "strategy",
   [
-    .init("all-reduce", "every rank exchanges every step's gradient and makes the same update") { _ in
-      { try AllReduce($0) }
-    },
+    .init("all-reduce", "every rank exchanges every step's gradient and makes the same update") { _ in StrategyRecipe() },
     .init("double-buffer", "half a minibatch is computed while the gradient of the half before is exchanged") { _ in
-      { try DoubleBuffer($0) }
+      StrategyRecipe(isDelayed: true)
     },
-  ] + sparseStrategies)
+  ] + ["fetch-sgd", "sketched-sgd", "true-top-k", "local-top-k"].map(shortForm))
+
+/// `all-reduce` with an aggregation of nearly the same name.
+private func shortForm(_ name: String) -> Registry<StrategyRecipe>.Entry {
+  let codec = name == "local-top-k" ? "top-k" : name
+  guard let entry = aggregations.entries.first(where: { $0.name == codec }) else { preconditionFailure("no codec \(codec)") }
+  return .init(name, "short for all-reduce with --codec \(codec): \(entry.summary)", keys: entry.keys) {
+    StrategyRecipe(aggregation: try entry.make($0))
+  }
+}

@@ -4,7 +4,8 @@ internal import Glibc
 /// Writes lines to a file from a thread of its own, so that a slow disk delays nobody.
 ///
 /// What was given is with the system after a quarter of a second at the latest, even while all other threads wait for ever. Where
-/// the disk falls behind, or is full, lines are dropped.
+/// the disk falls behind lines are dropped; after it could not be written, nothing more is, so that what is there has no ends without
+/// beginnings.
 final class TraceWriter: @unchecked Sendable {
   /// Seconds between writes.
   private static let interval = 0.25
@@ -54,11 +55,13 @@ final class TraceWriter: @unchecked Sendable {
     condition.lock()
     while true {
       if !hasEnded { _ = condition.wait(until: Date(timeIntervalSinceNow: TraceWriter.interval)) }
-      let isLast = hasEnded
+      let (isLast, isBroken) = (hasEnded, failure != nil)
       swap(&waiting, &spare)
       condition.unlock()
       var problem: String?
-      if !spare.isEmpty {
+      if isBroken {
+        spare.removeAll()
+      } else if !spare.isEmpty {
         do { try file.append(spare) } catch { problem = "\(error)" }
       }
       spare.removeAll(keepingCapacity: true)

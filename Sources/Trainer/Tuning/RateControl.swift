@@ -68,12 +68,3 @@ public let rateControls = Registry<RateControl>(
       return .search(search)
     },
   ])
-
-extension Specification {
-  /// The truth of key `key`, or `standard` where the key is not there.
-  func flag(_ key: String, default standard: Bool) throws(SpecificationError) -> Bool {
-    guard let text = options[key] else { return standard }
-    guard let value = Bool(text) else { throw SpecificationError("'\(description)': \(key) is true or false, not '\(text)'") }
-    return value
-  }
-}

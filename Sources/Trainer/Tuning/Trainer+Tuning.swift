@@ -62,7 +62,7 @@ extension Trainer {
     tuner.factor *= decision.factor
     tuner.tally = LossTally()
     if decision.ends {
-      _ = try strategy.flush()
+      _ = try strategy.drain()
       feed.plan.end(after: step)
     }
     event.after = options.learningRate * scheduleShare() * tuner.factor
@@ -160,7 +160,7 @@ extension Trainer {
     // What is still on its way belongs to the state: it is applied for the trial, and taken back after it.
     try strategy.settle()
     let snapshot = StateSnapshot(of: stateInventory)
-    untoldTraffic += try strategy.flush()
+    untoldTraffic += try strategy.drain()
     defer { put(back: snapshot) }
     return try timeline.span(.tuning) {
       try trial.run(from: stateInventory, currentMinibatch: plan.minibatch(of: epoch), plan: course, steps: steps) {

@@ -21,7 +21,7 @@ final class Trial {
   }
 
   private let parts: StrategyParts
-  private let strategy: AllReduce
+  private let strategy: Synchronous
   private let feed: SampleFeed
 
   /// Prepares trials of a run of `parts` on the samples of `feed`, with an optimizer of their own; collective.
@@ -34,7 +34,7 @@ final class Trial {
     if parts.options.nonFinite == .skip { parts.options.nonFinite = .abort }
     parts.options.injectNonFinite = nil
     self.parts = parts
-    strategy = try AllReduce(parts)
+    strategy = try Synchronous(parts)
     self.feed = feed.copy()
   }
 

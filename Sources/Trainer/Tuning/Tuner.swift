@@ -1,3 +1,4 @@
+internal import Buffers
 internal import Collectives
 internal import Datasets
 
@@ -98,8 +99,7 @@ final class Tuner {
     let state = best.state.inventory
     inventory.counters["minibatch\(Tuner.mark)"] = String(best.minibatch)
     for (name, value) in state.counters { inventory.counters[name + Tuner.mark] = value }
-    inventory.replicated += (state.model + state.replicated).map { $0.renamed($0.name + Tuner.mark) }
-    inventory.own += state.own.map { $0.renamed($0.name + Tuner.mark) }
+    inventory.tensors += (state.model + state.tensors).map { $0.renamed($0.name + Tuner.mark) }
   }
 
   /// Takes back the counters; tensors are read into their own places.

@@ -1,3 +1,5 @@
+internal import Buffers
+
 /// Watches the floats of an automatic warm start, and says when codes can take over.
 ///
 /// Every rank comes to the same end by itself: norms of contributions come with the agreement on a step, in rank order, and the sum

@@ -1,6 +1,5 @@
 internal import Buffers
 internal import Collectives
-internal import MPI
 
 /// The steps of a replicated start: every rank computes the gradient of the whole minibatch, and updates with it.
 ///
@@ -10,52 +9,23 @@ internal import MPI
 /// Source: Seide et al. 2014, whose first 24 hours are not parallel; algorithms §1.10.
 struct ReplicatedStart {
   let parts: StrategyParts
-  let computation: GradientComputation
+  let frame: StepFrame
   let update: ModelUpdate
 
   /// Does a step; collective.
   ///
   /// - Parameters:
   ///   - step: The step, from 0.
-  ///   - feed: Gives the samples.
-  ///   - rate: The learning rate as this rank computes it; that of rank 0 counts.
-  ///   - isMeasured: Whether the norm of the gradient is wanted.
+  ///   - course: Gives samples and rate.
   ///   - gradient: Room for the gradient.
-  ///   - guardian: Judges what is not finite.
-  ///   - agree: Gathers what every rank says of the step.
-  func step(
-    _ step: Int, from feed: SampleFeed, rate: Float, isMeasured: Bool, into gradient: FloatBuffer,
-    _ guardian: inout NonFiniteGuard, agree: (StepAgreement.Statement, _ step: Int) throws -> StepAgreement
-  ) throws -> StepOutcome {
-    let batch = try parts.timeline.span(.data) { feed.wholeBatch(at: step) }
-    let samples = batch.count
-    var own = try computation.compute(step, of: batch, among: samples, into: gradient)
-    if isMeasured { own.gradientSquares = gradient.sumOfSquares }
-    // All ranks have the same samples, which count once.
-    if parts.hosts.world.rank > 0 {
-      let tensor = own.nonFiniteTensor
-      own = StepAgreement.Statement()
-      own.nonFiniteTensor = tensor
-    }
-    own.isStopRequested = StopSignal.isRequested
-    own.rate = rate
-    let agreement = try agree(own, step)
-    precondition(agreement.sum(\.sampleCount) == samples, "the first model has not seen the whole minibatch")
-
-    let verdict = guardian.judge(step, agreement, parts)
-    if let end = verdict.end { throw end }
-    if !verdict.isSkipped {
-      try update.apply(rate: agreement.rate, samples: samples) { destination in
-        switch destination {
-        case .buffer(let buffer): buffer.copy(from: gradient)
-        case .update(let update): try parts.timeline.span(.update) { unsafe update(0..<gradient.count, gradient.baseAddress) }
-        case .inPlace: preconditionFailure("an update is not made in place")
-        }
-      }
-      computation.accept()
+  func step(_ step: Int, on course: Course, into gradient: FloatBuffer) throws -> StepOutcome {
+    let judgement = try frame.run(step, on: course, .everything, into: gradient, needsNorm: course.isMeasured(step))
+    if !judgement.verdict.isSkipped {
+      try update.apply(gradient, rate: judgement.agreement.rate, samples: course.feed.plan.places(of: step).count)
+      frame.computation.accept()
     }
     var outcome = StepOutcome()
-    outcome.add(agreement, verdict)
+    outcome.add(judgement)
     return outcome
   }
 }

@@ -22,16 +22,16 @@ struct Setting {
   let hosts: HostMap
   let gradient: SharedGradient
   let layout: TensorLayout
-  let exchange: GradientExchange
+  let exchange: CodedAllReduce
 
   init(
-    _ codec: ReferenceCodec, _ layout: TensorLayout, _ transport: Transport, options: GradientExchange.Options = .init(),
+    _ codec: ReferenceCodec, _ layout: TensorLayout, _ transport: Transport, options: CodedAllReduce.Options = .init(),
     patience: Patience = Patience()
   ) throws {
     hosts = try HostMap(world, transport: transport, patience: patience)
     gradient = try SharedGradient(count: layout.count, hosts: hosts)
     self.layout = layout
-    exchange = try GradientExchange(
+    exchange = try CodedAllReduce(
       try makeCodec(codec), layout: layout, gradient: gradient, options: options)
   }
 
@@ -75,9 +75,9 @@ func gatherAll(_ values: [Float]) throws -> [[Float]] {
 }
 
 /// Options that sleep for up to two milliseconds before some units of work, at random but seeded.
-func randomDelays(seed: Int) -> GradientExchange.Options {
+func randomDelays(seed: Int) -> CodedAllReduce.Options {
   let random = Mutex(SplitMix(seed, allRanks.rank))
-  var options = GradientExchange.Options()
+  var options = CodedAllReduce.Options()
   options.pause = {
     let pause = random.withLock { $0.next(below: 8) == 0 ? $0.next(below: 2001) : 0 }
     if pause > 0 { usleep(UInt32(pause)) }

@@ -44,8 +44,8 @@ public struct AdaGrad: Hashable, Sendable {
 
   /// Reads the keys of a specification.
   init(_ specification: Specification) throws(SpecificationError) {
-    place = try AdaGrad.choice("place", of: specification, default: .aggregate)
-    normalization = try AdaGrad.choice("normalization", of: specification, default: .positive)
+    place = try specification.choice("place", default: .aggregate)
+    normalization = try specification.choice("normalization", default: .positive)
     epsilon = Float(try specification.number("epsilon", default: 1e-16, in: 1e-24...1))
   }
 
@@ -58,15 +58,4 @@ public struct AdaGrad: Hashable, Sendable {
     (name: "epsilon", meaning: "what is added to a sum of squares before its root (1e-16)"),
     (name: "normalization", meaning: "positive: mean multiplier of coordinates that had a gradient (default); cntk: of all"),
   ]
-
-  private static func choice<Choice: RawRepresentable & CaseIterable>(
-    _ key: String, of specification: Specification, default standard: Choice
-  ) throws(SpecificationError) -> Choice where Choice.RawValue == String {
-    guard let text = specification.options[key] else { return standard }
-    guard let choice = Choice(rawValue: text) else {
-      let known = Choice.allCases.map(\.rawValue).joined(separator: ", ")
-      throw SpecificationError("'\(specification)': \(key) is one of \(known), not '\(text)'")
-    }
-    return choice
-  }
 }

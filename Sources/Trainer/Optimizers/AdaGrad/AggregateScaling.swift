@@ -51,7 +51,12 @@ final class AggregateScaling {
   }
 
   /// The sums of squares of what this rank owns.
-  var squares: FloatBuffer { state.squares }
+  private var squares: FloatBuffer { state.squares }
+
+  /// Adds what it remembers to the list of everything.
+  func contribute(to inventory: inout StateInventory) {
+    inventory.tensors.append(SavedTensor("ownerAdaGrad", .owned(ownedRanges), of: squares))
+  }
 
   /// What was sent to agree on multipliers.
   var traffic: Traffic { records.traffic }
@@ -82,7 +87,7 @@ final class AggregateScaling {
   ///   - destination: Where they are wanted.
   ///   - deliver: Ends the exchange.
   func deliver(
-    into destination: GradientExchange.Destination, by deliver: (GradientExchange.Destination) throws -> Void
+    into destination: Sink, by deliver: (Sink) throws -> Void
   ) throws {
     var buffer = aggregate
     if case .buffer(let wanted) = destination { buffer = wanted }

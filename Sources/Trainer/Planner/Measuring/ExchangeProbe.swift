@@ -62,7 +62,7 @@ struct ExchangeProbe {
 
   private func measureFloats(_ layout: TensorLayout, _ effort: Rounds.Effort) throws -> (bytes: Double, seconds: Double) {
     let gradient = try SharedGradient(count: layout.count, hosts: hosts)
-    let exchange = try GradientExchange(None(), layout: layout, gradient: gradient)
+    let exchange = try CodedAllReduce(None(), layout: layout, gradient: gradient)
     let own = exchange.predictedTraffic
     let isOneHost = hosts.remoteRanks.isEmpty
     let bytes = try rounds.largest(Double(isOneHost ? own.hostBytesSent : own.networkBytesSent * ranksPerHost))
@@ -88,20 +88,20 @@ struct ExchangeProbe {
     _ codec: any Codec, of values: FloatBuffer, _ effort: Rounds.Effort, updating parts: StrategyParts
   ) throws -> Double {
     var parts = parts
-    parts.codec = codec
+    parts.aggregation = AggregationRecipe(codec)
     parts.parameters = FloatBuffer(count: layout.count)
     parts.options.warmStart = 0
     parts.plan = RunPlan(parts.options, sampleCount: parts.plan.sampleCount)
     let gradient = try SharedGradient(count: layout.count, hosts: hosts)
     gradient.values.copy(from: values)
-    let exchanges = try RunExchanges(parts, gradients: [gradient], overlap: .off)
+    let exchanges = try RunAggregations(parts, gradients: [gradient], overlap: .off)
     let (driver, update, samples) = (ExchangeDriver(.off), ModelUpdate(parts), parts.plan.minibatch)
     var step = 0
     return try rounds.seconds(effort) {
       try work()
-      try exchanges.begin(exchanges.coded, step: step, samples: samples)
-      driver.drive(exchanges.coded)
-      try update.apply(rate: 0, samples: samples) { try exchanges.deliver(exchanges.coded, by: driver, into: $0) }
+      try exchanges.begin(exchanges.main, Contribution(step: step, samples: samples))
+      driver.drive(exchanges.main)
+      try update.apply(rate: 0, samples: samples) { try exchanges.deliver(exchanges.main, by: driver, into: $0) }
       step += 1
     }
   }

@@ -1,0 +1,29 @@
+extension Specification {
+  /// The number or share of key `key`.
+  package func amount(_ key: String, default standard: String) throws(SpecificationError) -> Amount {
+    let text = options[key] ?? standard
+    guard let amount = Amount(text) else {
+      throw SpecificationError("'\(description)': \(key) is a number from 1 or a share such as 0.05 or 1/20, not '\(text)'")
+    }
+    return amount
+  }
+
+  /// The choice of key `key`.
+  package func choice<Choice: RawRepresentable<String> & CaseIterable>(
+    _ key: String, default standard: Choice
+  ) throws(SpecificationError) -> Choice {
+    guard let text = options[key] else { return standard }
+    guard let choice = Choice(rawValue: text) else {
+      let known = Choice.allCases.map(\.rawValue).joined(separator: ", ")
+      throw SpecificationError("'\(description)': \(key) is one of \(known), not '\(text)'")
+    }
+    return choice
+  }
+
+  /// The truth of key `key`, or `standard` if the key is not there.
+  package func flag(_ key: String, default standard: Bool) throws(SpecificationError) -> Bool {
+    guard let text = options[key] else { return standard }
+    guard let value = Bool(text) else { throw SpecificationError("'\(description)': \(key) is true or false, not '\(text)'") }
+    return value
+  }
+}

@@ -1,0 +1,180 @@
+internal import Buffers
+internal import Codecs
+internal import MPI
+
+#if canImport(Glibc)
+  internal import Glibc
+#endif
+
+// The owner's sum, and stage 2: sums.
+extension CodedAllReduce {
+  /// Adds the contributions to the next segment of the own stripe, encodes the sum, and hands it on.
+  func sumNext() throws -> Segment {
+    let segment = geometry.segments[rank][progress.summedCount]
+    progress.summedCount += 1
+    let message = memory.sums + segment.headerOffset - geometry.codeSpace(ofStripe: rank).lowerBound
+    let payload = message + MessageHeader.byteCount
+    sources.removeAll(keepingCapacity: true)
+    for contributor in contributors { sources.append(contribution(of: contributor, to: segment)) }
+    if codec.isIdentity {
+      sumFloats(of: segment, into: payload.assumingMemoryBound(to: Float.self))
+    } else {
+      sumCodes(of: segment, into: payload)
+    }
+    progress.availableSums[rank] += 1
+    if hasRemoteRanks { messages.writeHeader(of: segment, stage: 2, at: message) }
+    for distance in 1..<rankCount {
+      let peer = (rank + distance) % rankCount
+      if memory.isShared(with: peer) {
+        traffic.addReturned([segment], isOnOneHost: true)
+      } else if routes.contributes(peer, toStripe: rank) {
+        try send(segment, stage: 2, at: message, to: peer)
+      }
+    }
+    if hosts.host != nil {
+      memory.sumCounter(of: rank).store(exchangeCount * geometry.segments[rank].count + progress.summedCount)
+    }
+    return segment
+  }
+
+  /// Decodes, adds and encodes group by group, in the cache.
+  private func sumCodes(of segment: Segment, into payload: UnsafeMutableRawPointer) {
+    var sum = payload
+    var offset = segment.ownedOffset
+    for group in segment.groups {
+      let start = geometry.groupStarts[group]
+      let count = geometry.groupStarts[group + 1] - start
+      codec.decodeSum(sources, codeCount: sources.count, count: count, into: scratch.baseAddress)
+      options.ownerTransform?(start..<start + count, scratch.baseAddress)
+      let residual = ownerResidual.baseAddress + offset
+      if keptOwnerResidual.count > 0 { memcpy(keptOwnerResidual.baseAddress + offset, residual, 4 * count) }
+      let isFinite = codec.encode(gradient: scratch.baseAddress, residual: residual, count: count, into: sum)
+      if !isFinite { nonFiniteGroups += 1 }
+      let codeByteCount = geometry.codeStarts[group + 1] - geometry.codeStarts[group]
+      sum += codeByteCount
+      offset += count
+      for index in sources.indices { sources[index] += codeByteCount }
+    }
+  }
+
+  /// Adds the contributions to `segment`, which `sources` points at, into `values`; in place, also over the gradients of all
+  /// ranks of the host: nobody but this owner reads these values of theirs, and they have just come into its cache.
+  private func sumFloats(of segment: Segment, into values: UnsafeMutablePointer<Float>) {
+    guard case .open(.inPlace) = progress.gate else {
+      codec.decodeSum(sources, codeCount: sources.count, count: segment.elements.count, into: values)
+      options.ownerTransform?(segment.elements, values)
+      return
+    }
+    let block = CodedAllReduce.blockCount
+    for start in stride(from: 0, to: segment.elements.count, by: block) {
+      let count = min(block, segment.elements.count - start)
+      let first = segment.elements.lowerBound + start
+      let sum = hosts.remoteRanks.isEmpty ? scratch.baseAddress : values + start
+      codec.decodeSum(sources, codeCount: sources.count, count: count, into: sum)
+      options.ownerTransform?(first..<first + count, sum)
+      for index in sources.indices { sources[index] += count * MemoryLayout<Float>.stride }
+      for peer in 0..<rankCount {
+        if let gradient = gradient.values(of: peer) { copy(sum, count: count, to: gradient + first) }
+      }
+    }
+  }
+
+  /// Decodes the next segment that has arrived, the nearest owner's first; nil where there is none, or sums are not wanted yet.
+  func decodeNext() -> (Segment, ExchangeEvent.Kind)? {
+    if case .closed = progress.gate, decoded.count == 0 { return nil }
+    for distance in 0..<rankCount {
+      let owner = (rank + distance) % rankCount
+      guard progress.decodedSums[owner] < progress.availableSums[owner] else { continue }
+      let segment = geometry.segments[owner][progress.decodedSums[owner]]
+      var kind = ExchangeEvent.Kind.decode
+      switch progress.gate {
+      case .closed: decode(segment, into: .buffer(decoded))
+      case .open(let destination) where segment.index < progress.aheadSums[owner]:
+        move(segment, into: destination)
+        kind = .deliver
+      case .open(let destination): decode(segment, into: destination)
+      case .dropping: break
+      }
+      progress.decodedSums[owner] += 1
+      return (segment, kind)
+    }
+    return nil
+  }
+
+  /// Gives the values of a segment that was decoded before they were wanted to whom they are for.
+  private func move(_ segment: Segment, into destination: Sink) {
+    let values = decoded.baseAddress + segment.elements.lowerBound
+    switch destination {
+    case .inPlace, .change: preconditionFailure("a sum goes to a buffer or to an update")
+    case .buffer(let buffer): memcpy(buffer.baseAddress + segment.elements.lowerBound, values, 4 * segment.elements.count)
+    case .update(let update): update(segment.elements, values)
+    }
+  }
+
+  /// Where the sum of a segment lies.
+  private func sum(of segment: Segment) -> UnsafeRawPointer {
+    let owner = segment.stripe
+    let source = routes.source(ofStripe: owner, for: rank)
+    if source == owner {
+      return memory.sums(of: owner) + segment.payloadOffset - geometry.codeSpace(ofStripe: owner).lowerBound
+    }
+    return memory.arrivals(of: source) + segment.payloadOffset
+  }
+
+  private func decode(_ segment: Segment, into destination: Sink) {
+    // Another thread delivers what was decoded ahead, and other ranks read a gradient once its counter says that it is ready.
+    defer { if outgrowsCache { codec.finishStreaming() } }
+    var code = sum(of: segment)
+    if codec.isIdentity {
+      switch destination {
+      case .inPlace:
+        // Owners on this host have written the sum already.
+        guard !routes.areOnOneHost(segment.stripe, rank) else { return }
+        codec.decode(
+          code, count: segment.elements.count, setting: gradient.values.baseAddress + segment.elements.lowerBound,
+          streaming: outgrowsCache)
+      case .buffer(let buffer):
+        codec.decode(
+          code, count: segment.elements.count, setting: buffer.baseAddress + segment.elements.lowerBound,
+          streaming: outgrowsCache)
+      case .update(let update): update(segment.elements, code.assumingMemoryBound(to: Float.self))
+      case .change: preconditionFailure("a sum is no change")
+      }
+      return
+    }
+    for group in segment.groups {
+      let range = geometry.groupStarts[group]..<geometry.groupStarts[group + 1]
+      switch destination {
+      case .inPlace:
+        codec.decode(
+          code, count: range.count, setting: gradient.values.baseAddress + range.lowerBound, streaming: outgrowsCache)
+      case .buffer(let buffer):
+        codec.decode(code, count: range.count, setting: buffer.baseAddress + range.lowerBound, streaming: outgrowsCache)
+      case .update(let update):
+        codec.decode(code, count: range.count, setting: scratch.baseAddress, streaming: false)
+        update(range, scratch.baseAddress)
+      case .change: preconditionFailure("a sum is no change")
+      }
+      code += geometry.codeStarts[group + 1] - geometry.codeStarts[group]
+    }
+  }
+
+  /// One rank: the gradient is the sum.
+  func deliverAlone(since start: ContinuousClock.Instant) -> ExchangeTurn {
+    if case .closed = progress.gate { return .idle }
+    if case .open(let destination) = progress.gate {
+      options.ownerTransform?(0..<gradient.values.count, gradient.values.baseAddress)
+      switch destination {
+      case .inPlace: break
+      case .buffer(let buffer): buffer.copy(from: gradient.values)
+      case .update(let update): update(0..<gradient.values.count, gradient.values.baseAddress)
+      case .change: preconditionFailure("a sum is no change")
+      }
+    }
+    timing.decode += note(.decode, 0..<gradient.values.count, since: start)
+    isActive = false
+    exchangeCount += 1
+    progress.gate = .closed
+    return .done
+  }
+}

@@ -1,0 +1,121 @@
+internal import Buffers
+internal import Codecs
+internal import MPI
+
+/// Every rank sends the k largest values of what it remembers; owners add them up.
+///
+///     u_i ← ρu_i + g_i      v_i ← v_i + ηu_i      Δ_i = Top_k(v_i)      w ← w − Σ Δ_i
+///
+/// and v_i (and u_i, where momentum is masked) becomes zero where Δ_i is. Ranks choose differently, so that what comes back has up to
+/// K times as many values as each sent.
+///
+/// Source: Lin et al. 2018, "Deep gradient compression"; algorithms §4.3.
+/// - Cost: each rank sends its k values to their owners, and its share of the union, up to k values, to K − 1 ranks.
+final class LocalTopK: SparseAggregation {
+  /// Who remembers what was not sent.
+  enum Feedback: String, CaseIterable {
+    case rank
+    case none
+  }
+
+  let specification: String
+  let shards: ShardMap
+  let gradients: [SharedGradient]
+  let exchange: StagedExchange
+  private let settings: SparseSettings
+  private let feedback: Feedback
+  let memory: RankMemory
+  private let scatter: SparseLists
+  private let gather: SparseAllGather
+  let rounds: MessageRounds
+  private let rank: Int
+  private let owned: [Range<Int>]
+  /// What the ranks have sent of the own shards in this step.
+  private var sums: [SparseVector] = []
+
+  init(_ settings: SparseSettings, feedback: Feedback, parts: AggregationParts) throws {
+    (self.settings, self.feedback) = (settings, feedback)
+    (specification, shards) = (settings.specification, settings.shards)
+    (gradients, exchange) = (parts.gradients, parts.stagedExchange)
+    memory = RankMemory(
+      count: shards.count, momentum: parts.momentum, masksMomentum: settings.masksMomentum)
+    let world = parts.hosts.world
+    rank = world.rank
+    let owned = LinearReduceScatter(DenseCode(shards), rank: rank, of: world.count).owned
+    self.owned = owned
+    let map = settings.shards
+    func most(_ count: Int) -> [Int] { (0..<map.shardCount).map { min(count, map.count(of: $0)) } }
+    scatter = SparseLists(map, most: most(settings.total))
+    gather = SparseAllGather(map, owned: owned, most: most(settings.total * world.count), rank: rank)
+    let capacities = owned.map(scatter.capacity)
+    rounds = try MessageRounds(
+      [
+        .scattered("the largest values", owned.map { _ in capacities }, lengths: .announced), gather.round("updates"),
+      ], hosts: parts.hosts)
+  }
+
+  func stages(of gradient: FloatBuffer, _ contribution: Contribution) -> [Stage] {
+    let beginning = rounds.beginning(exchange) { [self] in
+      memory.add(gradient, rate: contribution.rate)
+      sums = owned[rank].map { _ in SparseVector() }
+    }
+    let telling = rounds.sending(0, .encode) { [self] in
+      let own = largest()
+      return owned.enumerated().map { scatter.encode(Array(own[$1]), of: $1, into: rounds.message(to: $0, in: 0)) }
+    }
+    let adding = rounds.peers.map { peer in
+      rounds.message(from: peer, in: 0, .sum) { [self] message in
+        let first = owned[rank].lowerBound
+        try scatter.decode(message, of: owned[rank], from: peer) { shard, vector in sums[shard - first].add(vector) }
+      }
+    }
+    let returning = rounds.sending(1, .sum) { [self] in gather.write(sums, in: 1, of: rounds) }
+    return [beginning] + telling + adding + returning + delivering(gather, in: 1) + [rounds.ending()]
+  }
+
+  /// The k largest values that this rank remembers, by shard; they leave the memory.
+  private func largest() -> [SparseVector] {
+    let chosen = unsafe largestMagnitudes(memory.values.baseAddress, count: memory.values.count, k: settings.total)
+    var vectors = Array(repeating: SparseVector(), count: shards.shardCount)
+    for (index, value) in zip(chosen.indices, chosen.values) {
+      let (block, offset) = Int(index).quotientAndRemainder(dividingBy: ShardMap.blockLength)
+      let (place, shard) = block.quotientAndRemainder(dividingBy: shards.shardCount)
+      vectors[shard].indices.append(UInt32(place * ShardMap.blockLength + offset))
+      vectors[shard].values.append(value)
+      memory.clear(at: Int(index))
+    }
+    if feedback == .none { memory.clearValues() }
+    return vectors
+  }
+
+  /// What is not sent is as large as the sum, where it is lost.
+  var estimationError: Double { feedback == .rank ? 0 : 1 }
+  var remembered: FloatBuffer? { feedback == .rank ? memory.values : nil }
+  var residualSquares: Double { memory.values.sumOfSquares }
+  func contribute(to inventory: inout StateInventory) { memory.contribute(to: &inventory) }
+  func forget() { memory.clear() }
+}
+
+extension SparseVector {
+  /// Adds another vector; an index that only one has comes as it is.
+  fileprivate mutating func add(_ other: SparseVector) {
+    var sum = SparseVector()
+    var (mine, theirs) = (0, 0)
+    while mine < count || theirs < other.count {
+      let own = mine < count ? indices[mine] : .max
+      let index = min(own, theirs < other.count ? other.indices[theirs] : .max)
+      var value: Float = 0
+      if mine < count && indices[mine] == index {
+        value += values[mine]
+        mine += 1
+      }
+      if theirs < other.count && other.indices[theirs] == index {
+        value += other.values[theirs]
+        theirs += 1
+      }
+      sum.indices.append(index)
+      sum.values.append(value)
+    }
+    self = sum
+  }
+}

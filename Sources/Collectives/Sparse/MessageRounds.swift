@@ -1,0 +1,241 @@
+internal import Buffers
+internal import MPI
+
+/// Rounds of messages among all ranks, some of which are as long as what was found: lists of indices, values that were asked for.
+///
+/// What methods need that say first where, and then how much: each rank writes its messages of a round where they are read in place
+/// by its neighbours and sent from to other hosts (``BlockExchange``), after the ranks have told each other how long they are. The rounds
+/// of a step follow one another between ``begin()`` and ``end()``; messages can be read until then.
+///
+/// - Cost: the bytes of the messages; a round of varying lengths costs a record of 8K bytes to each rank beside them.
+public final class MessageRounds {
+  /// What a round carries.
+  public struct Round {
+    /// For each rank, the most floats that each of its messages may have: one for each rank, or a single one that all ranks get.
+    enum Capacities {
+      case scattered([[Int]])
+      case gathered([Int])
+    }
+
+    /// How a receiver knows how long a message is.
+    public enum Lengths: Sendable {
+      /// It is as long as there is room.
+      case full
+      /// Everybody can tell what was asked for.
+      case known
+      /// The sender says it beforehand.
+      case announced
+    }
+
+    let name: String
+    let capacities: Capacities
+    let lengths: Lengths
+
+    /// Whether owners tell all ranks what they found.
+    var isReturned: Bool {
+      if case .gathered = capacities { true } else { false }
+    }
+
+    /// Rank *i* sends rank *j* `capacities[i][j]` floats, or up to as many where lengths vary; what a rank keeps for itself counts, too.
+    public static func scattered(_ name: String, _ capacities: [[Int]], lengths: Lengths = .full) -> Round {
+      Round(name: name, capacities: .scattered(capacities), lengths: lengths)
+    }
+
+    /// Rank *i* sends all ranks the same `capacities[i]` floats, or up to as many where lengths vary.
+    public static func gathered(_ name: String, _ capacities: [Int], lengths: Lengths = .announced) -> Round {
+      Round(name: name, capacities: .gathered(capacities), lengths: lengths)
+    }
+  }
+
+  private let rank: Int
+  private let rankCount: Int
+  private let rounds: [Round]
+  private let slots: [BlockSlot]
+  private let blocks: BlockExchange
+  private let records: RecordExchange
+  /// For each round, the floats from each rank.
+  private var counts: [[Int]]
+  /// The bytes sent in rounds that are gathered, with the records of their lengths.
+  private var returnedByteCount = 0
+
+  /// Makes room for rounds among the ranks of `hosts`; collective.
+  ///
+  /// - Throws: `ExchangeError.noSharedMemory` where a host cannot give the memory.
+  public init(_ rounds: [Round], hosts: HostMap) throws {
+    let (rank, rankCount) = (hosts.world.rank, hosts.world.count)
+    (self.rank, self.rankCount, self.rounds) = (rank, rankCount, rounds)
+    slots = rounds.map { round in
+      switch round.capacities {
+      case .gathered(let capacities):
+        BlockSlot(
+          round.name, columnCounts: capacities, outgoing: capacities.map { _ in 0..<capacities[rank] },
+          incoming: capacities.map { 0..<$0 })
+      case .scattered(let capacities):
+        BlockSlot(
+          round.name, columnCounts: capacities.map { $0.reduce(0, +) }, outgoing: MessageRounds.ranges(capacities[rank]),
+          incoming: capacities.map { MessageRounds.ranges($0)[rank] })
+      }
+    }
+    counts = rounds.map { _ in Array(repeating: 0, count: rankCount) }
+    blocks = try BlockExchange(hosts)
+    try blocks.reserve(slots, sampleCount: 1)
+    records = try RecordExchange(hosts, capacity: max(rankCount, RecordExchange.usualCapacity))
+  }
+
+  private static func ranges(_ counts: [Int]) -> [Range<Int>] {
+    var end = 0
+    return counts.map { count in
+      end += count
+      return end - count..<end
+    }
+  }
+
+  /// The traffic counted so far.
+  public var traffic: Traffic {
+    var traffic = blocks.traffic + records.traffic
+    traffic.returnedBytesSent = returnedByteCount
+    return traffic
+  }
+  /// The traffic of the rounds of a step where every message is as long as there is room: the most that it can be.
+  public var predictedTraffic: Traffic {
+    var traffic = Traffic()
+    for (round, slot) in zip(rounds, slots) {
+      var own = blocks.traffic(of: slot)
+      if round.lengths == .announced { own += records.predictedTraffic }
+      if round.isReturned { own.returnedBytesSent = own.bytesSent }
+      traffic += own
+    }
+    return traffic
+  }
+  /// Time spent waiting for messages so far.
+  public var waiting: Duration { blocks.waiting }
+
+  /// Begins the rounds of a step, as soon as nobody reads those of the last one.
+  public func begin() throws { try blocks.begin(sampleCount: 1) }
+
+  /// Where this rank writes its message to `peer`, or that to all ranks in a round that is gathered.
+  public func message(to peer: Int = 0, in round: Int) -> UnsafeMutablePointer<Float> {
+    blocks.values(of: round) + slots[round].outgoing[peer].lowerBound
+  }
+
+  /// Sends what was written, in full.
+  public func send(_ round: Int) throws {
+    precondition(rounds[round].lengths == .full, "messages are sent in full that may be shorter")
+    counts[round] = slots[round].incoming.map(\.count)
+    try publish(round, lengths: nil)
+  }
+
+  /// Sends what was written: as many floats as said to each rank, where every rank knows how many come from each.
+  public func send(_ round: Int, outgoing: [Int], incoming: [Int]) throws {
+    precondition(zip(outgoing, slots[round].outgoing).allSatisfy { $0 <= $1.count }, "a message is longer than its room")
+    counts[round] = incoming
+    try publish(round, lengths: (outgoing, incoming))
+  }
+
+  private func publish(_ round: Int, lengths: (outgoing: [Int], incoming: [Int])?) throws {
+    let before = blocks.traffic.bytesSent
+    try blocks.publish(round, lengths: lengths)
+    if rounds[round].isReturned { returnedByteCount += blocks.traffic.bytesSent - before }
+  }
+
+  /// Sends what was written: as many floats as said to each rank, one number for all where the round is gathered.
+  public func send(_ round: Int, counts own: [Int]) throws {
+    try announce(round, counts: own)
+    try send(round, counts: own, announced: records.finish(activity: MessageRounds.activity(of: rounds[round])))
+  }
+
+  /// Tells the other ranks how long the messages of a round are that were written.
+  func announce(_ round: Int, counts own: [Int]) throws {
+    precondition(rounds[round].lengths == .announced, "lengths are announced that everybody knows")
+    let before = records.traffic.bytesSent
+    try records.begin(own.map { UInt64($0) })
+    if rounds[round].isReturned { returnedByteCount += records.traffic.bytesSent - before }
+  }
+
+  /// Sends what was written, after all ranks have told how long their messages are.
+  func send(_ round: Int, counts own: [Int], announced all: [[UInt64]]) throws {
+    let isGathered = rounds[round].isReturned
+    try send(
+      round, outgoing: isGathered ? Array(repeating: own[0], count: rankCount) : own,
+      incoming: all.map { Int($0[isGathered ? 0 : rank]) })
+  }
+
+  private static func activity(of round: Round) -> String { "the lengths of \(round.name)" }
+
+  /// The message from `peer` in a round, as soon as it is there; valid until the step ends.
+  ///
+  /// - Throws: `ExchangeError.timedOut` naming the rank and the round where nothing comes.
+  public func message(from peer: Int, in round: Int) throws -> UnsafeBufferPointer<Float> {
+    UnsafeBufferPointer(start: try blocks.block(round, from: peer), count: counts[round][peer])
+  }
+
+  /// Ends the rounds of a step.
+  public func end() throws { try blocks.end() }
+
+  /// Gives up what has not arrived.
+  public func abandon() {
+    blocks.abandon()
+    records.abandon()
+  }
+}
+
+// MARK: - As stages of an exchange
+
+extension MessageRounds {
+  /// The number of ranks.
+  var peers: Range<Int> { 0..<rankCount }
+
+  /// Begins the rounds, as soon as nobody reads those of the last step, and the contribution is final.
+  func beginning(_ exchange: StagedExchange, _ work: @escaping () throws -> Void) -> Stage {
+    Stage(
+      .encode, awaits: "the end of the last exchange",
+      isReady: { [self] in exchange.isContributionReady && blocks.readers.isEmpty },
+      awaited: { [self] in exchange.isContributionReady ? blocks.readers : [] }
+    ) { [self] in
+      blocks.start(sampleCount: 1)
+      try work()
+    }
+  }
+
+  /// Works on the message from `peer` in a round.
+  func message(
+    from peer: Int, in round: Int, _ kind: ExchangeEvent.Kind,
+    _ work: @escaping (_ message: UnsafeBufferPointer<Float>) throws -> Void
+  ) -> Stage {
+    Stage(
+      kind, awaits: "the exchange of \(rounds[round].name)",
+      isReady: { [self] in
+        try blocks.progress()
+        return blocks.isThere(round, from: peer)
+      }, awaited: { [peer] }
+    ) { [self] in try work(message(from: peer, in: round)) }
+  }
+
+  /// Sends messages of a round whose lengths `write` tells: one to each rank, or one for all if the round is gathered.
+  func sending(_ round: Int, _ kind: ExchangeEvent.Kind, _ write: @escaping () throws -> [Int]) -> [Stage] {
+    var counts: [Int] = []
+    return [
+      Stage(kind) { [self] in
+        counts = try write()
+        try announce(round, counts: counts)
+      },
+      Stage.records(records, kind, activity: MessageRounds.activity(of: rounds[round])) { [self] all in
+        try send(round, counts: counts, announced: all)
+      },
+    ]
+  }
+
+  /// Ends the rounds, as soon as all messages have come and gone.
+  func ending(_ work: @escaping () -> Void = {}) -> Stage {
+    Stage(
+      .decode, awaits: "messages that are still on their way",
+      isReady: { [self] in
+        try blocks.progress()
+        return !blocks.isUnderWay
+      }, awaited: { [self] in blocks.peersUnderWay }
+    ) { [self] in
+      blocks.leave()
+      work()
+    }
+  }
+}

@@ -1,0 +1,55 @@
+internal import Buffers
+
+/// What a rank remembers of its own gradients, as changes of parameters: momentum, and what was not sent.
+///
+///     u ← ρu + g      v ← v + ηu
+///
+/// Source: algorithms §2.4, practical form; Lin et al. 2018 for the masking of momentum.
+final class RankMemory {
+  /// v: what was not sent.
+  let values: FloatBuffer
+  /// u; empty without momentum.
+  private let momenta: FloatBuffer
+  private let momentum: Float
+  /// Whether momentum is forgotten where something was sent.
+  private let masksMomentum: Bool
+
+  init(count: Int, momentum: Double, masksMomentum: Bool) {
+    values = FloatBuffer(count: count)
+    momenta = FloatBuffer(count: momentum > 0 ? count : 0)
+    self.momentum = Float(momentum)
+    self.masksMomentum = masksMomentum
+  }
+
+  /// Adds a gradient at the learning rate `rate`.
+  func add(_ gradient: FloatBuffer, rate: Float) {
+    let (v, u, g) = (values.baseAddress, momenta.baseAddress, gradient.baseAddress)
+    if momenta.count == 0 {
+      for index in 0..<values.count { v[index] += rate * g[index] }
+    } else {
+      for index in 0..<values.count {
+        u[index] = momentum * u[index] + g[index]
+        v[index] += rate * u[index]
+      }
+    }
+  }
+
+  /// Forgets what was sent.
+  func clear(at index: Int) {
+    values[index] = 0
+    if masksMomentum && momenta.count > 0 { momenta[index] = 0 }
+  }
+
+  /// Forgets everything that was not sent, momentum apart.
+  func clearValues() { values.clear() }
+
+  func clear() {
+    values.clear()
+    momenta.clear()
+  }
+
+  func contribute(to inventory: inout StateInventory) {
+    inventory.tensors.append(SavedTensor("residual", .summed, of: values))
+    if momenta.count > 0 { inventory.tensors.append(SavedTensor("residualMomentum", .summed, of: momenta)) }
+  }
+}

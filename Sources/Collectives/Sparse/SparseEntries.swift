@@ -1,0 +1,92 @@
+internal import Buffers
+internal import Codecs
+
+/// Keys that all sparse aggregations have.
+private let commonKeys: [(name: String, meaning: String)] = [
+  ("k", "values by which the model changes: a number or a share of the parameters (1/100)"),
+  ("mask", "whether momentum is forgotten where something was sent (true up to a k of a tenth)"),
+  ("shards", "parts that values are dealt to, whatever the number of ranks (64, fewer where columns are few)"),
+]
+
+private let sketchKeys: [(name: String, meaning: String)] = [
+  ("rows", "rows of the sketch, odd (5)"),
+  ("columns", "columns of all shards together: a number or a share of the parameters (1/50)"),
+  ("hashes", "block, which is fast, or mersenne61 (block)"),
+]
+
+/// Sparse aggregations need the whole contribution, and what they remember cannot be taken back.
+private let sparse = AggregationCapabilities(
+  result: .change, discards: false, isHierarchical: false, clips: false, warmStarts: false, hasTrials: false,
+  sharesContributions: false, isPlanned: false)
+
+/// The entries of the sparse aggregations.
+let sparseEntries: [Registry<AggregationRecipe>.Entry] = [
+  .init(
+    "fetch-sgd", "Count Sketches; the heavy values of what owners remember come back (Rothchild et al. 2020)",
+    keys: sketchKeys + commonKeys + [
+      ("recovery", "exact: ranks remember, and tell heavy values exactly; subtract or zero: sketches remember (exact)"),
+      ("candidates", "exact: candidates for each value that is recovered (4)"),
+      ("window", "subtract, zero: exchanges that an error lasts, 0 for ever (0)"),
+    ]
+  ) { specification in
+    let recovery = try specification.choice("recovery", default: RecoveryChoice.exact)
+    let window = try specification.integer("window", default: 0, in: 0...64)
+    let candidates = try specification.integer("candidates", default: 4, in: 1...64)
+    var capabilities = sparse
+    capabilities.clips = recovery != .exact
+    return AggregationRecipe(specification, capabilities) { parts in
+      let (settings, code) = try sketch(specification, parts)
+      return switch recovery {
+      case .exact: try TwoRoundSketch(settings, code, candidates: candidates, selection: .top, parts: parts)
+      case .subtract: try FetchSGD(settings, code, recovery: .subtract, window: window, parts: parts)
+      case .zero: try FetchSGD(settings, code, recovery: .zero, window: window, parts: parts)
+      }
+    }
+  },
+  .init(
+    "sketched-sgd", "Count Sketches, heavy values fetched in a second round (Ivkin et al. 2019)",
+    keys: sketchKeys + commonKeys + [("candidates", "candidates for each value that is recovered (4)")]
+  ) { specification in
+    let candidates = try specification.integer("candidates", default: 4, in: 1...64)
+    return AggregationRecipe(specification, sparse) { parts in
+      let (settings, code) = try sketch(specification, parts)
+      return try TwoRoundSketch(settings, code, candidates: candidates, selection: .heavyMix, parts: parts)
+    }
+  },
+  .init("true-top-k", "the largest values of the exact sum; floats on the way there (a yardstick)", keys: commonKeys) {
+    specification in
+    AggregationRecipe(specification, sparse) { parts in
+      try TrueTopK(SparseSettings(specification, count: parts.layout.count), parts: parts)
+    }
+  },
+  .init(
+    "top-k", "each rank's largest values, with error feedback (Lin et al. 2018)",
+    keys: commonKeys + [("feedback", "rank: what was not sent comes later; none: it is lost (rank)")]
+  ) { specification in
+    let feedback = try specification.choice("feedback", default: LocalTopK.Feedback.rank)
+    return AggregationRecipe(specification, sparse) { parts in
+      try LocalTopK(SparseSettings(specification, count: parts.layout.count), feedback: feedback, parts: parts)
+    }
+  },
+]
+
+private enum RecoveryChoice: String, CaseIterable { case exact, subtract, zero }
+
+/// The sizes and the code of a sketch of the parameters.
+private func sketch(_ specification: Specification, _ parts: AggregationParts) throws -> (SparseSettings, SketchCode) {
+  let count = parts.layout.count
+  let columns = try specification.amount("columns", default: "1/50").count(of: count)
+  let rows = try specification.integer("rows", default: 5, in: 1...SketchHashes.mostRows)
+  guard rows % 2 == 1 else {
+    throw SpecificationError("'\(specification)': rows is an odd number, not \(rows): what is estimated is a median")
+  }
+  guard columns <= count else {
+    throw SpecificationError(
+      "'\(specification)': a sketch of \(columns) columns is larger than the \(count) parameters; ask for fewer")
+  }
+  let family = try specification.choice("hashes", default: SketchHashes.Family.block)
+  let settings = try SparseSettings(specification, count: count, columns: columns)
+  let code = try SketchCode(
+    family, rows: rows, columns: columns, shards: settings.shards, seed: parts.seed, specification: specification.description)
+  return (settings, code)
+}

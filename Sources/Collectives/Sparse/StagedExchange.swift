@@ -1,0 +1,167 @@
+internal import Buffers
+internal import Synchronization
+
+/// A unit of work of an exchange, which is done when what it waits for is there.
+struct Stage {
+  /// What it counts as.
+  let kind: ExchangeEvent.Kind
+  /// What is being waited for, for the sentence that names a missing rank.
+  let activity: String
+  /// Whether it can be done; looks once.
+  let isReady: () throws -> Bool
+  /// The ranks that keep it waiting; none if it is nobody else.
+  let awaited: () -> [Int]
+  /// The work.
+  let work: () throws -> Void
+
+  init(
+    _ kind: ExchangeEvent.Kind, awaits activity: String = "", isReady: @escaping () throws -> Bool = { true },
+    awaited: @escaping () -> [Int] = { [] }, work: @escaping () throws -> Void
+  ) {
+    (self.kind, self.activity, self.isReady, self.awaited, self.work) = (kind, activity, isReady, awaited, work)
+  }
+
+  /// Works on the records of all ranks, after this rank has sent its own.
+  static func records(
+    _ records: RecordExchange, _ kind: ExchangeEvent.Kind, activity: String, work: @escaping ([[UInt64]]) throws -> Void
+  ) -> Stage {
+    var all: [[UInt64]] = []
+    return Stage(
+      kind, awaits: activity,
+      isReady: {
+        guard let found = try records.look(activity: activity).records else { return false }
+        all = found
+        return true
+      }, awaited: { records.awaitedRanks }
+    ) { try work(all) }
+  }
+}
+
+/// Carries an exchange on that is a sequence of stages: encoding, rounds of messages, the delivery.
+///
+/// Stages are done in their order, each as soon as what it waits for is there, so that no bit depends on timing. A stage may put others
+/// before those that follow (``next(_:)``), where what is to be done depends on what was found.
+final class StagedExchange {
+  private let hosts: HostMap
+  /// The values of a contribution.
+  private let count: Int
+  private let observer: ((ExchangeEvent) -> Void)?
+  private var watchdog: Watchdog
+  /// What is still to be done, the next one last.
+  private var stages: [Stage] = []
+  private let announced = Atomic<Int>(0)
+  private var waitingSince: ContinuousClock.Instant?
+  /// Where the result goes, once it is wanted.
+  private(set) var sink: Sink?
+  /// Whether an exchange is under way.
+  private(set) var isActive = false
+  private(set) var timing = ExchangeTiming()
+  private(set) var exchangeCount = 0
+
+  init(_ hosts: HostMap, count: Int, observer: ((ExchangeEvent) -> Void)?) {
+    (self.hosts, self.count, self.observer) = (hosts, count, observer)
+    watchdog = Watchdog(hosts.waitingRanks)
+  }
+
+  /// Begins an exchange that is done by these stages.
+  func begin(_ contribution: Contribution, _ stages: [Stage]) {
+    precondition(!isActive, "an exchange began while another was under way")
+    isActive = true
+    sink = nil
+    announced.store(contribution.isReady ? count : 0, ordering: .releasing)
+    self.stages = stages.reversed()
+    watchdog.progress()
+  }
+
+  /// Puts stages before those that follow.
+  func next(_ stages: [Stage]) { self.stages += stages.reversed() }
+
+  /// Gives up what is under way.
+  func abandon() {
+    isActive = false
+    stages = []
+  }
+
+  func markReady(upTo end: Int) { announced.store(end, ordering: .releasing) }
+
+  /// Whether the whole contribution is final.
+  var isContributionReady: Bool { announced.load(ordering: .acquiring) == count }
+
+  /// A stage that waits until the result is wanted, and works on where it goes.
+  func delivery(_ work: @escaping (Sink) throws -> Void) -> Stage {
+    Stage(.decode, isReady: { [unowned self] in sink != nil }) { [unowned self] in try sink.map(work) }
+  }
+
+  func advance(abandon: () -> Void) throws -> ExchangeTurn {
+    guard isActive else { return .done }
+    do {
+      let start = ContinuousClock.now
+      guard let stage = stages.last else {
+        isActive = false
+        exchangeCount += 1
+        endWait(at: start)
+        return .done
+      }
+      guard try stage.isReady() else {
+        try wait(for: stage, since: start)
+        return .idle
+      }
+      stages.removeLast()
+      try stage.work()
+      note(stage.kind, since: start)
+      watchdog.progress()
+      return .busy
+    } catch {
+      abandon()
+      throw error
+    }
+  }
+
+  /// Carries the exchange to its end, whose result goes to `sink`.
+  func deliver(into sink: Sink, advance: () throws -> ExchangeTurn) throws {
+    precondition(isActive, "a delivery without an exchange")
+    markReady(upTo: count)
+    self.sink = sink
+    defer { self.sink = nil }
+    var idleSince: ContinuousClock.Instant?
+    while true {
+      let turn = try advance()
+      if turn == .idle {
+        if idleSince == nil { idleSince = .now }
+        watchdog.giveWay()
+        continue
+      }
+      if let start = idleSince { timing.wait += .now - start }
+      idleSince = nil
+      if turn == .done { return }
+    }
+  }
+
+  // MARK: Time
+
+  private func wait(for stage: Stage, since start: ContinuousClock.Instant) throws {
+    if observer != nil && waitingSince == nil && sink != nil { waitingSince = start }
+    guard !stage.awaited().isEmpty else { return watchdog.rest() }
+    try watchdog.check { seconds in
+      ExchangeError.timedOut(activity: stage.activity, awaited: stage.awaited().map(hosts.name), seconds: seconds)
+    }
+  }
+
+  private func endWait(at end: ContinuousClock.Instant) {
+    guard let start = waitingSince else { return }
+    observer?(ExchangeEvent(kind: .wait, elements: 0..<0, start: start, end: end))
+    waitingSince = nil
+  }
+
+  private func note(_ kind: ExchangeEvent.Kind, since start: ContinuousClock.Instant) {
+    let end = ContinuousClock.now
+    switch kind {
+    case .encode, .send: timing.encode += end - start
+    case .sum: timing.sum += end - start
+    case .decode, .deliver, .wait: timing.decode += end - start
+    }
+    guard let observer else { return }
+    endWait(at: start)
+    observer(ExchangeEvent(kind: kind, elements: 0..<count, start: start, end: end))
+  }
+}

@@ -1,0 +1,199 @@
+internal import Buffers
+internal import Collectives
+internal import Networks
+
+/// Double buffering with half batches: while one half of a minibatch is computed, the gradient of the half before is exchanged.
+///
+/// Half *h* is computed with all changes up to that of half *h* − 2, so the delay is exactly half a minibatch. After it is
+/// computed, the exchange of half *h* − 1 is awaited and applied, at the rate of its own step, and that of half *h* begins. Each half
+/// carries 1/N of its samples' gradients, N being the whole minibatch: the rate per sample is that of `all-reduce`. The delay stays
+/// with one rank, where nothing is exchanged. What is in flight is applied after the last step.
+/// Source: Seide et al. 2014, section 3.3; algorithms §1.5.
+final class Delayed: Strategy {
+  /// The parts of a minibatch.
+  private static let parts = 2
+
+  /// An exchange under way.
+  private struct Flight {
+    let exchange: any Aggregation
+    /// The learning rate of its step, which is that of its update.
+    let rate: Float
+    /// The samples whose gradient it carries.
+    let samples: Int
+    /// Their share of the step.
+    let share: Float
+    /// What was counted before it.
+    let trafficBefore: Traffic
+    /// What the ranks said of it, where an automatic warm start watches.
+    let watched: StepAgreement?
+  }
+
+  private let parts: StrategyParts
+  /// The gradient that is computed and the one that is exchanged, in turn.
+  private let gradients: [SharedGradient]
+  private let aggregations: RunAggregations
+  private let driver: ExchangeDriver
+  private let frame: StepFrame
+  private let update: ModelUpdate
+  private let replicated: ReplicatedStart
+  private var start = AutomaticStart()
+  private var flight: Flight?
+  /// The gradient that is computed next.
+  private var turn = 0
+  /// A result that has arrived and waits for its turn to be applied, with the rate of its step; the rate is nil where none waits.
+  private let arrived: FloatBuffer
+  private var arrivedRate: Float?
+  private var arrivedSamples = 0
+  private var arrivedShare: Float = 1
+  /// What an exchange cost that was settled between steps.
+  private var settledTraffic = Traffic()
+
+  init(_ parts: StrategyParts) throws {
+    self.parts = parts
+    let count = parts.network.layout.count
+    gradients = try (0..<2).map { _ in
+      try SharedGradient(
+        count: count, hosts: parts.hosts, isShared: parts.aggregation.capabilities.sharesContributions)
+    }
+    driver = ExchangeDriver(parts.overlap)
+    aggregations = try RunAggregations(parts, gradients: gradients, overlap: driver.overlap)
+    frame = StepFrame(parts, driver: driver)
+    update = ModelUpdate(parts)
+    replicated = ReplicatedStart(parts: parts, frame: frame, update: update)
+    arrived = FloatBuffer(count: count)
+  }
+
+  func advance(from step: Int, to meeting: Int, on course: Course) throws -> StepOutcome {
+    let feed = course.feed
+    guard aggregations.aggregation(of: step, in: feed.plan) != nil else {
+      return try replicated.step(step, on: course, into: gradients[turn].values)
+    }
+    let (isMeasured, isWatched) = (course.isMeasured(step), AutomaticStart.watches(step, of: feed.plan, parts))
+    var outcome = StepOutcome()
+    let samples = feed.plan.places(of: step).count
+    for part in 0..<Delayed.parts where !feed.plan.places(of: step, part: part, of: Delayed.parts).isEmpty {
+      guard let exchange = aggregations.aggregation(of: step, in: feed.plan) else { continue }
+      let judgement = try frame.run(
+        step, on: course, .part(part, of: Delayed.parts), into: gradients[turn].values, needsNorm: isMeasured || isWatched,
+        computed: { statement in
+          guard isMeasured else { return }
+          // The residual is not at rest before.
+          outcome.traffic += try applyOldest()
+          statement.residualSquares = exchange.residualSquares
+        },
+        // Ranks tell one another while the exchange of the half before goes on.
+        told: { outcome.traffic += try applyOldest() })
+      if !judgement.verdict.isSkipped {
+        try begin(exchange, step: step, part: part, judgement.agreement, of: samples, isWatched: isWatched)
+      }
+      outcome.add(judgement)
+    }
+    if isWatched {
+      outcome.signalShare = start.share
+      outcome.warmStartEnd = start.decide(after: step, &feed.plan, parts)
+    }
+    return outcome
+  }
+
+  /// Hands the gradient that was just computed over, and turns to the other.
+  private func begin(
+    _ exchange: any Aggregation, step: Int, part: Int, _ agreement: StepAgreement, of stepSamples: Int, isWatched: Bool
+  ) throws {
+    let samples = agreement.sum(\.sampleCount)
+    flight = Flight(
+      exchange: exchange, rate: agreement.rate, samples: samples, share: Float(samples) / Float(stepSamples),
+      trafficBefore: exchange.traffic, watched: isWatched ? agreement : nil)
+    try aggregations.begin(
+      exchange, Contribution(step: Delayed.parts * step + part, samples: samples, buffer: turn, rate: agreement.rate))
+    driver.drive(exchange)
+    frame.computation.accept()
+    turn = 1 - turn
+  }
+
+  /// Waits for the exchange of the half before, if one is under way, and applies it; returns its traffic.
+  private func applyOldest() throws -> Traffic {
+    if let rate = arrivedRate {
+      try update.apply(arrived, rate: rate, samples: arrivedSamples, share: arrivedShare)
+      arrivedRate = nil
+    }
+    guard let flight else {
+      defer { settledTraffic = Traffic() }
+      return settledTraffic
+    }
+    let stopwatch = Stopwatch()
+    let sumSquares = try update.apply(
+      rate: flight.rate, samples: flight.samples, share: flight.share, isMeasured: flight.watched != nil
+    ) { sink in
+      try parts.timeline.span(.exchange) { try aggregations.deliver(flight.exchange, by: driver, into: sink) }
+    }
+    aggregations.note(stopwatch.seconds, of: flight.exchange)
+    if let agreement = flight.watched, let sumSquares { start.note(agreement, sumSquares: sumSquares) }
+    self.flight = nil
+    return flight.exchange.traffic - flight.trafficBefore
+  }
+
+  func settle() throws {
+    guard let flight else { return }
+    try parts.timeline.span(.exchange) { try aggregations.deliver(flight.exchange, by: driver, into: .buffer(arrived)) }
+    (arrivedRate, arrivedSamples, arrivedShare) = (flight.rate, flight.samples, flight.share)
+    settledTraffic += flight.exchange.traffic - flight.trafficBefore
+    if let agreement = flight.watched { start.note(agreement, sumSquares: try update.sumOfSquares(of: arrived)) }
+    self.flight = nil
+  }
+
+  func drain() throws -> Traffic { try applyOldest() }
+
+  func abandon() {
+    driver.abandon()
+    parts.records.abandon()
+  }
+}
+
+// MARK: - State and reports
+
+extension Delayed {
+  func contribute(to inventory: inout StateInventory) {
+    precondition(flight == nil, "state is read while an exchange is under way")
+    update.contribute(to: &inventory)
+    inventory.tensors.append(SavedTensor("arrivedGradient", of: arrived))
+    inventory.counters["arrivedSamples"] = String(arrivedSamples)
+    inventory.counters["arrivedShare"] = String(arrivedShare.bitPattern)
+    inventory.counters["arrivedRate"] = arrivedRate.map { String($0.bitPattern) } ?? "none"
+    frame.contribute(to: &inventory)
+    aggregations.contribute(to: &inventory)
+    start.contribute(to: &inventory)
+  }
+
+  func restore(counters: [String: String]) {
+    frame.restore(counters: counters)
+    aggregations.restore(counters: counters)
+    start.restore(counters)
+    arrivedSamples = counters["arrivedSamples"].flatMap { Int($0) } ?? 0
+    arrivedShare = counters["arrivedShare"].flatMap { UInt32($0) }.map { Float(bitPattern: $0) } ?? 1
+    arrivedRate = counters["arrivedRate"].flatMap { UInt32($0) }.map { Float(bitPattern: $0) }
+  }
+
+  func place() throws { try aggregations.place() }
+
+  func forget() throws {
+    settledTraffic += try applyOldest()
+    frame.computation.carried = nil
+    aggregations.forget()
+    parts.optimizer.forgetMomentum()
+  }
+
+  func carry(_ contributions: FloatBuffer, sums: FloatBuffer) {
+    aggregations.merge(sums, into: contributions)
+    frame.computation.carried = contributions
+  }
+
+  var times: PhaseTimes { aggregations.times(frame, update) }
+
+  var report: ExchangeReport {
+    var report = aggregations.report
+    report.exchangesInStep = Delayed.parts
+    return report
+  }
+
+  func finish() throws { try aggregations.finish() }
+}

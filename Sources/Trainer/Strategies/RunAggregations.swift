@@ -1,0 +1,243 @@
+internal import Buffers
+internal import Codecs
+internal import Collectives
+internal import MPI
+internal import Networks
+
+/// The aggregations of a run, one for each way that gradients take (``Passage``), and what they cost.
+///
+/// All read the same gradients. Those of a warm start and the one after it are one stream: residuals are in the units of gradients, and stay when the number
+/// of bits changes. With AdaGrad by owners all have the same owners, so that what these remember goes on through the switch.
+/// Source: algorithms §1.10.
+final class RunAggregations {
+  /// Of the steps after the warm start.
+  let main: any Aggregation
+  /// Of the floats of a warm start; nil where there are none.
+  private let floats: CodedAllReduce?
+  /// Of its phases of several bits.
+  private let bits: [Int: CodedAllReduce]
+  /// ``main``, if it is a coded all-reduce.
+  private let coded: CodedAllReduce?
+  private let parts: StrategyParts
+  private let options: CodedAllReduce.Options
+  private let gradients: [SharedGradient]
+  private let scaling: AggregateScaling?
+  private let isOverlapped: Bool
+  private var comparison = ExchangeComparison()
+  /// Why floats could not be tried at the end of the run.
+  private var comparisonObstacle: String?
+
+  /// Prepares the exchanges of what lies in `gradients`, which are carried on as `overlap` says; collective.
+  ///
+  /// - Parameter isRestorable: Whether an exchange may be discarded.
+  init(_ parts: StrategyParts, gradients: [SharedGradient], overlap: Overlap, isRestorable: Bool = false) throws {
+    self.parts = parts
+    self.gradients = gradients
+    isOverlapped = overlap != .off || gradients.count > 1
+    let layout = parts.network.layout
+    var options = CodedAllReduce.Options()
+    options.topology = parts.options.topology
+    let capabilities = parts.aggregation.capabilities
+    // Two half batches have whole gradients to exchange; there buckets gain nothing.
+    if overlap != .off && gradients.count == 1 && capabilities.discards {
+      options.linkSpeed = try LinkSpeed.measured(between: parts.hosts)
+    }
+    options.isRestorable = isRestorable
+    // A thread has the time to decode while the model computes; between layers nothing is gained.
+    options.decodesAhead = overlap == .thread
+    options.observer = parts.timeline.map { timeline in
+      let isFused = parts.options.clip == nil
+      let decoding: StaticString = !isFused ? "decode" : parts.hosts.world.count > 1 ? "decode and update" : "update"
+      return { timeline.note($0, decoding: decoding) }
+    }
+    self.options = options
+    let owner = ScalingOwner()
+    let rule = parts.scaling.flatMap { $0.place == .aggregate ? $0 : nil }
+    if rule != nil {
+      options.ownership = parts.aggregation.codec
+      options.ownerTransform = { unsafe owner.scaling?.scale($0, $1) }
+    }
+    var aggregationParts = AggregationParts(hosts: parts.hosts, layout: layout, gradients: gradients)
+    aggregationParts.options = options
+    aggregationParts.momentum = parts.options.momentum
+    aggregationParts.clip = parts.options.clip
+    aggregationParts.seed = parts.options.seed
+    let main = try parts.aggregation(aggregationParts)
+    let coded = main as? CodedAllReduce
+    (self.main, self.coded) = (main, coded)
+    floats =
+      parts.isCompressed && parts.plan.passages.contains(.floats)
+      ? try CodedAllReduce(codecs.make("none"), layout: layout, gradients: gradients, options: options) : nil
+    bits = try Dictionary(
+      uniqueKeysWithValues: (parts.isCompressed ? parts.plan.passages.bitCounts : []).compactMap { count in
+        guard let coded else { return nil }
+        let codec = MultiBit(bits: count, grouping: coded.codec.grouping)
+        return (
+          count,
+          try CodedAllReduce(codec, layout: layout, gradients: gradients, options: options, continuing: coded)
+        )
+      })
+    scaling = try rule.map {
+      try AggregateScaling(
+        $0, layout: layout, ownedRanges: coded?.ownedRanges ?? [], isRestorable: isRestorable, hosts: parts.grid.all)
+    }
+    owner.scaling = scaling
+  }
+
+  /// Starts an exchange.
+  func begin(_ exchange: any Aggregation, _ contribution: Contribution) throws {
+    scaling?.begin()
+    try exchange.begin(contribution)
+  }
+
+  /// Delivers what `driver` has driven, as it is meant for the update.
+  func deliver(_ exchange: any Aggregation, by driver: ExchangeDriver, into sink: Sink) throws {
+    guard let scaling else { return try driver.deliver(exchange, into: sink) }
+    try scaling.deliver(into: sink) { try driver.deliver(exchange, into: $0) }
+  }
+
+  /// The aggregation of a step, counted from 0; nil where every rank computes the whole gradient for itself.
+  func aggregation(of step: Int, in plan: RunPlan) -> (any Aggregation)? {
+    switch plan.passage(of: step) {
+    case .replicated: return nil
+    case .floats: return floats ?? main
+    case .bits(let count): return bits[count] ?? main
+    case .codec: return main
+    }
+  }
+
+  /// All of them.
+  private var all: [any Aggregation] { [main] + ofWarmStart }
+
+  /// Those of the warm start.
+  private var ofWarmStart: [any Aggregation] { [floats].compactMap { $0 } + bits.values }
+
+  /// Notes how long an exchange took with its update.
+  func note(_ seconds: Double, of exchange: any Aggregation) {
+    if exchange === main || exchange === floats { comparison.add(seconds, isFloat: exchange === floats) }
+  }
+
+  /// Adds the residuals to the list of everything.
+  func contribute(to inventory: inout StateInventory) {
+    scaling?.contribute(to: &inventory)
+    main.contribute(to: &inventory)
+  }
+
+  /// Takes back what was counted.
+  func restore(counters: [String: String]) { main.restore(counters: counters) }
+
+  /// Gives residuals that were loaded to the ranks that encode them; collective.
+  func place() throws { try main.place() }
+
+  /// Sets the residuals to zero; no exchange is under way.
+  func forget() { main.forget() }
+
+  /// Makes one vector, in units of a gradient, of what ranks and owners had left behind: it is added to `contributions`.
+  func merge(_ sums: FloatBuffer, into contributions: FloatBuffer) {
+    scaling?.unscale(sums)
+    for index in 0..<contributions.count { contributions[index] += sums[index] }
+  }
+
+  /// The seconds of steps in `frame` whose changes `update` makes.
+  func times(_ frame: StepFrame, _ update: ModelUpdate) -> PhaseTimes {
+    var times = PhaseTimes()
+    times.compute = frame.computation.seconds
+    times.wait = frame.agreementSeconds + frame.computation.waitingSeconds
+    times.update = update.seconds
+    for exchange in all {
+      times.encode += exchange.timing.encode / .seconds(1)
+      times.wait += exchange.timing.wait / .seconds(1)
+      // The owner's part is decoding for the most part.
+      times.decode += exchange.timing.sum / .seconds(1)
+      let decode = exchange.timing.decode / .seconds(1)
+      if update.isFused && scaling == nil { times.update += decode } else { times.decode += decode }
+    }
+    times.update += scaling?.seconds ?? 0
+    return times
+  }
+
+  /// What this rank sent and received so far, and how that compares with floats.
+  var report: ExchangeReport {
+    let hosts = parts.hosts
+    var report = ExchangeReport()
+    report.codec = main.specification
+    report.isCompressed = parts.isCompressed
+    for exchange in ofWarmStart {
+      report.warmStartSteps += exchange.exchangeCount
+      report.warmStartTraffic += exchange.traffic
+    }
+    report.steps = main.exchangeCount
+    report.traffic = main.traffic
+    report.predictedTraffic = main.predictedTraffic
+    report.predictsAtMost = main.predictsAtMost
+    if let none = try? codecs.make("none") {
+      let rule = hosts.remoteRanks.isEmpty ? ExchangeGeometry.SegmentRule.sharedWindow : .messages
+      report.floatTraffic = ExchangeGeometry(
+        parts.network.layout, codec: none, ownership: scaling.flatMap { _ in parts.aggregation.codec },
+        rankCount: hosts.world.count,
+        rule: rule,
+        leastBucket: options.linkSpeed?.leastBucketByteCount
+      ).predictedTraffic(of: hosts.world.rank, over: coded?.routes ?? hosts.routes(.flat))
+    }
+    report.nonFiniteGroups = all.reduce(0) { $0 + $1.nonFiniteGroups }
+    report.agreementTraffic = parts.records.traffic + (scaling?.traffic ?? Traffic())
+    report.areHidden = isOverlapped
+    report.floatSeconds = comparison.floatSeconds
+    report.codedSeconds = comparison.codedSeconds
+    report.comparisonObstacle = comparisonObstacle
+    return report
+  }
+
+  /// Measures what the report still lacks, unless there is no memory for that; collective.
+  func finish() throws {
+    guard parts.isCompressed, let coded else { return }
+    // What is hidden says nothing of what is not. Inside one host trial exchanges take no time worth mentioning; over a slow network they might.
+    if !isOverlapped && floats == nil && coded.exchangeCount > 0 && parts.grid.all.hostCount == 1 {
+      do {
+        try parts.hosts.releasingMemory { try tryFloats() }
+      } catch ExchangeError.noSharedMemory {
+        comparisonObstacle = "no shared memory is left for it (/dev/shm)"
+      }
+    }
+    try comparison.settle(over: parts.records)
+  }
+
+  /// Exchanges the last gradient a few times as floats, with an update of scratch memory that costs what the real one does.
+  private func tryFloats() throws {
+    let count = gradients[0].values.count
+    // Scratch memory, and some for the exchange.
+    let isPossible = MemoryLimit.allows(byteCount: 4 * 4 * count + 1 << 24)
+    let votes = try parts.records.gather([isPossible ? 1 : 0], activity: "a trial exchange of floats")
+    guard votes.allSatisfy({ $0[0] == 1 }) else {
+      comparisonObstacle = "a limit leaves no memory for it"
+      return
+    }
+    let (weights, momenta) = (FloatBuffer(count: count), FloatBuffer(count: count))
+    var options = options
+    options.observer = nil
+    let trial = try CodedAllReduce(
+      codecs.make("none"), layout: parts.network.layout, gradient: gradients[0], options: options)
+    for step in 0..<7 {
+      _ = try parts.records.gather([UInt64(step)], activity: "a trial exchange of floats")
+      let stopwatch = Stopwatch()
+      try trial.run(
+        step: step,
+        into: .update { range, values in
+          unsafe sgdUpdate(
+            weights: weights.values(in: range).baseAddress!, gradient: values,
+            momenta: momenta.values(in: range).baseAddress!, count: range.count, step: DescentStep(rate: 0, momentum: 0.5))
+        })
+      if step > 1 { comparison.add(stopwatch.seconds, isFloat: true) }
+    }
+  }
+}
+
+extension StrategyParts {
+  /// Whether contributions cross between ranks as something else than floats.
+  var isCompressed: Bool { aggregation.codec?.isIdentity != true && hosts.world.count > 1 }
+}
+
+/// What the exchanges call, made before it is known what this rank owns.
+private final class ScalingOwner {
+  var scaling: AggregateScaling?
+}

@@ -1,0 +1,123 @@
+internal import Buffers
+internal import Collectives
+internal import Datasets
+internal import MPI
+internal import Networks
+
+/// The frame of a step, or of a part of one: this rank's samples, their gradient, what all ranks say of it, and whether it counts.
+///
+/// Every strategy does its steps in this frame; what is exchanged when, and what becomes of it, is the strategy's own.
+final class StepFrame {
+  /// Which samples of a step a rank takes.
+  enum Portion {
+    /// Its share of all.
+    case share
+    /// Its share of one of the parts in which a step is done.
+    case part(Int, of: Int)
+    /// All of them, like every other rank.
+    case everything
+  }
+
+  /// What the ranks said, and what becomes of it: the same on every rank.
+  struct Judgement {
+    let agreement: StepAgreement
+    let verdict: NonFiniteGuard.Verdict
+  }
+
+  private let parts: StrategyParts
+  private let driver: ExchangeDriver
+  let computation: GradientComputation
+  private var guardian: NonFiniteGuard
+  /// Seconds spent waiting for what other ranks say.
+  private(set) var agreementSeconds = 0.0
+
+  init(_ parts: StrategyParts, driver: ExchangeDriver) {
+    (self.parts, self.driver) = (parts, driver)
+    computation = GradientComputation(parts)
+    guardian = NonFiniteGuard(parts)
+    computation.interlude = driver.interlude
+  }
+
+  /// Computes a gradient, tells the others of it, and judges by what they tell; collective.
+  ///
+  /// - Parameters:
+  ///   - step: The step, from 0.
+  ///   - course: Gives the samples and the rate.
+  ///   - portion: Which samples.
+  ///   - gradient: Where the gradient goes, (1/N)·Σ over this rank's samples, N being the samples of the whole step over all ranks.
+  ///   - needsNorm: Whether the norm of the gradient is wanted.
+  ///   - ready: Called as tensors become final, with the end of what is final.
+  ///   - computed: Called when the gradient is there, to add to what this rank tells.
+  ///   - told: Called when this rank has told, while the others do.
+  /// - Throws: What ends the run on all ranks, too (``NonFiniteGuard/Verdict/end``), after `ending` was called.
+  func run(
+    _ step: Int, on course: Course, _ portion: Portion = .share, into gradient: FloatBuffer, needsNorm: Bool,
+    ready: (_ end: Int) -> Void = { _ in }, computed: (inout StepAgreement.Statement) throws -> Void = { _ in },
+    told: () throws -> Void = {}, ending: () throws -> Void = {}
+  ) throws -> Judgement {
+    let plan = course.feed.plan
+    let batch = try parts.timeline.span(.data) { course.feed.batch(at: step, portion) }
+    let expected = plan.samples(of: step, portion)
+    var own = try computation.compute(
+      step, of: batch, part: portion.part, among: plan.places(of: step).count,
+      share: Float(expected) / Float(plan.places(of: step).count), into: gradient, ready: ready)
+    if needsNorm { own.gradientSquares = gradient.sumOfSquares }
+    try computed(&own)
+    if case .everything = portion, parts.hosts.world.rank > 0 {
+      // All ranks have the same samples, which count once.
+      let tensor = own.nonFiniteTensor
+      own = StepAgreement.Statement()
+      own.nonFiniteTensor = tensor
+    }
+    own.isStopRequested = StopSignal.isRequested
+    own.rate = course.rate(step)
+    try StepAgreement.send(own, over: parts.records)
+    try told()
+    let stopwatch = Stopwatch()
+    let agreement = try parts.timeline.span(.agreement) {
+      try StepAgreement(over: parts.records, step: step, meanwhile: driver.turn)
+    }
+    agreementSeconds += stopwatch.seconds
+    precondition(agreement.sum(\.sampleCount) == expected, "the ranks' samples are not those of the step, or of its part")
+    let verdict = guardian.judge(step, agreement, parts, portion.name)
+    if let end = verdict.end {
+      try ending()
+      throw end
+    }
+    return Judgement(agreement: agreement, verdict: verdict)
+  }
+
+  func contribute(to inventory: inout StateInventory) {
+    computation.contribute(to: &inventory)
+    guardian.contribute(to: &inventory)
+  }
+
+  func restore(counters: [String: String]) { guardian.restore(counters) }
+}
+
+extension StepFrame.Portion {
+  fileprivate var part: Int? { if case .part(let part, _) = self { part } else { nil } }
+
+  fileprivate var name: String { part == nil ? "the step" : "this half of the step" }
+}
+
+extension RunPlan {
+  /// The samples over all ranks of a step, or of a part of it.
+  fileprivate func samples(of step: Int, _ portion: StepFrame.Portion) -> Int {
+    if case .part(let part, let parts) = portion {
+      places(of: step, part: part, of: parts).count
+    } else {
+      places(of: step).count
+    }
+  }
+}
+
+extension SampleFeed {
+  fileprivate func batch(at step: Int, _ portion: StepFrame.Portion) -> Minibatch {
+    switch portion {
+    case .share: batch(at: step)
+    case .part(let part, let parts): batch(at: step, part: part, of: parts)
+    case .everything: wholeBatch(at: step)
+    }
+  }
+}

@@ -1,0 +1,119 @@
+import Buffers
+import Codecs
+import Collectives
+import MPI
+import Testing
+import _TestSupport
+
+/// What holds for every aggregation of the registry: neither who drives it, nor how its messages travel, nor where the result goes
+/// changes a bit.
+@Suite(.serialized) struct AggregationTests {
+  static let all = aggregations.entries.map { entry in
+    switch entry.name {
+    case "fetch-sgd": "fetch-sgd:k=1/10,columns=1/4,recovery=subtract"
+    case "sketched-sgd": "sketched-sgd:k=1/10,columns=1/4,candidates=2"
+    case "top-k", "true-top-k": "\(entry.name):k=1/10"
+    default: entry.name
+    }
+  }
+  static let more = ["fetch-sgd:k=1/10,columns=1/4", "fetch-sgd:k=1/10,columns=1/4,recovery=zero,window=2", "multi-bit:bits=2"]
+
+  /// Fewer values than ranks, one off a word, and a model of several shards.
+  static let layouts =
+    [[0], [1], [3], [65], [40, 30, 7]].map { sizes in
+      TensorLayout(sizes.enumerated().map { ("tensor.\($0)", [$1]) })
+    } + [TensorLayout([("weights", [64, 50]), ("biases", [64])])]
+
+  /// A rank's gradient: multiples of 2⁻⁸, a few of them large.
+  private func gradient(_ count: Int, step: Int, rank: Int) -> [Float] {
+    var random = SplitMix(91, step, rank)
+    return (0..<count).map { _ in
+      let word = random.next()
+      return Float(Int(word % 2001) - 1000) / 256 * (word >> 40 % 20 == 0 ? 16 : 1)
+    }
+  }
+
+  /// The results of three exchanges of one stream, each rank's gradients drawn by its number.
+  private func results(
+    _ specification: String, _ layout: TensorLayout, _ transport: Transport = .auto, _ overlap: Overlap = .off,
+    toBuffer: Bool = true, clip: Double? = nil
+  ) throws -> [[UInt32]] {
+    let recipe = try aggregations.make(specification)
+    let hosts = try HostMap(allRanks, transport: transport)
+    let gradients = try (0..<2).map { _ in
+      try SharedGradient(count: layout.count, hosts: hosts, isShared: recipe.capabilities.sharesContributions)
+    }
+    var parts = AggregationParts(hosts: hosts, layout: layout, gradients: gradients)
+    (parts.momentum, parts.clip) = (0.5, clip)
+    parts.options.decodesAhead = overlap == .thread
+    let exchange = try recipe(parts)
+    let driver = ExchangeDriver(overlap)
+    var random = SplitMix(7, allRanks.rank)
+    return try (0..<3).map { step in
+      gradients[step % 2].values.set(gradient(layout.count, step: step, rank: allRanks.rank))
+      try exchange.begin(Contribution(step: step, samples: 9, buffer: step % 2, rate: 0.25))
+      driver.drive(exchange)
+      for _ in 0..<4 {
+        if overlap != .off { sleepAtRandom(&random, upTo: 200) }
+        driver.turn()
+      }
+      let output = FloatBuffer(count: layout.count)
+      if toBuffer {
+        output.fill(.nan)
+        try driver.deliver(exchange, into: .buffer(output))
+      } else if exchange.result == .change {
+        let change = { (change: SparseVector, shard: Int, shards: ShardMap) in
+          for (index, value) in zip(change.indices, change.values) { output[shards.place(of: Int(index), in: shard)] = value }
+        }
+        try driver.deliver(exchange, into: .change(change))
+      } else {
+        try driver.deliver(
+          exchange, into: .update { range, values in for i in range { output[i] = values[i - range.lowerBound] } })
+      }
+      #expect(exchange.exchangeCount == step + 1)
+      #expect(exchange.predictsAtMost || exchange.traffic == exchange.predictedTraffic * (step + 1))
+      #expect(exchange.traffic.bytesSent <= exchange.predictedTraffic.bytesSent * (step + 1))
+      return output.array.map(\.bitPattern)
+    }
+  }
+
+  @Test(arguments: all + more) func neitherDriverNorTransportNorSinkChangesABit(_ specification: String) throws {
+    // A sketch has a column at least, and is no longer than what it sketches.
+    for layout in Self.layouts where layout.count > 0 || !specification.contains("columns") {
+      let expected = try results(specification, layout)
+      // All ranks have the same.
+      let hash = XXHash64.hash("\(expected)")
+      #expect(try Set(allRanks.allGather([hash])).count == 1)
+      #expect(try results(specification, layout, toBuffer: false) == expected)
+      for transport in transports {
+        for overlap in [Overlap.inline, .thread] {
+          #expect(
+            try results(specification, layout, transport, overlap) == expected, "\(layout.count), \(transport), \(overlap)")
+        }
+      }
+    }
+  }
+
+  @Test(arguments: ["subtract", "zero"]) func sketchesAreClippedByWhomeverTheyAreDriven(_ recovery: String) throws {
+    let specification = "fetch-sgd:k=1/10,columns=1/4,recovery=\(recovery)"
+    let (layout, clip) = (Self.layouts.last!, 0.5)
+    let expected = try results(specification, layout, clip: clip)
+    #expect(try results(specification, layout) != expected)
+    for overlap in [Overlap.inline, .thread] {
+      #expect(try results(specification, layout, .messages, overlap, clip: clip) == expected)
+    }
+  }
+
+  /// A change is what the largest values of the sum say, where everything is sent and nothing is remembered of before.
+  @Test(arguments: ["top-k:k=1/1", "true-top-k:k=1/1", "fetch-sgd:k=1/1,candidates=1"])
+  func everythingIsTheSum(_ specification: String) throws {
+    let layout = Self.layouts.last!
+    let found = try results(specification, layout)[0].map(Float.init(bitPattern:))
+    let gradients = (0..<allRanks.count).map { gradient(layout.count, step: 0, rank: $0) }
+    for index in found.indices {
+      let sum = gradients.reduce(0) { $0 + 0.25 * Double($1[index]) }
+      let bound = 1e-6 * gradients.reduce(1e-30) { $0 + abs(Double($1[index])) }
+      #expect(abs(Double(found[index]) - sum) <= bound, "value \(index)")
+    }
+  }
+}
