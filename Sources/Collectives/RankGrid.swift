@@ -37,6 +37,18 @@ public struct RankGrid: Sendable {
     modelGroup = try all.split(color: rank / stripeCount, key: rank)
   }
 
+  /// The same grid, as if nobody else held this rank's slice of the model: nothing is exchanged, and all else is as it is.
+  ///
+  /// Collective; a few small messages.
+  package func withoutExchange() throws -> RankGrid {
+    let alone = try all.split(color: all.world.rank, key: 0)
+    return RankGrid(all: all, stripeCount: stripeCount, dataGroup: alone, modelGroup: modelGroup)
+  }
+
+  private init(all: HostMap, stripeCount: Int, dataGroup: HostMap, modelGroup: HostMap?) {
+    (self.all, self.stripeCount, self.dataGroup, self.modelGroup) = (all, stripeCount, dataGroup, modelGroup)
+  }
+
   /// K, the number of shares that the samples are cut into.
   public var shareCount: Int { all.world.count / stripeCount }
   /// Which share of the samples this rank has.

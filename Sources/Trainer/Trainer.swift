@@ -83,8 +83,8 @@ public final class Trainer {
       grid: grid, records: records,
       stripeRecords: try grid.modelGroup.map { try RecordExchange($0) },
       blocks: blocks, network: network, parameters: parameters,
-      optimizer: optimizer, scaling: recipe.optimizer.scaling, aggregation: recipe.aggregation, options: options, plan: plan,
-      timeline: timeline)
+      optimizer: optimizer, scaling: recipe.optimizer.scaling, aggregation: recipe.aggregation, options: options, plan: plan)
+    parts.timeline = timeline
     codecChoice = try timeline.span(.planning) {
       try CodecChoice(for: parts, saved: saved, dataset: dataset) { recipe.optimizer(settings) }
     }

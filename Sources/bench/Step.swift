@@ -1,6 +1,5 @@
 internal import ArgumentParser
 internal import Buffers
-internal import Codecs
 internal import Collectives
 internal import MPI
 internal import Networks
@@ -46,7 +45,7 @@ struct StepCommand: ParsableCommand {
   var codec = "one-bit"
   @Option(
     help: "all-reduce, or double-buffer: half a minibatch is computed while the gradient of the half before is exchanged.")
-  var strategy = StepStrategy.allReduce.rawValue
+  var strategy = "all-reduce"
   @Option(
     help: "Who carries an exchange on while the model computes: thread, inline (between layers), off, or auto, as in train.")
   var overlap = Overlap.auto.rawValue
@@ -77,12 +76,12 @@ struct StepCommand: ParsableCommand {
     if let emulatedCompute, !(emulatedCompute > 0 && emulatedCompute <= 3.6e6) {
       throw ValidationError("--emulated-compute is a number of milliseconds, more than 0 and at most an hour")
     }
-    let strategy: StepStrategy = try choice(strategy, for: "strategy")
+    do { _ = try choices() } catch { throw ValidationError("\(error)") }
     let _: Overlap = try choice(overlap, for: "overlap")
     let _: Topology = try choice(topology, for: "topology")
     guard let peer else { return }
     if access(peer, R_OK) != 0 { throw ValidationError("--peer: there is no readable file '\(peer)'") }
-    if emulatedCompute != nil || strategy != .allReduce || modelParallel > 1 {
+    if emulatedCompute != nil || strategy != "all-reduce" || modelParallel > 1 {
       throw ValidationError(
         "--peer compares real steps of all-reduce: it goes neither with --emulated-compute nor double-buffer nor --model-parallel"
       )
@@ -92,12 +91,15 @@ struct StepCommand: ParsableCommand {
   func run() throws {
     // What is wrong with the words is said before MPI starts.
     let network = try models.make(model)(inputs, classes)
-    // Parameters, gradient and momentum.
-    try requireMemory(values: network.layout.count / max(1, modelParallel), buffers: 3)
+    // Parameters, momentum, and gradients: of steps, of those without an exchange, and of exchanges alone.
+    try requireMemory(values: network.layout.count / max(1, modelParallel), buffers: 5)
+    let (aggregation, strategy) = try choices()
+    var options = TrainerOptions()
+    (options.minibatch, options.threads, options.modelParallel) = (minibatch, threads, modelParallel)
+    (options.overlap, options.topology) = (try choice(overlap, for: "overlap"), try choice(topology, for: "topology"))
+    (options.warmStart, options.strategy, options.codec) = (0, self.strategy, codec)
     let setting = StepBenchmark.Setting(
-      network: network, codec: try codecs.make(codec), minibatch: minibatch,
-      overlap: try choice(overlap, for: "overlap"), topology: try choice(topology, for: "topology"),
-      strategy: try choice(strategy, for: "strategy"), modelParallel: modelParallel, threads: threads,
+      network: network, aggregation: aggregation, strategy: strategy, options: options,
       emulatedCompute: emulatedCompute.map { $0 / 1000 })
     let status: Int32 = withMPI(threads: .multiple) { world in
       guard peer == nil || world.count == 1 else {
@@ -125,6 +127,15 @@ struct StepCommand: ParsableCommand {
     if status != 0 { throw ExitCode(status) }
   }
 
+  /// What is exchanged, and when.
+  private func choices() throws -> (AggregationRecipe, StrategyRecipe) {
+    func look<Choice>(_ option: String, _ body: () throws -> Choice) throws -> Choice {
+      do { return try body() } catch { throw SpecificationError("--\(option): \(error)") }
+    }
+    let strategy = try look("strategy") { try strategies.make(strategy) }
+    return (try strategy.aggregation ?? look("codec") { try aggregations.make(codec) }, strategy)
+  }
+
   /// Takes turns with the peer, if there is one, and prints the row.
   private func measure(_ benchmark: StepBenchmark, _ peer: StepPeer?) throws {
     let world = benchmark.grid.all.world
@@ -146,7 +157,7 @@ struct StepCommand: ParsableCommand {
     var row = try StepRow(benchmark, forwardRepetitions: max(iterations, 5))
     if let peer { row.addPeer(peer.name, turnSeconds, iterations: iterations) }
     guard world.rank == 0 else { return }
-    row.addSetting(strategy: strategy, codec: codec, model: model, emulatedCompute: emulatedCompute)
+    row.addSetting(strategy: strategy, codec: try choices().0.specification, model: model, emulatedCompute: emulatedCompute)
     Table("step", row.entries.map(\.0), options: output).row(row.entries.map(\.1))
   }
 }

@@ -1,5 +1,6 @@
 internal import Collectives
 internal import MPI
+internal import Trainer
 
 /// The row of `bench step`: columns depend on what was measured.
 struct StepRow {
@@ -17,9 +18,8 @@ struct StepRow {
     func median(_ times: [StepBenchmark.Times], _ field: KeyPath<StepBenchmark.Times, Double>) -> Double {
       times.map { $0[keyPath: field] }.percentile()
     }
-    let exchangesInStep = setting.strategy == .doubleBuffer ? 2.0 : 1
-    let total = try benchmark.secondsPerIteration(.whole)
-    let step = total * exchangesInStep
+    let total = try benchmark.secondsPerExchange(.whole)
+    let step = total * Double(setting.strategy.exchangesInStep)
     integer("ranks", "ranks", rankCount)
     integer("hosts", "hosts", benchmark.grid.all.hostCount)
     if benchmark.grid.stripeCount > 1 { integer("stripes", "stripes", benchmark.grid.stripeCount) }
@@ -37,7 +37,7 @@ struct StepRow {
     let computation = try benchmark.slowestTimes(.computation)
     let communication = try benchmark.slowestTimes(.communication)
     let exchange = OverlapMeasurement(
-      total: total, compute: try benchmark.secondsPerIteration(.computation),
+      total: total, compute: try benchmark.secondsPerExchange(.computation),
       communication: median(communication, \.exposed))
     time("compute", "t_compute (ms)", exchange.compute)
     time("communication", "t_pure (ms)", exchange.communication)
@@ -50,9 +50,9 @@ struct StepRow {
         total: exchange.total, compute: median(computation, \.withoutAgreement),
         communication: median(communication, \.total)))
     integer("bytesLeavingHost", "leaving a host", try benchmark.bytesLeavingHost())
-    text("drivenBy", "driven by", benchmark.driver.overlap.rawValue)
+    text("drivenBy", "driven by", benchmark.overlap.rawValue)
     let exchanging = benchmark.grid.dataGroup
-    let isHierarchical = exchanging.routes(setting.topology).parties.count < exchanging.world.count
+    let isHierarchical = exchanging.routes(setting.options.topology).parties.count < exchanging.world.count
     text("topology", "topology", isHierarchical ? "hierarchical" : "flat")
   }
 

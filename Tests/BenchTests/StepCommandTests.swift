@@ -50,7 +50,7 @@ import _TestSupport
     let faults: [(arguments: [String], words: String)] = [
       (["step", "--overlap", "threads"], "--overlap: unknown value 'threads'; did you mean 'thread'?"),
       (["step", "--topology", "ring"], "--topology: unknown value 'ring'; known: auto, flat, hierarchical"),
-      (["step", "--strategy", "double-bufer"], "--strategy: unknown value 'double-bufer'; did you mean 'double-buffer'?"),
+      (["step", "--strategy", "double-bufer"], "--strategy: unknown strategy 'double-bufer'; did you mean 'double-buffer'?"),
       (["step", "--emulated-compute", "0"], "--emulated-compute is a number of milliseconds, more than 0"),
       (["step", "--emulated-compute", "-5"], "--emulated-compute is a number of milliseconds, more than 0"),
       (["step", "--emulated-compute", "nan"], "--emulated-compute is a number of milliseconds, more than 0"),

@@ -8,6 +8,8 @@ public struct PhaseTimes: Hashable, Sendable {
   public var decode = 0.0
   /// Waiting for other ranks.
   public var wait = 0.0
+  /// The part of ``wait`` in which ranks agreed on steps.
+  public var agreement = 0.0
   /// Updating the parameters.
   public var update = 0.0
   /// Making minibatches.

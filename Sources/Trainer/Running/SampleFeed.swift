@@ -1,5 +1,5 @@
 public import Buffers
-internal import Datasets
+package import Datasets
 
 /// Gives a rank its samples of each step: its slice of the minibatch, in the order of the epoch.
 ///
@@ -19,7 +19,12 @@ public final class SampleFeed {
   private var epoch = -1
   private var samples: [Int32] = []
   /// Seconds spent here.
-  private(set) var seconds = 0.0
+  package private(set) var seconds = 0.0
+
+  /// The share `rank` of `ranks` of the samples of `dataset`, by steps of `plan`.
+  package convenience init(_ dataset: any Dataset, plan: RunPlan, seed: UInt64, rank: Int, of ranks: Int) {
+    self.init(dataset, plan: plan, seed: seed, clients: nil, rank: rank, of: ranks)
+  }
 
   init(
     _ dataset: any Dataset, plan: RunPlan, seed: UInt64, clients: ClientOrder?, rank: Int, of ranks: Int,

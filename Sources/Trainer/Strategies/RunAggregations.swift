@@ -142,7 +142,8 @@ final class RunAggregations {
   func times(_ frame: StepFrame, _ update: ModelUpdate) -> PhaseTimes {
     var times = PhaseTimes()
     times.compute = frame.computation.seconds
-    times.wait = frame.agreementSeconds + frame.computation.waitingSeconds
+    times.agreement = frame.agreementSeconds
+    times.wait = times.agreement + frame.computation.waitingSeconds
     times.update = update.seconds
     for exchange in all {
       times.encode += exchange.timing.encode / .seconds(1)

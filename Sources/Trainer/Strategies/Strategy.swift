@@ -156,13 +156,24 @@ public struct StrategyParts {
   public var plan: RunPlan
   /// Where the strategy notes what it does; nil where nobody asked for that.
   var timeline: Timeline?
+
+  /// The parts of a strategy whose model is whole on each rank, unless ranks are told how they reach one another's activations.
+  package init(
+    grid: RankGrid, records: RecordExchange, stripeRecords: RecordExchange? = nil, blocks: BlockExchange? = nil,
+    network: any Network, parameters: FloatBuffer, optimizer: any Optimizer, scaling: AdaGrad? = nil,
+    aggregation: AggregationRecipe, options: TrainerOptions, plan: RunPlan
+  ) {
+    (self.grid, self.records, self.stripeRecords, self.blocks) = (grid, records, stripeRecords, blocks)
+    (self.network, self.parameters, self.optimizer, self.scaling) = (network, parameters, optimizer, scaling)
+    (self.aggregation, self.options, self.plan) = (aggregation, options, plan)
+  }
 }
 
 extension StrategyParts {
   /// The ranks that exchange gradients: those of this rank's stripe.
   public var hosts: HostMap { grid.dataGroup }
   /// Who carries exchanges on while the model computes.
-  var overlap: Overlap { options.overlap.resolved(for: hosts, among: grid.all, threads: options.threads) }
+  package var overlap: Overlap { options.overlap.resolved(for: hosts, among: grid.all, threads: options.threads) }
 }
 
 /// A strategy that was chosen, before the model and the ranks are known.
@@ -171,9 +182,11 @@ public struct StrategyRecipe: Sendable {
   public var aggregation: AggregationRecipe?
   /// Whether computing and exchange take turns by half minibatches.
   public var isDelayed = false
+  /// The exchanges of a step.
+  public var exchangesInStep: Int { isDelayed ? 2 : 1 }
 
   /// Makes the strategy; collective.
-  func callAsFunction(_ parts: StrategyParts) throws -> any Strategy {
+  package func callAsFunction(_ parts: StrategyParts) throws -> any Strategy {
     isDelayed ? try Delayed(parts) : try Synchronous(parts)
   }
 }

@@ -1,4 +1,5 @@
 internal import Buffers
+internal import Codecs
 internal import Collectives
 internal import Datasets
 internal import MPI
@@ -35,20 +36,45 @@ struct ComputeProbe {
 
   /// What each call of the result does: the gradient of the next `count` samples on each rank, and a meeting.
   func work(samples count: Int, into gradient: FloatBuffer) -> () throws -> Void {
-    let world = parts.hosts.world
-    var parts = parts
-    parts.options.minibatch = count * world.count
-    parts.options.injectNonFinite = nil
-    parts.plan = RunPlan(parts.options, sampleCount: parts.plan.sampleCount)
-    let feed = SampleFeed(
-      dataset, plan: parts.plan, seed: parts.options.seed, clients: nil, rank: world.rank, of: world.count)
+    let (parts, feed) = steps(samples: count)
     let computation = GradientComputation(parts)
     var step = 0
     return { [rounds, plan = parts.plan] in
       _ = try computation.compute(step, of: feed.batch(at: step), among: plan.minibatch, into: gradient)
       try rounds.meet()
-      // The last step of an epoch is shorter than the others.
-      step = step + 2 < plan.stepsPerEpoch ? step + 1 : 0
+      step = plan.next(after: step)
+    }
+  }
+
+  /// A run whose steps have `count` samples on each rank, and its samples.
+  private func steps(samples count: Int) -> (parts: StrategyParts, feed: SampleFeed) {
+    let world = parts.hosts.world
+    var parts = parts
+    parts.options.minibatch = count * world.count
+    parts.options.injectNonFinite = nil
+    parts.options.warmStart = 0
+    parts.plan = RunPlan(parts.options, sampleCount: parts.plan.sampleCount)
+    let feed = SampleFeed(dataset, plan: parts.plan, seed: parts.options.seed, rank: world.rank, of: world.count)
+    return (parts, feed)
+  }
+
+  /// Seconds of a whole step of `count` samples on each rank with `codec`, as a run does it that overlaps nothing.
+  ///
+  /// Collective. The parameters stay as they are; the optimizer's state is lost.
+  func stepSeconds(_ codec: any Codec, samples count: Int, _ effort: Rounds.Effort) throws -> Double {
+    try parts.hosts.releasingMemory {
+      var (parts, feed) = steps(samples: count)
+      parts.aggregation = AggregationRecipe(codec)
+      parts.options.overlap = .off
+      let parameters = FloatBuffer(count: parts.parameters.count)
+      parameters.copy(from: parts.parameters)
+      parts.parameters = parameters
+      let strategy = try Synchronous(parts)
+      var step = 0
+      return try rounds.seconds(effort) {
+        _ = try strategy.step(step, from: feed, rate: 0, isMeasured: false)
+        step = feed.plan.next(after: step)
+      }
     }
   }
 
@@ -86,4 +112,9 @@ struct ComputeProbe {
       }
     }
   }
+}
+
+extension RunPlan {
+  /// The step of the first epoch that is measured after another; the last of an epoch is shorter than the others.
+  fileprivate func next(after step: Int) -> Int { step + 2 < stepsPerEpoch ? step + 1 : 0 }
 }

@@ -81,7 +81,7 @@ struct CostMeasurement {
       progress("the exchange in the memory of the host")
       var link = try link(rounds, hosts, effort, meeting: meeting, work: work, &result)
       result.costs.memory = link
-      link.remainders = try remainders(compute, effort, gradient, &result)
+      link.remainders = try remainders(compute, effort, &result)
       result.costs.memory = link
     } else {
       if effort.hasPairs && hosts.hostCount > 1 {
@@ -92,7 +92,7 @@ struct CostMeasurement {
       }
       var link = try link(rounds, hosts, effort, meeting: meeting, work: work, &result)
       result.costs.network = link
-      link.remainders = try remainders(compute, effort, gradient, &result)
+      link.remainders = try remainders(compute, effort, &result)
       result.costs.network = link
     }
     return result
@@ -102,14 +102,11 @@ struct CostMeasurement {
   ///
   /// Collective; what counts is what rank 0 gets. Steps that would take too long are not measured; their parts outweigh the rest.
   private func remainders(
-    _ compute: ComputeProbe, _ effort: Effort, _ gradient: FloatBuffer, _ result: inout Result
+    _ compute: ComputeProbe, _ effort: Effort, _ result: inout Result
   ) throws -> [String: Double] {
     let (hosts, rounds) = (parts.hosts, compute.rounds)
     let samples = (parts.plan.minibatch - 1) / hosts.world.count + 1
     guard samples <= parts.plan.sampleCount / hosts.world.count else { return [:] }
-    let probe = ExchangeProbe(
-      rounds: rounds, hosts: hosts, layout: parts.network.layout, ranksPerHost: ranksPerHost,
-      work: compute.work(samples: samples, into: gradient))
     let predictor = StepPredictor(parts.network.layout, minibatch: parts.plan.minibatch, costs: result.costs)
     let routes = hosts.routes(parts.options.topology)
     let topology = routes.parties.count < routes.rankCount ? PlanTopology.hierarchical : .flat
@@ -120,7 +117,7 @@ struct CostMeasurement {
       let sum = try rounds.meet(saying: prediction?.seconds ?? .infinity)[0]
       guard sum <= effort.exchange.longestSeconds else { continue }
       progress("steps with \(codec.specification)")
-      let seconds = try probe.stepSeconds(codec, of: gradient, effort.exchange.rounds, updating: parts)
+      let seconds = try compute.stepSeconds(codec, samples: samples, effort.exchange.rounds)
       result.steps[codec.specification] = seconds
       // A disturbed measurement must not make exchanges between other ranks cost nothing.
       remainders[codec.specification] = max(seconds - sum, -0.5 * (prediction?.exchangeSeconds ?? 0))

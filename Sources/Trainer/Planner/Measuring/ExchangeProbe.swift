@@ -74,37 +74,6 @@ struct ExchangeProbe {
     }
     return (bytes, seconds)
   }
-
-  /// Seconds of a step as a run of `parts` does it: the work, an exchange of `values`, and the update.
-  ///
-  /// Collective. The parameters are scratch; the optimizer's state is lost.
-  func stepSeconds(
-    _ codec: any Codec, of values: FloatBuffer, _ effort: Rounds.Effort, updating parts: StrategyParts
-  ) throws -> Double {
-    try hosts.releasingMemory { try measureStep(codec, of: values, effort, updating: parts) }
-  }
-
-  private func measureStep(
-    _ codec: any Codec, of values: FloatBuffer, _ effort: Rounds.Effort, updating parts: StrategyParts
-  ) throws -> Double {
-    var parts = parts
-    parts.aggregation = AggregationRecipe(codec)
-    parts.parameters = FloatBuffer(count: layout.count)
-    parts.options.warmStart = 0
-    parts.plan = RunPlan(parts.options, sampleCount: parts.plan.sampleCount)
-    let gradient = try SharedGradient(count: layout.count, hosts: hosts)
-    gradient.values.copy(from: values)
-    let exchanges = try RunAggregations(parts, gradients: [gradient], overlap: .off)
-    let (driver, update, samples) = (ExchangeDriver(.off), ModelUpdate(parts), parts.plan.minibatch)
-    var step = 0
-    return try rounds.seconds(effort) {
-      try work()
-      try exchanges.begin(exchanges.main, Contribution(step: step, samples: samples))
-      driver.drive(exchanges.main)
-      try update.apply(rate: 0, samples: samples) { try exchanges.deliver(exchanges.main, by: driver, into: $0) }
-      step += 1
-    }
-  }
 }
 
 extension TensorLayout {

@@ -1,0 +1,105 @@
+internal import Buffers
+internal import Collectives
+internal import Datasets
+internal import Networks
+internal import Trainer
+
+/// Steps of a strategy on samples that stay the same.
+final class Steps {
+  private let strategy: any Strategy
+  private let feed: SampleFeed
+  private var stepCount = 0
+
+  /// Steps of a strategy that was made of `parts`.
+  init(_ strategy: any Strategy, _ parts: StrategyParts, _ samples: RandomSamples) {
+    self.strategy = strategy
+    // All that share samples have the same, those with nobody to exchange with, too.
+    feed = SampleFeed(samples, plan: parts.plan, seed: 1, rank: parts.grid.share, of: parts.grid.shareCount)
+  }
+
+  /// Seconds so far, by what was done.
+  var times: PhaseTimes {
+    var times = strategy.times
+    times.data = feed.seconds
+    return times
+  }
+
+  func step() throws {
+    _ = try strategy.step(stepCount, from: feed, rate: 0.001, isMeasured: false)
+    stepCount += 1
+  }
+
+  /// Does a step, so that what goes on from step to step is under way.
+  func prime() throws { try step() }
+
+  /// Ends what is under way.
+  func drain() throws { _ = try strategy.drain() }
+
+  func abandon() { strategy.abandon() }
+
+  /// This rank's samples of a step, or of one of its parts.
+  func batch(of parts: Int) -> Minibatch { feed.batch(at: 0, part: 0, of: parts) }
+}
+
+/// Random samples with labels drawn at random: a minibatch that comes again and again.
+final class RandomSamples: Dataset {
+  let specification = "random"
+  let featureCount: Int
+  let classCount: Int
+  let fingerprint: UInt64 = 0
+  private let sampleCount: Int
+  private let random: Philox
+
+  /// As many samples as a step has.
+  init(count: Int, featureCount: Int, classCount: Int) {
+    let random = Philox(seed: 1, purpose: .tests)
+    (sampleCount, self.featureCount, self.classCount, self.random) = (count, featureCount, classCount, random)
+    inputs = (0..<count * featureCount).map { (2 * random.uniform($0) - 1) * Float(3).squareRoot() }
+  }
+
+  /// Uniform in ±√3: mean 0 and variance 1, as standardised inputs have.
+  private let inputs: [Float]
+
+  func count(_ split: Split) -> Int { sampleCount }
+
+  func label(_ index: Int, of split: Split) -> Int { Int(random.word(index, tensor: 1) % UInt32(classCount)) }
+
+  func read(_ index: Int, of split: Split, into inputs: UnsafeMutablePointer<Float>) -> Int {
+    self.inputs.withUnsafeBufferPointer { all in
+      inputs.update(from: all.baseAddress! + index * featureCount, count: featureCount)
+    }
+    return label(index, of: split)
+  }
+}
+
+/// A network that sleeps as long as it would compute; what it leaves in a gradient was there before.
+final class EmulatedNetwork: Network {
+  private let network: any Network
+  private let emulation: EmulatedCompute
+  private var isFilled: Set<ObjectIdentifier> = []
+
+  init(_ network: any Network, _ emulation: EmulatedCompute) { (self.network, self.emulation) = (network, emulation) }
+
+  var layout: TensorLayout { network.layout }
+  var inputCount: Int { network.inputCount }
+  var classCount: Int { network.classCount }
+  var interlude: (() -> Void)?
+
+  func initialize(_ parameters: FloatBuffer, seed: UInt64) { network.initialize(parameters, seed: seed) }
+
+  func gradient(
+    of batch: Minibatch, parameters: FloatBuffer, scale: Float, into gradient: FloatBuffer, ready: (_ tensor: Int) -> Void
+  ) throws -> BatchResult {
+    // Codes of random values cost what those of gradients do.
+    if isFilled.insert(ObjectIdentifier(gradient)).inserted {
+      let random = Philox(seed: 1, purpose: .tests, stream: 1)
+      for index in 0..<gradient.count { gradient[index] = random.uniform(index, tensor: isFilled.count) - 0.5 }
+    }
+    try emulation.run(interlude: interlude, ready: ready)
+    return BatchResult(count: batch.count)
+  }
+
+  func evaluate(_ batch: Minibatch, parameters: FloatBuffer, logPosteriors: FloatBuffer?) throws -> BatchResult {
+    try network.evaluate(batch, parameters: parameters, logPosteriors: logPosteriors)
+  }
+}
