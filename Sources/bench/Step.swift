@@ -132,7 +132,7 @@ struct StepCommand: ParsableCommand {
     func look<Choice>(_ option: String, _ body: () throws -> Choice) throws -> Choice {
       do { return try body() } catch { throw SpecificationError("--\(option): \(error)") }
     }
-    let strategy = try look("strategy") { try strategies.make(strategy) }
+    let strategy = try look("strategy") { try strategies.make(self.strategy) }
     return (try strategy.aggregation ?? look("codec") { try aggregations.make(codec) }, strategy)
   }
 
