@@ -6,7 +6,7 @@ RANKS ?= 8
 # Options of the run: make run ARGUMENTS="--epochs 1 --codec none"
 ARGUMENTS ?=
 
-.PHONY: run test install build build-tests lint arrows test-plain test-ranks examples documentation format clean cluster-test slurm-test fault-test test-sanitizers mutants
+.PHONY: run test install build build-tests lint arrows test-plain test-ranks examples documentation docs-check format clean cluster-test slurm-test fault-test test-sanitizers mutants
 
 run: install
 	swift build --configuration release --product train
@@ -14,7 +14,7 @@ run: install
 
 # One after another, the quick checks first, whatever -j says.
 test:
-	@scripts/gate install lint arrows build-tests test-plain test-2 test-3 test-4 test-8 examples documentation
+	@scripts/gate install lint arrows build-tests test-plain test-2 test-3 test-4 test-8 examples documentation docs-check
 
 install:
 	scripts/install-dependencies
@@ -50,6 +50,10 @@ examples:
 
 documentation:
 	scripts/build-documentation
+
+# Runs the commands that README and docs show, and follows their links.
+docs-check:
+	scripts/docs-check
 
 # A build of its own; not part of the gate, because it takes as long as the rest of it.
 test-sanitizers: install
