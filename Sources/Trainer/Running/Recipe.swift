@@ -109,12 +109,14 @@ public struct Recipe {
       can.result == .change && options.optimizer != defaults.optimizer, "optimizer \(options.optimizer)",
       "whose momentum (--momentum) is part of what it remembers; leave it out")
     try refuse(
-      !can.clips && options.clip != nil, "clip", "which knows no gradient's norm but with recovery=subtract or recovery=zero")
+      !can.clips && options.clip != nil, "clip",
+      "which knows no gradient's norm" + (name.hasSuffix("fetch-sgd") ? " but with recovery=subtract or recovery=zero" : ""))
     try refuse(
       !can.warmStarts && options.warmStart.map { $0 != .floats(0) } ?? false, "warm-start",
       "which begins with its own code; leave it out")
     try refuse(!can.hasTrials && options.tuneMinibatch != nil, "tune-minibatch", "whose memory a trial would spoil")
     try refuse(!can.hasTrials && options.tuneRate != nil, "tune-rate", "whose memory a trial would spoil")
+    let codec = aggregation.specification.prefix { $0 != ":" }
     let unheeded = [
       (
         !can.isHierarchical && options.topology == .hierarchical, "topology hierarchical",
@@ -122,7 +124,7 @@ public struct Recipe {
       ),
       (
         !can.discards && !strategy.isDelayed && [.thread, .inline].contains(options.overlap), "overlap \(options.overlap)",
-        "whose exchange begins when the whole gradient is there; --strategy double-buffer --codec hides it"
+        "whose exchange begins when the whole gradient is there; --strategy double-buffer with --codec \(codec) hides it"
       ),
     ]
     // Short forms were there before there were capabilities, and take these options without heeding them.
