@@ -2,6 +2,7 @@ internal import ArgumentParser
 internal import Buffers
 internal import Codecs
 internal import Collectives
+internal import Files
 internal import MPI
 internal import Networks
 internal import Trainer

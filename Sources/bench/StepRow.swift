@@ -1,4 +1,5 @@
 internal import Collectives
+internal import Files
 internal import MPI
 
 /// The row of `bench step`: columns depend on what was measured.

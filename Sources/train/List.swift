@@ -2,6 +2,7 @@ import ArgumentParser
 import Buffers
 import Collectives
 import Datasets
+import Files
 import MPI
 import Networks
 import Trainer

@@ -2,6 +2,7 @@ internal import Buffers
 internal import Codecs
 internal import Collectives
 internal import Datasets
+internal import Files
 internal import MPI
 internal import Networks
 

@@ -2,6 +2,7 @@ internal import Buffers
 internal import Codecs
 internal import Collectives
 internal import Datasets
+public import Files
 public import MPI
 internal import Networks
 

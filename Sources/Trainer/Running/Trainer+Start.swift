@@ -1,6 +1,7 @@
 internal import Buffers
 public import Collectives
 internal import Datasets
+internal import Files
 internal import Glibc
 public import MPI
 public import Networks
