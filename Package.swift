@@ -62,14 +62,18 @@ let package = Package(
     library("Datasets", ["CZlib", "Buffers"]),
     // Files and their names, JSON, numbers as people read them.
     library("Files", ["Buffers"]),
+    library("Optimizers", ["Collectives", "Codecs", "Buffers"]),
     library(
       "Trainer",
       [
-        "Files", "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers", .product(name: "Yams", package: "Yams"),
+        "Optimizers", "Files", "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers",
+        .product(name: "Yams", package: "Yams"),
       ]),
     .executableTarget(
       name: "train",
-      dependencies: ["Trainer", "Files", "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers", argumentParser],
+      dependencies: [
+        "Trainer", "Optimizers", "Files", "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers", argumentParser,
+      ],
       swiftSettings: settings),
     .executableTarget(
       name: "bench",
@@ -101,6 +105,6 @@ let package = Package(
     tests("Networks", ["Networks", "Buffers"]),
     tests("Datasets", ["Datasets", "CZlib", "Buffers"]),
     tests("Bench", ["bench"]),
-    tests("Trainer", ["Trainer", "Files", "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers"]),
+    tests("Trainer", ["Trainer", "Optimizers", "Files", "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers"]),
   ]
 )

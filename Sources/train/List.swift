@@ -5,6 +5,7 @@ import Datasets
 import Files
 import MPI
 import Networks
+import Optimizers
 import Trainer
 
 extension Train {
