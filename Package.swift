@@ -60,18 +60,27 @@ let package = Package(
     library("Collectives", ["MPI", "Codecs", "Buffers"]),
     library("Networks", ["Buffers"]),
     library("Datasets", ["CZlib", "Buffers"]),
+    // Files and their names, JSON, numbers as people read them.
+    library("Files", ["Buffers"]),
+    library("Optimizers", ["Collectives", "Codecs", "Buffers"]),
     library(
       "Trainer",
       [
-        "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers", .product(name: "Yams", package: "Yams"),
+        "Optimizers", "Files", "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers",
+        .product(name: "Yams", package: "Yams"),
       ]),
     .executableTarget(
       name: "train",
-      dependencies: ["Trainer", "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers", argumentParser],
+      dependencies: [
+        "Trainer", "Optimizers", "Files", "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers", argumentParser,
+      ],
       swiftSettings: settings),
     .executableTarget(
       name: "bench",
-      dependencies: ["Trainer", "Collectives", "Networks", "MPI", "Codecs", "Buffers", "CPingPong", argumentParser],
+      dependencies: [
+        "Trainer", "Optimizers", "Files", "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers", "CPingPong",
+        argumentParser,
+      ],
       swiftSettings: settings),
     // The loops of `bench ping-pong` in C, to compare with.
     .target(name: "CPingPong", dependencies: ["CMPI"]),
@@ -84,10 +93,11 @@ let package = Package(
     example("one-bit", ["Collectives", "Codecs", "MPI", "Buffers"]),
     // What examples have in common that run jobs and print tables.
     .target(
-      name: "Laboratory", dependencies: ["Trainer", argumentParser], path: "examples/laboratory", swiftSettings: settings),
-    example("seide2014", ["Laboratory", "Trainer", argumentParser], exclude: ["README.md", "RESULTS.md"]),
+      name: "Laboratory", dependencies: ["Trainer", "Files", argumentParser], path: "examples/laboratory",
+      swiftSettings: settings),
+    example("seide2014", ["Laboratory", "Trainer", "Files", argumentParser], exclude: ["README.md", "RESULTS.md"]),
     example(
-      "fetchsgd", ["Laboratory", "Trainer", "Networks", "Datasets", "Buffers", argumentParser],
+      "fetchsgd", ["Laboratory", "Trainer", "Files", "Networks", "Datasets", "Buffers", argumentParser],
       exclude: ["README.md", "RESULTS.md", "by-class.svg", "energy.svg", "iid.svg", "magnitudes.svg"]),
 
     .target(name: "_TestSupport", dependencies: ["MPI"], path: "Tests/_TestSupport", swiftSettings: settings),
@@ -98,6 +108,6 @@ let package = Package(
     tests("Networks", ["Networks", "Buffers"]),
     tests("Datasets", ["Datasets", "CZlib", "Buffers"]),
     tests("Bench", ["bench"]),
-    tests("Trainer", ["Trainer", "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers"]),
+    tests("Trainer", ["Trainer", "Optimizers", "Files", "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers"]),
   ]
 )

@@ -4,6 +4,7 @@ internal import Collectives
 internal import Datasets
 internal import MPI
 internal import Networks
+internal import Optimizers
 
 /// Trains a network on the ranks of a job.
 ///

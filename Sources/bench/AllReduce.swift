@@ -2,6 +2,7 @@ internal import ArgumentParser
 public import Buffers
 internal import Codecs
 internal import Collectives
+internal import Files
 public import MPI
 internal import Trainer
 

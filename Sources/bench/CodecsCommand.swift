@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import Buffers
 internal import Codecs
+internal import Files
 internal import Trainer
 
 struct CodecsCommand: ParsableCommand {

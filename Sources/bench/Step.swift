@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import Buffers
 internal import Collectives
+internal import Files
 internal import MPI
 internal import Networks
 internal import Trainer

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Buffers
 import Collectives
+import Files
 import Foundation
 import Glibc
 import MPI

@@ -2,8 +2,10 @@ import ArgumentParser
 import Buffers
 import Collectives
 import Datasets
+import Files
 import MPI
 import Networks
+import Optimizers
 import Trainer
 
 extension Train {

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Files
 import Trainer
 
 /// The command line of training.

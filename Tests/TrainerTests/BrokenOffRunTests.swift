@@ -3,6 +3,7 @@ import Codecs
 import Collectives
 import Foundation
 import MPI
+import Optimizers
 import Testing
 import Trainer
 import _TestSupport

@@ -1,5 +1,6 @@
 import Buffers
 import Foundation
+import Optimizers
 import Testing
 import _TestSupport
 import Trainer

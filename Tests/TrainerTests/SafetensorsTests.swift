@@ -1,4 +1,5 @@
 import Buffers
+import Files
 import Foundation
 import MPI
 import Testing

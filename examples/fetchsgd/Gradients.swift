@@ -1,6 +1,7 @@
 import ArgumentParser
 import Buffers
 import Datasets
+import Files
 import Foundation
 import Laboratory
 import Networks

@@ -1,4 +1,5 @@
 package import ArgumentParser
+internal import Files
 import Foundation
 import Trainer
 

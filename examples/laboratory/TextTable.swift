@@ -1,5 +1,6 @@
+package import Files
 import Foundation
-package import Trainer
+import Trainer
 
 /// A table for people (Markdown whose columns stand straight) and for programs (CSV and JSON).
 package struct TextTable {

@@ -1,4 +1,5 @@
 internal import Buffers
+internal import Files
 internal import Glibc
 
 // A directory that holds a checkpoint's record is a checkpoint, whatever it is called: people rename, copy and link to them.

@@ -1,4 +1,5 @@
 public import Buffers
+internal import Files
 internal import MPI
 
 extension CheckpointStore {

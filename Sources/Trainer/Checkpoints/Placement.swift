@@ -1,4 +1,5 @@
 internal import Collectives
+internal import Files
 
 /// Where the ranks of a job are, and which of them add up their gradients as floats before they encode.
 ///

@@ -1,4 +1,5 @@
 internal import Buffers
+public import Files
 internal import FoundationEssentials
 
 /// A safetensors file of fp32 tensors, open for reading; every size is checked before it is used.

@@ -1,4 +1,5 @@
 public import Buffers
+public import Files
 
 /// Files of named tensors in the safetensors format: eight bytes with the length of a JSON header, the header, the values.
 ///

@@ -1,4 +1,5 @@
 internal import Buffers
+internal import Files
 internal import FoundationEssentials
 
 /// A checkpoint on disk, as its `run.json` describes it.
@@ -164,10 +165,4 @@ extension SavedRun {
       throw CheckpointError(.configuration, "\(path)/\(file.name) is damaged: its hash is not the one in \(Self.recordName)")
     }
   }
-}
-
-/// A hash as people read it: 16 hexadecimal digits.
-func hexadecimal(_ hash: UInt64) -> String {
-  let digits = String(hash, radix: 16)
-  return String(repeating: "0", count: 16 - digits.count) + digits
 }

@@ -1,4 +1,5 @@
 internal import Buffers
+internal import Files
 
 extension TrainerOptions {
   /// What is wrong with the names of files: two that are one file, or an output over something that is read.

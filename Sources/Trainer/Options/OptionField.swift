@@ -1,5 +1,6 @@
 internal import Buffers
 internal import Collectives
+internal import Files
 public import MPI
 
 /// One option as data: its name, meaning, and how it is read from and written as text.

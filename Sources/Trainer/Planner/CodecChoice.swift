@@ -2,8 +2,10 @@ internal import Buffers
 internal import Codecs
 internal import Collectives
 internal import Datasets
+internal import Files
 internal import MPI
 internal import Networks
+internal import Optimizers
 
 /// The codec that a run with `--codec auto` has chosen, and why; the same on all ranks.
 struct CodecChoice {

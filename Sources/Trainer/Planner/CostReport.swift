@@ -1,4 +1,5 @@
 internal import Buffers
+internal import Files
 
 /// What costs were measured or given, in words and as JSON.
 struct CostReport {

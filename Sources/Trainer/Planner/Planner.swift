@@ -2,8 +2,10 @@ internal import Buffers
 internal import Codecs
 internal import Collectives
 internal import Datasets
+public import Files
 public import MPI
 internal import Networks
+internal import Optimizers
 
 /// Plans a run on the ranks of a job: measures what is not given, predicts, and recommends.
 public struct Planner {

@@ -1,3 +1,5 @@
+public import Files
+
 extension ScalingPlan {
   /// The plan as one JSON object, with `recommendation` and what else was found.
   public func json(_ recommendation: Recommendation?, costs measured: JSONValue = .null) -> JSONValue {

@@ -1,3 +1,5 @@
+internal import Files
+
 extension ScalingPlan {
   /// The plan as people read it on a terminal: costs, K̂, and a table of step times and speed-ups.
   public var text: String {

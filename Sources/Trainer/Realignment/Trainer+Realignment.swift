@@ -1,5 +1,6 @@
 internal import Collectives
 internal import Datasets
+internal import Files
 internal import Networks
 
 extension Trainer {

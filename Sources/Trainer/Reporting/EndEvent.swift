@@ -1,3 +1,5 @@
+public import Files
+
 /// The last line of a run.
 public struct EndEvent: MetricsEvent {
   /// What crossed the wire, counted where it was handed over and predicted from the format.

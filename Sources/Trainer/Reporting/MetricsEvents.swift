@@ -1,3 +1,5 @@
+public import Files
+
 /// A line of the metrics file.
 public protocol MetricsEvent {
   /// The line, with its keys in the order that is promised.

@@ -1,3 +1,4 @@
+public import Files
 internal import Glibc
 
 /// The metrics file of a run: JSON lines that rank 0 writes, each handed to the system as soon as it is there.
@@ -12,7 +13,7 @@ public final class MetricsWriter {
   /// line that a killed run left is removed.
   ///
   /// `warn` gets one sentence, once, when a line cannot be written. Throws `FileError` where the file cannot be opened, and
-  /// `CheckpointError` where another run writes there.
+  /// `FileInUse` where another run writes there.
   public convenience init(_ path: String, appending: Bool, warn: @escaping (String) -> Void) throws {
     try self.init(FileDestination(path), appending: appending, patience: 10, warn: warn)
   }

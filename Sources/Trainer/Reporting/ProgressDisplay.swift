@@ -1,3 +1,4 @@
+internal import Files
 internal import Glibc
 
 /// What rank 0 shows while a run goes on: one line that changes on a terminal, plain lines elsewhere, nothing when quiet.

@@ -1,3 +1,4 @@
+public import Files
 internal import Foundation
 
 /// Curves over two axes as a picture in SVG, which every browser shows and every text editor reads.

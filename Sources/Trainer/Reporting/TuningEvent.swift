@@ -1,3 +1,5 @@
+public import Files
+
 /// A decision about the minibatch or the learning rate, made where an epoch begins.
 public struct TuningEvent: MetricsEvent {
   /// What was decided.

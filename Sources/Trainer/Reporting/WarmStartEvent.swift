@@ -1,3 +1,5 @@
+public import Files
+
 /// The end of an automatic warm start.
 public struct WarmStartEvent: MetricsEvent {
   /// The number of steps done; the next is the first by the codec.

@@ -2,6 +2,7 @@ package import Buffers
 internal import Codecs
 internal import Collectives
 internal import MPI
+internal import Optimizers
 
 /// The memory that a run is known to need before it begins: all that is as long as the model or the data set.
 ///

@@ -1,4 +1,5 @@
 package import Codecs
+internal import Files
 internal import Networks
 
 /// What people should know of the processors of a run before it begins.

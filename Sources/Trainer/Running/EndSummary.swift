@@ -1,4 +1,5 @@
 internal import Collectives
+internal import Files
 internal import MPI
 
 /// What a run ends with: the result, what crossed between ranks, and one sentence on whether compression was worth it.

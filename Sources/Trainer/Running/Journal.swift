@@ -1,3 +1,4 @@
+internal import Files
 internal import Glibc
 
 /// What a run tells people and files; it lives on rank 0.

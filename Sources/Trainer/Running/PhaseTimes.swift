@@ -1,3 +1,5 @@
+internal import Collectives
+
 /// Seconds that a rank spent, by what it did.
 public struct PhaseTimes: Hashable, Sendable {
   /// Gradients of the network.
@@ -28,16 +30,5 @@ public struct PhaseTimes: Hashable, Sendable {
     let start = Stopwatch()
     defer { self[keyPath: phase] += start.seconds }
     return try body()
-  }
-}
-
-/// Wall time since it was made.
-struct Stopwatch {
-  private let start = ContinuousClock.now
-
-  /// The seconds since then.
-  var seconds: Double {
-    let elapsed = (ContinuousClock.now - start).components
-    return Double(elapsed.seconds) + Double(elapsed.attoseconds) * 1e-18
   }
 }

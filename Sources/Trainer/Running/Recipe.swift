@@ -3,6 +3,7 @@ internal import Codecs
 public import Collectives
 public import Datasets
 public import Networks
+public import Optimizers
 
 /// The choices of a run's options, looked up by name: what can be known before data are read and ranks meet.
 public struct Recipe {

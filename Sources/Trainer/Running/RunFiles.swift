@@ -1,3 +1,5 @@
+internal import Files
+
 /// The files that a run writes beside its checkpoints; rank 0 finds out where they go.
 struct RunFiles {
   let metrics: FileDestination?

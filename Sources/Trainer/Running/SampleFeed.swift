@@ -1,4 +1,5 @@
 public import Buffers
+internal import Collectives
 package import Datasets
 
 /// Gives a rank its samples of each step: its slice of the minibatch, in the order of the epoch.

@@ -1,6 +1,7 @@
 internal import Buffers
 internal import Collectives
 internal import Datasets
+internal import Files
 public import MPI
 internal import Networks
 

@@ -1,6 +1,7 @@
 internal import Buffers
 internal import Collectives
 internal import Datasets
+internal import Files
 internal import MPI
 internal import Networks
 
@@ -87,6 +88,3 @@ struct StartSummary {
     }
   }
 }
-
-/// A number with its noun: `1 rank`, `8 ranks`.
-func counted(_ count: Int, _ noun: String) -> String { "\(count) \(noun)\(count == 1 ? "" : "s")" }

@@ -1,5 +1,6 @@
 internal import Collectives
 internal import Datasets
+internal import Files
 internal import MPI
 
 /// Does something that may fail on one rank alone, such as opening a file, and fails on all ranks if it fails on any.

@@ -1,9 +1,11 @@
 internal import Buffers
 public import Collectives
 internal import Datasets
+internal import Files
 internal import Glibc
 public import MPI
 public import Networks
+internal import Optimizers
 
 extension Trainer {
   /// Prepares a run: checks the options, meets the other ranks, reads the data, and takes up a checkpoint.

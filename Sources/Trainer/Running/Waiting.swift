@@ -1,4 +1,5 @@
 public import Collectives
+internal import Files
 
 extension TrainerOptions {
   /// How long ranks wait for one another: ``timeout`` seconds, and after ``patience`` seconds it is told on standard error who is

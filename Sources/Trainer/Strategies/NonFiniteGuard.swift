@@ -1,6 +1,7 @@
 internal import Buffers
 internal import Codecs
 internal import Collectives
+internal import Files
 internal import MPI
 internal import Networks
 

@@ -1,3 +1,5 @@
+internal import Files
+
 /// Notices that a codec leaves more behind than it can send later, because the learning rate is too high for it.
 ///
 /// A run that goes well has residuals of one to three times the norm of its gradients, and more only while the gradients vanish,

@@ -3,6 +3,7 @@ internal import Codecs
 internal import Collectives
 internal import MPI
 internal import Networks
+internal import Optimizers
 
 /// The aggregations of a run, one for each way that gradients take (``Passage``), and what they cost.
 ///

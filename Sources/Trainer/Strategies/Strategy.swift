@@ -1,6 +1,7 @@
 public import Buffers
 public import Collectives
 public import Networks
+public import Optimizers
 
 /// When a rank contributes what, and what it does with what arrives.
 ///

@@ -1,6 +1,7 @@
 internal import Buffers
 internal import Collectives
 internal import Networks
+internal import Optimizers
 
 /// Synchronous data-parallel training: every rank exchanges every step's gradient and makes the same change.
 ///

@@ -1,5 +1,6 @@
 internal import Buffers
 package import Collectives
+internal import Files
 internal import Glibc
 internal import MPI
 

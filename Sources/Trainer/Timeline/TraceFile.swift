@@ -1,3 +1,4 @@
+package import Files
 internal import Glibc
 
 /// A file of trace events that several processes of one host append to, whole lines at a time.

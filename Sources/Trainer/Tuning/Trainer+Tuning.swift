@@ -2,6 +2,7 @@ internal import Buffers
 internal import Collectives
 internal import Datasets
 internal import MPI
+internal import Optimizers
 
 extension Trainer {
   /// The learning rate of a step of `plan`; for each sample it is the same whatever the minibatch.

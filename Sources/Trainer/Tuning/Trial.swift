@@ -3,6 +3,7 @@ internal import Collectives
 internal import Datasets
 internal import MPI
 internal import Networks
+internal import Optimizers
 
 /// Trains a copy of the model on a few samples, to see how a minibatch or a rate would do; what it copies is never touched.
 ///

@@ -1,4 +1,5 @@
 internal import Buffers
+internal import Files
 
 /// Watches the floats of an automatic warm start, and says when codes can take over.
 ///

@@ -1,3 +1,5 @@
+internal import Files
+
 /// Tells from the gradients of the ranks how much of an aggregated gradient is signal and how much is the noise of its samples, and
 /// from that when codes can take the place of floats.
 ///

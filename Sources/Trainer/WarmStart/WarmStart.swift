@@ -1,3 +1,5 @@
+internal import Files
+
 /// How a run starts before its codec takes over: `117`, `replicated:117`, `bits:32x60+8x60+2x60` or `auto`.
 ///
 /// Source: Seide et al. 2014, whose first 24 hours of data are processed without parallelism and quantization; algorithms §1.10.

@@ -1,6 +1,7 @@
 internal import Buffers
 internal import Codecs
 internal import Collectives
+internal import Files
 internal import MPI
 
 /// Measures what handing data from rank to rank costs when all do it at once: real exchanges of floats, from a few to all of the

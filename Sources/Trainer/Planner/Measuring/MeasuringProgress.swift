@@ -1,3 +1,6 @@
+internal import Collectives
+internal import Files
+
 /// Shows what is being measured: on a terminal one line that changes, elsewhere a line now and then.
 final class MeasuringProgress {
   private let width: Int?

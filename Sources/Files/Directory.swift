@@ -1,9 +1,9 @@
 internal import Glibc
 
 /// What a checkpoint needs of directories; every call is checked.
-enum Directory {
+package enum Directory {
   /// Makes a directory and those above it; one that is there already is fine.
-  static func make(_ path: String) throws(FileError) {
+  package static func make(_ path: String) throws(FileError) {
     if unsafe mkdir(path, 0o777) == 0 { return }
     switch errno {
     case EEXIST where isDirectory(path): return
@@ -22,28 +22,28 @@ enum Directory {
   }
 
   /// Whether there is a directory at `path`.
-  static func isDirectory(_ path: String) -> Bool {
+  package static func isDirectory(_ path: String) -> Bool {
     var information = stat()
     return unsafe stat(path, &information) == 0 && information.st_mode & S_IFMT == S_IFDIR
   }
 
   /// Whether there is anything at `path`.
-  static func exists(_ path: String) -> Bool {
+  package static func exists(_ path: String) -> Bool {
     var information = stat()
     return unsafe lstat(path, &information) == 0
   }
 
   /// Whether `path` is a symbolic link.
-  static func isLink(_ path: String) -> Bool {
+  package static func isLink(_ path: String) -> Bool {
     var information = stat()
     return unsafe lstat(path, &information) == 0 && information.st_mode & S_IFMT == S_IFLNK
   }
 
   /// Whether `path` is a directory with anything in it.
-  static func holdsAnything(_ path: String) -> Bool { isDirectory(path) && (try? names(in: path)) != [] }
+  package static func holdsAnything(_ path: String) -> Bool { isDirectory(path) && (try? names(in: path)) != [] }
 
   /// The names in a directory, in ascending order.
-  static func names(in path: String) throws(FileError) -> [String] {
+  package static func names(in path: String) throws(FileError) -> [String] {
     guard let stream = unsafe opendir(path) else { throw .last("read the directory", path) }
     defer { _ = unsafe closedir(stream) }
     var names: [String] = []
@@ -57,7 +57,7 @@ enum Directory {
   }
 
   /// Waits until the directory's entries are on the disk.
-  static func synchronize(_ path: String) throws(FileError) {
+  package static func synchronize(_ path: String) throws(FileError) {
     let descriptor = unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else { throw .last("read the directory", path) }
     defer { _ = close(descriptor) }
@@ -66,19 +66,19 @@ enum Directory {
   }
 
   /// Gives what is at `path` the name `other`.
-  static func rename(_ path: String, to other: String) throws(FileError) {
+  package static func rename(_ path: String, to other: String) throws(FileError) {
     guard unsafe Glibc.rename(path, other) == 0 else { throw .last("rename", path) }
   }
 
   /// Removes a file or an empty directory; what is not there any more is fine.
-  static func remove(_ path: String) throws(FileError) {
+  package static func remove(_ path: String) throws(FileError) {
     if unsafe unlink(path) == 0 || errno == ENOENT { return }
     guard errno == EISDIR || errno == EPERM else { throw .last("remove", path) }
     guard unsafe rmdir(path) == 0 || errno == ENOENT else { throw .last("remove", path) }
   }
 
   /// The directory that holds `path`: `a` for `a/b`, `.` for `b`; nil for the root.
-  static func parent(of path: String) -> String? {
+  package static func parent(of path: String) -> String? {
     var trimmed = Substring(path)
     while trimmed.count > 1 && trimmed.last == "/" { trimmed.removeLast() }
     guard trimmed != "/" && !trimmed.isEmpty else { return nil }
@@ -88,7 +88,7 @@ enum Directory {
 
   /// The absolute path of `path` without links, where it is or will be: names that are not there yet stay as they are; nil where
   /// nothing of it can be looked up.
-  static func resolved(_ path: String) -> String? {
+  package static func resolved(_ path: String) -> String? {
     if let real = unsafe realpath(path, nil) {
       defer { unsafe free(real) }
       return unsafe String(cString: real)

@@ -1,5 +1,16 @@
 internal import Glibc
 
+/// A file that another run writes, in one sentence without a full stop.
+public struct FileInUse: Error, CustomStringConvertible, Equatable {
+  public let description: String
+
+  /// The exit status of a rank that ends because of this.
+  public var exitStatus: Int32 { 65 }
+
+  /// Another run writes its `content` to `path`.
+  init(_ content: String, path: String) { description = "another run is writing its \(content) to \(path); name another file" }
+}
+
 /// The system's numbers for locks of an open file, the same on all machines; its headers give them to C alone.
 private let setLock: Int32 = 37
 private let waitForLock: Int32 = 38
@@ -11,20 +22,20 @@ extension File {
   ///
   /// A job that was just killed may need a moment to vanish: it is waited for, up to `patience` seconds. What is not a regular file
   /// belongs to nobody.
-  /// Throws `CheckpointError` where another run keeps it.
-  func claim(for content: String, patience: Double) throws {
+  /// Throws `FileInUse` where another run keeps it.
+  package func claim(for content: String, patience: Double) throws(FileInUse) {
     guard (try? byteCount()) != nil else { return }
     let deadline = ContinuousClock.now + .seconds(patience)
     while case let code = lock(setLock, F_WRLCK, on: 0..<1), code == EAGAIN || code == EACCES {
       guard ContinuousClock.now < deadline else {
-        throw CheckpointError(.configuration, "another run is writing its \(content) to \(path); name another file")
+        throw FileInUse(content, path: path)
       }
       usleep(50_000)
     }
   }
 
   /// Does something while no other process does that shares the file with this one.
-  func locked(_ body: () throws(FileError) -> Void) throws(FileError) {
+  package func locked(_ body: () throws(FileError) -> Void) throws(FileError) {
     // Not the byte that a run claims.
     while lock(waitForLock, F_WRLCK, on: 1..<2) == EINTR {}
     defer { _ = lock(setLock, F_UNLCK, on: 1..<2) }

@@ -49,12 +49,12 @@ public final class FileDestination {
   }
 
   /// Whether it was opened by somebody else, so that other processes cannot have it.
-  var isDescriptor: Bool {
+  package var isDescriptor: Bool {
     if case .descriptor = place { true } else { false }
   }
 
   /// Whether it is a regular file, or will be.
-  var isFile: Bool {
+  package var isFile: Bool {
     if case .file = place { true } else { false }
   }
 
@@ -70,7 +70,7 @@ public final class FileDestination {
   }
 
   /// Opens it to write at its end; a file is made where there is none.
-  func append() throws(FileError) -> File {
+  package func append() throws(FileError) -> File {
     switch place {
     case .file(let path):
       let descriptor = unsafe Glibc.open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0o666)
@@ -89,7 +89,7 @@ public final class FileDestination {
   /// Writes what `body` writes, all of it or, into a regular file, nothing; what was there before is lost.
   ///
   /// `body` is called again where the file cannot be replaced after all, because it is one by itself on a disk of its own.
-  func write<Result>(_ body: (borrowing File) throws(FileError) -> Result) throws(FileError) -> Result {
+  package func write<Result>(_ body: (borrowing File) throws(FileError) -> Result) throws(FileError) -> Result {
     do {
       // Hours may have passed: what is there now counts.
       switch isFile ? try FileDestination.place(of: name) : place {

@@ -1,5 +1,5 @@
-internal import Buffers
-internal import Collectives
+package import Buffers
+package import Collectives
 
 /// AdaGrad on the sum over the ranks, by the owner of each coordinate: `adagrad:place=aggregate`.
 ///
@@ -11,7 +11,7 @@ internal import Collectives
 /// Source: Seide et al. 2014, section 3.4; algorithms §1.7 (b).
 /// - Cost: one float for each parameter that a rank owns (two where a step can be discarded), and one for every parameter where
 ///   the sums wait for m̄; 24 bytes per tensor to each other rank.
-final class AggregateScaling {
+package final class AggregateScaling {
   private let tensors: [Tensor]
   private let ownedRanges: [Range<Int>]
   /// Where the values of each owned range begin in the state.
@@ -22,7 +22,7 @@ final class AggregateScaling {
   private let aggregate: FloatBuffer
   private let rule: AdaGrad
   /// Seconds spent on what is not part of the exchange, the update of the model among them.
-  private(set) var seconds = 0.0
+  package private(set) var seconds = 0.0
 
   /// Prepares scaling by owners; collective.
   ///
@@ -32,7 +32,7 @@ final class AggregateScaling {
   ///   - ownedRanges: What this rank owns.
   ///   - isRestorable: Whether an exchange may be discarded.
   ///   - hosts: All ranks, those that hold other stripes of the model among them: a tensor is whole over all of them.
-  init(
+  package init(
     _ rule: AdaGrad, layout: TensorLayout, ownedRanges: [Range<Int>], isRestorable: Bool, hosts: HostMap
   ) throws {
     self.rule = rule
@@ -54,18 +54,18 @@ final class AggregateScaling {
   private var squares: FloatBuffer { state.squares }
 
   /// Adds what it remembers to the list of everything.
-  func contribute(to inventory: inout StateInventory) {
+  package func contribute(to inventory: inout StateInventory) {
     inventory.tensors.append(SavedTensor("ownerAdaGrad", .owned(ownedRanges), of: squares))
   }
 
   /// What was sent to agree on multipliers.
-  var traffic: Traffic { records.traffic }
+  package var traffic: Traffic { records.traffic }
 
   /// Prepares for the sums of an exchange that begins.
-  func begin() { for sum in sums { sum.clear() } }
+  package func begin() { for sum in sums { sum.clear() } }
 
   /// Scales a piece of a sum that this rank owns; called by whoever drives the exchange.
-  func scale(_ range: Range<Int>, _ values: UnsafeMutablePointer<Float>) {
+  package func scale(_ range: Range<Int>, _ values: UnsafeMutablePointer<Float>) {
     guard !range.isEmpty else { return }
     let piece = ownedRanges.partitionPoint { $0.upperBound > range.lowerBound }
     let offset = offsets[piece] + range.lowerBound - ownedRanges[piece].lowerBound
@@ -86,7 +86,7 @@ final class AggregateScaling {
   /// - Parameters:
   ///   - destination: Where they are wanted.
   ///   - deliver: Ends the exchange.
-  func deliver(
+  package func deliver(
     into destination: Sink, by deliver: (Sink) throws -> Void
   ) throws {
     var buffer = aggregate
@@ -105,7 +105,7 @@ final class AggregateScaling {
   }
 
   /// Turns what owners had left behind into units of a gradient again, where this rank owns everything.
-  func unscale(_ remainder: FloatBuffer) {
+  package func unscale(_ remainder: FloatBuffer) {
     precondition(remainder.count == squares.count, "what was left behind is not what this rank owns")
     for index in 0..<remainder.count { remainder[index] *= (squares[index] + rule.epsilon).squareRoot() }
   }

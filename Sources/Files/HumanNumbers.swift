@@ -58,3 +58,12 @@ public func duration(_ seconds: Double) -> String {
   if whole < 3600 { return "\(whole / 60) min \(two(whole % 60)) s" }
   return "\(whole / 3600) h \(two(whole % 3600 / 60)) min"
 }
+
+/// A hash as people read it: 16 hexadecimal digits.
+package func hexadecimal(_ hash: UInt64) -> String {
+  let digits = String(hash, radix: 16)
+  return String(repeating: "0", count: 16 - digits.count) + digits
+}
+
+/// A number with its noun: `1 rank`, `8 ranks`.
+package func counted(_ count: Int, _ noun: String) -> String { "\(count) \(noun)\(count == 1 ? "" : "s")" }

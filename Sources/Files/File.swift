@@ -1,9 +1,8 @@
 internal import Buffers
 internal import Glibc
-public import MPI
 
 /// An operation on a file that the system refused.
-public struct FileError: ExitStatusProviding, CustomStringConvertible {
+public struct FileError: Error, CustomStringConvertible {
   /// What was tried, for example `write`.
   public let operation: String
   /// On which path.
@@ -24,7 +23,7 @@ public struct FileError: ExitStatusProviding, CustomStringConvertible {
   public var description: String { "cannot \(operation) \(path): \(reason ?? systemText(code))" }
 
   /// The error of the system call that has just failed.
-  static func last(_ operation: String, _ path: String) -> FileError {
+  package static func last(_ operation: String, _ path: String) -> FileError {
     FileError(operation: operation, path: path, code: errno)
   }
 
@@ -42,20 +41,20 @@ private let ignoresSignalsOfWrites: Void = {
 }()
 
 /// An open file: every call is checked, interrupted calls go on, and the file is closed when this is dropped.
-struct File: ~Copyable {
-  enum Mode {
+package struct File: ~Copyable {
+  package enum Mode {
     /// An existing file.
     case read
     /// A new one; what is there already is not touched.
     case write
   }
 
-  let path: String
-  private(set) var descriptor: Int32
+  package let path: String
+  package private(set) var descriptor: Int32
   /// Whether it was opened here, by its name.
   private let isOwn: Bool
 
-  init(_ path: String, _ mode: Mode) throws(FileError) {
+  package init(_ path: String, _ mode: Mode) throws(FileError) {
     let (flags, operation) =
       switch mode {
       case .read: (O_RDONLY, "read")
@@ -68,13 +67,13 @@ struct File: ~Copyable {
   }
 
   /// What `descriptor` is open on, and closes in the end.
-  init(_ path: String, adopting descriptor: Int32) {
+  package init(_ path: String, adopting descriptor: Int32) {
     _ = ignoresSignalsOfWrites
     (self.path, self.descriptor, isOwn) = (path, descriptor, true)
   }
 
   /// What somebody else opened and others may write to as well: it is neither cut nor closed.
-  init(_ path: String, borrowing descriptor: Int32) {
+  package init(_ path: String, borrowing descriptor: Int32) {
     _ = ignoresSignalsOfWrites
     (self.path, self.descriptor, isOwn) = (path, descriptor, false)
   }
@@ -83,10 +82,10 @@ struct File: ~Copyable {
 
   /// The size in bytes of a regular file that was opened by its name, which may be cut; nil for what has no past here: a pipe, a
   /// device, or what somebody else opened.
-  var length: Int? { isOwn ? try? byteCount() : nil }
+  package var length: Int? { isOwn ? try? byteCount() : nil }
 
   /// The size of a regular file in bytes; throws on anything else.
-  func byteCount() throws(FileError) -> Int {
+  package func byteCount() throws(FileError) -> Int {
     var information = stat()
     guard unsafe fstat(descriptor, &information) == 0 else { throw .last("read", path) }
     let kind = information.st_mode & S_IFMT
@@ -95,7 +94,7 @@ struct File: ~Copyable {
   }
 
   /// Writes all of `bytes`.
-  func write(_ bytes: UnsafeRawBufferPointer) throws(FileError) {
+  package func write(_ bytes: UnsafeRawBufferPointer) throws(FileError) {
     var done = 0
     while done < bytes.count {
       let count = unsafe Glibc.write(descriptor, bytes.baseAddress! + done, bytes.count - done)
@@ -114,12 +113,12 @@ struct File: ~Copyable {
   }
 
   /// Writes all of `bytes`.
-  func write(_ bytes: [UInt8]) throws(FileError) {
+  package func write(_ bytes: [UInt8]) throws(FileError) {
     try bytes.span.withUnsafeBytes { (bytes) throws(FileError) in unsafe try write(bytes) }
   }
 
   /// Fills `bytes` with those from `offset`; throws where the file ends before.
-  func read(into bytes: UnsafeMutableRawBufferPointer, at offset: Int) throws(FileError) {
+  package func read(into bytes: UnsafeMutableRawBufferPointer, at offset: Int) throws(FileError) {
     var done = 0
     while done < bytes.count {
       let count = unsafe pread(descriptor, bytes.baseAddress! + done, bytes.count - done, off_t(offset + done))
@@ -131,12 +130,12 @@ struct File: ~Copyable {
   }
 
   /// Waits until the file's bytes are on the disk; a pipe or a device has none.
-  func synchronize() throws(FileError) {
+  package func synchronize() throws(FileError) {
     guard fsync(descriptor) == 0 || errno == EINVAL || errno == EROFS else { throw .last("write", path) }
   }
 
   /// Closes the file, and reports what the system had held back until then (network file systems do).
-  mutating func finish() throws(FileError) {
+  package mutating func finish() throws(FileError) {
     guard isOwn else { return }
     let status = close(descriptor)
     descriptor = -1
@@ -144,7 +143,7 @@ struct File: ~Copyable {
   }
 
   /// The xxHash64 of a whole file; a mebibyte of memory.
-  static func hash(_ path: String) throws(FileError) -> (hash: UInt64, byteCount: Int) {
+  package static func hash(_ path: String) throws(FileError) -> (hash: UInt64, byteCount: Int) {
     let file = try File(path, .read)
     let byteCount = try file.byteCount()
     var hash = XXHash64()
@@ -162,7 +161,7 @@ struct File: ~Copyable {
 
 extension File {
   /// Where the last line ends that ends at `end` or before; 0 where there is none.
-  func endOfLastLine(before end: Int) throws(FileError) -> Int {
+  package func endOfLastLine(before end: Int) throws(FileError) -> Int {
     let buffer = ByteBuffer(count: 4096)
     var end = end
     while end > 0 {
@@ -176,7 +175,7 @@ extension File {
   }
 
   /// A text file of at most 64 MiB.
-  static func text(_ path: String) throws(FileError) -> String {
+  package static func text(_ path: String) throws(FileError) -> String {
     let file = try File(path, .read)
     let byteCount = try file.byteCount()
     guard byteCount <= 1 << 26 else { throw FileError(operation: "read", path: path, code: EFBIG) }
@@ -186,7 +185,7 @@ extension File {
   }
 
   /// Writes a text file and waits until it is on the disk.
-  static func writeText(_ text: String, to path: String) throws(FileError) {
+  package static func writeText(_ text: String, to path: String) throws(FileError) {
     var file = try File(path, .write)
     try file.write(Array(text.utf8))
     try file.synchronize()

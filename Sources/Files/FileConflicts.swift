@@ -35,7 +35,7 @@ public enum FileConflicts {
   }
 
   /// Whether there is a file by this name, in one of these directories and with such an ending, whatever its case.
-  static func isFile(_ name: String, ending endings: [String], in directories: [String]) -> Bool {
+  package static func isFile(_ name: String, ending endings: [String], in directories: [String]) -> Bool {
     guard case .path(let path, S_IFREG?)? = try? FileName.target(of: name, standard: STDOUT_FILENO, to: "write") else {
       return false
     }
