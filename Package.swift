@@ -63,16 +63,18 @@ let package = Package(
     // Files and their names, JSON, numbers as people read them.
     library("Files", ["Buffers"]),
     library("Optimizers", ["Collectives", "Codecs", "Buffers"]),
+    library("Checkpoints", ["Files", "Collectives", "MPI", "Buffers"]),
     library(
       "Trainer",
       [
-        "Optimizers", "Files", "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers",
+        "Checkpoints", "Optimizers", "Files", "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers",
         .product(name: "Yams", package: "Yams"),
       ]),
     .executableTarget(
       name: "train",
       dependencies: [
-        "Trainer", "Optimizers", "Files", "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers", argumentParser,
+        "Trainer", "Checkpoints", "Optimizers", "Files", "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers",
+        argumentParser,
       ],
       swiftSettings: settings),
     .executableTarget(
@@ -105,6 +107,8 @@ let package = Package(
     tests("Networks", ["Networks", "Buffers"]),
     tests("Datasets", ["Datasets", "CZlib", "Buffers"]),
     tests("Bench", ["bench"]),
-    tests("Trainer", ["Trainer", "Optimizers", "Files", "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers"]),
+    tests(
+      "Trainer",
+      ["Trainer", "Checkpoints", "Optimizers", "Files", "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers"]),
   ]
 )

@@ -1,4 +1,5 @@
 package import Buffers
+internal import Checkpoints
 internal import Codecs
 internal import Collectives
 internal import Datasets

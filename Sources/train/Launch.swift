@@ -1,5 +1,6 @@
 import ArgumentParser
 import Buffers
+import Checkpoints
 import Collectives
 import Files
 import Foundation

@@ -1,3 +1,4 @@
+internal import Checkpoints
 internal import Collectives
 internal import Files
 internal import MPI

@@ -1,4 +1,5 @@
 internal import Buffers
+internal import Checkpoints
 public import Collectives
 internal import Datasets
 internal import Files
@@ -28,7 +29,7 @@ extension Trainer {
   ) throws {
     FaultInjector.install(options.injectFault, rank: world.rank)
     try FaultInjector.reach(.start)
-    let agreement = try Agreement(world: world, options: options, isSilent: isSilent)
+    let agreement = try Agreement(world: world, patience: options.waiting(isSilent: isSilent))
     let recipe = try together(agreement, otherwise: .usage) {
       try options.validate(ranks: world.count)
       return try Recipe(options)
@@ -77,7 +78,8 @@ extension Trainer {
     // Files of ranks go by their places in the grid, which say who holds what.
     let store = try options.checkpoint.map { directory in
       let ranks =
-        grid.all.world === world ? agreement : try Agreement(world: grid.all.world, options: options, isSilent: isSilent)
+        grid.all.world === world
+        ? agreement : try Agreement(world: grid.all.world, patience: options.waiting(isSilent: isSilent))
       return CheckpointStore(directory: directory, over: ranks.about("a checkpoint"), patience: patience)
     }
     let opening = try store?.open(resume: options.resume)

@@ -1,4 +1,5 @@
 internal import Buffers
+internal import Checkpoints
 package import Collectives
 internal import Files
 internal import Glibc
