@@ -64,16 +64,19 @@ let package = Package(
     library("Files", ["Buffers"]),
     library("Optimizers", ["Collectives", "Codecs", "Buffers"]),
     library("Checkpoints", ["Files", "Collectives", "MPI", "Buffers"]),
+    // Metrics, progress, timelines and pictures.
+    library("Reporting", ["Checkpoints", "Files", "Collectives", "MPI", "Buffers"]),
     library(
       "Trainer",
       [
-        "Checkpoints", "Optimizers", "Files", "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers",
+        "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers",
         .product(name: "Yams", package: "Yams"),
       ]),
     .executableTarget(
       name: "train",
       dependencies: [
-        "Trainer", "Checkpoints", "Optimizers", "Files", "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers",
+        "Trainer", "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives", "Networks", "Datasets", "MPI", "Codecs",
+        "Buffers",
         argumentParser,
       ],
       swiftSettings: settings),
@@ -92,11 +95,11 @@ let package = Package(
     example("one-bit", ["Collectives", "Codecs", "MPI", "Buffers"]),
     // What examples have in common that run jobs and print tables.
     .target(
-      name: "Laboratory", dependencies: ["Trainer", "Files", argumentParser], path: "examples/laboratory",
+      name: "Laboratory", dependencies: ["Trainer", "Reporting", "Files", argumentParser], path: "examples/laboratory",
       swiftSettings: settings),
     example("seide2014", ["Laboratory", "Trainer", "Files", argumentParser], exclude: ["README.md", "RESULTS.md"]),
     example(
-      "fetchsgd", ["Laboratory", "Trainer", "Files", "Networks", "Datasets", "Buffers", argumentParser],
+      "fetchsgd", ["Laboratory", "Trainer", "Reporting", "Files", "Networks", "Datasets", "Buffers", argumentParser],
       exclude: ["README.md", "RESULTS.md", "by-class.svg", "energy.svg", "iid.svg", "magnitudes.svg"]),
 
     .target(name: "_TestSupport", dependencies: ["MPI"], path: "Tests/_TestSupport", swiftSettings: settings),
@@ -109,6 +112,9 @@ let package = Package(
     tests("Bench", ["bench"]),
     tests(
       "Trainer",
-      ["Trainer", "Checkpoints", "Optimizers", "Files", "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers"]),
+      [
+        "Trainer", "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives", "Networks", "Datasets", "MPI", "Codecs",
+        "Buffers",
+      ]),
   ]
 )

@@ -6,6 +6,7 @@ internal import Datasets
 internal import MPI
 internal import Networks
 internal import Optimizers
+internal import Reporting
 
 /// Trains a network on the ranks of a job.
 ///

@@ -6,6 +6,7 @@ import Files
 import Foundation
 import Glibc
 import MPI
+import Reporting
 import Synchronization
 import Trainer
 

@@ -7,6 +7,7 @@ internal import Glibc
 public import MPI
 public import Networks
 internal import Optimizers
+internal import Reporting
 
 extension Trainer {
   /// Prepares a run: checks the options, meets the other ranks, reads the data, and takes up a checkpoint.

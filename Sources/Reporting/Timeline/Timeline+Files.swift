@@ -45,7 +45,7 @@ extension Timeline {
   package static func part(of path: String, host: String) -> String { "\(path).\(host)" }
 
   /// What people should know of the files before the run, nil where there is one file only.
-  var advice: String? {
+  package var advice: String? {
     guard hosts.hostCount > 1 else { return nil }
     return
       "until the end of the run each other host writes its timeline beside \(path), with its name behind; if the run is cut "
@@ -53,7 +53,7 @@ extension Timeline {
   }
 
   /// Writes what is left, where a run ends by an error; nothing is joined.
-  func close() { writer.end() }
+  package func close() { writer.end() }
 
   /// Writes what is left, and makes one file of those of all hosts; collective, nothing is noted after it.
   ///
