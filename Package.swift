@@ -63,23 +63,28 @@ let package = Package(
     // Files and their names, JSON, numbers as people read them.
     library("Files", ["Buffers"]),
     library("Optimizers", ["Collectives", "Codecs", "Buffers"]),
+    library("Checkpoints", ["Files", "Collectives", "MPI", "Buffers"]),
+    // Metrics, progress, timelines and pictures.
+    library("Reporting", ["Checkpoints", "Files", "Collectives", "MPI", "Buffers"]),
     library(
       "Trainer",
       [
-        "Optimizers", "Files", "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers",
+        "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers",
         .product(name: "Yams", package: "Yams"),
       ]),
     .executableTarget(
       name: "train",
       dependencies: [
-        "Trainer", "Optimizers", "Files", "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers", argumentParser,
+        "Trainer", "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives", "Networks", "Datasets", "MPI", "Codecs",
+        "Buffers",
+        argumentParser,
       ],
       swiftSettings: settings),
     .executableTarget(
       name: "bench",
       dependencies: [
-        "Trainer", "Optimizers", "Files", "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers", "CPingPong",
-        argumentParser,
+        "Trainer", "Reporting", "Optimizers", "Files", "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers",
+        "CPingPong", argumentParser,
       ],
       swiftSettings: settings),
     // The loops of `bench ping-pong` in C, to compare with.
@@ -93,11 +98,11 @@ let package = Package(
     example("one-bit", ["Collectives", "Codecs", "MPI", "Buffers"]),
     // What examples have in common that run jobs and print tables.
     .target(
-      name: "Laboratory", dependencies: ["Trainer", "Files", argumentParser], path: "examples/laboratory",
+      name: "Laboratory", dependencies: ["Trainer", "Reporting", "Files", argumentParser], path: "examples/laboratory",
       swiftSettings: settings),
     example("seide2014", ["Laboratory", "Trainer", "Files", argumentParser], exclude: ["README.md", "RESULTS.md"]),
     example(
-      "fetchsgd", ["Laboratory", "Trainer", "Files", "Networks", "Datasets", "Buffers", argumentParser],
+      "fetchsgd", ["Laboratory", "Trainer", "Reporting", "Files", "Networks", "Datasets", "Buffers", argumentParser],
       exclude: ["README.md", "RESULTS.md", "by-class.svg", "energy.svg", "iid.svg", "magnitudes.svg"]),
 
     .target(name: "_TestSupport", dependencies: ["MPI"], path: "Tests/_TestSupport", swiftSettings: settings),
@@ -108,6 +113,11 @@ let package = Package(
     tests("Networks", ["Networks", "Buffers"]),
     tests("Datasets", ["Datasets", "CZlib", "Buffers"]),
     tests("Bench", ["bench"]),
-    tests("Trainer", ["Trainer", "Optimizers", "Files", "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers"]),
+    tests(
+      "Trainer",
+      [
+        "Trainer", "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives", "Networks", "Datasets", "MPI", "Codecs",
+        "Buffers",
+      ]),
   ]
 )

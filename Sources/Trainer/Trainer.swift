@@ -1,10 +1,12 @@
 package import Buffers
+internal import Checkpoints
 internal import Codecs
 internal import Collectives
 internal import Datasets
 internal import MPI
 internal import Networks
 internal import Optimizers
+internal import Reporting
 
 /// Trains a network on the ranks of a job.
 ///

@@ -5,6 +5,7 @@ internal import Datasets
 internal import MPI
 internal import Networks
 internal import Optimizers
+internal import Reporting
 internal import Trainer
 
 /// Training steps of the strategies that `train` has, whole and in parts, with the time of each part.

@@ -2,6 +2,7 @@ internal import Buffers
 internal import Collectives
 internal import Datasets
 internal import Networks
+internal import Reporting
 internal import Trainer
 
 /// Steps of a strategy on samples that stay the same.

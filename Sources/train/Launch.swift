@@ -1,10 +1,12 @@
 import ArgumentParser
 import Buffers
+import Checkpoints
 import Collectives
 import Files
 import Foundation
 import Glibc
 import MPI
+import Reporting
 import Synchronization
 import Trainer
 

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Files
+import Reporting
 import Trainer
 
 /// What is planned.

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Collectives
 import MPI
+import Reporting
 import Trainer
 
 extension Train {

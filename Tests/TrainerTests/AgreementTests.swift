@@ -1,3 +1,4 @@
+import Checkpoints
 import Collectives
 import MPI
 import Testing
@@ -29,7 +30,7 @@ import _TestSupport
   }
 
   @Test(.ranks(atLeast: 2)) func aRankThatStaysAwayIsNamed() throws {
-    let agreement = try Agreement(world: World.communicator, activity: "breakfast", options: options)
+    let agreement = try Agreement(world: World.communicator, activity: "breakfast", patience: options.waiting())
     let absent = World.count - 1
     var error: ExchangeError?
     if World.rank != absent {

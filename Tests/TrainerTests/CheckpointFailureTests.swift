@@ -1,4 +1,5 @@
 import Buffers
+import Checkpoints
 import Foundation
 import MPI
 import Testing

@@ -1,4 +1,5 @@
 import Buffers
+import Checkpoints
 import Foundation
 import Glibc
 import MPI

@@ -2,6 +2,7 @@ import Files
 import Foundation
 import Glibc
 import MPI
+import Reporting
 import Testing
 import Trainer
 import _TestSupport

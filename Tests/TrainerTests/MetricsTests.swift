@@ -1,6 +1,7 @@
 import Files
 import Foundation
 import MPI
+import Reporting
 import Testing
 import Trainer
 import _TestSupport

@@ -1,4 +1,5 @@
 import Buffers
+import Checkpoints
 import Collectives
 import Datasets
 import Foundation
@@ -91,13 +92,17 @@ import _TestSupport
   /// However the utterances are shared, each is compared with its own digit.
   @Test(.ranks(atLeast: 2)) func digitsAreRecognisedAlikeOnAnyNumberOfRanks() throws {
     let directory = try TemporaryDirectory(on: world)
-    let run = try PlainRun(options(try SpokenTones(in: directory)))
+    let options = options(try SpokenTones(in: directory))
+    let (run, trainer) = (try PlainRun(options), try Trainer(options, on: world, isSilent: true))
+    _ = try trainer.run()
     func judge(on group: Communicator) throws -> Evaluation {
       let grid = try RankGrid(HostMap(group))
-      return try Evaluator(run.data, network: run.network, on: grid, over: try RecordExchange(grid.all)).evaluate(run.weights)
+      let evaluator = Evaluator(run.data, network: run.network, on: grid, over: try RecordExchange(grid.all))
+      return try evaluator.evaluate(trainer.parameters)
     }
     let (together, alone) = (try judge(on: world), try judge(on: world.alone))
-    #expect(together.digitAccuracy == alone.digitAccuracy && together.digitAccuracy != nil)
+    // Some are recognised, so that it matters which digit each is compared with.
+    #expect(together.digitAccuracy == alone.digitAccuracy && together.digitAccuracy ?? 0 > 0.5)
     #expect(together.accuracy == alone.accuracy)
     try world.barrier()
   }

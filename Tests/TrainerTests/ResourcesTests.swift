@@ -1,3 +1,4 @@
+import Checkpoints
 import Codecs
 import Foundation
 import MPI
@@ -8,7 +9,7 @@ import _TestSupport
 /// What a run asks of its host before it begins.
 @Suite(.serialized) struct ResourcesTests {
   @Test func moreThanAHostHasIsRefusedOnAllRanks() throws {
-    let agreement = try Agreement(world: World.communicator, isSilent: true)
+    let agreement = try Agreement(world: World.communicator)
     var need = MemoryNeed()
     need.add("parameters", 1_000_000)
     try need.check(over: agreement)
@@ -20,7 +21,7 @@ import _TestSupport
 
   /// Rank 0's words where one rank alone needs too much.
   @Test(.ranks(atLeast: 2)) func whatOneRankLacksEndsAll() throws {
-    let agreement = try Agreement(world: World.communicator, isSilent: true)
+    let agreement = try Agreement(world: World.communicator)
     var need = MemoryNeed()
     if World.rank == 1 { need.add("parameters", 1 << 48) }
     let error = #expect(throws: TrainingError.self) { try need.check(over: agreement) }

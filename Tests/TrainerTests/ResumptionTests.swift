@@ -1,4 +1,5 @@
 import Buffers
+import Checkpoints
 import Collectives
 import Datasets
 import Foundation

@@ -1,4 +1,5 @@
 import Buffers
+import Checkpoints
 import Files
 import Foundation
 import MPI

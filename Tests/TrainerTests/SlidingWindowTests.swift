@@ -1,4 +1,5 @@
 import Buffers
+import Checkpoints
 import Datasets
 import Foundation
 import MPI

@@ -1,5 +1,6 @@
 import Files
 import Foundation
+import Reporting
 import Testing
 import Trainer
 import _TestSupport

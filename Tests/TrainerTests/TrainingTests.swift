@@ -1,4 +1,5 @@
 import Buffers
+import Checkpoints
 import Codecs
 import Datasets
 import Collectives

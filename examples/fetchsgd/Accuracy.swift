@@ -1,6 +1,7 @@
 import ArgumentParser
 import Files
 import Laboratory
+import Reporting
 import Trainer
 
 /// Accuracy against compression: the paper's figures 3 and 5.

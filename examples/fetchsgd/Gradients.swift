@@ -5,6 +5,7 @@ import Files
 import Foundation
 import Laboratory
 import Networks
+import Reporting
 import Trainer
 
 /// How heavy the heavy coordinates of gradients are, while a model trains: what sparse updates and sketches live by.

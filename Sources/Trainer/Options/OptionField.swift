@@ -1,4 +1,5 @@
 internal import Buffers
+public import Checkpoints
 internal import Collectives
 internal import Files
 public import MPI

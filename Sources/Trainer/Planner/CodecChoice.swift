@@ -1,4 +1,5 @@
 internal import Buffers
+internal import Checkpoints
 internal import Codecs
 internal import Collectives
 internal import Datasets
@@ -72,7 +73,7 @@ struct CodecChoice {
       let plan = ScalingPlan(predictor, codecs: candidates, subject: "", costs: [], ranks: parts.grid.shareCount)
       decision = Recommendation(plan) { $0.isDone(by: parts) }.map { ($0.choice.variant.codec, $0.reason) }
     }
-    let agreement = try Agreement(world: world, activity: "the choice of a codec", options: parts.options)
+    let agreement = try Agreement(world: world, activity: "the choice of a codec", patience: parts.options.waiting())
     let codec = try agreement.share(decision?.codec ?? "none")
     try self.init(codec, reason: try agreement.share(decision?.reason ?? "nothing could be predicted"))
   }

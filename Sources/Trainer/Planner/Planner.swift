@@ -1,4 +1,5 @@
 internal import Buffers
+internal import Checkpoints
 internal import Codecs
 internal import Collectives
 internal import Datasets
@@ -22,7 +23,7 @@ public struct Planner {
   public init(_ request: PlanRequest, on world: Communicator) throws {
     var options = request.options
     options.codec = "none"
-    let agreement = try Agreement(world: world, activity: "the start of the plan", options: options)
+    let agreement = try Agreement(world: world, activity: "the start of the plan", patience: options.waiting())
     let recipe = try together(agreement, otherwise: .usage) {
       try request.validate()
       try options.validate(ranks: world.count)

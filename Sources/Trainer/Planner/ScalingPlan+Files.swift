@@ -1,4 +1,5 @@
 public import Files
+public import Reporting
 
 extension ScalingPlan {
   /// The plan as one JSON object, with `recommendation` and what else was found.

@@ -1,4 +1,5 @@
 internal import Buffers
+internal import Checkpoints
 internal import Datasets
 
 /// The labels that a model gave to the samples of a data set, in the place of the first ones; the same on every rank.

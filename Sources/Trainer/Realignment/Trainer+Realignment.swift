@@ -2,6 +2,7 @@ internal import Collectives
 internal import Datasets
 internal import Files
 internal import Networks
+internal import Reporting
 
 extension Trainer {
   /// Whether the samples get new labels before the next step: an epoch has ended after which they should, and have not yet.

@@ -1,4 +1,5 @@
 package import Buffers
+package import Checkpoints
 internal import Codecs
 internal import Collectives
 internal import MPI

@@ -1,3 +1,4 @@
+internal import Checkpoints
 package import Codecs
 internal import Files
 internal import Networks

@@ -1,6 +1,7 @@
 internal import Collectives
 internal import Files
 internal import Glibc
+internal import Reporting
 internal import Synchronization
 
 /// Makes one rank stop for a while, die or throw at a phase of a run, for tests.

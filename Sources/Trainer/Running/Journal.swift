@@ -1,5 +1,6 @@
 internal import Files
 internal import Glibc
+internal import Reporting
 
 /// What a run tells people and files; it lives on rank 0.
 ///

@@ -1,3 +1,4 @@
+internal import Checkpoints
 internal import Files
 
 /// The files that a run writes beside its checkpoints; rank 0 finds out where they go.

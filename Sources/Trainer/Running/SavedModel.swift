@@ -1,4 +1,5 @@
 internal import Buffers
+internal import Checkpoints
 internal import Collectives
 internal import Datasets
 internal import Files
@@ -23,7 +24,7 @@ public struct SavedModel {
   ///   - world: The ranks that share the work.
   /// - Throws: `TrainingError` or `CheckpointError`, on all ranks alike.
   public init(_ directory: String, data: String? = nil, seed: UInt64? = nil, on world: Communicator) throws {
-    let agreement = try Agreement(world: world, activity: "reading a model")
+    let agreement = try Agreement(world: world, activity: "reading a model", patience: TrainerOptions().waiting())
     let (run, parts) = try SavedModel.newest(in: directory, over: agreement)
     self.run = run
     var options = TrainerOptions()

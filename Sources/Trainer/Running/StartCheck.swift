@@ -1,4 +1,5 @@
 internal import Buffers
+internal import Checkpoints
 internal import Files
 internal import Foundation
 internal import MPI

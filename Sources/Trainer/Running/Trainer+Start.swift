@@ -1,4 +1,5 @@
 internal import Buffers
+internal import Checkpoints
 public import Collectives
 internal import Datasets
 internal import Files
@@ -6,6 +7,7 @@ internal import Glibc
 public import MPI
 public import Networks
 internal import Optimizers
+internal import Reporting
 
 extension Trainer {
   /// Prepares a run: checks the options, meets the other ranks, reads the data, and takes up a checkpoint.
@@ -28,7 +30,7 @@ extension Trainer {
   ) throws {
     FaultInjector.install(options.injectFault, rank: world.rank)
     try FaultInjector.reach(.start)
-    let agreement = try Agreement(world: world, options: options, isSilent: isSilent)
+    let agreement = try Agreement(world: world, patience: options.waiting(isSilent: isSilent))
     let recipe = try together(agreement, otherwise: .usage) {
       try options.validate(ranks: world.count)
       return try Recipe(options)
@@ -77,7 +79,8 @@ extension Trainer {
     // Files of ranks go by their places in the grid, which say who holds what.
     let store = try options.checkpoint.map { directory in
       let ranks =
-        grid.all.world === world ? agreement : try Agreement(world: grid.all.world, options: options, isSilent: isSilent)
+        grid.all.world === world
+        ? agreement : try Agreement(world: grid.all.world, patience: options.waiting(isSilent: isSilent))
       return CheckpointStore(directory: directory, over: ranks.about("a checkpoint"), patience: patience)
     }
     let opening = try store?.open(resume: options.resume)

@@ -1,8 +1,10 @@
 internal import Buffers
+internal import Checkpoints
 internal import Collectives
 internal import Datasets
 internal import MPI
 internal import Networks
+internal import Reporting
 
 extension Trainer {
   /// Tells what is about to run: the ranks, the model, what a step will send, and every option.

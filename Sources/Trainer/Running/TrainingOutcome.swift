@@ -1,3 +1,5 @@
+internal import Checkpoints
+
 /// What came out of a run, the same on every rank.
 public struct TrainingOutcome: Hashable, Sendable {
   /// The number of steps done.

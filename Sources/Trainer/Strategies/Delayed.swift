@@ -2,6 +2,7 @@ internal import Buffers
 internal import Collectives
 internal import Networks
 internal import Optimizers
+internal import Reporting
 
 /// Double buffering with half batches: while one half of a minibatch is computed, the gradient of the half before is exchanged.
 ///

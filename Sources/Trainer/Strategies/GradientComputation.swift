@@ -3,6 +3,7 @@ internal import Collectives
 internal import MPI
 internal import Networks
 internal import Optimizers
+internal import Reporting
 
 /// Computes a rank's part of the mean gradient of a step, and looks at each tensor while it is in the cache.
 final class GradientComputation {

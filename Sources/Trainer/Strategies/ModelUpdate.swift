@@ -3,6 +3,7 @@ internal import Codecs
 internal import Collectives
 internal import Networks
 internal import Optimizers
+internal import Reporting
 
 /// Changes the parameters by the result of an exchange: a gradient goes through the optimizer, piece by piece as it is decoded unless
 /// its norm is needed first; a change is subtracted.

@@ -1,4 +1,5 @@
 internal import Buffers
+internal import Checkpoints
 internal import Codecs
 internal import Collectives
 internal import Files

@@ -4,6 +4,7 @@ internal import Collectives
 internal import MPI
 internal import Networks
 internal import Optimizers
+internal import Reporting
 
 /// The aggregations of a run, one for each way that gradients take (``Passage``), and what they cost.
 ///

@@ -3,6 +3,7 @@ internal import Collectives
 internal import Datasets
 internal import MPI
 internal import Networks
+internal import Reporting
 
 /// The frame of a step, or of a part of one: this rank's samples, their gradient, what all ranks say of it, and whether it counts.
 ///

@@ -2,6 +2,7 @@ public import Buffers
 public import Collectives
 public import Networks
 public import Optimizers
+public import Reporting
 
 /// When a rank contributes what, and what it does with what arrives.
 ///

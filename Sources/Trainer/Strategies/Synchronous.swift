@@ -2,6 +2,7 @@ internal import Buffers
 internal import Collectives
 internal import Networks
 internal import Optimizers
+internal import Reporting
 
 /// Synchronous data-parallel training: every rank exchanges every step's gradient and makes the same change.
 ///

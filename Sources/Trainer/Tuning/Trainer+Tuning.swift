@@ -3,6 +3,7 @@ internal import Collectives
 internal import Datasets
 internal import MPI
 internal import Optimizers
+internal import Reporting
 
 extension Trainer {
   /// The learning rate of a step of `plan`; for each sample it is the same whatever the minibatch.

@@ -112,7 +112,7 @@ private func ownedRanges(_ text: String) -> [Range<Int>]? {
 
 extension SafetensorsReader {
   /// Reads the parameters of a whole model; throws `CheckpointError` naming the first tensor that differs from the file.
-  func read(into model: [SavedTensor]) throws {
+  package func read(into model: [SavedTensor]) throws {
     for tensor in model { _ = try entry(like: tensor) }
     if let entry = entries.first(where: { entry in !model.contains { $0.name == entry.name } }) {
       throw CheckpointError(

@@ -1,11 +1,11 @@
 internal import Buffers
-internal import Files
+package import Files
 internal import Glibc
 
 // A directory that holds a checkpoint's record is a checkpoint, whatever it is called: people rename, copy and link to them.
 extension SavedRun {
   /// Whether `path` is a checkpoint, perhaps a damaged one: it holds the record of one, or the name of a record beside a model.
-  static func isCheckpoint(_ path: String) -> Bool {
+  package static func isCheckpoint(_ path: String) -> Bool {
     let beginning = Array("{\"format\":\"\(formatFamily)".utf8)
     do {
       let file = try File("\(path)/\(recordName)", .read)
@@ -21,7 +21,7 @@ extension SavedRun {
   /// Names that begin with a dot are those of unfinished ones. What has a store's name counts as a checkpoint even where nothing
   /// can be read of it, so that its damage is told.
   /// - Cost: the record of each is read.
-  static func names(in directory: String) throws(FileError) -> [String] {
+  package static func names(in directory: String) throws(FileError) -> [String] {
     var found: [(name: String, step: Int)] = []
     for name in try Directory.names(in: directory) where !name.hasPrefix(".") {
       let path = "\(directory)/\(name)"

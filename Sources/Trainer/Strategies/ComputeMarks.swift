@@ -1,4 +1,5 @@
 internal import Networks
+internal import Reporting
 
 /// Cuts the passes of a network into pieces for a timeline, where the network calls between its layers and as tensors become final.
 ///

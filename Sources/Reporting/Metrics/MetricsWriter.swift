@@ -21,7 +21,7 @@ public final class MetricsWriter {
   /// Opens `destination`; what is no file, or was opened by somebody else, has no past: lines go where it is.
   ///
   /// Another run has `patience` seconds to let go of the file.
-  init(_ destination: FileDestination, appending: Bool, patience: Double, warn: @escaping (String) -> Void) throws {
+  package init(_ destination: FileDestination, appending: Bool, patience: Double, warn: @escaping (String) -> Void) throws {
     file = try destination.append()
     self.warn = warn
     guard file.length != nil else { return }

@@ -26,7 +26,9 @@ public struct PhaseTimes: Hashable, Sendable {
   public var seconds: [Double] { [compute, encode, decode, wait, update, data] }
 
   /// Runs `body` and adds its time to `phase`.
-  mutating func measure<Result>(_ phase: WritableKeyPath<PhaseTimes, Double>, _ body: () throws -> Result) rethrows -> Result {
+  package mutating func measure<Result>(_ phase: WritableKeyPath<PhaseTimes, Double>, _ body: () throws -> Result) rethrows
+    -> Result
+  {
     let start = Stopwatch()
     defer { self[keyPath: phase] += start.seconds }
     return try body()

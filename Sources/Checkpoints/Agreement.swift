@@ -1,13 +1,13 @@
-internal import Collectives
+package import Collectives
 package import MPI
 
 /// How ranks agree about what only one of them may have seen: a disk that is full here, a file that is damaged there.
 ///
 /// Every function is collective. Nobody goes on before all know, so that no rank waits for one that gave up.
 package struct Agreement {
-  let world: Communicator
+  package let world: Communicator
   /// What is being agreed on, for the watchdog's sentence.
-  var activity: String
+  package var activity: String
   /// What words travel by, with a watchdog that names a rank that stays away.
   private let records: RecordExchange
 
@@ -16,28 +16,24 @@ package struct Agreement {
   /// - Parameters:
   ///   - world: All ranks.
   ///   - activity: What is being agreed on.
-  ///   - options: Say how long a rank may keep the others waiting.
-  ///   - isSilent: Whether nothing is printed about ranks that do.
+  ///   - patience: How long a rank may keep the others waiting with a gradient; disks are slower, and get ten times as long.
   package init(
-    world: Communicator, activity: String = "the start of the run", options: TrainerOptions = TrainerOptions(),
-    isSilent: Bool = false
+    world: Communicator, activity: String = "the start of the run", patience: Patience = Patience()
   ) throws {
     self.world = world
     self.activity = activity
-    // Disks are slower than gradients.
-    let patience = options.waiting(isSilent: isSilent).times(10)
-    records = try RecordExchange(HostMap(world, transport: .messages, patience: patience))
+    records = try RecordExchange(HostMap(world, transport: .messages, patience: patience.times(10)))
   }
 
   /// The same ranks on another subject.
-  func about(_ activity: String) -> Agreement {
+  package func about(_ activity: String) -> Agreement {
     var agreement = self
     agreement.activity = activity
     return agreement
   }
 
   /// What went wrong on the lowest rank where something did; nil where nothing did.
-  func firstProblem(_ problem: CheckpointError?) throws -> (rank: Int, error: CheckpointError)? {
+  package func firstProblem(_ problem: CheckpointError?) throws -> (rank: Int, error: CheckpointError)? {
     let code: UInt64 = problem.map { $0.kind == .configuration ? 2 : 1 } ?? 0
     let codes = try gather([code]).map { $0[0] }
     guard let rank = codes.firstIndex(where: { $0 != 0 }) else { return nil }
@@ -57,7 +53,7 @@ package struct Agreement {
   }
 
   /// The text of the lowest rank that gives one; nil where none does.
-  func firstText(_ text: String?) throws -> String? {
+  package func firstText(_ text: String?) throws -> String? {
     let given = try gather([text == nil ? 0 : 1])
     guard let rank = given.firstIndex(where: { $0 == [1] }) else { return nil }
     return try share(text, from: rank)
@@ -84,8 +80,35 @@ package struct Agreement {
   }
 }
 
+extension Agreement {
+  /// Does something that may fail on one rank alone, such as opening a file, and fails on all ranks if it fails on any.
+  ///
+  /// No rank waits for one that gave up, and all end with the same status. Collective.
+  ///
+  /// - Parameters:
+  ///   - status: The exit status where the error has none of its own.
+  ///   - statusOf: The exit status that an error asks for; nil where it does not say.
+  ///   - body: What may fail; not collective.
+  /// - Throws: `TrainingError` with the words of the lowest rank that failed.
+  package func together<Result>(
+    otherwise status: TrainingError.ExitStatus,
+    statusOf: (any Error) -> Int32? = { ($0 as? any ExitStatusProviding)?.exitStatus }, _ body: () throws -> Result
+  ) throws -> Result {
+    var result: Result?
+    var failure: (text: String, status: Int32)?
+    do { result = try body() } catch { failure = ("\(error)", statusOf(error) ?? status.rawValue) }
+    let statuses = try gather([UInt64(failure?.status ?? 0)]).map { Int32($0[0]) }
+    guard let rank = statuses.firstIndex(where: { $0 != 0 }) else { return result! }
+    let text = try share(failure?.text, from: rank)
+    // What rank 0 sees is most likely what all see; a fault of another rank alone is that rank's.
+    throw TrainingError(
+      rank == 0 ? text : "rank \(rank): \(text)",
+      exitStatus: TrainingError.ExitStatus(rawValue: statuses[rank]) ?? status)
+  }
+}
+
 /// Does something that may fail, and gives what went wrong.
-func problem(of work: () throws -> Void) -> CheckpointError? {
+package func problem(of work: () throws -> Void) -> CheckpointError? {
   do {
     try work()
     return nil

@@ -52,7 +52,7 @@ public final class CheckpointStore {
   }
 
   /// A store whose ranks agree by `agreement`.
-  init(directory: String, over agreement: Agreement, keep: Int = 2, patience: Double = 10) {
+  package init(directory: String, over agreement: Agreement, keep: Int = 2, patience: Double = 10) {
     precondition(keep >= 1, "a store keeps at least one checkpoint")
     self.directory = directory
     self.keep = keep
@@ -176,7 +176,7 @@ public final class CheckpointStore {
   }
 
   /// Reads the record of the checkpoint at `path` and compares every file with it; the ranks share the files.
-  func verify(_ path: String) throws -> Result<SavedRun, CheckpointError> {
+  package func verify(_ path: String) throws -> Result<SavedRun, CheckpointError> {
     var text = ""
     let unreadable = problem { if world.rank == 0 { text = try File.text("\(path)/\(SavedRun.recordName)") } }
     if let (_, error) = try agreement.firstProblem(unreadable) { return .failure(error) }

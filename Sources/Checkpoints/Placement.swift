@@ -1,4 +1,4 @@
-internal import Collectives
+package import Collectives
 internal import Files
 
 /// Where the ranks of a job are, and which of them add up their gradients as floats before they encode.
@@ -15,7 +15,7 @@ public struct Placement: Decodable, Hashable, Sendable {
   init(hosts: [String], parties: [[Int]]) { (self.hosts, self.parties) = (hosts, parties) }
 
   /// The placement of the ranks of `grid`, whose exchange has the topology `topology`; not collective.
-  init(of grid: RankGrid, topology: Topology) {
+  package init(of grid: RankGrid, topology: Topology) {
     let all = grid.all
     var parties: [[Int]] = []
     // The ranks that hold one stripe of the model are an exchange of their own.
@@ -30,7 +30,7 @@ public struct Placement: Decodable, Hashable, Sendable {
 
   /// What to say where a run goes on here that was saved in the placement `saved`: nil where the model stays the same, bit for bit,
   /// or where the numbers of ranks differ anyway.
-  func warning(after saved: Placement?) -> String? {
+  package func warning(after saved: Placement?) -> String? {
     guard let saved, saved.hosts.count == hosts.count, saved.parties != parties else { return nil }
     return "the ranks are placed otherwise than those that saved the checkpoint: then \(saved.words), now \(words); "
       + "bit for bit, the model will not be that of an unbroken run"

@@ -58,7 +58,7 @@ public enum StopSignal {
   }
 
   /// What the run does about a signal at this moment.
-  public internal(set) static var answer: Answer {
+  public package(set) static var answer: Answer {
     get { Answer(rawValue: currentAnswer.load(ordering: .relaxed)) ?? .none }
     set { currentAnswer.store(newValue.rawValue, ordering: .relaxed) }
   }

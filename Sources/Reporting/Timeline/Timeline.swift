@@ -1,4 +1,5 @@
 internal import Buffers
+internal import Checkpoints
 package import Collectives
 internal import Files
 internal import Glibc
@@ -90,13 +91,13 @@ package final class Timeline {
   deinit { writer.end() }
 
   /// Notes that an activity of the training thread begins.
-  func begin(_ activity: Activity, _ number: Int? = nil) {
+  package func begin(_ activity: Activity, _ number: Int? = nil) {
     let time = clock.nanoseconds(.now)
     writer.add { $0.appendBegin(activity.rawValue, number: number, category: activity.rawValue, at: time, process: process) }
   }
 
   /// Notes that the activity that began last ends.
-  func end() {
+  package func end() {
     let time = clock.nanoseconds(.now)
     writer.add { $0.appendEnd(at: time, process: process) }
   }
@@ -141,7 +142,7 @@ package final class Timeline {
   }
 
   /// Notes a piece of the computation: of tensor `tensor` in the backward pass, or as `name` says.
-  func noteCompute(
+  package func noteCompute(
     _ name: StaticString, number: Int? = nil, tensor: Int? = nil, from start: ContinuousClock.Instant,
     to end: ContinuousClock.Instant
   ) {
@@ -162,7 +163,7 @@ package final class Timeline {
   }
 
   /// Notes a wait of the training thread for the other stripes of its model.
-  func noteActivations(from start: ContinuousClock.Instant, to end: ContinuousClock.Instant) {
+  package func noteActivations(from start: ContinuousClock.Instant, to end: ContinuousClock.Instant) {
     let (start, end) = (clock.nanoseconds(start), clock.nanoseconds(end))
     writer.add {
       $0.appendSpan("wait", start: start, end: end, process: process, thread: 0) { $0.append("wait for activations") }
@@ -170,7 +171,7 @@ package final class Timeline {
   }
 
   /// What to warn of where the file cannot be written; nil where all is well, or was told.
-  func takeWarning() -> String? {
+  package func takeWarning() -> String? {
     guard !hasWarned, let failure = writer.state.failure else { return nil }
     hasWarned = true
     return "some of the timeline will be missing: \(failure); the run goes on"
@@ -213,16 +214,5 @@ package final class Timeline {
     guard last > first else { return }
     line.append(" to ")
     line += tensorNames[last]
-  }
-}
-
-extension Timeline? {
-  /// Does something that a timeline shows where there is one; tests make faults here.
-  func span<Result>(_ activity: Timeline.Activity, _ number: Int? = nil, _ body: () throws -> Result) throws -> Result {
-    try FaultInjector.reach(activity, number)
-    guard let self else { return try body() }
-    self.begin(activity, number)
-    defer { self.end() }
-    return try body()
   }
 }

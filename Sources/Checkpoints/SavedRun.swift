@@ -47,7 +47,7 @@ public struct SavedRun: Hashable, Sendable {
   }
 
   /// Checks that the run was trained on data of this fingerprint: files may have changed under the same name.
-  func check(data fingerprint: UInt64, of specification: String) throws(CheckpointError) {
+  package func check(data fingerprint: UInt64, of specification: String) throws(CheckpointError) {
     guard let saved = counters["data"], saved != hexadecimal(fingerprint) else { return }
     throw CheckpointError(
       .configuration, "\(path) belongs to a run on other data: what \(specification) holds is not what that run was trained on")
@@ -60,7 +60,7 @@ public struct SavedRun: Hashable, Sendable {
   }
 
   /// The options, with those that followed from the number of ranks where a version did not yet write them down.
-  var settledOptions: [String: String] {
+  package var settledOptions: [String: String] {
     var options = self.options
     let shares = ranks / (options["model-parallel"].flatMap { Int($0) } ?? 1)
     if options["clients"] == nil && (options["partition"] ?? "iid") != "iid" { options["clients"] = String(shares) }
@@ -85,7 +85,7 @@ public struct SavedRun: Hashable, Sendable {
   static func stateName(rank: Int) -> String { "state-\(padded(rank, to: 5)).safetensors" }
 
   /// The file of the parameters.
-  static let modelName = "model.safetensors"
+  package static let modelName = "model.safetensors"
   /// The file of this description.
   static let recordName = "run.json"
 

@@ -1,4 +1,5 @@
 package import Buffers
+package import Checkpoints
 package import Collectives
 internal import Files
 internal import Glibc
@@ -28,7 +29,7 @@ extension Timeline {
     let agreement = try (agreement ?? Agreement(world: world)).about("opening the timeline")
     var age = 0
     // One rank of each host prepares the file before the others open it.
-    let prepared = try together(agreement, otherwise: .inputOutput) { () -> TraceFile? in
+    let prepared = try agreement.together(otherwise: .inputOutput) { () -> TraceFile? in
       guard first == world.rank else { return nil }
       let file = try TraceFile(name)
       try file.claim(patience: patience)
@@ -36,7 +37,7 @@ extension Timeline {
       if first == 0 { age = try Timeline.begin(file) }
       return file
     }
-    let file = try together(agreement, otherwise: .inputOutput) { try prepared ?? TraceFile(name) }
+    let file = try agreement.together(otherwise: .inputOutput) { try prepared ?? TraceFile(name) }
     try self.init(path, file, of: hosts, over: agreement, layout: layout, age: age, skew: skew)
   }
 
@@ -44,7 +45,7 @@ extension Timeline {
   package static func part(of path: String, host: String) -> String { "\(path).\(host)" }
 
   /// What people should know of the files before the run, nil where there is one file only.
-  var advice: String? {
+  package var advice: String? {
     guard hosts.hostCount > 1 else { return nil }
     return
       "until the end of the run each other host writes its timeline beside \(path), with its name behind; if the run is cut "
@@ -52,7 +53,7 @@ extension Timeline {
   }
 
   /// Writes what is left, where a run ends by an error; nothing is joined.
-  func close() { writer.end() }
+  package func close() { writer.end() }
 
   /// Writes what is left, and makes one file of those of all hosts; collective, nothing is noted after it.
   ///

@@ -1,0 +1,12 @@
+internal import Reporting
+
+extension Timeline? {
+  /// Does something that a timeline shows where there is one; tests make faults here.
+  func span<Result>(_ activity: Timeline.Activity, _ number: Int? = nil, _ body: () throws -> Result) throws -> Result {
+    try FaultInjector.reach(activity, number)
+    guard let self else { return try body() }
+    self.begin(activity, number)
+    defer { self.end() }
+    return try body()
+  }
+}
