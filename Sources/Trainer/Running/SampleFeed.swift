@@ -1,6 +1,6 @@
 public import Buffers
 internal import Collectives
-internal import Datasets
+package import Datasets
 
 /// Gives a rank its samples of each step: its slice of the minibatch, in the order of the epoch.
 ///
@@ -22,7 +22,7 @@ public final class SampleFeed {
   /// Seconds spent here.
   private(set) var seconds = 0.0
 
-  init(
+  package init(
     _ dataset: any Dataset, plan: RunPlan, seed: UInt64, clients: ClientOrder?, rank: Int, of ranks: Int,
     labels: RealignedLabels? = nil
   ) {

@@ -4,6 +4,7 @@ internal import Datasets
 internal import MPI
 internal import Networks
 internal import Optimizers
+internal import Trainer
 
 /// Measures what computing costs: gradients of the real network on real samples, on all ranks at once, and the update.
 struct ComputeProbe {
