@@ -72,10 +72,17 @@ let package = Package(
         "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers",
         .product(name: "Yams", package: "Yams"),
       ]),
+    library(
+      "Planner",
+      [
+        "Trainer", "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives", "Networks", "Datasets", "MPI", "Codecs",
+        "Buffers",
+      ]),
     .executableTarget(
       name: "train",
       dependencies: [
-        "Trainer", "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives", "Networks", "Datasets", "MPI", "Codecs",
+        "Planner", "Trainer", "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives", "Networks", "Datasets", "MPI",
+        "Codecs",
         "Buffers",
         argumentParser,
       ],
@@ -98,11 +105,11 @@ let package = Package(
     example("one-bit", ["Collectives", "Codecs", "MPI", "Buffers"]),
     // What examples have in common that run jobs and print tables.
     .target(
-      name: "Laboratory", dependencies: ["Trainer", "Reporting", "Files", argumentParser], path: "examples/laboratory",
+      name: "Laboratory", dependencies: ["Reporting", "Files", argumentParser], path: "examples/laboratory",
       swiftSettings: settings),
-    example("seide2014", ["Laboratory", "Trainer", "Files", argumentParser], exclude: ["README.md", "RESULTS.md"]),
+    example("seide2014", ["Laboratory", "Files", argumentParser], exclude: ["README.md", "RESULTS.md"]),
     example(
-      "fetchsgd", ["Laboratory", "Trainer", "Reporting", "Files", "Networks", "Datasets", "Buffers", argumentParser],
+      "fetchsgd", ["Laboratory", "Reporting", "Files", "Networks", "Datasets", "Buffers", argumentParser],
       exclude: ["README.md", "RESULTS.md", "by-class.svg", "energy.svg", "iid.svg", "magnitudes.svg"]),
 
     .target(name: "_TestSupport", dependencies: ["MPI"], path: "Tests/_TestSupport", swiftSettings: settings),
@@ -116,7 +123,8 @@ let package = Package(
     tests(
       "Trainer",
       [
-        "Trainer", "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives", "Networks", "Datasets", "MPI", "Codecs",
+        "Planner", "Trainer", "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives", "Networks", "Datasets", "MPI",
+        "Codecs",
         "Buffers",
       ]),
   ]

@@ -1,5 +1,3 @@
-internal import Buffers
-internal import Collectives
 internal import Files
 internal import Glibc
 public import MPI

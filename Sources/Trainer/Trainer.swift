@@ -66,8 +66,7 @@ public final class Trainer {
   init(
     _ options: TrainerOptions, _ recipe: Recipe, grid: RankGrid, blocks: BlockExchange?, dataset: any Dataset,
     network: any Network, clients: ClientOrder?, agreement: Agreement, store: CheckpointStore?, journal: Journal?,
-    timeline: Timeline?,
-    saved: SavedRun?
+    timeline: Timeline?, saved: SavedRun?, choosingCodecBy choose: CodecChooser?
   ) throws {
     let world = grid.all.world
     (self.options, self.world, self.grid, self.blocks) = (options, world, grid, blocks)
@@ -89,7 +88,7 @@ public final class Trainer {
       optimizer: optimizer, scaling: recipe.optimizer.scaling, aggregation: recipe.aggregation, options: options, plan: plan)
     parts.timeline = timeline
     codecChoice = try timeline.span(.planning) {
-      try CodecChoice(for: parts, saved: saved, dataset: dataset) { recipe.optimizer(settings) }
+      try CodecChoice(for: parts, saved: saved, dataset: dataset, optimizer: { recipe.optimizer(settings) }, by: choose)
     }
     if let codecChoice { parts.aggregation = AggregationRecipe(codecChoice.codec) }
     isLossy = parts.aggregation.codec.map { !$0.isIdentity } ?? false

@@ -2,7 +2,6 @@ internal import Buffers
 internal import Codecs
 internal import Collectives
 internal import MPI
-internal import Trainer
 
 /// One row of `bench all-reduce`: an exchange against `MPI_Allreduce` and against Morse's own fp32 exchange, in one run.
 struct AllReduceRow {

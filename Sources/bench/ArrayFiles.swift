@@ -1,7 +1,6 @@
 internal import Buffers
 internal import Files
 internal import MPI
-internal import Trainer
 
 extension NumpyFile {
   /// Reads an array from a file, a pipe or a descriptor.

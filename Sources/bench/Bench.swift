@@ -3,7 +3,6 @@ internal import Buffers
 internal import Codecs
 internal import Files
 internal import MPI
-internal import Trainer
 #if canImport(Glibc)
   internal import Glibc
 #endif

@@ -2,7 +2,6 @@ internal import ArgumentParser
 internal import Buffers
 internal import Codecs
 internal import Files
-internal import Trainer
 
 struct CodecsCommand: ParsableCommand {
   static let configuration = CommandConfiguration(

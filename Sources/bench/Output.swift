@@ -1,7 +1,6 @@
 internal import ArgumentParser
 internal import Files
 internal import MPI
-internal import Trainer
 #if canImport(Glibc)
   internal import Glibc
 #endif

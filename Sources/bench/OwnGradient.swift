@@ -1,7 +1,6 @@
 internal import Buffers
 internal import Codecs
 internal import Files
-internal import Trainer
 
 /// A codec on a gradient from a file.
 struct OwnGradient {

@@ -1,4 +1,3 @@
-internal import Collectives
 internal import Trainer
 
 /// How long the ranks of a measurement wait for one another: as in training.

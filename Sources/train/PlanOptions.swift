@@ -1,5 +1,6 @@
 import ArgumentParser
 import Files
+import Planner
 import Reporting
 import Trainer
 

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Collectives
 import MPI
+import Planner
 import Reporting
 import Trainer
 
@@ -40,7 +41,7 @@ extension Train {
           Launch.tellHowToResume(
             rank: world.rank, checkpoint: options.checkpoint,
             neighbours: try Neighbours(world, patience: options.waiting()))
-          trainer = try Trainer(options, on: world)
+          trainer = try Trainer(options, on: world, choosingCodecBy: measuredCodec)
           return try trainer!.run().exitStatus
         }
       }

@@ -1,5 +1,4 @@
 import Buffers
-import Codecs
 import Collectives
 import Datasets
 import Foundation

@@ -1,4 +1,3 @@
-import Buffers
 import Checkpoints
 import Foundation
 import MPI

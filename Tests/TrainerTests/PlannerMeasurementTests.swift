@@ -1,7 +1,7 @@
-import Buffers
 import Codecs
 import Foundation
 import MPI
+import Planner
 import Testing
 import Trainer
 import _TestSupport

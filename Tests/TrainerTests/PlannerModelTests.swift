@@ -1,7 +1,7 @@
 import Buffers
 import Codecs
-import Collectives
 import Files
+import Planner
 import Testing
 import _TestSupport
 import Trainer

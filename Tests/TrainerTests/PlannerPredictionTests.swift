@@ -1,6 +1,7 @@
 import Buffers
 import Codecs
 import Collectives
+import Planner
 import Testing
 import _TestSupport
 import Trainer

@@ -1,6 +1,7 @@
 import Buffers
 import Codecs
 import Foundation
+import Planner
 import Reporting
 import Testing
 import _TestSupport

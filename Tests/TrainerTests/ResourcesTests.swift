@@ -1,7 +1,6 @@
 import Checkpoints
 import Codecs
 import Foundation
-import MPI
 import Testing
 import Trainer
 import _TestSupport

@@ -1,6 +1,5 @@
 import Buffers
 import Foundation
-import MPI
 import Testing
 import Trainer
 import _TestSupport

@@ -1,9 +1,7 @@
 import Buffers
 import Collectives
-import Datasets
 import Foundation
 import MPI
-import Networks
 import Testing
 import Trainer
 import _TestSupport

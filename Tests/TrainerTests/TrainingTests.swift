@@ -1,8 +1,7 @@
 import Buffers
 import Checkpoints
-import Codecs
-import Datasets
 import Collectives
+import Datasets
 import Foundation
 import MPI
 import Networks
@@ -182,6 +181,19 @@ import _TestSupport
     #expect(throws: TrainingError.self) { try train(options { $0.minibatch = 0 }) }
     // The directory goes with rank 0's object.
     try world.barrier()
+  }
+
+  @Test func ranksMayChooseTheirCodecOnlyWhereSomebodyMeasures() throws {
+    let open = options { ($0.codec, $0.warmStart) = ("auto", 5) }
+    let chosen = try Trainer(open, on: world, isSilent: true) { _, _ in ("multi-bit:bits=4", "a test says so") }.run()
+    let said = options { ($0.codec, $0.warmStart) = (world.count > 1 ? "multi-bit:bits=4" : "none", 5) }
+    #expect(try chosen.modelHash == train(said).modelHash)
+    guard world.count > 1 else { return }
+    #expect {
+      try train(open)
+    } throws: {
+      ($0 as? TrainingError)?.exitStatus == 65 && "\($0)".contains("--codec auto")
+    }
   }
 
   @Test func momentumFreeDescentAndOtherOptimizersRun() throws {

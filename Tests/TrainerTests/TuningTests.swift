@@ -1,4 +1,3 @@
-import Buffers
 import Foundation
 import MPI
 import Reporting

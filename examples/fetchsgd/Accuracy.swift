@@ -2,7 +2,6 @@ import ArgumentParser
 import Files
 import Laboratory
 import Reporting
-import Trainer
 
 /// Accuracy against compression: the paper's figures 3 and 5.
 struct Accuracy: PaperTable {

@@ -1,6 +1,5 @@
 import ArgumentParser
 import Laboratory
-import Trainer
 
 /// The learning rates of every way to exchange gradients, tried on training samples that were held out.
 struct Choice: PaperTable {

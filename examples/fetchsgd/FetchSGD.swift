@@ -2,7 +2,6 @@ import ArgumentParser
 import Files
 import Foundation
 import Laboratory
-import Trainer
 
 /// What the paper on FetchSGD measures, in miniature; README.md tells what differs.
 @main

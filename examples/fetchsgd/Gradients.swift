@@ -6,7 +6,6 @@ import Foundation
 import Laboratory
 import Networks
 import Reporting
-import Trainer
 
 /// How heavy the heavy coordinates of gradients are, while a model trains: what sparse updates and sketches live by.
 struct Gradients: ParsableCommand {

@@ -1,7 +1,6 @@
 import Files
 import Foundation
 import Reporting
-import Trainer
 
 /// Runs jobs one after another and keeps their results, so that a table that was stopped goes on where it was.
 ///

@@ -1,7 +1,6 @@
 package import ArgumentParser
 internal import Files
 import Foundation
-import Trainer
 
 /// A command that runs jobs and prints the paper's figures beside ours.
 package protocol PaperTable: ParsableCommand {

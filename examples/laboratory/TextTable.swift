@@ -1,6 +1,5 @@
 package import Files
 import Foundation
-import Trainer
 
 /// A table for people (Markdown whose columns stand straight) and for programs (CSV and JSON).
 package struct TextTable {

@@ -1,7 +1,6 @@
 import ArgumentParser
 import Files
 import Laboratory
-import Trainer
 
 /// The runs that tables of speed are made of: real exchanges between emulated hosts, and ranks that sleep instead of computing.
 struct Emulation: ParsableArguments {

@@ -2,7 +2,6 @@ import ArgumentParser
 import Files
 import Foundation
 import Laboratory
-import Trainer
 
 /// The tables of the paper on 1-bit SGD in miniature; README.md tells what differs.
 @main

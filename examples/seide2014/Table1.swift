@@ -1,7 +1,6 @@
 import ArgumentParser
 import Files
 import Laboratory
-import Trainer
 
 /// The costs of a minibatch, and the number of ranks K̂ beyond which the exchange is the limit.
 struct Table1: PaperTable {

@@ -1,7 +1,6 @@
 import ArgumentParser
 import Files
 import Laboratory
-import Trainer
 
 /// What one bit, and half a minibatch's delay on top of it, do to accuracy.
 struct Table2: PaperTable {

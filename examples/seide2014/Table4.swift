@@ -1,7 +1,6 @@
 import ArgumentParser
 import Files
 import Laboratory
-import Trainer
 
 /// How many frames a second four hosts take, by the size of the minibatch, without and with double buffering.
 struct Table4: PaperTable {

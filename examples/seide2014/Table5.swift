@@ -1,7 +1,6 @@
 import ArgumentParser
 import Files
 import Laboratory
-import Trainer
 
 /// How many frames a second K models take, each split over P ranks.
 struct Table5: PaperTable {

@@ -1,4 +1,3 @@
-internal import Buffers
 internal import Checkpoints
 internal import Files
 internal import Yams

@@ -5,7 +5,7 @@ internal import Datasets
 /// The labels that a model gave to the samples of a data set, in the place of the first ones; the same on every rank.
 ///
 /// Labels are whole numbers below 2²⁴, which fp32 holds exactly, so that checkpoints keep them beside all other state.
-final class RealignedLabels {
+package final class RealignedLabels {
   /// The epoch after which the labels were made, counted from 1; 0 where they are still the data set's own.
   var epoch = 0
   private let train: FloatBuffer

@@ -1,7 +1,6 @@
 internal import Collectives
 internal import Datasets
 internal import Files
-internal import Networks
 internal import Reporting
 
 extension Trainer {

@@ -1,7 +1,7 @@
 package import Buffers
 package import Checkpoints
 internal import Codecs
-internal import Collectives
+package import Collectives
 internal import MPI
 internal import Optimizers
 
@@ -31,7 +31,7 @@ package struct MemoryNeed {
   ///   - parameterCount: The parameters on this rank.
   ///   - sampleCount: The training samples.
   ///   - grid: The ranks.
-  init(_ options: TrainerOptions, _ recipe: Recipe, parameterCount: Int, sampleCount: Int, on grid: RankGrid) {
+  package init(_ options: TrainerOptions, _ recipe: Recipe, parameterCount: Int, sampleCount: Int, on grid: RankGrid) {
     let ranks = grid.shareCount
     let gradients = recipe.strategy.isDelayed ? 2 : 1
     // Of other aggregations only what every run has is counted.

@@ -1,7 +1,6 @@
 internal import Checkpoints
 internal import Collectives
 internal import Files
-internal import MPI
 internal import Reporting
 
 /// What a run ends with: the result, what crossed between ranks, and one sentence on whether compression was worth it.

@@ -1,4 +1,3 @@
-internal import Collectives
 internal import Files
 internal import Glibc
 internal import Reporting

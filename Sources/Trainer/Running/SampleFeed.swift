@@ -8,7 +8,7 @@ package import Datasets
 public final class SampleFeed {
   private let dataset: any Dataset
   /// Which samples belong to which step.
-  var plan: RunPlan
+  package var plan: RunPlan
   private let seed: UInt64
   /// Whose samples come when; nil where samples belong to nobody.
   let clients: ClientOrder?
@@ -27,7 +27,7 @@ public final class SampleFeed {
     self.init(dataset, plan: plan, seed: seed, clients: nil, rank: rank, of: ranks)
   }
 
-  init(
+  package init(
     _ dataset: any Dataset, plan: RunPlan, seed: UInt64, clients: ClientOrder?, rank: Int, of ranks: Int,
     labels: RealignedLabels? = nil
   ) {

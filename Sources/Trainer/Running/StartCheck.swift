@@ -1,5 +1,5 @@
 internal import Buffers
-internal import Checkpoints
+package import Checkpoints
 internal import Files
 internal import Foundation
 internal import MPI
@@ -7,17 +7,20 @@ internal import MPI
 /// Makes sure that all ranks run the same program with the same options on the same data, before they waste hours.
 ///
 /// What differs is named with the rank that differs from most. Every function is collective.
-struct StartCheck {
+package struct StartCheck {
   let agreement: Agreement
 
+  /// A check over the ranks of `agreement`.
+  package init(agreement: Agreement) { self.agreement = agreement }
+
   /// Compares the executables of all ranks.
-  func program() throws {
+  package func program() throws {
     let hash = Bundle.main.executablePath.flatMap { try? File.hash($0).hash } ?? 0
     try compare("runs another program", [("file", hash)])
   }
 
   /// Compares the options, one by one.
-  func options(_ options: TrainerOptions) throws {
+  package func options(_ options: TrainerOptions) throws {
     let texts = options.texts
     try compare(
       "has other options",

@@ -1,4 +1,4 @@
-internal import Checkpoints
+package import Checkpoints
 internal import Collectives
 internal import Datasets
 internal import Files
@@ -7,7 +7,7 @@ internal import MPI
 /// Does something that may fail on one rank alone, such as opening a file, and fails on all ranks if it fails on any.
 ///
 /// As `Agreement.together`, with what ``exitStatus(of:)`` knows of errors. Collective.
-func together<Result>(
+package func together<Result>(
   _ agreement: Agreement, otherwise status: TrainingError.ExitStatus, _ body: () throws -> Result
 ) throws -> Result {
   try agreement.together(otherwise: status, statusOf: exitStatus, body)

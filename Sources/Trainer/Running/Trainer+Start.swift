@@ -18,15 +18,19 @@ extension Trainer {
   ///   - options: What is trained, and how; the same on all ranks.
   ///   - world: The ranks that share the work.
   ///   - isSilent: Whether nothing is printed; files are written all the same.
+  ///   - choose: Chooses the codec where the options leave that to the ranks (`auto`); nil where they may not.
   /// - Throws: `TrainingError` or `CheckpointError` on all ranks alike.
-  public convenience init(_ options: TrainerOptions, on world: Communicator, isSilent: Bool = false) throws {
-    try self.init(options, on: world, isSilent: isSilent, patience: 10)
+  public convenience init(
+    _ options: TrainerOptions, on world: Communicator, isSilent: Bool = false, choosingCodecBy choose: CodecChooser? = nil
+  ) throws {
+    try self.init(options, on: world, isSilent: isSilent, patience: 10, choosingCodecBy: choose)
   }
 
   /// The same, for tests: another job has `patience` seconds to let go of the files of this one, and this rank may be as if it were on
   /// host `pretendedHost`.
   package convenience init(
-    _ options: TrainerOptions, on world: Communicator, isSilent: Bool, pretendedHost: Int? = nil, patience: Double = 10
+    _ options: TrainerOptions, on world: Communicator, isSilent: Bool, pretendedHost: Int? = nil, patience: Double = 10,
+    choosingCodecBy choose: CodecChooser? = nil
   ) throws {
     FaultInjector.install(options.injectFault, rank: world.rank)
     try FaultInjector.reach(.start)
@@ -108,7 +112,7 @@ extension Trainer {
     try FaultInjector.reach(.start)
     try self.init(
       options, recipe, grid: grid, blocks: blocks, dataset: dataset, network: own, clients: clients, agreement: agreement,
-      store: store, journal: journal, timeline: timeline, saved: saved)
+      store: store, journal: journal, timeline: timeline, saved: saved, choosingCodecBy: choose)
     if let first = options.realign?.first, first > plan.epoch(of: plan.steps - 1) {
       journal?.warn("--realign \(options.texts["realign"] ?? ""): the run ends before, nothing is realigned")
     }

@@ -1,7 +1,5 @@
-internal import Buffers
 internal import Checkpoints
 internal import Collectives
-internal import Datasets
 internal import MPI
 internal import Networks
 internal import Reporting

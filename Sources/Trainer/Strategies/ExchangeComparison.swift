@@ -34,6 +34,6 @@ struct ExchangeComparison {
 }
 
 /// The middle value, the upper of two; nil of none.
-func median(of values: [Double]) -> Double? {
+package func median(of values: [Double]) -> Double? {
   values.isEmpty ? nil : values.sorted()[values.count / 2]
 }

@@ -1,4 +1,4 @@
-internal import Buffers
+package import Buffers
 internal import Collectives
 internal import MPI
 internal import Networks
@@ -6,7 +6,7 @@ internal import Optimizers
 internal import Reporting
 
 /// Computes a rank's part of the mean gradient of a step, and looks at each tensor while it is in the cache.
-final class GradientComputation {
+package final class GradientComputation {
   private let parts: StrategyParts
   private let injection: NonFiniteInjection?
   private let scaling: ContributionScaling?
@@ -21,7 +21,7 @@ final class GradientComputation {
   /// Seconds spent waiting for the other stripes of the model.
   private(set) var waitingSeconds = 0.0
 
-  init(_ parts: StrategyParts) {
+  package init(_ parts: StrategyParts) {
     self.parts = parts
     scaling = parts.scaling.flatMap {
       $0.place == .partial ? ContributionScaling($0, layout: parts.network.layout) : nil
@@ -44,7 +44,7 @@ final class GradientComputation {
   ///   - ready: Called as tensors become final, with the end of what is final of the flat buffer.
   /// - Returns: what this rank has to say of it.
   /// - Throws: What the network throws.
-  func compute(
+  package func compute(
     _ step: Int, of batch: Minibatch, part: Int? = nil, among sampleCount: Int, share: Float = 1,
     into gradient: FloatBuffer, ready: (_ end: Int) -> Void = { _ in }
   ) throws -> StepAgreement.Statement {

@@ -1,20 +1,20 @@
 internal import Buffers
 internal import Codecs
-internal import Collectives
+package import Collectives
 internal import Networks
 internal import Optimizers
 internal import Reporting
 
 /// Changes the parameters by the result of an exchange: a gradient goes through the optimizer, piece by piece as it is decoded unless
 /// its norm is needed first; a change is subtracted.
-final class ModelUpdate {
+package final class ModelUpdate {
   private let parts: StrategyParts
   /// Where the aggregated gradient waits for its norm; empty while nobody asks for it.
   private var aggregate = FloatBuffer(count: 0)
   /// Seconds spent here on what is not fused into the decoding.
   private(set) var seconds = 0.0
 
-  init(_ parts: StrategyParts) {
+  package init(_ parts: StrategyParts) {
     self.parts = parts
   }
 
@@ -28,7 +28,7 @@ final class ModelUpdate {
   ///
   /// - Returns: The square of the aggregated gradient's norm where it `isMeasured`, which costs a pass over it and changes no bit.
   @discardableResult
-  func apply(
+  package func apply(
     rate: Float, samples: Int, share: Float = 1, isMeasured: Bool = false, from deliver: (Sink) throws -> Void
   ) throws -> Double? {
     let parameters = parts.parameters

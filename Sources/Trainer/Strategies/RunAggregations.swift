@@ -1,6 +1,6 @@
 internal import Buffers
 internal import Codecs
-internal import Collectives
+package import Collectives
 internal import MPI
 internal import Networks
 internal import Optimizers
@@ -11,9 +11,9 @@ internal import Reporting
 /// All read the same gradients. Those of a warm start and the one after it are one stream: residuals are in the units of gradients, and stay when the number
 /// of bits changes. With AdaGrad by owners all have the same owners, so that what these remember goes on through the switch.
 /// Source: algorithms §1.10.
-final class RunAggregations {
+package final class RunAggregations {
   /// Of the steps after the warm start.
-  let main: any Aggregation
+  package let main: any Aggregation
   /// Of the floats of a warm start; nil where there are none.
   private let floats: CodedAllReduce?
   /// Of its phases of several bits.
@@ -32,7 +32,7 @@ final class RunAggregations {
   /// Prepares the exchanges of what lies in `gradients`, which are carried on as `overlap` says; collective.
   ///
   /// - Parameter isRestorable: Whether an exchange may be discarded.
-  init(_ parts: StrategyParts, gradients: [SharedGradient], overlap: Overlap, isRestorable: Bool = false) throws {
+  package init(_ parts: StrategyParts, gradients: [SharedGradient], overlap: Overlap, isRestorable: Bool = false) throws {
     self.parts = parts
     self.gradients = gradients
     isOverlapped = overlap != .off || gradients.count > 1
@@ -87,13 +87,13 @@ final class RunAggregations {
   }
 
   /// Starts an exchange.
-  func begin(_ exchange: any Aggregation, _ contribution: Contribution) throws {
+  package func begin(_ exchange: any Aggregation, _ contribution: Contribution) throws {
     scaling?.begin()
     try exchange.begin(contribution)
   }
 
   /// Delivers what `driver` has driven, as it is meant for the update.
-  func deliver(_ exchange: any Aggregation, by driver: ExchangeDriver, into sink: Sink) throws {
+  package func deliver(_ exchange: any Aggregation, by driver: ExchangeDriver, into sink: Sink) throws {
     guard let scaling else { return try driver.deliver(exchange, into: sink) }
     try scaling.deliver(into: sink) { try driver.deliver(exchange, into: $0) }
   }

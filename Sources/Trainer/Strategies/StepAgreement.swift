@@ -2,9 +2,9 @@ internal import Buffers
 internal import Collectives
 
 /// What ranks tell one another of a step before anything is encoded: whether it may be done at all, and what is reported of it.
-struct StepAgreement {
+package struct StepAgreement {
   /// What one rank says.
-  struct Statement {
+  package struct Statement {
     /// Its samples.
     var sampleCount = 0
     /// How many of them were classified rightly.

@@ -1,7 +1,5 @@
 internal import Buffers
 internal import Collectives
-internal import Datasets
-internal import MPI
 internal import Optimizers
 internal import Reporting
 

@@ -1,8 +1,6 @@
 internal import Buffers
 internal import Checkpoints
 internal import Collectives
-internal import Datasets
-internal import MPI
 internal import Networks
 internal import Optimizers
 

@@ -1,6 +1,5 @@
 internal import Buffers
 internal import Collectives
-internal import Datasets
 internal import Optimizers
 
 /// What a run that tunes itself remembers: what was decided, and what the next decisions rest on.

@@ -6,7 +6,7 @@ internal import Datasets
 public import Files
 public import MPI
 internal import Networks
-internal import Optimizers
+internal import Trainer
 
 /// Plans a run on the ranks of a job: measures what is not given, predicts, and recommends.
 public struct Planner {
@@ -47,20 +47,11 @@ public struct Planner {
       options, recipe, parameterCount: network.layout.count, sampleCount: dataset.count(.train), on: grid)
     need.add("measuring codecs", 4 * network.layout.count)
     try need.check(over: agreement)
-    let records = try RecordExchange(hosts)
-    let parameters = FloatBuffer(count: network.layout.count)
-    network.initialize(parameters, seed: options.seed)
-    let settings = OptimizerSettings(
-      count: parameters.count, momentum: Float(options.momentum), weightDecay: Float(options.weightDecay),
-      minibatch: options.minibatch)
+    let parts = StrategyParts(
+      measuring: recipe, options: options, network: network, sampleCount: dataset.count(.train), on: grid,
+      records: try RecordExchange(hosts))
     let progress = MeasuringProgress(isQuiet: options.quiet || world.rank != 0)
-    let measurement = CostMeasurement(
-      parts: StrategyParts(
-        grid: grid, records: records, network: network, parameters: parameters,
-        optimizer: recipe.optimizer(settings), scaling: recipe.optimizer.scaling, aggregation: recipe.aggregation,
-        options: options,
-        plan: RunPlan(options, sampleCount: dataset.count(.train))),
-      dataset: dataset, codecs: codecs, progress: progress.show)
+    let measurement = CostMeasurement(parts: parts, dataset: dataset, codecs: codecs, progress: progress.show)
     var measured = try measurement.measure(request.isBrief ? .brief : .thorough)
     progress.finish()
     guard world.rank == 0 else {
@@ -72,7 +63,7 @@ public struct Planner {
     let predictor = StepPredictor(
       network.layout, minibatch: min(options.minibatch, dataset.count(.train)), costs: measured.costs)
     plan = ScalingPlan(
-      predictor, codecs: codecs, subject: "\(options.model) on \(options.data), \(parameters.count) parameters",
+      predictor, codecs: codecs, subject: "\(options.model) on \(options.data), \(network.layout.count) parameters",
       costs: report.lines, ranks: request.ranks ?? (world.count > 1 ? world.count : nil))
     costs = report.json
   }

@@ -1,4 +1,5 @@
 internal import Collectives
+internal import Trainer
 
 /// Times what all ranks do at once, as they do it in a step.
 struct Rounds {

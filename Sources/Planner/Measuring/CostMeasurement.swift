@@ -4,6 +4,7 @@ internal import Collectives
 internal import Datasets
 internal import MPI
 internal import Networks
+internal import Trainer
 
 /// Measures on the ranks of a job what work and messages cost.
 struct CostMeasurement {

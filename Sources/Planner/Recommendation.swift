@@ -1,4 +1,3 @@
-internal import Buffers
 internal import Files
 
 /// What to do, and why: one choice out of a plan.

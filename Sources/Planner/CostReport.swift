@@ -1,5 +1,6 @@
 internal import Buffers
 internal import Files
+internal import Trainer
 
 /// What costs were measured or given, in words and as JSON.
 struct CostReport {

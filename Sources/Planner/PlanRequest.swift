@@ -1,6 +1,7 @@
 internal import Buffers
 public import Codecs
 public import Files
+public import Trainer
 
 /// What is to be planned: the run, the ways to do its steps, and costs that are known and need no measuring.
 public struct PlanRequest: Sendable {

@@ -3,6 +3,7 @@ internal import Codecs
 internal import Collectives
 internal import Files
 internal import MPI
+internal import Trainer
 
 /// Measures what handing data from rank to rank costs when all do it at once: real exchanges of floats, from a few to all of the
 /// model's.

@@ -5,6 +5,7 @@ internal import Datasets
 internal import MPI
 internal import Networks
 internal import Optimizers
+internal import Trainer
 
 /// Measures what computing costs: gradients of the real network on real samples, on all ranks at once, and the update.
 struct ComputeProbe {
@@ -70,7 +71,7 @@ struct ComputeProbe {
       let parameters = FloatBuffer(count: parts.parameters.count)
       parameters.copy(from: parts.parameters)
       parts.parameters = parameters
-      let strategy = try Synchronous(parts)
+      let strategy = try strategies.make("all-reduce")(parts)
       var step = 0
       return try rounds.seconds(effort) {
         _ = try strategy.step(step, from: feed, rate: 0, isMeasured: false)

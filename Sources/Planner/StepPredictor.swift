@@ -1,6 +1,5 @@
 public import Buffers
 public import Codecs
-internal import Collectives
 
 /// How ranks form parties of an exchange.
 public enum PlanTopology: String, CaseIterable, Hashable, Sendable {

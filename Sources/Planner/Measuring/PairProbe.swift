@@ -1,7 +1,7 @@
-internal import Buffers
 internal import Collectives
 internal import Glibc
 internal import MPI
+internal import Trainer
 
 /// What a message costs between two hosts that have the network for themselves.
 public struct PairCosts: Hashable, Sendable {

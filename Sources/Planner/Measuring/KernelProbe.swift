@@ -1,6 +1,5 @@
 internal import Buffers
 internal import Codecs
-internal import Collectives
 
 /// Measures what a codec's kernels cost on a real gradient, on all ranks at once.
 struct KernelProbe {

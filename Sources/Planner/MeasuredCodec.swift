@@ -1,0 +1,52 @@
+internal import Buffers
+internal import Checkpoints
+internal import Codecs
+internal import Collectives
+public import Datasets
+internal import Files
+internal import MPI
+internal import Networks
+public import Trainer
+
+/// Measures for about a second what a step with each codec of the registry would take, and gives the fastest, for `--codec auto`.
+///
+/// A code is taken only if it is worth what it loses (``Recommendation/worthwhile``). Rank 0 decides. Collective.
+///
+/// - Parameters:
+///   - parts: The run, without its codec; its parameters are only read.
+///   - dataset: What it is trained on.
+/// - Returns: the codec as people write it, and why, a sentence without a full stop; the same on all ranks.
+public func measuredCodec(for parts: StrategyParts, on dataset: any Dataset) throws -> (codec: String, reason: String) {
+  let world = parts.grid.all.world
+  let candidates = try codecs.entries.map { try codecs.make($0.name) }
+  let measured = try CostMeasurement(parts: parts, dataset: dataset, codecs: candidates).measure(.brief)
+  var decision: (codec: String, reason: String)?
+  if world.rank == 0 {
+    let layout = parts.network.layout
+    let predictor = StepPredictor(layout, minibatch: parts.plan.minibatch, costs: measured.costs)
+    let plan = ScalingPlan(predictor, codecs: candidates, subject: "", costs: [], ranks: parts.grid.shareCount)
+    decision = Recommendation(plan) { $0.isDone(by: parts) }.map { ($0.choice.variant.codec, $0.reason) }
+  }
+  let agreement = try Agreement(world: world, activity: "the choice of a codec", patience: parts.options.waiting())
+  let codec = try agreement.share(decision?.codec ?? "none")
+  return (codec, try agreement.share(decision?.reason ?? "nothing could be predicted"))
+}
+
+extension StepVariant {
+  /// Whether a run of these parts does its steps like this, whatever its codec.
+  fileprivate func isDone(by parts: StrategyParts) -> Bool {
+    let routes = parts.hosts.routes(parts.options.topology)
+    let topology = routes.parties.count < routes.rankCount ? PlanTopology.hierarchical : .flat
+    return isDoubleBuffered == StepVariant.isDoubleBuffered(parts.options.strategy) && self.topology == topology
+  }
+}
+
+extension Recommendation {
+  /// Why the choice is what it is, with the times of a step that were predicted.
+  fileprivate var reason: String {
+    var times: [String] = []
+    if let floats { times.append("\(Quantity.text(ofSeconds: floats.seconds)) with floats") }
+    if let codes { times.append("\(Quantity.text(ofSeconds: codes.seconds)) with \(codes.variant.codec)") }
+    return "a step is predicted to take " + times.joined(separator: ", ")
+  }
+}

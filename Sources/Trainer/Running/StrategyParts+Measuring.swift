@@ -1,0 +1,30 @@
+internal import Buffers
+package import Collectives
+package import Networks
+internal import Optimizers
+
+extension StrategyParts {
+  /// The parts of a run that is not trained but measured: parameters as at the start, the optimizer of the options.
+  ///
+  /// - Parameters:
+  ///   - recipe: What the options name.
+  ///   - options: Those of the run.
+  ///   - network: Its network.
+  ///   - sampleCount: The training samples.
+  ///   - grid: The ranks, each with the whole model.
+  ///   - records: How all ranks agree.
+  package init(
+    measuring recipe: Recipe, options: TrainerOptions, network: any Network, sampleCount: Int, on grid: RankGrid,
+    records: RecordExchange
+  ) {
+    let parameters = FloatBuffer(count: network.layout.count)
+    network.initialize(parameters, seed: options.seed)
+    let settings = OptimizerSettings(
+      count: parameters.count, momentum: Float(options.momentum), weightDecay: Float(options.weightDecay),
+      minibatch: options.minibatch)
+    self.init(
+      grid: grid, records: records, network: network, parameters: parameters,
+      optimizer: recipe.optimizer(settings), scaling: recipe.optimizer.scaling, aggregation: recipe.aggregation,
+      options: options, plan: RunPlan(options, sampleCount: sampleCount))
+  }
+}
