@@ -33,6 +33,7 @@ format:
 
 arrows:
 	scripts/check-arrows
+	scripts/check-circles
 
 # Everything on one rank, without mpirun.
 test-plain:

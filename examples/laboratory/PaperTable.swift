@@ -1,5 +1,5 @@
 package import ArgumentParser
-internal import Files
+import Files
 import Foundation
 
 /// A command that runs jobs and prints the paper's figures beside ours.
