@@ -35,7 +35,7 @@ let package = Package(
   products: [
     .library(name: "MPI", targets: ["MPI"]),
     .library(name: "Codecs", targets: ["Codecs", "Buffers"]),
-    .library(name: "Collectives", targets: ["Collectives", "Codecs", "MPI", "Buffers"]),
+    .library(name: "Collectives", targets: ["Collectives", "Transport", "Codecs", "MPI", "Buffers"]),
     .executable(name: "train", targets: ["train"]),
     .executable(name: "bench", targets: ["bench"]),
   ],
@@ -57,31 +57,35 @@ let package = Package(
     library("Buffers", []),
     library("MPI", ["CMPI", "Buffers"]),
     library("Codecs", ["Buffers", "CKernels"]),
-    library("Collectives", ["MPI", "Codecs", "Buffers"]),
+    library("Transport", ["MPI", "Buffers"]),
+    library("Collectives", ["Transport", "MPI", "Codecs", "Buffers"]),
     library("Networks", ["Buffers"]),
     library("Datasets", ["CZlib", "Buffers"]),
     // Files and their names, JSON, numbers as people read them.
     library("Files", ["Buffers"]),
-    library("Optimizers", ["Collectives", "Codecs", "Buffers"]),
-    library("Checkpoints", ["Files", "Collectives", "MPI", "Buffers"]),
+    library("Optimizers", ["Collectives", "Transport", "Codecs", "Buffers"]),
+    library("Checkpoints", ["Files", "Collectives", "Transport", "MPI", "Buffers"]),
     // Metrics, progress, timelines and pictures.
-    library("Reporting", ["Checkpoints", "Files", "Collectives", "MPI", "Buffers"]),
+    library("Reporting", ["Checkpoints", "Files", "Collectives", "Transport", "MPI", "Buffers"]),
     library(
       "Trainer",
       [
-        "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers",
+        "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives", "Transport", "Networks", "Datasets", "MPI", "Codecs",
+        "Buffers",
         .product(name: "Yams", package: "Yams"),
       ]),
     library(
       "Planner",
       [
-        "Trainer", "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives", "Networks", "Datasets", "MPI", "Codecs",
+        "Trainer", "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives", "Transport", "Networks", "Datasets", "MPI",
+        "Codecs",
         "Buffers",
       ]),
     .executableTarget(
       name: "train",
       dependencies: [
-        "Planner", "Trainer", "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives", "Networks", "Datasets", "MPI",
+        "Planner", "Trainer", "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives", "Transport", "Networks",
+        "Datasets", "MPI",
         "Codecs",
         "Buffers",
         argumentParser,
@@ -90,7 +94,8 @@ let package = Package(
     .executableTarget(
       name: "bench",
       dependencies: [
-        "Trainer", "Reporting", "Optimizers", "Files", "Collectives", "Networks", "Datasets", "MPI", "Codecs", "Buffers",
+        "Trainer", "Reporting", "Optimizers", "Files", "Collectives", "Transport", "Networks", "Datasets", "MPI", "Codecs",
+        "Buffers",
         "CPingPong", argumentParser,
       ],
       swiftSettings: settings),
@@ -102,7 +107,7 @@ let package = Package(
     example("reduce", ["MPI"]),
     example("overlap", ["MPI"]),
     example("user-operation", ["MPI"]),
-    example("one-bit", ["Collectives", "Codecs", "MPI", "Buffers"]),
+    example("one-bit", ["Collectives", "Transport", "Codecs", "MPI", "Buffers"]),
     // What examples have in common that run jobs and print tables.
     .target(
       name: "Laboratory", dependencies: ["Reporting", "Files", argumentParser], path: "examples/laboratory",
@@ -116,14 +121,15 @@ let package = Package(
     tests("Buffers", ["Buffers"]),
     tests("MPI", ["MPI", "example-hello", "example-ring", "example-reduce", "example-overlap", "example-user-operation"]),
     tests("Codecs", ["Codecs", "Buffers"]),
-    tests("Collectives", ["Collectives", "MPI", "Codecs", "Buffers"]),
+    tests("Collectives", ["Collectives", "Transport", "MPI", "Codecs", "Buffers"]),
     tests("Networks", ["Networks", "Buffers"]),
     tests("Datasets", ["Datasets", "CZlib", "Buffers"]),
     tests("Bench", ["bench"]),
     tests(
       "Trainer",
       [
-        "Planner", "Trainer", "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives", "Networks", "Datasets", "MPI",
+        "Planner", "Trainer", "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives", "Transport", "Networks",
+        "Datasets", "MPI",
         "Codecs",
         "Buffers",
       ]),

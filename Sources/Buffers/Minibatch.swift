@@ -9,7 +9,7 @@ public final class Minibatch {
   /// The number of samples in use.
   public var count = 0
 
-  /// Room for `capacity` samples.
+  /// A minibatch with room for `capacity` samples.
   public init(capacity: Int, featureCount: Int) {
     inputs = FloatBuffer(count: capacity * featureCount)
     labels = Array(repeating: 0, count: capacity)

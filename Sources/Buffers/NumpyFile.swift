@@ -2,18 +2,18 @@
   import Glibc
 #endif
 
-/// An array as NumPy saves it (`.npy`, versions 1.0 and 2.0): little-endian fp32 or fp64 in C order, of any shape.
+/// A NumPy array file (`.npy`, versions 1.0 and 2.0): little-endian fp32 or fp64 in C order, of any shape.
 ///
 /// Source: the description of the format in NumPy's own documentation (`numpy.lib.format`).
 public struct NumpyFile: Sendable {
-  /// The lengths of the axes, the last one running fastest; empty for a single number.
+  /// The lengths of the axes, the last one varying fastest; empty for a single number.
   public let shape: [Int]
-  /// The values, rounded to fp32 where the file holds fp64.
+  /// The values, rounded to fp32 if the file holds fp64.
   public let values: FloatBuffer
 
-  /// An array of this shape around `values`.
+  /// An array of this shape that holds `values`.
   public init(shape: [Int], values: FloatBuffer) {
-    precondition(shape.reduce(1, *) == values.count, "an array of shape \(shape) does not hold \(values.count) values")
+    require(shape.reduce(1, *) == values.count, "an array of shape \(shape) does not hold \(values.count) values")
     self.shape = shape
     self.values = values
   }
@@ -24,12 +24,12 @@ public struct NumpyFile: Sendable {
     self = try bytes.bytes.withMemoryRebound(to: UInt8.self) { try NumpyFile.parse(UnsafeRawBufferPointer($0), path: path) }
   }
 
-  /// Reads what a file holds; throws `NumpyFileError`, one sentence that calls the file `name`.
+  /// Reads the contents of a file; throws `NumpyFileError`, one sentence that calls the file `name`.
   public init(_ bytes: [UInt8], of name: String) throws {
     self = try bytes.withUnsafeBytes { try NumpyFile.parse($0, path: name) }
   }
 
-  /// What stands before the values in a file of version 1.0, `<f4`.
+  /// The bytes before the values in a file of version 1.0, `<f4`.
   public var header: [UInt8] {
     let axes = shape.map { "\($0)," }.joined(separator: " ")
     var text = "{'descr': '<f4', 'fortran_order': False, 'shape': (\(shape.count > 1 ? String(axes.dropLast()) : axes)), }"
@@ -38,7 +38,7 @@ public struct NumpyFile: Sendable {
     return NumpyFile.magic + [1, 0, UInt8(text.utf8.count & 255), UInt8(text.utf8.count >> 8)] + Array(text.utf8)
   }
 
-  /// Writes a file, version 1.0, `<f4`; what is there is overwritten.
+  /// Writes a file, version 1.0, `<f4`; an existing file is overwritten.
   public func write(to path: String) throws {
     guard let file = fopen(path, "wb") else {
       throw NumpyFileError(path, "cannot be written: \(String(cString: strerror(errno)))", isWriting: true)
@@ -151,7 +151,7 @@ public struct NumpyFile: Sendable {
 /// What is wrong with a `.npy` file, in one sentence without a full stop.
 public struct NumpyFileError: Error, CustomStringConvertible {
   public let description: String
-  /// Whether a file could not be written; otherwise a file could not be read, or is not what it should be.
+  /// Whether a file could not be written; otherwise a file could not be read, or is invalid.
   public let isWriting: Bool
   init(_ path: String, _ fault: String, isWriting: Bool = false) {
     description = "'\(path)' \(fault)"

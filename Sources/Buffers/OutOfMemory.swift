@@ -4,37 +4,37 @@
 
 internal import Synchronization
 
-/// Memory that cannot be had, in one sentence without a full stop; a program that ends for it has the exit status ``exitStatus``.
+/// Memory that cannot be allocated, in one sentence without a full stop; a program that ends because of it has ``exitStatus``.
 public struct OutOfMemory: Error, CustomStringConvertible, Sendable {
   public let description: String
 
-  /// An error that says `description`.
+  /// An error with this description.
   public init(_ description: String) { self.description = description }
 
-  /// What is said where `owner` needs `byteCount` bytes that are not there, with the limit that stands in the way.
+  /// The error if `owner` needs `byteCount` bytes that are not available, with the limit that prevents it.
   ///
   /// - Parameters:
   ///   - owner: What the memory is for, as in "the momentum".
-  ///   - byteCount: What it needs; nil for more than there are addresses.
+  ///   - byteCount: The number of bytes it needs; nil for more than there are addresses.
   public init(_ owner: String, byteCount: Int?) {
     let need = byteCount.map(MemoryLimit.text) ?? "more bytes than there are addresses"
     let limit = MemoryLimit.tightest.map { ", and \($0.sentence)" } ?? ""
     description = "not enough memory: \(owner) needs \(need)\(limit)"
   }
 
-  /// That of faults of input, output and resources, as in `sysexits.h`.
+  /// The status for errors of input, output and resources, as in `sysexits.h`.
   public var exitStatus: Int32 { 74 }
 
   private static let end = Mutex<@Sendable (OutOfMemory) -> Never>({ error in
     let line = Array("\(error)\n".utf8)
-    _ = unsafe line.withUnsafeBytes { unsafe write(STDERR_FILENO, $0.baseAddress, $0.count) }
+    _ = line.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
     _exit(error.exitStatus)
   })
 
-  /// Sets what ends the process where a buffer cannot be had whose maker cannot throw.
+  /// Sets what ends the process if a buffer cannot be allocated and its creator cannot throw.
   ///
-  /// At first one sentence is written to standard error, and the process ends with ``exitStatus``. A program with several ranks
-  /// ends them all.
+  /// By default, one sentence is written to standard error and the process ends with ``exitStatus``. A program with several
+  /// ranks sets it to end them all.
   public static func whenUnhandled(_ end: @escaping @Sendable (OutOfMemory) -> Never) { self.end.withLock { $0 = end } }
 
   /// Ends the process.
@@ -44,7 +44,7 @@ public struct OutOfMemory: Error, CustomStringConvertible, Sendable {
   }
 }
 
-/// The limits that the system sets to the memory of this process (`ulimit -v` and `ulimit -d`).
+/// A limit that the system sets on the memory of this process (`ulimit -v` or `ulimit -d`).
 public struct MemoryLimit: Sendable {
   /// What is limited.
   public enum Kind: String, Sendable {
@@ -56,23 +56,23 @@ public struct MemoryLimit: Sendable {
 
   /// What is limited.
   public let kind: Kind
-  /// The bytes that may be in use.
+  /// The number of bytes that may be in use.
   public let byteCount: Int
-  /// The bytes that are still to be had.
+  /// The number of bytes still available.
   public let left: Int
 
-  /// What people read: what the limit is, and what it leaves.
+  /// The limit and what it leaves, in readable form.
   public var sentence: String {
     "\(kind.rawValue), \(MemoryLimit.text(byteCount))) leaves \(MemoryLimit.text(max(0, left)))"
   }
 
-  /// Those that are set, in no order.
+  /// The limits that are set, in no order.
   public static var all: [MemoryLimit] {
     let pages = usedPages
     let kinds = [(RLIMIT_AS, Kind.addressSpace, pages.address), (RLIMIT_DATA, .data, pages.data)]
     return kinds.compactMap { resource, kind, pageCount in
       var limit = rlimit()
-      guard unsafe getrlimit(__rlimit_resource_t(resource.rawValue), &limit) == 0, limit.rlim_cur <= rlim_t(Int.max) else {
+      guard getrlimit(__rlimit_resource_t(resource.rawValue), &limit) == 0, limit.rlim_cur <= rlim_t(Int.max) else {
         return nil
       }
       let byteCount = Int(limit.rlim_cur)
@@ -80,24 +80,24 @@ public struct MemoryLimit: Sendable {
     }
   }
 
-  /// The one that leaves least; nil where there is none.
+  /// The limit that leaves least; nil if there is none.
   public static var tightest: MemoryLimit? { all.min { $0.left < $1.left } }
 
-  /// Whether so many bytes could be had now, by all limits and in one piece; they are not kept.
+  /// Whether `byteCount` bytes could be allocated now, within all limits and in one piece; they are not kept.
   public static func allows(byteCount: Int) -> Bool {
     guard byteCount > 0 else { return true }
-    let place = unsafe mmap(nil, byteCount, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
-    guard let place = unsafe place, unsafe place != MAP_FAILED else { return false }
-    unsafe munmap(place, byteCount)
+    let place = mmap(nil, byteCount, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+    guard let place = place, place != MAP_FAILED else { return false }
+    munmap(place, byteCount)
     return true
   }
 
-  /// Throws where `owner` needs `byteCount` bytes and they could not be had now.
+  /// Throws if `owner` needs `byteCount` bytes and they could not be allocated now.
   public static func require(_ byteCount: Int, for owner: String) throws(OutOfMemory) {
     guard allows(byteCount: byteCount) else { throw OutOfMemory(owner, byteCount: byteCount) }
   }
 
-  /// A number of bytes for people: `272 MB`.
+  /// A number of bytes in readable form: `272 MB`.
   public static func text(_ byteCount: Int) -> String {
     var (value, unit) = (Double(byteCount), 0)
     while value >= 999.5 && unit < units.count - 1 { (value, unit) = (value / 1000, unit + 1) }
@@ -108,13 +108,13 @@ public struct MemoryLimit: Sendable {
 
   private static let units = ["bytes", "kB", "MB", "GB", "TB", "PB", "EB"]
 
-  /// The pages in use: of all addresses, and of data and stack.
+  /// The pages in use: of the address space, and of data and stack.
   private static var usedPages: (address: Int, data: Int) {
     var text = [UInt8](repeating: 0, count: 256)
     let file = open("/proc/self/statm", O_RDONLY | O_CLOEXEC)
     guard file >= 0 else { return (0, 0) }
     defer { close(file) }
-    let count = unsafe text.withUnsafeMutableBytes { unsafe read(file, $0.baseAddress, $0.count) }
+    let count = text.withUnsafeMutableBytes { read(file, $0.baseAddress, $0.count) }
     let fields = String(decoding: text.prefix(max(0, count)), as: UTF8.self).split(separator: " ").map { Int($0) ?? 0 }
     return fields.count > 5 ? (fields[0], fields[5]) : (0, 0)
   }

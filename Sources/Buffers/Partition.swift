@@ -1,14 +1,14 @@
 /// Consecutive ranges of units, one for each part, balanced by weight.
 ///
-/// Part *j* ends where the running weight first reaches (j + 1)/K of the total, so that every part is within one unit of its
-/// share; a part may be empty. With equal weights this is the usual geometry of ⌊L/K⌋ or ⌈L/K⌉ units.
+/// Part *j* ends where the cumulative weight first reaches (j + 1)/K of the total, so that every part is within one unit of its
+/// share; a part may be empty. With equal weights this is the usual split into parts of ⌊L/K⌋ or ⌈L/K⌉ units.
 public struct Partition: Hashable, Sendable {
   /// Part *j* holds the units `ranges[j]`.
   public let ranges: [Range<Int>]
 
-  /// Cuts units into `count` parts; `cumulativeWeights[u]` is the weight of all units before unit `u`, its last entry the total.
+  /// Cuts units into `count` parts; `cumulativeWeights[u]` is the weight of all units before unit `u`, the last one the total.
   public init(cumulativeWeights: [Int], into count: Int) {
-    precondition(count > 0 && !cumulativeWeights.isEmpty, "a partition has parts, and weights an end")
+    require(count > 0 && !cumulativeWeights.isEmpty, "a partition has parts, and weights an end")
     let units = cumulativeWeights.count - 1
     let total = cumulativeWeights[units]
     var ranges: [Range<Int>] = []

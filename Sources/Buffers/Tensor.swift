@@ -4,16 +4,16 @@ public struct Tensor: Hashable, Sendable {
   public let name: String
   /// For example `[outputs, inputs]`; a vector has one entry.
   public let shape: [Int]
-  /// Where its values lie in the flat buffer.
+  /// Its range in the flat buffer.
   public let range: Range<Int>
 
-  /// The length of a row: all values that share the last index's run.
+  /// The length of a row: the number of values along the last dimension.
   public var rowLength: Int { shape.last ?? 1 }
   /// The number of values.
   public var count: Int { range.count }
 }
 
-/// How the tensors of a model lie in one flat buffer, without gaps.
+/// How the tensors of a model are placed in one flat buffer, without gaps.
 ///
 /// The order is the backward order: the gradient of the first tensor is ready first.
 public struct TensorLayout: Hashable, Sendable {
@@ -34,7 +34,7 @@ public struct TensorLayout: Hashable, Sendable {
   /// Adds a tensor at the end.
   public mutating func append(_ name: String, shape: [Int]) {
     let size = shape.reduce(1, *)
-    precondition(size >= 0 && !tensors.contains { $0.name == name }, "two tensors named \(name)")
+    require(size >= 0 && !tensors.contains { $0.name == name }, "two tensors named \(name)")
     tensors.append(Tensor(name: name, shape: shape, range: count..<count + size))
   }
 

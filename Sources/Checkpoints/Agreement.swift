@@ -1,22 +1,25 @@
-package import Collectives
+internal import Collectives
 package import MPI
+package import Transport
 
-/// How ranks agree about what only one of them may have seen: a disk that is full here, a file that is damaged there.
+/// Agreement of ranks on what only one of them may have seen, such as a full disk or a damaged file.
 ///
-/// Every function is collective. Nobody goes on before all know, so that no rank waits for one that gave up.
+/// Every function is collective. No rank continues before all know, so that none waits for one that gave up.
 package struct Agreement {
   package let world: Communicator
-  /// What is being agreed on, for the watchdog's sentence.
+  /// What is being agreed on, for the watchdog's message.
   package var activity: String
-  /// What words travel by, with a watchdog that names a rank that stays away.
+  /// How words are sent, with a watchdog that names a missing rank.
   private let records: RecordExchange
 
-  /// Agreement over the ranks of `world`, by messages alone: it must work before it is known what ranks may share; collective.
+  /// Agreement over the ranks of `world`, by messages only: it must work before it is known what ranks may share.
+  ///
+  /// Collective.
   ///
   /// - Parameters:
   ///   - world: All ranks.
   ///   - activity: What is being agreed on.
-  ///   - patience: How long a rank may keep the others waiting with a gradient; disks are slower, and get ten times as long.
+  ///   - patience: How long a rank may keep the others waiting for a gradient; disks are slower, and get ten times as long.
   package init(
     world: Communicator, activity: String = "the start of the run", patience: Patience = Patience()
   ) throws {
@@ -25,14 +28,14 @@ package struct Agreement {
     records = try RecordExchange(HostMap(world, transport: .messages, patience: patience.times(10)))
   }
 
-  /// The same ranks on another subject.
+  /// The same ranks with another activity.
   package func about(_ activity: String) -> Agreement {
     var agreement = self
     agreement.activity = activity
     return agreement
   }
 
-  /// What went wrong on the lowest rank where something did; nil where nothing did.
+  /// The error of the lowest rank that has one; nil if none has.
   package func firstProblem(_ problem: CheckpointError?) throws -> (rank: Int, error: CheckpointError)? {
     let code: UInt64 = problem.map { $0.kind == .configuration ? 2 : 1 } ?? 0
     let codes = try gather([code]).map { $0[0] }
@@ -41,10 +44,10 @@ package struct Agreement {
     return (rank, CheckpointError(codes[rank] == 2 ? .configuration : .inputOutput, text))
   }
 
-  /// The numbers of every rank, by rank; as many on each.
+  /// The numbers of every rank, by rank; each rank gives the same count.
   package func gather(_ numbers: [UInt64]) throws -> [[UInt64]] {
     var all = Array(repeating: [UInt64](), count: world.count)
-    // Ranks meet even where they have nothing to say.
+    // Ranks meet even if they have nothing to send.
     for start in stride(from: 0, to: max(numbers.count, 1), by: records.capacity) {
       let piece = Array(numbers[start..<min(start + records.capacity, numbers.count)])
       for (rank, words) in try records.gather(piece, activity: activity).enumerated() { all[rank] += words }
@@ -52,19 +55,19 @@ package struct Agreement {
     return all
   }
 
-  /// The text of the lowest rank that gives one; nil where none does.
+  /// The text of the lowest rank that gives one; nil if none does.
   package func firstText(_ text: String?) throws -> String? {
     let given = try gather([text == nil ? 0 : 1])
     guard let rank = given.firstIndex(where: { $0 == [1] }) else { return nil }
     return try share(text, from: rank)
   }
 
-  /// The text that rank `root` gives; the others give nil.
+  /// The text that rank `root` gives; the others pass nil.
   package func share(_ text: String?, from root: Int = 0) throws -> String {
     var bytes = world.rank == root ? Array((text ?? "").utf8) : []
     let count = Int(try gather([UInt64(bytes.count)])[root][0])
     if world.rank != root { bytes = Array(repeating: 0, count: count) }
-    // A record at a time: sentences are short.
+    // One record at a time: texts are short.
     let piece = records.capacity * 8
     for start in stride(from: 0, to: bytes.count, by: piece) {
       var words = Array(repeating: UInt64(0), count: records.capacity)
@@ -81,15 +84,15 @@ package struct Agreement {
 }
 
 extension Agreement {
-  /// Does something that may fail on one rank alone, such as opening a file, and fails on all ranks if it fails on any.
+  /// Runs `body`, which may fail on one rank alone, such as opening a file, and fails on all ranks if it fails on any.
   ///
   /// No rank waits for one that gave up, and all end with the same status. Collective.
   ///
   /// - Parameters:
-  ///   - status: The exit status where the error has none of its own.
-  ///   - statusOf: The exit status that an error asks for; nil where it does not say.
+  ///   - status: The exit status if the error has none of its own.
+  ///   - statusOf: The exit status that an error asks for; nil if it has none.
   ///   - body: What may fail; not collective.
-  /// - Throws: `TrainingError` with the words of the lowest rank that failed.
+  /// - Throws: `TrainingError` with the message of the lowest rank that failed.
   package func together<Result>(
     otherwise status: TrainingError.ExitStatus,
     statusOf: (any Error) -> Int32? = { ($0 as? any ExitStatusProviding)?.exitStatus }, _ body: () throws -> Result
@@ -100,14 +103,14 @@ extension Agreement {
     let statuses = try gather([UInt64(failure?.status ?? 0)]).map { Int32($0[0]) }
     guard let rank = statuses.firstIndex(where: { $0 != 0 }) else { return result! }
     let text = try share(failure?.text, from: rank)
-    // What rank 0 sees is most likely what all see; a fault of another rank alone is that rank's.
+    // What rank 0 sees is most likely what all see; a fault of another rank alone names that rank.
     throw TrainingError(
       rank == 0 ? text : "rank \(rank): \(text)",
       exitStatus: TrainingError.ExitStatus(rawValue: statuses[rank]) ?? status)
   }
 }
 
-/// Does something that may fail, and gives what went wrong.
+/// Runs `work`, which may fail, and returns its error.
 package func problem(of work: () throws -> Void) -> CheckpointError? {
   do {
     try work()

@@ -2,24 +2,24 @@ internal import Buffers
 package import Files
 internal import Glibc
 
-// A directory that holds a checkpoint's record is a checkpoint, whatever it is called: people rename, copy and link to them.
+// A directory that holds a checkpoint's record is a checkpoint, whatever its name: users rename, copy and link them.
 extension SavedRun {
-  /// Whether `path` is a checkpoint, perhaps a damaged one: it holds the record of one, or the name of a record beside a model.
+  /// Whether `path` is a checkpoint, perhaps a damaged one: it holds a record of one, or a file named like one beside a model.
   package static func isCheckpoint(_ path: String) -> Bool {
     let beginning = Array("{\"format\":\"\(formatFamily)".utf8)
     do {
       let file = try File("\(path)/\(recordName)", .read)
       let buffer = ByteBuffer(count: min(try file.byteCount(), beginning.count))
-      unsafe try file.read(into: buffer.bytes, at: 0)
-      if unsafe Array(buffer.bytes) == beginning { return true }
+      try file.read(into: buffer.bytes, at: 0)
+      if Array(buffer.bytes) == beginning { return true }
     } catch { return false }
     return Directory.exists("\(path)/\(modelName)")
   }
 
-  /// The names of the checkpoints in `directory`, those after more steps first, and of equal ones that whose name says so.
+  /// The names of the checkpoints in `directory`, most steps first; among equals, those named after their step first.
   ///
-  /// Names that begin with a dot are those of unfinished ones. What has a store's name counts as a checkpoint even where nothing
-  /// can be read of it, so that its damage is told.
+  /// Names that begin with a dot belong to unfinished checkpoints. A directory with a store's name counts as a checkpoint even
+  /// if nothing in it is readable, so that its damage is reported.
   /// - Cost: the record of each is read.
   package static func names(in directory: String) throws(FileError) -> [String] {
     var found: [(name: String, step: Int)] = []
@@ -35,7 +35,7 @@ extension SavedRun {
     return found.sorted { rank($0) == rank($1) ? $0.name < $1.name : rank($0) < rank($1) }.map(\.name)
   }
 
-  /// Throws where `directory` is a checkpoint, or lies inside one: a store there would be removed with it.
+  /// Throws if `directory` is a checkpoint or lies inside one: a store there would be removed with it.
   static func refuseStore(in directory: String) throws {
     guard let place = Directory.resolved(directory) else { return }
     var outer: String? = place
@@ -45,7 +45,7 @@ extension SavedRun {
       guard path == place else {
         throw CheckpointError(.configuration, "\(directory) lies inside the checkpoint \(path); name a directory outside of it")
       }
-      // In the words of whoever named it, unless a link leads elsewhere.
+      // As the user named it, unless a link leads elsewhere.
       let named = Directory.parent(of: directory).flatMap { Directory.resolved($0) == parent ? $0 : nil }
       throw CheckpointError(
         .configuration,
@@ -55,17 +55,18 @@ extension SavedRun {
   }
 }
 
-// What a store may remove is what a store has written: nothing else is ever removed.
+// A store removes only what a store has written.
 extension SavedRun {
-  /// Whether a store gives files of a checkpoint this name.
+  /// Whether a store gives this name to a file of a checkpoint.
   private static func isFile(_ name: String) -> Bool {
     if name == modelName || name == recordName { return true }
     guard name.hasPrefix("state-"), name.hasSuffix(".safetensors") else { return false }
     return Int(name.dropFirst(6).dropLast(12)).map { $0 >= 0 && stateName(rank: $0) == name } ?? false
   }
 
-  /// Whether `path` is a directory with files of a checkpoint alone: no link, nothing that somebody has added, and no checkpoint of
-  /// another step than its name says.
+  /// Whether `path` is a directory that holds only files of a checkpoint.
+  ///
+  /// It is not a link, nothing has been added to it, and it is not a checkpoint of a step other than its name's.
   static func isOwn(_ path: String, step: Int) -> Bool {
     guard Directory.isDirectory(path), !Directory.isLink(path), let names = try? Directory.names(in: path) else { return false }
     guard names.allSatisfy({ isFile($0) && !Directory.holdsAnything("\(path)/\($0)") }) else { return false }
@@ -73,7 +74,7 @@ extension SavedRun {
     return saved == nil || saved == step
   }
 
-  /// Removes the files of a checkpoint, and their directory; anything that is not a store's own stays as it is.
+  /// Removes the files of a checkpoint and their directory; anything that is not a store's own stays.
   static func removeOwn(_ path: String, step: Int) throws(FileError) {
     guard isOwn(path, step: step) else { return }
     for name in try Directory.names(in: path) { try Directory.remove("\(path)/\(name)") }
@@ -86,10 +87,10 @@ extension SavedRun {
   /// The name under which a checkpoint is removed.
   static func retiredName(step: Int) -> String { ".\(directoryName(step: step)).old.partial" }
 
-  /// The file by which ranks see whether they share a directory.
+  /// The file by which ranks check that they share a directory.
   static func probeName(_ token: String, rank: Int) -> String { ".probe-\(token)-\(rank)" }
 
-  /// Removes what a job that was killed has left in `directory`; what cannot be removed stays, and does no harm.
+  /// Removes what a killed job left in `directory`; what cannot be removed stays, and does no harm.
   static func removeLeftovers(in directory: String) throws(FileError) {
     for name in try Directory.names(in: directory) where name.hasPrefix(".") {
       let path = "\(directory)/\(name)"

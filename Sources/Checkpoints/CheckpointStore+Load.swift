@@ -2,18 +2,18 @@ public import Buffers
 internal import MPI
 
 extension CheckpointStore {
-  /// Reads a checkpoint that ``open(resume:)`` found into the memory of `state`, and its counters.
+  /// Reads a checkpoint found by ``open(resume:)`` into the memory of `state`, with its counters.
   ///
-  /// With as many ranks as saved it, every rank gets back the bits that it saved. With another number, the placement of each tensor
-  /// says what a rank takes (`StatePlacement`); counters of one rank are left as they are. With models in P slices all this holds for
-  /// the ranks of each slice, r mod P, by themselves: the checkpoint has as many.
-  /// Throws `CheckpointError` on every rank alike, naming the first tensor that differs from the file.
+  /// With the number of ranks that saved it, every rank gets back exactly the bits it saved. With another number, the placement
+  /// of each tensor defines what a rank takes (`StatePlacement`); counters of single ranks stay unchanged. With models in P
+  /// slices this holds for the ranks of each slice, r mod P, separately; the checkpoint must have the same number of slices.
+  /// Throws the same `CheckpointError` on every rank, naming the first tensor that differs from the file.
   public func load(_ run: SavedRun, into state: inout StateInventory) throws {
     var (counters, ownCounters) = (run.counters, state.ownCounters)
     let problem = problem {
       try SafetensorsReader("\(run.path)/\(SavedRun.modelName)").read(into: state.model)
-      let stripe = world.rank % state.stripeCount
-      let shared = try SafetensorsReader("\(run.path)/\(SavedRun.stateName(rank: stripe))")
+      let slice = world.rank % state.sliceCount
+      let shared = try SafetensorsReader("\(run.path)/\(SavedRun.stateName(rank: slice))")
       if run.ranks == world.count {
         let own = try SafetensorsReader("\(run.path)/\(SavedRun.stateName(rank: world.rank))")
         for (key, value) in own.metadata where key.hasPrefix("counter.") { ownCounters[String(key.dropFirst(8))] = value }
@@ -21,14 +21,14 @@ extension CheckpointStore {
       for tensor in state.tensors {
         switch tensor.placement {
         case .replicated: try shared.read(tensor)
-        case .owned(let ranges): try loadOwned(tensor, ranges: ranges, from: run, stripeCount: state.stripeCount)
+        case .owned(let ranges): try loadOwned(tensor, ranges: ranges, from: run, sliceCount: state.sliceCount)
         case .equalShare where run.ranks != world.count:
-          try loadSum(tensor, of: Array(stride(from: stripe, to: run.ranks, by: state.stripeCount)), from: run)
-          let shareCount = Float(world.count / state.stripeCount)
-          for index in tensor.values.indices { unsafe tensor.values[index] /= shareCount }
-        case .local where run.ranks != world.count: unsafe tensor.values.update(repeating: 0)
+          try loadSum(tensor, of: Array(stride(from: slice, to: run.ranks, by: state.sliceCount)), from: run)
+          let shareCount = Float(world.count / state.sliceCount)
+          for index in tensor.values.indices { tensor.values[index] /= shareCount }
+        case .local where run.ranks != world.count: tensor.values.update(repeating: 0)
         case .summed, .equalShare, .local:
-          // Those of the same slice whose share comes to this rank's.
+          // The old ranks of the same slice whose share goes to this rank.
           try loadSum(tensor, of: Array(stride(from: world.rank, to: run.ranks, by: world.count)), from: run)
         }
       }
@@ -41,10 +41,10 @@ extension CheckpointStore {
     state.ownCounters = ownCounters
   }
 
-  /// Fills a tensor with the sum of those of the old ranks `sources`.
+  /// Fills a tensor with the sum over the old ranks `sources`.
   private func loadSum(_ tensor: SavedTensor, of sources: [Int], from run: SavedRun) throws {
     guard let first = sources.first else {
-      unsafe tensor.values.update(repeating: 0)
+      tensor.values.update(repeating: 0)
       return
     }
     try SafetensorsReader("\(run.path)/\(SavedRun.stateName(rank: first))").read(tensor)
@@ -55,21 +55,21 @@ extension CheckpointStore {
       let entry = try reader.entry(like: tensor)
       for start in stride(from: 0, to: tensor.values.count, by: max(piece.count, 1)) {
         let count = min(piece.count, tensor.values.count - start)
-        let values = unsafe piece.values(in: 0..<count)
-        unsafe try reader.read(entry, from: start, into: values)
-        for index in 0..<count { unsafe tensor.values[start + index] += values[index] }
+        let values = piece.values(in: 0..<count)
+        try reader.read(entry, from: start, into: values)
+        for index in 0..<count { tensor.values[start + index] += values[index] }
       }
     }
   }
 
-  /// Fills this rank's pieces of a flat vector from the pieces of the old ranks of its stripe.
-  private func loadOwned(_ tensor: SavedTensor, ranges: [Range<Int>], from run: SavedRun, stripeCount: Int) throws {
+  /// Fills this rank's pieces of a flat vector from those of the old ranks of its slice.
+  private func loadOwned(_ tensor: SavedTensor, ranges: [Range<Int>], from run: SavedRun, sliceCount: Int) throws {
     let count = ranges.reduce(0) { $0 + $1.count }
-    precondition(tensor.values.count == count, "\(tensor.name) does not hold the \(count) values of its ranges")
+    require(tensor.values.count == count, "\(tensor.name) does not hold the \(count) values of its ranges")
     var missing = count
-    for rank in stride(from: world.rank % stripeCount, to: run.ranks, by: stripeCount) where missing > 0 {
+    for rank in stride(from: world.rank % sliceCount, to: run.ranks, by: sliceCount) where missing > 0 {
       let reader = try SafetensorsReader("\(run.path)/\(SavedRun.stateName(rank: rank))")
-      // Files of the first format have one place for all tensors.
+      // Files of format version 1 have one place for all tensors.
       let place = reader.metadata[SavedRun.placeKey(of: tensor.name)] ?? reader.metadata["owned"]
       guard let entry = reader.entry(tensor.name), let saved = place.flatMap(ownedRanges),
         saved.reduce(0, { $0 + $1.count }) == entry.count
@@ -83,8 +83,8 @@ extension CheckpointStore {
           let common = range.clamped(to: piece)
           if !common.isEmpty {
             let start = offset + common.lowerBound - range.lowerBound
-            let values = unsafe UnsafeMutableBufferPointer(rebasing: tensor.values[start..<start + common.count])
-            unsafe try reader.read(entry, from: savedOffset + common.lowerBound - piece.lowerBound, into: values)
+            let values = UnsafeMutableBufferPointer(rebasing: tensor.values[start..<start + common.count])
+            try reader.read(entry, from: savedOffset + common.lowerBound - piece.lowerBound, into: values)
             missing -= common.count
           }
           savedOffset += piece.count
@@ -99,7 +99,9 @@ extension CheckpointStore {
   }
 }
 
-/// Reads ranges such as `0-10,50-60`, none of an empty text; nil where the text is something else.
+/// Parses ranges such as `0-10,50-60`; an empty text has none.
+///
+/// Returns nil for anything else.
 private func ownedRanges(_ text: String) -> [Range<Int>]? {
   var ranges: [Range<Int>] = []
   for piece in text.split(separator: ",") {
@@ -138,6 +140,6 @@ extension SafetensorsReader {
 
   /// Reads the tensor of the same name and shape, or a part of it, into the memory of `tensor`.
   func read(_ tensor: SavedTensor) throws {
-    unsafe try read(entry(like: tensor), from: tensor.place.start, into: tensor.values)
+    try read(entry(like: tensor), from: tensor.place.start, into: tensor.values)
   }
 }

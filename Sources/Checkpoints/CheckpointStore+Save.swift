@@ -3,21 +3,21 @@ internal import Files
 internal import MPI
 
 extension CheckpointStore {
-  /// What came of saving.
+  /// The outcome of saving.
   public enum Outcome: Hashable, Sendable {
-    /// The checkpoint is on the disk under this path.
+    /// The checkpoint is on disk at this path.
     case saved(path: String)
-    /// The checkpoint of this step was there before.
+    /// The checkpoint of this step already existed.
     case unchanged(path: String)
-    /// It could not be written; what was there before still is. The warning is nil where it has been given already.
+    /// It could not be written; earlier checkpoints are intact. The warning is nil if it has already been given.
     case failed(warning: String?)
   }
 
-  /// Saves the state after `step` steps, and then removes the checkpoints that are older than the newest `keep`.
+  /// Saves the state after `step` steps, then removes the checkpoints older than the newest `keep`.
   ///
-  /// Saving changes nothing of what it saves. A kill at any moment leaves the previous checkpoint as it was.
-  /// - Communication: three all-gathers of a few bytes per rank; with failures some more.
-  /// - Returns: the same on every rank. A disk that is full or not writable is an outcome; only MPI throws.
+  /// Saving does not change the state. A kill at any moment leaves the previous checkpoint intact.
+  /// - Communication: three all-gathers of a few bytes per rank; some more on failure.
+  /// - Returns: The same on every rank. A full or unwritable disk is an outcome; only MPI throws.
   public func save(_ state: StateInventory, step: Int, options: [String: String]) throws -> Outcome {
     let name = SavedRun.directoryName(step: step)
     let path = "\(directory)/\(name)"
@@ -49,7 +49,7 @@ extension CheckpointStore {
     return .saved(path: path)
   }
 
-  /// Writes the files of all ranks and the record, and renames.
+  /// Writes the files of all ranks and the record, then renames the directory.
   private func write(
     _ state: StateInventory, step: Int, options: [String: String], partial: String, path: String
   ) throws -> (rank: Int, error: CheckpointError)? {
@@ -88,7 +88,7 @@ extension CheckpointStore {
       })
   }
 
-  /// What a state file says beside its tensors: this rank's counters, and where pieces of flat vectors lie in them.
+  /// The metadata of a state file: this rank's counters, and the places of its pieces of flat vectors.
   private func metadata(of state: StateInventory) -> [(key: String, value: String)] {
     let counters = state.ownCounters.sorted { $0.key < $1.key }.map { (key: "counter." + $0.key, value: $0.value) }
     let places = state.tensors.compactMap { tensor -> (key: String, value: String)? in
@@ -99,9 +99,9 @@ extension CheckpointStore {
     return [("rank", String(world.rank)), ("ranks", String(world.count))] + places + counters
   }
 
-  /// Removes the checkpoints older than the newest `keep` whole ones; what cannot be removed stays, and does no harm.
+  /// Removes the checkpoints older than the newest `keep` complete ones; what cannot be removed stays, and does no harm.
   ///
-  /// Only directories that a store has named and filled count and are removed: others are somebody's.
+  /// Only directories named and filled by a store are counted and removed; others are not its own.
   private func removeOld() {
     guard let names = try? Directory.names(in: directory) else { return }
     let own = names.compactMap { name in SavedRun.step(ofDirectory: name).map { (name, step: $0) } }
@@ -111,7 +111,9 @@ extension CheckpointStore {
     for (_, step) in own where step < steps[keep - 1] { try? retire(step) }
   }
 
-  /// Removes a checkpoint that a store has written; it first loses its name, so that no moment shows half of it under that.
+  /// Removes a checkpoint written by a store.
+  ///
+  /// It is renamed first, so that half a checkpoint never has its name.
   private func retire(_ step: Int) throws {
     let path = "\(directory)/\(SavedRun.directoryName(step: step))"
     guard SavedRun.isOwn(path, step: step) else { return }
@@ -121,7 +123,7 @@ extension CheckpointStore {
     try SavedRun.removeOwn(hidden, step: step)
   }
 
-  /// Makes room for a checkpoint at `path`: removes one of the store there, and gives anything else another name.
+  /// Makes room for a checkpoint at `path`: removes a store's checkpoint there, and renames anything else.
   private func clear(_ path: String, step: Int) throws {
     try retire(step)
     guard Directory.exists(path) else { return }

@@ -1,3 +1,4 @@
+internal import Buffers
 internal import Files
 internal import Glibc
 public import MPI
@@ -5,15 +6,15 @@ public import MPI
 /// A directory of checkpoints that the ranks of a job share.
 ///
 /// A checkpoint is a directory `step-00000100` with `model.safetensors` (the parameters by name), one `state-00003.safetensors`
-/// per rank, and `run.json` (step, ranks, options, counters, hashes of the other files). It is written under a name that
-/// begins with a dot and ends in `.partial`, brought to the disk, and renamed: under its own name it is complete.
-/// Every function is collective, and the ranks agree on what any of them sees fail.
+/// per rank, and `run.json` (step, ranks, options, counters, hashes of the other files). It is written under a name that begins
+/// with a dot and ends in `.partial`, synchronized to disk, and renamed: under its own name it is complete.
+/// Every function is collective, and the ranks agree on failures that any of them sees.
 public final class CheckpointStore {
-  /// What was found when the store was opened.
+  /// The result of opening the store.
   public struct Opening {
-    /// The checkpoint to go on from, if that was asked for and there is one.
+    /// The checkpoint to resume from, if requested and present.
     public let run: SavedRun?
-    /// What people should know: damaged checkpoints that were passed over, or that there was none.
+    /// Notes for the user: damaged checkpoints that were skipped, or that there was none.
     public let notes: [String]
   }
 
@@ -21,37 +22,39 @@ public final class CheckpointStore {
   public let directory: String
   let world: Communicator
   var agreement: Agreement
-  /// How many checkpoints stay.
+  /// The number of checkpoints to keep.
   let keep: Int
-  /// The newest complete checkpoint that this run wrote or went on from.
+  /// The newest complete checkpoint that this run wrote or resumed from.
   var newest: (step: Int, path: String)?
-  /// Where the ranks are, for the record of what is saved from now on; nil where that is not known.
+  /// Where the ranks are, for the record of later checkpoints; nil if unknown.
   public var placement: Placement?
-  /// Directories that are damaged: they neither count nor stand in the way of a new one.
+  /// Damaged directories: they do not count, and do not prevent a new checkpoint.
   var damaged: Set<String> = []
-  /// Whether the warning about a checkpoint that could not be written has been given.
+  /// Whether the warning about a failed checkpoint has been given.
   var hasWarned = false
-  /// Rank 0 holds a lock on the directory while the store lives, so that no other job writes there.
+  /// Rank 0's lock on the directory while the store lives, so that no other job writes there.
   private var lock: Int32 = -1
-  /// Seconds to wait for that lock: a job that was just killed may need a moment to vanish.
+  /// Seconds to wait for that lock: a job that was just killed may need a moment to exit.
   private let patience: Double
 
-  /// A store in `directory`, which every host sees; the newest `keep` checkpoints stay, at least one.
+  /// A store in `directory`, which every host must see; it keeps the newest `keep` checkpoints, at least one.
   ///
   /// Collective.
   public convenience init(directory: String, on world: Communicator, keep: Int = 2) throws {
     try self.init(directory: directory, on: world, keep: keep, patience: 10)
   }
 
-  /// A store that waits `patience` seconds for another job to let go of the directory; collective.
+  /// A store that waits up to `patience` seconds for another job to release the directory.
+  ///
+  /// Collective.
   package convenience init(directory: String, on world: Communicator, keep: Int = 2, patience: Double) throws {
     try self.init(
       directory: directory, over: Agreement(world: world, activity: "a checkpoint"), keep: keep, patience: patience)
   }
 
-  /// A store whose ranks agree by `agreement`.
+  /// A store whose ranks agree through `agreement`.
   package init(directory: String, over agreement: Agreement, keep: Int = 2, patience: Double = 10) {
-    precondition(keep >= 1, "a store keeps at least one checkpoint")
+    require(keep >= 1, "a store keeps at least one checkpoint")
     self.directory = directory
     self.keep = keep
     self.patience = patience
@@ -61,7 +64,7 @@ public final class CheckpointStore {
 
   deinit { close() }
 
-  /// Lets other jobs use the directory; nothing is saved after this.
+  /// Releases the directory for other jobs; nothing is saved after this.
   ///
   /// Not collective.
   public func close() {
@@ -69,13 +72,13 @@ public final class CheckpointStore {
     lock = -1
   }
 
-  /// Prepares the directory before the run starts, and finds the checkpoint to go on from.
+  /// Prepares the directory before the run starts, and finds the checkpoint to resume from.
   ///
-  /// The directory is made where it is not there, and every rank tries to write in it. What an interrupted job left unfinished
-  /// is removed. With `resume` the newest checkpoint whose hashes verify is taken, whatever its directory is called; the ranks share
-  /// the reading. Another job that writes there is waited for, up to ten seconds, before anything is looked at.
-  /// Throws `CheckpointError` on every rank alike: where a rank cannot write there, another job does, checkpoints are there
-  /// without `resume`, none of them is whole, or the directory is itself a checkpoint.
+  /// The directory is created if it is missing, and every rank tries to write in it. What an interrupted job left unfinished is
+  /// removed. With `resume` the newest checkpoint whose hashes verify is used, whatever its directory is called; the ranks
+  /// share the reading. If another job writes there, waits up to ten seconds for it before anything is read.
+  /// Throws the same `CheckpointError` on every rank if a rank cannot write there, another job does, checkpoints exist without
+  /// `resume`, none of them is complete, or the directory is itself a checkpoint.
   public func open(resume: Bool) throws -> Opening {
     var names: [String] = []
     let problem = problem { if world.rank == 0 { names = try prepare(resume: resume) } }
@@ -89,11 +92,11 @@ public final class CheckpointStore {
     return try newest(of: names)
   }
 
-  /// Rank 0's part of ``open(resume:)``: gives the checkpoints that are there, the newest first.
+  /// Rank 0's part of ``open(resume:)``: returns the existing checkpoints, the newest first.
   private func prepare(resume: Bool) throws -> [String] {
     try SavedRun.refuseStore(in: directory)
     try Directory.make(directory)
-    // First: a job that has the lock may write and remove checkpoints until it lets go.
+    // First: a job that holds the lock may write and remove checkpoints until it releases it.
     try takeLock()
     let names = try SavedRun.names(in: directory)
     if !resume, let name = names.first {
@@ -105,14 +108,14 @@ public final class CheckpointStore {
     return names
   }
 
-  /// Makes sure that no other job writes here; the lock ends with the process, however it ends.
+  /// Ensures that no other job writes here; the lock ends with the process, however it ends.
   private func takeLock() throws {
-    let descriptor = unsafe Glibc.open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    let descriptor = Glibc.open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else { throw FileError.last("read the directory", directory) }
     lock = descriptor
     let deadline = ContinuousClock.now + .seconds(patience)
     while flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
-      // File systems without locks have to do without this check.
+      // File systems without locks go without this check.
       guard errno == EWOULDBLOCK else { return }
       guard ContinuousClock.now < deadline else {
         throw CheckpointError(.configuration, "another job is writing its checkpoints in \(directory)")
@@ -121,7 +124,7 @@ public final class CheckpointStore {
     }
   }
 
-  /// Every rank writes a small file, and looks for the one of rank 0: the directory must be the same one on all hosts.
+  /// Every rank writes a small file and looks for rank 0's: the directory must be the same one on all hosts.
   private func probe() throws {
     let token = try agreement.share(world.rank == 0 ? hexadecimal(.random(in: 0 ... .max)) : nil)
     func path(_ rank: Int) -> String { "\(directory)/\(SavedRun.probeName(token, rank: rank))" }
@@ -154,7 +157,7 @@ public final class CheckpointStore {
     try agreement.share(world.rank == rank ? world.processorName : nil, from: rank)
   }
 
-  /// The first of `names` that is whole.
+  /// The first of `names` that is complete.
   private func newest(of names: [String]) throws -> Opening {
     guard !names.isEmpty else {
       return Opening(run: nil, notes: ["nothing to resume in \(directory): the run starts from the beginning"])
@@ -180,7 +183,7 @@ public final class CheckpointStore {
     if let (_, error) = try agreement.firstProblem(unreadable) { return .failure(error) }
     text = try agreement.share(text)
     let run: SavedRun
-    // Every rank reads the same text, so that all come to the same end here.
+    // Every rank reads the same text, so that all get the same result here.
     do throws(CheckpointError) { run = try SavedRun(record: text, path: path) } catch { return .failure(error) }
     let mismatch = problem {
       for index in stride(from: world.rank, to: run.files.count, by: world.count) { try run.verify(run.files[index]) }

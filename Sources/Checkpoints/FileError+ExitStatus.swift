@@ -1,6 +1,6 @@
 public import Files
 public import MPI
 
-/// A rank that ends the job because of a file does so with a status of its own.
+/// File errors have their own exit status when they end the job.
 extension FileError: ExitStatusProviding {}
 extension FileInUse: ExitStatusProviding {}

@@ -10,9 +10,9 @@ public struct SafetensorsReader: ~Copyable {
     public let name: String
     /// Its shape.
     public let shape: [Int]
-    /// The number of its values.
+    /// The number of values.
     public let count: Int
-    /// Where its first byte lies in the file.
+    /// The offset of its first byte in the file.
     let offset: Int
   }
 
@@ -24,10 +24,10 @@ public struct SafetensorsReader: ~Copyable {
   public let path: String
 
   private let file: File
-  /// The format's own limit, which keeps a hostile length from becoming an allocation.
+  /// The format's own limit, which prevents a huge allocation from a malicious length.
   private static let longestHeader = 100_000_000
 
-  /// Opens `path` and checks its header: tensors of a type, shape and place that agree, one after another, up to the file's end.
+  /// Opens `path` and checks its header: tensors with consistent type, shape and place, contiguous up to the end of the file.
   public init(_ path: String) throws {
     self.path = path
     let file = try File(path, .read)
@@ -37,7 +37,7 @@ public struct SafetensorsReader: ~Copyable {
 
     guard byteCount >= 8 else { throw fault("is not a safetensors file: it has only \(byteCount) bytes") }
     var stored: UInt64 = 0
-    try withUnsafeMutableBytes(of: &stored) { unsafe try file.read(into: $0, at: 0) }
+    try withUnsafeMutableBytes(of: &stored) { try file.read(into: $0, at: 0) }
     let length = UInt64(littleEndian: stored)
     guard length <= UInt64(Self.longestHeader) else {
       throw fault("is not a safetensors file: its header would have \(length) bytes")
@@ -46,11 +46,11 @@ public struct SafetensorsReader: ~Copyable {
       throw fault("is truncated: its header has \(length) bytes, the file \(byteCount)")
     }
     let text = ByteBuffer(count: Int(length))
-    unsafe try file.read(into: text.bytes, at: 8)
-    guard unsafe text.bytes[0] == UInt8(ascii: "{") else { throw fault("is not a safetensors file: its header is not JSON") }
+    try file.read(into: text.bytes, at: 8)
+    guard text.bytes[0] == UInt8(ascii: "{") else { throw fault("is not a safetensors file: its header is not JSON") }
     let header: Header
     do {
-      header = try JSONDecoder().decode(Header.self, from: unsafe Data(text.bytes))
+      header = try JSONDecoder().decode(Header.self, from: Data(text.bytes))
     } catch {
       throw fault("has a damaged header")
     }
@@ -82,16 +82,16 @@ public struct SafetensorsReader: ~Copyable {
     metadata = header.metadata
   }
 
-  /// The tensor of that name.
+  /// The tensor with the given name.
   public func entry(_ name: String) -> Entry? { entries.first { $0.name == name } }
 
-  /// Reads the values of `entry` from the `start`-th on, as many as fit into `values`.
+  /// Reads the values of `entry` from index `start` on, as many as fit into `values`.
   public func read(_ entry: Entry, from start: Int = 0, into values: UnsafeMutableBufferPointer<Float>) throws(FileError) {
-    precondition(start >= 0 && start + values.count <= entry.count, "tensor \(entry.name) has no such values")
-    unsafe try file.read(into: UnsafeMutableRawBufferPointer(values), at: entry.offset + start * 4)
+    require(start >= 0 && start + values.count <= entry.count, "tensor \(entry.name) has no such values")
+    try file.read(into: UnsafeMutableRawBufferPointer(values), at: entry.offset + start * 4)
   }
 
-  /// The number of values of a shape; nil where it is negative or its bytes cannot be counted.
+  /// The number of values of a shape; nil if an extent is negative or the bytes overflow.
   private static func count(of shape: [Int]) -> Int? {
     var count = 1
     for extent in shape {

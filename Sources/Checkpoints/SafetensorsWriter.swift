@@ -1,10 +1,10 @@
 public import Buffers
 public import Files
 
-/// Files of named tensors in the safetensors format: eight bytes with the length of a JSON header, the header, the values.
+/// Files of named tensors in the safetensors format: the length of the header in eight bytes, a JSON header, the values.
 ///
-/// Python reads them: `safetensors.numpy.load_file(path)`. Values are fp32 in little-endian order without gaps, as the format
-/// demands; the header is padded with spaces so that the values begin at a multiple of 64 bytes.
+/// Python reads them with `safetensors.numpy.load_file(path)`. Values are fp32 in little-endian order without gaps, as the
+/// format requires; the header is padded with spaces so that the values begin at a multiple of 64 bytes.
 public enum Safetensors {
   /// What was written.
   public struct Summary: Hashable, Sendable {
@@ -14,9 +14,9 @@ public enum Safetensors {
     public let byteCount: Int
   }
 
-  /// Writes `tensors` to the new file `path`, straight from their memory, and waits until they are on the disk.
+  /// Writes `tensors` to the new file `path`, directly from their memory, and waits until they are on disk.
   ///
-  /// - Returns: the size and the hash of what was meant to be written, computed on the way.
+  /// - Returns: The size and the hash of the intended contents, computed while writing.
   @discardableResult
   public static func write(
     _ tensors: [SavedTensor], metadata: [(key: String, value: String)] = [], to path: String
@@ -35,22 +35,22 @@ public enum Safetensors {
     var byteCount = 0
 
     func append(_ bytes: UnsafeRawBufferPointer) throws(FileError) {
-      // By the mebibyte: what the hash has read is still in the cache when the system copies it.
+      // In 1 MiB pieces: what the hash has read is still in the cache when the system copies it.
       for start in stride(from: 0, to: bytes.count, by: 1 << 20) {
-        let piece = unsafe UnsafeRawBufferPointer(rebasing: bytes[start..<min(start + 1 << 20, bytes.count)])
-        unsafe hash.update(piece)
-        unsafe try file.write(piece)
+        let piece = UnsafeRawBufferPointer(rebasing: bytes[start..<min(start + 1 << 20, bytes.count)])
+        hash.update(piece)
+        try file.write(piece)
       }
       byteCount += bytes.count
     }
 
     let header = header(of: tensors, metadata: metadata)
-    try header.span.withUnsafeBytes { (bytes) throws(FileError) in unsafe try append(bytes) }
-    for tensor in tensors { unsafe try append(UnsafeRawBufferPointer(tensor.values)) }
+    try header.span.withUnsafeBytes { (bytes) throws(FileError) in try append(bytes) }
+    for tensor in tensors { try append(UnsafeRawBufferPointer(tensor.values)) }
     return Summary(hash: hash.value, byteCount: byteCount)
   }
 
-  /// Writes `tensors` where `destination` says: into a file as a whole, which is at every moment the old one or the new one.
+  /// Writes `tensors` to `destination`; a file is replaced as a whole, and at every moment is the old one or the new one.
   @discardableResult
   public static func write(
     _ tensors: [SavedTensor], metadata: [(key: String, value: String)] = [], to destination: FileDestination
@@ -66,7 +66,7 @@ public enum Safetensors {
     }
     var offset = 0
     for tensor in tensors {
-      precondition(!members.contains { $0.key == tensor.name }, "two tensors named \(tensor.name)")
+      require(!members.contains { $0.key == tensor.name }, "two tensors named \(tensor.name)")
       let end = offset + tensor.values.count * 4
       members.append(
         .init(
@@ -77,6 +77,6 @@ public enum Safetensors {
     var text = Array(JSONValue.object(members).description.utf8)
     text.append(contentsOf: Array(repeating: UInt8(ascii: " "), count: -(text.count + 8) & 63))
     let length = UInt64(text.count).littleEndian
-    return withUnsafeBytes(of: length) { unsafe Array($0) } + text
+    return withUnsafeBytes(of: length) { Array($0) } + text
   }
 }

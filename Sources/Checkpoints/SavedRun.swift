@@ -2,9 +2,9 @@ internal import Buffers
 internal import Files
 internal import FoundationEssentials
 
-/// A checkpoint on disk, as its `run.json` describes it.
+/// A checkpoint on disk, as described by its `run.json`.
 public struct SavedRun: Hashable, Sendable {
-  /// A file of the checkpoint, and what it must be.
+  /// A file of the checkpoint, with its expected size and hash.
   struct FileRecord: Hashable, Sendable, Codable {
     let name: String
     let bytes: Int
@@ -20,17 +20,17 @@ public struct SavedRun: Hashable, Sendable {
   public let ranks: Int
   /// All options of that run, by name.
   public let options: [String: String]
-  /// Numbers that all ranks share, as text.
+  /// Values that all ranks share, as text.
   public let counters: [String: String]
-  /// Where the ranks were; nil where a version saved it that did not say.
+  /// Where the ranks were; nil if it was saved by a version that did not record this.
   public let placement: Placement?
   /// Every other file of the directory.
   let files: [FileRecord]
 
-  /// Checks that a run with `options` may go on from here.
+  /// Checks that a run with `options` may resume from here.
   ///
-  /// Throws with the names of the options that differ, apart from `exempt`; an option that one of the runs does not know
-  /// differs too. Where the data lie is no property of a run: `check(data:of:)` judges what they hold.
+  /// Throws with the names of the options that differ, except those in `exempt`; an option that one of the runs does not know
+  /// also differs. The location of the data does not count: `check(data:of:)` compares the contents.
   public func check(_ options: [String: String], exempt: Set<String>) throws(CheckpointError) {
     let (saved, keepsData) = (settledOptions, counters["data"] != nil)
     func value(_ name: String, of options: [String: String]) -> String? {
@@ -46,20 +46,20 @@ public struct SavedRun: Hashable, Sendable {
       .configuration, "\(path) belongs to a run with other options: \(list.joined(separator: "; "))")
   }
 
-  /// Checks that the run was trained on data of this fingerprint: files may have changed under the same name.
+  /// Checks that the run was trained on data with this fingerprint: files may have changed under the same name.
   package func check(data fingerprint: UInt64, of specification: String) throws(CheckpointError) {
     guard let saved = counters["data"], saved != hexadecimal(fingerprint) else { return }
     throw CheckpointError(
       .configuration, "\(path) belongs to a run on other data: what \(specification) holds is not what that run was trained on")
   }
 
-  /// A specification of data by its name and keys alone, in one order.
+  /// A data specification reduced to its name and keys, in a fixed order.
   private static func withoutPlace(_ text: String) -> String {
     guard let data = try? Specification(text) else { return text }
     return ([data.name] + data.options.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }).joined(separator: ",")
   }
 
-  /// The options, with those that followed from the number of ranks where a version did not yet write them down.
+  /// The options, with those that follow from the number of ranks filled in if an older version did not write them.
   package var settledOptions: [String: String] {
     var options = self.options
     let shares = ranks / (options["model-parallel"].flatMap { Int($0) } ?? 1)
@@ -73,7 +73,7 @@ public struct SavedRun: Hashable, Sendable {
   /// The name of the directory of a checkpoint after `step` steps.
   static func directoryName(step: Int) -> String { "step-" + padded(step, to: 8) }
 
-  /// The step of a directory's name; nil where it is no checkpoint's.
+  /// The step of a directory's name; nil if it is not the name of a checkpoint.
   static func step(ofDirectory name: String) -> Int? {
     guard name.hasPrefix("step-"), let step = Int(name.dropFirst(5)), step >= 0, directoryName(step: step) == name else {
       return nil
@@ -96,19 +96,19 @@ public struct SavedRun: Hashable, Sendable {
 }
 
 extension SavedRun {
-  /// What the names of all formats begin with.
+  /// The prefix that the names of all formats share.
   static let formatFamily = "morse checkpoint "
   /// The version that is written.
   ///
-  /// Version 1, which is read, too, has one place for all pieces of flat vectors in a file.
+  /// Version 1, which can also be read, has one place for all pieces of flat vectors in a file.
   private static let version = 2
 
-  /// What a state file calls the place of a piece of a flat vector.
+  /// The key in a state file for the place of a piece of a flat vector.
   static func placeKey(of tensor: String) -> String { "owned.\(tensor)" }
 
   /// The text of `run.json`.
   ///
-  /// Its last key is the hash of all text before it, so that damage to this file is seen too.
+  /// Its last key is the hash of all text before it, so that damage to this file is detected too.
   var recordText: String {
     func object(_ texts: [String: String]) -> JSONValue {
       .object(texts.sorted { $0.key < $1.key }.map { .init($0.key, .string($0.value)) })
@@ -126,7 +126,7 @@ extension SavedRun {
 
   private static func hashMember(_ text: String) -> String { ",\"hash\":\"\(hexadecimal(XXHash64.hash(text)))\"}" }
 
-  /// Reads what ``recordText`` wrote; throws where anything in it has changed.
+  /// Reads what ``recordText`` wrote; throws if anything in it has changed.
   init(record text: String, path: String) throws(CheckpointError) {
     let name = "\(path)/\(Self.recordName)"
     let damaged = CheckpointError(.configuration, "\(name) is damaged")
@@ -147,7 +147,7 @@ extension SavedRun {
         .configuration,
         "\(name) is of the format '\(record.format)'; this version knows '\(Self.formatFamily)1' to '\(Self.version)'")
     }
-    // The names are not free: what is read and removed lies in the checkpoint's own directory.
+    // The names are fixed: only files in the checkpoint's own directory are read and removed.
     let names = [Self.modelName] + (0..<max(0, record.ranks)).map(Self.stateName)
     guard record.ranks > 0, record.step >= 0, record.files.map(\.name) == names else { throw damaged }
     self.init(
@@ -155,7 +155,7 @@ extension SavedRun {
       placement: record.placement, files: record.files)
   }
 
-  /// Compares one of the files with its record; reads it whole.
+  /// Compares one of the files with its record; reads the whole file.
   func verify(_ file: FileRecord) throws {
     let (hash, byteCount) = try File.hash("\(path)/\(file.name)")
     guard byteCount == file.bytes else {

@@ -1,3 +1,5 @@
+internal import Buffers
+
 /// A few bits per value: each group is sent as the slots of a uniform scale that its root mean square sets; what that loses is
 /// the residual.
 ///
@@ -43,9 +45,9 @@ public struct MultiBit: Codec {
     case 4: (kernel, liftedKernel) = (PackedLanes<Nibbles>.self, LiftedLanes<PackedLanes<Nibbles>>.self)
     case 8: (kernel, liftedKernel) = (PackedLanes<Octets>.self, LiftedLanes<PackedLanes<Octets>>.self)
     case 16: (kernel, liftedKernel) = (PackedLanes<HalfWords>.self, LiftedLanes<PackedLanes<HalfWords>>.self)
-    default: preconditionFailure("a value has 2, 4, 8 or 16 bits, not \(bits)")
+    default: fatalError("a value has 2, 4, 8 or 16 bits, not \(bits)")
     }
-    precondition(range >= 0.5 && range <= 64, "the range is 0.5 to 64 root mean squares, not \(range)")
+    require(range >= 0.5 && range <= 64, "the range is 0.5 to 64 root mean squares, not \(range)")
     (self.bits, self.grouping, self.range) = (bits, grouping, range)
   }
 
@@ -93,7 +95,7 @@ public struct MultiBit: Codec {
   public func decodeSum(
     _ codes: UnsafePointer<UnsafeRawPointer>, codeCount: Int, count: Int, into values: UnsafeMutablePointer<Float>
   ) {
-    precondition(codeCount > 0, "a sum needs a code")
+    require(codeCount > 0, "a sum needs a code")
     if isPlain(count: count) { return None().decodeSum(codes, codeCount: codeCount, count: count, into: values) }
     decode(codes[0], count: count, setting: values, streaming: false)
     for k in stride(from: 1, to: codeCount, by: 1) { decode(codes[k], count: count, addingTo: values) }

@@ -1,3 +1,4 @@
+internal import Buffers
 internal import CKernels
 
 /// One bit per value: each group is sent as the signs of its values and two means; what that loses is the residual.
@@ -52,7 +53,7 @@ public struct OneBit: Codec {
   public func decodeSum(
     _ codes: UnsafePointer<UnsafeRawPointer>, codeCount: Int, count: Int, into values: UnsafeMutablePointer<Float>
   ) {
-    precondition(codeCount > 0, "a sum needs a code")
+    require(codeCount > 0, "a sum needs a code")
     if isPlain(count: count) { return None().decodeSum(codes, codeCount: codeCount, count: count, into: values) }
     if let kernels = ck_table() { return kernels.pointee.one_bit_decode_sum(codes, codeCount, count, values) }
     Portable.oneBitDecodeSum(codes, codeCount, count, values)

@@ -1,5 +1,6 @@
 public import Buffers
 public import Codecs
+public import Transport
 
 /// What the ranks make of their contributions: one stream of exchanges, one under way at a time.
 ///
@@ -68,7 +69,7 @@ extension Aggregation {
   public var remembered: FloatBuffer? { nil }
   public var estimationError: Double { 0 }
   public func place() throws {}
-  public func discard() throws { preconditionFailure("\(specification) discards no exchange") }
+  public func discard() throws { fatalError("\(specification) discards no exchange") }
 
   /// Exchanges a contribution that is final, from the beginning to the delivery.
   public func run(_ contribution: Contribution, into sink: Sink) throws {

@@ -1,5 +1,6 @@
 public import Buffers
 public import Codecs
+public import Transport
 
 /// What an aggregation is made from.
 public struct AggregationParts {

@@ -1,5 +1,7 @@
+internal import Buffers
 internal import Foundation
 internal import MPI
+public import Transport
 
 #if canImport(Glibc)
   internal import Glibc
@@ -57,7 +59,7 @@ public final class ExchangeDriver {
 
   /// A driver; with `thread` its thread sleeps until there is something to drive.
   public init(_ overlap: Overlap) {
-    precondition(overlap != .auto, "an overlap is resolved before a driver is made")
+    require(overlap != .auto, "an overlap is resolved before a driver is made")
     self.overlap = overlap
     worker = overlap == .thread ? Worker() : nil
     worker?.start()
@@ -67,14 +69,14 @@ public final class ExchangeDriver {
 
   /// Carries `exchange`, which has begun, on from now on.
   public func drive(_ exchange: any Aggregation) {
-    precondition(self.exchange == nil, "a driver drives one exchange at a time")
+    require(self.exchange == nil, "a driver drives one exchange at a time")
     self.exchange = exchange
     worker?.drive(exchange)
     turn()
   }
 
   /// What a network calls between layers; nil where nothing is to be done there.
-  public var interlude: (() -> Void)? { overlap == .inline ? { [unowned self] in turn() } : nil }
+  public var betweenLayers: (() -> Void)? { overlap == .inline ? { [unowned self] in turn() } : nil }
 
   /// Carries the exchange on as far as it goes without waiting, where the caller drives it; errors are thrown at the end.
   public func turn() {
@@ -102,7 +104,7 @@ public final class ExchangeDriver {
   }
 
   private func takeBack(_ exchange: any Aggregation) throws {
-    precondition(self.exchange === exchange, "the exchange is not the one that is driven")
+    require(self.exchange === exchange, "the exchange is not the one that is driven")
     self.exchange = nil
     let failure = worker?.takeBack() ?? failure
     self.failure = nil

@@ -1,3 +1,5 @@
+internal import Transport
+
 /// A unit of work of an exchange, or a wait, for those who draw time.
 public struct ExchangeEvent: Sendable {
   /// What was done.

@@ -1,3 +1,5 @@
+internal import Transport
+
 /// How much of a step's communication its computation hides, as the OSU micro-benchmarks define it for non-blocking collectives.
 ///
 /// - Source: OSU Micro-Benchmarks, "Overlap (%)": 100 · (1 − (t_total − t_compute)/t_pure), between 0 and 100.

@@ -1,16 +1,16 @@
 internal import Buffers
 
-/// What is wrong with data on disk: one sentence that names the file and says what to do, without a full stop.
+/// What is wrong with data on disk: one sentence that names the file and states what to do, without a full stop.
 public struct DataError: Error, Hashable, CustomStringConvertible {
   /// The sentence.
   public let description: String
-  /// An error that says `description`.
+  /// An error with this description.
   public init(_ description: String) { self.description = description }
 
-  /// Whether memory is missing, and nothing is wrong with the data.
+  /// Whether the cause is a lack of memory, not a fault in the data.
   public private(set) var isOutOfMemory = false
 
-  /// Throws where the content of a file, `byteCount` bytes, could not be kept in memory; an array of them would end the process.
+  /// Throws if the contents of a file, `byteCount` bytes, would not fit in memory; an array of them would end the process.
   static func requireMemory(_ byteCount: Int, of path: String) throws(DataError) {
     do { try MemoryLimit.require(byteCount, for: "'\(path)'") } catch {
       var failure = DataError(error.description)

@@ -2,26 +2,26 @@ public import Buffers
 
 /// The two parts of a data set.
 public enum Split: Int, CaseIterable, Sendable {
-  /// What the model learns from.
+  /// What the model is trained on.
   case train
-  /// What it is judged by; never trained on.
+  /// What it is evaluated on; never trained on.
   case test
 }
 
 /// Labelled samples of one length, addressed by split and index.
 ///
-/// A data set never changes after it was made, so that any thread may read it. It knows nothing of ranks: who reads which sample is
-/// decided by ``SampleOrder`` and the trainer.
+/// A data set never changes after it is made, so that any thread may read it. It knows nothing of ranks: ``SampleOrder`` and
+/// the trainer decide which rank reads which sample.
 public protocol Dataset: AnyObject, Sendable {
-  /// As people wrote it: `idx:../data/mnist`.
+  /// The specification as it was written: `idx:../data/mnist`.
   var specification: String { get }
   /// The number of inputs of a sample.
   var featureCount: Int { get }
   /// Labels are 0 … `classCount` − 1.
   var classCount: Int { get }
-  /// A hash of the data themselves, by which ranks check that they hold the same.
+  /// A hash of the data, by which ranks check that they hold the same.
   var fingerprint: UInt64 { get }
-  /// How test samples make up spoken utterances, where they do.
+  /// How the test samples form spoken utterances; nil if they do not.
   var utterances: Utterances? { get }
 
   /// The number of samples of a split.
@@ -41,19 +41,19 @@ public protocol Dataset: AnyObject, Sendable {
 }
 
 extension Dataset {
-  /// None, unless a data set says otherwise.
+  /// Nil, unless a data set overrides it.
   public var utterances: Utterances? { nil }
 
   /// Fills `batch` with the samples `indices` of `split`, one row each, and sets its count.
   public func load(_ indices: some Collection<some BinaryInteger>, of split: Split, into batch: Minibatch) {
-    precondition(
+    require(
       batch.featureCount == featureCount,
       "a minibatch of samples of \(batch.featureCount) inputs cannot take samples of \(featureCount)")
-    precondition(indices.count <= batch.capacity, "a minibatch of \(batch.capacity) cannot take \(indices.count) samples")
+    require(indices.count <= batch.capacity, "a minibatch of \(batch.capacity) cannot take \(indices.count) samples")
     let count = count(split)
     var row = 0
     for index in indices {
-      precondition(index >= 0 && index < count, "no sample \(index) in a split of \(count)")
+      require(index >= 0 && index < count, "no sample \(index) in a split of \(count)")
       batch.labels[row] = Int32(read(Int(index), of: split, into: batch.inputs.baseAddress + row * featureCount))
       row += 1
     }

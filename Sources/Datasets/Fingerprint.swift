@@ -1,6 +1,6 @@
 internal import Buffers
 
-/// The hash of the content of one file.
+/// The hash of the contents of one file.
 func hash(_ bytes: [UInt8]) -> UInt64 {
   bytes.withUnsafeBytes { XXHash64.hash($0) }
 }

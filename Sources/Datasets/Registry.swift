@@ -2,7 +2,7 @@ public import Buffers
 
 /// The data sets: each makes, from a seed, the samples that its specification names.
 ///
-/// The keys are checked when the specification is read; files are opened when the product is called, and what is wrong with them is
+/// The keys are checked when the specification is read; files are opened when the product is called, and faults in them are
 /// thrown as ``DataError``.
 public let datasets = Registry<(_ seed: UInt64) throws -> any Dataset>(
   "data set",

@@ -2,8 +2,8 @@ public import Buffers
 
 /// The order in which an epoch visits the samples: a permutation that follows from the seed and the epoch alone.
 ///
-/// Each sample draws a 64-bit key from Philox at (epoch, sample); samples are sorted by key, ties by index. Every rank computes the
-/// whole order and takes its slice of each minibatch, so that the samples of a step do not depend on the number of ranks.
+/// Each sample draws a 64-bit key from Philox at (epoch, sample); samples are sorted by key, ties by index. Every rank computes
+/// the whole order and takes its part of each minibatch, so that the samples of a step do not depend on the number of ranks.
 /// Cost: O(n log n), about 0.15 s per million samples.
 public struct SampleOrder: Sendable {
   /// The number of samples.
@@ -12,9 +12,9 @@ public struct SampleOrder: Sendable {
   private let purpose: Philox.Purpose
   private let stream: Int
 
-  /// Orders of `count` samples; orders of another purpose or stream have nothing to do with these.
+  /// Orders of `count` samples, independent of orders of another purpose or stream.
   public init(count: Int, seed: UInt64, purpose: Philox.Purpose = .dataOrder, stream: Int = 0) {
-    precondition(count >= 0 && count <= Int32.max, "cannot order \(count) samples")
+    require(count >= 0 && count <= Int32.max, "cannot order \(count) samples")
     self.count = count
     self.seed = seed
     self.purpose = purpose

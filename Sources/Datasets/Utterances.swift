@@ -1,8 +1,10 @@
+internal import Buffers
+
 #if canImport(Glibc)
   import Glibc
 #endif
 
-/// How the samples of a test split make up spoken digits, and how a digit is decided from the posteriors of its frames.
+/// How the samples of a test split form spoken digits, and how a digit is decided from the posteriors of its frames.
 ///
 /// Class d · `statesPerDigit` + s is state s of digit d. The score of a digit is Σ over frames of log Σ over its states of the
 /// posterior, the log probability that all frames belong to the digit if frames were independent; the highest score wins.
@@ -16,7 +18,7 @@ public struct Utterances: Hashable, Sendable {
 
   /// Utterances of these frames and digits.
   public init(frames: [Range<Int>], digits: [Int], statesPerDigit: Int) {
-    precondition(frames.count == digits.count && statesPerDigit > 0, "each utterance has its frames and its digit")
+    require(frames.count == digits.count && statesPerDigit > 0, "each utterance has its frames and its digit")
     self.frames = frames
     self.digits = digits
     self.statesPerDigit = statesPerDigit
@@ -25,14 +27,14 @@ public struct Utterances: Hashable, Sendable {
   /// The number of utterances.
   public var count: Int { digits.count }
 
-  /// Adds what some frames of an utterance say to the scores of the digits; frames may come in several calls.
+  /// Adds what some frames of an utterance contribute to the scores of the digits; frames may come in several calls.
   ///
   /// - Parameters:
-  ///   - logPosteriors: by rows, a row for each frame, `scores.count * statesPerDigit` natural logarithms in each.
+  ///   - logPosteriors: by rows, `scores.count * statesPerDigit` natural logarithms for each frame.
   ///   - scores: a running score for each digit, zero before the first frame.
   public func addScores(of logPosteriors: UnsafeBufferPointer<Float>, to scores: inout [Double]) {
     let classCount = scores.count * statesPerDigit
-    precondition(classCount > 0 && logPosteriors.count % classCount == 0, "each frame has \(classCount) log posteriors")
+    require(classCount > 0 && logPosteriors.count % classCount == 0, "each frame has \(classCount) log posteriors")
     for row in stride(from: 0, to: logPosteriors.count, by: classCount) {
       for digit in scores.indices {
         let states = row + digit * statesPerDigit..<row + (digit + 1) * statesPerDigit
@@ -47,7 +49,7 @@ public struct Utterances: Hashable, Sendable {
     }
   }
 
-  /// The digit of the highest score, the lowest of equals.
+  /// The digit with the highest score, the lowest of equals.
   public static func decide(_ scores: [Double]) -> Int {
     scores.indices.reduce(0) { scores[$1] > scores[$0] ? $1 : $0 }
   }

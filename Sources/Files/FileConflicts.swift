@@ -1,14 +1,14 @@
 internal import Glibc
 
-/// Names that stand for one file, however they are spelled.
+/// Names that refer to the same file, however they are spelled.
 public enum FileConflicts {
   /// An option and the file that it names, if it was given.
   public typealias Named = (option: String, name: String?)
 
-  /// What is wrong with the names of outputs, one sentence for each fault: two that are one file, or one that is read or that standard
-  /// output or error goes to.
+  /// One sentence for each fault in the names of outputs.
   ///
-  /// Nothing is opened or written.
+  /// A fault is two outputs that are one file, or one that is also read or that standard output or error goes to. Nothing is
+  /// opened or written.
   public static func faults(outputs: [Named], inputs: [Named] = []) -> [String] {
     let written = known(outputs, standard: STDOUT_FILENO)
     let read = known(inputs, standard: STDIN_FILENO)
@@ -34,23 +34,23 @@ public enum FileConflicts {
     return faults
   }
 
-  /// Whether there is a file by this name, in one of these directories and with such an ending, whatever its case.
+  /// Whether `name` is a file in one of these directories with one of these endings, in any letter case.
   package static func isFile(_ name: String, ending endings: [String], in directories: [String]) -> Bool {
     guard case .path(let path, S_IFREG?)? = try? FileName.target(of: name, standard: STDOUT_FILENO, to: "write") else {
       return false
     }
     let last = String(decoding: FileName.last(of: path).map { UInt8(bitPattern: $0) }, as: UTF8.self).lowercased()
     var (parent, directory) = (stat(), stat())
-    guard endings.contains(where: last.hasSuffix), unsafe stat(FileName.parent(of: path), &parent) == 0 else { return false }
+    guard endings.contains(where: last.hasSuffix), stat(FileName.parent(of: path), &parent) == 0 else { return false }
     return directories.contains { name in
-      unsafe stat(name, &directory) == 0 && (parent.st_dev, parent.st_ino) == (directory.st_dev, directory.st_ino)
+      stat(name, &directory) == 0 && (parent.st_dev, parent.st_ino) == (directory.st_dev, directory.st_ino)
     }
   }
 
   private enum Identity: Hashable {
     case descriptor(Int32)
     case file(device: UInt, number: UInt)
-    /// A name in a directory where there is nothing yet.
+    /// A name in a directory that does not exist there yet.
     case entry(device: UInt, number: UInt, name: [CChar])
   }
 
@@ -60,14 +60,14 @@ public enum FileConflicts {
     files.compactMap { option, name in name.map { (option, $0, identities(of: $0, standard: standard)) } }
   }
 
-  /// None for what can take everything from everybody, such as `/dev/null`, and for what cannot be written anyhow.
+  /// Empty for what any number of outputs can share, such as `/dev/null`, and for what cannot be written anyway.
   private static func identities(of name: String, standard: Int32) -> Set<Identity> {
     switch try? FileName.target(of: name, standard: standard, to: "write") {
     case nil: return []
     case .descriptor(let number)?: return Set([.descriptor(number), identity(of: number)].compactMap(\.self))
     case .path(let path, let kind?)?:
       var information = stat()
-      guard kind != S_IFCHR, unsafe stat(path, &information) == 0 else { return [] }
+      guard kind != S_IFCHR, stat(path, &information) == 0 else { return [] }
       return [.file(device: UInt(information.st_dev), number: UInt(information.st_ino))]
     case .path(let path, nil)?: return [entry(path)]
     }
@@ -76,15 +76,15 @@ public enum FileConflicts {
   /// The file that a descriptor is open on; nil for a device.
   private static func identity(of descriptor: Int32) -> Identity? {
     var information = stat()
-    guard unsafe fstat(descriptor, &information) == 0, information.st_mode & S_IFMT != S_IFCHR else { return nil }
+    guard fstat(descriptor, &information) == 0, information.st_mode & S_IFMT != S_IFCHR else { return nil }
     return .file(device: UInt(information.st_dev), number: UInt(information.st_ino))
   }
 
-  /// Where a file would be made: seen from the nearest directory that there is.
+  /// Where a file would be created, relative to the nearest existing directory.
   private static func entry(_ path: [CChar]) -> Identity {
     var (directory, name) = (FileName.parent(of: path), FileName.last(of: path))
     var information = stat()
-    while unsafe stat(directory, &information) != 0, directory.count > 2 {
+    while stat(directory, &information) != 0, directory.count > 2 {
       let part = FileName.last(of: directory)
       if !part.isEmpty && part != [CChar(bitPattern: UInt8(ascii: "."))] {
         name = part + [CChar(bitPattern: UInt8(ascii: "/"))] + name

@@ -1,11 +1,11 @@
 internal import Glibc
 
-/// Where a file goes that somebody asked for: what the name of an output stands for, and how it is written.
+/// The destination of an output: what its name stands for, and how it is written.
 ///
-/// - A regular file is replaced: written beside its place under a name of its own and renamed, so that it is at every moment the
-///   old file or the whole new one. It keeps its permissions. Links are followed, and stay.
-/// - A pipe or a device is written as it is, never replaced or cut.
-/// - `-`, `/dev/stdout`, `/dev/stderr` and `/dev/fd/N` are descriptors of this process, at the place where they are.
+/// - A regular file is replaced: written next to its place under a temporary name and renamed, so that at every moment it is
+///   the old file or the whole new one. It keeps its permissions. Links are followed, and kept.
+/// - A pipe or a device is written as it is, never replaced or truncated.
+/// - `-`, `/dev/stdout`, `/dev/stderr` and `/dev/fd/N` are descriptors of this process, written at their current position.
 /// - Directories, sockets and disks are refused.
 public final class FileDestination {
   private enum Place {
@@ -14,13 +14,13 @@ public final class FileDestination {
     case descriptor(Int32)
   }
 
-  /// As it was given.
+  /// The name as it was given.
   public let name: String
   private let place: Place
-  /// Open on a pipe or a device from ``open()`` on.
+  /// The open pipe or device, from ``open()`` on.
   private var stream: Int32 = -1
 
-  /// Finds out what `name` stands for; nothing is opened or written.
+  /// Determines what `name` stands for; nothing is opened or written.
   public init(_ name: String) throws(FileError) {
     self.name = name
     place = try FileDestination.place(of: name)
@@ -48,7 +48,7 @@ public final class FileDestination {
     if case .descriptor(STDOUT_FILENO) = place { true } else { false }
   }
 
-  /// Whether it was opened by somebody else, so that other processes cannot have it.
+  /// Whether it is a descriptor opened elsewhere, which other processes cannot use.
   package var isDescriptor: Bool {
     if case .descriptor = place { true } else { false }
   }
@@ -58,9 +58,9 @@ public final class FileDestination {
     if case .file = place { true } else { false }
   }
 
-  /// Makes sure, before there is something to write, that it can be written.
+  /// Checks, before there is anything to write, that it can be written.
   ///
-  /// A pipe and a device are opened, and stay open; for somebody who reads from a pipe it waits 5 s.
+  /// A pipe or a device is opened, and stays open; this waits up to 5 s for the reader of a pipe.
   public func open() throws(FileError) {
     switch place {
     case .file(let path): _ = try isReplaceable(path)
@@ -69,11 +69,11 @@ public final class FileDestination {
     }
   }
 
-  /// Opens it to write at its end; a file is made where there is none.
+  /// Opens it to write at its end; a missing file is created.
   package func append() throws(FileError) -> File {
     switch place {
     case .file(let path):
-      let descriptor = unsafe Glibc.open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0o666)
+      let descriptor = Glibc.open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0o666)
       guard descriptor >= 0 else { throw .last("write", name) }
       return File(name, adopting: descriptor)
     case .stream:
@@ -86,12 +86,12 @@ public final class FileDestination {
     }
   }
 
-  /// Writes what `body` writes, all of it or, into a regular file, nothing; what was there before is lost.
+  /// Writes what `body` writes: all of it or, for a regular file, nothing; the previous contents are lost.
   ///
-  /// `body` is called again where the file cannot be replaced after all, because it is one by itself on a disk of its own.
+  /// `body` is called again if the file turns out not to be replaceable, because it is itself a mount point.
   package func write<Result>(_ body: (borrowing File) throws(FileError) -> Result) throws(FileError) -> Result {
     do {
-      // Hours may have passed: what is there now counts.
+      // Hours may have passed: the current state counts.
       switch isFile ? try FileDestination.place(of: name) : place {
       case .file(let path):
         guard try isReplaceable(path), let result = try replace(path, body) else { return try overwrite(path, body) }
@@ -110,7 +110,7 @@ public final class FileDestination {
     } catch { throw error.named(name) }
   }
 
-  /// Writes `bytes`, all of them or, into a regular file, nothing; what was there before is lost.
+  /// Writes `bytes`: all of them or, for a regular file, nothing; the previous contents are lost.
   public func write(_ bytes: [UInt8]) throws(FileError) {
     try write { (file) throws(FileError) in try file.write(bytes) }
   }
@@ -119,32 +119,32 @@ public final class FileDestination {
   package func write(_ start: [UInt8], _ rest: UnsafeRawBufferPointer) throws(FileError) {
     try write { (file) throws(FileError) in
       try file.write(start)
-      unsafe try file.write(rest)
+      try file.write(rest)
     }
   }
 
   // MARK: Ways to write
 
-  /// Whether a new file can take the place of what is at `path`; false where what is there has to be overwritten, because its
-  /// directory takes no new files.
+  /// Whether a new file can replace the one at `path`; false if that must be overwritten, because its directory takes no new
+  /// files.
   private func isReplaceable(_ path: [CChar]) throws(FileError) -> Bool {
-    let isThere = unsafe access(path, F_OK) == 0
+    let isThere = access(path, F_OK) == 0
     if isThere {
-      guard unsafe faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) == 0 else { throw .last("write", name) }
+      guard faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) == 0 else { throw .last("write", name) }
     }
-    if unsafe faccessat(AT_FDCWD, FileName.parent(of: path), W_OK | X_OK, AT_EACCESS) == 0 { return true }
+    if faccessat(AT_FDCWD, FileName.parent(of: path), W_OK | X_OK, AT_EACCESS) == 0 { return true }
     guard isThere else { throw .last("write", name) }
     return false
   }
 
-  /// Writes beside `path` and renames; nil where the system does not let that file be replaced.
+  /// Writes next to `path` and renames; nil if the system does not allow that file to be replaced.
   private func replace<Result>(
     _ path: [CChar], _ body: (borrowing File) throws(FileError) -> Result
   ) throws(FileError) -> Result? {
     let directory = FileName.parent(of: path)
     let temporary = temporaryName(in: directory)
-    // Exclusive: whoever writes there at the same time has another name.
-    let descriptor = unsafe Glibc.open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+    // Exclusive: a concurrent writer has another name.
+    let descriptor = Glibc.open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
     guard descriptor >= 0 else { throw .last("write", name) }
     var file = File(name, adopting: descriptor)
     do throws(FileError) {
@@ -152,17 +152,17 @@ public final class FileDestination {
       let result = try body(file)
       try file.synchronize()
       try file.finish()
-      guard unsafe rename(temporary, path) == 0 else {
+      guard rename(temporary, path) == 0 else {
         let code = errno
-        _ = unsafe unlink(temporary)
-        // A single file that was mounted into a container.
+        _ = unlink(temporary)
+        // A single file mounted into a container.
         if code == EBUSY { return nil }
         throw FileError(operation: "write", path: name, code: code)
       }
       try FileDestination.synchronize(directory, name)
       return result
     } catch {
-      _ = unsafe unlink(temporary)
+      _ = unlink(temporary)
       throw error
     }
   }
@@ -170,7 +170,7 @@ public final class FileDestination {
   private func overwrite<Result>(
     _ path: [CChar], _ body: (borrowing File) throws(FileError) -> Result
   ) throws(FileError) -> Result {
-    let descriptor = unsafe Glibc.open(path, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NONBLOCK)
+    let descriptor = Glibc.open(path, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else { throw .last("write", name) }
     var file = File(name, adopting: descriptor)
     let result = try body(file)
@@ -179,25 +179,25 @@ public final class FileDestination {
     return result
   }
 
-  /// A name that nobody else has; that of the file may be as long as a name can be, so that nothing can be added to it.
+  /// A unique name; not the file's own name with a suffix, because that may already have the maximum length.
   private func temporaryName(in directory: [CChar]) -> [CChar] {
     directory.dropLast() + "/.morse-\(hexadecimal(.random(in: 0 ... .max))).partial".utf8CString
   }
 
-  /// Gives a new file the owner, as far as that is allowed, and the permissions of the one whose place it takes.
+  /// Gives a new file the permissions and, as far as that is allowed, the owner of the file it replaces.
   private func keepPermissions(of path: [CChar], for descriptor: Int32) {
     var (old, new) = (stat(), stat())
-    guard unsafe stat(path, &old) == 0, unsafe fstat(descriptor, &new) == 0 else { return }
+    guard stat(path, &old) == 0, fstat(descriptor, &new) == 0 else { return }
     if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid) { _ = fchown(descriptor, old.st_uid, old.st_gid) }
     _ = fchmod(descriptor, old.st_mode & 0o777)
   }
 
   private static func synchronize(_ directory: [CChar], _ name: String) throws(FileError) {
-    let descriptor = unsafe Glibc.open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    // A directory that may be written but not read: the file is there.
+    let descriptor = Glibc.open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    // A directory that is writable but not readable: the file is there.
     guard descriptor >= 0 else { return }
     defer { _ = close(descriptor) }
-    // Some network file systems do not know this call on directories, and need none.
+    // Some network file systems do not support this call on directories, and do not need it.
     guard fsync(descriptor) == 0 || errno == EINVAL else { throw .last("write", name) }
   }
 
@@ -206,9 +206,9 @@ public final class FileDestination {
     // A reader that was started at the same time may need a moment.
     let deadline = ContinuousClock.now + .seconds(5)
     while true {
-      let descriptor = unsafe Glibc.open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
+      let descriptor = Glibc.open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
       if descriptor >= 0 {
-        // From here on, whoever writes waits for whoever reads.
+        // From here on, writes wait for the reader.
         _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) & ~O_NONBLOCK)
         return descriptor
       }
@@ -220,7 +220,7 @@ public final class FileDestination {
     }
   }
 
-  /// Throws where a descriptor is not open for writing.
+  /// Throws if a descriptor is not open for writing.
   private func check(_ number: Int32) throws(FileError) {
     let flags = fcntl(number, F_GETFL)
     guard flags >= 0 else { throw FileError.closed(number, name, to: "write") }
@@ -229,7 +229,7 @@ public final class FileDestination {
 }
 
 extension FileError {
-  /// A descriptor that nobody opened.
+  /// The error for a descriptor that is not open.
   static func closed(_ number: Int32, _ name: String, to operation: String) -> FileError {
     let advice = number > STDERR_FILENO ? "; mpirun passes on 0, 1 and 2 alone" : ""
     return FileError(operation: operation, path: name, code: EBADF, reason: "descriptor \(number) is not open\(advice)")

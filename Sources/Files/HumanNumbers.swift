@@ -1,6 +1,6 @@
-/// Numbers as people read them.
+/// Numbers in readable form.
 
-/// A number with a fixed number of decimals, in the way of the C locale: `0.125`.
+/// A number with a fixed number of decimals, as in the C locale: `0.125`.
 public func decimal(_ value: Double, digits: Int) -> String {
   guard value.isFinite, abs(value) < 1e15 else { return value.description }
   var scale = 1.0
@@ -16,7 +16,7 @@ public func decimal(_ value: Double, digits: Int) -> String {
   return sign + String(whole / unit) + "." + String(repeating: "0", count: digits - fraction.count) + fraction
 }
 
-/// A number with so many digits that count, without a prefix: `0.0618`, `25.6`, `256`.
+/// A number with the given number of significant digits, without a prefix: `0.0618`, `25.6`, `256`.
 public func significant(_ value: Double, digits: Int) -> String {
   guard value.isFinite, value != 0 else { return value == 0 ? "0" : value.description }
   var (magnitude, places) = (abs(value), digits - 1)
@@ -35,8 +35,9 @@ public func significant(_ value: Double, digits: Int) -> String {
   return text
 }
 
-/// A number with three digits and a decimal prefix: `43.1 k`, `2.68 M`; one below 1000 without a prefix ends in a space too,
-/// so that a unit can follow: `967 B`.
+/// A number with three digits and a decimal prefix: `43.1 k`, `2.68 M`.
+///
+/// A number below 1000, without a prefix, ends in a space too, so that a unit can follow: `967 B`.
 public func withPrefix(_ value: Double) -> String {
   guard value.isFinite else { return value.description + " " }
   var (value, prefix) = (value, "")
@@ -48,7 +49,7 @@ public func withPrefix(_ value: Double) -> String {
   return decimal(value, digits: digits) + " " + prefix
 }
 
-/// A time as people say it: `4.2 s`, `1 min 05 s`, `2 h 03 min`.
+/// A duration in readable form: `4.2 s`, `1 min 05 s`, `2 h 03 min`.
 public func duration(_ seconds: Double) -> String {
   guard seconds.isFinite, seconds >= 0, seconds < 1e9 else { return "?" }
   if seconds < 9.95 { return decimal(seconds, digits: 1) + " s" }
@@ -59,7 +60,7 @@ public func duration(_ seconds: Double) -> String {
   return "\(whole / 3600) h \(two(whole % 3600 / 60)) min"
 }
 
-/// A hash as people read it: 16 hexadecimal digits.
+/// A hash as 16 hexadecimal digits.
 package func hexadecimal(_ hash: UInt64) -> String {
   let digits = String(hash, radix: 16)
   return String(repeating: "0", count: 16 - digits.count) + digits

@@ -1,14 +1,14 @@
 internal import Glibc
 
-/// Reads what the name of an input stands for: a file, a pipe, or a descriptor of this process (`-`, `/dev/stdin`, `/dev/fd/N`).
+/// Reads the input that a name stands for: a file, a pipe, or a descriptor of this process (`-`, `/dev/stdin`, `/dev/fd/N`).
 public enum InputFile {
-  /// All bytes to the end.
+  /// All bytes up to the end.
   ///
-  /// For somebody who writes into a pipe that has a name it waits 5 s.
+  /// Waits up to 5 s for the writer of a named pipe.
   ///
   /// - Parameters:
-  ///   - name: As it was given.
-  ///   - limit: The most bytes; a device may never end.
+  ///   - name: The name as it was given.
+  ///   - limit: The maximum number of bytes; a device may never end.
   public static func bytes(of name: String, limit: Int = 1 << 36) throws(FileError) -> [UInt8] {
     switch try FileName.target(of: name, standard: STDIN_FILENO, to: "read") {
     case .descriptor(let number):
@@ -18,7 +18,7 @@ public enum InputFile {
       if kind == S_IFSOCK {
         throw FileError(operation: "read", path: name, code: EINVAL, reason: "it is a socket, not a file")
       }
-      let descriptor = unsafe open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
+      let descriptor = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
       guard descriptor >= 0 else { throw .last("read", name) }
       defer { _ = close(descriptor) }
       if kind == S_IFIFO, !wait(for: descriptor, milliseconds: 5000) {
@@ -44,7 +44,7 @@ public enum InputFile {
       let start = bytes.count
       guard start <= limit else { throw FileError(operation: "read", path: name, code: EFBIG) }
       bytes.append(contentsOf: repeatElement(0, count: piece))
-      let count = unsafe bytes.withUnsafeMutableBytes { unsafe Glibc.read(descriptor, $0.baseAddress! + start, piece) }
+      let count = bytes.withUnsafeMutableBytes { Glibc.read(descriptor, $0.baseAddress! + start, piece) }
       let code = errno
       bytes.removeLast(piece - max(count, 0))
       if count == 0 { return bytes }
@@ -57,9 +57,9 @@ public enum InputFile {
     }
   }
 
-  /// Waits until there is something to read, or an end; false where that took too long.
+  /// Waits until there is something to read, or the end; false on a timeout.
   private static func wait(for descriptor: Int32, milliseconds: Int32) -> Bool {
     var request = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-    return unsafe poll(&request, 1, milliseconds) != 0
+    return poll(&request, 1, milliseconds) != 0
   }
 }

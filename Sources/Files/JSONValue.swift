@@ -3,7 +3,7 @@ public indirect enum JSONValue: Hashable, Sendable {
   case null
   case bool(Bool)
   case integer(Int)
-  /// Written with the fewest digits that read back as the same number; `null` where it is not finite.
+  /// Written with the fewest digits that read back as the same number; `null` if it is not finite.
   case number(Double)
   case string(String)
   case array([JSONValue])
@@ -13,7 +13,7 @@ public indirect enum JSONValue: Hashable, Sendable {
   public struct Member: Hashable, Sendable {
     /// The key.
     public let key: String
-    /// What stands for it.
+    /// Its value.
     public let value: JSONValue
     /// A key and its value.
     public init(_ key: String, _ value: JSONValue) {
@@ -25,7 +25,7 @@ public indirect enum JSONValue: Hashable, Sendable {
   /// An fp32 number, written with the fewest digits that read back as the same fp32 number: 0.1, not 0.10000000149.
   public static func number(_ value: Float) -> JSONValue { .number(Double(value.description) ?? Double(value)) }
 
-  /// A number where there is one, otherwise null.
+  /// The number, or null if there is none.
   public static func number(_ value: Double?) -> JSONValue { value.map { .number($0) } ?? .null }
 
   /// A list of whole numbers.

@@ -1,17 +1,17 @@
 internal import Foundation
 
-/// Times and rates as people write them.
+/// Times and rates in readable form.
 package enum Quantity {
   /// Seconds of `0.118ms`, `50us`, `2 s`; a number alone is seconds.
   ///
-  /// Nil where it is no time from 0.
+  /// Nil if it is not a time of at least 0.
   package static func seconds(_ text: String) -> Double? {
     value(of: text, units: [("ns", 1e-9), ("us", 1e-6), ("µs", 1e-6), ("ms", 1e-3), ("s", 1), ("", 1)])
   }
 
-  /// Bits per second of `100mbit`, `40gbit`, `1.25GB/s`; a unit must be there.
+  /// Bits per second of `100mbit`, `40gbit`, `1.25GB/s`; the unit is required.
   ///
-  /// Nil where it is no rate above 0.
+  /// Nil if it is not a rate above 0.
   package static func bitsPerSecond(_ text: String) -> Double? {
     let units: [(String, Double)] = [
       ("kbit", 1e3), ("mbit", 1e6), ("gbit", 1e9), ("tbit", 1e12), ("kbit/s", 1e3), ("mbit/s", 1e6), ("gbit/s", 1e9),
@@ -29,7 +29,7 @@ package enum Quantity {
     return product.isFinite && product >= 0 ? product : nil
   }
 
-  /// A time with three digits and a unit that suits it: `14.3 ms`, `196 µs`.
+  /// A time with three digits and a suitable unit: `14.3 ms`, `196 µs`.
   package static func text(ofSeconds seconds: Double) -> String {
     guard seconds.isFinite, seconds > 0 else { return seconds == 0 ? "0" : seconds.description }
     for (unit, factor) in [("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)] where seconds >= 0.9995 * factor {
@@ -46,7 +46,7 @@ package enum Quantity {
     return significant(rate) + " bit/s"
   }
 
-  /// A number with three significant digits, whole where it has more: `0.224`, `69.6`, `976`, `16384`.
+  /// A number with three significant digits, whole if it has more: `0.224`, `69.6`, `976`, `16384`.
   package static func significant(_ value: Double) -> String {
     guard value.isFinite, value != 0 else { return value == 0 ? "0" : value.description }
     let magnitude = Int(log10(abs(value) * 1.0005).rounded(.down))

@@ -1,11 +1,11 @@
 internal import CMPI
 
-/// The blocks of a buffer that the ranks send or receive, as the C functions for varying counts want them named.
+/// The blocks of a buffer that the ranks send or receive, in the form that the C functions for varying counts take.
 struct Blocks {
   let counts: [CInt]
   let displacements: [CInt]
 
-  /// Nil when a block reaches beyond what MPI can count.
+  /// Nil if a block extends beyond what MPI can count.
   init?(_ ranges: [Range<Int>]) {
     guard ranges.allSatisfy({ $0.upperBound <= LargeCount.limit }) else { return nil }
     counts = ranges.map { CInt($0.count) }
@@ -13,9 +13,9 @@ struct Blocks {
   }
 }
 
-/// The blocks of a buffer, each with a type of its own that may contain its place: reaches every count.
+/// The blocks of a buffer, each with its own datatype, which may include its displacement; supports every count.
 ///
-/// It keeps its types as long as an operation uses them.
+/// Keeps its datatypes alive while an operation uses them.
 final class TypedBlocks {
   private(set) var counts: [CInt] = []
   /// In bytes.
@@ -23,7 +23,7 @@ final class TypedBlocks {
   private(set) var types: [MPI_Datatype?] = []
   private var owned: [CountedType] = []
 
-  /// - Parameter skipping: a rank whose block does not take part.
+  /// - Parameter skipping: a rank whose block is left out.
   init(_ elementType: ElementType, stride: Int, ranges: [Range<Int>], skipping: Int? = nil) throws {
     let element = try elementType.handle
     for (rank, range) in ranges.enumerated() {
@@ -56,7 +56,7 @@ extension UnsafeMutableBufferPointer {
   static var empty: Self { Self(start: nil, count: 0) }
 }
 
-/// Keeps a type as long as an operation that goes on uses it.
+/// Keeps a datatype alive while a non-blocking operation uses it.
 final class TypeKeeper {
   private let type: CountedType
   init(_ type: CountedType) { self.type = type }
@@ -72,7 +72,7 @@ func consecutiveRanges(_ counts: [Int]) -> [Range<Int>] {
   }
 }
 
-// Arrays are copied as memory. Generic code that goes through sequences costs hundreds of nanoseconds a value where the compiler
+// Arrays are copied as memory. Generic code that goes through sequences costs hundreds of nanoseconds per value if the compiler
 // does not know their type, as in a library.
 
 /// An array of the values in `source`.
@@ -96,12 +96,12 @@ func flattened<T: Datatype>(_ arrays: [[T]]) -> [T] {
   }
 }
 
-/// The values of each range as an array of its own.
+/// The values of each range as a separate array.
 func cut<T: Datatype>(_ flat: [T], at ranges: [Range<Int>]) -> [[T]] {
   flat.withUnsafeBufferPointer { flat in ranges.map { newArray(UnsafeBufferPointer(rebasing: flat[$0])) } }
 }
 
-/// Calls `body` with one value in memory that holds all its bytes, the padding at its end included, which is 0.
+/// Calls `body` with one value in memory, all its bytes included: the padding at its end is 0.
 func withValue<T: Datatype, Result>(_ value: T, _ body: (UnsafeMutableBufferPointer<T>) throws -> Result) rethrows -> Result {
   try withUnsafeTemporaryAllocation(of: T.self, capacity: 1) { buffer in
     let bytes = UnsafeMutableRawBufferPointer(buffer)

@@ -1,7 +1,7 @@
 internal import CMPI
 
 extension Communicator {
-  /// Collects the blocks of all ranks, of equal counts, one after another on every rank.
+  /// Gathers the blocks of all ranks, of equal counts, one after another on every rank.
   ///
   /// The corresponding C function is `MPI_Allgather`.
   public func allGather<T: Datatype>(_ block: UnsafeBufferPointer<T>, into buffer: UnsafeMutableBufferPointer<T>) throws {
@@ -15,7 +15,7 @@ extension Communicator {
     try check(code, "MPI_Allgather")
   }
 
-  /// Fills a buffer of equal blocks, one for each rank, of which each rank has set its own.
+  /// Completes a buffer of equal blocks, one for each rank, in which each rank has set its own.
   ///
   /// The corresponding C function is `MPI_Allgather` in place.
   public func allGather<T: Datatype>(inPlace buffer: UnsafeMutableBufferPointer<T>) throws {
@@ -28,7 +28,7 @@ extension Communicator {
     try check(code, "MPI_Allgather")
   }
 
-  /// Returns the values of all ranks, of equal counts, one after another.
+  /// Returns the values of all ranks, of equal counts, concatenated.
   ///
   /// The corresponding C function is `MPI_Allgather`.
   public func allGather<T: Datatype>(_ values: [T]) throws -> [T] {
@@ -44,14 +44,14 @@ extension Communicator {
   /// The corresponding C function is `MPI_Allgather`.
   public func allGather<T: Datatype>(_ value: T) throws -> [T] { try allGather([value]) }
 
-  /// Collects blocks of any counts on every rank.
+  /// Gathers blocks of any counts on every rank.
   ///
   /// The corresponding C function is `MPI_Allgatherv`.
   ///
   /// - Parameters:
-  ///   - block: this rank's values; nil when they are in their place in `buffer` already.
+  ///   - block: this rank's values; nil if they are already in place in `buffer`.
   ///   - buffer: where the blocks go.
-  ///   - ranges: the place of each rank's block in `buffer`, the same on all ranks.
+  ///   - ranges: the range of each rank's block in `buffer`, the same on all ranks.
   public func allGather<T: Datatype>(
     varying block: UnsafeBufferPointer<T>?, into buffer: UnsafeMutableBufferPointer<T>, ranges: [Range<Int>]
   ) throws {
@@ -76,7 +76,7 @@ extension Communicator {
 
   /// Returns the values of each rank, of any count.
   ///
-  /// The corresponding C function is `MPI_Allgatherv`, after the counts were exchanged.
+  /// The corresponding C function is `MPI_Allgatherv`, after an exchange of the counts.
   public func allGather<T: Datatype>(varying values: [T]) throws -> [[T]] {
     guard try !isLocal else { return [values] }
     let ranges = consecutiveRanges(try allGather(values.count))
@@ -89,10 +89,10 @@ extension Communicator {
     return cut(flat, at: ranges)
   }
 
-  /// The values of `own`, seen from an address that is not that of `buffer`.
+  /// The values of `own`, addressed from a pointer that differs from that of `buffer`.
   ///
-  /// Open MPI 4.1 takes equal addresses for an operation in place (non-blocking forms), though MPI does not say so. One element
-  /// before the buffer serves as well: nothing is read there.
+  /// Open MPI 4.1 treats equal addresses as an operation in place (non-blocking forms), though the MPI standard does not. One
+  /// element before the buffer serves as well: nothing is read there.
   func sourceApart<T: Datatype>(
     _ own: UnsafeMutableBufferPointer<T>, from buffer: UnsafeMutableBufferPointer<T>
   ) -> (source: UnsafeBufferPointer<T>, range: Range<Int>) {

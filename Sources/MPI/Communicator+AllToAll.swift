@@ -1,7 +1,7 @@
 internal import CMPI
 
 extension Communicator {
-  /// Sends block *j* of this rank's buffer to rank *j*, and receives a block from each; all of equal counts.
+  /// Sends block *j* of this rank's buffer to rank *j* and receives a block from each rank; all have equal counts.
   ///
   /// The corresponding C function is `MPI_Alltoall`.
   public func allToAll<T: Datatype>(_ source: UnsafeBufferPointer<T>, into buffer: UnsafeMutableBufferPointer<T>) throws {
@@ -16,7 +16,7 @@ extension Communicator {
     try check(code, "MPI_Alltoall")
   }
 
-  /// Sends block *j* of `values` to rank *j* and returns what the ranks sent to this one, in their order.
+  /// Sends block *j* of `values` to rank *j* and returns the blocks sent to this rank, in rank order.
   ///
   /// The corresponding C function is `MPI_Alltoall`.
   public func allToAll<T: Datatype>(_ values: [T]) throws -> [T] {
@@ -26,15 +26,15 @@ extension Communicator {
     }
   }
 
-  /// Sends a range of values to each rank and receives a range of values from each, of any counts.
+  /// Sends a range of values to each rank and receives a range from each; counts may differ.
   ///
   /// The corresponding C function is `MPI_Alltoallw`, which reaches ranges that `MPI_Alltoallv` cannot count.
   ///
   /// - Parameters:
   ///   - source: the values to send.
-  ///   - sourceRanges: what goes to each rank.
-  ///   - buffer: where the values go.
-  ///   - ranges: the place of what comes from each rank, of the count that it sends.
+  ///   - sourceRanges: the range to send to each rank.
+  ///   - buffer: where received values go.
+  ///   - ranges: where the values from each rank go; each has the count that the rank sends.
   public func allToAll<T: Datatype>(
     varying source: UnsafeBufferPointer<T>, ranges sourceRanges: [Range<Int>], into buffer: UnsafeMutableBufferPointer<T>,
     ranges: [Range<Int>]
@@ -53,7 +53,7 @@ extension Communicator {
 
   /// Sends array *j* to rank *j* and returns the array that each rank sent to this one.
   ///
-  /// The corresponding C function is `MPI_Alltoallw`, after the counts were exchanged.
+  /// The corresponding C function is `MPI_Alltoallw`, after an exchange of the counts.
   public func allToAll<T: Datatype>(varying arrays: [[T]]) throws -> [[T]] {
     try require(arrays.count == count, .count, "\(arrays.count) arrays cannot be sent to \(count) ranks")
     guard try !isLocal else { return arrays }
@@ -68,9 +68,9 @@ extension Communicator {
     return cut(flat, at: ranges)
   }
 
-  /// The one place that calls MPI with a type for each block.
+  /// The only place that calls MPI with a datatype for each block.
   ///
-  /// With `skippingOwn` this rank's own block stays untouched.
+  /// With `skippingOwn`, this rank's own block is left unchanged.
   func allToAll<T: Datatype>(
     _ source: UnsafeBufferPointer<T>, _ sourceRanges: [Range<Int>], into buffer: UnsafeMutableBufferPointer<T>,
     _ ranges: [Range<Int>], skippingOwn: Bool = false
@@ -82,7 +82,7 @@ extension Communicator {
     let code = try MPI_Alltoallw(
       source.baseAddress, sent.counts, sent.displacements, sent.types, buffer.baseAddress, received.counts,
       received.displacements, received.types, handle)
-    // They own types that the call uses.
+    // They own datatypes that the call uses.
     withExtendedLifetime((sent, received)) {}
     try check(code, "MPI_Alltoallw")
   }

@@ -1,7 +1,7 @@
 internal import CMPI
 
-// Operations that all ranks of a communicator call, in the same order, with the same counts of values. Forms that take pointers
-// move values without a copy.
+// Operations that all ranks of a communicator call in the same order, with the same counts of values. Forms that take pointers
+// do not copy the values.
 extension Communicator {
   /// Waits until all ranks have called it.
   ///
@@ -41,9 +41,9 @@ extension Communicator {
     }
   }
 
-  /// Returns the values of `root` on all ranks; the other ranks need not know how many there are.
+  /// Returns the values of `root` on all ranks; the other ranks need not know the count.
   ///
-  /// The corresponding C function is `MPI_Bcast`, called for the count and for the values.
+  /// The corresponding C function is `MPI_Bcast`, called once for the count and once for the values.
   public func broadcast<T: Datatype>(varying values: [T], root: Int = 0) throws -> [T] {
     try requireRoot(root)
     guard try !isLocal else { return values }
@@ -59,14 +59,14 @@ extension Communicator {
     }
   }
 
-  /// Collects the blocks of all ranks, of equal counts, one after another at `root`.
+  /// Gathers the blocks of all ranks, of equal counts, one after another at `root`.
   ///
   /// The corresponding C function is `MPI_Gather`.
   ///
   /// - Parameters:
   ///   - block: this rank's values.
   ///   - buffer: at `root`, room for the blocks of all ranks; ignored elsewhere.
-  ///   - root: the rank that collects.
+  ///   - root: the rank that gathers.
   public func gather<T: Datatype>(
     _ block: UnsafeBufferPointer<T>, into buffer: UnsafeMutableBufferPointer<T>?, root: Int = 0
   ) throws {
@@ -81,7 +81,7 @@ extension Communicator {
     try check(code, "MPI_Gather")
   }
 
-  /// Returns the values of all ranks, of equal counts, one after another at `root`; nil elsewhere.
+  /// Returns the values of all ranks, of equal counts, concatenated at `root`; nil elsewhere.
   ///
   /// The corresponding C function is `MPI_Gather`.
   public func gather<T: Datatype>(_ values: [T], root: Int = 0) throws -> [T]? {
@@ -99,7 +99,7 @@ extension Communicator {
 
   /// Returns the values of each rank, of any count, at `root`; nil elsewhere.
   ///
-  /// The corresponding C function is `MPI_Gatherv`, after the counts were exchanged.
+  /// The corresponding C function is `MPI_Gatherv`, after an exchange of the counts.
   public func gather<T: Datatype>(varying values: [T], root: Int = 0) throws -> [[T]]? {
     try requireRoot(root)
     guard let backing = try backing else { return [values] }
@@ -125,14 +125,14 @@ extension Communicator {
     return rank == root ? cut(flat, at: ranges) : nil
   }
 
-  /// Hands out consecutive blocks of the buffer at `root`, of equal counts, to the ranks.
+  /// Distributes consecutive blocks of the buffer at `root`, of equal counts, to the ranks.
   ///
   /// The corresponding C function is `MPI_Scatter`.
   ///
   /// - Parameters:
   ///   - buffer: at `root`, the blocks of all ranks; ignored elsewhere.
   ///   - block: room for this rank's block.
-  ///   - root: the rank that hands out.
+  ///   - root: the rank that scatters.
   public func scatter<T: Datatype>(
     _ buffer: UnsafeBufferPointer<T>?, into block: UnsafeMutableBufferPointer<T>, root: Int = 0
   ) throws {
@@ -153,7 +153,7 @@ extension Communicator {
 
   /// Returns this rank's block of the values at `root`, which are cut into equal blocks; other ranks' values are ignored.
   ///
-  /// The corresponding C function is `MPI_Scatter`, after the count was broadcast.
+  /// The corresponding C function is `MPI_Scatter`, after a broadcast of the count.
   public func scatter<T: Datatype>(_ values: [T], root: Int = 0) throws -> [T] {
     try requireRoot(root)
     if rank == root { try requireEqualBlocks(values.count) }
@@ -165,9 +165,9 @@ extension Communicator {
     }
   }
 
-  /// Returns this rank's array of those at `root`, one for each rank; other ranks' arrays are ignored.
+  /// Returns this rank's array out of those at `root`, one for each rank; other ranks' arrays are ignored.
   ///
-  /// The corresponding C function is `MPI_Scatterv`, after the counts were broadcast.
+  /// The corresponding C function is `MPI_Scatterv`, after a broadcast of the counts.
   public func scatter<T: Datatype>(varying arrays: [[T]], root: Int = 0) throws -> [T] {
     try requireRoot(root)
     if rank == root {
@@ -197,7 +197,7 @@ extension Communicator {
     }
   }
 
-  /// How MPI should see one of `count` equal blocks of so many values: all of them together may be more than it can count.
+  /// The datatype of one of the ranks' equal blocks of `count` values: all blocks together may exceed what MPI can count.
   func blockType(_ elementType: ElementType, count: Int) throws -> CountedType {
     try CountedType(elementType.handle, count: count, isLarge: count > LargeCount.limit / self.count)
   }

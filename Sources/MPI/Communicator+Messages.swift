@@ -1,8 +1,8 @@
 internal import CMPI
 
-// Blocking messages. Forms that take pointers move values without a copy; forms that take arrays are for everything else.
+// Blocking messages. Forms that take pointers do not copy the values; forms that take arrays are for everything else.
 extension Communicator {
-  /// Sends `values` to `destination`; returns when the memory may be changed, which may be before they arrive.
+  /// Sends `values` to `destination`; returns when the memory may be reused, which may be before they arrive.
   ///
   /// The corresponding C function is `MPI_Send`.
   public func send<T: Datatype>(_ values: [T], to destination: Int, tag: Int = 0) throws {
@@ -16,7 +16,7 @@ extension Communicator {
     try withValue(value) { try send(UnsafeBufferPointer($0), to: destination, tag: tag) }
   }
 
-  /// Sends the values that `buffer` points to.
+  /// Sends the values in `buffer`.
   ///
   /// The corresponding C function is `MPI_Send`.
   public func send<T: Datatype>(_ buffer: UnsafeBufferPointer<T>, to destination: Int, tag: Int = 0) throws {
@@ -65,7 +65,7 @@ extension Communicator {
     try requireReceiveTag(tag)
     var message: MPI_Message?
     var status = MPI_Status()
-    // The message is taken out of the queue as it is probed, so that no other thread can receive it in between.
+    // The probe takes the message out of the queue, so that no other thread can receive it in between.
     try check(MPI_Mprobe(CInt(source), CInt(tag), handle, &message, &status), "MPI_Mprobe")
     let envelope = Envelope(status)
     do {
@@ -84,7 +84,7 @@ extension Communicator {
     return Message(values: values, source: envelope.source, tag: envelope.tag)
   }
 
-  /// Receives a message that was taken out of the queue and is of no use: its sender may wait for that.
+  /// Receives and discards a message that was taken out of the queue: its sender may be waiting for that.
   private func discard(_ message: inout MPI_Message?, byteCount: Int) throws {
     let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: max(byteCount, 1), alignment: 1)
     defer { memory.deallocate() }
@@ -109,7 +109,7 @@ extension Communicator {
     }
   }
 
-  /// Waits for a message and stores it; a longer one than there is room for is an error.
+  /// Waits for a message and stores it; a message that does not fit is an error.
   ///
   /// The corresponding C function is `MPI_Recv`.
   @discardableResult
@@ -149,7 +149,7 @@ extension Communicator {
     return Envelope(status)
   }
 
-  /// Sends `values` to one rank while it receives from another, without the danger that both wait; returns what arrived.
+  /// Sends `values` to one rank while receiving from another, without the risk of deadlock; returns what arrived.
   ///
   /// The corresponding C functions are `MPI_Isend`, `MPI_Mprobe` and `MPI_Mrecv`.
   ///
@@ -158,7 +158,7 @@ extension Communicator {
   ///   - destination: the rank to send to.
   ///   - source: the rank to receive from, or ``anySource``.
   ///   - tag: of both messages.
-  /// - Returns: the message of `source`.
+  /// - Returns: the message from `source`.
   public func exchange<T: Datatype>(_ values: [T], to destination: Int, from source: Int, tag: Int = 0) throws -> Message<T> {
     try values.withUnsafeBufferPointer { buffer in
       let sending = try startSend(buffer, to: destination, tag: tag)
@@ -168,7 +168,7 @@ extension Communicator {
     }
   }
 
-  /// Waits until a message could be received, and says which.
+  /// Waits until a message can be received, and returns its envelope.
   ///
   /// The corresponding C function is `MPI_Probe`.
   public func probe(from source: Int = anySource, tag: Int = anyTag) throws -> Envelope {
@@ -179,7 +179,7 @@ extension Communicator {
     return Envelope(status)
   }
 
-  /// Says which message could be received now; nil if there is none.
+  /// Returns the envelope of a message that can be received now; nil if there is none.
   ///
   /// The corresponding C function is `MPI_Iprobe`.
   public func probeNow(from source: Int = anySource, tag: Int = anyTag) throws -> Envelope? {

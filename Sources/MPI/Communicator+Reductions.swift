@@ -1,9 +1,9 @@
 internal import CMPI
 
-// Operations that combine the values of all ranks, element by element. Counts are equal on all ranks; what MPI cannot count in
-// one call goes in pieces.
+// Operations that combine the values of all ranks element by element. Counts are equal on all ranks; what MPI cannot count in
+// one call is split into pieces.
 extension Communicator {
-  /// Replaces the values by the combination of those of all ranks, on all ranks.
+  /// Replaces the values with the combination of those of all ranks, on all ranks.
   ///
   /// The corresponding C function is `MPI_Allreduce` in place.
   public func allReduce<T: Datatype>(_ buffer: UnsafeMutableBufferPointer<T>, _ operation: Operation<T>) throws {
@@ -17,7 +17,7 @@ extension Communicator {
     withExtendedLifetime(operation) {}
   }
 
-  /// Replaces the values by the combination of those of all ranks, on all ranks.
+  /// Replaces the values with the combination of those of all ranks, on all ranks.
   ///
   /// The corresponding C function is `MPI_Allreduce` in place.
   public func allReduce<T: Datatype>(_ values: inout [T], _ operation: Operation<T>) throws {
@@ -42,7 +42,7 @@ extension Communicator {
   ///
   /// - Parameters:
   ///   - source: this rank's values.
-  ///   - buffer: at `root`, room for as many; ignored elsewhere.
+  ///   - buffer: at `root`, room for the same number of values; ignored elsewhere.
   ///   - operation: how to combine.
   ///   - root: the rank that gets the result.
   public func reduce<T: Datatype>(
@@ -84,7 +84,7 @@ extension Communicator {
   /// - Parameters:
   ///   - source: this rank's values.
   ///   - block: room for this rank's range of the result.
-  ///   - ranges: the range of each rank: consecutive, together all of `source`.
+  ///   - ranges: the range of each rank; consecutive, together all of `source`.
   ///   - operation: how to combine.
   public func reduceScatter<T: Datatype>(
     _ source: UnsafeBufferPointer<T>, into block: UnsafeMutableBufferPointer<T>, ranges: [Range<Int>],
@@ -130,7 +130,7 @@ extension Communicator {
     return try reduceScatter(values, ranges: ranges, operation)
   }
 
-  /// Replaces the values by the combination of those of all ranks up to and with this one.
+  /// Replaces the values with the combination of those of all ranks up to and including this one.
   ///
   /// The corresponding C function is `MPI_Scan`.
   public func scan<T: Datatype>(_ values: inout [T], _ operation: Operation<T>) throws {
@@ -146,7 +146,7 @@ extension Communicator {
     withExtendedLifetime(operation) {}
   }
 
-  /// Returns the combination of the values of all ranks up to and with this one.
+  /// Returns the combination of the values of all ranks up to and including this one.
   ///
   /// The corresponding C function is `MPI_Scan`.
   public func scan<T: Datatype>(_ value: T, _ operation: Operation<T>) throws -> T {
@@ -155,7 +155,7 @@ extension Communicator {
     return values[0]
   }
 
-  /// Replaces the values by the combination of those of all ranks before this one; on rank 0 by `initial`.
+  /// Replaces the values with the combination of those of all ranks before this one; on rank 0, with `initial`.
   ///
   /// The corresponding C function is `MPI_Exscan`.
   public func exclusiveScan<T: Datatype>(_ values: inout [T], _ operation: Operation<T>, initial: T) throws {
@@ -173,7 +173,7 @@ extension Communicator {
     if rank == 0 { values = Array(repeating: initial, count: values.count) }
   }
 
-  /// Returns the combination of the values of all ranks before this one; on rank 0 `initial`.
+  /// Returns the combination of the values of all ranks before this one; on rank 0, `initial`.
   ///
   /// The corresponding C function is `MPI_Exscan`.
   public func exclusiveScan<T: Datatype>(_ value: T, _ operation: Operation<T>, initial: T) throws -> T {

@@ -1,15 +1,15 @@
 internal import CMPI
 
 extension Communicator {
-  /// What a process without MPI has in place of MPI's own communicator of one process: one for all, whoever asks for it.
+  /// Stands in for MPI's communicator of one process in a process without MPI; one object for all callers.
   private static let localSelf = Communicator()
 
-  /// This process alone.
+  /// A communicator of this process alone.
   public var alone: Communicator {
     get throws { try isLocal ? Self.localSelf : Communicator(borrowing: CMPI_COMM_SELF()) }
   }
 
-  /// The same ranks, whose messages never meet those of this communicator.
+  /// A communicator of the same ranks, whose messages never mix with those of this one.
   ///
   /// Collective. The corresponding C function is `MPI_Comm_dup`.
   public func duplicate() throws -> Communicator {
@@ -19,14 +19,14 @@ extension Communicator {
     return try Communicator(owning: made!)
   }
 
-  /// The ranks that give the same `color`, ordered by `key` and, where keys are equal, by their rank here.
+  /// A communicator of the ranks that give the same `color`, ordered by `key` and, for equal keys, by their rank here.
   ///
   /// Collective. The corresponding C function is `MPI_Comm_split`.
   ///
   /// - Parameters:
   ///   - color: not negative; nil for a rank that belongs to no group.
   ///   - key: the order within the group.
-  /// - Returns: this rank's group, nil without a colour.
+  /// - Returns: this rank's group; nil without a colour.
   public func split(color: Int?, key: Int = 0) throws -> Communicator? {
     let largest = Int(Int32.max)
     try require(color.map { (0...largest).contains($0) } ?? true, .argument, "a colour is 0 to \(largest), not \(color ?? 0)")
@@ -38,12 +38,12 @@ extension Communicator {
     return try Communicator(owning: made)
   }
 
-  /// The ranks that give the same `color`.
+  /// A communicator of the ranks that give the same `color`.
   ///
   /// Collective. The corresponding C function is `MPI_Comm_split`.
   public func split(color: Int, key: Int = 0) throws -> Communicator { try split(color: .some(color), key: key)! }
 
-  /// The ranks that run on the host of this rank and can share memory with it, in the order of their rank here.
+  /// A communicator of the ranks that run on this rank's host and can share memory with it, ordered by their rank here.
   ///
   /// Collective. The corresponding C function is `MPI_Comm_split_type`.
   public func splitByHost() throws -> Communicator {

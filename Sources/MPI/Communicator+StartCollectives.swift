@@ -1,9 +1,9 @@
 internal import CMPI
 
-// Collective operations that go on while the program does. The caller keeps the memory until the request was waited for. All
-// ranks begin them in the same order.
+// Non-blocking collective operations. The caller keeps the memory until the request has been waited for. All ranks start them
+// in the same order.
 extension Communicator {
-  /// Begins a barrier; the request is done when all ranks have begun it.
+  /// Starts a barrier; the request is done when all ranks have started it.
   ///
   /// The corresponding C function is `MPI_Ibarrier`.
   public func startBarrier() throws -> Request<Void> {
@@ -13,7 +13,7 @@ extension Communicator {
     return Request(pending)
   }
 
-  /// Begins to copy the values of `root` to all ranks.
+  /// Starts copying the values of `root` to all ranks.
   ///
   /// The corresponding C function is `MPI_Ibcast`.
   public func startBroadcast<T: Datatype>(_ buffer: UnsafeMutableBufferPointer<T>, root: Int = 0) throws -> Request<Void> {
@@ -25,7 +25,7 @@ extension Communicator {
     return Request(pending)
   }
 
-  /// Begins to replace the values by the combination of those of all ranks.
+  /// Starts replacing the values with the combination of those of all ranks.
   ///
   /// The corresponding C function is `MPI_Iallreduce` in place.
   public func startAllReduce<T: Datatype>(
@@ -35,7 +35,7 @@ extension Communicator {
     return Request(try pendingAllReduce(buffer, operation, on: backing) {})
   }
 
-  /// Begins to combine the values of all ranks, of which it keeps a copy; the request returns the result.
+  /// Starts combining the values of all ranks, of which it keeps a copy; the request returns the result.
   ///
   /// The corresponding C function is `MPI_Iallreduce`.
   public func startAllReduce<T: Datatype>(_ values: [T], _ operation: Operation<T>) throws -> Request<[T]> {
@@ -62,7 +62,7 @@ extension Communicator {
     return pending
   }
 
-  /// Begins to collect the blocks of all ranks, of equal counts, on every rank.
+  /// Starts gathering the blocks of all ranks, of equal counts, on every rank.
   ///
   /// The corresponding C function is `MPI_Iallgather`.
   public func startAllGather<T: Datatype>(
@@ -81,7 +81,7 @@ extension Communicator {
     return Request(pending)
   }
 
-  /// Begins to collect blocks of any counts on every rank; the parameters are those of the blocking form.
+  /// Starts gathering blocks of any counts on every rank; the parameters are those of the blocking form.
   ///
   /// The corresponding C function is `MPI_Iallgatherv`.
   public func startAllGather<T: Datatype>(
@@ -107,7 +107,7 @@ extension Communicator {
     return Request(pending)
   }
 
-  /// Begins to combine the values of all ranks and to give each rank one range; the parameters are those of the blocking form.
+  /// Starts combining the values of all ranks and giving each one range; the parameters are those of the blocking form.
   ///
   /// The corresponding C function is `MPI_Ireduce_scatter`.
   public func startReduceScatter<T: Datatype>(
@@ -143,7 +143,7 @@ extension Communicator {
     return Request(pending)
   }
 
-  /// Begins to send block *j* to rank *j* and to receive a block from each, of equal counts.
+  /// Starts sending block *j* to rank *j* and receiving a block from each rank, of equal counts.
   ///
   /// The corresponding C function is `MPI_Ialltoall`.
   public func startAllToAll<T: Datatype>(
@@ -163,7 +163,7 @@ extension Communicator {
     return Request(pending)
   }
 
-  /// Begins to send a range of values to each rank and to receive one from each; the parameters are those of the blocking form.
+  /// Starts sending a range of values to each rank and receiving one from each; the parameters are those of the blocking form.
   ///
   /// The corresponding C function is `MPI_Ialltoallw`.
   public func startAllToAll<T: Datatype>(

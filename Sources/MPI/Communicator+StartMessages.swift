@@ -1,9 +1,9 @@
 internal import CMPI
 
-// Messages that go on while the program does. Forms with arrays copy them; forms with pointers leave the memory to the caller,
-// who keeps it until the request was waited for.
+// Non-blocking messages. Forms that take arrays copy them; for forms that take pointers, the caller keeps the memory until the
+// request has been waited for.
 extension Communicator {
-  /// Begins to send `values`, of which it keeps a copy.
+  /// Starts sending `values`, of which it keeps a copy.
   ///
   /// The corresponding C function is `MPI_Isend`.
   public func startSend<T: Datatype>(_ values: [T], to destination: Int, tag: Int = 0) throws -> Request<Void> {
@@ -12,7 +12,7 @@ extension Communicator {
       UnsafeBufferPointer(copy), to: destination, tag: tag, memory: .owned(UnsafeMutableRawBufferPointer(copy)))
   }
 
-  /// Begins to send the values that `buffer` points to.
+  /// Starts sending the values in `buffer`.
   ///
   /// The corresponding C function is `MPI_Isend`.
   public func startSend<T: Datatype>(
@@ -35,7 +35,7 @@ extension Communicator {
     return Request(pending)
   }
 
-  /// Begins to receive a message of at most `capacity` values.
+  /// Starts receiving a message of at most `capacity` values.
   ///
   /// The corresponding C function is `MPI_Irecv`.
   public func startReceive<T: Datatype>(
@@ -52,7 +52,7 @@ extension Communicator {
     return Request(pending)
   }
 
-  /// Begins to receive into the caller's memory.
+  /// Starts receiving into the caller's memory.
   ///
   /// The corresponding C function is `MPI_Irecv`.
   public func startReceive<T: Datatype>(

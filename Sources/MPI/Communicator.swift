@@ -5,12 +5,12 @@ internal import Synchronization
   internal import Glibc
 #endif
 
-/// A group of ranks that talk to one another, apart from all other groups.
+/// A group of ranks that communicate with one another, separate from all other groups.
 ///
-/// A rank of a world of one that no launcher started is *local*: its collective operations need no MPI. Its messages to itself
-/// do, and start it.
+/// In a world of one rank that no launcher started, a communicator is *local*: its collective operations need no MPI. Messages
+/// of the rank to itself do, and start MPI.
 ///
-/// It may be shared among threads as the thread level allows: at ``ThreadLevel/serialized`` one thread at a time calls it. The
+/// It may be shared among threads as the thread level allows: at ``ThreadLevel/serialized``, one thread at a time calls it. The
 /// handle inside never changes.
 public final class Communicator: @unchecked Sendable {
   /// The number of this process in the group, from 0.
@@ -23,10 +23,10 @@ public final class Communicator: @unchecked Sendable {
   private let isOwned: Bool
 
   private struct Handle: @unchecked Sendable { var raw: MPI_Comm? }
-  /// The handle of a local communicator once an operation needed one.
+  /// The handle of a local communicator, once an operation has needed one.
   private let late = Mutex(Handle())
 
-  /// A communicator of this process alone, which needs no MPI yet.
+  /// A communicator of this process alone, which does not need MPI yet.
   init() {
     rank = 0
     count = 1
@@ -34,10 +34,10 @@ public final class Communicator: @unchecked Sendable {
     isOwned = true
   }
 
-  /// Takes over a handle that somebody else frees.
+  /// Wraps a handle that is freed elsewhere.
   convenience init(borrowing handle: MPI_Comm) throws { try self.init(handle, isOwned: false) }
 
-  /// Takes over a handle and frees it at the end.
+  /// Takes ownership of a handle and frees it at the end.
   convenience init(owning handle: MPI_Comm) throws { try self.init(handle, isOwned: true) }
 
   private init(_ handle: MPI_Comm, isOwned: Bool) throws {
@@ -52,7 +52,7 @@ public final class Communicator: @unchecked Sendable {
   }
 
   deinit {
-    // After the end of MPI nothing is left to free.
+    // After MPI has ended, nothing is left to free.
     guard isOwned, Runtime.isRunning else { return }
     var handle = stored ?? late.withLock { $0 }.raw
     if handle != nil { _ = MPI_Comm_free(&handle) }
@@ -60,7 +60,7 @@ public final class Communicator: @unchecked Sendable {
 
   /// MPI's handle; nil in a local communicator.
   ///
-  /// It throws after the end of MPI, as the next two do.
+  /// Throws after MPI has ended, as do the next two.
   @inline(__always)
   var backing: MPI_Comm? {
     get throws {
@@ -73,7 +73,7 @@ public final class Communicator: @unchecked Sendable {
   @inline(__always)
   var isLocal: Bool { get throws { try backing == nil } }
 
-  /// MPI's handle; starts MPI where a local communicator needs it.
+  /// MPI's handle; starts MPI if a local communicator needs it.
   @inline(__always)
   var handle: MPI_Comm { get throws { try backing ?? lateHandle() } }
 

@@ -1,14 +1,14 @@
 internal import CMPI
 internal import Synchronization
 
-/// A type of which values can be sent.
+/// A type whose values can be sent.
 ///
-/// Integers of fixed width, `Int`, `UInt`, `Float` and `Double` conform. A type of one's own conforms in a line,
-/// `extension Interval: Datatype {}`: its values are sent as their bytes, between ranks of the same program and architecture, and
-/// can be combined by operations of one's own. Types of the standard library, such as `Bool` and `Float16`, conform in a line, too:
-/// `extension Bool: @retroactive Datatype {}`.
+/// Integers of fixed width, `Int`, `UInt`, `Float` and `Double` conform. A custom type conforms in one line,
+/// `extension Interval: Datatype {}`: its values are sent as their bytes, between ranks of the same program and architecture,
+/// and can be combined by custom operations. Types of the standard library, such as `Bool` and `Float16`, also conform in one
+/// line: `extension Bool: @retroactive Datatype {}`.
 public protocol Datatype: BitwiseCopyable, Sendable {
-  /// How MPI sees the type.
+  /// How MPI represents the type.
   static var elementType: ElementType { get }
 }
 
@@ -17,7 +17,7 @@ extension Datatype {
   public static var elementType: ElementType { ElementType(.bytes(MemoryLayout<Self>.stride)) }
 }
 
-/// How MPI sees a type: as one of its own, or as so many bytes.
+/// How MPI represents a type: as one of its own, or as a number of bytes.
 public struct ElementType: Hashable, Sendable {
   enum Kind: Hashable, Sendable {
     case int8, uint8, int16, uint16, int32, uint32, int64, uint64, float, double
@@ -27,10 +27,10 @@ public struct ElementType: Hashable, Sendable {
 
   init(_ kind: Kind) { self.kind = kind }
 
-  /// Whether MPI knows only how long it is, and has no operations for it.
+  /// Whether MPI knows only its length and has no operations for it.
   var isBytes: Bool { if case .bytes = kind { true } else { false } }
 
-  /// MPI's handle; types of so many bytes are made at their first use and kept.
+  /// MPI's handle; byte types are created on first use and kept.
   var handle: MPI_Datatype {
     get throws {
       switch kind {
@@ -63,7 +63,7 @@ extension UInt: Datatype { public static var elementType: ElementType { ElementT
 extension Float: Datatype { public static var elementType: ElementType { ElementType(.float) } }
 extension Double: Datatype { public static var elementType: ElementType { ElementType(.double) } }
 
-/// The types of so many bytes that were made so far.
+/// The byte types created so far.
 private let byteTypes = ByteTypes()
 
 private final class ByteTypes: Sendable {
@@ -73,7 +73,7 @@ private final class ByteTypes: Sendable {
   func handle(byteCount: Int) throws -> MPI_Datatype {
     try handles.withLock { handles in
       if let known = handles[byteCount] { return known }
-      // A world without MPI may come here first.
+      // A world without MPI may get here first.
       try Runtime.start()
       var made: MPI_Datatype?
       try check(MPI_Type_contiguous(CInt(byteCount), CMPI_BYTE(), &made), "MPI_Type_contiguous")

@@ -1,12 +1,12 @@
 internal import CMPI
 
-/// In a receive or probe: a message of any rank.
+/// In a receive or probe: a message from any rank.
 public let anySource = Int(MPI_ANY_SOURCE)
 
-/// In a receive or probe: a message of any tag.
+/// In a receive or probe: a message with any tag.
 public let anyTag = Int(MPI_ANY_TAG)
 
-/// What is known of a message besides its values.
+/// The source, tag and length of a message.
 public struct Envelope: Hashable, Sendable {
   /// The rank that sent it.
   public let source: Int
@@ -17,7 +17,7 @@ public struct Envelope: Hashable, Sendable {
 
   /// The number of whole values of type `T` in it.
   ///
-  /// Bytes may be left over when it was sent as another type; to receive it as `T` is an error then.
+  /// Bytes may be left over if it was sent as another type; receiving it as `T` is then an error.
   public func count<T: Datatype>(of type: T.Type) -> Int { byteCount / MemoryLayout<T>.stride }
 
   @inline(__always)
@@ -27,17 +27,17 @@ public struct Envelope: Hashable, Sendable {
     byteCount = Self.byteCount(of: status)
   }
 
-  /// For an operation that moved nothing.
+  /// The envelope of an operation that moved nothing.
   static var none: Envelope { Envelope(MPI_Status()) }
 
-  /// The length in bytes, also where it does not fit in 32 bits.
+  /// The length in bytes, even if it does not fit in 32 bits.
   @inline(__always)
   static func byteCount(of status: MPI_Status) -> Int {
     var status = status
     return Int(CMPI_byte_count(&status))
   }
 
-  /// Throws when the message is not a whole number of `T`.
+  /// Throws if the message is not a whole number of `T`.
   @inline(__always)
   func requireWhole<T: Datatype>(_ type: T.Type, _ operation: StaticString) throws {
     if byteCount % MemoryLayout<T>.stride != 0 { throw partialValue(type, operation) }
@@ -54,7 +54,7 @@ public struct Envelope: Hashable, Sendable {
 
 /// A received message.
 public struct Message<Element: Datatype>: Sendable {
-  /// What it carried.
+  /// The values it carried.
   public let values: [Element]
   /// The rank that sent it.
   public let source: Int

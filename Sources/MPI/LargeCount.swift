@@ -1,13 +1,13 @@
 internal import CMPI
 internal import Synchronization
 
-/// MPI counts in 32 bits; what is longer goes as one value of a derived type, or in pieces.
+/// MPI counts in 32 bits; longer buffers go as one value of a derived datatype, or in pieces.
 package enum LargeCount {
   private static let storedLimit = Atomic<Int>(Int(Int32.max))
 
-  /// The largest count that is handed to MPI as it is.
+  /// The largest count that is passed to MPI as it is.
   ///
-  /// Tests lower it, on all ranks alike, to reach the other paths.
+  /// Tests lower it, on all ranks alike, to exercise the other paths.
   package static var limit: Int {
     get { storedLimit.load(ordering: .relaxed) }
     set {
@@ -28,13 +28,13 @@ package enum LargeCount {
   }
 }
 
-/// `count` elements as MPI wants them named: a type and how many of it.
+/// `count` elements in the form that MPI takes: a datatype and its count.
 struct CountedType {
   let type: MPI_Datatype
   let count: CInt
   private let isOwned: Bool
 
-  /// As many elements as fit in MPI's count go as they are, more as one value of a derived type.
+  /// Up to MPI's limit, elements go as they are; more go as one value of a derived datatype.
   @inline(__always)
   init(_ elementType: ElementType, count: Int) throws {
     try self.init(elementType.handle, count: count, isLarge: count > LargeCount.limit)
@@ -61,7 +61,7 @@ struct CountedType {
     isOwned = true
   }
 
-  /// To be called when the type was handed to MPI, which keeps it as long as it needs it.
+  /// Call this once the datatype has been passed to MPI, which keeps it as long as it needs it.
   @inline(__always)
   func release() {
     if isOwned {

@@ -1,6 +1,6 @@
 internal import CMPI
 
-/// What MPI reports when an operation fails, or what was wrong with a call before MPI was asked.
+/// A failure that MPI reports, or a mistake in a call that was found before MPI was called.
 public struct MPIError: Error, Hashable, Sendable {
   /// The error code, as the operation returned it.
   public let code: Int32
@@ -10,12 +10,12 @@ public struct MPIError: Error, Hashable, Sendable {
   public let errorClass: Int32
   /// The C function that failed, for example `MPI_Allreduce`, or the function of this module whose arguments were wrong.
   public let operation: String
-  /// MPI's own words, or what was wrong with the arguments.
+  /// MPI's error text, or what was wrong with the arguments.
   public let text: String
 
-  /// An error with words of our own: what MPI would not report, because it was not asked.
+  /// An error with our own text: what MPI does not report, because it was not called.
   ///
-  /// `errorClass` is one of MPI's classes.
+  /// `errorClass` is one of MPI's error classes.
   init(_ errorClass: Int32 = MPI_ERR_OTHER, operation: String, text: String) {
     code = errorClass
     self.errorClass = errorClass
@@ -23,7 +23,7 @@ public struct MPIError: Error, Hashable, Sendable {
     self.text = text
   }
 
-  /// The error that `code` stands for, with MPI's description of it, which is asked for now: an error may outlive MPI.
+  /// The error that `code` stands for, with MPI's description, which is queried now: an error may outlive MPI.
   init(code: Int32, operation: String) {
     self.code = code
     self.operation = operation
@@ -46,17 +46,17 @@ public struct MPIError: Error, Hashable, Sendable {
 }
 
 extension MPIError: CustomStringConvertible {
-  /// The operation's name and MPI's own words.
+  /// The operation's name and MPI's error text.
   public var description: String { "\(operation): \(text)" }
 }
 
 /// An error that chooses the exit status of the job it ends.
 public protocol ExitStatusProviding: Error {
-  /// What the process ends with; 1–255.
+  /// The exit status of the process; 1–255.
   var exitStatus: Int32 { get }
 }
 
-/// Throws the error that `code` stands for, if it stands for one.
+/// Throws the error that `code` stands for, if any.
 @inline(__always)
 func check(_ code: CInt, _ operation: StaticString) throws {
   guard code == MPI_SUCCESS else { throw MPIError(code: code, operation: "\(operation)") }

@@ -1,7 +1,7 @@
 internal import CMPI
 internal import Synchronization
 
-/// One or several requests of MPI that belong together, and the memory and objects they need until they are done.
+/// One or more MPI requests that belong together, and the memory and objects they need until they are done.
 class OpenRequests: @unchecked Sendable {
   enum Kind { case send, receive, collective }
 
@@ -9,15 +9,15 @@ class OpenRequests: @unchecked Sendable {
   enum Memory {
     /// Allocated for the operation, freed when it is done.
     case owned(UnsafeMutableRawBufferPointer)
-    /// The caller's, who may free it as soon as the request is gone.
+    /// Owned by the caller, who may free it as soon as the request is gone.
     case lent
   }
 
   let kind: Kind
   private let memory: Memory
-  /// Whether each round ends with a request that can be started again.
+  /// Whether the requests are persistent: each can be started again after a round.
   private let isPersistent: Bool
-  /// Its communicator among them: MPI must not free it before the operation is done.
+  /// Includes the communicator: MPI must not free it before the operation is done.
   private var keptAlive: [AnyObject]
   private var requests: [MPI_Request?] = []
   private var status = MPI_Status()
@@ -42,7 +42,7 @@ class OpenRequests: @unchecked Sendable {
     if case .owned(let memory) = memory { memory.deallocate() }
   }
 
-  /// Begins one more request; if that fails, the others are given up.
+  /// Starts one more request; if that fails, the others are abandoned.
   @inline(__always)
   func begin(_ operation: StaticString, _ body: (inout MPI_Request?) throws -> CInt) throws {
     var request: MPI_Request?
@@ -55,20 +55,20 @@ class OpenRequests: @unchecked Sendable {
     add(request)
   }
 
-  /// Takes over a request that is under way.
+  /// Takes ownership of a request that is in progress.
   func add(_ request: MPI_Request?) {
     requests.append(request)
     isDone = false
   }
 
-  /// Makes a request that does nothing until it is started.
+  /// Creates a request that does nothing until it is started.
   func prepare(_ operation: StaticString, _ body: (inout MPI_Request?) throws -> CInt) throws {
     var request: MPI_Request?
     try check(try body(&request), operation)
     requests.append(request)
   }
 
-  /// Starts what was prepared.
+  /// Starts the prepared requests.
   func start() throws {
     try Runtime.requireOpen("MPI_Start")
     for index in requests.indices {
@@ -77,7 +77,7 @@ class OpenRequests: @unchecked Sendable {
     }
   }
 
-  /// Of the one message; nothing for operations without one.
+  /// The envelope of the one message; empty for operations without one.
   var envelope: Envelope { requests.count == 1 ? Envelope(status) : .none }
 
   func waitUntilDone() throws {
@@ -85,7 +85,7 @@ class OpenRequests: @unchecked Sendable {
     try Runtime.requireOpen("MPI_Wait")
     if requests.count == 1 {
       let code = MPI_Wait(&requests[0], &status)
-      // What ended with an error is gone, too.
+      // A request that ended with an error is gone, too.
       isDone = code == MPI_SUCCESS || requests[0] == CMPI_REQUEST_NULL()
       try check(code, "MPI_Wait")
     } else {
@@ -113,7 +113,7 @@ class OpenRequests: @unchecked Sendable {
     return isDone
   }
 
-  /// Withdraws a receive that no message has matched; whatever cannot be withdrawn is waited for.
+  /// Cancels a receive that no message has matched; an operation that cannot be cancelled is waited for.
   func cancel() throws -> Bool {
     if isDone { return false }
     try Runtime.requireOpen("MPI_Cancel")
@@ -128,9 +128,9 @@ class OpenRequests: @unchecked Sendable {
     return flag != 0
   }
 
-  /// Leaves the operation to itself: withdraws receives, and keeps what MPI may still use until it is done or the process ends.
+  /// Abandons the operation: cancels receives, and keeps what MPI may still use until it is done or the process ends.
   ///
-  /// Memory that the caller lent cannot be kept; an operation on it gets a quarter of a second to end, until `deadline` at most.
+  /// Memory lent by the caller cannot be kept; an operation on it gets 0.25 s to finish, or until `deadline` if sooner.
   func giveUp(until deadline: Double = .infinity) {
     guard !isDone, Runtime.isRunning else {
       if !isDone { AbandonedRequests.keep(self) }
@@ -147,7 +147,7 @@ class OpenRequests: @unchecked Sendable {
     if !isDone { AbandonedRequests.keep(self) }
   }
 
-  /// Looks whether the operation is done, whatever became of it.
+  /// Tests whether the operation is done; one that failed counts as done.
   func testQuietly() {
     var isAnyOpen = false
     for index in requests.indices {
@@ -158,14 +158,14 @@ class OpenRequests: @unchecked Sendable {
     isDone = !isAnyOpen
   }
 
-  /// The code of several requests says only that some failed; which, and why, is in their statuses.
+  /// The return code for several requests states only that some failed; which ones, and why, is in their statuses.
   private func firstError(_ statuses: [MPI_Status], _ code: CInt) -> CInt {
     guard code == MPI_ERR_IN_STATUS else { return code }
     return statuses.lazy.map(\.MPI_ERROR).first { $0 != MPI_SUCCESS && $0 != MPI_ERR_PENDING } ?? code
   }
 }
 
-/// Requests that nobody waits for any more, with all they need.
+/// Requests that are no longer waited for, with everything they need.
 enum AbandonedRequests {
   private struct State {
     var open: [OpenRequests] = []
@@ -173,13 +173,13 @@ enum AbandonedRequests {
   }
   private static let state = Mutex(State())
 
-  /// Keeps `requests` until they are done; those that are done by now are let go.
+  /// Keeps `requests` until they are done; releases those that are done by now.
   static func keep(_ requests: OpenRequests) {
     state.withLock { $0.open.append(requests) }
     releaseDone()
   }
 
-  /// Lets go of those that are done.
+  /// Releases the requests that are done.
   static func releaseDone() {
     guard Runtime.isRunning else { return }
     let open = state.withLock { $0.open }
@@ -190,6 +190,6 @@ enum AbandonedRequests {
   /// Counts a request that was dropped without being waited for.
   static func countDropped() { state.withLock { $0.droppedCount += 1 } }
 
-  /// How many requests were dropped.
+  /// The number of requests that were dropped.
   static var droppedCount: Int { state.withLock { $0.droppedCount } }
 }

@@ -1,10 +1,9 @@
 internal import CMPI
 internal import Synchronization
 
-/// How a reduction combines two values of `Element`: `sum`, ``max`` and others, or a closure of one's own.
+/// How a reduction combines two values of `Element`: `sum`, ``max`` and others, or a custom closure.
 ///
-/// Types that MPI does not know, such as `Float16` or a number type of one's own, are combined by their own operators, in rank
-/// order.
+/// Types that MPI does not know, such as `Float16` or a custom number type, are combined by their own operators, in rank order.
 public struct Operation<Element: Datatype>: Sendable {
   enum BuiltIn: Sendable { case sum, product, max, min, bitwiseAnd, bitwiseOr, bitwiseXor, logicalAnd, logicalOr }
   enum Kind: Sendable {
@@ -15,14 +14,14 @@ public struct Operation<Element: Datatype>: Sendable {
 
   private init(_ kind: Kind) { self.kind = kind }
 
-  /// An operation of one's own, associative, not necessarily commutative.
+  /// A custom operation, associative, not necessarily commutative.
   ///
-  /// The values are combined in rank order, `combine(of lower ranks, of higher ranks)`, grouped as MPI likes.
+  /// The values are combined in rank order, `combine(of lower ranks, of higher ranks)`; MPI chooses the grouping.
   /// The corresponding C function is `MPI_Op_create`.
   ///
   /// - Parameters:
   ///   - isCommutative: whether MPI may change the order, which is faster.
-  ///   - combine: the two values to one; called from within MPI, so it must not communicate.
+  ///   - combine: turns two values into one; called from within MPI, so it must not communicate.
   /// - Returns: the operation; it may be used any number of times.
   @inlinable
   public static func combining(
@@ -32,7 +31,7 @@ public struct Operation<Element: Datatype>: Sendable {
     custom(isCommutative: isCommutative) { input, output, count in
       let stride = MemoryLayout<Element>.stride
       for offset in Swift.stride(from: 0, to: count * stride, by: stride) {
-        // MPI's own buffers know nothing of alignment beyond that of numbers.
+        // MPI's internal buffers guarantee no alignment beyond that of numbers.
         let combined = combine(
           input.loadUnaligned(fromByteOffset: offset, as: Element.self),
           output.loadUnaligned(fromByteOffset: offset, as: Element.self))
@@ -48,19 +47,19 @@ public struct Operation<Element: Datatype>: Sendable {
     Operation(.custom(CustomOperation(elementType: Element.elementType, isCommutative: isCommutative, body)))
   }
 
-  /// MPI's own operation where MPI knows the type of the values, else `combine`, in rank order.
+  /// MPI's own operation if MPI knows the type of the values, otherwise `combine`, in rank order.
   static func builtIn(
     _ kind: BuiltIn, else combine: @escaping @Sendable (Element, Element) -> Element
   ) -> Operation {
     Element.elementType.isBytes ? combining(combine) : Operation(.builtIn(kind))
   }
 
-  /// What an operation that goes on must keep.
+  /// What a non-blocking operation must keep alive.
   var keptAlive: [AnyObject] {
     if case .custom(let custom) = kind { [custom] } else { [] }
   }
 
-  /// The type and operation to hand to MPI.
+  /// The type and operation to pass to MPI.
   var handles: (type: MPI_Datatype, operation: MPI_Op) {
     get throws {
       switch kind {
@@ -109,16 +108,16 @@ extension Operation where Element: FixedWidthInteger {
   public static var bitwiseOr: Operation { builtIn(.bitwiseOr) { $0 | $1 } }
   /// The bits set in an odd number of values.
   public static var bitwiseXor: Operation { builtIn(.bitwiseXor) { $0 ^ $1 } }
-  /// 1 where all values differ from 0, else 0.
+  /// 1 if all values differ from 0, else 0.
   public static var logicalAnd: Operation { builtIn(.logicalAnd) { $0 != 0 && $1 != 0 ? 1 : 0 } }
-  /// 1 where any value differs from 0, else 0.
+  /// 1 if any value differs from 0, else 0.
   public static var logicalOr: Operation { builtIn(.logicalOr) { $0 != 0 || $1 != 0 ? 1 : 0 } }
 }
 
 /// A closure that MPI can call.
 ///
-/// MPI's callback carries no context but the type of the elements. So each operation has a type of its own, a duplicate of the
-/// elements' type, and the callback finds the closure by it; any number of closures, with captures, share two C functions.
+/// The only context of MPI's callback is the type of the elements. So each operation has its own type, a duplicate of the
+/// elements' type, by which the callback finds the closure; any number of closures, with captures, share two C functions.
 final class CustomOperation: @unchecked Sendable {
   typealias Body = @Sendable (_ input: UnsafeRawPointer, _ output: UnsafeMutableRawPointer, _ count: Int) -> Void
 
@@ -142,7 +141,7 @@ final class CustomOperation: @unchecked Sendable {
     if Runtime.isRunning { _ = MPI_Type_free(&type) }
   }
 
-  /// The type and operation to hand to MPI; made at their first use, when MPI runs.
+  /// The type and operation to pass to MPI; created on first use, when MPI is running.
   var handles: (type: MPI_Datatype, operation: MPI_Op) {
     get throws {
       let type = try made.withLock { made in
@@ -159,7 +158,7 @@ final class CustomOperation: @unchecked Sendable {
 
 private let customBodies = CustomBodies()
 
-/// The closures of all operations in use, by the type that stands for each.
+/// The closures of all operations in use, by the type that identifies each.
 private final class CustomBodies: Sendable {
   private struct State: @unchecked Sendable {
     var bodies: [MPI_Datatype: CustomOperation.Body] = [:]

@@ -1,4 +1,4 @@
 public import Buffers
 
-/// A rank that ends the job because memory is missing does so with a status of its own.
+/// A rank that ends the job because it is out of memory does so with a separate exit status.
 extension OutOfMemory: ExitStatusProviding {}

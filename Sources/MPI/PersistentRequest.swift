@@ -1,9 +1,9 @@
 internal import CMPI
 
-/// A message that is sent or received again and again from the same memory to the same rank.
+/// A message that is sent or received repeatedly, with the same memory and the same rank.
 ///
-/// Its arguments are settled once; each round is ``start()`` and ``wait()``. The memory belongs to it and is open between rounds.
-/// One that is dropped within a round, as by an error, is given up like a ``Request``.
+/// Its arguments are fixed once; each round is ``start()`` and ``wait()``. The memory belongs to it and is accessible between
+/// rounds. If it is dropped during a round, for example by an error, it is abandoned like a ``Request``.
 public final class PersistentRequest<Element: Datatype> {
   private let operation: OpenRequests
   private var isActive = false
@@ -31,7 +31,7 @@ public final class PersistentRequest<Element: Datatype> {
   /// The number of values in its memory.
   public var count: Int { buffer.count }
 
-  /// A value of the message; between rounds only.
+  /// A value of the message; accessible between rounds only.
   public subscript(index: Int) -> Element {
     get {
       requireInactive()
@@ -45,13 +45,13 @@ public final class PersistentRequest<Element: Datatype> {
     }
   }
 
-  /// Calls `body` with the memory of the message; between rounds only.
+  /// Calls `body` with the memory of the message; allowed between rounds only.
   public func withValues<Result>(_ body: (UnsafeMutableBufferPointer<Element>) throws -> Result) rethrows -> Result {
     requireInactive()
     return try body(buffer)
   }
 
-  /// Begins a round.
+  /// Starts a round.
   ///
   /// The corresponding C function is `MPI_Start`.
   public func start() throws {
@@ -60,7 +60,7 @@ public final class PersistentRequest<Element: Datatype> {
     isActive = true
   }
 
-  /// Whether the round is done, so that ``wait()`` will not block; gives MPI time to work on it.
+  /// Whether the round is done, so that ``wait()`` will not block; lets MPI make progress on it.
   ///
   /// The corresponding C function is `MPI_Test`.
   public func isDone() throws -> Bool {
@@ -85,7 +85,7 @@ public final class PersistentRequest<Element: Datatype> {
     requireOrStop(!isActive, "a PersistentRequest was used between start() and wait()", in: function)
   }
 
-  /// A message of `count` values to `destination`, all `zero` at first.
+  /// A message of `count` values to `destination`, initially all `zero`.
   static func sending(
     on communicator: Communicator, count: Int, zero: Element, to destination: Int, tag: Int
   ) throws -> PersistentRequest {
@@ -107,7 +107,7 @@ public final class PersistentRequest<Element: Datatype> {
 }
 
 extension Communicator {
-  /// A message of as many values as `initial` that will be sent to `destination` again and again.
+  /// A message of `count` values, initially all `initial`, that will be sent to `destination` repeatedly.
   ///
   /// The corresponding C function is `MPI_Send_init`.
   public func persistentSend<T: Datatype>(
@@ -119,7 +119,7 @@ extension Communicator {
     return try .sending(on: self, count: count, zero: initial, to: destination, tag: tag)
   }
 
-  /// A message of at most `count` values that will be received from `source` again and again.
+  /// A message of at most `count` values that will be received from `source` repeatedly.
   ///
   /// The corresponding C function is `MPI_Recv_init`.
   public func persistentReceive<T: Datatype>(

@@ -1,13 +1,14 @@
 internal import CMPI
 
-/// An operation under way, and the memory it reads or writes.
+/// An operation in progress, and the memory it reads or writes.
 ///
-/// It must be waited for, once: waiting twice does not compile.
+/// It must be waited for exactly once: waiting twice does not compile.
 ///
-/// A request that is dropped, as when an error leaves its scope, is given up: a receive is withdrawn, and of other operations the
-/// memory is kept until they are done or the process ends, so that the error arrives where it is handled. Memory that the caller
-/// lent by a pointer cannot be kept; such an operation gets a quarter of a second to end, and after that the memory must stay
-/// as it is until the end of the job. A program that ends well although it dropped requests says so in a sentence.
+/// A request that is dropped, for example when an error leaves its scope, is abandoned: a receive is cancelled; for other
+/// operations, the memory is kept until they are done or the process ends, so that the error reaches its handler.
+/// Memory that the caller lent by a pointer cannot be kept; such an operation gets 0.25 s to finish, and after that the memory
+/// must stay as it is until the end of the job. A program that ends normally although it dropped requests reports this in one
+/// sentence.
 public struct Request<Value>: ~Copyable {
   private var pending: PendingOperation<Value>?
 
@@ -27,17 +28,16 @@ public struct Request<Value>: ~Copyable {
     return try operation.finish(operation.envelope)
   }
 
-  /// Whether the operation is done, so that ``wait()`` will not block; gives MPI time to work on it.
+  /// Whether the operation is done, so that ``wait()`` will not block; lets MPI make progress on it.
   ///
   /// The corresponding C function is `MPI_Test`.
   public mutating func isDone() throws -> Bool { try pending!.test() }
 
-  /// Withdraws a receive that no message has matched; an operation that cannot be withdrawn, such as a collective one, is waited
-  /// for.
+  /// Cancels a receive that no message has matched; an operation that cannot be cancelled, such as a collective, is waited for.
   ///
   /// The corresponding C function is `MPI_Cancel`.
   ///
-  /// - Returns: whether it was withdrawn.
+  /// - Returns: whether it was cancelled.
   @discardableResult
   public consuming func cancel() throws -> Bool {
     let operation = pending.take()!
@@ -56,7 +56,7 @@ public struct Request<Value>: ~Copyable {
   }
 }
 
-/// Requests, and what to make of their result.
+/// Requests, and how to turn their result into a value.
 final class PendingOperation<Value>: OpenRequests, @unchecked Sendable {
   let finish: (Envelope) throws -> Value
 
@@ -70,7 +70,7 @@ final class PendingOperation<Value>: OpenRequests, @unchecked Sendable {
 }
 
 extension Request {
-  /// A request for what is already done.
+  /// A request that is already done.
   static func done(_ value: Value) -> Request { Request(PendingOperation(.collective, on: nil) { _ in value }) }
 }
 

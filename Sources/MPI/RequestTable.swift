@@ -2,19 +2,19 @@ internal import CMPI
 
 /// Non-blocking messages on memory that the caller keeps alive, one per slot: for engines that keep many messages in flight.
 ///
-/// A table that is dropped with messages under way, as by an error, gives them up as ``cancelAll()`` does, but lets them end for a
-/// quarter of a second at most.
+/// A table that is dropped with messages in flight, for example by an error, abandons them as ``cancelAll()`` does, but first
+/// gives them at most 0.25 s to finish.
 public final class RequestTable {
   /// The number of slots.
   public let slotCount: Int
-  /// The number of slots with a message under way.
+  /// The number of slots with a message in flight.
   public private(set) var activeCount = 0
 
   private let communicator: Communicator
   private let requests: UnsafeMutablePointer<MPI_Request?>
   private let completed: UnsafeMutablePointer<CInt>
   private let statuses: UnsafeMutablePointer<MPI_Status>
-  /// Whether the message in a slot is a receive: only those can be withdrawn and have a length.
+  /// Whether the message in a slot is a receive: only receives can be cancelled and have a length.
   private let isReceive: UnsafeMutablePointer<Bool>
   private let none: MPI_Request? = CMPI_REQUEST_NULL()
 
@@ -44,13 +44,13 @@ public final class RequestTable {
     isReceive.deallocate()
   }
 
-  /// Whether `slot` has a message under way.
+  /// Whether `slot` has a message in flight.
   public func isActive(slot: Int) -> Bool {
     requireOrStop(slot >= 0 && slot < slotCount, "there is no slot \(slot) among \(slotCount)")
     return requests[slot] != none
   }
 
-  /// Begins to receive at most `bytes.count` bytes in `slot`.
+  /// Starts receiving at most `bytes.count` bytes in `slot`.
   ///
   /// The corresponding C function is `MPI_Irecv`.
   public func receive(into bytes: UnsafeMutableRawBufferPointer, from source: Int, tag: Int, slot: Int) throws {
@@ -66,7 +66,7 @@ public final class RequestTable {
     activeCount += 1
   }
 
-  /// Begins to send `bytes` in `slot`.
+  /// Starts sending `bytes` in `slot`.
   ///
   /// The corresponding C function is `MPI_Isend`.
   public func send(_ bytes: UnsafeRawBufferPointer, to destination: Int, tag: Int, slot: Int) throws {
@@ -83,12 +83,12 @@ public final class RequestTable {
     activeCount += 1
   }
 
-  /// Lets MPI work and calls `completed` for each message that is done; its slot is free again then.
+  /// Lets MPI make progress and calls `completed` for each message that is done, whose slot is then free again.
   ///
-  /// The corresponding C function is `MPI_Testsome`. Cost: one call of it, about 3 µs up to some hundred slots.
+  /// The corresponding C function is `MPI_Testsome`. Cost: one call of it, about 3 µs for up to a few hundred slots.
   ///
   /// - Parameter completed: the slot, and the length of a received message; 0 for a send. It may use the free slot at once.
-  /// - Returns: how many messages were done.
+  /// - Returns: the number of messages that were done.
   @discardableResult
   public func testSome(_ completed: (_ slot: Int, _ byteCount: Int) throws -> Void) throws -> Int {
     guard activeCount > 0 else { return 0 }
@@ -109,7 +109,7 @@ public final class RequestTable {
     return Int(done)
   }
 
-  /// Blocks until every message under way is done.
+  /// Blocks until every message in flight is done.
   ///
   /// The corresponding C function is `MPI_Waitall`.
   public func waitAll() throws {
@@ -120,7 +120,7 @@ public final class RequestTable {
     if code != MPI_SUCCESS { try throwFirstError(code, among: slotCount, "MPI_Waitall") }
   }
 
-  /// Withdraws receives that will never be matched and lets go of sends, without waiting; for giving up.
+  /// Cancels receives that will never be matched and abandons sends, without waiting; for giving up.
   ///
   /// The memory of the messages must stay as it is until the job ends. All slots are free afterwards.
   /// The corresponding C function is `MPI_Cancel`.
@@ -142,7 +142,7 @@ public final class RequestTable {
     try require(requests[slot] == none, .request, "slot \(slot) still has a message under way", in: function)
   }
 
-  /// The code says only that some message failed; which, and why, is in the statuses.
+  /// The return code states only that some message failed; which one, and why, is in the statuses.
   private func throwFirstError(_ code: CInt, among count: Int, _ operation: StaticString) throws {
     let pending = MPI_ERR_PENDING
     let errors = (0..<count).lazy.map { self.statuses[$0].MPI_ERROR }.filter { $0 != MPI_SUCCESS && $0 != pending }

@@ -4,9 +4,9 @@ internal import CMPI
   internal import Glibc
 #endif
 
-/// Throws `sentence`, with the name of the function that was called, when the caller made a mistake.
+/// Throws `sentence`, with the name of the called function, if the caller made a mistake.
 ///
-/// The checks come before MPI is called, so that a world of one without MPI refuses the same calls with the same words.
+/// The checks come before MPI is called, so that a world of one rank without MPI rejects the same calls with the same message.
 @inline(__always)
 func require(
   _ condition: Bool, _ errorClass: MPIError.Mistake, _ sentence: @autoclosure () -> String,
@@ -15,7 +15,7 @@ func require(
   if !condition { throw MPIError(errorClass.code, operation: "\(function)", text: sentence()) }
 }
 
-/// Ends all ranks with `sentence` when the caller of a function that cannot throw made a mistake.
+/// Ends all ranks with `sentence` if the caller of a function that cannot throw made a mistake.
 @inline(__always)
 func requireOrStop(_ condition: Bool, _ sentence: @autoclosure () -> String, in function: StaticString = #function) {
   if !condition { stop("\(function): \(sentence())") }
@@ -28,7 +28,7 @@ private func stop(_ sentence: String) -> Never {
 }
 
 extension MPIError {
-  /// The mistakes that are found before MPI is called, by MPI's classes of errors.
+  /// Mistakes that are found before MPI is called, by MPI error class.
   enum Mistake {
     case argument, buffer, count, rank, request, root, tag
 

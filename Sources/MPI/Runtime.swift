@@ -6,16 +6,16 @@ internal import Synchronization
   internal import Glibc
 #endif
 
-/// Whether MPI runs in this process: it is started once and ended once.
+/// The state of MPI in this process: it is started once and ended once.
 package enum Runtime {
   private enum Phase { case idle, running, ended }
 
   private struct State: @unchecked Sendable {
     var phase = Phase.idle
     var threads = ThreadLevel.serialized
-    /// False when another library of the process had started MPI: then it ends it, too.
+    /// False if another library in the process had started MPI: that library also ends it.
     var isOurs = false
-    /// Freed in the order of their creation, which is the same on all ranks.
+    /// Freed in order of creation, which is the same on all ranks.
     var windows: [MPI_Win?] = []
   }
 
@@ -31,7 +31,7 @@ package enum Runtime {
   /// Whether MPI functions may be called now.
   static var isRunning: Bool { running.load(ordering: .acquiring) }
 
-  /// Whether MPI's descriptions of errors can be asked for: at any other time MPI would end the process.
+  /// Whether MPI's error descriptions can be queried: at any other time MPI would end the process.
   static var canDescribeErrors: Bool {
     var isStarted: CInt = 0
     var isEnded: CInt = 0
@@ -39,10 +39,10 @@ package enum Runtime {
       && isEnded == 0
   }
 
-  /// The largest tag of a message; an MPI that has not started yet may know fewer.
+  /// The largest tag of a message; until MPI has started, its actual limit may be lower.
   static var largestTag: Int { tagBound.load(ordering: .relaxed) }
 
-  /// Throws after the end of MPI, or of the world of a process that never started it: MPI would end the process.
+  /// Throws after MPI has ended, or after the world has in a process that never started MPI: MPI would end the process.
   @inline(__always)
   static func requireOpen(_ function: StaticString) throws {
     if ended.load(ordering: .acquiring) {
@@ -50,7 +50,7 @@ package enum Runtime {
     }
   }
 
-  /// Takes note that the program runs in a world now; throws when it does so again.
+  /// Records that the program has entered a world; throws if it enters again.
   static func enter() throws {
     if ended.load(ordering: .acquiring) {
       throw MPIError(operation: "withMPI", text: "it was called a second time, but MPI runs once in a process")
@@ -60,12 +60,12 @@ package enum Runtime {
     }
   }
 
-  /// The level that a later start will ask for.
+  /// Sets the thread level that a later start will request.
   static func request(threads: ThreadLevel) {
     state.withLock { if $0.phase == .idle { $0.threads = threads } }
   }
 
-  /// Starts MPI if it does not run yet.
+  /// Starts MPI if it is not running yet.
   static func start() throws {
     if isRunning { return }
     try state.withLock { state in
@@ -78,7 +78,7 @@ package enum Runtime {
       try check(MPI_Initialized(&isStarted), "MPI_Initialized")
       var provided: CInt = 0
       if isStarted == 0 {
-        // A heap for each thread of MPI, as the C library has it, takes 64 MiB of addresses, which a limit may not leave.
+        // The C library's heap for each MPI thread takes 64 MiB of address space, which a limit may not leave.
         if MemoryLimit.all.contains(where: { $0.kind == .addressSpace }) { CMPI_SHARE_HEAP() }
         try check(MPI_Init_thread(nil, nil, state.threads.mpiValue, &provided), "MPI_Init_thread")
         state.isOurs = true
@@ -87,7 +87,7 @@ package enum Runtime {
       }
       state.phase = .running
       running.store(true, ordering: .releasing)
-      // Without this, MPI ends the job itself at any error, with words that name neither the program nor what it did.
+      // Without this, MPI itself ends the job on any error, with a message that names neither the program nor what it did.
       try check(MPI_Comm_set_errhandler(CMPI_COMM_WORLD(), CMPI_ERRORS_RETURN()), "MPI_Comm_set_errhandler")
       try check(MPI_Comm_set_errhandler(CMPI_COMM_SELF(), CMPI_ERRORS_RETURN()), "MPI_Comm_set_errhandler")
       try check(findTagBound(), "MPI_Comm_get_attr")
@@ -108,7 +108,7 @@ package enum Runtime {
     return code
   }
 
-  /// Ends MPI if it runs; waits for all ranks.
+  /// Ends MPI if it is running; waits for all ranks.
   package static func finish() throws {
     AbandonedRequests.releaseDone()
     let (windows, isOurs) = state.withLock { state in
@@ -128,13 +128,13 @@ package enum Runtime {
     if isOurs { try check(MPI_Finalize(), "MPI_Finalize") }
   }
 
-  /// Keeps a window that must be freed before MPI ends.
+  /// Registers a window that must be freed before MPI ends.
   static func register(_ window: MPI_Win) { state.withLock { $0.windows.append(window) } }
 
-  /// Forgets a window that was freed.
+  /// Unregisters a window that was freed.
   static func unregister(_ window: MPI_Win) { state.withLock { $0.windows.removeAll { $0 == window } } }
 
-  /// Prints a sentence, after the rank if there are several.
+  /// Prints a sentence, prefixed with the rank if there are several.
   static func report(_ sentence: String) {
     var rank: CInt = 0
     var count: CInt = 1
@@ -143,7 +143,7 @@ package enum Runtime {
       _ = MPI_Comm_size(CMPI_COMM_WORLD(), &count)
     }
     fflush(nil)
-    // One write: lines of several ranks must not mix.
+    // A single write, so that lines of several ranks do not mix.
     let line = (count > 1 ? "rank \(rank) of \(count): " : "") + sentence + "\n"
     _ = line.utf8CString.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count - 1) }
   }

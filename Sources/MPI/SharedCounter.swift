@@ -1,16 +1,16 @@
 public import Synchronization
 
-/// A number in memory that several ranks or threads share: one stores, others wait for it to grow.
+/// A number in memory shared by several ranks or threads: one stores, others wait for it to grow.
 ///
-/// What the storing rank wrote before ``store(_:)`` can be read by a rank after its ``load()`` returned that number. A counter
-/// fills a cache line, so that counters of different writers do not slow each other down.
+/// What the storing rank wrote before ``store(_:)`` is visible to a rank once its ``load()`` has returned that number. A
+/// counter fills a cache line, so that counters of different writers do not slow one another down.
 public struct SharedCounter: @unchecked Sendable {
   /// The distance in bytes from one counter to the next.
   public static let byteCount = 64
 
   @usableFromInline let address: UnsafeMutablePointer<Atomic<Int>>
 
-  /// The counter number `index` in `memory`, which is zeroed and aligned to a cache line.
+  /// Counter number `index` in `memory`, which must be zeroed and aligned to a cache line.
   public init(in memory: UnsafeMutableRawBufferPointer, index: Int) {
     requireOrStop(
       index >= 0 && (index + 1) * Self.byteCount <= memory.count,
@@ -20,7 +20,7 @@ public struct SharedCounter: @unchecked Sendable {
     address = place.assumingMemoryBound(to: Atomic<Int>.self)
   }
 
-  /// The number; what its writer wrote before it is visible now.
+  /// Returns the number; what its writer wrote before storing it is now visible.
   @inlinable
   public func load() -> Int { address.pointee.load(ordering: .acquiring) }
 
@@ -28,7 +28,7 @@ public struct SharedCounter: @unchecked Sendable {
   @inlinable
   public func store(_ value: Int) { address.pointee.store(value, ordering: .releasing) }
 
-  /// Adds to the number, also when several ranks do, and returns the sum.
+  /// Atomically adds to the number, even if several ranks do, and returns the sum.
   @inlinable
   @discardableResult
   public func add(_ value: Int) -> Int {

@@ -5,23 +5,24 @@ internal import CMPI
   internal import Glibc
 #endif
 
-/// Memory that the ranks of one host share: each owns a part, all read and write all parts in place.
+/// Memory shared by the ranks of one host: each owns a part, and all read and write all parts in place.
 ///
-/// Loads and stores are ordinary ones; ``SharedCounter`` says when what another rank stored may be read.
+/// Loads and stores are ordinary; a ``SharedCounter`` shows when the stores of another rank may be read.
 public final class SharedWindow: @unchecked Sendable {
-  /// The bytes of this rank's part.
+  /// The number of bytes of this rank's part.
   public let byteCount: Int
   private var parts: [UnsafeMutableRawBufferPointer] = []
   private var window: MPI_Win?
-  /// The memory of one rank without MPI.
+  /// The memory of a single rank without MPI.
   private var plainMemory: UnsafeMutableRawPointer?
-  /// Whether it was given back.
+  /// Whether it has been freed.
   package private(set) var isFreed = false
 
   /// Allocates `byteCount` bytes for this rank, zeroed, on a page of their own.
   ///
-  /// Collective over `host`. If any rank cannot have its part, all ranks throw: they may fall back together. A window is not freed with this object,
-  /// because that is collective, but by ``free()`` or at the end of MPI. On one rank without MPI it is plain memory.
+  /// Collective over `host`. If any rank cannot have its part, all ranks throw, so that they can fall back together. A window
+  /// is not freed with this object, because that is collective, but by ``free()`` or at the end of MPI. On one rank without MPI
+  /// it is plain memory.
   /// The corresponding C function is `MPI_Win_allocate_shared`.
   ///
   /// - Parameters:
@@ -46,15 +47,15 @@ public final class SharedWindow: @unchecked Sendable {
     var info: MPI_Info?
     try check(MPI_Info_create(&info), "MPI_Info_create")
     defer { _ = MPI_Info_free(&info) }
-    // Parts need not follow one another, so that each may begin on a page; Open MPI begins them somewhere within one, so each
-    // is a page longer than it need be. Every process maps pages to pages, so all find the same beginning.
+    // Parts need not be contiguous, so that each may start on a page; Open MPI starts them somewhere within one, so each is a
+    // page longer than needed. Every process maps pages to pages, so all find the same start.
     try check(MPI_Info_set(info, "alloc_shared_noncontig", "true"), "MPI_Info_set")
     var mine: UnsafeMutableRawPointer?
     var made: MPI_Win?
     let code = withUnsafeMutablePointer(to: &mine) {
       MPI_Win_allocate_shared(MPI_Aint(byteCount + pageSize), 1, info, communicator, $0, &made)
     }
-    // Every rank learns whether every rank has its part, and the parts of all.
+    // Every rank learns whether all ranks have their parts, and the parts of all.
     let codes = try host.allGather(code)
     if let failed = codes.first(where: { $0 != MPI_SUCCESS }) {
       throw MPIError(code: code == MPI_SUCCESS ? failed : code, operation: "MPI_Win_allocate_shared")
@@ -87,14 +88,14 @@ public final class SharedWindow: @unchecked Sendable {
     return parts[rank]
   }
 
-  /// Gives the memory back.
+  /// Frees the memory.
   ///
-  /// Collective; nobody may use it any more.
+  /// Collective; no rank may use the memory any more.
   ///
   /// The corresponding C function is `MPI_Win_free`.
   public func free() throws {
     try require(!isFreed, .argument, "a SharedWindow was freed twice")
-    // The end of MPI has freed it.
+    // If MPI has ended, that has already freed it.
     if window != nil, Runtime.isRunning {
       Runtime.unregister(window!)
       try check(MPI_Win_unlock_all(window), "MPI_Win_unlock_all")
@@ -107,12 +108,12 @@ public final class SharedWindow: @unchecked Sendable {
     parts = []
   }
 
-  /// The bytes that windows on this host can still have together, as the system says.
+  /// The number of bytes still available to all windows on this host together, as the system reports it.
   package static var availableByteCount: Int {
     var available = Int.max
     var status = statvfs()
     if statvfs("/dev/shm", &status) == 0 { available = Int(status.f_bavail) * Int(status.f_frsize) }
-    // The memory is a file to the system, and a limit of files holds for it, too.
+    // To the system the memory is a file, so the limit on file sizes applies, too.
     var limit = rlimit()
     if getrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit) == 0 {
       available = min(available, Int(clamping: limit.rlim_cur))
@@ -120,10 +121,10 @@ public final class SharedWindow: @unchecked Sendable {
     return available
   }
 
-  /// Throws on all ranks when the host's shared memory has no room for all parts, or the addresses of a rank have none.
+  /// Throws on all ranks if the host's shared memory, or the address space of a rank, has no room for all parts.
   ///
-  /// It is asked before MPI is: Open MPI 4.1 would leave the other ranks waiting when the first one cannot make the file, and a
-  /// file longer than its file system ends the process at the first access.
+  /// Checked before MPI is called: Open MPI 4.1 would leave the other ranks waiting if the first one cannot create the file,
+  /// and a file larger than its file system ends the process at the first access.
   private static func requireSpace(on host: Communicator, byteCount: Int) throws {
     let pageSize = Int(sysconf(CInt(_SC_PAGESIZE)))
     let needed = try host.allReduce((byteCount + pageSize - 1) / pageSize * pageSize + 2 * pageSize, .sum)

@@ -6,9 +6,9 @@ public enum ThreadLevel: Int, Comparable, Sendable, CaseIterable {
   case single
   /// Only the thread that started MPI calls it.
   case funneled
-  /// Any thread calls it, one at a time.
+  /// Any thread may call it, one at a time.
   case serialized
-  /// Any threads call it at the same time.
+  /// Any number of threads may call it at the same time.
   case multiple
 
   var mpiValue: CInt {

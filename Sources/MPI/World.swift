@@ -4,15 +4,16 @@ internal import CMPI
   internal import Glibc
 #endif
 
-/// Runs `body` as one rank of the job and returns what it returns.
+/// Runs `body` as one rank of the job and returns its result.
 ///
-/// MPI is started before and ended after `body`; without a launcher such as `mpirun` the world has one rank and MPI is not
-/// started at all, unless an operation needs it. An error that `body` throws is printed with the rank and ends all ranks, because
-/// the others may wait for this one: with status 70, or with the one that the error chooses (``ExitStatusProviding``).
+/// MPI is started before `body` and ended after it; without a launcher such as `mpirun`, the world has one rank and MPI is not
+/// started at all unless an operation needs it. An error that `body` throws is printed with the rank and ends all ranks,
+/// because others may be waiting for this one: with status 70, or with the one that the error chooses
+/// (``ExitStatusProviding``).
 ///
-/// It is called once in a process; calls within it and after it end the job with a sentence. Where the launcher says that it
-/// started several tasks and each would be alone in its world (`srun` without PMIx, the launcher of another MPI), none runs
-/// `body`: all end with status 64, and task 0 says so in one sentence.
+/// Call it once per process; calls within it or after it end the job with an error message. If the launcher started several
+/// tasks and each would be alone in its world (`srun` without PMIx, the launcher of another MPI), none runs `body`: all end
+/// with status 64, and task 0 reports this in one sentence.
 ///
 /// ```swift
 /// @main struct Hello {
@@ -20,15 +21,15 @@ internal import CMPI
 /// }
 /// ```
 ///
-/// A program that ends with a status of its own, such as that of wrong usage, returns it on all ranks:
-/// `exit(withMPI { world in … })`. Its ranks end in order; `mpirun -q` adds no words of its own then.
+/// A program with its own exit status, such as for wrong usage, returns it on all ranks:
+/// `exit(withMPI { world in … })`. The ranks then end normally, and `mpirun -q` adds no message of its own.
 ///
 /// The corresponding C functions are `MPI_Init_thread`, `MPI_Finalize` and `MPI_Abort`.
 ///
 /// - Parameters:
-///   - threads: which threads will call MPI; less than that from the library is an error.
+///   - threads: which threads will call MPI; a library that provides less is an error.
 ///   - body: the program.
-/// - Returns: what `body` returns.
+/// - Returns: the result of `body`.
 public func withMPI<Result>(threads: ThreadLevel = .serialized, _ body: (Communicator) throws -> Result) -> Result {
   do {
     try Runtime.enter()
@@ -44,7 +45,7 @@ public func withMPI<Result>(threads: ThreadLevel = .serialized, _ body: (Communi
   }
 }
 
-/// Says so when the program did not wait for what it had begun.
+/// Reports requests that the program started and did not wait for.
 private func reportDroppedRequests() {
   let count = AbandonedRequests.droppedCount
   guard count > 0 else { return }
@@ -52,9 +53,9 @@ private func reportDroppedRequests() {
     "\(count == 1 ? "a request was" : "\(count) requests were") dropped before wait(): what they began was given up")
 }
 
-/// The version of the MPI library in its own words, on one line.
+/// The version string of the MPI library, on one line.
 ///
-/// It may be asked for before MPI is started.
+/// Available before MPI is started.
 ///
 /// The corresponding C function is `MPI_Get_library_version`.
 public var libraryVersion: String {
@@ -65,9 +66,9 @@ public var libraryVersion: String {
   return String(decoding: bytes.map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }
 
-/// Seconds since a moment in the past, for differences between two calls on the same rank.
+/// Seconds since an arbitrary time in the past, for differences between two calls on the same rank.
 ///
-/// It is the monotonic clock of the host, which MPI's own clock reads, too; it needs no MPI.
+/// Reads the monotonic clock of the host, as MPI's own clock does; needs no MPI.
 /// The corresponding C function is `MPI_Wtime`.
 public var wallTime: Double {
   var time = timespec()
@@ -78,7 +79,7 @@ public var wallTime: Double {
 extension Communicator {
   /// The world of this process: all ranks of the job, or one rank when no launcher started it.
   ///
-  /// A task that is alone in its world although others were started with it is an error.
+  /// It is an error if a task is alone in its world although others were started with it.
   package static func startWorld(threads: ThreadLevel = .serialized) throws -> Communicator {
     Runtime.request(threads: threads)
     guard Runtime.isLaunched else {

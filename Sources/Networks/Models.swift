@@ -1,6 +1,6 @@
 public import Buffers
 
-/// The models there are; each makes its network for a data set's number of inputs and classes.
+/// The available models; each makes its network for a data set's number of inputs and classes.
 public let models = Registry<(_ inputCount: Int, _ classCount: Int) throws -> any Network>(
   "model",
   [
@@ -18,17 +18,17 @@ public let models = Registry<(_ inputCount: Int, _ classCount: Int) throws -> an
 
 private let startKey = ("start", "uniform by fan-in, he or glorot (uniform)")
 
-/// The most hidden layers of a perceptron, and the most values in a layer.
+/// The maximum number of hidden layers of a perceptron, and of values in a layer.
 private let layerLimit = 64
 private let sizeLimit = 65536
-/// The most parameters: more than 8 GiB of them is a slip of the pen, better refused than left to the kernel to kill.
+/// The maximum number of parameters: more than 8 GiB is surely a typo, better rejected than left to the kernel to kill.
 private let parameterLimit = 1 << 31
 
 private func perceptron(
   _ specification: Specification, hiddenSizes: [Int]
 ) throws(SpecificationError) -> (Int, Int) throws -> any Network {
   let activation: Activation = try choice("activation", default: .relu, in: specification)
-  let start: Start = try choice("start", default: .uniform, in: specification)
+  let start: Initialization = try choice("start", default: .uniform, in: specification)
   return { inputCount, classCount in
     let sizes = [inputCount] + hiddenSizes + [classCount]
     let parameterCount = zip(sizes, sizes.dropFirst()).reduce(0) { $0 + ($1.0 + 1) * $1.1 }

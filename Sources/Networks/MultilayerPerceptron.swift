@@ -3,17 +3,17 @@ public import Buffers
 /// Linear layers with an activation between them and a softmax at the end; without hidden layers, softmax regression.
 ///
 /// Samples are rows: with weights *W* of outputs × inputs, a layer computes activation(*X*·*W*ᵀ + *b*). Every product is one
-/// call of the BLAS, whose result lands where it is needed: weight gradients directly in the flat gradient. `scale` enters at
-/// the output's delta, so that nothing is scaled afterwards. Activations are allocated for the largest minibatch seen.
+/// BLAS call, whose result goes where it is needed: weight gradients directly into the flat gradient. `scale` is applied to the
+/// output's delta, so that nothing is scaled afterwards. Activations are allocated for the largest minibatch seen.
 public final class MultilayerPerceptron: Network {
   public let layout: TensorLayout
   public let inputCount: Int
   public let classCount: Int
-  /// Between the layers.
+  /// The activation between the layers.
   public let activation: Activation
   /// How parameters are drawn.
-  public let start: Start
-  public var interlude: (() -> Void)?
+  public let start: Initialization
+  public var betweenLayers: (() -> Void)?
 
   /// A linear layer: its shape, and its tensors as indices of the layout.
   private struct Layer {
@@ -23,21 +23,21 @@ public final class MultilayerPerceptron: Network {
     let biases: Int
   }
 
-  /// From the input on.
+  /// The layers, from the input on.
   private let layers: [Layer]
   /// The number of samples there is room for.
   private var capacity = 0
-  /// Of each layer, samples × outputs: what it puts out and, once the backward pass has come by, the delta of its linear part.
+  /// For each layer, samples × outputs: its output and, after its backward pass, the delta of its linear part.
   private var outputs: [FloatBuffer] = []
   /// The gradient with respect to a hidden layer's output, samples × outputs.
   private var incoming = FloatBuffer(count: 0)
 
   /// A network of these layer sizes.
   public init(
-    inputCount: Int, hiddenSizes: [Int], classCount: Int, activation: Activation = .relu, start: Start = .uniform
+    inputCount: Int, hiddenSizes: [Int], classCount: Int, activation: Activation = .relu, start: Initialization = .uniform
   ) {
     let sizes = [inputCount] + hiddenSizes + [classCount]
-    precondition(sizes.allSatisfy { $0 > 0 }, "a layer has at least one value; sizes are \(sizes)")
+    require(sizes.allSatisfy { $0 > 0 }, "a layer has at least one value; sizes are \(sizes)")
     var layout = TensorLayout()
     for number in (1..<sizes.count).reversed() {
       layout.append("weights.\(number)", shape: [sizes[number], sizes[number - 1]])
@@ -54,8 +54,8 @@ public final class MultilayerPerceptron: Network {
     self.start = start
   }
 
-  public func striped(over exchange: any StripeExchange) -> (any StripedNetwork)? {
-    StripedPerceptron(self, over: exchange)
+  public func sliced(over exchange: any SliceExchange) -> (any SlicedNetwork)? {
+    SlicedPerceptron(self, over: exchange)
   }
 
   public func initialize(_ parameters: FloatBuffer, seed: UInt64) {
@@ -64,7 +64,7 @@ public final class MultilayerPerceptron: Network {
     for layer in layers {
       let bounds = start.bounds(inputCount: layer.inputCount, outputCount: layer.outputCount)
       for (tensor, bound) in [(layer.weights, bounds.weights), (layer.biases, bounds.biases)] {
-        unsafe drawUniform(parameters.values(in: layout.tensors[tensor].range), bound: bound, from: random, tensor: tensor)
+        drawUniform(parameters.values(in: layout.tensors[tensor].range), bound: bound, from: random, tensor: tensor)
       }
     }
   }
@@ -80,30 +80,30 @@ public final class MultilayerPerceptron: Network {
     }
     forward(batch, parameters)
     let rowCount = batch.count
-    let delta = unsafe outputs[layers.count - 1].baseAddress
-    let (lossSum, correct) = unsafe softmaxGradient(
+    let delta = outputs[layers.count - 1].baseAddress
+    let (lossSum, correct) = softmaxGradient(
       delta, labels: batch.labels, rowCount: rowCount, classCount: classCount, scale: scale)
-    unsafe columnSums(
+    columnSums(
       of: delta, rowCount: rowCount, columnCount: classCount, into: address(of: layers[layers.count - 1].biases, in: gradient))
 
     for (index, layer) in layers.enumerated().reversed() {
-      let delta = unsafe outputs[index].baseAddress
-      let inputs = unsafe index > 0 ? outputs[index - 1].baseAddress : batch.inputs.baseAddress
-      // The last reader of this layer's inputs: where they are activations, they make room for their own delta below.
-      unsafe multiplyTransposed(
+      let delta = outputs[index].baseAddress
+      let inputs = index > 0 ? outputs[index - 1].baseAddress : batch.inputs.baseAddress
+      // The last reader of this layer's inputs: if they are activations, their own delta replaces them below.
+      multiplyTransposed(
         delta, inputs, rowCount: layer.outputCount, columnCount: layer.inputCount, innerCount: rowCount,
         into: address(of: layer.weights, in: gradient))
       ready(layer.weights)
       ready(layer.biases)
       guard index > 0 else { break }
-      interlude?()
-      unsafe multiply(
+      betweenLayers?()
+      multiply(
         delta, address(of: layer.weights, in: parameters), rowCount: rowCount, columnCount: layer.inputCount,
         innerCount: layer.outputCount, into: incoming.baseAddress)
-      unsafe activation.backward(
+      activation.backward(
         inputs, incoming: incoming.baseAddress, rowCount: rowCount, columnCount: layer.inputCount,
         biasGradient: address(of: layers[index - 1].biases, in: gradient))
-      interlude?()
+      betweenLayers?()
     }
     return BatchResult(lossSum: lossSum, correct: correct, count: rowCount)
   }
@@ -111,12 +111,12 @@ public final class MultilayerPerceptron: Network {
   public func evaluate(_ batch: Minibatch, parameters: FloatBuffer, logPosteriors: FloatBuffer? = nil) -> BatchResult {
     guard batch.count > 0 else { return BatchResult() }
     if let logPosteriors {
-      precondition(
+      require(
         logPosteriors.count >= batch.count * classCount,
         "log posteriors of \(batch.count) samples and \(classCount) classes do not fit in \(logPosteriors.count) values")
     }
     forward(batch, parameters)
-    let (lossSum, correct) = unsafe softmaxLoss(
+    let (lossSum, correct) = softmaxLoss(
       outputs[layers.count - 1].baseAddress, labels: batch.labels, rowCount: batch.count, classCount: classCount,
       logPosteriors: logPosteriors?.baseAddress)
     return BatchResult(lossSum: lossSum, correct: correct, count: batch.count)
@@ -125,24 +125,24 @@ public final class MultilayerPerceptron: Network {
   /// Fills `outputs`: activations of the hidden layers, and the logits.
   private func forward(_ batch: Minibatch, _ parameters: FloatBuffer) {
     checkCount(of: parameters)
-    precondition(
+    require(
       batch.featureCount == inputCount, "samples of \(batch.featureCount) values for a network of \(inputCount) inputs")
-    precondition(batch.count <= batch.capacity, "\(batch.count) samples in a minibatch of \(batch.capacity)")
+    require(batch.count <= batch.capacity, "\(batch.count) samples in a minibatch of \(batch.capacity)")
     reserve(batch.count)
-    var inputs = unsafe batch.inputs.baseAddress
+    var inputs = batch.inputs.baseAddress
     for (index, layer) in layers.enumerated() {
-      let output = unsafe outputs[index].baseAddress
-      unsafe multiplyByTransposed(
+      let output = outputs[index].baseAddress
+      multiplyByTransposed(
         inputs, address(of: layer.weights, in: parameters), rowCount: batch.count, columnCount: layer.outputCount,
         innerCount: layer.inputCount, into: output)
-      let biases = unsafe address(of: layer.biases, in: parameters)
+      let biases = address(of: layer.biases, in: parameters)
       if index < layers.count - 1 {
-        unsafe activation.forward(output, biases: biases, rowCount: batch.count, columnCount: layer.outputCount)
+        activation.forward(output, biases: biases, rowCount: batch.count, columnCount: layer.outputCount)
       } else {
-        unsafe addBiases(output, biases: biases, rowCount: batch.count, columnCount: layer.outputCount)
+        addBiases(output, biases: biases, rowCount: batch.count, columnCount: layer.outputCount)
       }
-      unsafe inputs = output
-      interlude?()
+      inputs = output
+      betweenLayers?()
     }
   }
 
@@ -155,10 +155,10 @@ public final class MultilayerPerceptron: Network {
   }
 
   private func address(of tensor: Int, in buffer: FloatBuffer) -> UnsafeMutablePointer<Float> {
-    unsafe buffer.baseAddress + layout.tensors[tensor].range.lowerBound
+    buffer.baseAddress + layout.tensors[tensor].range.lowerBound
   }
 
   private func checkCount(of buffer: FloatBuffer) {
-    precondition(buffer.count == layout.count, "a buffer of \(buffer.count) values for a layout of \(layout.count)")
+    require(buffer.count == layout.count, "a buffer of \(buffer.count) values for a layout of \(layout.count)")
   }
 }

@@ -66,16 +66,16 @@ public struct OptimizerRecipe: Sendable {
   public var timeConstant: Double?
   /// How gradients are scaled before they come to the optimizer, on the way between the ranks; nil for not at all.
   public var scaling: AdaGrad?
-  /// Whether a model in stripes over several ranks is trained as if it were whole.
-  public var worksOnStripes: Bool
+  /// Whether a model in slices over several ranks is trained as if it were whole.
+  public var worksOnSlices: Bool
   private let make: @Sendable (OptimizerSettings) -> any Optimizer
 
   /// A choice that `make` carries out.
   init(
-    timeConstant: Double?, scaling: AdaGrad? = nil, worksOnStripes: Bool = true,
+    timeConstant: Double?, scaling: AdaGrad? = nil, worksOnSlices: Bool = true,
     make: @escaping @Sendable (OptimizerSettings) -> any Optimizer
   ) {
-    self.worksOnStripes = worksOnStripes
+    self.worksOnSlices = worksOnSlices
     self.timeConstant = timeConstant
     self.scaling = scaling
     self.make = make
@@ -99,14 +99,14 @@ public let optimizers = Registry<OptimizerRecipe>(
     ) { specification in
       let (rule, style) = (try AdaGrad(specification), try MomentumStyle(specification))
       guard rule.place == .momentum else {
-        return OptimizerRecipe(timeConstant: style.timeConstant, scaling: rule, worksOnStripes: rule.place == .aggregate) {
+        return OptimizerRecipe(timeConstant: style.timeConstant, scaling: rule, worksOnSlices: rule.place == .aggregate) {
           StochasticGradientDescent($0, style: style)
         }
       }
       for key in ["gain", "nesterov"] where specification.options[key] != nil {
         throw SpecificationError("'\(specification)': \(key) does not go with place=momentum, which smooths with unit gain")
       }
-      return OptimizerRecipe(timeConstant: style.timeConstant, worksOnStripes: false) {
+      return OptimizerRecipe(timeConstant: style.timeConstant, worksOnSlices: false) {
         SmoothedAdaGrad($0, rule: rule, style: style)
       }
     },

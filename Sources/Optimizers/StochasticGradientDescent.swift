@@ -57,7 +57,7 @@ public final class StochasticGradientDescent: Optimizer {
 
   public func update(_ range: Range<Int>, of parameters: FloatBuffer, with gradient: UnsafePointer<Float>, rate: Float) {
     step.rate = rate
-    unsafe sgdUpdate(
+    sgdUpdate(
       weights: parameters.values(in: range).baseAddress!, gradient: gradient,
       momenta: velocity.count == 0 ? nil : velocity.values(in: range).baseAddress!, count: range.count, step: step)
   }

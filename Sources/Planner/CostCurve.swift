@@ -1,34 +1,36 @@
+internal import Buffers
+
 /// Seconds as a function of an amount (samples, bytes), through measured points.
 ///
-/// Between points it is straight; beyond them it goes on with the slope of the straight line that fits all points best, so that
-/// one disturbed measurement does not decide what is far away.
+/// It is linear between points; beyond them it continues with the slope of the line that fits all points best, so that one
+/// disturbed measurement does not decide values far away.
 public struct CostCurve: Hashable, Sendable {
   /// A measurement.
   public struct Point: Hashable, Sendable {
-    /// How much there was to do.
+    /// The amount of work.
     public var amount: Double
-    /// How long it took.
+    /// The seconds it took.
     public var seconds: Double
 
-    /// So many seconds for so much.
+    /// A measurement of `seconds` for `amount`.
     public init(_ amount: Double, _ seconds: Double) {
       self.amount = amount
       self.seconds = seconds
     }
   }
 
-  /// In ascending order of amounts; seconds never fall.
+  /// In ascending order of amounts; seconds never decrease.
   public let points: [Point]
-  /// What nothing costs, of the straight line a + b · amount that fits best; not below 0.
+  /// The seconds for no work, a, of the line a + b · amount that fits best; not below 0.
   public let fixedSeconds: Double
-  /// b of that line, seconds for each unit; not below 0.
+  /// The slope b of that line, in seconds per unit; not below 0.
   public let secondsPerUnit: Double
 
-  /// A curve through `points`, at least one, of different amounts.
+  /// A curve through `points`, at least one, with different amounts.
   ///
   /// More work never takes less time: a point below an earlier one was disturbed less, and both get their mean.
   public init(_ points: [Point]) {
-    precondition(!points.isEmpty, "a curve needs a point")
+    require(!points.isEmpty, "a curve needs a point")
     // Pool adjacent violators: each block has the mean of the seconds in it.
     var blocks: [(points: [Point], mean: Double)] = []
     for point in points.sorted(by: { $0.amount < $1.amount }) {
@@ -44,7 +46,7 @@ public struct CostCurve: Hashable, Sendable {
     (fixedSeconds, secondsPerUnit) = CostCurve.line(through: self.points)
   }
 
-  /// A straight line: `fixed` for nothing, and `perUnit` for each unit.
+  /// A straight line: `fixed` for no work, plus `perUnit` for each unit.
   public init(fixed: Double = 0, perUnit: Double) {
     points = [Point(0, fixed), Point(1, fixed + perUnit)]
     fixedSeconds = fixed
@@ -61,9 +63,9 @@ public struct CostCurve: Hashable, Sendable {
     return a.seconds + (b.seconds - a.seconds) * (amount - a.amount) / (b.amount - a.amount)
   }
 
-  /// The line with the least sum of squared errors, neither part of it negative.
+  /// The line with the least sum of squared errors and non-negative coefficients.
   ///
-  /// Errors are relative to the seconds, but not to less than a tenth of the most: what hardly takes time is mostly noise.
+  /// Errors are relative to the seconds, but to no less than a tenth of the maximum: what hardly takes time is mostly noise.
   private static func line(through points: [Point]) -> (fixed: Double, perUnit: Double) {
     var (w, wx, wxx, ws, wxs) = (0.0, 0.0, 0.0, 0.0, 0.0)
     let scale = 0.1 * (points.map(\.seconds).max() ?? 0)
@@ -78,7 +80,7 @@ public struct CostCurve: Hashable, Sendable {
     guard w > 0 else { return (0, 0) }
     let determinant = w * wxx - wx * wx
     let through0 = wxx > 0 ? wxs / wxx : 0
-    // One amount alone, up to rounding, says nothing of the part that is fixed.
+    // A single amount, up to rounding, does not determine the fixed part.
     guard determinant > 1e-12 * w * wxx else { return wxx > 0 ? (0, through0) : (ws / w, 0) }
     let perUnit = (w * wxs - wx * ws) / determinant
     let fixed = (ws - perUnit * wx) / w

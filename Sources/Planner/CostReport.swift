@@ -2,7 +2,7 @@ internal import Buffers
 internal import Files
 internal import Trainer
 
-/// What costs were measured or given, in words and as JSON.
+/// The costs that were measured or given, as text and as JSON.
 struct CostReport {
   private let result: CostMeasurement.Result
   private let assumed: [String]
@@ -14,7 +14,7 @@ struct CostReport {
     (self.result, self.assumed, self.layout, self.ranks, self.hosts) = (result, assumed, layout, ranks, hosts)
   }
 
-  /// By name, as people read them.
+  /// The costs by name, for display.
   var lines: [(name: String, text: String)] {
     let costs = result.costs
     var lines = [("measured on", "\(counted(ranks, "rank")) on \(counted(hosts, "host"))")]
@@ -56,7 +56,7 @@ struct CostReport {
     return lines
   }
 
-  /// What was found between pairs of hosts.
+  /// The results between pairs of hosts.
   private var pairLines: [(name: String, text: String)] {
     let pairs = result.pairs
     guard let slowest = pairs.max(by: { $0.latency < $1.latency }),
@@ -86,7 +86,7 @@ struct CostReport {
     return perByte > 0 ? Quantity.text(ofBitsPerSecond: 8 / perByte) : "bytes for nothing"
   }
 
-  /// All of it.
+  /// All costs as JSON.
   var json: JSONValue {
     let costs = result.costs
     func json(_ link: LinkCosts?) -> JSONValue {

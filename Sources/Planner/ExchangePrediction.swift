@@ -1,14 +1,15 @@
 internal import Buffers
 internal import Codecs
 internal import Collectives
+internal import Transport
 
-/// One exchange of a busiest rank: its bytes by round from the geometry, its times by the costs.
+/// One exchange of a busiest rank: its bytes per round from the geometry, its times from the costs.
 struct ExchangePrediction {
-  /// Bytes that the rank sends, headers included where a message has one.
+  /// Bytes that the rank sends, including headers if messages have them.
   private(set) var bytesSent = 0
   /// Messages to other hosts.
   private(set) var messages = 0
-  /// Ranks of other hosts with which it exchanges messages.
+  /// The number of ranks on other hosts with which it exchanges messages.
   let remotePeers: Int
   private let rounds: [RoundWork]
   private let codec: any Codec
@@ -16,14 +17,14 @@ struct ExchangePrediction {
   private let costs: PlanCosts
   private let layoutCount: Int
   private let ranks: Int
-  /// Codes that an owner adds up.
+  /// The number of codes that an owner sums.
   private let parties: Int
-  /// Ranks whose floats are added before they are encoded; 1 where none are.
+  /// The number of ranks whose floats are summed before encoding; 1 if none are.
   private let ranksAddedUp: Int
-  /// Ranks of a full host, which share its link.
+  /// The number of ranks of a full host, which share its link.
   private let sharers: Int
 
-  /// What a round has to do.
+  /// The work of a round.
   private struct RoundWork {
     var encodedValues = 0
     var contributionBytes = 0
@@ -40,17 +41,17 @@ struct ExchangePrediction {
     let isHierarchical = topology == .hierarchical
     let geometry = ExchangeGeometry(layout, codec: codec, rankCount: ranks, rule: isOneHost ? .sharedWindow : .messages)
     let routes = ExchangeRoutes(leaders: (0..<ranks).map { $0 / ranksPerHost * ranksPerHost }, isHierarchical: isHierarchical)
-    // The rank that owns most: others wait for it.
+    // The rank that owns the most: others wait for it.
     let bytes = geometry.segments.map { $0.reduce(0) { $0 + $1.messageByteCount } }
     let rank = bytes.indices.max { bytes[$0] < bytes[$1] } ?? 0
     (self.codec, self.link, self.costs, self.ranks, layoutCount) = (codec, link, costs, ranks, layout.count)
     parties = routes.parties.count
     ranksAddedUp = routes.parties[0].count
     sharers = isOneHost ? 1 : ranksPerHost
-    let receivers = isOneHost ? (0..<ranks).filter { $0 != rank } : routes.receivers(ofStripe: rank)
+    let receivers = isOneHost ? (0..<ranks).filter { $0 != rank } : routes.receivers(ofShard: rank)
     remotePeers = isOneHost ? 0 : receivers.count
 
-    // Round by round, as segments are encoded: one for each owner in turn, bucket by bucket.
+    // Round by round, in the order in which segments are encoded: one for each owner in turn, bucket by bucket.
     var (firstRounds, roundCount) = ([Int](), 0)
     for depth in ExchangePrediction.depths(of: geometry) {
       firstRounds.append(roundCount)
@@ -58,7 +59,7 @@ struct ExchangePrediction {
     }
     var rounds = Array(repeating: RoundWork(), count: roundCount)
     for (owner, segments) in geometry.segments.enumerated() {
-      let isEncoded = routes.contributes(rank, toStripe: owner)
+      let isEncoded = routes.contributes(rank, toShard: owner)
       let isSent = isOneHost ? owner != rank : !routes.areOnOneHost(owner, rank)
       var (bucket, place) = (-1, 0)
       for segment in segments {
@@ -83,7 +84,7 @@ struct ExchangePrediction {
     bytesSent = rounds.reduce(0) { $0 + $1.contributionBytes + $1.sumBytes }
   }
 
-  /// The most segments that a stripe has of each bucket.
+  /// The largest number of segments that a shard has in each bucket.
   private static func depths(of geometry: ExchangeGeometry) -> [Int] {
     var depths = Array(repeating: 0, count: geometry.buckets.count)
     for segments in geometry.segments {
@@ -94,10 +95,10 @@ struct ExchangePrediction {
     return depths
   }
 
-  /// Seconds from its begin to its end; the update may be done by somebody else.
+  /// Seconds from its beginning to its end; the update may be done elsewhere.
   func seconds(withUpdate: Bool) -> Double {
     let isFloat = codec.isIdentity
-    // Floats were measured as a whole, and so they are predicted.
+    // Floats were measured as a whole, and are predicted as a whole.
     let kernels = isFloat && link.includesFloatKernels ? KernelCosts() : costs.kernels[codec.specification] ?? KernelCosts()
     let floats = costs.kernels["none"] ?? KernelCosts()
     let update = withUpdate && layoutCount > 0 ? costs.updateSeconds / Double(layoutCount) : 0
@@ -120,6 +121,6 @@ struct ExchangePrediction {
     return model.seconds
   }
 
-  /// What a hierarchical exchange waits for inside the host in each stage.
+  /// The seconds that a hierarchical exchange waits inside the host in each stage.
   private var hostSeconds: Double { ranksAddedUp > 1 ? costs.memory?.stageSeconds(peers: ranksAddedUp - 1) ?? 0 : 0 }
 }

@@ -7,15 +7,16 @@ internal import Files
 internal import MPI
 internal import Networks
 public import Trainer
+internal import Transport
 
-/// Measures for about a second what a step with each codec of the registry would take, and gives the fastest, for `--codec auto`.
+/// Measures for about a second the time of a step with each codec of the registry; returns the fastest, for `--codec auto`.
 ///
-/// A code is taken only if it is worth what it loses (``Recommendation/worthwhile``). Rank 0 decides. Collective.
+/// A code is chosen only if it is worth its loss (``Recommendation/worthwhile``). Rank 0 decides. Collective.
 ///
 /// - Parameters:
 ///   - parts: The run, without its codec; its parameters are only read.
-///   - dataset: What it is trained on.
-/// - Returns: the codec as people write it, and why, a sentence without a full stop; the same on all ranks.
+///   - dataset: The data it is trained on.
+/// - Returns: The codec's specification, and the reason, a sentence without a full stop; the same on all ranks.
 public func measuredCodec(for parts: StrategyParts, on dataset: any Dataset) throws -> (codec: String, reason: String) {
   let world = parts.grid.all.world
   let candidates = try codecs.entries.map { try codecs.make($0.name) }
@@ -33,7 +34,7 @@ public func measuredCodec(for parts: StrategyParts, on dataset: any Dataset) thr
 }
 
 extension StepVariant {
-  /// Whether a run of these parts does its steps like this, whatever its codec.
+  /// Whether a run with these parts does its steps like this, for any codec.
   fileprivate func isDone(by parts: StrategyParts) -> Bool {
     let routes = parts.hosts.routes(parts.options.topology)
     let topology = routes.parties.count < routes.rankCount ? PlanTopology.hierarchical : .flat
@@ -42,7 +43,7 @@ extension StepVariant {
 }
 
 extension Recommendation {
-  /// Why the choice is what it is, with the times of a step that were predicted.
+  /// The reason for the choice, with the predicted step times.
   fileprivate var reason: String {
     var times: [String] = []
     if let floats { times.append("\(Quantity.text(ofSeconds: floats.seconds)) with floats") }

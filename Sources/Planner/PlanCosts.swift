@@ -1,16 +1,18 @@
-/// What work and messages cost: what a prediction rests on, measured or given.
+internal import Buffers
+
+/// The costs of work and messages, measured or given, on which predictions are based.
 public struct PlanCosts: Hashable, Sendable {
-  /// Seconds of a rank's gradient by its number of samples, with reading them: T_frm is the slope.
+  /// Seconds of a rank's gradient by its number of samples, including reading them: T_frm is the slope.
   public var compute: CostCurve
-  /// Seconds of all passes over the gradient that the owners of stripes share, C · T_post.
+  /// Seconds of all passes over the gradient that the owners of shards share, C · T_post.
   public var postSeconds: Double
   /// Seconds of the update of the whole model, T_upd, which every rank does.
   public var updateSeconds: Double
-  /// What encoding and decoding cost, by the codec's specification.
+  /// The costs of encoding and decoding, by codec specification.
   public var kernels: [String: KernelCosts]
-  /// Between hosts; nil where there is one host and nothing is known of others.
+  /// Costs between hosts; nil if there is one host and no other is known.
   public var network: LinkCosts?
-  /// Between ranks of a host; nil where they are alone on theirs, or send messages as if they were.
+  /// Costs between ranks of a host; nil if each is alone on its host, or sends messages as if it were.
   public var memory: LinkCosts?
   /// The most ranks that share a host.
   public var ranksPerHost: Int
@@ -20,7 +22,7 @@ public struct PlanCosts: Hashable, Sendable {
     compute: CostCurve, postSeconds: Double = 0, updateSeconds: Double = 0, kernels: [String: KernelCosts] = [:],
     network: LinkCosts? = nil, memory: LinkCosts? = nil, ranksPerHost: Int = 1
   ) {
-    precondition(ranksPerHost > 0, "a host has at least one rank")
+    require(ranksPerHost > 0, "a host has at least one rank")
     self.compute = compute
     self.postSeconds = postSeconds
     self.updateSeconds = updateSeconds
@@ -31,18 +33,18 @@ public struct PlanCosts: Hashable, Sendable {
   }
 }
 
-/// Seconds that a codec's kernels take for each value, on a rank whose neighbours are as busy.
+/// Seconds per value of a codec's kernels, on a rank whose neighbours are equally busy.
 public struct KernelCosts: Hashable, Sendable {
-  /// Gradient and residual to code.
+  /// From gradient and residual to code.
   public var encode: Double
-  /// Code to values.
+  /// From code to values.
   public var decode: Double
-  /// Adding up codes: once for each value, however many codes there are.
+  /// Summing codes: per value, for any number of codes.
   public var sum: Double
-  /// Adding up codes: for each value of each code.
+  /// Summing codes: per value of each code.
   public var sumPerCode: Double
 
-  /// Costs of kernels; without arguments, nothing.
+  /// Costs of kernels; zero without arguments.
   public init(encode: Double = 0, decode: Double = 0, sum: Double = 0, sumPerCode: Double = 0) {
     self.encode = encode
     self.decode = decode
@@ -51,32 +53,32 @@ public struct KernelCosts: Hashable, Sendable {
   }
 }
 
-/// What handing data from rank to rank costs.
+/// The cost of passing data between ranks.
 public struct LinkCosts: Hashable, Sendable {
-  /// Seconds of a small message on its way, between the slowest pair.
+  /// The latency in seconds of a small message between the slowest pair.
   public var latency: Double
   /// Seconds that each further message of a stage costs the rank that sends or receives it.
   public var messageSeconds: Double
-  /// Seconds that bytes take when all ranks send at once, by the bytes that leave a host (between hosts) or a rank (inside one).
+  /// Transfer seconds when all ranks send at once, by the bytes that leave a host (between hosts) or a rank (inside one).
   public var transfer: CostCurve
-  /// Whether ``transfer`` was measured on exchanges of floats, and so contains their copying and adding.
+  /// Whether ``transfer`` was measured on exchanges of floats, and so includes copying and summing them.
   public var includesFloatKernels: Bool
-  /// Seconds that a step took beyond what its parts add up to, by the codec's specification.
+  /// Seconds of a step beyond the sum of its parts, by codec specification.
   ///
-  /// Caches are cold after the computation, and messages have to be handed over. There is none for a codec whose steps were not
-  /// measured.
+  /// Caches are cold after the computation, and messages must be handed over. A codec whose steps were not measured has no
+  /// entry.
   public var remainders: [String: Double] = [:]
-  /// The agreement on a step as it was measured; nil where it was not.
+  /// The agreement on a step as measured; nil if it was not.
   public var meeting: Meeting?
 
   /// A small message from every rank to every other.
   public struct Meeting: Hashable, Sendable {
-    /// How long it takes.
+    /// Its duration in seconds.
     public var seconds: Double
-    /// How many others each rank meets.
+    /// The number of other ranks that each rank meets.
     public var peers: Int
 
-    /// A meeting with so many others.
+    /// A meeting with `peers` other ranks.
     public init(seconds: Double, peers: Int) {
       self.seconds = seconds
       self.peers = peers
@@ -95,15 +97,15 @@ public struct LinkCosts: Hashable, Sendable {
     self.includesFloatKernels = includesFloatKernels
   }
 
-  /// A link of so many bits per second in each direction.
+  /// A link of `bitsPerSecond` in each direction.
   public init(latency: Double, messageSeconds: Double = 0, bitsPerSecond: Double) {
     self.init(latency: latency, messageSeconds: messageSeconds, transfer: CostCurve(perUnit: 8 / bitsPerSecond))
   }
 
-  /// Seconds from handing out one message to each of `peers` ranks to having one from each, whatever is in them.
+  /// Seconds from sending one message to each of `peers` ranks to receiving one from each, regardless of their contents.
   public func stageSeconds(peers: Int) -> Double { peers > 0 ? latency + Double(peers - 1) * messageSeconds : 0 }
 
-  /// Seconds of an agreement with `peers` others.
+  /// Seconds of an agreement with `peers` other ranks.
   public func meetingSeconds(peers: Int) -> Double {
     guard let meeting else { return stageSeconds(peers: peers) }
     return max(0, meeting.seconds + Double(peers - meeting.peers) * messageSeconds)

@@ -3,41 +3,41 @@ public import Codecs
 public import Files
 public import Trainer
 
-/// What is to be planned: the run, the ways to do its steps, and costs that are known and need no measuring.
+/// What to plan: the run, the step variants, and known costs, which need no measuring.
 public struct PlanRequest: Sendable {
-  /// The run; model, data, minibatch, optimizer, threads, transport and seed count.
+  /// The run; its model, data, minibatch, optimizer, threads, transport and seed are used.
   public var options = TrainerOptions()
-  /// Whether model or data were named: then they are measured, whatever costs are given.
+  /// Whether model or data were named; if so, they are measured, whatever costs are given.
   public var namesRun = false
   /// The strategy to recommend for; nil for the better one.
   public var strategy: String?
-  /// The codecs to compare, as they are written; those of the registry by default.
+  /// The specifications of the codecs to compare; those of the registry by default.
   public var codecs: [String] = []
-  /// The rank count to recommend for; that of the job where it has several.
+  /// The rank count to recommend for; by default that of the job if it has several.
   public var ranks: Int?
-  /// Ranks of a full host; as the job has them by default.
+  /// Ranks of a full host; by default as in the job.
   public var ranksPerHost: Int?
-  /// T_frm, C · T_post, T_upd and T_float in seconds, where they are known.
+  /// T_frm, C · T_post, T_upd and T_float in seconds, if known.
   public var frameSeconds: Double?
   public var postSeconds: Double?
   public var updateSeconds: Double?
   public var floatExchangeSeconds: Double?
-  /// The rate of a host's link in each direction, in bits per second, where it is known.
+  /// The rate of a host's link in each direction, in bits per second, if known.
   public var bandwidth: Double?
-  /// Seconds of a small message between hosts, where they are known.
+  /// Seconds of a small message between hosts, if known.
   public var latency: Double?
 
-  /// Whether to take about a second for measuring instead of ten.
+  /// Whether to measure for about one second instead of ten.
   public var isBrief = false
 
-  /// What costs may be: a plan divides by them, and what is cheaper than light is a slip.
+  /// The valid ranges of costs: a plan divides by them, and values outside are mistakes.
   private static let times = 1e-12...1e6
   private static let rates = 1e3...1e15
 
   /// A request for the default run.
   public init() {}
 
-  /// Throws what is wrong, one line for each fault.
+  /// Throws an error with one line for each fault.
   public func validate() throws(OptionError) {
     var faults = options.faults()
     if let ranks, ranks < 1 { faults.append("--ranks is at least 1, not \(ranks)") }
@@ -66,7 +66,7 @@ public struct PlanRequest: Sendable {
     _ = try chosenCodecs()
   }
 
-  /// Whether steps like this may be recommended.
+  /// Whether a step variant may be recommended.
   public func allows(_ variant: StepVariant) -> Bool {
     strategy.map { variant.isDoubleBuffered == StepVariant.isDoubleBuffered($0) } ?? true
   }
@@ -84,7 +84,7 @@ public struct PlanRequest: Sendable {
     return chosen
   }
 
-  /// The paper's model, where its costs are given and no run is named: then nothing needs to be measured.
+  /// The paper's model, if its costs are given and no run is named; then nothing needs to be measured.
   public var givenModel: ScalingModel? {
     guard !namesRun, let frameSeconds, let floatExchangeSeconds else { return nil }
     return ScalingModel(
@@ -95,7 +95,7 @@ public struct PlanRequest: Sendable {
 }
 
 extension ScalingModel {
-  /// The costs by name, as people read them.
+  /// The costs by name, for display.
   public var lines: [(name: String, text: String)] {
     [
       ("T_frm", "\(Quantity.text(ofSeconds: frameSeconds)) a sample"), ("C · T_post", Quantity.text(ofSeconds: postSeconds)),

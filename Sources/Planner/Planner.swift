@@ -7,6 +7,7 @@ public import Files
 public import MPI
 internal import Networks
 internal import Trainer
+internal import Transport
 
 /// Plans a run on the ranks of a job: measures what is not given, predicts, and recommends.
 public struct Planner {
@@ -17,9 +18,9 @@ public struct Planner {
 
   /// Measures and plans.
   ///
-  /// Collective; takes about ten seconds, more on slow networks and for large models, and about one where the request says so.
+  /// Collective; takes about ten seconds, more on slow networks and for large models, and about one if the request is brief.
   ///
-  /// - Throws: `TrainingError` on all ranks alike.
+  /// - Throws: The same `TrainingError` on all ranks.
   public init(_ request: PlanRequest, on world: Communicator) throws {
     var options = request.options
     options.codec = "none"
@@ -70,10 +71,10 @@ public struct Planner {
 }
 
 extension PlanRequest {
-  /// Where nothing else is known: a message on ordinary Ethernet, and what handing one to MPI takes.
+  /// Used if nothing else is known: the latency of ordinary Ethernet, and the cost of handing a message to MPI.
   private static let (assumedLatency, assumedMessage) = (50e-6, 4e-6)
 
-  /// Puts what was given in the place of what was measured; returns sentences on what had to be assumed.
+  /// Replaces measured costs with given ones; returns sentences on what had to be assumed.
   func replace(_ costs: inout PlanCosts, layout: TensorLayout) -> [String] {
     var assumed: [String] = []
     if let frameSeconds { costs.compute = CostCurve(perUnit: frameSeconds) }
@@ -93,7 +94,7 @@ extension PlanRequest {
       link.transfer = network.transfer
       link.includesFloatKernels = network.includesFloatKernels
     }
-    // A latency alone says nothing of a network that nobody has measured.
+    // A latency alone does not describe a network that was not measured.
     if perByte != nil || costs.network != nil { costs.network = link }
     return assumed
   }

@@ -1,39 +1,39 @@
 internal import Files
 
-/// What to do, and why: one choice out of a plan.
+/// What to do, and why: one choice from a plan.
 ///
-/// What loses information must earn it: a code, a delay by half a minibatch, each must make a step faster by more than a tenth
-/// before it is recommended, and the second on top of the first.
+/// What loses information must earn it: a code, and a delay by half a minibatch, must each make a step faster by more than a
+/// tenth to be recommended, the second on top of the first.
 public struct Recommendation: Sendable {
-  /// How much faster something must be before it is worth what it costs otherwise.
+  /// How many times faster something must be to be worth its other costs.
   public static let worthwhile = 1.1
-  /// Ranks pay as long as this share of each is gained.
+  /// More ranks pay while the parallel efficiency is at least this.
   public static let efficiency = 0.5
 
-  /// The rank count that it is for.
+  /// The number of ranks that it is for.
   public var ranks: Int
-  /// The step that is recommended.
+  /// The recommended step.
   public var choice: StepPrediction
   /// The best step that exchanges floats.
   public var floats: StepPrediction?
   /// The best step that encodes.
   public var codes: StepPrediction?
-  /// The most ranks that still gain half of what each could, and how many times faster they are than one.
+  /// The most ranks with at least half of the ideal speed-up, and how many times faster they are than one.
   public var pays: (ranks: Int, speedUp: Double)
-  /// How many times faster than one rank the choice is.
+  /// How many times faster the choice is than one rank.
   public var speedUp: Double
   /// Where the plan ends.
   private let end: End
 
   /// Why there is no prediction for more ranks.
   private enum End {
-    /// There would be more than samples, or than anybody has asked for.
+    /// There would be more ranks than samples, or than a plan covers.
     case ranks(Int)
-    /// Nothing is known of a network.
+    /// No network costs are known.
     case host(ranks: Int)
   }
 
-  /// Chooses from `plan` among the steps that `isAllowed` says can be done; nil where there is nothing to choose from.
+  /// Chooses from `plan` among the steps for which `isAllowed` returns true; nil if there are none.
   public init?(_ plan: ScalingPlan, isAllowed: (StepVariant) -> Bool = { _ in true }) {
     let allowed = plan.predictions.filter { isAllowed($0.variant) }
     func best(_ ranks: Int) -> (choice: StepPrediction, floats: StepPrediction?, codes: StepPrediction?)? {
@@ -57,14 +57,14 @@ public struct Recommendation: Sendable {
     speedUp = plan.speedUp(choice)
   }
 
-  /// The fastest, if what loses something were so much slower as it would have to be faster to be worth it; the first of equals.
+  /// The prediction with the lowest `price`, which penalizes what loses information; the first of equals.
   private static func best(of predictions: [StepPrediction]) -> StepPrediction? {
     predictions.min { $0.price < $1.price }
   }
 }
 
 extension StepPrediction {
-  /// The seconds of a step, ``Recommendation/worthwhile`` times as many for a code, and again for double buffering.
+  /// The seconds of a step, times ``Recommendation/worthwhile`` for a code, and again for double buffering.
   ///
   /// Hierarchy loses nothing; it only has to be faster.
   fileprivate var price: Double {
@@ -73,7 +73,7 @@ extension StepPrediction {
 }
 
 extension StepVariant {
-  /// Whether gradients cross as they are.
+  /// Whether gradients are exchanged as floats.
   public var isFloat: Bool { codec == "none" }
 }
 
@@ -112,13 +112,13 @@ extension Recommendation {
     return sentences.joined(separator: " ")
   }
 
-  /// How the recommended step is done beside its codec.
+  /// The options of the recommended step besides its codec.
   private var mode: String {
     (choice.variant.isDoubleBuffered ? ", --strategy double-buffer" : "")
       + (choice.variant.topology == .hierarchical ? ", --topology hierarchical" : "")
   }
 
-  /// How far more ranks pay.
+  /// How far adding ranks pays.
   private var extent: String {
     let gain = "\(Quantity.significant(pays.speedUp)) times faster than one, each at least half used"
     switch end {

@@ -2,7 +2,7 @@ public import Files
 public import Reporting
 
 extension ScalingPlan {
-  /// The plan as one JSON object, with `recommendation` and what else was found.
+  /// The plan as one JSON object, with `recommendation` and the measured costs.
   public func json(_ recommendation: Recommendation?, costs measured: JSONValue = .null) -> JSONValue {
     [
       "plan": .string(subject), "minibatch": .integer(minibatch), "oneRankSeconds": .number(oneRankSeconds),
@@ -45,7 +45,7 @@ extension ScalingPlan {
     ]
   }
 
-  /// The speed-up against the number of ranks, a curve for each way to do a step.
+  /// The speed-up against the number of ranks, with a curve for each step variant.
   public var plot: SVGPlot {
     let variants = variants
     var series: [SVGPlot.Series] = []
@@ -63,7 +63,7 @@ extension ScalingPlan {
     }
     let most = predictions.map(\.ranks).max() ?? 1
     let fastest = predictions.map(speedUp).max() ?? 1
-    // The ideal only as far as the curves go, so that they fill the picture.
+    // The ideal only as far as the curves go, so that they fill the plot.
     let end = min(Double(most), 2 * fastest)
     series.append(SVGPlot.Series("linear", [(1, 1), (end, end)], isReference: true))
     return SVGPlot(

@@ -1,7 +1,7 @@
 internal import Files
 
 extension ScalingPlan {
-  /// The plan as people read it on a terminal: costs, K̂, and a table of step times and speed-ups.
+  /// The plan as text for a terminal: costs, K̂, and a table of step times and speed-ups.
   public var text: String {
     var lines = ["\(subject), \(minibatch) samples a step"]
     let width = costs.map(\.name.count).max() ?? 0
@@ -28,7 +28,7 @@ extension ScalingPlan {
     return lines
   }
 
-  /// K̂ in three digits.
+  /// K̂ to three digits.
   private func name(of saturation: ScalingModel.Saturation?) -> String {
     switch saturation {
     case .ranks(let ranks): Quantity.significant(ranks)
@@ -37,10 +37,10 @@ extension ScalingPlan {
     }
   }
 
-  /// A row for each rank count, a column for each way to do a step.
+  /// A row for each rank count, a column for each step variant.
   private var tableLines: [String] {
     let variants = variants
-    // A codec's name is enough, unless there are two of it.
+    // A codec's name is enough, unless two codecs have the same.
     let codecs = Set(variants.map(\.codec))
     func title(_ codec: String) -> String {
       let name = codec.prefix { $0 != ":" }
@@ -71,7 +71,7 @@ extension ScalingPlan {
 }
 
 extension StringProtocol {
-  /// With spaces behind, or before with `left`, up to `width` characters.
+  /// Padded with spaces to `width` characters, at the end, or at the start if `left`.
   fileprivate func padded(to width: Int, left: Bool = false) -> String {
     let space = String(repeating: " ", count: Swift.max(0, width - count))
     return left ? space + self : self + space

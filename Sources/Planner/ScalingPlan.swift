@@ -1,15 +1,14 @@
 public import Codecs
 
-/// What is known before a run of how fast it will be: predictions for each way to do a step and each number of ranks, and which
-/// to choose.
+/// How fast a run is predicted to be, for each step variant and number of ranks, and which to choose.
 public struct ScalingPlan: Sendable {
-  /// What K̂ is for a codec.
+  /// The K̂ of a codec.
   public struct SaturationRow: Sendable {
     /// The codec's specification.
     public var codec: String
     /// How many times smaller than floats it makes a gradient.
     public var ratio: Double
-    /// K̂ without and with double buffering; nil where nothing is known of a network.
+    /// K̂ without and with double buffering; nil if no network costs are known.
     public var plain: ScalingModel.Saturation?
     public var doubleBuffered: ScalingModel.Saturation?
   }
@@ -18,9 +17,9 @@ public struct ScalingPlan: Sendable {
   public var subject: String
   /// Samples of a step over all ranks.
   public var minibatch: Int
-  /// Lines that tell the costs and where they come from.
+  /// Lines with the costs and their origin.
   public var costs: [(name: String, text: String)]
-  /// The paper's model; nil where nothing is known of a network.
+  /// The paper's model; nil if no network costs are known.
   public var model: ScalingModel?
   /// K̂ by codec.
   public var saturation: [SaturationRow]
@@ -28,15 +27,15 @@ public struct ScalingPlan: Sendable {
   public var predictions: [StepPrediction]
   /// Seconds of a step on one rank.
   public var oneRankSeconds: Double
-  /// The rank count that the recommendation is for; nil to look for the most ranks that pay.
+  /// The rank count that the recommendation is for; nil to find the most ranks that pay.
   public var ranks: Int?
 
-  /// The rank counts that are predicted: powers of two, and those that somebody asks for.
+  /// The rank counts to predict: powers of two, and those requested.
   public static func rankCounts(with others: [Int]) -> [Int] {
     Set((0...14).map { 1 << $0 } + others).sorted()
   }
 
-  /// Predicts all ways to do a step with `codecs`, by measured or given costs.
+  /// Predicts all step variants with `codecs`, from measured or given costs.
   public init(
     _ predictor: StepPredictor, codecs: [any Codec], subject: String, costs: [(name: String, text: String)], ranks: Int?
   ) {
@@ -60,7 +59,7 @@ public struct ScalingPlan: Sendable {
         for isDoubleBuffered in [false, true] {
           for count in ScalingPlan.rankCounts(with: ranks.map { [$0] } ?? []) {
             let prediction = predictor.predict(codec, ranks: count, topology: topology, isDoubleBuffered: isDoubleBuffered)
-            // On one host both topologies are one.
+            // On one host both topologies are the same.
             guard let prediction, prediction.variant.topology == topology else { continue }
             predictions.append(prediction)
           }
@@ -69,7 +68,7 @@ public struct ScalingPlan: Sendable {
     }
   }
 
-  /// Predicts by the paper's model alone, for `codecs` as far as they make long groups smaller.
+  /// Predicts from the paper's model alone, with the compression of `codecs` on long groups.
   public init(_ model: ScalingModel, codecs: [any Codec], costs: [(name: String, text: String)], ranks: Int?) {
     subject = "the model of Seide et al. 2014"
     self.costs = costs
@@ -98,7 +97,7 @@ public struct ScalingPlan: Sendable {
     }
   }
 
-  /// The variants, in the order in which they are shown.
+  /// The variants, in display order.
   public var variants: [StepVariant] {
     var seen: Set<StepVariant> = []
     return predictions.map(\.variant).filter { seen.insert($0).inserted }
@@ -109,12 +108,12 @@ public struct ScalingPlan: Sendable {
     predictions.first { $0.variant == variant && $0.ranks == ranks }
   }
 
-  /// How many times faster than one rank.
+  /// How many times faster the predicted step is than one rank's.
   public func speedUp(_ prediction: StepPrediction) -> Double { oneRankSeconds / prediction.seconds }
 }
 
 extension Codec {
-  /// How many times smaller than floats the codec makes a group that is so long that its statistics weigh nothing.
+  /// How many times smaller than floats the codec makes a group so long that the size of its statistics is negligible.
   package var nominalRatio: Double {
     let count = 1 << 40
     return Double(4 * count) / Double(encodedByteCount(of: count))

@@ -1,19 +1,19 @@
 public import Buffers
 public import Codecs
 
-/// How ranks form parties of an exchange.
+/// How ranks form the parties of an exchange.
 public enum PlanTopology: String, CaseIterable, Hashable, Sendable {
-  /// Every rank encodes for itself.
+  /// Every rank encodes on its own.
   case flat
-  /// The ranks of a host add up their gradients first, and one code for all of them leaves the host.
+  /// The ranks of a host sum their gradients first, and one code for all of them leaves the host.
   case hierarchical
 }
 
-/// How a step is done: what, by whom, and whether the exchange is hidden.
+/// How a step is done: with which codec, by which parties, and whether the exchange is hidden.
 public struct StepVariant: Hashable, Sendable {
   /// The codec's specification.
   public var codec: String
-  /// Parties of the exchange.
+  /// The parties of the exchange.
   public var topology: PlanTopology
   /// Whether half a minibatch is computed while the other half is exchanged.
   public var isDoubleBuffered: Bool
@@ -25,42 +25,42 @@ public struct StepVariant: Hashable, Sendable {
     self.isDoubleBuffered = isDoubleBuffered
   }
 
-  /// Whether a strategy, as it is written, computes half a minibatch while the other half is exchanged.
+  /// Whether a strategy specification computes half a minibatch while the other half is exchanged.
   static func isDoubleBuffered(_ strategy: String) -> Bool { strategy.prefix { $0 != ":" } == "double-buffer" }
 }
 
-/// How long a step takes, and what of.
+/// The time of a step, and its parts.
 public struct StepPrediction: Hashable, Sendable {
   /// How the step is done.
   public var variant: StepVariant
-  /// The ranks, and the hosts they are on.
+  /// The number of ranks, and of the hosts they are on.
   public var ranks: Int
   public var hosts: Int
   /// Seconds of a step.
   public var seconds: Double
-  /// Seconds of a rank's gradient of all its samples of the step.
+  /// Seconds of a rank's gradient over all its samples of the step.
   public var computeSeconds: Double
-  /// Seconds of an exchange with its update, whether it is hidden or not; two make a step of two half batches.
+  /// Seconds of an exchange with its update, hidden or not; a step of two half batches has two.
   public var exchangeSeconds: Double
-  /// Bytes that the busiest rank sends in an exchange, headers included.
+  /// Bytes that the busiest rank sends in an exchange, including headers.
   public var bytesSent: Int
   /// Messages that it sends to other hosts in an exchange.
   public var messages: Int
 }
 
-/// Predicts how long a step of synchronous descent takes on any number of ranks.
+/// Predicts how long a step of synchronous SGD takes on any number of ranks.
 ///
-/// A step is a gradient, an agreement of all ranks (one small message to each), and an exchange; the exchange goes through
+/// A step is a gradient, an agreement of all ranks (one small message to each), and an exchange, which is modelled by
 /// `WorkLoopModel` with the exact bytes of `ExchangeGeometry`. Several ranks of a host share its link.
 ///
 /// Source: the time model of latency, bytes and kernels, algorithms §15.3, over the exchange of Seide et al. 2014; hierarchical
 /// exchange as in algorithms §11.1; double buffering as in the paper, T = 2 max(T_calc, T_comm).
 public struct StepPredictor: Sendable {
-  /// What is trained: its tensors.
+  /// The tensors of the model.
   public let layout: TensorLayout
   /// Samples of a step over all ranks.
   public let minibatch: Int
-  /// What work and messages cost.
+  /// The costs of work and messages.
   public let costs: PlanCosts
 
   /// A predictor for a model and its costs.
@@ -70,7 +70,7 @@ public struct StepPredictor: Sendable {
     self.costs = costs
   }
 
-  /// The step on `ranks` ranks; nil where a rank would have no sample, or nothing is known of the link that it takes.
+  /// The step on `ranks` ranks; nil if a rank would have no sample, or the costs of its link are unknown.
   ///
   /// - Complexity: linear in the groups of the layout and in the messages of a rank.
   public func predict(
@@ -99,7 +99,7 @@ public struct StepPredictor: Sendable {
     if isDoubleBuffered {
       let half =
         costs.compute.seconds(for: samplesPerRank(ranks, parts: 2)) + costs.postSeconds / Double(ranks) + costs.updateSeconds
-      // Ranks agree on a half while the exchange of the half before goes on.
+      // Ranks agree on a half while the exchange of the previous half goes on.
       prediction.seconds = 2 * max(half + agreement, hidden)
     } else {
       prediction.seconds = prediction.computeSeconds + agreement + prediction.exchangeSeconds
@@ -121,10 +121,10 @@ public struct StepPredictor: Sendable {
     return codeByteCount == 0 ? 1 : Double(4 * layout.count) / Double(codeByteCount)
   }
 
-  /// The paper's model with these costs; nil where nothing is known of a network.
+  /// The paper's model with these costs; nil if no network costs are known.
   ///
-  /// T_float is the limit for many ranks: each sends every value twice. What computing costs without a sample is part of T_upd,
-  /// because more ranks do not make it less.
+  /// T_float is the limit for many ranks: each sends every value twice. The fixed part of computing belongs to T_upd, because
+  /// more ranks do not reduce it.
   public var scalingModel: ScalingModel? {
     guard let link = costs.network else { return nil }
     let bytes = 8 * layout.count * costs.ranksPerHost
@@ -134,6 +134,6 @@ public struct StepPredictor: Sendable {
       floatExchangeSeconds: link.transfer.seconds(for: Double(bytes)))
   }
 
-  /// The samples of the rank with the most.
+  /// The number of samples of the rank with the most.
   private func samplesPerRank(_ ranks: Int, parts: Int) -> Double { Double((minibatch - 1) / (ranks * parts) + 1) }
 }

@@ -1,23 +1,24 @@
-/// The work loop of an exchange in miniature: when a rank ends that encodes, sums and decodes in rounds, with a link that sends
-/// while it computes.
+/// A small model of the work loop of an exchange.
 ///
-/// All ranks are taken to be alike, so that what a rank sends at a time is what it receives. The order of work is that of
-/// `CodedAllReduce`: an owner's sum first, because others wait for it, then encoding, decoding last. A stripe of one segment
-/// is one round, and its stages follow one another; more rounds overlap.
+/// It predicts when a rank that encodes, sums and decodes in rounds finishes, with a link that sends while the rank computes.
+///
+/// All ranks are assumed to be alike, so that at any time a rank receives what it sends. The order of work is that of
+/// `CodedAllReduce`: an owner's sum first, because others wait for it, then encoding, decoding last. A shard of one segment is
+/// one round, whose stages follow one another; several rounds overlap.
 package struct WorkLoopModel {
-  /// One segment of every stripe.
+  /// One segment of every shard.
   ///
   /// Times are seconds.
   package struct Round: Hashable, Sendable {
-    /// Encoding the segment of every stripe.
+    /// Encoding the segment of every shard.
     package var encode = 0.0
-    /// Sending them to their owners.
+    /// Sending the segments to their owners.
     package var contributions = 0.0
-    /// Adding up the segment of the own stripe and encoding the sum.
+    /// Summing the segment of this rank's shard and encoding the sum.
     package var sum = 0.0
-    /// Sending the sum to all.
+    /// Sending the sum to all ranks.
     package var sums = 0.0
-    /// Decoding the segments of all stripes, with the update.
+    /// Decoding the segments of all shards, with the update.
     package var decode = 0.0
 
     package init() {}
@@ -25,10 +26,11 @@ package struct WorkLoopModel {
 
   /// The rounds, in order.
   package var rounds: [Round]
-  /// Seconds from sending to arriving, of a stage without bytes.
+  /// Seconds from sending to arrival, for a stage without bytes.
   package var latency: Double
-  /// How many messages a stage of a round is: the first leaves while others are still encoded, and is decoded while others are
-  /// on their way.
+  /// The number of messages in a stage of a round.
+  ///
+  /// The first is sent while others are still being encoded, and is decoded while others are in transit.
   package var messagesPerStage: Int
 
   package init(rounds: [Round], latency: Double, messagesPerStage: Int) {
@@ -37,7 +39,7 @@ package struct WorkLoopModel {
     self.messagesPerStage = max(1, messagesPerStage)
   }
 
-  /// Seconds from the begin of the exchange to its end.
+  /// Seconds from the beginning of the exchange to its end.
   package var seconds: Double {
     let share = 1 / Double(messagesPerStage)
     var (now, link) = (0.0, 0.0)
@@ -56,7 +58,7 @@ package struct WorkLoopModel {
       } else if encoded < rounds.count {
         let (round, start) = (rounds[encoded], now)
         now += round.encode
-        // Messages leave one by one as they are encoded; the last cannot leave before it is.
+        // Messages leave one by one as they are encoded; the last cannot leave before it is encoded.
         link = max(max(link, start + round.encode * share) + round.contributions, now + round.contributions * share)
         contributionsArrive.append(link + latency)
         encoded += 1

@@ -1,27 +1,27 @@
 internal import Files
 internal import Glibc
 
-/// What rank 0 shows while a run goes on: one line that changes on a terminal, plain lines elsewhere, nothing when quiet.
+/// The progress that rank 0 shows: one line that is rewritten on a terminal, plain lines elsewhere, nothing if quiet.
 ///
-/// It goes to standard error, so that standard output holds the summaries alone.
+/// It goes to standard error, so that standard output holds only the summaries.
 public final class ProgressDisplay {
-  /// The form that progress takes.
+  /// The form of the progress output.
   public enum Style: Hashable, Sendable {
     /// One line, rewritten in place, cut to `width` columns.
     case line(width: Int)
-    /// A line for each epoch, and one at least `interval` seconds after the line before.
+    /// A line for each epoch, and one at least `interval` seconds after the previous line.
     case lines(interval: Double)
-    /// Nothing but messages.
+    /// Only messages.
     case quiet
 
-    /// The form that suits where standard error goes.
+    /// The style that suits the destination of standard error.
     public static func suitable(isQuiet: Bool) -> Style {
       if isQuiet { return .quiet }
       return Terminal.width.map { .line(width: $0) } ?? .lines(interval: 10)
     }
   }
 
-  /// How far a run is.
+  /// The progress of a run.
   public struct Progress: Hashable, Sendable {
     /// The epoch, from 1.
     public var epoch: Int
@@ -33,18 +33,18 @@ public final class ProgressDisplay {
     public var steps: Int
     /// The samples processed by this process's job since it started, over all ranks.
     public var samples: Int
-    /// The samples planned from here to the end; minibatches may grow, so that steps say less of the time that is left.
+    /// The samples planned from here to the end; minibatches may grow, so that steps are a worse measure of the time left.
     public var samplesLeft: Int
     /// The mean loss of the last minibatches.
     public var loss: Double
-    /// The share of test samples classified rightly at the last evaluation.
+    /// The share of test samples classified correctly at the last evaluation.
     public var accuracy: Double?
     /// The bytes that the busiest rank sent in the last step.
     public var bytesPerStep: Int
     /// Wall time since the job started.
     public var seconds: Double
 
-    /// How far a run is.
+    /// The progress of a run.
     public init(
       epoch: Int, epochs: Int, step: Int, steps: Int, samples: Int, samplesLeft: Int, loss: Double, accuracy: Double?,
       bytesPerStep: Int, seconds: Double
@@ -79,7 +79,7 @@ public final class ProgressDisplay {
     self.write = write
   }
 
-  /// Whether a call of ``update(_:)`` at this time would show something; for callers whose numbers cost something to make.
+  /// Whether ``update(_:)`` would show something at this time; for callers whose numbers are costly to compute.
   public func isDue(seconds: Double) -> Bool {
     switch style {
     case .line: seconds - lastShown >= 0.1
@@ -88,14 +88,14 @@ public final class ProgressDisplay {
     }
   }
 
-  /// Shows how far the run is, where it is time to.
+  /// Shows the progress of the run if it is due.
   public func update(_ progress: Progress) {
     pace.add(samples: progress.samples, seconds: progress.seconds)
     guard isDue(seconds: progress.seconds) else { return }
     show(progress)
   }
 
-  /// Shows the end of an epoch, or any other evaluation; on a terminal as a line that stays.
+  /// Shows the end of an epoch or another evaluation; on a terminal, as a line that stays.
   public func evaluated(_ progress: Progress) {
     pace.add(samples: progress.samples, seconds: progress.seconds)
     switch style {
@@ -107,13 +107,13 @@ public final class ProgressDisplay {
     }
   }
 
-  /// Prints a line that stays, whatever the style: a warning, or where a checkpoint was written.
+  /// Prints a line that stays, in any style: a warning, or where a checkpoint was written.
   public func message(_ text: String) {
     write((isLineOpen ? Self.clearLine : "") + text + "\n")
     isLineOpen = false
   }
 
-  /// Removes the changing line; what is printed next starts on a line of its own.
+  /// Removes the changing line, so that the next output starts on its own line.
   public func finish() {
     if isLineOpen { write(Self.clearLine) }
     isLineOpen = false
@@ -132,7 +132,7 @@ public final class ProgressDisplay {
     }
   }
 
-  /// Return, and clear to the end of the line.
+  /// Carriage return, and clear to the end of the line.
   private static let clearLine = "\r\u{1B}[K"
 
   private func text(_ progress: Progress, withTimeLeft: Bool) -> String {
@@ -155,7 +155,7 @@ public final class ProgressDisplay {
   }
 }
 
-/// The pace of the last samples: half a minute of them weighs as much as all before.
+/// The pace of the last samples: the last half minute weighs as much as everything before it.
 private struct Pace {
   private var last: (samples: Int, seconds: Double)?
   private var secondsPerSample: Double?
@@ -166,7 +166,7 @@ private struct Pace {
     guard samples > earlier, seconds >= start else { return }
     let pace = (seconds - start) / Double(samples - earlier)
     let weight = 1 - exp2(-(seconds - start) / 30)
-    // Early on, the plain mean since the start knows more than half a minute that has not passed.
+    // In the first half minute, the plain mean since the start is the better estimate.
     let mean = seconds / Double(samples)
     secondsPerSample = seconds < 30 ? mean : (secondsPerSample ?? mean) * (1 - weight) + pace * weight
     last = (samples, seconds)

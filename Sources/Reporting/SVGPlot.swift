@@ -1,24 +1,24 @@
 public import Files
 internal import Foundation
 
-/// Curves over two axes as a picture in SVG, which every browser shows and every text editor reads.
+/// Curves over two axes as an SVG image, which every browser shows and every text editor reads.
 public struct SVGPlot: Sendable {
-  /// How values become lengths.
+  /// How values are mapped to lengths.
   public enum Scale: Hashable, Sendable {
     /// Equal differences are equal lengths.
     case linear
-    /// Equal ratios are equal lengths; ticks at powers of `base`. Values that are not above 0 are left out.
+    /// Equal ratios are equal lengths; ticks at powers of `base`. Values not above 0 are left out.
     case logarithmic(base: Int)
 
-    /// Whether a value has a place.
+    /// Whether a value can be shown.
     func shows(_ value: Double) -> Bool { value.isFinite && (self == .linear || value > 0) }
   }
 
-  /// An axis: what it shows, and how.
+  /// An axis: its title and its scale.
   public struct Axis: Sendable {
-    /// What stands beside it, with the unit.
+    /// Its label, with the unit.
     public var title: String
-    /// How values become lengths.
+    /// How values are mapped to lengths.
     public var scale: Scale
 
     /// An axis.
@@ -34,7 +34,7 @@ public struct SVGPlot: Sendable {
     public var name: String
     /// Its points in the order in which they are joined.
     public var points: [(x: Double, y: Double)]
-    /// Whether it is drawn in grey dashes without marks: something to compare with.
+    /// Whether it is a reference for comparison, drawn in grey dashes without marks.
     public var isReference: Bool
     /// Whether it is dashed, in the colour of the curve before it.
     public var isVariant: Bool
@@ -48,7 +48,7 @@ public struct SVGPlot: Sendable {
     }
   }
 
-  /// What stands above.
+  /// The title above the plot.
   public var title: String
   /// The horizontal axis.
   public var x: Axis
@@ -65,14 +65,14 @@ public struct SVGPlot: Sendable {
     self.series = series
   }
 
-  // Colours that people with colour blindness tell apart (Okabe and Ito 2008).
+  // Colours that can be distinguished with colour blindness (Okabe and Ito 2008).
   private static let colours = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#444444"]
   private static let height = 540.0
   private static let (left, right, top, bottom) = (80.0, 630.0, 50.0, 470.0)
   /// Room for the longest entry of the legend.
   private var width: Double { SVGPlot.right + 70 + 7.5 * Double(series.map(\.name.count).max() ?? 0) }
 
-  /// The picture as the text of an SVG file.
+  /// The image as the text of an SVG file.
   public var text: String {
     let all = series.flatMap(\.points).filter { x.scale.shows($0.x) && y.scale.shows($0.y) }
     let horizontal = Projection(x.scale, of: all.map(\.x), from: SVGPlot.left, to: SVGPlot.right)
@@ -96,7 +96,7 @@ public struct SVGPlot: Sendable {
     return lines.joined(separator: "\n") + "\n</svg>\n"
   }
 
-  /// Writes the picture to a file; what was there is lost.
+  /// Writes the image to a file, replacing its contents.
   public func write(to destination: FileDestination) throws(FileError) { try destination.write(Array(text.utf8)) }
 
   /// Frame, grid, ticks and titles of the axes.
@@ -160,10 +160,10 @@ public struct SVGPlot: Sendable {
     #"<text x="\#(number(place.0))" y="\#(number(place.1))" text-anchor="\#(anchor)"\#(attributes)>\#(escaped(text))</text>"#
   }
 
-  /// A length in the picture: a tenth of a pixel is enough.
+  /// A length in the image: a tenth of a pixel is enough.
   private func number(_ value: Double) -> String { decimal(value, digits: 1) }
 
-  /// A tick's label, with the digits that it needs.
+  /// A tick's label, with the digits it needs.
   private func name(of tick: Double) -> String {
     if tick == tick.rounded() && abs(tick) < 1e15 { return String(Int(tick)) }
     for digits in 1...6 where abs(tick * pow(10, Double(digits))).truncatingRemainder(dividingBy: 1) < 1e-6 {
@@ -178,9 +178,9 @@ public struct SVGPlot: Sendable {
   }
 }
 
-/// Where values of an axis lie in the picture.
+/// Where the values of an axis lie in the image.
 private struct Projection {
-  /// The values that have a label.
+  /// The values with a label.
   let ticks: [Double]
   private let scale: SVGPlot.Scale
   private let (low, high): (Double, Double)
@@ -211,7 +211,7 @@ private struct Projection {
     return start + (place - low) / (high - low) * (end - start)
   }
 
-  /// 1, 2 or 5 times a power of ten, such that about six fit.
+  /// 1, 2 or 5 times a power of ten, so that about six steps fit.
   private static func step(for span: Double) -> Double {
     let power = pow(10, log10(span / 6).rounded(.down))
     return power * ([1, 2, 5, 10].first { $0 * power >= span / 6.0001 } ?? 10)

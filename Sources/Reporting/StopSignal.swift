@@ -1,21 +1,23 @@
 internal import Glibc
 internal import Synchronization
 
-/// Whether somebody asked this process to stop: SIGTERM, SIGINT from the keyboard, SIGUSR1 or SIGUSR2, SIGHUP from a terminal that was
-/// closed, or SIGXCPU at a limit of processor time.
+/// The signals that ask this process to stop.
 ///
-/// `mpirun` kills ranks a few seconds after it has passed SIGTERM on; SIGUSR1 it passes on at once and then leaves them their
-/// time, so that this is the one for large checkpoints and for batch systems that warn before the end; some send SIGUSR2.
+/// They are SIGTERM, SIGINT from the keyboard, SIGUSR1 or SIGUSR2, SIGHUP from a closed terminal, and SIGXCPU at a CPU time
+/// limit.
 ///
-/// A first signal sets a flag that the loop reads after each step, so that a checkpoint can be written before the end; a second
-/// SIGINT ends the process at once. Ranks hear of it at different steps: they have to agree before they stop.
+/// `mpirun` kills ranks a few seconds after it forwards SIGTERM. It forwards SIGUSR1 at once and then gives them time, so
+/// SIGUSR1 is the one for large checkpoints and for batch systems that warn before the end; some of these send SIGUSR2.
+///
+/// The first signal sets a flag that the loop reads after each step, so that a checkpoint can be written before the end; a
+/// second SIGINT ends the process at once. Ranks receive the signal at different steps, so they must agree before they stop.
 public enum StopSignal {
   private static let received = Atomic<Int32>(0)
   private static let currentAnswer = Atomic<Int>(Answer.none.rawValue)
 
   /// From now on, signals set the flag instead of ending the process.
   public static func install() {
-    // Made before a handler can need it: first use of a global is not safe inside one.
+    // Initialized before a handler can need it: first use of a global is not safe inside one.
     received.store(0, ordering: .relaxed)
     var action = sigaction()
     action.__sigaction_handler.sa_handler = { number in
@@ -24,18 +26,18 @@ public enum StopSignal {
       _ = signal(SIGINT, SIG_DFL)
       _ = raise(SIGINT)
     }
-    // Waits in the system go on after the handler; otherwise every read and write would have to expect it.
+    // System calls resume after the handler; otherwise every read and write would have to expect the interruption.
     action.sa_flags = SA_RESTART
-    for number in names.keys where number != SIGHUP || !isIgnored(SIGHUP) { _ = unsafe sigaction(number, &action, nil) }
-    // Whoever read what the run says may go away; that ends nothing.
+    for number in names.keys where number != SIGHUP || !isIgnored(SIGHUP) { _ = sigaction(number, &action, nil) }
+    // A reader of the output that goes away does not end the run.
     _ = signal(SIGPIPE, SIG_IGN)
   }
 
-  /// Whether whoever started this process wants a signal to be ignored: `nohup` does.
+  /// Whether the parent process wants a signal to be ignored, as `nohup` does.
   private static func isIgnored(_ number: Int32) -> Bool {
     var action = sigaction()
-    guard unsafe sigaction(number, nil, &action) == 0 else { return false }
-    return unsafe unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self)
+    guard sigaction(number, nil, &action) == 0 else { return false }
+    return unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self)
       == unsafeBitCast(SIG_IGN, to: Int.self)
   }
 
@@ -44,25 +46,25 @@ public enum StopSignal {
     SIGTERM: "SIGTERM", SIGINT: "SIGINT", SIGUSR1: "SIGUSR1", SIGUSR2: "SIGUSR2", SIGHUP: "SIGHUP", SIGXCPU: "SIGXCPU",
   ]
 
-  /// Whether a signal has come.
+  /// Whether a signal has arrived.
   public static var isRequested: Bool { received.load(ordering: .relaxed) != 0 }
 
-  /// What the run does about a signal.
+  /// How the run responds to a signal.
   public enum Answer: Int, Sendable {
-    /// Nothing: it prepares its start, and nobody looks at the flag yet.
+    /// Not at all: it is starting, and the flag is not read yet.
     case none
-    /// The loop looks at the flag after each step.
+    /// The loop reads the flag after each step.
     case awaited
-    /// The run ends in order and says itself how to go on.
+    /// The run ends in order and reports how to resume.
     case given
   }
 
-  /// What the run does about a signal at this moment.
+  /// How the run responds to a signal at this moment.
   public package(set) static var answer: Answer {
     get { Answer(rawValue: currentAnswer.load(ordering: .relaxed)) ?? .none }
     set { currentAnswer.store(newValue.rawValue, ordering: .relaxed) }
   }
 
-  /// The name of the last signal that came, for example `SIGTERM`.
+  /// The name of the last signal that arrived, for example `SIGTERM`.
   public static var name: String? { names[received.load(ordering: .relaxed)] }
 }

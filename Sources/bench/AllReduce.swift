@@ -5,6 +5,7 @@ internal import Collectives
 internal import Files
 public import MPI
 internal import Trainer
+import Transport
 
 struct AllReduceCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -69,9 +70,9 @@ struct AllReduceCommand: ParsableCommand {
 
   func run() throws {
     let chosen = try chosenAggregations()
-    // The gradient, the sum and what they are compared with.
+    // The gradient, the sum and the values they are compared with.
     for count in count { try requireMemory(values: count, buffers: 4) }
-    // What is wrong with the files, all ranks know: they end in order, and one of them speaks.
+    // All ranks know of faults in the files: they end in order, and one of them reports.
     let fault: (text: String, status: Int32)? = withMPI { world in
       if let fault = nameFault(world) { return (fault, 64) }
       let hosts = try HostMap(world, transport: choice(transport, for: "transport"), patience: benchPatience)
@@ -87,13 +88,13 @@ struct AllReduceCommand: ParsableCommand {
     if let fault { fail(fault.text, status: fault.status) }
   }
 
-  /// What is wrong with the names of files; nil where nothing is.
+  /// The fault in the names of files; nil if there is none.
   private func nameFault(_ world: Communicator) -> String? {
     guard let output else { return nil }
     if world.count > 1 && !output.contains("%d") {
       return "--output \(output) is one file for \(world.count) ranks; write %d for the rank, as in sum-%d.npy"
     }
-    // Every rank knows the names of all.
+    // Every rank knows all names.
     let ranks = 0..<world.count
     return FileConflicts.faults(
       outputs: ranks.map { ("output", path(output, rank: $0)) },
@@ -130,7 +131,7 @@ struct AllReduceCommand: ParsableCommand {
     }
   }
 
-  /// Exchanges gradients from files, and writes the mean of the sums.
+  /// Exchanges gradients from files and writes the mean of the sums.
   private func exchangeOwn(_ pattern: String, codec: any Codec, hosts: HostMap) throws {
     let world = hosts.world
     let destination = try output.map { try FileDestination(path($0, rank: world.rank)) }
@@ -183,6 +184,6 @@ private struct WrongResult: Error, CustomStringConvertible {
 }
 
 extension NumpyFileError: ExitStatusProviding {
-  /// 74 where a file could not be written, 65 where one is not what it should be.
+  /// 74 if a file could not be written, 65 if one is not what it should be.
   public var exitStatus: Int32 { isWriting ? 74 : 65 }
 }

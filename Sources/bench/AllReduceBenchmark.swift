@@ -2,6 +2,7 @@ internal import Buffers
 internal import Codecs
 internal import Collectives
 internal import MPI
+import Transport
 
 /// One row of `bench all-reduce`: an exchange against `MPI_Allreduce` and against Morse's own fp32 exchange, in one run.
 struct AllReduceRow {
@@ -21,47 +22,11 @@ struct AllReduceRow {
   ]
 
   let codec: String
-  let ranks: Int
-  let hosts: Int
-  let count: Int
-  /// Seconds of the slowest rank: median and 99th percentile.
-  let p50: Double
-  let p99: Double
-  /// Bytes of the gradient, fp32.
-  let logicalBytes: Int
-  /// Bytes that the busiest rank sends in one exchange, and its messages.
-  let wireBytesSent: Int
-  let messages: Int
-  /// Bytes that leave the busiest host in one exchange.
-  let bytesLeavingHost: Int
-  /// GB/s: logical bytes over time, and that times 2 (K − 1)/K.
-  let algorithmBandwidth: Double
-  let busBandwidth: Double
-  /// Seconds of `MPI_Allreduce` as launched, and of the codec `none`.
-  let allReduceP50: Double
-  let plainP50: Double
-  /// Medians of the ratios of neighbouring runs.
-  let speedup: Double
-  let speedupPlain: Double
-  /// Bytes of an fp32 ring over those that the busiest rank sends; nil where it sends none.
-  let compression: Double?
-  /// The largest |output + residuals − exact sum|, and the number of values where it is above the bound.
+  /// The largest |output + residuals − exact sum|, and the number of values above the bound.
   let maxError: Double
   let wrong: Int
-  /// Seconds that a link needs for the bytes that leave a host, and its share of the time; with `--link-rate`.
-  var wireLimit: Double?
-  var fractionOfWire: Double?
-
-  var cells: [Cell] {
-    [
-      .text(codec), .integer(ranks), .integer(hosts), .integer(count), .number(p50), .number(p99), .integer(logicalBytes),
-      .integer(wireBytesSent), .integer(messages),
-      .integer(bytesLeavingHost), .number(algorithmBandwidth), .number(busBandwidth), .number(allReduceP50),
-      .number(plainP50), .number(speedup), .number(speedupPlain), compression.map { .number($0) } ?? .nothing,
-      .number(maxError), .integer(wrong),
-      wireLimit.map { .number($0) } ?? .nothing, fractionOfWire.map { .number($0) } ?? .nothing,
-    ]
-  }
+  /// One cell for each of ``columns``.
+  let cells: [Cell]
 }
 
 /// Measures exchanges of random gradients.
@@ -69,7 +34,7 @@ struct AllReduceBenchmark {
   let hosts: HostMap
   let options: CodedAllReduce.Options
   let iterations: Int
-  /// Bits per second of the link of a host, where it is known.
+  /// Bits per second of a host's link, if known.
   let linkRate: Double?
 
   private var world: Communicator { hosts.world }
@@ -102,7 +67,7 @@ struct AllReduceBenchmark {
     return try row(codec.specification, count: count, times: times, sent: sent, check: check)
   }
 
-  /// Measures an aggregation that delivers changes in few places, from the gradient to the changed parameters.
+  /// Measures an aggregation that delivers sparse changes, from the gradient to the changed parameters.
   private func measureChange(_ aggregation: AggregationRecipe, count: Int) throws -> AllReduceRow {
     let gradient = try SharedGradient(count: count, hosts: hosts)
     let (original, parameters) = (FloatBuffer(count: count), FloatBuffer(count: count))
@@ -119,7 +84,7 @@ struct AllReduceBenchmark {
     }
     try exchange.run(Contribution(step: 0, rate: 1), into: subtract)
     let check = try verify(exchange, parameters, against: original)
-    // The steps after the first have more to recover than one gradient; all have as many bytes, or nearly.
+    // The steps after the first recover more than one gradient; all have the same number of bytes, or nearly.
     let before = exchange.traffic
     try exchange.run(Contribution(step: 1, rate: 1), into: subtract)
     let sent = exchange.traffic - before
@@ -129,7 +94,7 @@ struct AllReduceBenchmark {
     return try row(exchange.specification, count: count, times: times, sent: sent, check: check)
   }
 
-  /// Seconds of `MPI_Allreduce`, of Morse's own floats, and of `run`, interleaved.
+  /// Seconds of `MPI_Allreduce`, of Morse's own fp32 exchange, and of `run`, interleaved.
   private func compare(
     _ original: FloatBuffer, _ gradient: SharedGradient, run: (_ step: Int) throws -> Double
   ) throws -> [[Double]] {
@@ -138,7 +103,7 @@ struct AllReduceBenchmark {
     let baseline = FloatBuffer(count: original.count)
     var times: [[Double]] = [[], [], []]
     for iteration in 0..<iterations + 1 {
-      // All three from the same values.
+      // All three start from the same values.
       baseline.copy(from: original)
       var round = [try time { try world.allReduce(baseline.values, .sum) }]
       gradient.values.copy(from: original)
@@ -150,7 +115,7 @@ struct AllReduceBenchmark {
     return times
   }
 
-  /// What a first step changed: in a few places minus the sum of the gradients, less what ranks keep.
+  /// Checks what a first step changed: in a few places, minus the sum of the gradients, less what ranks keep.
   private func verify(
     _ exchange: any Aggregation, _ parameters: FloatBuffer, against gradient: FloatBuffer
   ) throws -> ExchangeVerification.Result {
@@ -171,7 +136,7 @@ struct AllReduceBenchmark {
     }
     result.maxError = errors.max() ?? 0
     result.wrong = errors.count { $0 > exchange.estimationError * squares.squareRoot() } + (changes == 0 ? 1 : 0)
-    // Every rank has changed the same.
+    // Every rank has made the same changes.
     let mine = (0..<parameters.count).reduce(UInt64(14_695_981_039_346_656_037)) {
       ($0 ^ UInt64(parameters[$1].bitPattern)) &* 1_099_511_628_211
     }
@@ -184,24 +149,25 @@ struct AllReduceBenchmark {
   ) throws -> AllReduceRow {
     var busiest = [Int64(sent.bytesSent), Int64(sent.messagesSent)]
     try hosts.enter("a result") { try world.allReduce(&busiest, .max) }
-    let p50 = times[2].percentile()
-    let logical = count * 4
+    let (p50, logical) = (times[2].percentile(), count * 4)
     let share = 2 * Double(world.count - 1) / Double(world.count)
-    var row = AllReduceRow(
-      codec: specification, ranks: world.count, hosts: hosts.hostCount, count: count, p50: p50,
-      p99: times[2].percentile(0.99), logicalBytes: logical, wireBytesSent: Int(busiest[0]), messages: Int(busiest[1]),
-      bytesLeavingHost: try hosts.bytesLeavingHost(sentByThisRank: sent.networkBytesSent),
-      algorithmBandwidth: Double(logical) / p50 / 1e9, busBandwidth: Double(logical) / p50 / 1e9 * share,
-      allReduceP50: times[0].percentile(), plainP50: times[1].percentile(),
-      speedup: zip(times[0], times[2]).map { $0 / $1 }.percentile(),
-      speedupPlain: zip(times[1], times[2]).map { $0 / $1 }.percentile(),
-      compression: busiest[0] > 0 ? Double(logical) * share / Double(busiest[0]) : nil, maxError: check.maxError,
-      wrong: check.wrong)
-    if let linkRate, row.bytesLeavingHost > 0 {
-      row.wireLimit = Double(row.bytesLeavingHost) * 8 / linkRate
-      row.fractionOfWire = row.wireLimit! / p50
-    }
-    return row
+    let bandwidth = Double(logical) / p50 / 1e9
+    func ratio(to other: Int) -> Cell { .number(zip(times[other], times[2]).map { $0 / $1 }.percentile()) }
+    // Bytes of an fp32 ring over those that the busiest rank sends.
+    let compression = Cell.number(Double(logical) * share / Double(busiest[0]))
+    let leaving = try hosts.bytesLeavingHost(sentByThisRank: sent.networkBytesSent)
+    // Seconds that a link needs for the bytes that leave the busiest host.
+    let limit = leaving > 0 ? linkRate.map { Double(leaving) * 8 / $0 } : nil
+    return AllReduceRow(
+      codec: specification, maxError: check.maxError, wrong: check.wrong,
+      cells: [
+        .text(specification), .integer(world.count), .integer(hosts.hostCount), .integer(count), .number(p50),
+        .number(times[2].percentile(0.99)), .integer(logical), .integer(Int(busiest[0])), .integer(Int(busiest[1])),
+        .integer(leaving), .number(bandwidth), .number(bandwidth * share), .number(times[0].percentile()),
+        .number(times[1].percentile()), ratio(to: 0), ratio(to: 1), busiest[0] > 0 ? compression : .nothing,
+        .number(check.maxError), .integer(check.wrong), limit.map { .number($0) } ?? .nothing,
+        limit.map { .number($0 / p50) } ?? .nothing,
+      ])
   }
 
   /// The seconds of the slowest rank.
@@ -215,13 +181,13 @@ struct AllReduceBenchmark {
     return seconds[0]
   }
 
-  /// Gradients of a bell-like shape, different on every rank.
+  /// Bell-shaped gradients, different on every rank.
   private func fill(_ values: FloatBuffer) {
     let random = Philox(seed: 1, purpose: .tests, stream: world.rank)
     for quad in 0..<(values.count + 3) / 4 {
       let words = random.words(quad: quad)
       for lane in 0..<min(4, values.count - 4 * quad) {
-        // The sum of four bytes, centred: near enough to normal, and exact in fp32.
+        // The sum of four bytes, centred: close to normal, and exact in fp32.
         let word = words[lane]
         let sum = Int32(word & 0xFF) + Int32(word >> 8 & 0xFF) + Int32(word >> 16 & 0xFF) + Int32(word >> 24)
         values.baseAddress[4 * quad + lane] = Float(sum - 510) * 0x1p-12

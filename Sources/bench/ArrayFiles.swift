@@ -10,13 +10,13 @@ extension NumpyFile {
     try self.init(bytes, of: name)
   }
 
-  /// Writes it to a file, a pipe or a descriptor.
+  /// Writes the array to a file, a pipe or a descriptor.
   func write(to destination: FileDestination) throws(FileError) {
     try destination.write(header, UnsafeRawBufferPointer(values.values))
   }
 }
 
-/// An input that cannot be read: bad data, as one that holds something else.
+/// An input that cannot be read; counts as bad data, like one with the wrong contents.
 private struct UnreadableInput: ExitStatusProviding, CustomStringConvertible {
   let description: String
   var exitStatus: Int32 { 65 }

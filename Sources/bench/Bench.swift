@@ -37,7 +37,7 @@ struct Bench: ParsableCommand {
       if speaksForJob { writeLine(fullMessage(for: error)) }
       Glibc.exit(0)
     } catch {
-      // Rank 0 speaks for all.
+      // Rank 0 reports for all.
       Launcher.letRankZeroSpeak()
       if !speaksForJob { Glibc.exit(exitCode(for: error).rawValue) }
       exit(withError: error)

@@ -15,7 +15,7 @@ struct CodecsBenchmark {
   private let values: FloatBuffer
   private let codes: [ByteBuffer]
 
-  /// How many codes `decode-sum` adds.
+  /// The number of codes that `decode-sum` sums.
   static let codeCount = 8
 
   init(codec: any Codec, count: Int, row: Int) {
@@ -70,7 +70,7 @@ struct CodecsBenchmark {
       }
     case .decodeSet:
       seconds {
-        // What fits into the cache is decoded into it.
+        // A result that fits into the cache is decoded into it.
         let streaming = count > 1 << 19
         for (group, place) in zip(groups, places) {
           codec.decode(
@@ -100,7 +100,7 @@ struct CodecsBenchmark {
   /// The seconds of the update loop on the same buffers.
   func update() -> Double { MemoryBandwidth(values: values, other: gradient).update() }
 
-  /// Encodes once from empty residuals and counts the values for which decoded + remainder is not the gradient.
+  /// Encodes once from empty residuals and counts the values for which decoded + remainder differs from the gradient.
   func countWrong() -> Int {
     residual.clear()
     _ = time(.encode)
@@ -113,7 +113,7 @@ struct CodecsBenchmark {
     }
   }
 
-  /// One row of the table for each operation; returns the number of wrong values.
+  /// Adds a row to the table for each operation; returns the number of wrong values.
   func measure(iterations: Int, into table: Table) -> Int {
     let wrong = countWrong()
     for operation in Operation.allCases {

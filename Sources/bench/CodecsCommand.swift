@@ -64,7 +64,7 @@ struct CodecsCommand: ParsableCommand {
     }
     let defaults = ["one-bit", "count-sketch", "count-sketch:columns=1/50", "top-k"]
     let (plain, sketches) = try chosen(codec.isEmpty ? defaults : codec)
-    // Gradient, residual and what is decoded.
+    // Gradient, residual and decoded values.
     for count in count { try requireMemory(values: count, buffers: 3) }
     let table = Table("codecs", CodecsBenchmark.columns, options: output)
     var wrong = 0
@@ -83,7 +83,7 @@ struct CodecsCommand: ParsableCommand {
     if wrong > 0 { fail("\(wrong) values are not what they must be", status: 70) }
   }
 
-  /// The codecs and the sketches among what was asked for.
+  /// The codecs and the sketches among the requested ones.
   private func chosen(_ texts: [String]) throws -> ([any Codec], [SketchBenchmark]) {
     var (found, sketches): ([any Codec], [SketchBenchmark]) = ([], [])
     for text in texts {

@@ -1,34 +1,36 @@
 internal import Buffers
 internal import Collectives
 internal import Networks
+import Transport
 
 #if canImport(Glibc)
   internal import Glibc
 #endif
 
-/// Sleeps as long as a model would compute, so that many ranks can share few cores.
+/// Sleeps for as long as a model would compute, so that many ranks can share few cores.
 ///
-/// The time is cut into the products of a multi-layer perceptron: one of each weight matrix forward, and two backward, save that
-/// the first layer passes nothing on. A product takes time in proportion to its matrix. Between two of them an exchange may be carried
-/// on, gradients become ready as in a backward pass, and the stripes of a model really exchange their blocks. A rank that wakes late does not go on late: it would have a core of its own.
+/// The time is divided into the products of a multi-layer perceptron: one for each weight matrix forward, and two backward,
+/// except that the first layer passes nothing on. A product takes time in proportion to its matrix. Between two products an
+/// exchange may make progress, gradients become ready as in a backward pass, and the slices of a model really exchange their
+/// blocks. A rank that wakes late does not stay late: it would have its own core.
 struct EmulatedCompute {
-  /// The blocks that the stripes of a model exchange.
+  /// The blocks that the slices of a model exchange.
   struct Blocks {
     let exchange: BlockExchange
     let sampleCount: Int
     private let slots: [BlockSlot]
 
-    /// Makes room for the blocks of passes over `sampleCount` samples.
+    /// Reserves space for the blocks of passes over `sampleCount` samples.
     ///
-    /// Collective among the stripes.
-    init(_ network: any StripedNetwork, sampleCount: Int, over exchange: BlockExchange) throws {
+    /// Collective among the slices.
+    init(_ network: any SlicedNetwork, sampleCount: Int, over exchange: BlockExchange) throws {
       self.exchange = exchange
       self.sampleCount = sampleCount
       slots = network.slots
       try exchange.reserve(slots, sampleCount: sampleCount)
     }
 
-    /// Waits for what the other stripes have published in a slot.
+    /// Waits for what the other slices publish in a slot.
     func receive(_ slot: Int) throws {
       for (source, columns) in slots[slot].incoming.enumerated() where !columns.isEmpty {
         _ = try exchange.block(slot, from: source)
@@ -36,7 +38,7 @@ struct EmulatedCompute {
     }
   }
 
-  /// Seconds of a pass forward and backward.
+  /// Seconds of a forward and backward pass.
   let seconds: Double
   private let blocks: Blocks?
   /// The weight matrices, in backward order.
@@ -57,9 +59,9 @@ struct EmulatedCompute {
   /// Sleeps for one pass.
   ///
   /// - Parameters:
-  ///   - interlude: Called between products; its time comes on top, as does that of exchanging blocks.
-  ///   - ready: Called with the index of a tensor where its gradient would be final.
-  func run(interlude: (() -> Void)?, ready: (_ tensor: Int) -> Void) throws {
+  ///   - betweenLayers: Called between products; its time is added, as is that of exchanging blocks.
+  ///   - ready: Called with the index of a tensor when its gradient would be final.
+  func run(betweenLayers: (() -> Void)?, ready: (_ tensor: Int) -> Void) throws {
     var deadline = ContinuousClock.now
     func product(of tensor: Int) {
       deadline += .seconds(products[tensor])
@@ -70,7 +72,7 @@ struct EmulatedCompute {
       try action()
       deadline += .now - start
     }
-    func rest() { if let interlude { onTop(interlude) } }
+    func rest() { if let betweenLayers { onTop(betweenLayers) } }
     func share(_ slot: Int) throws { if let blocks { try onTop { try blocks.exchange.publish(slot) } } }
     func receive(_ slot: Int) throws { if let blocks { try onTop { try blocks.receive(slot) } } }
 
@@ -85,7 +87,7 @@ struct EmulatedCompute {
       // From the input on; slots of deltas follow those of outputs, and the lowest layer has none.
       let layer = matrices.firstIndex(of: tensor).map { matrices.count - 1 - $0 } ?? 0
       let deltas = layer > 0 ? matrices.count + layer - 1 : nil
-      // Stripes share deltas first, so that they travel while the gradient of the weights is computed.
+      // Slices share deltas first, so that they are in transit while the gradient of the weights is computed.
       if let deltas, blocks != nil {
         product(of: tensor)
         try share(deltas)

@@ -1,10 +1,11 @@
 internal import Buffers
 internal import Collectives
 internal import MPI
+import Transport
 
-/// Checks an exchange that began with empty residuals: output + all residuals = exact sum of the gradients.
+/// Checks an exchange that started with empty residuals: output + all residuals = exact sum of the gradients.
 struct ExchangeVerification {
-  /// What was found.
+  /// The result of the check.
   struct Result {
     /// The largest difference from the exact sum.
     var maxError = 0.0
@@ -24,7 +25,7 @@ struct ExchangeVerification {
     self.hosts = hosts
   }
 
-  /// Compares every value, piece by piece, in fp64.
+  /// Compares every value in fp64, piece by piece.
   ///
   /// Collective.
   func run() throws -> Result {
@@ -34,7 +35,7 @@ struct ExchangeVerification {
     for start in stride(from: 0, to: output.count, by: piece) {
       let range = start..<min(start + piece, output.count)
       var expected = range.map { Double(gradient[$0]) - residuals(at: $0).sum }
-      // What the owner had added up after this rank's contribution: its roundings count too.
+      // The owner's partial sum after this rank's contribution: its rounding errors count too.
       var partial = range.map { Double(gradient[$0]) - Double(exchange.residual.count > 0 ? exchange.residual[$0] : 0) }
       try hosts.enter(activity) { try world.scan(&partial, .sum) }
       var largest = range.enumerated().map { offset, index in
@@ -47,7 +48,7 @@ struct ExchangeVerification {
       for (offset, index) in range.enumerated() {
         let error = abs(Double(output[index]) - expected[offset])
         let bound = Double(world.count + 3) * 0.5 * Double(largest[offset].ulp)
-        // Written so that a NaN is wrong.
+        // Written so that a NaN counts as wrong.
         if !(error <= bound) { result.wrong += 1 }
         result.maxError = max(result.maxError, error.isNaN ? .infinity : error)
       }

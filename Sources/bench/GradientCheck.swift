@@ -2,8 +2,9 @@ internal import Buffers
 internal import Codecs
 internal import Collectives
 internal import MPI
+import Transport
 
-/// Whether gradients from files can be exchanged, as all ranks agree.
+/// Checks whether gradients from files can be exchanged; all ranks agree on the result.
 struct GradientCheck {
   private let file: NumpyFile
   private let path: String
@@ -16,7 +17,9 @@ struct GradientCheck {
     (self.file, self.path, self.codec, self.hosts) = (file, path, codec, hosts)
   }
 
-  /// Throws `UnusableGradients` on all ranks where shapes differ or a value is not finite; collective.
+  /// Throws `UnusableGradients` on all ranks if shapes differ or a value is not finite.
+  ///
+  /// Collective.
   func check() throws {
     let shapes = try texts("\(file.shape)")
     guard Set(shapes).count == 1 else {
@@ -26,7 +29,9 @@ struct GradientCheck {
     try agree(place.map { GradientCheck.whatIsNotFinite($0..<$0 + 1, of: file.values, path: path) })
   }
 
-  /// Throws `UnusableGradients` on all ranks where an exchange, which counts that without an error, met sums beyond fp32; collective.
+  /// Throws `UnusableGradients` on all ranks if an exchange, which only counts this, met sums beyond fp32.
+  ///
+  /// Collective.
   func check(_ sum: FloatBuffer, of exchange: CodedAllReduce) throws {
     let isBeyond = exchange.nonFiniteGroups > 0 || !sum.values.allSatisfy(\.isFinite)
     guard try texts(isBeyond ? "beyond" : "").contains("beyond") else { return }
@@ -51,7 +56,7 @@ struct GradientCheck {
     }
   }
 
-  /// Why a codec takes none of the values of `group`: one of them, or their sum, is not finite.
+  /// Why a codec refuses the values of `group`: one of them, or their sum, is not finite.
   static func whatIsNotFinite(_ group: Range<Int>, of values: FloatBuffer, path: String) -> String {
     if let place = group.first(where: { !values[$0].isFinite }) {
       return "'\(path)': value \(place) is \(values[place]); a codec takes finite values"
@@ -59,7 +64,7 @@ struct GradientCheck {
     return "'\(path)': the sum of the values \(group) is beyond fp32"
   }
 
-  /// Throws what the lowest rank says that has something to say.
+  /// Throws the message of the lowest rank that has one.
   private func agree(_ sentence: String?) throws {
     if let first = try texts(sentence ?? "").first(where: { !$0.isEmpty }) { throw UnusableGradients(first) }
   }

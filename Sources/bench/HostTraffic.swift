@@ -1,8 +1,9 @@
 internal import Collectives
 internal import MPI
+import Transport
 
 extension HostMap {
-  /// The bytes that leave the busiest host, where every rank says what it sends by messages.
+  /// The bytes that leave the busiest host, given the bytes that each rank sends by messages.
   ///
   /// Collective.
   func bytesLeavingHost(sentByThisRank byteCount: Int) throws -> Int {

@@ -2,16 +2,16 @@ internal import ArgumentParser
 internal import Buffers
 internal import Codecs
 
-/// What this machine's memory can do, measured with the loops that everything else is compared with.
+/// The memory bandwidth of this machine, measured with the loops that everything else is compared with.
 struct MemoryBandwidth {
   /// Values that are read and written.
   let values: FloatBuffer
-  /// Values that are read, as many.
+  /// Values that are read; the same number.
   let other: FloatBuffer
 
-  /// The bytes of one value of a = a + b: two are read, one is written where it was read.
+  /// The bytes per value of a = a + b: two values are read, one is written in place.
   static let updateBytes = 12.0
-  /// The bytes of one value of a = b.
+  /// The bytes per value of a = b.
   static let copyBytes = 8.0
 
   /// The seconds of one a = a + b: the access pattern of the encoder.
@@ -29,7 +29,7 @@ struct MemoryBandwidth {
 }
 
 extension FloatBuffer {
-  /// Fills the buffer with numbers of a bell-like shape, exact in fp32; a tile of them is repeated.
+  /// Fills the buffer with bell-shaped noise, exact in fp32; a tile of it is repeated.
   func fillWithNoise(stream: Int = 0) {
     let random = Philox(seed: 1, purpose: .tests, stream: stream)
     let tile = min(count, 1_000_003)
@@ -44,7 +44,7 @@ extension FloatBuffer {
   }
 }
 
-/// The mean seconds of one call of `body`, which is called often enough for the clock where `count` is small.
+/// The mean seconds per call of `body`, which is called often enough for the clock if `count` is small.
 func secondsPerCall(_ count: Int, _ body: () -> Double) -> Double {
   let repetitions = max(1, (1 << 22) / max(count, 1))
   return (0..<repetitions).reduce(0) { sum, _ in sum + body() } / Double(repetitions)

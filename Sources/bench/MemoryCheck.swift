@@ -5,9 +5,9 @@ internal import Trainer
   internal import Glibc
 #endif
 
-/// Throws where this host has not the memory for `count` values in each of `buffers` buffers on each of its ranks.
+/// Throws if this host lacks the memory for `count` values in each of `buffers` buffers on each of its ranks.
 ///
-/// A measurement needs more than that; what is missing then is said when it is asked for (``end(outOfMemory:)``).
+/// A measurement needs more than that; if memory runs out later, that is reported on allocation (``end(outOfMemory:)``).
 func requireMemory(values count: Int, buffers: Int) throws(OutOfMemory) {
   let owner = "a measurement with \(buffers) buffers of \(grouped(count)) values"
   let (byteCount, isTooLarge) = count.multipliedReportingOverflow(by: 4 * buffers)
@@ -20,9 +20,9 @@ func requireMemory(values count: Int, buffers: Int) throws(OutOfMemory) {
   )
 }
 
-/// Ends the program, and the other ranks with it, where this rank has no memory for what it measures.
+/// Ends the program, and with it the other ranks, when this rank lacks memory for its measurement.
 func end(outOfMemory error: OutOfMemory) -> Never {
-  // The first one's words are enough where all ranks have the same limit.
+  // The first rank's message is enough if all ranks have the same limit.
   if !speaksForJob { usleep(300_000) }
   let line = Array("bench: \(error)\n".utf8)
   _ = write(2, line, line.count)

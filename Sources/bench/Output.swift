@@ -1,31 +1,32 @@
 internal import ArgumentParser
+import Buffers
 internal import Files
 internal import MPI
 #if canImport(Glibc)
   internal import Glibc
 #endif
 
-/// What all subcommands have in common.
+/// The options of all subcommands.
 struct OutputOptions: ParsableArguments {
   @Flag(help: "Print one JSON object per row instead of a table.")
   var json = false
 }
 
-/// One column of a table: what people read, and the key that programs read.
+/// One column of a table: its title for people, and its key for programs.
 struct Column {
   /// The key in JSON: `p50`.
   let key: String
-  /// The head in the table, with the unit: `p50 (µs)`.
+  /// The title in the table, with the unit: `p50 (µs)`.
   let title: String
   /// How a number is shown in the table; JSON gets the number itself.
   let format: Format
 
   enum Format {
-    /// Text, to the left.
+    /// Left-aligned text.
     case text
-    /// A whole number with a space after every three digits.
+    /// An integer with a space between groups of three digits.
     case integer
-    /// So many digits after the point, of the number times `scale`.
+    /// The number times `scale`, with the given number of decimals.
     case decimal(Int, scale: Double = 1)
   }
 
@@ -45,9 +46,9 @@ enum Cell {
   case nothing
 }
 
-/// Rows that are printed as they come: aligned for people, or one JSON object a line.
+/// Rows that are printed as they are added: aligned for people, or one JSON object per line.
 ///
-/// `bench` is the first key of every object. A table's columns are as wide as their titles, or as `width` says.
+/// `bench` is the first key of every object. A table's columns are as wide as their titles, and at least `width`.
 final class Table {
   let bench: String
   let columns: [Column]
@@ -56,7 +57,7 @@ final class Table {
   private let width: Int
   private let isOnStandardError: Bool
 
-  /// With `isOnStandardError`, rows leave standard output to a file that goes there.
+  /// With `isOnStandardError`, rows go to standard error and leave standard output to a file.
   init(_ bench: String, _ columns: [Column], options: OutputOptions, width: Int = 10, isOnStandardError: Bool = false) {
     self.isOnStandardError = isOnStandardError
     self.bench = bench
@@ -67,7 +68,7 @@ final class Table {
 
   /// Prints a row: one cell for each column.
   func row(_ cells: [Cell]) {
-    precondition(cells.count == columns.count, "a row of \(cells.count) cells under \(columns.count) columns")
+    require(cells.count == columns.count, "a row of \(cells.count) cells under \(columns.count) columns")
     if isJSON {
       let pairs = zip(columns, cells).map { "\(quoted($0.key)):\(json($1))" }
       write("{" + (["\"bench\":\(quoted(bench))"] + pairs).joined(separator: ",") + "}")
@@ -109,13 +110,13 @@ final class Table {
   }
 }
 
-/// Prints a line to standard output at once, so that long runs can be followed through a pipe.
+/// Prints a line to standard output immediately, so that long runs can be followed through a pipe.
 func writeLine(_ line: String, toStandardError: Bool = false) {
   if toStandardError { return Terminal.write(line + "\n") }
   do { try StandardStreams.write(line + "\n") } catch { fail("\(error)", status: error.exitStatus) }
 }
 
-/// A text as JSON.
+/// A text as a JSON string.
 func quoted(_ text: String) -> String {
   var result = "\""
   for scalar in text.unicodeScalars {
@@ -135,7 +136,7 @@ func quoted(_ text: String) -> String {
   return result + "\""
 }
 
-/// A number with so many digits after the point.
+/// A number with the given number of decimals.
 func decimal(_ value: Double, _ digits: Int) -> String {
   guard value.isFinite else { return "\(value)" }
   var power = 1.0
@@ -149,7 +150,7 @@ func decimal(_ value: Double, _ digits: Int) -> String {
   return "\(sign)\(whole)." + String(repeating: "0", count: digits - fraction.count) + fraction
 }
 
-/// A whole number with a space after every three digits: `16 777 216`.
+/// An integer with a space between groups of three digits: `16 777 216`.
 func grouped(_ value: Int) -> String {
   var digits = Array(String(value.magnitude))
   for place in stride(from: digits.count - 3, to: 0, by: -3) { digits.insert(" ", at: place) }
@@ -159,7 +160,7 @@ func grouped(_ value: Int) -> String {
 extension [Double] {
   /// The value below which the fraction `share` lies (nearest rank); the median by default.
   func percentile(_ share: Double = 0.5) -> Double {
-    precondition(!isEmpty, "a percentile of nothing")
+    require(!isEmpty, "a percentile of nothing")
     return sorted()[Swift.min(count - 1, Int(Double(count) * share))]
   }
 }
@@ -171,10 +172,10 @@ func seconds(_ body: () throws -> Void) rethrows -> Double {
   return (ContinuousClock.now - start) / .seconds(1)
 }
 
-/// Whether this process speaks for the job: rank 0, or alone.
+/// Whether this process reports for the job: rank 0, or the only process.
 var speaksForJob: Bool { Launcher.rank == 0 }
 
-/// Ends the program with one sentence on standard error, said by rank 0 alone.
+/// Ends the program with one sentence on standard error, printed by rank 0 only.
 func fail(_ sentence: String, status: Int32) -> Never {
   let line = Array("bench: \(sentence)\n".utf8)
   Launcher.letRankZeroSpeak()

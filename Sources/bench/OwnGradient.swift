@@ -9,7 +9,7 @@ struct OwnGradient {
   let gradient: NumpyFile
   let residual: FloatBuffer
 
-  /// Reads the gradient, and the residual where there is one.
+  /// Reads the gradient, and the residual if there is one.
   init(codec: any Codec, input: String, residual: String?) throws {
     self.codec = codec
     path = input
@@ -26,7 +26,7 @@ struct OwnGradient {
     self.residual.copy(from: file.values)
   }
 
-  /// Encodes and decodes, writes what is asked for, and prints error and bytes.
+  /// Encodes and decodes, writes the requested files, and prints error and bytes.
   func run(decoded decodedFile: FileDestination?, remainder remainderFile: FileDestination?, output: OutputOptions) throws {
     let count = gradient.values.count
     let groups = codec.grouping.groups(of: TensorLayout([("gradient", gradient.shape)]))

@@ -1,4 +1,4 @@
 internal import Trainer
 
-/// How long the ranks of a measurement wait for one another: as in training.
+/// How long the ranks of a measurement wait for one another: the same as in training.
 let benchPatience = TrainerOptions().waiting(program: "bench")

@@ -2,32 +2,33 @@ internal import Buffers
 internal import CPingPong
 internal import Collectives
 internal import MPI
+import Transport
 
-/// What a message of one size costs from Swift, and in the same loop in C.
+/// The cost of a message of one size from Swift, and in the same loop in C.
 struct PingPongRow {
   /// The length of the message.
   let byteCount: Int
-  /// One way from Swift: the median of the rounds.
+  /// One way from Swift: the median over the rounds.
   let swiftSeconds: Double
-  /// One way from C: the median of the rounds.
+  /// One way from C: the median over the rounds.
   let cSeconds: Double
-  /// Swift's time over C's, of the same round: the median of the rounds.
+  /// Swift's time over C's in the same round: the median over the rounds.
   let ratio: Double
   /// Bytes per second from Swift.
   let bandwidth: Double
 }
 
-/// Bounces messages between ranks 0 and 1 of `world`, which is the world of all ranks; every rank calls it and gets the rows.
+/// Sends messages back and forth between ranks 0 and 1 of `world`, which has all ranks; every rank calls it and gets the rows.
 ///
-/// A round is one measurement from Swift and one from C, in alternating order, so that what disturbs the machine meets both.
+/// A round is one measurement from Swift and one from C, in alternating order, so that disturbances affect both.
 ///
 /// - Parameters:
-///   - sizes: bytes of the messages.
-///   - iterations: there and back in one measurement, for small messages; large ones get fewer.
-///   - world: all ranks, at least two.
-/// - Returns: one row for each size, the same on all ranks.
+///   - sizes: The sizes of the messages in bytes.
+///   - iterations: The round trips in one measurement of small messages; large ones get fewer.
+///   - world: All ranks, at least two.
+/// - Returns: One row for each size, the same on all ranks.
 func pingPong(sizes: [Int], iterations: Int, world: Communicator) throws -> [PingPongRow] {
-  precondition(world.count >= 2, "ping-pong needs two ranks, there is \(world.count)")
+  require(world.count >= 2, "ping-pong needs two ranks, there is \(world.count)")
   // Many short rounds: on a busy machine the median then comes from its quiet moments.
   let rounds = 31
   let call = RollCall(world, patience: benchPatience)
@@ -80,7 +81,7 @@ private func swiftPingPong(_ bytes: UnsafeMutableRawBufferPointer, iterations: I
   return (wallTime - start) / Double(2 * iterations)
 }
 
-/// An error of MPI in the C loop.
+/// An MPI error in the C loop.
 private struct BaselineError: Error, CustomStringConvertible {
   let code: Int32
   var description: String { "the ping-pong in C failed with MPI error code \(code)" }

@@ -1,16 +1,16 @@
 internal import Buffers
 internal import Codecs
 
-/// What `bench codecs` measures besides the codecs: a Count Sketch of a gradient, or the choice of its largest values.
+/// What `bench codecs` measures besides the codecs: a Count Sketch of a gradient, or the selection of its largest values.
 struct SketchBenchmark {
-  /// As it was written.
+  /// The specification as given.
   let specification: String
   private let rows: Int
   private let columns: Amount
   private let k: Amount
   private let family: SketchHashes.Family?
 
-  /// What `--codec` takes besides the codecs.
+  /// The values of `--codec` besides the codecs.
   static let all = Registry<SketchBenchmark>(
     "codec",
     [
@@ -51,7 +51,7 @@ struct SketchBenchmark {
     return amount
   }
 
-  /// One row of the table for each operation; returns the number of wrong values.
+  /// Adds a row to the table for each operation; returns the number of wrong values.
   func measure(count: Int, iterations: Int, into table: Table) throws -> Int {
     let sizes = try SketchSizes(rows: rows, columns: columns, k: k, of: count)
     let (gradient, values) = (FloatBuffer(count: count), FloatBuffer(count: count))
@@ -105,14 +105,14 @@ struct SketchBenchmark {
     row("query-top-k", bytesPerValue: Double(4 * rows), bitsPerValue: bits(of: chosen), wrong: wrongChoices) {
       _ = sketch.largestEstimates(sizes.k, of: count)
     }
-    // Last, because it changes the table with every call.
+    // Last, because each call changes the table.
     row("insert", bytesPerValue: Double(4 + 8 * rows), bitsPerValue: tableBits, wrong: wrongCells) {
       sketch.insert(gradient.baseAddress, count: count)
     }
     return wrong
   }
 
-  /// Cells that are not what integers give: the values are multiples of 2⁻¹², so that their sums are exact.
+  /// The number of cells that differ from integer sums: the values are multiples of 2⁻¹², so that their sums are exact.
   private func wrongCells(of sketch: CountSketch<Float>, _ gradient: FloatBuffer) -> Int {
     let exact = CountSketch<Int64>(sketch.hashes)
     let step = 1 << 16
@@ -125,14 +125,14 @@ struct SketchBenchmark {
     }
   }
 
-  /// Estimates that differ from those that are made one by one, of 65 536 that are looked at.
+  /// The number of estimates that differ from those computed one by one, among 65 536 that are checked.
   private func wrongEstimates(of sketch: CountSketch<Float>, _ estimates: FloatBuffer) -> Int {
     stride(from: 0, to: estimates.count, by: max(1, estimates.count >> 16 | 1)).count {
       sketch.estimate(at: $0).bitPattern != estimates.baseAddress[$0].bitPattern
     }
   }
 
-  /// How many chosen values are not the k largest, by counting those that come before the last of them.
+  /// The number of chosen values that are not the k largest, by counting those that come before the last of them.
   private func wrongChoices(_ chosen: SparseVector, of values: FloatBuffer, k: Int) -> Int {
     let keys = chosen.values.map { MagnitudeThreshold.key(of: $0) }
     let least = keys.min() ?? 0

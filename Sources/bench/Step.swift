@@ -5,6 +5,7 @@ internal import Files
 internal import MPI
 internal import Networks
 internal import Trainer
+import Transport
 
 #if canImport(Glibc)
   internal import Glibc
@@ -90,9 +91,9 @@ struct StepCommand: ParsableCommand {
   }
 
   func run() throws {
-    // What is wrong with the words is said before MPI starts.
+    // Invalid arguments are reported before MPI starts.
     let network = try models.make(model)(inputs, classes)
-    // Parameters, momentum, and gradients: of steps, of those without an exchange, and of exchanges alone.
+    // Parameters, momentum, and gradients: of steps, of steps without an exchange, and of exchanges alone.
     try requireMemory(values: network.layout.count / max(1, modelParallel), buffers: 5)
     let (aggregation, strategy) = try choices()
     var options = TrainerOptions()

@@ -7,49 +7,50 @@ internal import Networks
 internal import Optimizers
 internal import Reporting
 internal import Trainer
+import Transport
 
-/// Training steps of the strategies that `train` has, whole and in parts, with the time of each part.
+/// Training steps of the strategies of `train`, whole and in parts, with the time of each part.
 ///
-/// An *exchange* below is one exchange with what belongs to it: the computation of its gradient, the ranks' agreement, the update. A
-/// step of double buffering has two.
+/// An *exchange* below is one exchange with all that belongs to it: the computation of its gradient, the ranks' agreement, the
+/// update. A step with double buffering has two.
 final class StepBenchmark {
-  /// What is measured.
+  /// What to measure.
   struct Setting {
     var network: any Network
-    /// What ranks make of their gradients, and when.
+    /// How ranks aggregate their gradients, and when.
     var aggregation: AggregationRecipe
     var strategy: StrategyRecipe
     /// The samples of a step over all ranks, the threads of a rank, the ranks that a model is split over, topology and overlap.
     var options: TrainerOptions
-    /// Seconds of a step that each rank sleeps instead of computing; nil where it computes.
+    /// Seconds per step that each rank sleeps instead of computing; nil if it computes.
     var emulatedCompute: Double?
   }
 
   /// What an iteration consists of.
   enum Part: CaseIterable {
-    /// A step as if this rank had nobody to exchange with: forward, backward, the ranks' agreement, and an update.
+    /// A step as if this rank had no others to exchange with: forward, backward, the ranks' agreement, and an update.
     case computation
-    /// The agreement, and then the exchange alone, of a gradient that is there already, into nothing.
+    /// The agreement, and then the exchange alone, of an existing gradient; the result is discarded.
     case communication
-    /// All of it.
+    /// The whole step.
     case whole
   }
 
-  /// Seconds of one iteration, for each of its exchanges.
+  /// Seconds of one iteration, per exchange.
   struct Times {
-    /// All of it.
+    /// The whole iteration.
     var total = 0.0
     /// Forward and backward.
     var compute = 0.0
-    /// Asking all ranks whether the step may be done.
+    /// Agreeing with all ranks that the step may be done.
     var agreement = 0.0
-    /// What is left of the exchange when the step has computed: waiting for results and decoding them.
+    /// What is left of the exchange after the step has computed: waiting for results and decoding them.
     var exposed = 0.0
-    /// The waiting in ``exposed``.
+    /// The waiting time in ``exposed``.
     var waiting = 0.0
-    /// Moving the parameters, with the decoding where the two are one.
+    /// Updating the parameters, including decoding if the two are one.
     var update = 0.0
-    /// All but the agreement.
+    /// Everything except the agreement.
     var withoutAgreement = 0.0
 
     static var fields: [WritableKeyPath<Times, Double>] {
@@ -60,7 +61,7 @@ final class StepBenchmark {
   let setting: Setting
   /// All ranks, and those that exchange the same gradient.
   let grid: RankGrid
-  /// Who carries exchanges on while the model computes.
+  /// What drives exchanges while the model computes.
   let overlap: Overlap
   /// The model, or this rank's slice of it.
   private let network: any Network
@@ -68,24 +69,26 @@ final class StepBenchmark {
   private let samples: RandomSamples
   private let records: RecordExchange
   private let whole: Steps
-  /// The same without others to exchange with; nil where there are none anyway.
+  /// The same without others to exchange with; nil if there are none anyway.
   private let alone: Steps?
-  /// An exchange by itself, of a gradient that stays the same.
+  /// A separate exchange, of a constant gradient.
   private let exchange: any Aggregation
   private var times: [Part: [Times]] = [:]
-  /// Seconds of an iteration, of each turn.
+  /// Seconds of an iteration, for each turn.
   private var turnTimes: [Part: [Double]] = [:]
   private var exchangeCount = 0
 
-  /// Prepares this rank's share of the samples; collective.
+  /// Prepares this rank's share of the samples.
   ///
-  /// - Throws: Where such a model cannot be split, too.
+  /// Collective.
+  ///
+  /// - Throws: Also if the model cannot be split.
   init(_ setting: Setting, world: Communicator) throws {
     self.setting = setting
     let options = setting.options
-    let grid = try RankGrid(HostMap(world, patience: benchPatience), stripeCount: options.modelParallel)
+    let grid = try RankGrid(HostMap(world, patience: benchPatience), sliceCount: options.modelParallel)
     let blocks = try grid.modelGroup.map { try BlockExchange($0) }
-    let slice = blocks.flatMap { setting.network.striped(over: $0) }
+    let slice = blocks.flatMap { setting.network.sliced(over: $0) }
     if blocks != nil && slice == nil {
       throw SpecificationError("--model-parallel: such a model cannot be split; softmax and mlp can")
     }
@@ -108,12 +111,12 @@ final class StepBenchmark {
     samples = RandomSamples(
       count: options.minibatch, featureCount: network.inputCount, classCount: network.classCount)
     let parts = StrategyParts(
-      grid: grid, records: records, stripeRecords: try grid.modelGroup.map { try RecordExchange($0) }, blocks: blocks,
+      grid: grid, records: records, sliceRecords: try grid.modelGroup.map { try RecordExchange($0) }, blocks: blocks,
       network: network, parameters: parameters,
       optimizer: StochasticGradientDescent(
         OptimizerSettings(layout: network.layout, momentum: 0.9, weightDecay: 0, minibatch: options.minibatch)),
       aggregation: setting.aggregation, options: options, plan: RunPlan(options, sampleCount: samples.count(.train)))
-    // What cannot be discarded begins when the step has computed.
+    // What cannot be discarded starts after the step has computed.
     overlap = setting.aggregation.capabilities.discards || setting.strategy.isDelayed ? parts.overlap : .off
     whole = try Steps(setting.strategy(parts), parts, samples)
     if world.count > 1 {
@@ -138,12 +141,12 @@ final class StepBenchmark {
       + setting.network.layout.tensors.reversed().filter { $0.shape.count == 2 }.map { $0.shape[0] }
   }
 
-  /// Runs iterations of one kind after one another, as in training: no rank waits for others but by the exchange.
+  /// Runs iterations of one part back to back, as in training: ranks wait for one another only in the exchange.
   ///
   /// Collective.
   func run(_ part: Part, count: Int) throws {
     do {
-      // What is under way in a step is so from the one before.
+      // Work in flight in a step comes from the previous one.
       try steps(of: part)?.prime()
       try grid.all.meet("a measurement")
       try grid.all.world.barrier()
@@ -199,26 +202,26 @@ final class StepBenchmark {
     return own
   }
 
-  /// What a training step asks of all ranks before it may be done, in as many words.
+  /// The agreement of all ranks before a training step, with the same number of words.
   private func agree() throws {
     let record = [UInt64](repeating: 0, count: RecordExchange.usualCapacity)
     _ = try records.gather(record, activity: "the agreement on a step")
   }
 
-  /// Forgets what was measured.
+  /// Discards the measurements.
   func reset() { (times, turnTimes) = ([:], [:]) }
 
-  /// Seconds of an exchange, from turn to turn: those of the rank that took longest for the whole turn.
+  /// Seconds of an exchange: the median over turns of the time of the slowest rank in the whole turn.
   ///
-  /// Ranks that wait for one another only by exchanges under way may be late in one iteration and early in the next, so that
-  /// the longest time of each says too much. Collective.
+  /// Ranks that wait for one another only through exchanges in flight may be late in one iteration and early in the next, so
+  /// that the maximum of each iteration would be too large. Collective.
   func secondsPerExchange(_ part: Part) throws -> Double {
     var own = turnTimes[part] ?? []
     try grid.all.enter("a result") { try grid.all.world.allReduce(&own, .max) }
     return own.percentile()
   }
 
-  /// The times of each iteration, every part that of the rank which took longest for it.
+  /// The times of each iteration; each part is that of the slowest rank in it.
   ///
   /// Collective.
   func slowestTimes(_ part: Part) throws -> [Times] {
@@ -232,7 +235,7 @@ final class StepBenchmark {
     }
   }
 
-  /// The median of the seconds that the forward pass alone takes on this rank, for an exchange.
+  /// The median of the seconds of the forward pass alone on this rank, per exchange.
   func forwardSeconds(repetitions: Int) throws -> Double {
     let batch = whole.batch(of: setting.strategy.exchangesInStep)
     return try (0..<repetitions).map { _ in
@@ -249,7 +252,7 @@ final class StepBenchmark {
 }
 
 extension Aggregation {
-  /// Where results go that nobody wants.
+  /// A sink that discards results.
   fileprivate var nothing: Sink {
     switch result {
     case .gradient: .update { _, _ in }

@@ -4,8 +4,8 @@ internal import MPI
 
 /// Another program that runs the same training steps, kept alive so that both sides can take turns.
 ///
-/// It reads the number of steps of a turn from a line of its standard input, and answers with the seconds that they took; first
-/// of all it writes its name.
+/// It reads the number of steps of a turn from a line of its standard input, and answers with the seconds that they took;
+/// before that, it writes its name.
 final class StepPeer {
   /// Why a comparison is not possible.
   struct Failure: ExitStatusProviding, CustomStringConvertible {
@@ -18,14 +18,14 @@ final class StepPeer {
     }
   }
 
-  /// As the program calls itself.
+  /// The name that the program reports.
   private(set) var name = ""
   private let script: String
   private let process = Process()
   private let input = Pipe()
   private let output = Pipe()
 
-  /// Starts `script` with Debian's Python, which is the one that has Debian's PyTorch.
+  /// Starts `script` with Debian's Python, which is the one with Debian's PyTorch.
   init(script: String, sizes: [Int], specification: Specification, minibatch: Int, threads: Int) throws {
     self.script = script
     // A peer that has ended is an error to report, not a signal.
@@ -43,7 +43,7 @@ final class StepPeer {
   }
 
   deinit {
-    // The peer ends with its input.
+    // The peer ends when its input does.
     try? input.fileHandleForWriting.close()
     process.waitUntilExit()
   }

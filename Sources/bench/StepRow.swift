@@ -2,14 +2,15 @@ internal import Collectives
 internal import Files
 internal import MPI
 internal import Trainer
+import Transport
 
-/// The row of `bench step`: columns depend on what was measured.
+/// The row of `bench step`; its columns depend on what was measured.
 struct StepRow {
   private(set) var entries: [(Column, Cell)] = []
 
   private static let milliseconds = Column.Format.decimal(2, scale: 1e3)
 
-  /// Sums up what was measured.
+  /// Summarizes the measurements.
   ///
   /// Collective.
   init(_ benchmark: StepBenchmark, forwardRepetitions: Int) throws {
@@ -23,7 +24,7 @@ struct StepRow {
     let step = total * Double(setting.strategy.exchangesInStep)
     integer("ranks", "ranks", rankCount)
     integer("hosts", "hosts", benchmark.grid.all.hostCount)
-    if benchmark.grid.stripeCount > 1 { integer("stripes", "stripes", benchmark.grid.stripeCount) }
+    if benchmark.grid.sliceCount > 1 { integer("stripes", "slices", benchmark.grid.sliceCount) }
     time("p50", "step (ms)", step)
     add(Column("stepsPerSecond", "steps/s", .decimal(2)), .number(1 / step))
     let compute = median(whole, \.compute)
@@ -57,7 +58,7 @@ struct StepRow {
     text("topology", "topology", isHierarchical ? "hierarchical" : "flat")
   }
 
-  /// Adds what was measured with.
+  /// Adds the settings of the measurement.
   mutating func addSetting(strategy: String, codec: String, model: String, emulatedCompute: Double?) {
     text("strategy", "strategy", strategy)
     text("computation", "computation", emulatedCompute.map { "emulated, \(decimal($0, 1)) ms a step" } ?? "real")
@@ -88,7 +89,7 @@ struct StepRow {
     add(Column(key, title, StepRow.milliseconds), seconds.map { .number($0) } ?? .nothing)
   }
 
-  /// A column for a text, which is wide enough for it.
+  /// Adds a text column that is wide enough for its value.
   private mutating func text(_ key: String, _ title: String, _ value: String) {
     add(Column(key, title + String(repeating: " ", count: max(0, value.count - title.count))), .text(value))
   }

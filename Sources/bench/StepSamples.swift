@@ -4,45 +4,46 @@ internal import Datasets
 internal import Networks
 internal import Reporting
 internal import Trainer
+import Transport
 
-/// Steps of a strategy on samples that stay the same.
+/// Steps of a strategy on constant samples.
 final class Steps {
   private let strategy: any Strategy
-  private let feed: SampleFeed
+  private let loader: BatchLoader
   private var stepCount = 0
 
-  /// Steps of a strategy that was made of `parts`.
+  /// Steps of a strategy made from `parts`.
   init(_ strategy: any Strategy, _ parts: StrategyParts, _ samples: RandomSamples) {
     self.strategy = strategy
-    // All that share samples have the same, those with nobody to exchange with, too.
-    feed = SampleFeed(samples, plan: parts.plan, seed: 1, rank: parts.grid.share, of: parts.grid.shareCount)
+    // All ranks of a share have the same samples, including those without others to exchange with.
+    loader = BatchLoader(samples, plan: parts.plan, seed: 1, rank: parts.grid.share, of: parts.grid.shareCount)
   }
 
-  /// Seconds so far, by what was done.
+  /// Seconds so far, by phase.
   var times: PhaseTimes {
     var times = strategy.times
-    times.data = feed.seconds
+    times.data = loader.seconds
     return times
   }
 
   func step() throws {
-    _ = try strategy.step(stepCount, from: feed, rate: 0.001, isMeasured: false)
+    _ = try strategy.step(stepCount, from: loader, rate: 0.001, isMeasured: false)
     stepCount += 1
   }
 
-  /// Does a step, so that what goes on from step to step is under way.
+  /// Does a step, so that work that continues from step to step is in flight.
   func prime() throws { try step() }
 
-  /// Ends what is under way.
+  /// Completes the work in flight.
   func drain() throws { _ = try strategy.drain() }
 
   func abandon() { strategy.abandon() }
 
   /// This rank's samples of a step, or of one of its parts.
-  func batch(of parts: Int) -> Minibatch { feed.batch(at: 0, part: 0, of: parts) }
+  func batch(of parts: Int) -> Minibatch { loader.batch(at: 0, part: 0, of: parts) }
 }
 
-/// Random samples with labels drawn at random: a minibatch that comes again and again.
+/// Random samples with random labels: a minibatch that repeats.
 final class RandomSamples: Dataset {
   let specification = "random"
   let featureCount: Int
@@ -51,14 +52,14 @@ final class RandomSamples: Dataset {
   private let sampleCount: Int
   private let random: Philox
 
-  /// As many samples as a step has.
+  /// Samples for one step, `count` in number.
   init(count: Int, featureCount: Int, classCount: Int) {
     let random = Philox(seed: 1, purpose: .tests)
     (sampleCount, self.featureCount, self.classCount, self.random) = (count, featureCount, classCount, random)
     inputs = (0..<count * featureCount).map { (2 * random.uniform($0) - 1) * Float(3).squareRoot() }
   }
 
-  /// Uniform in ±√3: mean 0 and variance 1, as standardised inputs have.
+  /// Uniform in ±√3: mean 0 and variance 1, as for standardised inputs.
   private let inputs: [Float]
 
   func count(_ split: Split) -> Int { sampleCount }
@@ -73,7 +74,7 @@ final class RandomSamples: Dataset {
   }
 }
 
-/// A network that sleeps as long as it would compute; what it leaves in a gradient was there before.
+/// A network that sleeps as long as it would compute; it leaves the values in a gradient as they were.
 final class EmulatedNetwork: Network {
   private let network: any Network
   private let emulation: EmulatedCompute
@@ -84,19 +85,19 @@ final class EmulatedNetwork: Network {
   var layout: TensorLayout { network.layout }
   var inputCount: Int { network.inputCount }
   var classCount: Int { network.classCount }
-  var interlude: (() -> Void)?
+  var betweenLayers: (() -> Void)?
 
   func initialize(_ parameters: FloatBuffer, seed: UInt64) { network.initialize(parameters, seed: seed) }
 
   func gradient(
     of batch: Minibatch, parameters: FloatBuffer, scale: Float, into gradient: FloatBuffer, ready: (_ tensor: Int) -> Void
   ) throws -> BatchResult {
-    // Codes of random values cost what those of gradients do.
+    // Encoding random values costs the same as encoding gradients.
     if isFilled.insert(ObjectIdentifier(gradient)).inserted {
       let random = Philox(seed: 1, purpose: .tests, stream: 1)
       for index in 0..<gradient.count { gradient[index] = random.uniform(index, tensor: isFilled.count) - 0.5 }
     }
-    try emulation.run(interlude: interlude, ready: ready)
+    try emulation.run(betweenLayers: betweenLayers, ready: ready)
     return BatchResult(count: batch.count)
   }
 

@@ -9,6 +9,7 @@ import MPI
 import Reporting
 import Synchronization
 import Trainer
+import Transport
 
 /// How the program starts as one of several ranks, and how it ends.
 enum Launch {

@@ -7,6 +7,7 @@ import MPI
 import Networks
 import Optimizers
 import Trainer
+import Transport
 
 extension Train {
   /// Prints the choices.

@@ -4,6 +4,7 @@ import MPI
 import Planner
 import Reporting
 import Trainer
+import Transport
 
 extension Train {
   /// Trains.
@@ -34,14 +35,14 @@ extension Train {
       try options.validate(config: config)
       _ = try Recipe(options)
       // Lives as long as the process: messages that a lost peer leaves under way need their memory to the end.
-      var trainer: Trainer?
+      var trainer: TrainingRun?
       Launch.run(options.waiting()) { world in
         StopSignal.install()
         return try Launch.tellingWayOn(options.checkpoint) {
           Launch.tellHowToResume(
             rank: world.rank, checkpoint: options.checkpoint,
             neighbours: try Neighbours(world, patience: options.waiting()))
-          trainer = try Trainer(options, on: world, choosingCodecBy: measuredCodec)
+          trainer = try TrainingRun(options, on: world, choosingCodecBy: measuredCodec)
           return try trainer!.run().exitStatus
         }
       }

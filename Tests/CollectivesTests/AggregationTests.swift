@@ -3,6 +3,7 @@ import Codecs
 import Collectives
 import MPI
 import Testing
+import Transport
 import _TestSupport
 
 /// What holds for every aggregation of the registry: neither who drives it, nor how its messages travel, nor where the result goes

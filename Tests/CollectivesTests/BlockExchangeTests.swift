@@ -2,6 +2,7 @@ import Buffers
 import Collectives
 import MPI
 import Testing
+import Transport
 import _TestSupport
 
 /// Blocks of matrices among ranks.
@@ -68,7 +69,7 @@ import _TestSupport
 
   @Test(arguments: transports) func blocksArriveAsTheyWereWritten(_ transport: Transport) throws {
     let exchange = try BlockExchange(HostMap(allRanks, transport: transport))
-    #expect(exchange.stripe == allRanks.rank && exchange.stripeCount == allRanks.count)
+    #expect(exchange.slice == allRanks.rank && exchange.sliceCount == allRanks.count)
     var random = SplitMix(91, allRanks.rank)
     var sent = 0
     var number = 0

@@ -3,6 +3,7 @@ import Collectives
 import Foundation
 import MPI
 import Testing
+import Transport
 
 /// Nothing is lost: what does not arrive stays in a residual.
 @Suite(.serialized) struct ConservationTests {

@@ -3,6 +3,7 @@ import Codecs
 import Collectives
 import MPI
 import Testing
+import Transport
 
 /// The exchange against the whole of it in plain code: outputs, both residuals and counts, bit for bit.
 @Suite(.serialized) struct ExchangeTests {

@@ -4,6 +4,7 @@ import Collectives
 import Foundation
 import MPI
 import Testing
+import Transport
 import _TestSupport
 
 /// A rank that stays away or is out of step is noticed and named, and nothing hangs.
@@ -142,7 +143,7 @@ import _TestSupport
     } catch let found as ExchangeError { error = found }
     exchange.abandon()
     try allRanks.barrier()
-    // The owner of the only stripe meets the odd one's message; the odd one meets the owner's, or nobody's.
+    // The owner of the only shard meets the odd one's message; the odd one meets the owner's, or nobody's.
     let owner = exchange.geometry.segments.firstIndex { !$0.isEmpty }!
     if allRanks.rank == owner {
       if case .unexpectedMessage(let sender, let detail)? = error {

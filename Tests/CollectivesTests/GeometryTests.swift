@@ -3,9 +3,10 @@ import Codecs
 import Collectives
 import MPI
 import Testing
+import Transport
 import _TestSupport
 
-/// The laws of stripes and segments.
+/// The laws of shards and segments.
 @Suite(.serialized) struct GeometryTests {
   static let codecs: [ReferenceCodec] = testedCodecs + [.oneBit(elements: 1024), .oneBit(elements: 65_536)]
   /// Small layouts for all codecs, whole models for those of which a model has not too many groups.
@@ -33,7 +34,7 @@ import _TestSupport
     }
   }
 
-  /// Groups cover the layout; stripes cover the groups once; segments cover the stripes, in order.
+  /// Groups cover the layout; shards cover the groups once; segments cover the shards, in order.
   @Test(.oneProcess, arguments: codecs) func everythingIsCoveredOnce(_ codec: ReferenceCodec) throws {
     try forAll(codec) { geometry, reference, layout, _ in
       #expect(geometry.groupStarts == reference.groups.map(\.lowerBound) + [layout.count])
@@ -43,10 +44,10 @@ import _TestSupport
       #expect(geometry.plainGroupCount == reference.groups.count { codec.isPlain($0.count) })
       var groupSeen = Array(repeating: false, count: reference.groups.count)
       for (index, segments) in geometry.segments.enumerated() {
-        #expect(joined(geometry.elements(ofStripe: index)) == joined(reference.stripes[index].map(reference.elements)))
+        #expect(joined(geometry.elements(ofShard: index)) == joined(reference.shards[index].map(reference.elements)))
         var (nextElement, ownedOffset, lastBucket) = (0, 0, 0)
         for (place, segment) in segments.enumerated() {
-          let isNamed = segment.stripe == index && segment.index == place && !segment.groups.isEmpty
+          let isNamed = segment.shard == index && segment.index == place && !segment.groups.isEmpty
           let isNext =
             segment.elements.lowerBound >= nextElement && segment.ownedOffset == ownedOffset && segment.bucket >= lastBucket
             && geometry.buckets[segment.bucket].contains(segment.groups)
@@ -54,7 +55,7 @@ import _TestSupport
             segment.elements == reference.elements(segment.groups)
             && segment.payloadByteCount == reference.byteCount(segment.groups)
             && segment.messageByteCount == segment.payloadByteCount + 64
-          if !(isNamed && isNext && isWhole) { Issue.record("segment \(place) of stripe \(index): \(segment)") }
+          if !(isNamed && isNext && isWhole) { Issue.record("segment \(place) of shard \(index): \(segment)") }
           for group in segment.groups {
             if groupSeen[group] { Issue.record("group \(group) belongs to two segments") }
             groupSeen[group] = true
@@ -107,18 +108,18 @@ import _TestSupport
     #expect(try geometry(LinkSpeed(latency: 0, bytesPerSecond: 1), 8).buckets.count == 2)
   }
 
-  /// Stripes and segments are those of the published rules.
+  /// Shards and segments are those of the published rules.
   @Test(.oneProcess, arguments: codecs) func followsTheRules(_ codec: ReferenceCodec) throws {
     try forAll(codec) { geometry, reference, _, _ in
       #expect(geometry.segments.map { $0.map(\.groups) } == reference.segments.map { $0.filter { !$0.isEmpty } })
     }
   }
 
-  /// No stripe is farther from its share than half the largest group at either end.
-  @Test(.oneProcess, arguments: codecs) func stripesAreBalanced(_ codec: ReferenceCodec) throws {
+  /// No shard is farther from its share than half the largest group at either end.
+  @Test(.oneProcess, arguments: codecs) func shardsAreBalanced(_ codec: ReferenceCodec) throws {
     try forAll(codec) { geometry, reference, _, _ in
       let largest = reference.groups.map { codec.byteCount(of: $0.count) }.max() ?? 0
-      let share = Double(reference.byteCount(0..<reference.groups.count)) / Double(reference.stripes.count)
+      let share = Double(reference.byteCount(0..<reference.groups.count)) / Double(reference.shards.count)
       for segments in geometry.segments {
         let byteCount = segments.reduce(0) { $0 + $1.payloadByteCount }
         #expect(abs(Double(byteCount) - share) <= Double(largest * max(1, geometry.buckets.count)) + 1e-6)
@@ -145,12 +146,12 @@ import _TestSupport
     }
   }
 
-  /// Messages lie apart in a buffer of codes: each in its stripe's room, aligned for the words of its codes.
+  /// Messages lie apart in a buffer of codes: each in its shard's room, aligned for the words of its codes.
   @Test(.oneProcess, arguments: codecs) func messagesLieApart(_ codec: ReferenceCodec) throws {
     try forAll(codec) { geometry, _, _, _ in
       var end = 0
       for (index, segments) in geometry.segments.enumerated() {
-        let room = geometry.codeSpace(ofStripe: index)
+        let room = geometry.codeSpace(ofShard: index)
         #expect(room.lowerBound >= 0 && room.upperBound <= geometry.codeSpaceByteCount)
         for segment in segments {
           let isApart = segment.headerOffset >= end && segment.headerOffset % 4 == 0
@@ -170,7 +171,7 @@ import _TestSupport
     let geometry = setting.exchange.geometry
     var numbers = geometry.groupStarts + geometry.codeStarts + [geometry.codeSpaceByteCount]
     for segment in geometry.segments.joined() {
-      numbers += [segment.stripe, segment.index, segment.headerOffset, segment.payloadByteCount]
+      numbers += [segment.shard, segment.index, segment.headerOffset, segment.payloadByteCount]
       numbers += [segment.groups.lowerBound, segment.groups.upperBound]
     }
     #expect(try isSameOnAllRanks(numbers.map { Float($0) }))

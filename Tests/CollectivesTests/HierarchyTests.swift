@@ -4,6 +4,7 @@ import Collectives
 import Foundation
 import MPI
 import Testing
+import Transport
 import _TestSupport
 
 /// Hierarchical exchanges, on one host whose ranks pretend to be on several.
@@ -29,16 +30,16 @@ import _TestSupport
         for isHierarchical in [false, true] {
           let routes = ExchangeRoutes(leaders: leaders, isHierarchical: isHierarchical)
           #expect(routes.parties.flatMap { $0 }.sorted() == Array(0..<rankCount))
-          for stripe in 0..<rankCount {
-            let contributors = routes.contributors(toStripe: stripe)
-            #expect(contributors.contains(stripe) && contributors.count == routes.parties.count)
+          for shard in 0..<rankCount {
+            let contributors = routes.contributors(toShard: shard)
+            #expect(contributors.contains(shard) && contributors.count == routes.parties.count)
             #expect(contributors.map { routes.partyOfRank[$0] } == Array(routes.parties.indices))
-            #expect(contributors.allSatisfy { routes.contributes($0, toStripe: stripe) })
+            #expect(contributors.allSatisfy { routes.contributes($0, toShard: shard) })
             for rank in 0..<rankCount {
-              let source = routes.source(ofStripe: stripe, for: rank)
-              #expect(routes.areOnOneHost(source, rank) && (source == stripe || contributors.contains(source)))
+              let source = routes.source(ofShard: shard, for: rank)
+              #expect(routes.areOnOneHost(source, rank) && (source == shard || contributors.contains(source)))
             }
-            #expect(Set(routes.receivers(ofStripe: stripe)) == Set(contributors.filter { leaders[$0] != leaders[stripe] }))
+            #expect(Set(routes.receivers(ofShard: shard)) == Set(contributors.filter { leaders[$0] != leaders[shard] }))
           }
         }
       }
@@ -87,7 +88,7 @@ import _TestSupport
         }
         #expect(exchange.traffic == exchange.predictedTraffic * 3, "hosts \(hosts)")
         guard codec != .none, hostCount > 1 else { continue }
-        // The residual of a party is that of its agents, stripe by stripe; others keep none.
+        // The residual of a party is that of its agents, shard by shard; others keep none.
         let residuals = try gatherAll(exchange.residual.array)
         for party in 0..<parties {
           let members = exchange.routes.parties[party]
@@ -153,7 +154,7 @@ import _TestSupport
     }
   }
 
-  /// Four hosts of two ranks: one copy of each stripe leaves a host instead of two.
+  /// Four hosts of two ranks: one copy of each shard leaves a host instead of two.
   @Test(.oneProcess) func halfTheBytesLeaveAHostOfTwoRanks() throws {
     let layout = TrafficTests.models[0].layout
     for codec in [ReferenceCodec.none, .oneBit(elements: nil)] {

@@ -1,6 +1,7 @@
 import Collectives
 import MPI
 import Testing
+import Transport
 
 /// What is measured of the links between hosts.
 @Suite(.serialized) struct LinkSpeedTests {

@@ -1,12 +1,13 @@
 import Collectives
 import MPI
 import Testing
+import Transport
 import _TestSupport
 
 /// What stands before every message.
 @Suite(.oneProcess) struct MessageHeaderTests {
   private let header = MessageHeader(
-    stage: 2, codec: 0x0102_0304_0506_0708, step: 0x1112_1314_1516_1718, stripe: 0x2122_2324, segment: 0x3132_3334,
+    stage: 2, codec: 0x0102_0304_0506_0708, step: 0x1112_1314_1516_1718, shard: 0x2122_2324, segment: 0x3132_3334,
     payloadByteCount: 0x4142_4344, sender: 0x5152_5354, samples: 0x6162_6364_6566_6768)
 
   /// The bytes as they are published, written by hand.

@@ -3,6 +3,7 @@ import Codecs
 import Collectives
 import MPI
 import Testing
+import Transport
 import _TestSupport
 
 /// Rounds of messages whose lengths vary.

@@ -3,6 +3,7 @@ import Collectives
 import Foundation
 import MPI
 import Testing
+import Transport
 
 /// While a message is under way its memory does not change: a receiver may read it at any moment until it has arrived.
 @Suite(.serialized) struct MessagesUnderWayTests {

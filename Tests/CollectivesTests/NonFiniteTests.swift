@@ -2,6 +2,7 @@ import Buffers
 import Collectives
 import MPI
 import Testing
+import Transport
 
 /// What is not finite is sent as zeros, stays out of residuals, and is counted; ranks stay equal.
 @Suite(.serialized) struct NonFiniteTests {

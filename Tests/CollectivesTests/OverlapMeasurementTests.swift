@@ -1,5 +1,6 @@
 import Collectives
 import Testing
+import Transport
 import _TestSupport
 
 /// The percentage against figures worked out by hand.

@@ -4,6 +4,7 @@ import Collectives
 import Foundation
 import MPI
 import Testing
+import Transport
 
 /// Exchanges that are under way while a gradient becomes ready: neither who drives them nor when changes a bit.
 @Suite(.serialized) struct OverlapTests {

@@ -2,6 +2,7 @@ import Buffers
 import Collectives
 import MPI
 import Testing
+import Transport
 
 /// Small records of all ranks, in rank order.
 @Suite(.serialized) struct RecordExchangeTests {

@@ -2,6 +2,7 @@ import Buffers
 import Collectives
 import MPI
 import Testing
+import Transport
 
 /// Models that must be equal are compared, and what differs is named.
 @Suite(.serialized) struct ReplicaCheckTests {
@@ -100,13 +101,13 @@ import Testing
     #expect(ExchangeError.diverged(tensors: [], ranks: [], step: 0).exitStatus == 70)
   }
 
-  /// Stripes differ by their nature; a rank is compared with those of its stripe.
+  /// Slices differ by their nature; a rank is compared with those of its slice.
   @Test(.enabled(if: allRanks.count >= 4 && allRanks.count % 2 == 0), arguments: transports)
-  func equalStripesAreCompared(_ transport: Transport) throws {
-    let grid = try RankGrid(HostMap(allRanks, transport: transport), stripeCount: 2)
+  func equalSlicesAreCompared(_ transport: Transport) throws {
+    let grid = try RankGrid(HostMap(allRanks, transport: transport), sliceCount: 2)
     let check = try ReplicaCheck(Layouts.perceptron, over: RecordExchange(grid.all), on: grid)
     let parameters = FloatBuffer(count: Layouts.perceptron.count)
-    parameters.set(drawGradient(count: parameters.count, seed: 62, step: 0, rank: grid.stripe))
+    parameters.set(drawGradient(count: parameters.count, seed: 62, step: 0, rank: grid.slice))
     #expect(try check.verify(parameters, step: 1) == parameters.hash())
     let culprit = allRanks.count - 1
     if allRanks.rank == culprit { parameters[0] = -parameters[0] }

@@ -4,6 +4,7 @@ import Collectives
 import Foundation
 import MPI
 import Testing
+import Transport
 import _TestSupport
 
 /// Whatever MPI does with all ranks at once begins when all have come, and who has not is named.

@@ -4,6 +4,7 @@ import Collectives
 import Foundation
 import MPI
 import Testing
+import Transport
 import _TestSupport
 
 /// Memory that ranks share for a while is given back, and not only at the end of the job.
@@ -26,7 +27,7 @@ import _TestSupport
         gradient.values[7] = Float(allRanks.rank + 1)
         var sum: Float = 0
         try exchange.run(
-          step: 0, into: .update { range, values in if range.contains(7) { sum = unsafe values[7 - range.lowerBound] } })
+          step: 0, into: .update { range, values in if range.contains(7) { sum = values[7 - range.lowerBound] } })
         #expect(sum > 0)
       }
     }

@@ -3,6 +3,7 @@ import Codecs
 import Collectives
 import MPI
 import Testing
+import Transport
 import _TestSupport
 
 /// One stream of gradients whose codec changes on the way.
@@ -45,9 +46,9 @@ import _TestSupport
     }
   }
 
-  /// Stripes are cut by one codec's lengths, segments by those of the codec that is sent.
+  /// Shards are cut by one codec's lengths, segments by those of the codec that is sent.
   @Test(.oneProcess, arguments: [1, 2, 5, 8], [true, false])
-  func stripesAreThoseOfTheStream(rankCount: Int, isShared: Bool) throws {
+  func shardsAreThoseOfTheStream(rankCount: Int, isShared: Bool) throws {
     let rule = isShared ? ExchangeGeometry.SegmentRule.sharedWindow : .messages
     let one = try codecs.make("one-bit")
     for layout in Layouts.all.map(\.layout) + TrafficTests.models.map(\.layout) {
@@ -55,10 +56,10 @@ import _TestSupport
       for bits in [2, 16] {
         let codec = MultiBit(bits: bits, grouping: one.grouping)
         let geometry = ExchangeGeometry(layout, codec: codec, ownership: one, rankCount: rankCount, rule: rule)
-        for stripe in 0..<rankCount {
-          #expect(geometry.elements(ofStripe: stripe) == model.elements(ofStripe: stripe))
+        for shard in 0..<rankCount {
+          #expect(geometry.elements(ofShard: shard) == model.elements(ofShard: shard))
           var groups = 0
-          for segment in geometry.segments[stripe] {
+          for segment in geometry.segments[shard] {
             groups += segment.groups.count
             #expect(
               segment.payloadByteCount
@@ -66,7 +67,7 @@ import _TestSupport
                   $0 + codec.encodedByteCount(of: geometry.groupStarts[$1 + 1] - geometry.groupStarts[$1])
                 })
           }
-          #expect(groups == model.segments[stripe].reduce(0) { $0 + $1.groups.count })
+          #expect(groups == model.segments[shard].reduce(0) { $0 + $1.groups.count })
         }
       }
     }

@@ -4,6 +4,7 @@ import Collectives
 import MPI
 import Synchronization
 import Testing
+import Transport
 
 /// Decodes as another codec does, and notes whether streamed values were made visible.
 private struct WatchedCodec: Codec {

@@ -3,6 +3,7 @@ import Collectives
 import Foundation
 import MPI
 import Testing
+import Transport
 
 /// The order in which things happen changes no bit.
 @Suite(.serialized) struct TimingTests {

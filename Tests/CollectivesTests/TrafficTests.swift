@@ -3,6 +3,7 @@ import Codecs
 import Collectives
 import MPI
 import Testing
+import Transport
 import _TestSupport
 
 /// Counted bytes are predicted bytes, and the prediction is that of the published format.

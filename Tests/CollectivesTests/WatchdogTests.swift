@@ -2,6 +2,7 @@ import Collectives
 import Foundation
 import Synchronization
 import Testing
+import Transport
 import _TestSupport
 
 /// When a rank that waits complains, and of what: of the others' silence, never of its own.

@@ -2,6 +2,7 @@ import Buffers
 import Codecs
 import Collectives
 import Testing
+import Transport
 import _TestSupport
 
 /// A caller's mistakes end the program.

@@ -6,6 +6,7 @@ import MPI
 import Networks
 import Testing
 import Trainer
+import Transport
 import _TestSupport
 
 /// Whole runs with AdaGrad at its three places, on as many ranks as the tests have.
@@ -207,7 +208,7 @@ import _TestSupport
       broken.checkpoint = directory.path + "/checkpoints"
       broken.checkpointEvery = 6
       if let group = try world.split(color: world.rank < savers ? 0 : nil) {
-        _ = try Trainer(broken, on: group, isSilent: true).run()
+        _ = try TrainingRun(broken, on: group, isSilent: true).run()
       }
       try directory.change { try FileManager.default.removeItem(atPath: broken.checkpoint! + "/step-00000012") }
       broken.resume = true
@@ -233,7 +234,7 @@ import _TestSupport
       try directory.change { try FileManager.default.removeItem(atPath: broken.checkpoint! + "/step-00000060") }
       broken.resume = true
       if let group = try world.split(color: world.rank < loaders ? 0 : nil) {
-        let evaluation = try #require(try Trainer(broken, on: group, isSilent: true).run().evaluation)
+        let evaluation = try #require(try TrainingRun(broken, on: group, isSilent: true).run().evaluation)
         #expect(evaluation.loss < whole.loss * 1.5, "\(loaders) ranks: \(evaluation) after \(whole)")
       }
       try world.barrier()

@@ -3,6 +3,7 @@ import Collectives
 import MPI
 import Testing
 import Trainer
+import Transport
 import _TestSupport
 
 /// Machines may round a cosine differently: the learning rate of a step is that of rank 0 on all ranks.
@@ -16,9 +17,9 @@ import _TestSupport
 
   /// The model after three steps, at rates that this rank names.
   private func model(_ options: TrainerOptions, rate: (_ step: Int) -> Float) throws -> UInt64 {
-    let trainer = try Trainer(options, on: world, isSilent: true)
+    let trainer = try TrainingRun(options, on: world, isSilent: true)
     for step in 0..<3 {
-      _ = try trainer.strategy.step(step, from: trainer.feed, rate: rate(step), isMeasured: step == 1)
+      _ = try trainer.strategy.step(step, from: trainer.loader, rate: rate(step), isMeasured: step == 1)
     }
     _ = try trainer.strategy.drain()
     let hash = trainer.parameters.hash()

@@ -3,6 +3,7 @@ import Collectives
 import MPI
 import Testing
 import Trainer
+import Transport
 import _TestSupport
 
 /// How ranks agree before and after the steps of a run.

@@ -6,6 +6,7 @@ import MPI
 import Optimizers
 import Testing
 import Trainer
+import Transport
 import _TestSupport
 
 /// Runs of every kind, broken off in the middle: they end as the unbroken one, and tell of every step and epoch what it tells.
@@ -180,7 +181,7 @@ import _TestSupport
     try check(run.options, killed: 8, stopped: nil)
   }
 
-  @Test(.ranks(atLeast: 2), arguments: dense) func modelsInStripes(_ strategy: String) throws {
+  @Test(.ranks(atLeast: 2), arguments: dense) func modelsInSlices(_ strategy: String) throws {
     guard world.count % 2 == 0 else { return }
     for codec in ["one-bit", "none"] {
       let run = Run("") {
@@ -192,7 +193,7 @@ import _TestSupport
   }
 
   /// The ranks of a model find their own state where the launcher has dealt them to hosts in turn.
-  @Test(.ranks(atLeast: 4)) func modelsInStripesOfRanksThatHostsHaveInTurn() throws {
+  @Test(.ranks(atLeast: 4)) func modelsInSlicesOfRanksThatHostsHaveInTurn() throws {
     guard world.count % 2 == 0 else { return }
     let run = Run("") { ($0.modelParallel, $0.learningRate) = (2, 0.02) }
     try check(run.options, killed: 4, stopped: nil, hosts: (world.rank % 2, world.rank % 2))

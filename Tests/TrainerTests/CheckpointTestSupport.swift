@@ -64,8 +64,8 @@ final class SampleState {
     momentum = FloatBuffer(count: count)
     residual = FloatBuffer(count: count)
     squares = FloatBuffer(count: count)
-    // Stripes of unequal length, the last ranks' empty where there are many.
-    ownedRange = SampleState.stripe(of: group.rank, among: group.count, count: count)
+    // Shards of unequal length, the last ranks' empty where there are many.
+    ownedRange = SampleState.shard(of: group.rank, among: group.count, count: count)
     ownerResidual = FloatBuffer(count: ownedRange.count)
     guard let seed else { return }
     let random = Philox(seed: seed, purpose: .tests)
@@ -80,7 +80,7 @@ final class SampleState {
     for i in ownedRange { ownerResidual[i - ownedRange.lowerBound] = random.uniform(i, tensor: 1000) }
   }
 
-  static func stripe(of rank: Int, among ranks: Int, count: Int) -> Range<Int> {
+  static func shard(of rank: Int, among ranks: Int, count: Int) -> Range<Int> {
     let ends = (0...ranks).map { count * min($0 * $0 + $0, ranks * ranks) / (ranks * ranks) }
     return ends[rank]..<ends[rank + 1]
   }

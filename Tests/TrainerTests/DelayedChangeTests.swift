@@ -2,6 +2,7 @@ import Collectives
 import MPI
 import Testing
 import Trainer
+import Transport
 import _TestSupport
 
 /// `--strategy` says when ranks exchange, `--codec` what they make of it: any of one goes with any of the other.

@@ -7,6 +7,7 @@ import MPI
 import Networks
 import Testing
 import Trainer
+import Transport
 import _TestSupport
 
 /// Double buffering with half batches: its schedule, its delay, and that neither timing nor a resume changes a bit.

@@ -7,21 +7,22 @@ import MPI
 import Networks
 import Testing
 import Trainer
+import Transport
 import _TestSupport
 
-/// Runs on a grid of K models in P stripes each.
+/// Runs on a grid of K models in P slices each.
 @Suite(.serialized) struct ModelParallelTests {
-  /// K models in P stripes.
+  /// K models in P slices.
   struct Grid: CustomTestStringConvertible, Sendable {
     let models: Int
-    let stripes: Int
-    var testDescription: String { "\(models)×\(stripes)" }
+    let slices: Int
+    var testDescription: String { "\(models)×\(slices)" }
 
-    init(_ models: Int, _ stripes: Int) { (self.models, self.stripes) = (models, stripes) }
+    init(_ models: Int, _ slices: Int) { (self.models, self.slices) = (models, slices) }
 
     /// What there are ranks enough for, save what is tested with half as many.
     static let possible = [Grid(1, 2), Grid(1, 3), Grid(2, 2), Grid(1, 4), Grid(4, 2), Grid(2, 4)]
-      .filter { $0.models * $0.stripes <= World.count && $0.models * $0.stripes > World.count / 2 }
+      .filter { $0.models * $0.slices <= World.count && $0.models * $0.slices > World.count / 2 }
   }
 
   private func options(_ change: (inout TrainerOptions) -> Void = { _ in }) -> TrainerOptions {
@@ -42,7 +43,7 @@ import _TestSupport
   /// Trains on the first `ranks` ranks; nil on the others.
   private func train(_ options: TrainerOptions, ranks: Int) throws -> TrainingOutcome? {
     guard let group = try world.split(color: world.rank < ranks ? .some(0) : nil) else { return nil }
-    return try Trainer(options, on: group, isSilent: true).run()
+    return try TrainingRun(options, on: group, isSilent: true).run()
   }
 
   /// The model in a file.
@@ -60,7 +61,7 @@ import _TestSupport
 
   /// The whole model of a run on a grid is that of whole models on as many ranks as there are models, but for the order of sums.
   @Test(.ranks(atLeast: 2), arguments: Grid.possible, ["mlp:13,11", "mlp:3,2,activation=sigmoid", "softmax"])
-  func stripesTrainAsWholeModelsDo(_ grid: Grid, _ name: String) throws {
+  func slicesTrainAsWholeModelsDo(_ grid: Grid, _ name: String) throws {
     let directory = try TemporaryDirectory(on: world)
     let whole = options {
       $0.model = name
@@ -68,18 +69,18 @@ import _TestSupport
       $0.clip = 0.5
     }
     let expected = try train(whole, ranks: grid.models)
-    var striped = whole
-    striped.modelParallel = grid.stripes
-    striped.output = directory.path + "/striped.safetensors"
-    let found = try train(striped, ranks: grid.models * grid.stripes)
-    striped.transport = .messages
-    striped.output = directory.path + "/messages.safetensors"
-    let byMessages = try train(striped, ranks: grid.models * grid.stripes)
+    var sliced = whole
+    sliced.modelParallel = grid.slices
+    sliced.output = directory.path + "/sliced.safetensors"
+    let found = try train(sliced, ranks: grid.models * grid.slices)
+    sliced.transport = .messages
+    sliced.output = directory.path + "/messages.safetensors"
+    let byMessages = try train(sliced, ranks: grid.models * grid.slices)
     #expect(byMessages?.modelHash == found?.modelHash && byMessages?.evaluation == found?.evaluation)
     try world.barrier()
     if let expected, let found {
       #expect(abs(found.evaluation!.loss - expected.evaluation!.loss) < 1e-5)
-      let (one, other) = (try model(whole.output!, whole), try model(directory.path + "/striped.safetensors", whole))
+      let (one, other) = (try model(whole.output!, whole), try model(directory.path + "/sliced.safetensors", whole))
       #expect(other.hash() == found.modelHash)
       for index in 0..<one.count { #expect(abs(one[index] - other[index]) <= 1e-5) }
     }
@@ -95,10 +96,10 @@ import _TestSupport
       $0.warmStart = 3
     }
     let expected = try train(whole, ranks: grid.models)
-    var striped = whole
-    striped.modelParallel = grid.stripes
-    let found = try train(striped, ranks: grid.models * grid.stripes)
-    #expect(try train(striped, ranks: grid.models * grid.stripes)?.modelHash == found?.modelHash)
+    var sliced = whole
+    sliced.modelParallel = grid.slices
+    let found = try train(sliced, ranks: grid.models * grid.slices)
+    #expect(try train(sliced, ranks: grid.models * grid.slices)?.modelHash == found?.modelHash)
     if let expected, let found {
       #expect(abs(found.evaluation!.loss - expected.evaluation!.loss) < 0.01)
     }
@@ -115,13 +116,13 @@ import _TestSupport
       $0.output = directory.path + "/whole.safetensors"
     }
     let expected = try train(whole, ranks: grid.models)
-    var striped = whole
-    striped.modelParallel = grid.stripes
-    striped.output = directory.path + "/striped.safetensors"
-    let found = try train(striped, ranks: grid.models * grid.stripes)
+    var sliced = whole
+    sliced.modelParallel = grid.slices
+    sliced.output = directory.path + "/sliced.safetensors"
+    let found = try train(sliced, ranks: grid.models * grid.slices)
     try world.barrier()
     if expected != nil, found != nil {
-      let (one, other) = (try model(whole.output!, whole), try model(striped.output!, whole))
+      let (one, other) = (try model(whole.output!, whole), try model(sliced.output!, whole))
       for index in 0..<one.count { #expect(abs(one[index] - other[index]) <= 1e-4) }
     }
     try world.barrier()
@@ -137,12 +138,12 @@ import _TestSupport
 
   @Test(.ranks(atLeast: 2), arguments: Grid.possible) func anUnbrokenRunEqualsOneThatWasResumed(_ grid: Grid) throws {
     let directory = try TemporaryDirectory(on: world)
-    let ranks = grid.models * grid.stripes
+    let ranks = grid.models * grid.slices
     let whole = options {
       $0.codec = "one-bit"
       $0.learningRate = 0.02
       $0.warmStart = 3
-      $0.modelParallel = grid.stripes
+      $0.modelParallel = grid.slices
       $0.checkpoint = directory.path + "/whole"
     }
     let expected = try train(whole, ranks: ranks)
@@ -172,24 +173,24 @@ import _TestSupport
       #expect(saved.sentence(for: evaluation).hasSuffix(String(format: "%016lx", expected.modelHash)))
     }
 
-    // As many stripes on another number of ranks go on; another number of stripes does not.
+    // As many slices on another number of ranks go on; another number of slices does not.
     try breakOff(after: "step-00000008")
     if grid.models > 1 {
-      let fewer = try train(broken, ranks: ranks - grid.stripes)
+      let fewer = try train(broken, ranks: ranks - grid.slices)
       if let fewer { #expect(fewer.steps == 15 && abs(fewer.evaluation!.loss - expected!.evaluation!.loss) < 0.05) }
     }
     var other = broken
     other.modelParallel = 1
     var refusal = ""
     do { _ = try train(other, ranks: ranks) } catch { refusal = "\(error)" }
-    if world.rank < ranks { #expect(refusal.contains("--model-parallel was \(grid.stripes) and is now 1")) }
+    if world.rank < ranks { #expect(refusal.contains("--model-parallel was \(grid.slices) and is now 1")) }
     try world.barrier()
   }
 
   @Test(.ranks(atLeast: 2), arguments: Grid.possible) func aRankWithABadGradientIsNamed(_ grid: Grid) throws {
-    let ranks = grid.models * grid.stripes
+    let ranks = grid.models * grid.slices
     let options = options {
-      $0.modelParallel = grid.stripes
+      $0.modelParallel = grid.slices
       $0.nonFinite = .abort
       $0.injectNonFinite = "3:\(ranks - 1)"
     }
@@ -198,9 +199,9 @@ import _TestSupport
     if world.rank < ranks {
       #expect(fault.contains("step 4") && fault.contains("weights.3") && fault.contains("rank \(ranks - 1) on "), "\(fault)")
     }
-    // Skipped, the step teaches nothing on any stripe.
+    // Skipped, the step teaches nothing on any slice.
     let skipping = self.options {
-      $0.modelParallel = grid.stripes
+      $0.modelParallel = grid.slices
       $0.steps = 1
       $0.injectNonFinite = "0:\(ranks - 1)"
     }

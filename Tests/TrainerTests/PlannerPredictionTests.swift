@@ -3,6 +3,7 @@ import Codecs
 import Collectives
 import Planner
 import Testing
+import Transport
 import _TestSupport
 import Trainer
 
@@ -63,7 +64,7 @@ import Trainer
     let flat = try #require(predictor.predict(oneBit, ranks: 8))
     let hierarchical = try #require(predictor.predict(oneBit, ranks: 8, topology: .hierarchical))
     #expect(flat.hosts == 4 && hierarchical.hosts == 4)
-    // Flat: 6 of 8 stripes leave the host, twice, from each of two ranks; hierarchical: 3 of 4, twice, from the host.
+    // Flat: 6 of 8 shards leave the host, twice, from each of two ranks; hierarchical: 3 of 4, twice, from the host.
     let ratio = Double(hierarchical.bytesSent) / Double(flat.bytesSent)
     #expect(abs(ratio - 0.5) < 0.02)
     #expect(hierarchical.exchangeSeconds < 0.6 * flat.exchangeSeconds)
@@ -82,7 +83,7 @@ import Trainer
     let predictor = StepPredictor(layout, minibatch: 256, costs: costs)
     let prediction = try #require(predictor.predict(oneBit, ranks: 8))
     #expect(abs(prediction.computeSeconds - 5.2e-3) < 1e-12)
-    // On 8 ranks a stripe is one message. A seventh of the encoding passes before the first leaves; the sum decodes eight codes
+    // On 8 ranks a shard is one message. A seventh of the encoding passes before the first leaves; the sum decodes eight codes
     // of an eighth of the values, and encodes; a seventh is decoded, with the update, after the last has arrived.
     let wire = Double(prediction.bytesSent) * 8 / 1e7
     let latency = 1e-3 + 6 * 1e-4
@@ -124,7 +125,7 @@ import Trainer
   }
 
   @Test func withoutLatencyAndKernelsItIsThePapersModel() throws {
-    // Many equal groups, so that stripes are equal; a link of which floats take 40 ms.
+    // Many equal groups, so that shards are equal; a link of which floats take 40 ms.
     let layout = TensorLayout([("weights", [1024, 4096])])
     let bits = Double(8 * 8 * layout.count) / 40e-3
     let costs = PlanCosts(

@@ -7,6 +7,7 @@ import MPI
 import Networks
 import Testing
 import Trainer
+import Transport
 import _TestSupport
 
 /// New labels between epochs, on as many ranks as the tests have.
@@ -29,7 +30,7 @@ import _TestSupport
   }
 
   private func train(_ options: TrainerOptions, on group: Communicator = world) throws -> TrainingOutcome {
-    try Trainer(options, on: group, isSilent: true).run()
+    try TrainingRun(options, on: group, isSilent: true).run()
   }
 
   private func folder(_ checkpoint: String, step: Int) -> String {
@@ -93,7 +94,7 @@ import _TestSupport
   @Test(.ranks(atLeast: 2)) func digitsAreRecognisedAlikeOnAnyNumberOfRanks() throws {
     let directory = try TemporaryDirectory(on: world)
     let options = options(try SpokenTones(in: directory))
-    let (run, trainer) = (try PlainRun(options), try Trainer(options, on: world, isSilent: true))
+    let (run, trainer) = (try PlainRun(options), try TrainingRun(options, on: world, isSilent: true))
     _ = try trainer.run()
     func judge(on group: Communicator) throws -> Evaluation {
       let grid = try RankGrid(HostMap(group))

@@ -4,6 +4,7 @@ import Collectives
 import MPI
 import Testing
 import Trainer
+import Transport
 import _TestSupport
 
 /// Ranks that are no longer equal, or never were, end their run and say what differs.
@@ -16,7 +17,7 @@ import _TestSupport
   @Test(arguments: ["all-reduce", "double-buffer", "true-top-k:k=1/20"]) func aModelThatDiffersIsNoticed(_ strategy: String)
     throws
   {
-    let trainer = try Trainer(
+    let trainer = try TrainingRun(
       options { ($0.strategy, $0.verifyEvery, $0.learningRate) = (strategy, 3, 1e-6) }, on: world, isSilent: true)
     let odd = world.count - 1
     if world.rank == odd { trainer.parameters[3] += 0.5 }
@@ -27,7 +28,7 @@ import _TestSupport
 
   /// Where it is looked at the end alone, it is noticed there.
   @Test func theLastLookIsNeverLeftOut() throws {
-    let trainer = try Trainer(options { ($0.verifyEvery, $0.steps) = (0, 4) }, on: world, isSilent: true)
+    let trainer = try TrainingRun(options { ($0.verifyEvery, $0.steps) = (0, 4) }, on: world, isSilent: true)
     if world.rank == world.count - 1 { trainer.parameters[trainer.parameters.count - 1] += 0.5 }
     #expect(try #require(try diverged { _ = try trainer.run() }).step == 4)
     try world.barrier()
@@ -35,7 +36,7 @@ import _TestSupport
 
   /// After a replicated start momenta are compared, too: nothing has been exchanged yet.
   @Test func momentaThatDifferAreNoticedWhereAReplicatedStartEnds() throws {
-    let trainer = try Trainer(
+    let trainer = try TrainingRun(
       options {
         ($0.warmStart, $0.verifyEvery, $0.steps, $0.logEvery) = (.replicated(4), 0, 20, 100)
         $0.learningRate = 1e-30

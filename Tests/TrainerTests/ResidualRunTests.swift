@@ -6,7 +6,7 @@ import _TestSupport
 
 /// What a run leaves behind of its gradients, as its state shows it.
 @Suite(.serialized) struct ResidualRunTests {
-  private func tensor(_ name: String, of trainer: Trainer) -> UnsafeMutableBufferPointer<Float>? {
+  private func tensor(_ name: String, of trainer: TrainingRun) -> UnsafeMutableBufferPointer<Float>? {
     var state = StateInventory()
     trainer.strategy.contribute(to: &state)
     return state.tensor(name)?.values
@@ -17,7 +17,7 @@ import _TestSupport
   /// At the rate 0 every step has the gradient of the same samples and model, so that what has arrived can be known: with momentum 0.5
   /// the momenta hold half of it, and half of half of that before.
   @Test(.ranks(atLeast: 2)) func whatPhasesOfBitsLeaveBehindComesLater() throws {
-    let trainer = try Trainer(
+    let trainer = try TrainingRun(
       options {
         ($0.minibatch, $0.momentum) = (330, 0.5)
         $0.warmStart = .bits([.init(bits: 8, steps: 2), .init(bits: 2, steps: 2)])
@@ -28,7 +28,7 @@ import _TestSupport
     var before = [Double](repeating: 0, count: count)
     var arrived = [Double](repeating: 0, count: count)
     for step in 0..<7 {
-      _ = try trainer.strategy.step(step, from: trainer.feed, rate: 0, isMeasured: false)
+      _ = try trainer.strategy.step(step, from: trainer.loader, rate: 0, isMeasured: false)
       let momentum = try #require(tensor("momentum", of: trainer))
       for i in 0..<count {
         arrived[i] += Double(momentum[i]) - 0.5 * before[i]
@@ -59,9 +59,9 @@ import _TestSupport
     throws
   {
     func model(ownersPart: Bool) throws -> [Float] {
-      let trainer = try Trainer(
+      let trainer = try TrainingRun(
         options { ($0.optimizer, $0.momentum) = ("adagrad:epsilon=1e-6", 0) }, on: world, isSilent: true)
-      for step in 0..<3 { _ = try trainer.strategy.step(step, from: trainer.feed, rate: 0.01, isMeasured: false) }
+      for step in 0..<3 { _ = try trainer.strategy.step(step, from: trainer.loader, rate: 0.01, isMeasured: false) }
       let squares = try #require(tensor("ownerAdaGrad", of: trainer))
       let count = trainer.parameters.count
       let (contributions, sums) = (FloatBuffer(count: count), FloatBuffer(count: count))
@@ -69,8 +69,8 @@ import _TestSupport
         let remainder = Float(i % 7 - 3) * 0.25
         if ownersPart { sums[i] = remainder } else { contributions[i] = remainder * (squares[i] + 1e-6).squareRoot() }
       }
-      trainer.strategy.carry(contributions, sums: sums)
-      _ = try trainer.strategy.step(3, from: trainer.feed, rate: 0.01, isMeasured: false)
+      trainer.strategy.inherit(contributions, sums: sums)
+      _ = try trainer.strategy.step(3, from: trainer.loader, rate: 0.01, isMeasured: false)
       return Array(trainer.parameters.values)
     }
     let (found, expected) = (try model(ownersPart: true), try model(ownersPart: false))
@@ -82,15 +82,15 @@ import _TestSupport
   func whatIsCarriedOverComesOnce(_ strategy: String) throws {
     let run = options { ($0.strategy, $0.momentum, $0.injectNonFinite) = (strategy, 0, "0:0") }
     func models(carrying isCarrying: Bool) throws -> [[Float]] {
-      let trainer = try Trainer(run, on: world, isSilent: true)
+      let trainer = try TrainingRun(run, on: world, isSilent: true)
       if isCarrying {
         let (contributions, sums) = (FloatBuffer(count: trainer.parameters.count), FloatBuffer(count: trainer.parameters.count))
         for i in 0..<sums.count { (contributions[i], sums[i]) = (Float(i % 5) * 0.25, Float(i % 3) * 0.5) }
-        trainer.strategy.carry(contributions, sums: sums)
+        trainer.strategy.inherit(contributions, sums: sums)
       }
       return try (0..<4).map { step in
         // What comes after the first step that counts is not seen, at the rate 0.
-        _ = try trainer.strategy.step(step, from: trainer.feed, rate: step == 1 ? 0.125 : 0, isMeasured: false)
+        _ = try trainer.strategy.step(step, from: trainer.loader, rate: step == 1 ? 0.125 : 0, isMeasured: false)
         if step == 3 { _ = try trainer.strategy.drain() }
         return Array(trainer.parameters.values)
       }
@@ -105,7 +105,7 @@ import _TestSupport
 
   /// What is said of residuals is said of those of all ranks, before the step.
   @Test(.ranks(atLeast: 2)) func theRatioIsThatOfAllResidualsToAllGradients() throws {
-    let trainer = try Trainer(options { $0.minibatch = 330 }, on: world, isSilent: true)
+    let trainer = try TrainingRun(options { $0.minibatch = 330 }, on: world, isSilent: true)
     let run = try PlainRun(options { $0.minibatch = 330 })
     func squares(_ values: UnsafeMutableBufferPointer<Float>) -> Double { values.reduce(0) { $0 + Double($1) * Double($1) } }
     for step in 0..<3 {
@@ -114,7 +114,7 @@ import _TestSupport
       try run.computeGradient(of: samples[own], among: samples.count)
       let gradients = try world.allReduce(squares(run.gradient.values), .sum)
       let residuals = try world.allReduce(squares(try #require(tensor("residual", of: trainer))), .sum)
-      let outcome = try trainer.strategy.step(step, from: trainer.feed, rate: 0, isMeasured: true)
+      let outcome = try trainer.strategy.step(step, from: trainer.loader, rate: 0, isMeasured: true)
       #expect(abs(outcome.residualRatio - (residuals / gradients).squareRoot()) < 1e-5)
       #expect((outcome.residualRatio > 0.1) == (step > 0))
     }

@@ -7,6 +7,7 @@ import MPI
 import Networks
 import Testing
 import Trainer
+import Transport
 import _TestSupport
 
 /// Runs that go on in other circumstances: fewer ranks, other hosts, nothing left to do.
@@ -38,7 +39,7 @@ import _TestSupport
     let saved = options.checkpoint! + "/step-00000004"
     options.resume = true
     if let alone = try world.split(color: world.rank == 0 ? 0 : nil) {
-      let trainer = try Trainer(options, on: alone, isSilent: true)
+      let trainer = try TrainingRun(options, on: alone, isSilent: true)
       trainer.lastStep = 5
       _ = try trainer.run()
     }
@@ -112,7 +113,7 @@ import _TestSupport
       #expect(try train(options, until: 6).wasStopped)
       options.resume = true
       if let group = try world.split(color: world.rank < ranks ? 0 : nil) {
-        let trainer = try Trainer(options, on: group, isSilent: true)
+        let trainer = try TrainingRun(options, on: group, isSilent: true)
         let evaluation = try #require(try trainer.run().evaluation)
         #expect(abs(evaluation.loss - whole.loss) < 1e-4, "\(ranks) ranks: \(evaluation) for \(whole)")
       }
@@ -198,13 +199,13 @@ import _TestSupport
     let (metrics, timeline) = (directory.path + "/metrics.jsonl", directory.path + "/timeline.json")
     func refusal(_ options: TrainerOptions) throws -> String {
       let error = #expect(throws: TrainingError.self) {
-        _ = try Trainer(options, on: world, isSilent: true, patience: 0.2)
+        _ = try TrainingRun(options, on: world, isSilent: true, patience: 0.2)
       }
       #expect(error?.exitStatus == 65)
       return "\(error.map { "\($0)" } ?? "")"
     }
     do {
-      let running = try Trainer(options { ($0.metrics, $0.timeline) = (metrics, timeline) }, on: world, isSilent: true)
+      let running = try TrainingRun(options { ($0.metrics, $0.timeline) = (metrics, timeline) }, on: world, isSilent: true)
       #expect(
         try refusal(options { $0.metrics = metrics }).hasSuffix(
           "another run is writing its metrics to \(metrics); name another file"))
@@ -223,7 +224,7 @@ import _TestSupport
     try world.barrier()
     // What belongs to nobody may be shared.
     let nowhere = options { ($0.metrics, $0.timeline) = ("/dev/null", "/dev/null") }
-    let running = try Trainer(nowhere, on: world, isSilent: true)
+    let running = try TrainingRun(nowhere, on: world, isSilent: true)
     #expect(try train(nowhere).modelHash == running.run().modelHash)
   }
 }

@@ -23,7 +23,7 @@ func options(_ change: (inout TrainerOptions) -> Void = { _ in }) -> TrainerOpti
 ///
 /// With `host`, this rank pretends to be on that host.
 func train(_ options: TrainerOptions, until lastStep: Int? = nil, host: Int? = nil) throws -> TrainingOutcome {
-  let trainer = try Trainer(options, on: world, isSilent: true, pretendedHost: host)
+  let trainer = try TrainingRun(options, on: world, isSilent: true, pretendedHost: host)
   trainer.lastStep = lastStep
   return try trainer.run()
 }

@@ -3,11 +3,12 @@ import Collectives
 import MPI
 import Testing
 import Trainer
+import Transport
 import _TestSupport
 
 /// A step that is skipped leaves everything that later steps rest on as it was, to the last bit.
 @Suite(.serialized, .enabled(if: World.count <= 3, "a few ranks are enough")) struct SkippedStateTests {
-  private func bits(_ trainer: Trainer) -> [String: [UInt32]] {
+  private func bits(_ trainer: TrainingRun) -> [String: [UInt32]] {
     var state = StateInventory()
     trainer.strategy.contribute(to: &state)
     var bits = ["model": trainer.parameters.values.map(\.bitPattern)]
@@ -28,20 +29,20 @@ import _TestSupport
   {
     // Others than all-reduce do nothing meanwhile.
     guard overlap == .off || run.strategy == "all-reduce" else { return }
-    let trainer = try Trainer(
+    let trainer = try TrainingRun(
       options {
         ($0.strategy, $0.optimizer, $0.warmStart) = run
         ($0.overlap, $0.transport) = (overlap, overlap == .off ? .auto : .messages)
         $0.injectNonFinite = "3:\(world.count - 1)"
       }, on: world, isSilent: true)
-    for step in 0..<3 { _ = try trainer.strategy.step(step, from: trainer.feed, rate: 0.01, isMeasured: false) }
+    for step in 0..<3 { _ = try trainer.strategy.step(step, from: trainer.loader, rate: 0.01, isMeasured: false) }
     let before = bits(trainer)
-    #expect(try trainer.strategy.step(3, from: trainer.feed, rate: 0.01, isMeasured: true).isSkipped)
+    #expect(try trainer.strategy.step(3, from: trainer.loader, rate: 0.01, isMeasured: true).isSkipped)
     let after = bits(trainer)
     #expect(before.count == after.count)
     for (name, values) in before { #expect(after[name] == values, "\(name)") }
     // The next one is done.
-    #expect(try !trainer.strategy.step(4, from: trainer.feed, rate: 0.01, isMeasured: false).isSkipped)
+    #expect(try !trainer.strategy.step(4, from: trainer.loader, rate: 0.01, isMeasured: false).isSkipped)
     #expect(bits(trainer)["model"] != before["model"])
     try world.barrier()
   }

@@ -4,6 +4,7 @@ import Foundation
 import MPI
 import Testing
 import Trainer
+import Transport
 import _TestSupport
 
 /// Descent by few values: against plain lines, and the same on all ranks, in every repetition and after every resume.
@@ -93,7 +94,7 @@ import _TestSupport
   func ranksDoNotMatter(_ strategy: String) throws {
     let options = Self.sparse(strategy) { $0.weightDecay = 0.01 }
     let together = try train(options)
-    let alone = try Trainer(options, on: world.split(color: world.rank)!, isSilent: true).run()
+    let alone = try TrainingRun(options, on: world.split(color: world.rank)!, isSilent: true).run()
     #expect(abs(together.evaluation!.loss - alone.evaluation!.loss) < 0.02)
   }
 
@@ -130,7 +131,7 @@ import _TestSupport
           return nil
         }
         defer { try? world.barrier() }
-        return try Trainer(options, on: group, isSilent: true).run()
+        return try TrainingRun(options, on: group, isSilent: true).run()
       }
       _ = try run(savers) { $0.steps = 8 }
       let resumed = try run(loaders) { $0.resume = true }

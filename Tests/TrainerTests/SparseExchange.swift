@@ -2,6 +2,7 @@ import Buffers
 import Codecs
 import Collectives
 import Trainer
+import Transport
 
 /// An aggregation that delivers changes, without training around it: what it makes of gradients that are known.
 final class SparseExchange {

@@ -5,6 +5,7 @@ import Foundation
 import MPI
 import Testing
 import Trainer
+import Transport
 import _TestSupport
 
 /// The exchanges of sparse strategies by themselves, on gradients that are known: laws, hand-made cases and edges.

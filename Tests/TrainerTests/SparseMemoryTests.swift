@@ -4,6 +4,7 @@ import Collectives
 import MPI
 import Testing
 import Trainer
+import Transport
 import _TestSupport
 
 /// What sparse strategies remember and forget, against plain loops in fp64 on the sum of all ranks' gradients (algorithms §2.3).

@@ -5,6 +5,7 @@ import MPI
 import Networks
 import Testing
 import Trainer
+import Transport
 import _TestSupport
 
 /// What is said of a step and of an evaluation is said of all samples once, whichever ranks have them.
@@ -16,7 +17,7 @@ import _TestSupport
   ]
 
   private func trainer(_ how: (name: String, start: WarmStart), _ change: (inout TrainerOptions) -> Void = { _ in }) throws
-    -> Trainer
+    -> TrainingRun
   {
     let options = TrainerTests.options {
       ($0.strategy, $0.warmStart) = how
@@ -24,7 +25,7 @@ import _TestSupport
       $0.minibatch = 49
       change(&$0)
     }
-    return try Trainer(options, on: world, isSilent: true)
+    return try TrainingRun(options, on: world, isSilent: true)
   }
 
   /// Nothing is learnt at the rate zero, so that every step can be looked at with the model of the start.
@@ -34,7 +35,7 @@ import _TestSupport
     let trainer = try trainer(how)
     let run = try PlainRun(TrainerTests.options { $0.minibatch = 49 })
     for step in 0..<7 {
-      let outcome = try trainer.strategy.step(step, from: trainer.feed, rate: 0, isMeasured: step % 2 == 0)
+      let outcome = try trainer.strategy.step(step, from: trainer.loader, rate: 0, isMeasured: step % 2 == 0)
       let samples = run.samples(of: step)
       let batch = Minibatch(capacity: samples.count, featureCount: run.data.featureCount)
       run.data.load(samples, of: .train, into: batch)
@@ -79,7 +80,7 @@ import _TestSupport
         if !finite { trainer.parameters[3] = value }
         step += 1
       }
-      return try trainer.strategy.step(step, from: trainer.feed, rate: 0.001, isMeasured: false)
+      return try trainer.strategy.step(step, from: trainer.loader, rate: 0.001, isMeasured: false)
     }
     for skipped in [3, 9, 1, 9] {
       for _ in 0..<skipped { #expect(try run(finite: false).isSkipped) }

@@ -5,6 +5,7 @@ import MPI
 import Reporting
 import Testing
 import Trainer
+import Transport
 import _TestSupport
 
 /// Timelines of whole runs, on as many ranks as the tests have.
@@ -80,7 +81,7 @@ import _TestSupport
       if way.transport == .auto {
         #expect(Set(encodes) == [encoded], "rank \(rank)")
       } else if ranks > 1 {
-        // The own stripe of floats is read in place.
+        // The own shard of floats is read in place.
         #expect(Set(encodes).isSubset(of: way.codec == "none" ? [0, exchanges] : [exchanges]), "rank \(rank)")
       }
       let decodes = trace.spans("decode", of: rank)
@@ -116,8 +117,8 @@ import _TestSupport
     }
   }
 
-  /// Models in stripes wait for one another's activations in the middle of a pass.
-  @Test(.ranks(atLeast: 2)) func stripesOfModelsAreSeen() throws {
+  /// Models in slices wait for one another's activations in the middle of a pass.
+  @Test(.ranks(atLeast: 2)) func slicesOfModelsAreSeen() throws {
     guard world.count % 2 == 0 else { return }
     for overlap in [Overlap.off, .thread] {
       let (trace, _, _) = try timeline(

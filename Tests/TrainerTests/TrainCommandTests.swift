@@ -70,7 +70,7 @@ import _TestSupport
     }
   }
 
-  /// Two models in two stripes each: what they exchange is what the sizes of layers say, B·n·4·(P − 1)/P for each.
+  /// Two models in two slices each: what they exchange is what the sizes of layers say, B·n·4·(P − 1)/P for each.
   @Test func activationsAreCountedApart() throws {
     let lines = try metrics(
       ranks: 4, ["--model-parallel", "2", "--steps", "7", "--warm-start", "2", "--log-every", "7", "--evaluate-every", "7"])

@@ -15,7 +15,7 @@ import Trainer
   @Test func allRanksTogetherSeeWhatOneSees() throws {
     let options = Self.clientOptions("by-class:1")
     let together = try train(options)
-    let alone = try Trainer(options, on: world.split(color: world.rank)!, isSilent: true).run()
+    let alone = try TrainingRun(options, on: world.split(color: world.rank)!, isSilent: true).run()
     #expect(abs(together.evaluation!.loss - alone.evaluation!.loss) < 1e-4)
     let other = try train(Self.clientOptions("iid"))
     #expect(abs(together.evaluation!.loss - other.evaluation!.loss) > 1e-3)

@@ -7,6 +7,7 @@ import MPI
 import Networks
 import Testing
 import Trainer
+import Transport
 import _TestSupport
 
 /// Whole runs of a small model, on as many ranks as the tests have.
@@ -185,7 +186,7 @@ import _TestSupport
 
   @Test func ranksMayChooseTheirCodecOnlyWhereSomebodyMeasures() throws {
     let open = options { ($0.codec, $0.warmStart) = ("auto", 5) }
-    let chosen = try Trainer(open, on: world, isSilent: true) { _, _ in ("multi-bit:bits=4", "a test says so") }.run()
+    let chosen = try TrainingRun(open, on: world, isSilent: true) { _, _ in ("multi-bit:bits=4", "a test says so") }.run()
     let said = options { ($0.codec, $0.warmStart) = (world.count > 1 ? "multi-bit:bits=4" : "none", 5) }
     #expect(try chosen.modelHash == train(said).modelHash)
     guard world.count > 1 else { return }

@@ -58,7 +58,7 @@ import _TestSupport
   }
 
   @Test(.ranks(atLeast: 2))
-  func modelsInStripesAreTunedAlike() throws {
+  func modelsInSlicesAreTunedAlike() throws {
     guard world.count % 2 == 0 else { return }
     let plain = options {
       $0.modelParallel = 2

@@ -3,6 +3,7 @@ import Foundation
 import MPI
 import Testing
 import Trainer
+import Transport
 import _TestSupport
 
 /// Whole runs of a small model that start in each of the ways of `--warm-start`.
@@ -14,7 +15,7 @@ import _TestSupport
   /// The run of one rank alone, on every rank; collective.
   private func trainAlone(_ options: TrainerOptions) throws -> TrainingOutcome {
     let alone = try #require(try world.split(color: .some(world.rank)))
-    return try Trainer(options, on: alone, isSilent: true).run()
+    return try TrainingRun(options, on: alone, isSilent: true).run()
   }
 
   /// Enough steps for an automatic start to end by what it measures, after 16 exchanges, or by its bound, after 20 steps.
@@ -98,7 +99,7 @@ import _TestSupport
     #expect(try train(floats).modelHash == train(options { $0.warmStart = 5 }).modelHash)
   }
 
-  /// Neither who exchanges nor how stripes are cut changes a bit of what is left behind when the number of bits changes.
+  /// Neither who exchanges nor how shards are cut changes a bit of what is left behind when the number of bits changes.
   @Test func phasesOfBitsAreTheSameByEveryWay() throws {
     var hashes: Set<UInt64> = []
     for (overlap, transport) in [(Overlap.off, Transport.auto), (.thread, .messages), (.inline, .messages)] {
@@ -196,7 +197,7 @@ import _TestSupport
   }
 
   @Test(.ranks(atLeast: 4), arguments: starts.indices)
-  func modelsInStripesStartAlike(index: Int) throws {
+  func modelsInSlicesStartAlike(index: Int) throws {
     guard world.count % 2 == 0 else { return }
     let (start, breaks) = WarmStartRunTests.starts[index]
     let whole = long(start) {
@@ -206,7 +207,7 @@ import _TestSupport
     let expected = try train(whole)
     #expect(try Set(world.allGather([expected.modelHash])).count == 1)
     #expect(try trainBrokenOff(after: breaks[1], whole).modelHash == expected.modelHash)
-    // A stripe knows the norm of the whole gradient: the start ends as that of whole models on half as many ranks.
+    // A slice knows the norm of the whole gradient: the start ends as that of whole models on half as many ranks.
     if start == .automatic {
       let end = try #require(events("warmStart", in: metrics(whole).lines).first)
       let half = try #require(try world.split(color: .some(world.rank % 2)))
@@ -214,7 +215,7 @@ import _TestSupport
       plain.modelParallel = 1
       let directory = try TemporaryDirectory(on: world)
       plain.metrics = directory.path + "/\(world.rank % 2).jsonl"
-      _ = try Trainer(plain, on: half, isSilent: true).run()
+      _ = try TrainingRun(plain, on: half, isSilent: true).run()
       try world.barrier()
       let lines = try String(contentsOfFile: directory.path + "/0.jsonl", encoding: .utf8).split(separator: "\n")
       let line = try #require(lines.first { $0.contains("\"warmStart\",") })

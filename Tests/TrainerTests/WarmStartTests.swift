@@ -27,9 +27,9 @@ import Trainer
   }
 
   @Test func everyStepHasItsWay() {
-    func ways(_ start: WarmStart?, _ horizon: Int) -> [Passage] {
-      let passages = Passages(start, horizon: horizon)
-      return (0..<horizon).map { passages.passage(at: Double($0)) }
+    func ways(_ start: WarmStart?, _ horizon: Int) -> [WarmStartPhase] {
+      let warmStartPhases = WarmStartPhases(start, horizon: horizon)
+      return (0..<horizon).map { warmStartPhases.phase(at: Double($0)) }
     }
     #expect(ways(nil, 25) == [.floats, .floats] + Array(repeating: .codec, count: 23))
     #expect(ways(3, 5) == [.floats, .floats, .floats, .codec, .codec])
@@ -41,6 +41,7 @@ import Trainer
         == [.floats, .bits(8), .bits(8), .bits(2), .codec, .codec])
     #expect(ways(.automatic, 9) == [.floats, .floats] + Array(repeating: .codec, count: 7))
     #expect(
-      Passages(.automatic, horizon: 9).isOpen && !Passages(nil, horizon: 90).isOpen && !Passages(.automatic, horizon: 3).isOpen)
+      WarmStartPhases(.automatic, horizon: 9).isOpen && !WarmStartPhases(nil, horizon: 90).isOpen
+        && !WarmStartPhases(.automatic, horizon: 3).isOpen)
   }
 }

@@ -8,7 +8,7 @@ struct Accuracy: PaperTable {
   static let configuration = CommandConfiguration(
     abstract: "Test accuracy against the compression of uploads, downloads and both, for each way to exchange gradients.")
 
-  /// What is counted.
+  /// The bytes that are counted.
   enum Direction: String, CaseIterable, ExpressibleByArgument {
     case total
     case upload
@@ -23,15 +23,15 @@ struct Accuracy: PaperTable {
 
   func checkRequirements() throws { try setting.checkData() }
 
-  /// What the runs of a contender came to.
+  /// The results of a contender's runs.
   struct Outcome {
     let contender: Contender
     /// Test accuracy in percent.
     let accuracy: Sample
-    /// Of all its seeds together.
+    /// One for each of its seeds.
     let compression: [Compression]
 
-    /// Whether a model ended without finite values.
+    /// Whether a model ended with non-finite values.
     var isDiverged: Bool { accuracy.values.contains(0) }
 
     func mean(_ value: (Compression) -> Double) -> Double {
@@ -63,7 +63,7 @@ struct Accuracy: PaperTable {
     return [table]
   }
 
-  /// What all contenders came to, floats first.
+  /// The results of all contenders, floats first.
   func outcomes(_ laboratory: Laboratory) throws -> [Outcome] {
     let contenders = Contender.all(setting.partition)
     let jobs = contenders.flatMap { contender in (1...setting.seeds).map { setting.job(contender, seed: $0) } }
@@ -106,7 +106,7 @@ struct Accuracy: PaperTable {
   }
 }
 
-/// Writes a picture; throws one sentence where it cannot.
+/// Writes a plot; throws one sentence on failure.
 func write(_ plot: SVGPlot, to path: String) throws {
   do { try plot.write(to: FileDestination(path)) } catch { throw Failure("\(error)") }
 }

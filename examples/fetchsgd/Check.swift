@@ -4,7 +4,7 @@ import Datasets
 import Foundation
 import Laboratory
 
-/// What CI runs: energies of known vectors, and a table of tiny runs whose bytes are what formats say.
+/// What CI runs: energies of known vectors, and a table of tiny runs whose bytes match the formats.
 struct Check: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Check the harness itself in a few seconds, without data.", shouldDisplay: false)
@@ -27,13 +27,13 @@ struct Check: ParsableCommand {
     try expect(
       [0.5, 0.9, 0.99].map(energy.count) == [1, 2, 3] && energy.share(of: 2) == 25 / 26.0 && energy.support == 0.6,
       "the energy of a vector of five")
-    // The root mean square is 2.28: 4 and 3 are of the first decade above half of it, 1 of the one below.
+    // The root mean square is 2.28: 4 and 3 lie in the half decade above it, 1 in the one below.
     let bins = energy.histogram(from: -0.5, to: 0.5, width: 0.5)
     try expect(bins.map(\.share) == [0.2, 0.4], "the histogram of a vector of five")
     try expect(Energy(FloatBuffer(count: 3)).count(carrying: 0.9) == 0, "zeros carry no energy")
   }
 
-  /// Twelve images of one pixel, whose value is their number, as are their labels: ten are kept, two held out.
+  /// Twelve images of one pixel, whose values and labels are their numbers: ten are kept, two held out.
   private func checkHeldOut(_ folder: String) throws {
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     let numbers = (0..<12).map { UInt8($0) }

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Laboratory
 
-/// The learning rates of every way to exchange gradients, tried on training samples that were held out.
+/// The learning rates of each exchange method, tried on held-out training samples.
 struct Choice: PaperTable {
   static let configuration = CommandConfiguration(
     abstract: "Try learning rates, momentum and sizes on the last sixth of the training samples.")

@@ -1,12 +1,12 @@
 import Laboratory
 
-/// How many times fewer bytes a run sent than floats would have taken, counted where they were handed over.
+/// How many times fewer bytes a run sent than floats would have, counted where they were handed over.
 struct Compression {
   /// Bytes to the owners of shards: what a client uploads.
   let upload: Double
   /// Bytes from the owners: what a client downloads.
   let download: Double
-  /// Both.
+  /// Both together.
   let total: Double
 
   /// The compression of `report` against a run of floats of the same length.
@@ -17,7 +17,7 @@ struct Compression {
     total = (plain.up + plain.down) / (own.up + own.down)
   }
 
-  /// What all ranks sent to owners, and what owners sent back.
+  /// The bytes that all ranks sent to owners, and that owners sent back.
   private static func bytes(_ report: Report) throws -> (up: Double, down: Double) {
     guard let wire = report.end?["wire"] as? [String: Any], let sent = wire["bytesSent"] as? [Int],
       let returned = wire["bytesReturned"] as? [Int]

@@ -1,18 +1,18 @@
-/// A way to exchange gradients, of one size.
+/// A method of exchanging gradients, at one size.
 struct Contender {
   /// The name of its curve.
   let name: String
-  /// How large its messages are.
+  /// The sizes of its messages.
   let sizes: String
-  /// What `train` is told.
+  /// The options for `train`.
   let options: [String]
-  /// Whether its curve is drawn as a variant of the one before.
+  /// Whether its curve is drawn as a variant of the previous one.
   var isVariant = false
 
-  /// Whether it is what the others are compared with.
+  /// Whether it is the baseline of the others.
   var isFloat: Bool { options.contains("none") && !isVariant }
 
-  /// All, floats first, in sizes of about 10, 30, 60 (and 120) times fewer bytes in both directions together.
+  /// All contenders, floats first, in sizes of about 10, 30, 60 (and 120) times fewer bytes in both directions together.
   static func all(_ partition: Partition) -> [Contender] {
     let rates = Rates(partition)
     return [floats(rates.floats), floatsLikeSketch(rates.sketch), oneBit(rates.oneBit)]
@@ -27,7 +27,7 @@ struct Contender {
     Contender(name: "floats", sizes: "", options: ["--codec", "none"] + rate.options)
   }
 
-  /// Floats by the rate of the sketch, to tell what the rate does from what the sketch does.
+  /// Floats at the sketch's rate, to separate the effect of the rate from that of the sketch.
   static func floatsLikeSketch(_ rate: Rate) -> Contender {
     Contender(name: "floats, the sketch's rate", sizes: "", options: ["--codec", "none"] + rate.options, isVariant: true)
       .untilTheEnd
@@ -37,7 +37,7 @@ struct Contender {
     Contender(name: "one bit", sizes: "", options: ["--codec", "one-bit", "--warm-start", "0"] + rate.options)
   }
 
-  /// The sketch with an exact second round: one row is enough where candidates are fetched exactly.
+  /// The sketch with an exact second round: one row is enough if candidates are fetched exactly.
   static func sketch(columns: Int, _ rate: Rate) -> Contender {
     let k = columns * 17 / 6
     return Contender(
@@ -45,7 +45,7 @@ struct Contender {
       options: ["--strategy", "fetch-sgd:rows=1,columns=1/\(columns),candidates=2,k=1/\(k)"] + rate.options)
   }
 
-  /// The sketch that remembers for clients that come once, by the rule of the paper's published code.
+  /// The sketch with memory for clients that take part once, by the rule of the paper's published code.
   static func forgetful(columns: Int, _ rate: Rate) -> Contender {
     Contender(
       name: "sketch, clients forget", sizes: "c = d/\(columns), k = d/\(4 * columns)",
@@ -68,7 +68,7 @@ struct Contender {
     ).untilTheEnd
   }
 
-  /// The same, but a run that diverges goes on to its end, by zeros.
+  /// The same, but a run that diverges continues to its end, with zeros.
   var untilTheEnd: Contender {
     let more = options.contains("--non-finite") ? [] : ["--non-finite", "zero"]
     return Contender(name: name, sizes: sizes, options: options + more, isVariant: isVariant)
@@ -83,7 +83,7 @@ struct Contender {
 
 /// A learning rate, momentum and schedule.
 struct Rate {
-  /// What `train` is told.
+  /// The options for `train`.
   let options: [String]
 
   init(_ rate: Double, momentum: Double, warmup: Int? = nil) {
@@ -93,7 +93,7 @@ struct Rate {
   }
 }
 
-/// The rates of all ways, chosen on training samples that were held out (`choice`).
+/// The rates of all methods, chosen on held-out training samples (`choice`).
 struct Rates {
   let floats: Rate
   let oneBit: Rate

@@ -3,7 +3,7 @@ import Foundation
 
 /// How the energy of a vector, the sum of its squares, is spread over its coordinates.
 struct Energy {
-  /// The squares, the largest first.
+  /// The squares, largest first.
   private let squares: [Double]
   private let total: Double
 
@@ -12,7 +12,7 @@ struct Energy {
     total = squares.reduce(0, +)
   }
 
-  /// How many coordinates carry at least this share of the energy.
+  /// The number of coordinates that carry at least this share of the energy.
   func count(carrying share: Double) -> Int {
     var sum = 0.0
     for (index, square) in squares.enumerated() where total > 0 {
@@ -28,8 +28,10 @@ struct Energy {
   /// The share of coordinates that are not zero.
   var support: Double { Double(squares.count { $0 > 0 }) / Double(max(squares.count, 1)) }
 
-  /// The share of coordinates whose magnitude, in root mean squares of all, lies in each bin of width `width` of its logarithm to base
-  /// ten, from `low` to `high`; what is smaller counts in the first bin, zeros nowhere.
+  /// The share of coordinates in each bin of the magnitude, in root mean squares of all coordinates.
+  ///
+  /// Bins have width `width` in the logarithm to base ten, from `low` to `high`; smaller magnitudes count in the first bin,
+  /// zeros in none.
   func histogram(from low: Double, to high: Double, width: Double) -> [(magnitude: Double, share: Double)] {
     let count = Int(((high - low) / width).rounded())
     var bins = Array(repeating: 0, count: count)

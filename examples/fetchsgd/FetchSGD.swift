@@ -3,7 +3,7 @@ import Files
 import Foundation
 import Laboratory
 
-/// What the paper on FetchSGD measures, in miniature; README.md tells what differs.
+/// The measurements of the FetchSGD paper, in miniature; README.md lists the differences.
 @main
 struct FetchSGD: ParsableCommand {
   static let configuration = CommandConfiguration(

@@ -7,7 +7,7 @@ import Laboratory
 import Networks
 import Reporting
 
-/// How heavy the heavy coordinates of gradients are, while a model trains: what sparse updates and sketches live by.
+/// How heavy the heavy coordinates of gradients are during training, which sparse updates and sketches depend on.
 struct Gradients: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "The distribution of the gradient's values over training, and how many coordinates carry 90 % of its energy.")
@@ -25,7 +25,7 @@ struct Gradients: ParsableCommand {
     guard steps >= 1 else { throw ValidationError("--steps is at least 1, not \(steps)") }
   }
 
-  /// Vectors of a step, by what they are.
+  /// The vectors of a step, by name.
   private struct Record {
     let step: Int
     let loss: Double
@@ -34,7 +34,7 @@ struct Gradients: ParsableCommand {
 
   func run() throws { try telling.tell([try table()]) }
 
-  /// The table, and the pictures that were asked for.
+  /// The table; also draws the requested plots.
   func table() throws -> TextTable {
     let (records, parameterCount) = try train()
     var table = TextTable(
@@ -63,7 +63,7 @@ struct Gradients: ParsableCommand {
 
   // MARK: - Training
 
-  /// Descends, and looks at the vectors of a few steps on the way.
+  /// Trains, and records the vectors of a few steps on the way.
   private func train() throws -> ([Record], parameterCount: Int) {
     let dataset: any Dataset
     let network: any Network
@@ -99,7 +99,7 @@ struct Gradients: ParsableCommand {
     return (records, count)
   }
 
-  /// The mean loss of some samples, and its gradient.
+  /// The mean loss of the given samples, and its gradient.
   private func descent(
     on samples: some Collection<some BinaryInteger>, of dataset: any Dataset, _ batch: Minibatch, _ network: any Network,
     _ parameters: FloatBuffer, into gradient: FloatBuffer
@@ -114,7 +114,7 @@ struct Gradients: ParsableCommand {
 
   // MARK: - Pictures
 
-  /// The share of energy in the largest coordinates: of the gradient, and dashed of a client's.
+  /// The share of energy in the largest coordinates: of the gradient, and dashed, of a client's.
   private func plot(_ records: [Record], _ parameterCount: Int) -> SVGPlot {
     let shares = stride(from: -4.0, through: 0, by: 0.25).map { pow(10, $0) }
     let series = records.flatMap { record in

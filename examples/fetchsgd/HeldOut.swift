@@ -2,10 +2,11 @@ import Datasets
 import Foundation
 import Laboratory
 
-/// Training samples that are held out to choose by, so that nothing is chosen by test samples: the last sixth of them.
+/// Training samples held out for choices, so that nothing is chosen on test samples: the last sixth of them.
 enum HeldOut {
-  /// Writes a folder of four files whose training samples are the first five sixths of those of `source`, and whose test samples are the
-  /// others; tells its specification.
+  /// Writes a folder of four files with the split; returns its specification.
+  ///
+  /// Its training samples are the first five sixths of those of `source`, and its test samples are the others.
   static func specification(of source: String, in results: String) throws -> String {
     let folder = "\(results)/held-out"
     let (images, labels): (IDXFile, IDXFile)
@@ -26,7 +27,7 @@ enum HeldOut {
 }
 
 extension IDXFile {
-  /// A file with some of the samples of this one.
+  /// A file with a range of the samples of this one.
   fileprivate func part(_ range: Range<Int>) -> Data {
     let size = shape.dropFirst().reduce(1, *)
     let dimensions = [range.count] + shape.dropFirst()

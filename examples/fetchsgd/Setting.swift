@@ -2,13 +2,13 @@ import ArgumentParser
 import Foundation
 import Laboratory
 
-/// How training samples are dealt.
+/// How training samples are distributed.
 enum Partition: String, CaseIterable, ExpressibleByArgument {
   case iid
   case byClass = "by-class"
 }
 
-/// What all runs of a table have in common: data, model, ranks, length.
+/// The settings that all runs of a table share: data, model, ranks, length.
 struct Setting: ParsableArguments {
   @Option(help: ArgumentHelp("The data: the folder of MNIST's four files.", valueName: "spec"))
   var data = "idx:../shared/data/mnist"
@@ -28,7 +28,7 @@ struct Setting: ParsableArguments {
     }
   }
 
-  /// Throws where the data are not there.
+  /// Throws if the data are missing.
   func checkData() throws {
     guard let folder else { return }
     guard FileManager.default.fileExists(atPath: folder) else {
@@ -36,7 +36,7 @@ struct Setting: ParsableArguments {
     }
   }
 
-  /// The folder of the data, where they are files.
+  /// The folder of the data, if they are files.
   var folder: String? {
     guard data.hasPrefix("idx:") else { return nil }
     return String(data.dropFirst("idx:".count).prefix { $0 != "," })
@@ -53,7 +53,7 @@ struct Setting: ParsableArguments {
         + contender.options)
   }
 
-  /// What the runs are, in a sentence.
+  /// The runs in one sentence.
   var description: String {
     let dealt =
       partition == .iid

@@ -1,4 +1,4 @@
-// Every rank says who it is; rank 0 checks that all did.
+// Each rank sends the name of its host; rank 0 checks that all did, and prints them.
 import MPI
 
 withMPI { world in

@@ -1,11 +1,11 @@
 import Foundation
 
-/// Emulated hosts that a job runs on: scripts/cluster makes them.
+/// The emulated hosts that a job runs on, created by scripts/cluster.
 package struct Cluster: Hashable {
   package let hosts: Int
-  /// The ranks of a host.
+  /// The number of ranks per host.
   package let ranksPerHost: Int
-  /// The rate of each host's link, as scripts/cluster writes it: `100mbit`.
+  /// The rate of each host's link, in the syntax of scripts/cluster: `100mbit`.
   package let rate: String
 
   /// Hosts of `ranksPerHost` ranks each.
@@ -13,28 +13,28 @@ package struct Cluster: Hashable {
     (self.hosts, self.ranksPerHost, self.rate) = (hosts, ranksPerHost, rate)
   }
 
-  /// The clusters of examples have a name of their own, so that they meet no other.
+  /// The clusters of examples have their own name, so that they do not conflict with others.
   private static let environment = "MORSE_CLUSTER=examples"
   private static let script = "scripts/cluster"
 
-  /// What runs a command on it.
+  /// The prefix of a command that runs on it.
   static let runner = ["env", environment, script, "run"]
 
-  /// What makes it, as it could be typed.
+  /// The command that creates it, as it could be typed.
   var command: [String] {
     ["env", Cluster.environment, Cluster.script, "up", String(hosts), "--slots", String(ranksPerHost), "--rate", rate]
   }
 
-  /// Throws what keeps this machine from it.
+  /// Throws the reason if this machine cannot run a cluster.
   package static func check() throws { try call(["env", environment, script, "check"]) }
 
   func start() throws { try Cluster.call(command) }
 
   static func stop() throws { try call(["env", environment, script, "down"]) }
 
-  /// Runs a command to its end; throws what it says where it fails.
+  /// Runs a command to its end; if it fails, throws its error output.
   ///
-  /// Not by `Process`, which waits for all that have a share of its socket: the hosts live longer than the command.
+  /// It does not use `Process`, which waits for all processes that share its socket: the hosts outlive the command.
   private static func call(_ command: [String]) throws {
     let words = FileManager.default.temporaryDirectory.appending(path: "examples-\(UUID().uuidString).log")
     defer { try? FileManager.default.removeItem(at: words) }

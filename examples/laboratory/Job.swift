@@ -1,18 +1,18 @@
 import Foundation
 
-/// A run of one of the package's programs that leaves JSON lines behind.
+/// A run of one of the package's programs that writes JSON lines.
 package struct Job: Hashable {
-  /// What people call it: `ReLU, 1 bit, seed 2`.
+  /// Its display name: `ReLU, 1 bit, seed 2`.
   package let name: String
   /// `train` or `bench`.
   package let program: String
   /// The number of ranks.
   package let ranks: Int
-  /// What the program is called with, without the file of its results.
+  /// The arguments of the program, without the file of its results.
   package let arguments: [String]
-  /// The emulated hosts that the ranks run on; nil for this machine as it is.
+  /// The emulated hosts that the ranks run on; nil for this machine itself.
   package var cluster: Cluster?
-  /// What it takes compared with the other runs of its table.
+  /// Its cost relative to the other runs of its table.
   package var weight = 1.0
 
   /// A run of `program`.
@@ -23,17 +23,17 @@ package struct Job: Hashable {
     (self.cluster, self.weight) = (cluster, weight)
   }
 
-  /// Whether the program writes its lines to a file of metrics, rather than to standard output.
+  /// Whether the program writes its lines to a metrics file rather than to standard output.
   var writesMetrics: Bool { program == "train" && arguments.first != "plan" }
 
-  /// The command line, as it could be typed in the package's folder; `metrics` is the file of metrics.
+  /// The command line, as it could be typed in the package's folder; `metrics` is the metrics file.
   func command(metrics: String) -> [String] {
     let call = [".build/release/\(program)"] + arguments + (writesMetrics ? ["--metrics", metrics] : [])
     if cluster != nil { return Cluster.runner + ["-np", String(ranks)] + call }
     return ranks == 1 ? call : ["mpirun", "-np", String(ranks)] + call
   }
 
-  /// What two runs have in common that give the same result, in the letters of a file name.
+  /// The key that runs with the same result share, usable in a file name.
   var key: String {
     var hash: UInt64 = 0xcbf2_9ce4_8422_2325
     for byte in ((cluster?.command ?? []) + command(metrics: "")).joined(separator: "\0").utf8 {
@@ -49,20 +49,20 @@ package struct Report {
   package let job: Job
   package let lines: [[String: Any]]
 
-  /// The lines of a file; nil where the file is not there or holds something else.
+  /// The lines of a file; nil if the file is missing or is not text.
   init?(_ job: Job, at file: URL) {
     guard let text = try? String(contentsOf: file, encoding: .utf8) else { return nil }
     self.job = job
     lines = text.split(separator: "\n").compactMap { try? JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any] }
   }
 
-  /// Whether the run came to its end.
+  /// Whether the run finished.
   var isWhole: Bool { job.writesMetrics ? end != nil : !lines.isEmpty }
 
   /// The last line of `train run`.
   package var end: [String: Any]? { lines.last { $0["event"] as? String == "end" } }
 
-  /// A number of the last line.
+  /// A number from the last line.
   package func number(_ key: String) throws -> Double {
     guard let value = (end ?? lines.last)?[key] as? Double else {
       throw Failure("the run '\(job.name)' does not tell its \(key)")

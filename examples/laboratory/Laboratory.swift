@@ -2,18 +2,18 @@ import Files
 import Foundation
 import Reporting
 
-/// Runs jobs one after another and keeps their results, so that a table that was stopped goes on where it was.
+/// Runs jobs one after another and keeps their results, so that an interrupted table resumes where it stopped.
 ///
-/// A result is kept under the command line that made it: `KEY.jsonl` holds what the run told, `KEY.log` what it said, and
-/// `commands` which is which.
+/// A result is kept under the command line that made it: `KEY.jsonl` holds the results of the run, `KEY.log` its messages, and
+/// `commands` the command line of each key.
 package final class Laboratory {
   private let folder: URL
   private let runsAgain: Bool
   private let width = Terminal.width
-  /// The runs that were made, rather than found.
+  /// The number of runs that were made rather than found.
   package private(set) var runCount = 0
 
-  /// A laboratory whose results lie in `folder`; with `runsAgain`, results that are there do not count.
+  /// A laboratory with its results in `folder`; with `runsAgain`, existing results are ignored.
   package init(folder: String, runsAgain: Bool) throws {
     self.folder = URL(fileURLWithPath: folder)
     self.runsAgain = runsAgain
@@ -26,7 +26,7 @@ package final class Laboratory {
     StopSignal.install()
   }
 
-  /// The reports of all jobs, from earlier runs where there are such.
+  /// The reports of all jobs, from earlier runs if there are any.
   package func run(_ jobs: [Job]) throws -> [Report] {
     var known: [Job: Report] = [:]
     if !runsAgain {
@@ -82,7 +82,7 @@ package final class Laboratory {
     try FileDestination(path.path).write(Array(text.utf8))
   }
 
-  /// Runs one job to its end; `line` makes the line of progress from the share that is done and the program's own last words.
+  /// Runs one job to its end; `line` makes the progress line from the share done and the program's last line of output.
   private func run(_ job: Job, line: (Double, String) -> String) throws -> Report {
     let (partial, log) = (file(job, "partial"), file(job, "log"))
     for file in [partial, log] { try Data().write(to: file) }
@@ -123,9 +123,9 @@ package final class Laboratory {
     return report
   }
 
-  // MARK: - What is shown
+  // MARK: - Display
 
-  /// Shows a line in the place of the one before, where a person watches; nil removes it.
+  /// Replaces the previous line on a terminal; nil removes it.
   private func show(_ line: String?) {
     guard let width else { return }
     Terminal.write("\r\u{1B}[K" + (line ?? "").prefix(max(width - 1, 0)))
@@ -136,7 +136,7 @@ package final class Laboratory {
     return text.split(separator: "\n").last.map(String.init) ?? ""
   }
 
-  /// The share of a run that is done, by its line of progress: `step 12/940`.
+  /// The share of a run that is done, from its progress line: `step 12/940`.
   private func share(in words: String) -> Double {
     guard let match = words.firstMatch(of: /step (\d+)\/(\d+)/), let step = Double(match.1), let steps = Double(match.2) else {
       return 0
@@ -144,7 +144,7 @@ package final class Laboratory {
     return step / steps
   }
 
-  /// What the program said was wrong, or its last line.
+  /// The program's error message, or its last line.
   private func complaint(in log: URL) -> String {
     let lines = ((try? String(contentsOf: log, encoding: .utf8)) ?? "").split(separator: "\n").map(String.init)
     let own = lines.first { line in ["train: ", "bench: ", "cluster: "].contains { line.hasPrefix($0) } }

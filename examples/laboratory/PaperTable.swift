@@ -5,7 +5,7 @@ import Foundation
 /// A command that runs jobs and prints the paper's figures beside ours.
 package protocol PaperTable: ParsableCommand {
   var telling: Telling { get }
-  /// Whether everything is there that the table's runs need; throws one sentence if not.
+  /// Checks that everything that the table's runs need is present; throws one sentence if not.
   func checkRequirements() throws
   /// The tables, from runs in a laboratory.
   func tables(_ laboratory: Laboratory) throws -> [TextTable]
@@ -20,7 +20,7 @@ extension PaperTable {
   }
 }
 
-/// Where results are kept, and how a table is told.
+/// Where results are kept, and how a table is written.
 package struct Telling: ParsableArguments {
   @Option(help: ArgumentHelp("Where results of runs are kept.", valueName: "dir"))
   package var results = ".build/\(programName)"
@@ -35,7 +35,7 @@ package struct Telling: ParsableArguments {
     return try Laboratory(folder: results, runsAgain: again)
   }
 
-  /// Prints tables, and writes the files that were asked for.
+  /// Prints tables, and writes the requested files.
   package func tell(_ tables: [TextTable]) throws {
     let files = try [csv, json].map { name in try name.map { name in try refusable { try FileDestination(name) } } }
     try refusable { for file in files { try file?.open() } }
@@ -47,10 +47,10 @@ package struct Telling: ParsableArguments {
   }
 }
 
-/// Does something with a file that may be refused, which ends an example in one sentence.
+/// Runs a file operation; a failure ends an example with one sentence.
 private func refusable<Result>(_ body: () throws -> Result) throws -> Result {
   do { return try body() } catch { throw Failure("\(error)") }
 }
 
-/// The name of this example: that of the program, without what all have in common.
+/// The name of this example: the program's name without the prefix that all share.
 private let programName = URL(fileURLWithPath: CommandLine.arguments[0]).lastPathComponent.replacing("example-", with: "")

@@ -1,13 +1,13 @@
 package import Files
 import Foundation
 
-/// A table for people (Markdown whose columns stand straight) and for programs (CSV and JSON).
+/// A table for people (aligned Markdown) and for programs (CSV and JSON).
 package struct TextTable {
-  /// Above the table.
+  /// The title above the table.
   package let title: String
   package let columns: [String]
   package private(set) var rows: [[String]] = []
-  /// Below the table, a paragraph each.
+  /// The notes below the table, one paragraph each.
   package var notes: [String] = []
 
   package init(_ title: String, columns: [String]) {
@@ -31,7 +31,7 @@ package struct TextTable {
     return ([title, "", table.joined(separator: "\n")] + notes.flatMap { ["", wrapped($0, at: 100)] }).joined(separator: "\n")
   }
 
-  /// Comma-separated values with a line of names, as RFC 4180 has them.
+  /// Comma-separated values with a header line, following RFC 4180.
   package var csv: String {
     ([columns] + rows).map { cells in
       cells.map { $0.contains { ",\"\n".contains($0) } ? "\"\($0.replacing("\"", with: "\"\""))\"" : $0 }.joined(separator: ",")
@@ -48,7 +48,7 @@ package struct TextTable {
   }
 }
 
-/// Text broken into lines of at most `width` columns where words allow it.
+/// Text broken into lines of at most `width` columns, if its words allow it.
 private func wrapped(_ text: String, at width: Int) -> String {
   var lines = [""]
   for word in text.split(separator: " ") {
@@ -64,7 +64,7 @@ private func wrapped(_ text: String, at width: Int) -> String {
   return lines.joined(separator: "\n")
 }
 
-/// A quantity that was measured with several seeds.
+/// A quantity measured with several seeds.
 package struct Sample {
   package let values: [Double]
 
@@ -73,7 +73,7 @@ package struct Sample {
 
   package var mean: Double { values.reduce(0, +) / Double(values.count) }
 
-  /// The mean and, of several values, the smallest and the largest: `71.6 (71.4–71.9)`.
+  /// The mean and, for several values, the smallest and the largest: `71.6 (71.4–71.9)`.
   package func text(digits: Int) -> String {
     let mean = decimal(mean, digits: digits)
     guard values.count > 1, let low = values.min(), let high = values.max() else { return mean }
@@ -82,7 +82,7 @@ package struct Sample {
 }
 
 extension Sample? {
-  /// The text, or a dash where nothing was measured.
+  /// The text, or a dash if nothing was measured.
   package func text(digits: Int) -> String { self?.text(digits: digits) ?? "–" }
 }
 

@@ -1,13 +1,14 @@
-// Sums gradients over the ranks at one bit per value, and shows that nothing is lost: what a step does not bring, a later one does.
+// Sums gradients over the ranks at one bit per value, and shows that nothing is lost: what a step omits, a later one delivers.
 
 import Buffers
 import Codecs
 import Collectives
 import Foundation
 import MPI
+import Transport
 
 withMPI { world in
-  // 64 rows of 1024 inputs, and the biases of 64 outputs: every row is a group with two means of its own.
+  // 64 rows of 1024 inputs, and the biases of 64 outputs: every row is a group with its own two means.
   let layout = TensorLayout([("weights", [64, 1024]), ("biases", [64])])
   let gradient = try SharedGradient(count: layout.count, hosts: HostMap(world))
   let exchange = try CodedAllReduce(codecs.make("one-bit"), layout: layout, gradient: gradient)
@@ -21,7 +22,7 @@ withMPI { world in
     for index in 0..<layout.count { brought[index] += gradient.values[index] }
   }
 
-  // What every step should have brought, and the largest difference of the mean from it.
+  // What every step should have delivered, and the largest deviation of the mean from it.
   var largestError: Float = 0
   for index in 0..<layout.count {
     let expected = (0..<world.count).reduce(Float(0)) { $0 + contribution(of: $1, at: index) }

@@ -1,4 +1,4 @@
-// A sum over all ranks goes on while each rank computes.
+// A sum over all ranks makes progress while each rank computes.
 import MPI
 
 withMPI { world in
@@ -7,7 +7,7 @@ withMPI { world in
 
   var rounds = 0
   var x = 0.5
-  // MPI moves data when it is called: asking for the state is what lets it work.
+  // MPI moves data when it is called: the test lets it make progress.
   repeat {
     for _ in 0..<1_000 { x = 3.9 * x * (1 - x) }
     rounds += 1

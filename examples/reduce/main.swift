@@ -1,4 +1,4 @@
-// Pi as an integral, cut into slices that the ranks take in turn.
+// Pi as an integral, cut into slices that are assigned to the ranks in turn.
 import MPI
 
 withMPI { world in

@@ -1,11 +1,11 @@
-// A token goes round; each rank adds its number.
+// A token goes around a ring; each rank adds its number.
 import MPI
 
 withMPI { world in
   let next = (world.rank + 1) % world.count
   let previous = (world.rank + world.count - 1) % world.count
   var token = [world.rank]
-  // Everybody sends and receives at once; after `count - 1` steps each has seen the numbers of all.
+  // All ranks send and receive at once; after `count - 1` steps each has the numbers of all.
   for _ in 1..<max(world.count, 2) where world.count > 1 {
     token = try world.exchange(token, to: next, from: previous).values + [world.rank]
   }

@@ -2,7 +2,7 @@ import ArgumentParser
 import Foundation
 import Laboratory
 
-/// What CI runs: K̂ with the paper's costs, and a table of tiny runs that is made, kept, and made from what was kept.
+/// What CI runs: K̂ with the paper's costs, and a table of tiny runs that is made, kept, and made again from what was kept.
 struct Check: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Check the harness itself in a few seconds, without data.", shouldDisplay: false)
@@ -30,7 +30,7 @@ struct Check: ParsableCommand {
     }
   }
 
-  /// Whether a value is `expected` to half a unit of the digits that are written there.
+  /// Whether a value equals `expected` to half a unit of the last digit given there.
   private func agree(_ value: Double?, _ expected: Double?) -> Bool {
     guard let value, let expected else { return value == nil && expected == nil }
     return abs(value - expected) <= max(0.0051, 0.0006 * expected)

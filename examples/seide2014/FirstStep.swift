@@ -2,7 +2,7 @@ import ArgumentParser
 import Foundation
 import Laboratory
 
-/// What lets one bit from the first step keep the accuracy of floats: an experiment of our own, with no table in the paper.
+/// What lets one bit from the first step keep the accuracy of floats: our own experiment, without a table in the paper.
 struct FirstStep: PaperTable {
   static let configuration = CommandConfiguration(
     abstract: "What lets one bit from the first step, without a warm start, keep the accuracy of floats.")
@@ -72,7 +72,7 @@ struct FirstStep: PaperTable {
       arguments: ["--data", data, "--model", model, "--epochs", String(epochs), "--seed", String(seed)] + usual + options)
   }
 
-  /// The median of a run's ratio of residuals to gradients.
+  /// The median ratio of residuals to gradients in a run.
   private func residualRatio(_ report: Report) -> Double {
     let ratios = report.lines.compactMap { $0["residualRatio"] as? Double }.sorted()
     return ratios.isEmpty ? 0 : ratios[ratios.count / 2]

@@ -1,6 +1,6 @@
 import Laboratory
 
-/// What a minibatch cost in the paper: 46 million parameters on K20Xm GPUs, with momentum and AdaGrad (its Table 1).
+/// The costs of a minibatch in the paper: 46 million parameters on K20Xm GPUs, with momentum and AdaGrad (its Table 1).
 enum PaperCosts {
   /// T_frm: the gradient of a frame, in large sub-batches.
   static let frame = 118e-6
@@ -9,17 +9,17 @@ enum PaperCosts {
   /// T_upd: the update of the model, on every rank.
   static let update = 9e-3
 
-  /// What a rank computes in a minibatch, in seconds; with double buffering, in both halves.
+  /// The computing time of a rank per minibatch, in seconds; with double buffering, in both halves.
   ///
   /// - Parameters:
   ///   - minibatch: N.
-  ///   - ranks: K, between which the samples are divided.
-  ///   - stripes: P, into which the model is cut.
+  ///   - ranks: K, over which the samples are divided.
+  ///   - slices: P, the number of slices of the model.
   ///   - frame: The cost of a frame on one device.
   static func computation(
-    minibatch: Int, ranks: Int, stripes: Int = 1, isDoubleBuffered: Bool, frame: Double = PaperCosts.frame
+    minibatch: Int, ranks: Int, slices: Int = 1, isDoubleBuffered: Bool, frame: Double = PaperCosts.frame
   ) -> Double {
-    let perExchange = (post / Double(ranks) + update) / Double(stripes)
-    return Double(minibatch) * frame / Double(ranks * stripes) + (isDoubleBuffered ? 2 : 1) * perExchange
+    let perExchange = (post / Double(ranks) + update) / Double(slices)
+    return Double(minibatch) * frame / Double(ranks * slices) + (isDoubleBuffered ? 2 : 1) * perExchange
   }
 }

@@ -3,7 +3,7 @@ import Files
 import Foundation
 import Laboratory
 
-/// The tables of the paper on 1-bit SGD in miniature; README.md tells what differs.
+/// The tables of the paper on 1-bit SGD, in miniature; README.md lists the differences.
 @main
 struct Seide2014: ParsableCommand {
   static let configuration = CommandConfiguration(

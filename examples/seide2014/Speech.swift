@@ -2,7 +2,7 @@ import ArgumentParser
 import Foundation
 import Laboratory
 
-/// The runs that tables of accuracy are made of: a perceptron on spoken digits.
+/// The runs behind the tables of accuracy: a perceptron on spoken digits.
 struct Speech: ParsableArguments {
   /// Steps of 256 frames in a pass over the training recordings.
   static let stepsInEpoch = 442
@@ -24,10 +24,10 @@ struct Speech: ParsableArguments {
     }
   }
 
-  /// The length of a run in steps of so many frames.
+  /// The length of a run in steps of `minibatch` frames.
   func steps(of minibatch: Int) -> Int { steps * 256 / minibatch }
 
-  /// The reports of each row's runs with some seeds, in the order of the rows.
+  /// The reports of each row's runs with `seeds`, in the order of the rows.
   func reports(of rows: [Row], seeds: ClosedRange<Int>, from laboratory: Laboratory) throws -> [[Report]] {
     let jobs = rows.flatMap { row in seeds.map { job(row, seed: $0) } }
     let reports = try laboratory.run(jobs)
@@ -41,7 +41,7 @@ struct Speech: ParsableArguments {
         + row.options + (row.minibatch == 256 ? [] : ["--minibatch", String(row.minibatch)]))
   }
 
-  /// Throws where the data are not there.
+  /// Throws if the data are missing.
   func checkData() throws {
     guard data.hasPrefix("speech:") else { return }
     let folder = String(data.dropFirst("speech:".count).prefix { $0 != "," })
@@ -52,7 +52,7 @@ struct Speech: ParsableArguments {
     }
   }
 
-  /// What differs from the paper in every table of accuracy.
+  /// The differences from the paper in every table of accuracy.
   func setting(hidden: String, minibatch: Int = 256, seeds: ClosedRange<Int>) -> String {
     "The paper: 309 hours of Switchboard, 7 hidden layers of 2048 units, 9304 classes, 46 million parameters, GPUs on "
       + "InfiniBand; word errors on Hub5'00, and in parentheses right frames of the training data. Here: 19 minutes of spoken "
@@ -63,14 +63,14 @@ struct Speech: ParsableArguments {
   }
 }
 
-/// What the runs of one row have in common.
+/// The settings that the runs of one row share.
 struct Row {
   let name: String
   let ranks: Int
   let options: [String]
-  /// Frames of a step.
+  /// Frames per step.
   let minibatch: Int
-  /// Steps beyond those of all runs.
+  /// Steps in addition to those of all runs.
   let extraSteps: Int
 
   init(_ name: String, ranks: Int, _ options: [String], minibatch: Int = 256, extraSteps: Int = 0) {
@@ -82,13 +82,13 @@ struct Row {
   }
 }
 
-/// What the runs of one row came to, in percent.
+/// The results of the runs of one row, in percent.
 struct Accuracy {
-  /// Frames classified rightly.
+  /// Frames classified correctly.
   let frames: Sample
-  /// Recordings whose digit was taken for another; nil for data without digits.
+  /// Recordings whose digit was misclassified; nil for data without digits.
   let digitErrors: Sample?
-  /// Frames classified as their realigned labels say; nil without realignment.
+  /// Frames classified as their realigned labels; nil without realignment.
   let alignedFrames: Sample?
 
   init(_ reports: [Report]) throws {

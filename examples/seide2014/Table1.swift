@@ -9,12 +9,12 @@ struct Table1: PaperTable {
   @Option(help: ArgumentHelp("The hidden layers of the model that is measured.", valueName: "sizes")) var hidden = "512,512"
   @OptionGroup var telling: Telling
 
-  /// The paper's: the time of a sub-batch and the cost of a frame, on one K20Xm.
+  /// The paper's figures: the time of a sub-batch and the cost of a frame, on one K20Xm.
   private static let subBatches: [(size: Int, milliseconds: Int, frameMicroseconds: Int)] = [
     (256, 59, 156), (512, 89, 137), (1024, 143, 122), (2048, 260, 118), (4096, 490, 115), (8192, 955, 114),
   ]
 
-  /// What a minibatch costs.
+  /// The costs of a minibatch.
   struct Costs {
     /// T_frm, in seconds.
     var frame = PaperCosts.frame
@@ -64,7 +64,7 @@ struct Table1: PaperTable {
     }
   }
 
-  /// K̂ of one codec without and with double buffering; nil where the link is never the limit.
+  /// K̂ of one codec without and with double buffering; nil if the link is never the limit.
   struct Limits {
     let plain: Double?
     let doubleBuffered: Double?

@@ -2,7 +2,7 @@ import ArgumentParser
 import Files
 import Laboratory
 
-/// What one bit, and half a minibatch's delay on top of it, do to accuracy.
+/// The effect on accuracy of one bit, and of a delay of half a minibatch on top of it.
 struct Table2: PaperTable {
   static let configuration = CommandConfiguration(abstract: "The effect of one bit and of double buffering on accuracy.")
 
@@ -14,7 +14,7 @@ struct Table2: PaperTable {
   private struct Units {
     let name: String
     let hidden: String
-    /// The keys of the model.
+    /// The keys of the model's specification.
     let keys: String
     let learningRate: Double
     let paper: [String]

@@ -13,7 +13,7 @@ struct Table3: PaperTable {
   private struct Place {
     let name: String
     let isParallel: Bool
-    /// Where; nil for plain descent.
+    /// The place; nil for plain SGD.
     let place: String?
     let paper: String
   }

@@ -2,7 +2,7 @@ import ArgumentParser
 import Files
 import Laboratory
 
-/// How many frames a second four hosts take, by the size of the minibatch, without and with double buffering.
+/// The frames per second of four hosts, by minibatch size, without and with double buffering.
 struct Table4: PaperTable {
   static let configuration = CommandConfiguration(
     abstract: "Speed against minibatch size, without and with double buffering; on emulated hosts, as root.")
@@ -10,7 +10,7 @@ struct Table4: PaperTable {
   @OptionGroup var emulation: Emulation
   @OptionGroup var telling: Telling
 
-  /// The paper's speeds in thousands of frames a second, on 4×2 GPUs.
+  /// The paper's speeds in thousands of frames per second, on 4×2 GPUs.
   private static let paper: [(minibatch: Int, plain: String, doubleBuffered: String)] = [
     (1024, "–", "15"), (2048, "23", "23"), (2880, "28", "28"), (4096, "32", "34"), (8192, "36", "39"), (16384, "38", "45"),
     (32768, "39", "47"), (65536, "44", "49"), (94208, "45", "50"),
@@ -25,7 +25,7 @@ struct Table4: PaperTable {
     ),
   ]
 
-  /// The cost of a frame on a pair of GPUs: 12 700 frames a second, in the paper's Table 5.
+  /// The cost of a frame on a pair of GPUs: 12 700 frames per second, in the paper's Table 5.
   private static let pairFrame = 1 / 12.7e3
   private static let hosts = 4
 

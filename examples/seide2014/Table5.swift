@@ -2,7 +2,7 @@ import ArgumentParser
 import Files
 import Laboratory
 
-/// How many frames a second K models take, each split over P ranks.
+/// The frames per second of K models, each split over P ranks.
 struct Table5: PaperTable {
   static let configuration = CommandConfiguration(
     abstract: "Speed of data parallelism times model parallelism; on emulated hosts, as root.")
@@ -13,20 +13,20 @@ struct Table5: PaperTable {
   /// K × P.
   private struct Grid {
     let ranks: Int
-    let stripes: Int
-    /// The paper's speeds in thousands of frames a second on its farm, at each minibatch.
+    let slices: Int
+    /// The paper's speeds in thousands of frames per second on its farm, for each minibatch size.
     let paper: [String]
 
-    var name: String { "\(ranks)×\(stripes)" }
-    /// One model has nothing to exchange, and nothing to hide.
+    var name: String { "\(ranks)×\(slices)" }
+    /// A single model has nothing to exchange, and nothing to hide.
     var isDoubleBuffered: Bool { ranks > 1 }
   }
 
   private static let minibatches = [2880, 16384]
   private static let grids = [
-    Grid(ranks: 1, stripes: 1, paper: ["7.5", "8.2"]), Grid(ranks: 1, stripes: 2, paper: ["11.7", "12.7"]),
-    Grid(ranks: 4, stripes: 2, paper: ["26.9", "42.3"]), Grid(ranks: 8, stripes: 1, paper: ["26.9", "51.6"]),
-    Grid(ranks: 8, stripes: 2, paper: ["34.8", "72.5"]), Grid(ranks: 16, stripes: 1, paper: ["30.2", "77.9"]),
+    Grid(ranks: 1, slices: 1, paper: ["7.5", "8.2"]), Grid(ranks: 1, slices: 2, paper: ["11.7", "12.7"]),
+    Grid(ranks: 4, slices: 2, paper: ["26.9", "42.3"]), Grid(ranks: 8, slices: 1, paper: ["26.9", "51.6"]),
+    Grid(ranks: 8, slices: 2, paper: ["34.8", "72.5"]), Grid(ranks: 16, slices: 1, paper: ["30.2", "77.9"]),
   ]
 
   func checkRequirements() throws { try Cluster.check() }
@@ -35,9 +35,9 @@ struct Table5: PaperTable {
     let jobs = Self.grids.flatMap { grid in
       Self.minibatches.map { minibatch in
         emulation.job(
-          "\(grid.name), \(minibatch) frames", minibatch: minibatch, hosts: grid.ranks, stripes: grid.stripes,
+          "\(grid.name), \(minibatch) frames", minibatch: minibatch, hosts: grid.ranks, slices: grid.slices,
           computation: computation(grid, minibatch),
-          options: ["--codec", "one-bit"] + (grid.stripes > 1 ? ["--model-parallel", String(grid.stripes)] : [])
+          options: ["--codec", "one-bit"] + (grid.slices > 1 ? ["--model-parallel", String(grid.slices)] : [])
             + (grid.isDoubleBuffered ? ["--overlap", "thread", "--strategy", "double-buffer"] : []))
       }
     }
@@ -60,7 +60,7 @@ struct Table5: PaperTable {
     table.notes = [
       emulation.setting,
       "K hosts of P ranks, 1 bit and double buffering where K > 1. A rank sleeps (N · T_frm + C · T_post)/(K · P) + T_upd/P, the "
-        + "latter twice with double buffering. The stripes of a model exchange activations and deltas through the memory of "
+        + "latter twice with double buffering. The slices of a model exchange activations and deltas through the memory of "
         + "their host, where the paper's went from GPU to GPU: its second GPU was 55 % efficient. The paper's model, which "
         + "leaves out how ranks share a server, is optimistic (for 8×1 it says 63 000 frames a second without double "
         + "buffering where 51 600 were measured).",
@@ -70,6 +70,6 @@ struct Table5: PaperTable {
 
   private func computation(_ grid: Grid, _ minibatch: Int) -> Double {
     PaperCosts.computation(
-      minibatch: minibatch, ranks: grid.ranks, stripes: grid.stripes, isDoubleBuffered: grid.isDoubleBuffered)
+      minibatch: minibatch, ranks: grid.ranks, slices: grid.slices, isDoubleBuffered: grid.isDoubleBuffered)
   }
 }

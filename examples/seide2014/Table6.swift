@@ -1,7 +1,7 @@
 import ArgumentParser
 import Laboratory
 
-/// What new labels by the model's own alignment bring.
+/// The effect of new labels from the model's own alignment.
 struct Table6: PaperTable {
   static let configuration = CommandConfiguration(abstract: "What realignment brings, in floats and at one bit.")
 
@@ -22,7 +22,7 @@ struct Table6: PaperTable {
       ("one rank, floats", 1, "none", ["14.5", "13.2"]),
       ("\(speech.ranks) ranks, 1 bit", speech.ranks, "one-bit", ["14.2", "13.2"]),
     ]
-    // Without realignment the labels are made anew after the last epoch, so that frames are counted against such labels, too.
+    // Without realignment, labels are realigned after the last epoch, so that frames are counted against such labels too.
     let last = String(speech.steps / Speech.stepsInEpoch)
     let rows = kinds.flatMap { kind in
       [false, true].map { isRealigned in

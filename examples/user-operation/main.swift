@@ -1,4 +1,4 @@
-// Which rank has the largest value, and where: a reduction with a type and an operation of one's own.
+// Which rank has the largest value, and where: a reduction with a user-defined type and operation.
 import MPI
 
 struct Peak: Datatype, Equatable {
@@ -13,7 +13,7 @@ withMPI { world in
   let mine = Peak(value: values[index], rank: Int32(world.rank), index: Int32(index))
 
   let higher = Operation<Peak>.combining { left, right in
-    // The lower rank wins a draw; the operation knows the order of its arguments.
+    // The lower rank wins a tie; the operation relies on the order of its arguments.
     right.value > left.value ? right : left
   }
   let peak = try world.allReduce(mine, higher)

@@ -1,4 +1,4 @@
-/// Reductions whose result is the same bits on every machine.
+/// Reductions that are bitwise identical on every machine.
 package enum FixedLanes {
   /// Σ x², in fp64 over 8 lanes: lane l sums elements l, l + 8, …; lanes are combined in a fixed tree.
   ///
@@ -9,40 +9,40 @@ package enum FixedLanes {
     let whole = values.count / 8 * 8
     var index = 0
     while index < whole {
-      let x = unsafe SIMD8<Double>(UnsafeRawPointer(base + index).loadUnaligned(as: SIMD8<Float>.self))
+      let x = SIMD8<Double>(UnsafeRawPointer(base + index).loadUnaligned(as: SIMD8<Float>.self))
       lanes += x * x
       index += 8
     }
     for index in whole..<values.count {
-      let x = unsafe Double(base[index])
+      let x = Double(base[index])
       lanes[index - whole] += x * x
     }
     return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]))
   }
 
-  /// Whether all values are finite: a product with zero is zero for finite values alone.
+  /// Whether all values are finite: only a finite value times zero is zero.
   package static func areFinite(_ values: UnsafeBufferPointer<Float>) -> Bool {
     guard let base = values.baseAddress else { return true }
     var (first, second) = (SIMD16<Float>.zero, SIMD16<Float>.zero)
     let whole = values.count / 32 * 32
     var index = 0
     while index < whole {
-      first += unsafe UnsafeRawPointer(base + index).loadUnaligned(as: SIMD16<Float>.self) * 0
-      second += unsafe UnsafeRawPointer(base + index + 16).loadUnaligned(as: SIMD16<Float>.self) * 0
+      first += UnsafeRawPointer(base + index).loadUnaligned(as: SIMD16<Float>.self) * 0
+      second += UnsafeRawPointer(base + index + 16).loadUnaligned(as: SIMD16<Float>.self) * 0
       index += 32
     }
     var sum = (first + second).sum()
-    for index in whole..<values.count { sum += unsafe base[index] * 0 }
+    for index in whole..<values.count { sum += base[index] * 0 }
     return sum == 0
   }
 
-  /// Replaces what is not finite by zero.
+  /// Replaces non-finite values with zero.
   ///
-  /// - Returns: how many values that were.
+  /// - Returns: the number of values replaced.
   package static func clearNonFinite(_ values: UnsafeMutableBufferPointer<Float>) -> Int {
     var count = 0
-    for index in values.indices where unsafe !values[index].isFinite {
-      unsafe values[index] = 0
+    for index in values.indices where !values[index].isFinite {
+      values[index] = 0
       count += 1
     }
     return count
@@ -50,9 +50,9 @@ package enum FixedLanes {
 }
 
 extension FloatBuffer {
-  /// The Euclidean norm's square, in fp64, the same bits on every machine.
-  package var sumOfSquares: Double { unsafe FixedLanes.sumOfSquares(UnsafeBufferPointer(values)) }
+  /// The square of the Euclidean norm, in fp64, bitwise identical on every machine.
+  package var sumOfSquares: Double { FixedLanes.sumOfSquares(UnsafeBufferPointer(values)) }
 
   /// Whether all values in `range` are finite.
-  package func isFinite(in range: Range<Int>) -> Bool { unsafe FixedLanes.areFinite(UnsafeBufferPointer(values(in: range))) }
+  package func isFinite(in range: Range<Int>) -> Bool { FixedLanes.areFinite(UnsafeBufferPointer(values(in: range))) }
 }

@@ -1,13 +1,13 @@
-/// `base` to the power `exponent`, the same bits on every machine: only products and square roots, which IEEE 754 rounds alike
-/// everywhere, where the power of a C library may differ in the last place.
+/// `base` to the power `exponent`, bitwise identical on every machine.
 ///
-/// The exponent is cut after 52 binary places; a whole exponent of 1 gives `base` itself.
+/// Uses only products and square roots, which IEEE 754 rounds identically everywhere; the power of a C library may differ in
+/// the last place. The exponent is truncated after 52 binary places; an exponent of 1 gives `base` itself.
 ///
 /// - Parameters:
-///   - base: From 0.
-///   - exponent: From 0, below 2⁵².
+///   - base: At least 0.
+///   - exponent: At least 0, below 2⁵².
 package func power(_ base: Double, _ exponent: Double) -> Double {
-  precondition(base >= 0 && exponent >= 0 && exponent < 0x1p52, "\(base) to the power \(exponent) is not computed here")
+  require(base >= 0 && exponent >= 0 && exponent < 0x1p52, "\(base) to the power \(exponent) is not computed here")
   var result = 1.0
   var (square, whole) = (base, UInt64(exponent))
   while whole > 0 {

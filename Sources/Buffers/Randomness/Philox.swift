@@ -1,8 +1,8 @@
-/// Philox4x32-10: random numbers by counter, so that every draw has an address and no state is kept.
+/// Philox4x32-10, a counter-based random generator: every draw has an address, and no state is kept.
 ///
 /// Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
 public struct Philox: Sendable {
-  /// What random numbers are for; no two purposes share a number.
+  /// What random numbers are used for; no two purposes share a number.
   public enum Purpose: UInt32, Sendable {
     case dataOrder = 0x07
     case sketchHashes = 0x10
@@ -18,7 +18,7 @@ public struct Philox: Sendable {
   private let step: UInt32
   private let purposeAndStream: UInt32
 
-  /// Numbers for one purpose and step; `stream` (24 bits) is 0 where ranks must draw the same.
+  /// Numbers for one purpose and step; `stream` (24 bits) is 0 if all ranks must draw the same.
   public init(seed: UInt64, purpose: Purpose, step: Int = 0, stream: Int = 0) {
     key = SIMD2(UInt32(truncatingIfNeeded: seed), UInt32(truncatingIfNeeded: seed >> 32))
     self.step = UInt32(truncatingIfNeeded: step)

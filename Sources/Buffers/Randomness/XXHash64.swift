@@ -1,7 +1,7 @@
 /// xxHash64 of bytes: the hash of models, checkpoints and options.
 ///
-/// Bytes may come all at once, by ``hash(_:seed:)``, or piece by piece, by ``update(_:)`` and ``value``; the hash does not
-/// depend on how they were cut.
+/// Bytes are added all at once, by ``hash(_:seed:)``, or in pieces, by ``update(_:)`` and ``value``; the hash does not depend
+/// on the pieces.
 ///
 /// Source: the xxHash specification 0.1.1, by Yann Collet.
 public struct XXHash64: Sendable {
@@ -13,44 +13,44 @@ public struct XXHash64: Sendable {
 
   private let seed: UInt64
   private var lanes: (UInt64, UInt64, UInt64, UInt64)
-  /// The bytes, fewer than a block of 32, that no lane has taken yet.
+  /// The bytes not yet added to the lanes, fewer than a block of 32.
   private var tail: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
   private var tailCount = 0
   private var byteCount: UInt64 = 0
 
-  /// The hash of no bytes yet.
+  /// Starts a hash; no bytes are added yet.
   public init(seed: UInt64 = 0) {
     self.seed = seed
     lanes = (seed &+ Self.prime1 &+ Self.prime2, seed &+ Self.prime2, seed, seed &- Self.prime1)
   }
 
-  /// Adds `bytes` after those given before.
+  /// Adds `bytes` after those added before.
   public mutating func update(_ bytes: UnsafeRawBufferPointer) {
     byteCount &+= UInt64(bytes.count)
-    var rest = unsafe bytes
+    var rest = bytes
     if tailCount > 0 {
       let taken = min(32 - tailCount, rest.count)
       let offset = tailCount
-      unsafe withUnsafeMutableBytes(of: &tail) { tail in
-        for index in 0..<taken { unsafe tail[offset + index] = unsafe rest[index] }
+      withUnsafeMutableBytes(of: &tail) { tail in
+        for index in 0..<taken { tail[offset + index] = rest[index] }
       }
       tailCount += taken
-      unsafe rest = UnsafeRawBufferPointer(rebasing: rest[taken...])
+      rest = UnsafeRawBufferPointer(rebasing: rest[taken...])
       guard tailCount == 32 else { return }
       let block = tail
-      unsafe withUnsafeBytes(of: block) { unsafe addBlocks($0) }
+      withUnsafeBytes(of: block) { addBlocks($0) }
       tailCount = 0
     }
     let whole = rest.count & ~31
-    unsafe addBlocks(UnsafeRawBufferPointer(rebasing: rest[..<whole]))
-    unsafe rest = UnsafeRawBufferPointer(rebasing: rest[whole...])
-    unsafe withUnsafeMutableBytes(of: &tail) { tail in
-      for index in rest.indices { unsafe tail[index] = unsafe rest[index] }
+    addBlocks(UnsafeRawBufferPointer(rebasing: rest[..<whole]))
+    rest = UnsafeRawBufferPointer(rebasing: rest[whole...])
+    withUnsafeMutableBytes(of: &tail) { tail in
+      for index in rest.indices { tail[index] = rest[index] }
     }
     tailCount = rest.count
   }
 
-  /// The hash of all bytes given so far.
+  /// The hash of all bytes added so far.
   public var value: UInt64 {
     var hash: UInt64
     if byteCount >= 32 {
@@ -63,20 +63,20 @@ public struct XXHash64: Sendable {
       hash = seed &+ Self.prime5
     }
     hash = hash &+ byteCount
-    unsafe withUnsafeBytes(of: tail) { tail in
+    withUnsafeBytes(of: tail) { tail in
       var offset = 0
       while offset + 8 <= tailCount {
-        let word = UInt64(littleEndian: unsafe tail.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+        let word = UInt64(littleEndian: tail.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
         hash = Self.rotate(hash ^ Self.round(0, word), 27) &* Self.prime1 &+ Self.prime4
         offset += 8
       }
       if offset + 4 <= tailCount {
-        let word = UInt32(littleEndian: unsafe tail.loadUnaligned(fromByteOffset: offset, as: UInt32.self))
+        let word = UInt32(littleEndian: tail.loadUnaligned(fromByteOffset: offset, as: UInt32.self))
         hash = Self.rotate(hash ^ UInt64(word) &* Self.prime1, 23) &* Self.prime2 &+ Self.prime3
         offset += 4
       }
       while offset < tailCount {
-        hash = Self.rotate(hash ^ UInt64(unsafe tail[offset]) &* Self.prime5, 11) &* Self.prime1
+        hash = Self.rotate(hash ^ UInt64(tail[offset]) &* Self.prime5, 11) &* Self.prime1
         offset += 1
       }
     }
@@ -88,21 +88,21 @@ public struct XXHash64: Sendable {
   /// The hash of `bytes`.
   public static func hash(_ bytes: UnsafeRawBufferPointer, seed: UInt64 = 0) -> UInt64 {
     var state = XXHash64(seed: seed)
-    unsafe state.update(bytes)
+    state.update(bytes)
     return state.value
   }
 
-  /// The hash of a text's UTF-8.
+  /// The hash of the UTF-8 bytes of a text.
   public static func hash(_ text: String) -> UInt64 {
     var text = text
-    return text.withUTF8 { unsafe hash(UnsafeRawBufferPointer($0)) }
+    return text.withUTF8 { hash(UnsafeRawBufferPointer($0)) }
   }
 
-  /// Takes whole blocks of 32 bytes into the lanes.
+  /// Adds whole blocks of 32 bytes to the lanes.
   private mutating func addBlocks(_ blocks: UnsafeRawBufferPointer) {
     var (lane0, lane1, lane2, lane3) = lanes
     for offset in stride(from: 0, to: blocks.count, by: 32) {
-      let words = unsafe blocks.loadUnaligned(fromByteOffset: offset, as: SIMD4<UInt64>.self)
+      let words = blocks.loadUnaligned(fromByteOffset: offset, as: SIMD4<UInt64>.self)
       lane0 = Self.round(lane0, UInt64(littleEndian: words[0]))
       lane1 = Self.round(lane1, UInt64(littleEndian: words[1]))
       lane2 = Self.round(lane2, UInt64(littleEndian: words[2]))
@@ -121,8 +121,8 @@ public struct XXHash64: Sendable {
 }
 
 extension FloatBuffer {
-  /// The xxHash64 of the raw bytes in `range`, or of all.
+  /// The xxHash64 of the raw bytes of the values in `range`, or of all values.
   public func hash(in range: Range<Int>? = nil) -> UInt64 {
-    unsafe XXHash64.hash(UnsafeRawBufferPointer(values(in: range ?? 0..<count)))
+    XXHash64.hash(UnsafeRawBufferPointer(values(in: range ?? 0..<count)))
   }
 }

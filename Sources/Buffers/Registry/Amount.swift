@@ -1,4 +1,4 @@
-/// A number of things, or a share of them: `50000`, `0.05` or `1/20`.
+/// An absolute number, or a share of a total: `50000`, `0.05` or `1/20`.
 public struct Amount: Hashable, Sendable, CustomStringConvertible {
   private enum Kind: Hashable {
     case number(Int)
@@ -24,13 +24,13 @@ public struct Amount: Hashable, Sendable, CustomStringConvertible {
     description = text
   }
 
-  /// So many things.
+  /// An absolute number, at least 1.
   public init(_ number: Int) {
-    precondition(number > 0, "an amount is at least 1")
+    require(number > 0, "an amount is at least 1")
     (kind, description) = (.number(number), "\(number)")
   }
 
-  /// How many of `total` it is; a share is rounded up, and is at least 1.
+  /// The number it amounts to out of `total`; a share is rounded up, and is at least 1.
   public func count(of total: Int) -> Int {
     switch kind {
     case .number(let number): number

@@ -1,16 +1,16 @@
-/// The choices of one kind (codecs, models, data sets, …): a list that is printed, searched and tested as data.
+/// The choices of one kind (codecs, models, data sets, …), as data that can be printed, searched and tested.
 public struct Registry<Product>: Sendable {
   /// One choice.
   public struct Entry: Sendable {
-    /// As it is written in a specification.
+    /// The name used in a specification.
     public let name: String
     /// One line for `train list`.
     public let summary: String
-    /// Whether values without a key are taken, and what they mean.
+    /// What values without a key mean; nil if none are taken.
     public let values: String?
     /// The keys it takes, each with its meaning and default.
     public let keys: [(name: String, meaning: String)]
-    /// Makes the product from a specification whose name and keys are known to be right.
+    /// Makes the product from a specification whose name and keys are known to be valid.
     public let make: @Sendable (Specification) throws -> Product
 
     /// A choice.
@@ -26,7 +26,7 @@ public struct Registry<Product>: Sendable {
     }
   }
 
-  /// What the choices are, for example `codec`.
+  /// The kind of the choices, for example `codec`.
   public let kind: String
   /// In the order in which they are listed.
   public let entries: [Entry]

@@ -1,5 +1,5 @@
 extension Specification {
-  /// The number or share of key `key`.
+  /// The value of key `key` as a number or share.
   package func amount(_ key: String, default standard: String) throws(SpecificationError) -> Amount {
     let text = options[key] ?? standard
     guard let amount = Amount(text) else {
@@ -8,7 +8,7 @@ extension Specification {
     return amount
   }
 
-  /// The choice of key `key`.
+  /// The value of key `key` as a choice.
   package func choice<Choice: RawRepresentable<String> & CaseIterable>(
     _ key: String, default standard: Choice
   ) throws(SpecificationError) -> Choice {
@@ -20,7 +20,7 @@ extension Specification {
     return choice
   }
 
-  /// The truth of key `key`, or `standard` if the key is not there.
+  /// The Boolean value of key `key`, or `standard` if the key is absent.
   package func flag(_ key: String, default standard: Bool) throws(SpecificationError) -> Bool {
     guard let text = options[key] else { return standard }
     guard let value = Bool(text) else { throw SpecificationError("'\(description)': \(key) is true or false, not '\(text)'") }

@@ -1,18 +1,19 @@
-/// A choice with its parameters, as people write it: `name`, or `name:` and comma-separated values, positional ones first,
-/// then `key=value` pairs.
+/// A choice with its parameters, in text form.
+///
+/// It is `name`, or `name:` and comma-separated values, positional ones first, then `key=value` pairs.
 ///
 /// For example `mlp:512,512,activation=sigmoid` or `idx:../data/mnist,classes=10`.
 public struct Specification: Hashable, Sendable, CustomStringConvertible {
-  /// What stands before the colon.
+  /// The text before the colon.
   public let name: String
   /// The values without a key, in order.
   public let values: [String]
   /// The values with a key.
   public let options: [String: String]
-  /// As it was written.
+  /// The text as it was written.
   public let description: String
 
-  /// Reads a specification; throws where a key stands twice, or a positional value after a key.
+  /// Parses a specification; throws if a key appears twice, or a positional value after a key.
   public init(_ text: String) throws(SpecificationError) {
     let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
     name = String(parts[0])
@@ -37,7 +38,7 @@ public struct Specification: Hashable, Sendable, CustomStringConvertible {
     self.options = options
   }
 
-  /// The whole number of key `key`, or `standard` where the key is not there.
+  /// The whole number of key `key`, or `standard` if the key is absent.
   public func integer(_ key: String, default standard: Int, in range: ClosedRange<Int>) throws(SpecificationError) -> Int {
     guard let text = options[key] else { return standard }
     guard let value = Int(text), range.contains(value) else {
@@ -47,7 +48,7 @@ public struct Specification: Hashable, Sendable, CustomStringConvertible {
     return value
   }
 
-  /// The finite number of key `key`, or `standard` where the key is not there.
+  /// The finite number of key `key`, or `standard` if the key is absent.
   public func number(_ key: String, default standard: Double, in range: ClosedRange<Double>) throws(SpecificationError)
     -> Double
   {
@@ -63,6 +64,6 @@ public struct Specification: Hashable, Sendable, CustomStringConvertible {
 /// What is wrong with a specification, in one sentence without a full stop.
 public struct SpecificationError: Error, CustomStringConvertible {
   public let description: String
-  /// An error that says `description`.
+  /// An error with this description.
   public init(_ description: String) { self.description = description }
 }

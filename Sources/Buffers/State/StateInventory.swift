@@ -1,8 +1,8 @@
-/// What remembers something from step to step.
+/// A component that keeps state from step to step.
 public protocol Stateful: AnyObject {
-  /// Adds everything that it remembers to the list of everything.
+  /// Adds all its state to the inventory.
   func contribute(to inventory: inout StateInventory)
-  /// Takes back the counters that it added; tensors are read into their own places.
+  /// Restores the counters that it added; tensors are read into their own places.
   func restore(counters: [String: String])
 }
 
@@ -10,19 +10,19 @@ extension Stateful {
   public func restore(counters: [String: String]) {}
 }
 
-/// Everything that influences the next step, in one list: what is not here is not state.
+/// Everything that influences the next step, in one list: what is not in it is not state.
 ///
 /// Random numbers need no entry: they follow from the seed and the step. Source: design §3.6.
 public struct StateInventory {
-  /// The number of slices that each model is in, of which this rank, as one of P, holds that number r mod P.
-  public var stripeCount = 1
-  /// The parameters, by tensor, in part if the model is in slices; rank 0 alone saves them, and must have all.
+  /// The number of slices P that each copy of the model is cut into; rank r holds slice r mod P.
+  public var sliceCount = 1
+  /// The parameters by tensor, only part of them if the model is sliced; rank 0 alone saves them, and must have all.
   public var model: [SavedTensor] = []
   /// Everything else, each with its placement.
   public var tensors: [SavedTensor] = []
   /// Numbers that all ranks share, as text, for example `step` and `warmStart`.
   public var counters: [String: String] = [:]
-  /// Numbers of this rank alone, as text; at another number of ranks they start afresh.
+  /// Numbers of this rank alone, as text; on a different number of ranks they start anew.
   public var ownCounters: [String: String] = [:]
 
   /// An empty list.
@@ -34,9 +34,9 @@ public struct StateInventory {
     return saved.reduce(0) { $0 + $1.values.count * 4 }
   }
 
-  /// The tensors that `rank` saves beside the model.
+  /// The tensors that `rank` saves besides the model.
   package func tensors(savedBy rank: Int) -> [SavedTensor] {
-    tensors.filter { $0.placement != .replicated || rank < stripeCount }
+    tensors.filter { $0.placement != .replicated || rank < sliceCount }
   }
 
   /// The tensor called `name`; nil if there is none.

@@ -1,3 +1,4 @@
+internal import Buffers
 internal import CKernels
 
 /// Makes streamed values visible to others before whatever this thread stores next.
@@ -26,7 +27,7 @@ public func orderedSum(
   _ terms: UnsafePointer<UnsafePointer<Float>>, termCount: Int, count: Int, into values: UnsafeMutablePointer<Float>,
   streaming: Bool = false
 ) {
-  precondition(termCount > 0, "a sum needs a term")
+  require(termCount > 0, "a sum needs a term")
   if let kernels = ck_table() { return kernels.pointee.sum(terms, termCount, count, values, streaming) }
   Portable.sum(terms, termCount, count, values)
 }

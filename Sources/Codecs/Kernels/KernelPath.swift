@@ -1,3 +1,4 @@
+internal import Buffers
 internal import CKernels
 
 /// The instructions that the loops over values use.
@@ -20,6 +21,6 @@ public enum KernelPath: String, CaseIterable, Sendable {
   /// Uses `path` from now on, in the whole process: tests compare the paths.
   package static func select(_ path: KernelPath) {
     let number = allCases.firstIndex(of: path)!
-    precondition(ck_select_path(Int32(number)), "this processor has no \(path.rawValue)")
+    require(ck_select_path(Int32(number)), "this processor has no \(path.rawValue)")
   }
 }

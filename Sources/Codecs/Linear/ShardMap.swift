@@ -1,3 +1,5 @@
+internal import Buffers
+
 /// Deals the values of a flat buffer to shards: blocks of 1024 in turn, so that every shard sees every large tensor.
 ///
 /// A pure function of the two counts. A shard is what a linear code sees of a gradient at a time; with as many shards on
@@ -13,7 +15,7 @@ public struct ShardMap: Hashable, Sendable {
 
   /// Deals `count` values to `shardCount` shards, of which some may be empty.
   public init(count: Int, shardCount: Int) {
-    precondition(count >= 0 && shardCount > 0, "values are dealt to one shard at least")
+    require(count >= 0 && shardCount > 0, "values are dealt to one shard at least")
     (self.count, self.shardCount) = (count, shardCount)
   }
 

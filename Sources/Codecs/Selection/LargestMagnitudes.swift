@@ -1,3 +1,4 @@
+internal import Buffers
 internal import CKernels
 
 /// Chooses the k values of largest magnitude from a vector that comes piece by piece.
@@ -22,8 +23,8 @@ public struct LargestMagnitudes: ~Copyable {
 
   /// Chooses the `k` largest of those whose pattern is at least `limit`.
   public init(k: Int, atLeast limit: UInt32 = 1) {
-    precondition(k >= 0, "a choice of \(k) values")
-    precondition(limit > 0, "zeros are never chosen")
+    require(k >= 0, "a choice of \(k) values")
+    require(limit > 0, "zeros are never chosen")
     self.k = k
     self.limit = limit
     // The vector loops write up to sixteen places beyond what they find.
@@ -39,7 +40,7 @@ public struct LargestMagnitudes: ~Copyable {
 
   /// Looks at the values of the indices first ..< first + count; pieces come in the order of their indices.
   public mutating func add(_ piece: UnsafePointer<Float>, count pieceCount: Int, at first: Int) {
-    precondition(first + pieceCount <= 1 << 32, "indices are of 32 bits")
+    require(first + pieceCount <= 1 << 32, "indices are of 32 bits")
     guard k > 0 else { return }
     for start in stride(from: 0, to: pieceCount, by: Self.step) {
       let length = min(Self.step, pieceCount - start)

@@ -1,3 +1,5 @@
+internal import Buffers
+
 /// The order of magnitudes by which values are chosen: by the bit pattern without the sign, larger first, and where these are
 /// equal by the index, lower first.
 ///
@@ -10,7 +12,7 @@ public struct MagnitudeThreshold: Hashable, Sendable {
 
   /// A threshold; everything that is not zero by default.
   public init(key: UInt32 = 1, tieCount: Int = .max) {
-    precondition(key > 0, "zeros are never chosen")
+    require(key > 0, "zeros are never chosen")
     self.key = key
     self.tieCount = tieCount
   }
@@ -72,7 +74,7 @@ public struct MagnitudeSearch: Hashable, Sendable {
 
   /// The search for the k-th largest magnitude of all places.
   public init(k: Int) {
-    precondition(k > 0, "the largest \(k) values are none")
+    require(k > 0, "the largest \(k) values are none")
     wanted = k
   }
 
@@ -87,7 +89,7 @@ public struct MagnitudeSearch: Hashable, Sendable {
 
   /// This place's counts for the next round.
   public func counts(of values: UnsafeBufferPointer<Float>) -> [Int] {
-    guard let binCount else { preconditionFailure("the threshold is found") }
+    guard let binCount else { fatalError("the threshold is found") }
     var counts = [Int](repeating: 0, count: binCount)
     let (shift, width) = (UInt32(shift), UInt32(Self.widths[digit]))
     counts.withUnsafeMutableBufferPointer { counts in
@@ -102,7 +104,7 @@ public struct MagnitudeSearch: Hashable, Sendable {
 
   /// Takes the next step from the sum of all places' counts.
   public mutating func narrow(by counts: [Int]) {
-    precondition(counts.count == binCount, "\(counts.count) counts where the round has \(binCount ?? 0)")
+    require(counts.count == binCount, "\(counts.count) counts where the round has \(binCount ?? 0)")
     if counts.reduce(0, +) <= wanted, digit == 0 {
       isEverything = true
       return
@@ -118,7 +120,7 @@ public struct MagnitudeSearch: Hashable, Sendable {
 
   /// The threshold, once ``binCount`` is nil.
   public var threshold: MagnitudeThreshold {
-    precondition(binCount == nil, "the threshold is not found yet")
+    require(binCount == nil, "the threshold is not found yet")
     return isEverything ? MagnitudeThreshold() : MagnitudeThreshold(key: prefix, tieCount: wanted)
   }
 }

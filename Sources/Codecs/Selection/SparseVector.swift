@@ -1,3 +1,5 @@
+internal import Buffers
+
 /// Some values of a vector and where they are: indices ascending, each at most once.
 public struct SparseVector: Hashable, Sendable {
   /// Ascending.
@@ -7,7 +9,7 @@ public struct SparseVector: Hashable, Sendable {
 
   /// A vector with these values, and zeros elsewhere.
   public init(indices: [UInt32] = [], values: [Float] = []) {
-    precondition(indices.count == values.count, "\(indices.count) indices and \(values.count) values")
+    require(indices.count == values.count, "\(indices.count) indices and \(values.count) values")
     self.indices = indices
     self.values = values
   }

@@ -1,3 +1,5 @@
+internal import Buffers
+
 /// A Count-Min sketch: how often each index has come, never too low.
 ///
 /// It keeps r × c counts without signs, and its estimate is the least of an index's cells:
@@ -26,7 +28,7 @@ public struct CountMin: Hashable, Sendable {
 
   /// Adds the counts of a sketch with the same hash functions.
   public mutating func add(_ other: CountMin) {
-    precondition(hashes == other.hashes, "sketches with different hash functions do not add")
+    require(hashes == other.hashes, "sketches with different hash functions do not add")
     for i in table.indices { table[i] += other.table[i] }
   }
 

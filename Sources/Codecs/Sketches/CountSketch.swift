@@ -39,7 +39,7 @@ public final class CountSketch<Cell: SketchCell>: @unchecked Sendable {
 
   /// The sketch whose table lies in `memory`, for example what was received, or what other ranks of the host read.
   public init(_ hashes: SketchHashes, in memory: ByteBuffer) {
-    precondition(memory.count == Self.byteCount(hashes), "a table of \(Self.byteCount(hashes)) bytes, not \(memory.count)")
+    require(memory.count == Self.byteCount(hashes), "a table of \(Self.byteCount(hashes)) bytes, not \(memory.count)")
     self.hashes = hashes
     self.memory = memory
     let cells = memory.baseAddress.assumingMemoryBound(to: Cell.self)
@@ -92,7 +92,7 @@ public final class CountSketch<Cell: SketchCell>: @unchecked Sendable {
   /// Calls `body` with both tables, which stay alive for it.
   @inline(__always)
   private func withCells(of other: CountSketch, _ body: (UnsafeMutablePointer<Cell>, UnsafePointer<Cell>) -> Void) {
-    precondition(hashes == other.hashes, "sketches with different hash functions do not add")
+    require(hashes == other.hashes, "sketches with different hash functions do not add")
     withExtendedLifetime((self, other)) { body(table.baseAddress!, UnsafePointer(other.table.baseAddress!)) }
   }
 
@@ -127,7 +127,7 @@ public final class CountSketch<Cell: SketchCell>: @unchecked Sendable {
 extension CountSketch where Cell == Float {
   /// Becomes the other sketch with every cell rounded to fp32: what an owner that adds in fp64 asks for estimates.
   public func round(from other: CountSketch<Double>) {
-    precondition(hashes == other.hashes, "sketches with different hash functions do not add")
+    require(hashes == other.hashes, "sketches with different hash functions do not add")
     withExtendedLifetime((self, other)) {
       for i in table.indices { table[i] = Float(other.table[i]) }
     }

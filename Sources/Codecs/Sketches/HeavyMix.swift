@@ -20,7 +20,7 @@ extension CountSketch where Cell == Float {
   ///
   /// Source: Ivkin et al. 2019, "Communication-efficient distributed SGD with sketching", algorithm 1, made total; algorithms §2.5.
   public func heavyMix(_ k: Int, of count: Int, seed: UInt64, step: Int = 0, bucket: Int = 0, shard: Int = 0) -> [UInt32] {
-    precondition(k >= 0, "a choice of \(k) values")
+    require(k >= 0, "a choice of \(k) values")
     if k >= count { return (0..<UInt32(count)).map { $0 } }
     let energy = squaredNorm()
     guard k > 0, energy > 0 else { return [] }

@@ -1,3 +1,5 @@
+internal import Buffers
+
 /// The cells and signs in one row of consecutive indices, up to the end of their block.
 ///
 /// One by one they would cost four multiplications each; values of a polynomial at consecutive indices follow from additions.
@@ -57,7 +59,7 @@ struct SketchRun {
   private func fillFromBlocks(_ polynomials: Polynomials) {
     let (columns, length) = (hashes.columns, hashes.blockLength)
     let (number, begin) = first.quotientAndRemainder(dividingBy: length)
-    precondition(begin + count <= length, "a run lies in one block")
+    require(begin + count <= length, "a run lies in one block")
     let block = BlockHash(polynomials, block: number, columns: columns)
     var place = (block.start + begin) % columns
     for e in 0..<count {

@@ -1,3 +1,5 @@
+internal import Buffers
+
 /// How an ascending list of indices below a known number is written in few bytes.
 ///
 /// With k indices below d, there are two forms; the first is taken where k > d/32, so that both sides know which it is:
@@ -16,7 +18,7 @@ public struct IndexCode: Hashable, Sendable {
 
   /// The code of indices below `bound`, at most 2³².
   public init(bound: Int) {
-    precondition(bound >= 0 && bound <= 1 << 32, "indices are of 32 bits")
+    require(bound >= 0 && bound <= 1 << 32, "indices are of 32 bits")
     self.bound = bound
   }
 
@@ -39,7 +41,7 @@ public struct IndexCode: Hashable, Sendable {
       bytes.update(repeating: 0, count: end)
     }
     for index in indices {
-      precondition(index >= next && index < bound, "indices ascend and are below \(bound); \(index) comes too late")
+      require(index >= next && index < bound, "indices ascend and are below \(bound); \(index) comes too late")
       if isBitmap(count: indices.count) {
         bytes[Int(index / 8)] |= 1 << UInt8(index % 8)
       } else {

@@ -1,6 +1,7 @@
 internal import Buffers
 internal import Codecs
 internal import MPI
+internal import Transport
 
 #if canImport(Glibc)
   internal import Glibc
@@ -12,7 +13,7 @@ extension CodedAllReduce {
   func countWhatIsReadInPlace() {
     for owner in 0..<rankCount {
       let segments = geometry.segments[owner]
-      if !routes.contributes(rank, toStripe: owner) {
+      if !routes.contributes(rank, toShard: owner) {
         // An agent of the party adds this gradient to its own.
         traffic.hostBytesSent += segments.reduce(0) { $0 + $1.elements.count * 4 }
       } else if owner != rank, codec.isIdentity, routes.readsInPlace(owner, of: rank) {
@@ -20,7 +21,7 @@ extension CodedAllReduce {
       }
     }
     traffic.plainGroups += geometry.plainGroups(in: geometry.segments[rank])
-    for owner in 0..<rankCount where routes.contributes(rank, toStripe: owner) {
+    for owner in 0..<rankCount where routes.contributes(rank, toShard: owner) {
       traffic.plainGroups += geometry.plainGroups(in: geometry.segments[owner])
     }
   }
@@ -36,15 +37,15 @@ extension CodedAllReduce {
     progress.encodedCount += 1
     if codec.isIdentity { copyFloats(of: segment) } else { encodeGroups(of: segment) }
     if party.count > 1 { traffic.hostBytesReceived += (party.count - 1) * segment.elements.count * 4 }
-    if segment.stripe == rank {
+    if segment.shard == rank {
       progress.availableContributions[rank] += 1
-    } else if memory.isShared(with: segment.stripe) {
-      let ready = exchangeCount * geometry.segments[segment.stripe].count + segment.index + 1
-      memory.contributionCounter(of: rank, to: segment.stripe).store(ready)
+    } else if memory.isShared(with: segment.shard) {
+      let ready = exchangeCount * geometry.segments[segment.shard].count + segment.index + 1
+      memory.contributionCounter(of: rank, to: segment.shard).store(ready)
       traffic.addSent([segment], isOnOneHost: true)
     } else {
       messages.writeHeader(of: segment, stage: 1, at: memory.contributions + segment.headerOffset)
-      try send(segment, stage: 1, at: memory.contributions + segment.headerOffset, to: segment.stripe)
+      try send(segment, stage: 1, at: memory.contributions + segment.headerOffset, to: segment.shard)
     }
     return segment
   }
@@ -81,7 +82,7 @@ extension CodedAllReduce {
     return UnsafePointer(scratch.baseAddress)
   }
 
-  /// Where the contribution of `contributor` to a segment of the own stripe lies.
+  /// Where the contribution of `contributor` to a segment of the own shard lies.
   func contribution(of contributor: Int, to segment: Segment) -> UnsafeRawPointer {
     if readsInPlace(contributor) {
       return UnsafeRawPointer(gradient.values(of: contributor)! + segment.elements.lowerBound)
@@ -89,6 +90,6 @@ extension CodedAllReduce {
     if contributor == rank || memory.isShared(with: contributor) {
       return memory.contributions(of: contributor) + segment.payloadOffset
     }
-    return messages.contributions(of: contributor) + segment.payloadOffset - geometry.codeSpace(ofStripe: rank).lowerBound
+    return messages.contributions(of: contributor) + segment.payloadOffset - geometry.codeSpace(ofShard: rank).lowerBound
   }
 }

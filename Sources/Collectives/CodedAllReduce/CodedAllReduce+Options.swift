@@ -1,5 +1,6 @@
 internal import Buffers
 public import Codecs
+public import Transport
 
 // How an exchange is driven, and what it says of itself.
 extension CodedAllReduce {
@@ -17,7 +18,7 @@ extension CodedAllReduce {
     ///
     /// It pays where a core is spare while the model computes; the delivery then reads 4 bytes a value more.
     public var decodesAhead = false
-    /// The codec by whose codes the stripes are balanced; that of the exchange where nil.
+    /// The codec by whose codes the shards are balanced; that of the exchange where nil.
     ///
     /// Exchanges by several codecs then have the same owners, and what owners remember stays where it is.
     public var ownership: (any Codec)?

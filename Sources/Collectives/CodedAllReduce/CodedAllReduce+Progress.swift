@@ -1,3 +1,5 @@
+internal import Transport
+
 extension CodedAllReduce {
   /// How far an exchange is: counters only, so that the order of arrival never enters arithmetic.
   struct Progress {
@@ -6,9 +8,9 @@ extension CodedAllReduce {
     var partyReadyCount = 0
     /// The segments that this rank has encoded, in the order of encoding.
     var encodedCount = 0
-    /// By rank, the segments of its contribution to the own stripe that can be read.
+    /// By rank, the segments of its contribution to the own shard that can be read.
     var availableContributions: [Int]
-    /// The segments of the own stripe that have been added.
+    /// The segments of the own shard that have been added.
     var summedCount = 0
     /// By owner, the segments of its sum that can be read, and those that have been decoded.
     var availableSums: [Int]

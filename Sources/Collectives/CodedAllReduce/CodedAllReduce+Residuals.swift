@@ -1,6 +1,7 @@
 public import Buffers
 internal import Codecs
 internal import MPI
+internal import Transport
 
 // What an exchange leaves behind.
 extension CodedAllReduce {
@@ -24,7 +25,7 @@ extension CodedAllReduce {
 
   /// Gives what ranks of a host remember to those who encode it, where residuals were saved by ranks that were placed otherwise.
   ///
-  /// In a hierarchical exchange the residual of a stripe lives with one rank of each host; what another holds would never be sent.
+  /// In a hierarchical exchange the residual of a shard lives with one rank of each host; what another holds would never be sent.
   /// Nothing changes where all is in its place. Collective; no exchange is under way.
   public func place() throws {
     guard residual.count > 0 else { return }

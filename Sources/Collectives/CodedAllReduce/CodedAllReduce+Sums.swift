@@ -1,6 +1,7 @@
 internal import Buffers
 internal import Codecs
 internal import MPI
+internal import Transport
 
 #if canImport(Glibc)
   internal import Glibc
@@ -8,11 +9,11 @@ internal import MPI
 
 // The owner's sum, and stage 2: sums.
 extension CodedAllReduce {
-  /// Adds the contributions to the next segment of the own stripe, encodes the sum, and hands it on.
+  /// Adds the contributions to the next segment of the own shard, encodes the sum, and hands it on.
   func sumNext() throws -> Segment {
     let segment = geometry.segments[rank][progress.summedCount]
     progress.summedCount += 1
-    let message = memory.sums + segment.headerOffset - geometry.codeSpace(ofStripe: rank).lowerBound
+    let message = memory.sums + segment.headerOffset - geometry.codeSpace(ofShard: rank).lowerBound
     let payload = message + MessageHeader.byteCount
     sources.removeAll(keepingCapacity: true)
     for contributor in contributors { sources.append(contribution(of: contributor, to: segment)) }
@@ -27,7 +28,7 @@ extension CodedAllReduce {
       let peer = (rank + distance) % rankCount
       if memory.isShared(with: peer) {
         traffic.addReturned([segment], isOnOneHost: true)
-      } else if routes.contributes(peer, toStripe: rank) {
+      } else if routes.contributes(peer, toShard: rank) {
         try send(segment, stage: 2, at: message, to: peer)
       }
     }
@@ -105,7 +106,7 @@ extension CodedAllReduce {
   private func move(_ segment: Segment, into destination: Sink) {
     let values = decoded.baseAddress + segment.elements.lowerBound
     switch destination {
-    case .inPlace, .change: preconditionFailure("a sum goes to a buffer or to an update")
+    case .inPlace, .change: fatalError("a sum goes to a buffer or to an update")
     case .buffer(let buffer): memcpy(buffer.baseAddress + segment.elements.lowerBound, values, 4 * segment.elements.count)
     case .update(let update): update(segment.elements, values)
     }
@@ -113,10 +114,10 @@ extension CodedAllReduce {
 
   /// Where the sum of a segment lies.
   private func sum(of segment: Segment) -> UnsafeRawPointer {
-    let owner = segment.stripe
-    let source = routes.source(ofStripe: owner, for: rank)
+    let owner = segment.shard
+    let source = routes.source(ofShard: owner, for: rank)
     if source == owner {
-      return memory.sums(of: owner) + segment.payloadOffset - geometry.codeSpace(ofStripe: owner).lowerBound
+      return memory.sums(of: owner) + segment.payloadOffset - geometry.codeSpace(ofShard: owner).lowerBound
     }
     return memory.arrivals(of: source) + segment.payloadOffset
   }
@@ -129,7 +130,7 @@ extension CodedAllReduce {
       switch destination {
       case .inPlace:
         // Owners on this host have written the sum already.
-        guard !routes.areOnOneHost(segment.stripe, rank) else { return }
+        guard !routes.areOnOneHost(segment.shard, rank) else { return }
         codec.decode(
           code, count: segment.elements.count, setting: gradient.values.baseAddress + segment.elements.lowerBound,
           streaming: outgrowsCache)
@@ -138,7 +139,7 @@ extension CodedAllReduce {
           code, count: segment.elements.count, setting: buffer.baseAddress + segment.elements.lowerBound,
           streaming: outgrowsCache)
       case .update(let update): update(segment.elements, code.assumingMemoryBound(to: Float.self))
-      case .change: preconditionFailure("a sum is no change")
+      case .change: fatalError("a sum is no change")
       }
       return
     }
@@ -153,7 +154,7 @@ extension CodedAllReduce {
       case .update(let update):
         codec.decode(code, count: range.count, setting: scratch.baseAddress, streaming: false)
         update(range, scratch.baseAddress)
-      case .change: preconditionFailure("a sum is no change")
+      case .change: fatalError("a sum is no change")
       }
       code += geometry.codeStarts[group + 1] - geometry.codeStarts[group]
     }
@@ -168,7 +169,7 @@ extension CodedAllReduce {
       case .inPlace: break
       case .buffer(let buffer): buffer.copy(from: gradient.values)
       case .update(let update): update(0..<gradient.values.count, gradient.values.baseAddress)
-      case .change: preconditionFailure("a sum is no change")
+      case .change: fatalError("a sum is no change")
       }
     }
     timing.decode += note(.decode, 0..<gradient.values.count, since: start)

@@ -1,6 +1,7 @@
 internal import Buffers
 internal import Codecs
 internal import MPI
+internal import Transport
 
 extension CodedAllReduce {
   /// Does one unit of work: adds a segment as its owner, or encodes one and hands it on, or decodes one.
@@ -71,8 +72,8 @@ extension CodedAllReduce {
   /// Looks what the ranks of this host have made readable.
   private func pollMemory() {
     pollReadiness()
-    for (owner, source) in readStripes {
-      let counter = source == owner ? memory.sumCounter(of: owner) : memory.arrivalCounter(of: source, stripe: owner)
+    for (owner, source) in readShards {
+      let counter = source == owner ? memory.sumCounter(of: owner) : memory.arrivalCounter(of: source, shard: owner)
       noteArrivals(of: 2, of: owner, upTo: counter.load() - exchangeCount * geometry.segments[owner].count)
     }
     for contributor in readContributors {
@@ -94,7 +95,7 @@ extension CodedAllReduce {
       if stage == 1 {
         progress.availableContributions[sender] += 1
       } else {
-        noteArrival(ofStripe: sender)
+        noteArrival(ofShard: sender)
       }
     } available: { stage, sender in
       stage == 1 ? progress.availableContributions[sender] : progress.availableSums[sender]
@@ -121,7 +122,7 @@ extension CodedAllReduce {
   /// Whether contributions of `contributor` are read where its gradient lies.
   func readsInPlace(_ contributor: Int) -> Bool { codec.isIdentity && routes.readsInPlace(rank, of: contributor) }
 
-  /// Counts segments of the own stripe that can be read in a gradient whose first `ready` values are final.
+  /// Counts segments of the own shard that can be read in a gradient whose first `ready` values are final.
   private func noteFloats(of contributor: Int, upTo ready: Int) {
     let segments = geometry.segments[rank]
     var available = progress.availableContributions[contributor]
@@ -144,11 +145,11 @@ extension CodedAllReduce {
   }
 
   /// Counts a segment of a sum that came by message, and lets the neighbours read it.
-  private func noteArrival(ofStripe owner: Int) {
+  private func noteArrival(ofShard owner: Int) {
     let segment = geometry.segments[owner][progress.availableSums[owner]]
     progress.availableSums[owner] += 1
     guard party.count > 1 else { return }
-    memory.arrivalCounter(of: rank, stripe: owner).store(
+    memory.arrivalCounter(of: rank, shard: owner).store(
       exchangeCount * geometry.segments[owner].count + progress.availableSums[owner])
     for _ in party.dropFirst() { traffic.addReturned([segment], isOnOneHost: true) }
   }

@@ -2,11 +2,12 @@ public import Buffers
 public import Codecs
 internal import MPI
 internal import Synchronization
+public import Transport
 
 /// Sums gradients over the ranks and gives every rank the same bytes back: a reduce-scatter and an all-gather of codes.
 ///
-/// Rank *j* owns stripe *j* of the flat buffer. Every rank encodes its gradient, with what earlier codes could not carry, and
-/// hands each stripe's codes to its owner (stage 1); the owner decodes and adds them in rank order, encodes the sum with a
+/// Rank *j* owns shard *j* of the flat buffer. Every rank encodes its gradient, with what earlier codes could not carry, and
+/// hands each shard's codes to its owner (stage 1); the owner decodes and adds them in rank order, encodes the sum with a
 /// residual of its own, and hands these codes to everybody (stage 2); everybody, the owner too, decodes the same bytes. The
 /// models of all ranks are therefore equal bit for bit, whatever the transport, the segments and the timing. In a hierarchical
 /// exchange the ranks of a host first add their gradients as floats, and act as one (``ExchangeRoutes``).
@@ -15,7 +16,7 @@ internal import Synchronization
 /// used in turn.
 ///
 /// - Source: Seide et al. 2014, "1-bit stochastic gradient descent", section 3; the owner's second quantization as there.
-/// - Cost: each rank sends 2 (K − 1)/K times the encoded size of the whole buffer, in 2 (K − 1) messages where a stripe is
+/// - Cost: each rank sends 2 (K − 1)/K times the encoded size of the whole buffer, in 2 (K − 1) messages where a shard is
 ///   one segment; with one rank nothing is encoded and nothing is sent.
 public final class CodedAllReduce: Aggregation {
   /// How gradients are encoded.
@@ -27,7 +28,7 @@ public final class CodedAllReduce: Aggregation {
   /// What the codes of this rank's contributions could not carry, as long as the layout; empty for an identity and
   /// at one rank.
   public let residual: FloatBuffer
-  /// What the codes of this rank's sums could not carry, as long as the own stripe; empty for an identity
+  /// What the codes of this rank's sums could not carry, as long as the own shard; empty for an identity
   /// and at one rank.
   public let ownerResidual: FloatBuffer
   /// The traffic counted so far.
@@ -60,11 +61,11 @@ public final class CodedAllReduce: Aggregation {
   let rankCount: Int
   /// The ranks whose gradients are added before this one encodes, this one too.
   let party: [Int]
-  /// The ranks whose contributions to the own stripe are added, in this order.
+  /// The ranks whose contributions to the own shard are added, in this order.
   let contributors: [Int]
-  /// The contributors whose memory this rank reads, and the stripes whose sums it reads in another's memory, with whose.
+  /// The contributors whose memory this rank reads, and the shards whose sums it reads in another's memory, with whose.
   let readContributors: [Int]
-  let readStripes: [(owner: Int, source: Int)]
+  let readShards: [(owner: Int, source: Int)]
   /// The segments that this rank encodes, in this order: one for each owner in turn, bucket by bucket.
   let encodingOrder: [Segment]
   let scratch: FloatBuffer
@@ -99,16 +100,16 @@ public final class CodedAllReduce: Aggregation {
   ///   - layout: How they lie in the flat buffer.
   ///   - gradients: Where they are.
   ///   - options: How the exchange is driven.
-  ///   - stream: Another exchange of the same gradients and groups, whose residuals and stripes this one takes for its own: one
+  ///   - stream: Another exchange of the same gradients and groups, whose residuals and shards this one takes for its own: one
   ///     stream whose codes change on the way. Never are both under way.
   /// - Throws: `ExchangeError.noSharedMemory` where a host cannot give the memory, on all its ranks.
   public init(
     _ codec: any Codec, layout: TensorLayout, gradients: [SharedGradient], options: Options = Options(),
     continuing stream: CodedAllReduce? = nil
   ) throws {
-    precondition(!gradients.isEmpty, "an exchange needs a gradient")
+    require(!gradients.isEmpty, "an exchange needs a gradient")
     for gradient in gradients {
-      precondition(
+      require(
         layout.count == gradient.values.count, "the gradient has \(gradient.values.count) values, the layout \(layout.count)")
     }
     gradient = gradients[0]
@@ -123,18 +124,18 @@ public final class CodedAllReduce: Aggregation {
     rankCount = world.count
     let isOneHost = hosts.remoteRanks.isEmpty
     hasRemoteRanks = !isOneHost
-    precondition(stream.map { $0.codec.isIdentity == codec.isIdentity } ?? true, "floats and codes are not one stream")
+    require(stream.map { $0.codec.isIdentity == codec.isIdentity } ?? true, "floats and codes are not one stream")
     geometry = ExchangeGeometry(
       layout, codec: codec, ownership: options.ownership ?? stream?.codec, rankCount: rankCount,
       rule: isOneHost ? .sharedWindow : .messages, leastBucket: isOneHost ? nil : options.linkSpeed?.leastBucketByteCount)
     routes = hosts.routes(options.topology)
     party = routes.parties[routes.partyOfRank[rank]]
-    contributors = routes.contributors(toStripe: rank)
+    contributors = routes.contributors(toShard: rank)
     let (routes, rank) = (routes, rank)
     readContributors = contributors.filter { $0 != rank && hosts.hostRanks[$0] != nil }
-    readStripes = (0..<rankCount).filter { $0 != rank }.map { ($0, routes.source(ofStripe: $0, for: rank)) }
+    readShards = (0..<rankCount).filter { $0 != rank }.map { ($0, routes.source(ofShard: $0, for: rank)) }
       .filter { $0.source != rank }
-    ownedRanges = geometry.elements(ofStripe: rank)
+    ownedRanges = geometry.elements(ofShard: rank)
     outgrowsCache = layout.count >= 1 << 21
     let isLossy = !codec.isIdentity && rankCount > 1
     residual = stream?.residual ?? FloatBuffer(count: isLossy ? layout.count : 0)
@@ -165,7 +166,7 @@ public final class CodedAllReduce: Aggregation {
 
   /// Where this rank writes the messages with the sums that it owns.
   package var sumMemory: UnsafeRawBufferPointer {
-    UnsafeRawBufferPointer(start: memory.sums, count: geometry.codeSpace(ofStripe: rank).count)
+    UnsafeRawBufferPointer(start: memory.sums, count: geometry.codeSpace(ofShard: rank).count)
   }
 
   /// Where the value `index` of the flat buffer lies in ``ownerResidual``; nil for a value that another rank owns.
@@ -197,7 +198,7 @@ public final class CodedAllReduce: Aggregation {
   public func begin(_ contribution: Contribution) throws { try begin(contribution, gate: .closed) }
 
   private func begin(_ contribution: Contribution, gate: Gate) throws {
-    precondition(!isActive, "an exchange began while another was under way")
+    require(!isActive, "an exchange began while another was under way")
     isActive = true
     gradient = gradients[contribution.buffer]
     announced.store(contribution.isReady ? layout.count : 0, ordering: .releasing)
@@ -215,8 +216,8 @@ public final class CodedAllReduce: Aggregation {
   var announcedReadyCount: Int { announced.load(ordering: .acquiring) }
 
   public func deliver(into destination: Sink) throws {
-    if case .inPlace = destination { preconditionFailure("sums are delivered in place by run alone") }
-    precondition(isActive, "a delivery without an exchange")
+    if case .inPlace = destination { fatalError("sums are delivered in place by run alone") }
+    require(isActive, "a delivery without an exchange")
     markReady(upTo: layout.count)
     progress.open(.open(destination))
     try finish()
@@ -226,8 +227,8 @@ public final class CodedAllReduce: Aggregation {
   ///
   /// What the options' `ownerTransform` remembers is its own affair.
   public func discard() throws {
-    precondition(options.isRestorable, "an exchange was discarded that keeps no copies")
-    precondition(isActive, "nothing to discard")
+    require(options.isRestorable, "an exchange was discarded that keeps no copies")
+    require(isActive, "nothing to discard")
     markReady(upTo: layout.count)
     progress.gate = .dropping
     try finish()

@@ -1,11 +1,12 @@
 public import Buffers
 public import Codecs
+internal import Transport
 
-/// Consecutive groups of one stripe that travel together: a message between hosts, a unit of work inside one.
+/// Consecutive groups of one shard that travel together: a message between hosts, a unit of work inside one.
 public struct Segment: Sendable {
-  /// The stripe it belongs to, and so the rank that owns it.
-  public let stripe: Int
-  /// Its place in the stripe.
+  /// The shard it belongs to, and so the rank that owns it.
+  public let shard: Int
+  /// Its place in the shard.
   public let index: Int
   /// The bucket it belongs to.
   public let bucket: Int
@@ -13,7 +14,7 @@ public struct Segment: Sendable {
   public let groups: Range<Int>
   /// Their values in the flat buffer.
   public let elements: Range<Int>
-  /// Where its values begin among those of the stripe, laid end to end.
+  /// Where its values begin among those of the shard, laid end to end.
   public let ownedOffset: Int
   /// Where its header begins in a buffer of codes; its payload follows the header at once.
   public let headerOffset: Int
@@ -26,11 +27,11 @@ public struct Segment: Sendable {
   public var messageByteCount: Int { MessageHeader.byteCount + payloadByteCount }
 }
 
-/// Who owns what, and in which pieces it travels: groups, buckets, stripes and segments of a layout under a codec.
+/// Who owns what, and in which pieces it travels: groups, buckets, shards and segments of a layout under a codec.
 ///
 /// A pure function of its arguments, the same on every rank. Buckets are runs of whole tensors, in the order in which a backward
 /// pass makes their gradients final, so that one can cross while the next is computed; a small model is one bucket unless the links are known to be worth more. In every
-/// bucket rank *j* owns a stripe, and all of these together are stripe *j*. Stripes are balanced by the bytes of their codes over
+/// bucket rank *j* owns a shard, and all of these together are shard *j*. Shards are balanced by the bytes of their codes over
 /// the concatenation of a bucket's tensors, and cut between groups, so that no group's statistics are split. No value depends on
 /// who owns it.
 public struct ExchangeGeometry: Sendable {
@@ -49,9 +50,9 @@ public struct ExchangeGeometry: Sendable {
   public let codeStarts: [Int]
   /// The groups of each bucket.
   public let buckets: [Range<Int>]
-  /// The segments of each stripe, in the order of the flat buffer.
+  /// The segments of each shard, in the order of the flat buffer.
   public let segments: [[Segment]]
-  /// The size in bytes of a buffer for the segments of all stripes, headers included.
+  /// The size in bytes of a buffer for the segments of all shards, headers included.
   public let codeSpaceByteCount: Int
   /// Whether each group is sent as floats because its code would be larger.
   let isPlain: [Bool]
@@ -63,18 +64,18 @@ public struct ExchangeGeometry: Sendable {
   /// - Parameters:
   ///   - layout: The tensors.
   ///   - codec: What gradients are encoded by.
-  ///   - ownership: The codec by whose codes the stripes are balanced, with the same grouping save for floats; `codec` where nil.
+  ///   - ownership: The codec by whose codes the shards are balanced, with the same grouping save for floats; `codec` where nil.
   ///   - rankCount: The number of ranks.
   ///   - rule: How long segments may be.
   ///   - leastBucket: The fewest bytes of codes that are worth a bucket of their own; nil where nothing is known of the links, and
-  ///     every stripe of a bucket shall be worth a message of the usual length.
+  ///     every shard of a bucket shall be worth a message of the usual length.
   public init(
     _ layout: TensorLayout, codec: any Codec, ownership: (any Codec)? = nil, rankCount: Int, rule: SegmentRule,
     leastBucket: Int? = nil
   ) {
     let ownership = ownership ?? codec
-    precondition(
-      codec.isIdentity || codec.grouping == ownership.grouping, "\(codec.specification) cannot keep the stripes of other groups"
+    require(
+      codec.isIdentity || codec.grouping == ownership.grouping, "\(codec.specification) cannot keep the shards of other groups"
     )
     let groups = ownership.grouping.groups(of: layout)
     let groupStarts = groups.map(\.lowerBound) + [layout.count]
@@ -90,22 +91,22 @@ public struct ExchangeGeometry: Sendable {
       layout, groupStarts, weights,
       leastWeight: min(max(leastBucket ?? usualBucket, rankCount * PieceRule.leastMessage), usualBucket), owners)
 
-    let stripes = buckets.map { bucket in
+    let shards = buckets.map { bucket in
       let starts = weights[bucket.lowerBound...bucket.upperBound].map { $0 - weights[bucket.lowerBound] }
       return Partition(cumulativeWeights: starts, into: rankCount).ranges.map { $0.shifted(by: bucket.lowerBound) }
     }
     var offset = 0
-    segments = (0..<rankCount).map { stripe in
+    segments = (0..<rankCount).map { shard in
       var segments: [Segment] = []
       var ownedOffset = 0
-      for (bucket, groups) in stripes.map({ $0[stripe] }).enumerated() {
+      for (bucket, groups) in shards.map({ $0[shard] }).enumerated() {
         let starts = codeStarts[groups.lowerBound...groups.upperBound].map { $0 - codeStarts[groups.lowerBound] }
         let count = pieces.count(
           byteCount: starts.last!, elementCount: groupStarts[groups.upperBound] - groupStarts[groups.lowerBound])
         for range in Partition(cumulativeWeights: starts, into: count).ranges where !range.isEmpty {
           let own = range.shifted(by: groups.lowerBound)
           let segment = Segment(
-            stripe: stripe, index: segments.count, bucket: bucket, groups: own,
+            shard: shard, index: segments.count, bucket: bucket, groups: own,
             elements: groupStarts[own.lowerBound]..<groupStarts[own.upperBound], ownedOffset: ownedOffset, headerOffset: offset,
             payloadByteCount: codeStarts[own.upperBound] - codeStarts[own.lowerBound])
           offset += (segment.messageByteCount + 63) / 64 * 64
@@ -122,8 +123,8 @@ public struct ExchangeGeometry: Sendable {
     plainGroupCount = isPlain.count { $0 }
   }
 
-  /// The values of stripe `index` in the flat buffer: a range for each bucket, neighbours joined.
-  public func elements(ofStripe index: Int) -> [Range<Int>] {
+  /// The values of shard `index` in the flat buffer: a range for each bucket, neighbours joined.
+  public func elements(ofShard index: Int) -> [Range<Int>] {
     var ranges: [Range<Int>] = []
     for segment in segments[index] where !segment.elements.isEmpty {
       if let last = ranges.last, last.upperBound == segment.elements.lowerBound {
@@ -135,13 +136,13 @@ public struct ExchangeGeometry: Sendable {
     return ranges
   }
 
-  /// Where the segments of stripe `index` lie in a buffer of codes.
-  public func codeSpace(ofStripe index: Int) -> Range<Int> {
+  /// Where the segments of shard `index` lie in a buffer of codes.
+  public func codeSpace(ofShard index: Int) -> Range<Int> {
     guard let first = segments[index].first, let last = segments[index].last else { return 0..<0 }
     return first.headerOffset..<(last.headerOffset + last.messageByteCount + 63) / 64 * 64
   }
 
-  /// Cuts the layout between tensors into buckets that weigh at least `leastWeight` each, so that every stripe of one is worth a
+  /// Cuts the layout between tensors into buckets that weigh at least `leastWeight` each, so that every shard of one is worth a
   /// message; small tensors (biases) stay with the tensor before them.
   private static func buckets(
     _ layout: TensorLayout, _ groupStarts: [Int], _ codeStarts: [Int], leastWeight: Int, _ pieces: PieceRule
@@ -171,7 +172,7 @@ public struct ExchangeGeometry: Sendable {
 
 extension ExchangeGeometry {
   /// The segments that a rank encodes: one for each owner in turn, nearest first, so that all owners are fed at the same rate; the
-  /// own stripe last.
+  /// own shard last.
   ///
   /// The next bucket, which is ready later, comes when the one before is through.
   func encodingOrder(of rank: Int, over routes: ExchangeRoutes, isIdentity: Bool) -> [Segment] {
@@ -184,12 +185,12 @@ extension ExchangeGeometry {
         hasMore = false
         for distance in 1...rankCount {
           let owner = (rank + distance) % rankCount
-          let stripe = segments[owner]
-          guard next[owner] < stripe.count, stripe[next[owner]].bucket == bucket else { continue }
+          let shard = segments[owner]
+          guard next[owner] < shard.count, shard[next[owner]].bucket == bucket else { continue }
           hasMore = true
           // Floats are read where they lie, by this rank and by those of its host.
-          if routes.contributes(rank, toStripe: owner), !(isIdentity && routes.readsInPlace(owner, of: rank)) {
-            order.append(stripe[next[owner]])
+          if routes.contributes(rank, toShard: owner), !(isIdentity && routes.readsInPlace(owner, of: rank)) {
+            order.append(shard[next[owner]])
           }
           next[owner] += 1
         }
@@ -228,7 +229,7 @@ private struct PieceRule {
     }
   }
 
-  /// The number of segments of a stripe of one bucket.
+  /// The number of segments of a shard of one bucket.
   func count(byteCount: Int, elementCount: Int) -> Int {
     switch rule {
     case .messages where byteCount <= 20_480: 1

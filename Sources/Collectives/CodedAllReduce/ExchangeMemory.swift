@@ -1,20 +1,21 @@
 internal import Buffers
 internal import MPI
+internal import Transport
 
 /// The memory of one exchange: what this rank encodes, and what the ranks of its host let it read in place.
 ///
 /// A rank's part of the window begins with counters, each on a cache line of its own and written by this rank alone: for each
-/// stripe, how many segments of my contribution to it are ready, and how many segments of its sum have come to me from another
-/// host; then how many segments of my own stripe's sum are ready, and how many values of my gradient are. Counters only grow; an
-/// exchange counts from where the one before it ended. Codes follow: those of all stripes (the contributions), those of the own
-/// stripe (the sum), and those of the stripes of other hosts (the sums that came by message). No lock and no barrier is needed: a
+/// shard, how many segments of my contribution to it are ready, and how many segments of its sum have come to me from another
+/// host; then how many segments of my own shard's sum are ready, and how many values of my gradient are. Counters only grow; an
+/// exchange counts from where the one before it ended. Codes follow: those of all shards (the contributions), those of the own
+/// shard (the sum), and those of the shards of other hosts (the sums that came by message). No lock and no barrier is needed: a
 /// rank overwrites codes only in an exchange that began after every reader had finished with them.
 final class ExchangeMemory {
   /// Where this rank encodes its contributions: a buffer for all segments.
   let contributions: UnsafeMutableRawPointer
-  /// Where this rank encodes the sum of its own stripe.
+  /// Where this rank encodes the sum of its own shard.
   let sums: UnsafeMutableRawPointer
-  /// Where the sums of other stripes come by message: a buffer for all segments.
+  /// Where the sums of other shards come by message: a buffer for all segments.
   let arrivals: UnsafeMutableRawPointer
   private let unshared: ByteBuffer?
   private let window: SharedWindow?
@@ -39,7 +40,7 @@ final class ExchangeMemory {
     contributionByteCount = keepsContributions ? geometry.codeSpaceByteCount : 0
     countersByteCount = (2 * hosts.world.count + 2) * SharedCounter.byteCount
     let arrivalByteCount = hosts.remoteRanks.isEmpty ? 0 : geometry.codeSpaceByteCount
-    let sumByteCount = geometry.codeSpace(ofStripe: hosts.world.rank).count
+    let sumByteCount = geometry.codeSpace(ofShard: hosts.world.rank).count
     let byteCount = countersByteCount + contributionByteCount + sumByteCount + arrivalByteCount
     window = try hosts.window(byteCount: byteCount)
     if let window, let host = hosts.host {
@@ -63,27 +64,27 @@ final class ExchangeMemory {
     UnsafeRawPointer(part(of: rank).baseAddress! + countersByteCount)
   }
 
-  /// The sum of the stripe of `rank`, which is this one or shares the host.
+  /// The sum of the shard of `rank`, which is this one or shares the host.
   func sums(of rank: Int) -> UnsafeRawPointer {
     contributions(of: rank) + contributionByteCount
   }
 
   /// The sums that came to `rank`, which is this one or shares the host.
   func arrivals(of rank: Int) -> UnsafeRawPointer {
-    sums(of: rank) + geometry.codeSpace(ofStripe: rank).count
+    sums(of: rank) + geometry.codeSpace(ofShard: rank).count
   }
 
-  /// Counts the segments of `writer`'s contribution to the stripe of `owner` that are ready.
+  /// Counts the segments of `writer`'s contribution to the shard of `owner` that are ready.
   func contributionCounter(of writer: Int, to owner: Int) -> SharedCounter {
     SharedCounter(in: part(of: writer), index: owner)
   }
 
-  /// Counts the segments of the sum of a stripe that have come to `receiver` by message.
-  func arrivalCounter(of receiver: Int, stripe: Int) -> SharedCounter {
-    SharedCounter(in: part(of: receiver), index: hosts.world.count + stripe)
+  /// Counts the segments of the sum of a shard that have come to `receiver` by message.
+  func arrivalCounter(of receiver: Int, shard: Int) -> SharedCounter {
+    SharedCounter(in: part(of: receiver), index: hosts.world.count + shard)
   }
 
-  /// Counts the segments of the sum of `owner`'s stripe that are ready.
+  /// Counts the segments of the sum of `owner`'s shard that are ready.
   func sumCounter(of owner: Int) -> SharedCounter {
     SharedCounter(in: part(of: owner), index: 2 * hosts.world.count)
   }
@@ -96,7 +97,7 @@ final class ExchangeMemory {
   private func part(of rank: Int) -> UnsafeMutableRawBufferPointer {
     if rank == hosts.world.rank { return own }
     guard let window, let hostRank = hosts.hostRanks[rank] else {
-      preconditionFailure("rank \(rank) shares no memory with rank \(hosts.world.rank)")
+      fatalError("rank \(rank) shares no memory with rank \(hosts.world.rank)")
     }
     return window.memory(of: hostRank)
   }

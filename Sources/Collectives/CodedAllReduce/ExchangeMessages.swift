@@ -1,9 +1,10 @@
 internal import Buffers
 internal import MPI
+internal import Transport
 
 /// The messages of one exchange, to and from the ranks of other hosts: one for each segment.
 ///
-/// Contributions come to this rank for its own stripe, and sums of other stripes for its party, where it is the party's agent.
+/// Contributions come to this rank for its own shard, and sums of other shards for its party, where it is the party's agent.
 /// All receives are posted before anything is encoded. Messages of one sender, stage and communicator arrive in the order in
 /// which they were sent, and those of the next exchange find the receives of this one taken by its own, so neither sequence numbers
 /// nor barriers are needed.
@@ -30,10 +31,10 @@ final class ExchangeMessages {
   private let sends: RequestTable
   /// Who gets the message of each slot of `sends`.
   private var receivers: [Int] = []
-  /// Contributions of remote ranks to the own stripe.
+  /// Contributions of remote ranks to the own shard.
   private let contributions: [ByteBuffer?]
   private var header = MessageHeader(
-    stage: 0, codec: 0, step: 0, stripe: 0, segment: 0, payloadByteCount: 0, sender: 0, samples: 0)
+    stage: 0, codec: 0, step: 0, shard: 0, segment: 0, payloadByteCount: 0, sender: 0, samples: 0)
 
   /// Prepares for the messages that `geometry` and `routes` bring, on a communicator of its own.
   ///
@@ -54,8 +55,8 @@ final class ExchangeMessages {
     self.codecHash = codecHash
     let me = world.rank
     first = Array(repeating: Array(repeating: 0, count: world.count), count: 3)
-    let own = geometry.codeSpace(ofStripe: me)
-    let contributors = routes.contributors(toStripe: me)
+    let own = geometry.codeSpace(ofShard: me)
+    let contributors = routes.contributors(toShard: me)
     var buffers = [ByteBuffer?](repeating: nil, count: world.count)
     var outgoing = 0
     // The nearest neighbour below sends to this rank first.
@@ -73,8 +74,8 @@ final class ExchangeMessages {
         }
         outgoing += geometry.segments[me].count
       }
-      // Where this rank contributes to a stripe, it receives the sum.
-      guard routes.contributes(me, toStripe: peer) else { continue }
+      // Where this rank contributes to a shard, it receives the sum.
+      guard routes.contributes(me, toShard: peer) else { continue }
       first[2][peer] = expected.count
       for segment in geometry.segments[peer] {
         let memory = UnsafeMutableRawBufferPointer(start: arrivals + segment.headerOffset, count: segment.messageByteCount)
@@ -87,7 +88,7 @@ final class ExchangeMessages {
     sends = RequestTable(on: world, slotCount: outgoing)
   }
 
-  /// Where the contributions of `rank` to the own stripe arrive; offsets count from the stripe's own code space.
+  /// Where the contributions of `rank` to the own shard arrive; offsets count from the shard's own code space.
   func contributions(of rank: Int) -> UnsafeRawPointer { UnsafeRawPointer(contributions[rank]!.baseAddress) }
 
   /// Posts every receive of the exchange of `step`.
@@ -107,7 +108,7 @@ final class ExchangeMessages {
   /// Writes the header of `segment` in front of its codes, once: while a message is under way its memory must not change.
   func writeHeader(of segment: Segment, stage: Stage, at memory: UnsafeMutableRawPointer) {
     header.stage = stage
-    header.stripe = UInt32(segment.stripe)
+    header.shard = UInt32(segment.shard)
     header.segment = UInt32(segment.index)
     header.payloadByteCount = UInt32(segment.payloadByteCount)
     header.write(to: memory)
@@ -165,15 +166,15 @@ final class ExchangeMessages {
     }
     var wanted = self.header
     wanted.stage = expected.stage
-    wanted.stripe = UInt32(expected.segment.stripe)
+    wanted.shard = UInt32(expected.segment.shard)
     wanted.segment = UInt32(expected.segment.index)
     wanted.payloadByteCount = UInt32(expected.segment.payloadByteCount)
     wanted.sender = UInt32(expected.sender)
     guard header == wanted else {
       throw ExchangeError.unexpectedMessage(
         from: sender,
-        detail: "stage \(header.stage) step \(header.step) stripe \(header.stripe) segment \(header.segment), expected stage "
-          + "\(wanted.stage) step \(wanted.step) stripe \(wanted.stripe) segment \(wanted.segment), same codec and sample count"
+        detail: "stage \(header.stage) step \(header.step) shard \(header.shard) segment \(header.segment), expected stage "
+          + "\(wanted.stage) step \(wanted.step) shard \(wanted.shard) segment \(wanted.segment), same codec and sample count"
       )
     }
   }

@@ -1,18 +1,20 @@
+public import Transport
+
 /// How the ranks of a host take part in an exchange.
 public enum Topology: String, CaseIterable, Codable, Sendable {
   /// Hierarchical where several hosts have several ranks each, flat otherwise.
   case auto
   /// Every rank encodes its own gradient.
   case flat
-  /// The ranks of a host add their gradients as floats in shared memory, and one encoded copy of each stripe leaves the host.
+  /// The ranks of a host add their gradients as floats in shared memory, and one encoded copy of each shard leaves the host.
   case hierarchical
 }
 
-/// Who encodes which stripe, and who receives which sum: the ways of an exchange, apart from what travels on them.
+/// Who encodes which shard, and who receives which sum: the ways of an exchange, apart from what travels on them.
 ///
 /// A *party* is a set of ranks whose gradients are added as floats before they are encoded: a single rank in a flat exchange, the
-/// ranks of a host in a hierarchical one. For each stripe one rank of each party encodes the party's contribution, keeps its
-/// residual, and receives the stripe's sum for its party. In the owner's party that is the owner. Stripe *j* of an owner with
+/// ranks of a host in a hierarchical one. For each shard one rank of each party encodes the party's contribution, keeps its
+/// residual, and receives the shard's sum for its party. In the owner's party that is the owner. Shard *j* of an owner with
 /// place *p* on its host falls to place *p* mod *P* of a host of *P* ranks, so that the work is shared on uneven hosts, too.
 ///
 /// A pure function of its arguments, the same on every rank. Source: algorithms §11.1 (T6).
@@ -48,36 +50,43 @@ public struct ExchangeRoutes: Sendable {
   /// The number of ranks.
   public var rankCount: Int { leaders.count }
 
-  /// The rank that encodes a party's contribution to a stripe, and receives the stripe's sum for the party.
-  public func agent(of party: Int, forStripe stripe: Int) -> Int {
-    parties[party][places[stripe] % parties[party].count]
+  /// The rank that encodes a party's contribution to a shard, and receives the shard's sum for the party.
+  public func agent(of party: Int, forShard shard: Int) -> Int {
+    parties[party][places[shard] % parties[party].count]
   }
 
-  /// The ranks that contribute to a stripe, in the order in which their contributions are added.
-  public func contributors(toStripe stripe: Int) -> [Int] {
-    parties.indices.map { agent(of: $0, forStripe: stripe) }
+  /// The ranks that contribute to a shard, in the order in which their contributions are added.
+  public func contributors(toShard shard: Int) -> [Int] {
+    parties.indices.map { agent(of: $0, forShard: shard) }
   }
 
-  /// Whether `rank` encodes contributions to a stripe.
-  public func contributes(_ rank: Int, toStripe stripe: Int) -> Bool {
-    agent(of: partyOfRank[rank], forStripe: stripe) == rank
+  /// Whether `rank` encodes contributions to a shard.
+  public func contributes(_ rank: Int, toShard shard: Int) -> Bool {
+    agent(of: partyOfRank[rank], forShard: shard) == rank
   }
 
   /// Whether two ranks share memory.
   public func areOnOneHost(_ a: Int, _ b: Int) -> Bool { leaders[a] == leaders[b] }
 
-  /// The ranks to which an owner sends the sum of its stripe by message: the agents of the parties of other hosts.
-  public func receivers(ofStripe stripe: Int) -> [Int] {
-    contributors(toStripe: stripe).filter { !areOnOneHost($0, stripe) }
+  /// The ranks to which an owner sends the sum of its shard by message: the agents of the parties of other hosts.
+  public func receivers(ofShard shard: Int) -> [Int] {
+    contributors(toShard: shard).filter { !areOnOneHost($0, shard) }
   }
 
-  /// Whose memory `rank` reads the sum of a stripe from: the owner's where it shares memory, its party's agent's otherwise.
-  public func source(ofStripe stripe: Int, for rank: Int) -> Int {
-    areOnOneHost(rank, stripe) ? stripe : agent(of: partyOfRank[rank], forStripe: stripe)
+  /// Whose memory `rank` reads the sum of a shard from: the owner's where it shares memory, its party's agent's otherwise.
+  public func source(ofShard shard: Int, for rank: Int) -> Int {
+    areOnOneHost(rank, shard) ? shard : agent(of: partyOfRank[rank], forShard: shard)
   }
 
   /// Whether an owner can read the contribution of `contributor` where its gradient lies, if that is what it is sent as.
   func readsInPlace(_ owner: Int, of contributor: Int) -> Bool {
     parties[partyOfRank[contributor]].count == 1 && areOnOneHost(owner, contributor)
+  }
+}
+
+extension HostMap {
+  /// The ways of an exchange; `auto` and `hierarchical` are flat where no two ranks of several hosts share memory.
+  public func routes(_ topology: Topology) -> ExchangeRoutes {
+    ExchangeRoutes(leaders: leaders, isHierarchical: topology != .flat && hasNeighboursOnSeveralHosts)
   }
 }

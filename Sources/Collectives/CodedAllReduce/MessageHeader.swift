@@ -1,6 +1,8 @@
+internal import Transport
+
 /// What stands before the codes of every message, in one cache line, so that a rank that runs out of step is noticed at once.
 ///
-/// Little endian: magic u32, version u16, stage u8, flags u8, codec u64, step u64, stripe u32, segment u32, payload bytes u32,
+/// Little endian: magic u32, version u16, stage u8, flags u8, codec u64, step u64, shard u32, segment u32, payload bytes u32,
 /// sender u32, samples u64, and zeros up to 64 bytes.
 public struct MessageHeader: Hashable, Sendable {
   /// The size in bytes.
@@ -14,9 +16,9 @@ public struct MessageHeader: Hashable, Sendable {
   public var codec: UInt64
   /// The step of training.
   public var step: UInt64
-  /// The stripe the codes belong to.
-  public var stripe: UInt32
-  /// The segment of the stripe.
+  /// The shard the codes belong to.
+  public var shard: UInt32
+  /// The segment of the shard.
   public var segment: UInt32
   /// The bytes that follow the header.
   public var payloadByteCount: UInt32
@@ -33,7 +35,7 @@ public struct MessageHeader: Hashable, Sendable {
     memory.storeBytes(of: stage, toByteOffset: 6, as: UInt8.self)
     memory.storeBytes(of: codec.littleEndian, toByteOffset: 8, as: UInt64.self)
     memory.storeBytes(of: step.littleEndian, toByteOffset: 16, as: UInt64.self)
-    memory.storeBytes(of: stripe.littleEndian, toByteOffset: 24, as: UInt32.self)
+    memory.storeBytes(of: shard.littleEndian, toByteOffset: 24, as: UInt32.self)
     memory.storeBytes(of: segment.littleEndian, toByteOffset: 28, as: UInt32.self)
     memory.storeBytes(of: payloadByteCount.littleEndian, toByteOffset: 32, as: UInt32.self)
     memory.storeBytes(of: sender.littleEndian, toByteOffset: 36, as: UInt32.self)
@@ -48,19 +50,19 @@ public struct MessageHeader: Hashable, Sendable {
     guard load(0, as: UInt32.self) == MessageHeader.magic, load(4, as: UInt16.self) == MessageHeader.version else { return nil }
     self.init(
       stage: load(6, as: UInt8.self), codec: load(8, as: UInt64.self), step: load(16, as: UInt64.self),
-      stripe: load(24, as: UInt32.self), segment: load(28, as: UInt32.self), payloadByteCount: load(32, as: UInt32.self),
+      shard: load(24, as: UInt32.self), segment: load(28, as: UInt32.self), payloadByteCount: load(32, as: UInt32.self),
       sender: load(36, as: UInt32.self), samples: load(40, as: UInt64.self))
   }
 
   /// A header of these fields.
   package init(
-    stage: UInt8, codec: UInt64, step: UInt64, stripe: UInt32, segment: UInt32, payloadByteCount: UInt32, sender: UInt32,
+    stage: UInt8, codec: UInt64, step: UInt64, shard: UInt32, segment: UInt32, payloadByteCount: UInt32, sender: UInt32,
     samples: UInt64
   ) {
     self.stage = stage
     self.codec = codec
     self.step = step
-    self.stripe = stripe
+    self.shard = shard
     self.segment = segment
     self.payloadByteCount = payloadByteCount
     self.sender = sender

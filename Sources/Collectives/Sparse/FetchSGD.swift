@@ -1,6 +1,7 @@
 internal import Buffers
 internal import Codecs
 internal import MPI
+internal import Transport
 
 /// Momentum and error inside the sketch: owners add the sketches of all ranks, and recover the heavy values from what they remember.
 ///

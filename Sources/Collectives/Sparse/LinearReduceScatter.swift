@@ -1,5 +1,6 @@
 public import Buffers
 public import Codecs
+internal import Transport
 
 /// Sums linear codes: every rank encodes every shard, and the owner of a shard adds the messages in rank order.
 ///
@@ -34,7 +35,7 @@ public struct LinearReduceScatter {
 
   /// Encodes `values` and sends every shard to its owner.
   public func send(_ values: FloatBuffer, in round: Int, of rounds: MessageRounds) throws {
-    precondition(values.count == code.shards.count, "\(values.count) values where the shards have \(code.shards.count)")
+    require(values.count == code.shards.count, "\(values.count) values where the shards have \(code.shards.count)")
     for (owner, shards) in owned.enumerated() {
       var message = rounds.message(to: owner, in: round)
       for shard in shards {

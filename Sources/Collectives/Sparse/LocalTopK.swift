@@ -1,6 +1,7 @@
 internal import Buffers
 internal import Codecs
 internal import MPI
+internal import Transport
 
 /// Every rank sends the k largest values of what it remembers; owners add them up.
 ///
@@ -75,7 +76,7 @@ final class LocalTopK: SparseAggregation {
 
   /// The k largest values that this rank remembers, by shard; they leave the memory.
   private func largest() -> [SparseVector] {
-    let chosen = unsafe largestMagnitudes(memory.values.baseAddress, count: memory.values.count, k: settings.total)
+    let chosen = largestMagnitudes(memory.values.baseAddress, count: memory.values.count, k: settings.total)
     var vectors = Array(repeating: SparseVector(), count: shards.shardCount)
     for (index, value) in zip(chosen.indices, chosen.values) {
       let (block, offset) = Int(index).quotientAndRemainder(dividingBy: ShardMap.blockLength)

@@ -1,10 +1,11 @@
 internal import Buffers
 internal import MPI
+public import Transport
 
 /// Rounds of messages among all ranks, some of which are as long as what was found: lists of indices, values that were asked for.
 ///
 /// What methods need that say first where, and then how much: each rank writes its messages of a round where they are read in place
-/// by its neighbours and sent from to other hosts (``BlockExchange``), after the ranks have told each other how long they are. The rounds
+/// by its neighbours and sent from to other hosts (`BlockExchange`), after the ranks have told each other how long they are. The rounds
 /// of a step follow one another between ``begin()`` and ``end()``; messages can be read until then.
 ///
 /// - Cost: the bytes of the messages; a round of varying lengths costs a record of 8K bytes to each rank beside them.
@@ -120,14 +121,14 @@ public final class MessageRounds {
 
   /// Sends what was written, in full.
   public func send(_ round: Int) throws {
-    precondition(rounds[round].lengths == .full, "messages are sent in full that may be shorter")
+    require(rounds[round].lengths == .full, "messages are sent in full that may be shorter")
     counts[round] = slots[round].incoming.map(\.count)
     try publish(round, lengths: nil)
   }
 
   /// Sends what was written: as many floats as said to each rank, where every rank knows how many come from each.
   public func send(_ round: Int, outgoing: [Int], incoming: [Int]) throws {
-    precondition(zip(outgoing, slots[round].outgoing).allSatisfy { $0 <= $1.count }, "a message is longer than its room")
+    require(zip(outgoing, slots[round].outgoing).allSatisfy { $0 <= $1.count }, "a message is longer than its room")
     counts[round] = incoming
     try publish(round, lengths: (outgoing, incoming))
   }
@@ -146,7 +147,7 @@ public final class MessageRounds {
 
   /// Tells the other ranks how long the messages of a round are that were written.
   func announce(_ round: Int, counts own: [Int]) throws {
-    precondition(rounds[round].lengths == .announced, "lengths are announced that everybody knows")
+    require(rounds[round].lengths == .announced, "lengths are announced that everybody knows")
     let before = records.traffic.bytesSent
     try records.begin(own.map { UInt64($0) })
     if rounds[round].isReturned { returnedByteCount += records.traffic.bytesSent - before }

@@ -1,4 +1,5 @@
 internal import Buffers
+internal import Transport
 
 /// What a rank remembers of its own gradients, as changes of parameters: momentum, and what was not sent.
 ///

@@ -1,5 +1,6 @@
 internal import Buffers
 internal import Codecs
+internal import Transport
 
 /// An aggregation that finds the few values by which a model changes, from the gradients of all ranks, in rounds of messages.
 ///
@@ -75,7 +76,7 @@ extension Sink {
     case .change(let take): take(change, shard, shards)
     case .buffer(let buffer):
       for (index, value) in zip(change.indices, change.values) { buffer[shards.place(of: Int(index), in: shard)] = value }
-    case .inPlace, .update: preconditionFailure("a change is no gradient")
+    case .inPlace, .update: fatalError("a change is no gradient")
     }
   }
 }

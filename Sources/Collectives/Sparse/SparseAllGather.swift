@@ -1,4 +1,5 @@
 public import Codecs
+internal import Transport
 
 /// Gives every rank the sparse vectors of all shards, each from its owner.
 ///

@@ -1,5 +1,6 @@
 internal import Buffers
 internal import Codecs
+internal import Transport
 
 /// Keys that all sparse aggregations have.
 private let commonKeys: [(name: String, meaning: String)] = [

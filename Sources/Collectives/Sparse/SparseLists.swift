@@ -1,4 +1,6 @@
+internal import Buffers
 public import Codecs
+internal import Transport
 
 /// Sparse vectors of several shards as one message: for each the number of values, that of bytes, and a code.
 ///
@@ -25,12 +27,12 @@ public struct SparseLists: Sendable {
 
   /// Writes the vectors of `range`, and returns the length in floats.
   public func encode(_ vectors: [SparseVector], of range: Range<Int>, into message: UnsafeMutablePointer<Float>) -> Int {
-    precondition(vectors.count == range.count, "\(vectors.count) vectors of \(range.count) shards")
+    require(vectors.count == range.count, "\(vectors.count) vectors of \(range.count) shards")
     let start = UnsafeMutableRawPointer(message)
     var end = start
     for (shard, vector) in zip(range, vectors) {
       let count = shards.count(of: shard)
-      precondition(vector.count <= most[shard], "\(vector.count) values where \(most[shard]) have room")
+      require(vector.count <= most[shard], "\(vector.count) values where \(most[shard]) have room")
       let length =
         hasValues
         ? SparseCode(count: count).encode(vector, into: end + 8)

@@ -1,5 +1,6 @@
 internal import Buffers
 internal import Codecs
+internal import Transport
 
 /// The sizes that sparse aggregations share, read from their specification.
 struct SparseSettings {

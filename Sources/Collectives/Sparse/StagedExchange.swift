@@ -1,5 +1,6 @@
 internal import Buffers
 internal import Synchronization
+internal import Transport
 
 /// A unit of work of an exchange, which is done when what it waits for is there.
 struct Stage {
@@ -29,7 +30,7 @@ struct Stage {
     return Stage(
       kind, awaits: activity,
       isReady: {
-        guard let found = try records.look(activity: activity).records else { return false }
+        guard let found = try records.look(activity: activity) else { return false }
         all = found
         return true
       }, awaited: { records.awaitedRanks }
@@ -65,7 +66,7 @@ final class StagedExchange {
 
   /// Begins an exchange that is done by these stages.
   func begin(_ contribution: Contribution, _ stages: [Stage]) {
-    precondition(!isActive, "an exchange began while another was under way")
+    require(!isActive, "an exchange began while another was under way")
     isActive = true
     sink = nil
     announced.store(contribution.isReady ? count : 0, ordering: .releasing)
@@ -119,7 +120,7 @@ final class StagedExchange {
 
   /// Carries the exchange to its end, whose result goes to `sink`.
   func deliver(into sink: Sink, advance: () throws -> ExchangeTurn) throws {
-    precondition(isActive, "a delivery without an exchange")
+    require(isActive, "a delivery without an exchange")
     markReady(upTo: count)
     self.sink = sink
     defer { self.sink = nil }

@@ -1,6 +1,7 @@
 internal import Buffers
 internal import Codecs
 internal import MPI
+internal import Transport
 
 /// What a sketch is measured by: owners add the gradients themselves, and the k largest values of all they remember change the model.
 ///

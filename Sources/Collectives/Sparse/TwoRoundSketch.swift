@@ -1,6 +1,7 @@
 internal import Buffers
 internal import Codecs
 internal import MPI
+internal import Transport
 
 /// Sketches say where, ranks say how much: the heavy values that owners see in the sum of all sketches are fetched exactly.
 ///

@@ -1,32 +1,32 @@
 internal import Buffers
 
-/// The order in which an epoch visits samples that belong to clients: some clients in each step, each with samples of its own.
+/// The order in which an epoch visits samples that belong to clients: some clients in each step, each with its own samples.
 ///
-/// Clients take turns in a random order, and a new one when all have had their turn. A client gives its samples in an order of its
-/// own for each epoch, from the start again when they are used up. A pure function of the seed and the epoch: the samples
-/// of a step do not depend on the number of ranks.
+/// Clients take turns in a random order, and in a new one when all have had their turn. A client gives its samples in its own
+/// order for each epoch, starting over when they are used up. A pure function of the seed and the epoch: the samples of a step
+/// do not depend on the number of ranks.
 public struct ClientOrder: Sendable {
   /// The samples of each client.
   public let clients: [[Int32]]
-  /// The clients of a step.
+  /// The number of clients per step.
   public let sampledCount: Int
   private let seed: UInt64
 
   /// Orders for these clients, of which `sampledCount` share a step.
   public init(_ clients: [[Int32]], sampledCount: Int, seed: UInt64) {
-    precondition((1...clients.count).contains(sampledCount), "\(sampledCount) of \(clients.count) clients cannot share a step")
-    precondition(clients.allSatisfy { !$0.isEmpty }, "a client has no samples")
+    require((1...clients.count).contains(sampledCount), "\(sampledCount) of \(clients.count) clients cannot share a step")
+    require(clients.allSatisfy { !$0.isEmpty }, "a client has no samples")
     self.clients = clients
     self.sampledCount = sampledCount
     self.seed = seed
   }
 
-  /// The samples of epoch `number`, step by step; within a step client by client, in shares as equal as can be.
+  /// The samples of epoch `number`, step by step; within a step client by client, in shares as equal as possible.
   public func epoch(_ number: Int, count: Int, minibatch: Int) -> [Int32] {
     var samples: [Int32] = []
     samples.reserveCapacity(count)
     let turns = SampleOrder(count: clients.count, seed: seed, purpose: .clientSampling)
-    // More turns of all clients than anyone has epochs, so that no two epochs share one.
+    // Each epoch reserves more turns of all clients than it can use, so that no two epochs share one.
     var (turn, place) = (number << 16, 0)
     var order = turns.epoch(turn)
     var used = Array(repeating: 0, count: clients.count)

@@ -1,15 +1,15 @@
 internal import Buffers
 internal import Foundation
 
-/// How the training samples are dealt to the clients of federated learning, each of which sees its own alone.
+/// How the training samples are dealt to the clients of federated learning, each of which sees only its own.
 ///
 /// Every sample belongs to one client. A pure function of the labels, the seed and the number of clients.
 public enum ClientPartition: Hashable, Sendable {
-  /// Equal shares of one random order: every client sees what the whole looks like.
+  /// Equal shares of one random order: the samples of every client resemble the whole.
   case independent
-  /// Each client holds this many classes, each class dealt in equal shares to its clients.
+  /// Each client holds the given number of classes; each class is dealt in equal shares to its clients.
   case byClass(Int)
-  /// Of each class, clients get shares drawn from a Dirichlet distribution: the smaller α, the more unlike are the clients.
+  /// Clients get shares of each class drawn from a Dirichlet distribution: the smaller α, the more the clients differ.
   ///
   /// Source: Hsu et al. 2019; Yurochkin et al. 2019.
   case dirichlet(Double)
@@ -20,8 +20,8 @@ public enum ClientPartition: Hashable, Sendable {
   ///   - clientCount: The number of clients.
   ///   - labels: The label of each sample.
   ///   - classCount: The number of classes.
-  ///   - seed: What everything random follows from.
-  /// - Throws: `DataError` where so many clients cannot have samples, or cannot hold all classes.
+  ///   - seed: The seed of all randomness.
+  /// - Throws: `DataError` if `clientCount` clients cannot all have samples, or cannot hold all classes.
   public func samples(ofClients clientCount: Int, labels: [Int32], classCount: Int, seed: UInt64) throws -> [[Int32]] {
     guard clientCount <= labels.count else {
       throw DataError("\(clientCount) clients cannot share \(labels.count) training samples; every client needs one at least")
@@ -40,7 +40,7 @@ public enum ClientPartition: Hashable, Sendable {
     return clients.map { $0.sorted() }
   }
 
-  /// Deals every class to as many places as its size asks for; client *i* has the places i, i + C, i + 2C, ….
+  /// Deals every class to a number of places in proportion to its size; client *i* has the places i, i + C, i + 2C, ….
   private static func deal(
     _ classes: [[Int32]], to clientCount: Int, classesOfClient: Int
   ) throws -> [[Int32]] {
@@ -71,7 +71,7 @@ public enum ClientPartition: Hashable, Sendable {
     return clients
   }
 
-  /// Places in proportion to sizes, by largest remainder; each has one at least, and as many as there are clients at most.
+  /// Places in proportion to sizes, by largest remainder; each class has at least one, and at most one per client.
   private static func places(of sizes: [Int], among placeCount: Int, atMost limit: Int) -> [Int] {
     let total = sizes.reduce(0, +)
     var places = sizes.map { min(max($0 * placeCount / total, 1), limit) }
@@ -87,7 +87,7 @@ public enum ClientPartition: Hashable, Sendable {
     return places
   }
 
-  /// Deals every class by shares of its own; a client that got nothing takes a sample of the one that has most.
+  /// Deals every class by its own shares; a client that got nothing takes a sample from the client that has most.
   private static func deal(_ classes: [[Int32]], to clientCount: Int, alpha: Double, seed: UInt64) -> [[Int32]] {
     var clients = Array(repeating: [Int32](), count: clientCount)
     for (number, samples) in classes.enumerated() where !samples.isEmpty {

@@ -1,7 +1,7 @@
 internal import Buffers
 internal import Foundation
 
-/// Draws from a gamma distribution of scale 1, as logarithms, because small shapes draw numbers that no float can hold.
+/// Draws from a gamma distribution of scale 1, as logarithms, because small shapes give numbers that no float can hold.
 ///
 /// Source: Marsaglia & Tsang 2000, "A simple method for generating gamma variables"; for shapes below 1, the variable of shape
 /// α + 1 times u^(1/α).
@@ -10,7 +10,7 @@ struct GammaDistribution {
   private let random: Philox
   private var next = 0
 
-  /// Draws of shape `shape` above 0; streams are independent.
+  /// Draws of shape `shape`, above 0; streams are independent.
   init(_ shape: Double, seed: UInt64, stream: Int) {
     self.shape = shape
     random = Philox(seed: seed, purpose: .clientPartition, step: 1 + stream)

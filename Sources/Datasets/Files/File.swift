@@ -2,7 +2,7 @@
   import Glibc
 #endif
 
-/// The whole content of a regular file.
+/// The contents of a regular file.
 func readFile(_ path: String) throws(DataError) -> [UInt8] {
   // Non-blocking, so that a named pipe without a writer is an error below and not a wait.
   let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
@@ -29,7 +29,7 @@ func readFile(_ path: String) throws(DataError) -> [UInt8] {
   return bytes
 }
 
-/// Whether something, of whatever kind, has this name.
+/// Whether anything of any kind has this name.
 func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 
 /// Whether this is the name of a directory, or of a link to one.
@@ -42,9 +42,9 @@ func isDirectory(_ path: String) -> Bool {
 ///
 /// - Parameters:
 ///   - path: the directory.
-///   - advice: what the directory should be, for the one who named another.
+///   - advice: what the directory should be, for the error message.
 /// - Returns: files and folders alike, without the path.
-/// - Throws: `DataError` where the directory cannot be opened.
+/// - Throws: `DataError` if the directory cannot be opened.
 func namesInDirectory(_ path: String, advice: String) throws(DataError) -> [String] {
   guard let directory = opendir(path) else {
     throw DataError("cannot open the directory '\(path)': \(reason()); \(advice)")
@@ -60,5 +60,5 @@ func namesInDirectory(_ path: String, advice: String) throws(DataError) -> [Stri
   return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
 }
 
-/// Why the last call of the system failed, in its words.
+/// The system's text for why its last call failed.
 private func reason() -> String { String(cString: strerror(errno)) }

@@ -1,19 +1,20 @@
 internal import CZlib
 
-/// The content of a gzip file: one or several members, with their checksums verified; zeros after the last, as tapes and block
-/// devices leave them, are padding.
+/// The contents of a gzip file of one or more members, with their checksums verified.
+///
+/// Zeros after the last member, as tapes and block devices leave them, are padding.
 ///
 /// - Parameters:
 ///   - bytes: the file.
 ///   - path: its name, for the error.
-/// - Returns: what was compressed.
-/// - Throws: `DataError` where the file is truncated, damaged, followed by other bytes, or no gzip file.
+/// - Returns: the decompressed contents.
+/// - Throws: `DataError` if the file is truncated, damaged, followed by other bytes, or not a gzip file.
 package func decompressGzip(_ bytes: [UInt8], path: String) throws(DataError) -> [UInt8] {
   guard bytes.count >= 18, bytes[0] == 0x1F, bytes[1] == 0x8B else {
     throw DataError(
       "'\(path)' is not a gzip file, although its name ends in .gz; fetch it again, or drop the .gz if it is plain")
   }
-  // The last four bytes are the length of the content (of the last member, modulo 2³²): a good first guess where it is believable.
+  // The last four bytes are the length of the content (of the last member, modulo 2³²): a good first guess if plausible.
   let said = bytes.suffix(4).reversed().reduce(0) { $0 << 8 | Int($1) }
   try DataError.requireMemory(said <= bytes.count * 1032 ? said : bytes.count * 4, of: path)
   var content = [UInt8](repeating: 0, count: said <= bytes.count * 1032 ? max(said, 64) : bytes.count * 4)

@@ -1,9 +1,9 @@
-/// The signed distance, in pixels, from the middle of each pixel to the nearest edge of the ink: negative inside.
+/// The signed distance, in pixels, from the centre of each pixel to the nearest edge of the ink: negative inside.
 ///
-/// Pixels lie by rows, seven vectors of four in each. Every operation is correctly rounded by IEEE 754 (no function of a mathematical
-/// library but the square root), so that a picture is the same bytes on every machine.
+/// Pixels are stored by rows, seven vectors of four in each. Every operation is correctly rounded by IEEE 754 (the only library
+/// function is the square root), so that a picture has the same bytes on every machine.
 struct GlyphCanvas {
-  /// Rows and columns of the picture.
+  /// The number of rows and columns of the picture.
   static let side = 28
   /// Vectors of four pixels in the picture.
   static let vectorCount = side * side / 4
@@ -64,14 +64,16 @@ struct GlyphCanvas {
     }
   }
 
-  /// Writes the picture as bytes: `ink` where the distance is negative, 0 far away, a ramp of `softness` pixels between, and noise.
+  /// Writes the picture as bytes, with noise.
+  ///
+  /// A pixel is `ink` where the distance is negative and 0 far away, with a ramp of `softness` pixels between.
   ///
   /// - Parameters:
   ///   - pixels: room for side × side bytes.
   ///   - ink: the value of full ink, up to 255.
   ///   - softness: the width of the ramp, centred on the edge.
   ///   - noiseAmplitude: the largest noise of a pixel.
-  ///   - noise: random words; the four of number q hold the bytes of pixels 16 q to 16 q + 15.
+  ///   - noise: random words; the four at index q hold the bytes of pixels 16 q to 16 q + 15.
   func write(
     to pixels: UnsafeMutablePointer<UInt8>, ink: Float, softness: Float, noiseAmplitude: Float,
     noise: (Int) -> SIMD4<UInt32>
@@ -80,7 +82,7 @@ struct GlyphCanvas {
     let perByte = noiseAmplitude / 127.5
     let (zero, one) = (SIMD4<Float>(repeating: 0), SIMD4<Float>(repeating: 1))
     let highest = SIMD4<Float>(repeating: 255)
-    // Adding 2²³ rounds to a whole number, which then stands in the low bits; the same way back makes floats of bytes.
+    // Adding 2²³ rounds to a whole number, which is then in the low bits; the reverse makes floats of bytes.
     let magic: Float = 0x1p23
     for quad in 0..<Self.vectorCount / 4 {
       var words = noise(quad)

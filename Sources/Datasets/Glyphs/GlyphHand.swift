@@ -12,11 +12,11 @@ struct GlyphHand {
   private let columns: (SIMD2<Float>, SIMD2<Float>)
   private let scratchCount: Int
 
-  /// Draws a hand.
+  /// Draws a random hand.
   init(_ random: inout GlyphRandomness) {
     let height = 20 + 4 * random.symmetric()
     let width = height * (0.9 + 0.25 * random.symmetric())
-    // A rotation by ±17°, by the tangent of half the angle: no trigonometric function, whose last bits differ between machines.
+    // A rotation by ±17°, by the tangent of half the angle: trigonometric functions differ in the last bits between machines.
     let tangent = 0.15 * random.symmetric()
     let cosine = (1 - tangent * tangent) / (1 + tangent * tangent)
     let sine = 2 * tangent / (1 + tangent * tangent)
@@ -34,7 +34,7 @@ struct GlyphHand {
     scratchCount = random.integer(below: 3)
   }
 
-  /// Draws a stroke, each point a little off its place.
+  /// Draws a stroke, with each point slightly displaced.
   func draw(_ stroke: GlyphStroke, on canvas: GlyphCanvas, _ random: inout GlyphRandomness) {
     let count = stroke.points.count
     withUnsafeTemporaryAllocation(of: SIMD2<Float>.self, capacity: count + 3) { points in

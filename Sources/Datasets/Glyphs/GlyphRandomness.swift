@@ -5,7 +5,7 @@ struct GlyphRandomness {
   private let philox: Philox
   private var words = SIMD4<UInt32>()
   private var next = 0
-  /// Words of pixels lie beyond any that a shape takes.
+  /// The words of pixels are beyond any that a shape uses.
   private static let firstNoiseQuad = 1 << 20
 
   /// The stream of one sample.

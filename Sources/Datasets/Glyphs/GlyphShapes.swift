@@ -21,7 +21,7 @@ struct GlyphStroke: Sendable {
   }
 }
 
-/// The ways in which each digit is written: `glyphShapes[digit]` holds variants, a variant its strokes.
+/// The ways to write each digit: `glyphShapes[digit]` holds variants, and a variant its strokes.
 let glyphShapes: [[[GlyphStroke]]] = [
   [
     [

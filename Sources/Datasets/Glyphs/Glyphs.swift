@@ -1,9 +1,9 @@
 internal import Buffers
 
-/// Pictures of digits, 28×28 bytes, drawn when they are needed.
+/// Pictures of digits, 28×28 bytes, drawn on demand.
 ///
-/// Sample `index` of a split is a pure function of (seed, split, index): Philox at step = index, stream = split. Nothing is stored, no
-/// rank draws more than it reads, and a picture is the same bytes on every machine. Drawing one takes about 5 µs.
+/// Sample `index` of a split is a pure function of (seed, split, index): Philox at step = index, stream = split. Nothing is
+/// stored, no rank draws more than it reads, and a picture has the same bytes on every machine. Drawing one takes about 5 µs.
 public final class Glyphs: Dataset {
   public let specification: String
   public let featureCount = GlyphCanvas.side * GlyphCanvas.side
@@ -15,9 +15,9 @@ public final class Glyphs: Dataset {
   /// Mean and deviation of the pixels of the 60 000 training samples of seed 1: constants, so that no sample depends on others.
   private static let scale = PixelScale(mean: 34.80, deviation: 62.93)
 
-  /// Digits of that seed.
+  /// Digits drawn from `seed`.
   public init(seed: UInt64, trainCount: Int = 60_000, testCount: Int = 10_000, specification: String = "glyphs") {
-    precondition(trainCount >= 0 && testCount >= 0, "a split has a count of samples")
+    require(trainCount >= 0 && testCount >= 0, "a split has a count of samples")
     self.seed = seed
     self.specification = specification
     counts = [trainCount, testCount]

@@ -1,8 +1,8 @@
 internal import Buffers
 
-/// Images and labels in the four IDX files that MNIST and its kin come in.
+/// Images and labels in the four IDX files of MNIST and similar data sets.
 ///
-/// Pixels stay bytes in memory, and are standardised when they are read, by the mean and deviation of all training pixels.
+/// Pixels stay bytes in memory, and are standardised when read, by the mean and deviation of all training pixels.
 public final class IDXDataset: Dataset {
   public let specification: String
   public let featureCount: Int
@@ -16,10 +16,11 @@ public final class IDXDataset: Dataset {
   private let parts: [Part]
   private let scale: PixelScale
 
-  /// Reads `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`, or their
-  /// `.gz` forms, or those with a dot before `idx`, and checks them against one another.
+  /// Reads the four IDX files and checks them against one another.
   ///
-  /// The fingerprint covers what the files contain, so that it is the same for compressed and plain files.
+  /// They are `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`, or
+  /// their `.gz` forms, or those with a dot before `idx`. The fingerprint covers the contents of the files, so that it is the
+  /// same for compressed and plain files.
   public init(directory: String, classCount: Int = 10, specification: String) throws(DataError) {
     let present = try namesInDirectory(directory, advice: "idx:DIR is the directory of the four IDX files")
     guard !present.isEmpty else {

@@ -11,10 +11,10 @@ package struct IDXFile: Sendable {
   /// Where the values begin.
   let headerByteCount: Int
 
-  /// Reads `name` in `directory`, or `name.gz`, and checks that it is an IDX file of bytes with so many dimensions.
+  /// Reads `name` in `directory`, or `name.gz`, and checks that it is an IDX file of bytes with `dimensionCount` dimensions.
   ///
-  /// A name may also have a dot before `idx`, as unpacked archives do: `train-images.idx3-ubyte`. The first of these four that is
-  /// there is read; directories are passed over where another one is.
+  /// A name may also have a dot before `idx`, as in unpacked archives: `train-images.idx3-ubyte`. The first of these four that
+  /// exists is read; a directory only if there is nothing else.
   package init(_ name: String, in directory: String, dimensionCount: Int) throws(DataError) {
     let names = [name, name.replacing("-idx", with: ".idx")]
     let present = names.flatMap { ["\(directory)/\($0)", "\(directory)/\($0).gz"] }.filter(exists)
@@ -27,7 +27,7 @@ package struct IDXFile: Sendable {
     try self.init(content: content, path: path, dimensionCount: dimensionCount)
   }
 
-  /// Checks that `content` is an IDX file of bytes with so many dimensions.
+  /// Checks that `content` is an IDX file of bytes with `dimensionCount` dimensions.
   package init(content: [UInt8], path: String, dimensionCount: Int) throws(DataError) {
     let kind = dimensionCount == 1 ? "labels" : "images"
     let headerByteCount = 4 + 4 * dimensionCount
@@ -71,5 +71,5 @@ private func hexadecimal(_ word: Int) -> String {
   return "0x" + String(repeating: "0", count: max(0, 8 - digits.count)) + digits
 }
 
-/// A shape for people: `60000 × 28 × 28`.
+/// A shape in readable form: `60000 × 28 × 28`.
 func describe(_ shape: [Int]) -> String { shape.map(String.init).joined(separator: " × ") }

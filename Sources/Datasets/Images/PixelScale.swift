@@ -1,12 +1,14 @@
-/// Bytes to inputs: (byte − mean) / deviation, with one mean and one deviation for all pixels of a data set.
+internal import Buffers
+
+/// Converts bytes to inputs: (byte − mean) / deviation, with one mean and one deviation for all pixels of a data set.
 struct PixelScale: Sendable {
-  /// Of the bytes, 0 … 255.
+  /// The mean of the bytes, 0 … 255.
   let mean: Float
   private let reciprocal: Float
 
-  /// A scale of that mean and standard deviation of the bytes.
+  /// A scale with this mean and standard deviation of the bytes.
   init(mean: Double, deviation: Double) {
-    precondition(deviation > 0, "pixels that never vary cannot be standardised")
+    require(deviation > 0, "pixels that never vary cannot be standardised")
     self.mean = Float(mean)
     reciprocal = Float(1 / deviation)
   }
@@ -21,7 +23,7 @@ struct PixelScale: Sendable {
 
 /// The mean and standard deviation of bytes: exact sums in integers, then fp64.
 package func momentsOfBytes(_ bytes: UnsafeBufferPointer<UInt8>) -> (mean: Double, deviation: Double) {
-  precondition(!bytes.isEmpty, "no bytes have no mean")
+  require(!bytes.isEmpty, "no bytes have no mean")
   var histogram = [Int](repeating: 0, count: 256)
   for byte in bytes { histogram[Int(byte)] += 1 }
   let count = Double(bytes.count)

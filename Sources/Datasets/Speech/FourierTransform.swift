@@ -1,14 +1,16 @@
+internal import Buffers
+
 #if canImport(Glibc)
   import Glibc
 #endif
 
-/// The discrete Fourier transform of eight complex signals at once, one in each lane, whose length is a power of two.
+/// The discrete Fourier transform of eight complex signals at once, one per lane; the length is a power of two.
 ///
-/// Radix 2, decimation in time. Factors are computed in fp64 and rounded once. Cost: 5 n log₂ n operations on vectors.
+/// Radix 2, decimation in time. Twiddle factors are computed in fp64 and rounded once. Cost: 5 n log₂ n vector operations.
 struct FourierTransform: Sendable {
   /// The number of points.
   let count: Int
-  /// Where input n is put before the transform: its index with the bits reversed.
+  /// Where input n is stored before the transform: its index with the bits reversed.
   let places: [Int]
   /// exp(−2πi k / count), k < count / 2.
   private let cosines: [Float]
@@ -16,7 +18,7 @@ struct FourierTransform: Sendable {
 
   /// A transform of `count` points.
   init(count: Int) {
-    precondition(count >= 2 && count & (count - 1) == 0, "a transform of \(count) points is not of a power of two")
+    require(count >= 2 && count & (count - 1) == 0, "a transform of \(count) points is not of a power of two")
     self.count = count
     let shift = Int.bitWidth - count.trailingZeroBitCount
     places = (0..<count).map { index in

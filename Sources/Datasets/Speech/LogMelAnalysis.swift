@@ -2,14 +2,14 @@
   import Glibc
 #endif
 
-/// Recordings to frames of logarithmic mel energies, as acoustic models take them.
+/// Converts recordings to frames of log-mel energies, the input of acoustic models.
 ///
 /// Windows of 25 ms every 10 ms at 8 kHz; pre-emphasis 0.97; Hamming window; power spectrum of 256 points; triangular filters
-/// equally spaced on the mel scale m = 1127 ln(1 + f / 700) from 0 to 4 kHz; natural logarithm above a floor; less the mean of each
-/// coefficient over the recording.
+/// equally spaced on the mel scale m = 1127 ln(1 + f / 700) from 0 to 4 kHz; natural logarithm above a floor; minus the mean of
+/// each coefficient over the recording.
 ///
-/// Sines, cosines and logarithms are computed by the system in fp64 and rounded to fp32, so features of two systems differ, if at
-/// all, in last bits.
+/// Sines, cosines and logarithms are computed by the system in fp64 and rounded to fp32, so features on two systems differ, if
+/// at all, in the last bits.
 package struct LogMelAnalysis: Sendable {
   /// Samples in a window: 25 ms.
   package static let windowLength = 200
@@ -17,7 +17,7 @@ package struct LogMelAnalysis: Sendable {
   package static let step = 80
   /// Points of the transform; the window is padded with zeros.
   package static let transformLength = 256
-  /// Energies below this count as this: about the noise that rounding to 16 bits makes.
+  /// Energies below this are raised to it: about the noise of rounding to 16 bits.
   package static let floor: Float = 1e-8
 
   /// The number of filters.
@@ -29,7 +29,7 @@ package struct LogMelAnalysis: Sendable {
   /// Frames in a batch: eight lanes, two frames in each as the real and the imaginary part of one signal.
   private static let batchCount = 16
 
-  /// An analysis with so many filters.
+  /// An analysis with `melCount` filters.
   package init(melCount: Int) {
     self.melCount = melCount
     window = (0..<Self.windowLength).map {
@@ -51,7 +51,7 @@ package struct LogMelAnalysis: Sendable {
     }
   }
 
-  /// The number of whole windows in so many samples.
+  /// The number of whole windows in `sampleCount` samples.
   package func frameCount(sampleCount: Int) -> Int {
     sampleCount < Self.windowLength ? 0 : 1 + (sampleCount - Self.windowLength) / Self.step
   }
@@ -69,7 +69,7 @@ package struct LogMelAnalysis: Sendable {
     }
   }
 
-  /// x[t] − 0.97 x[t − 1]; before the first sample its own value.
+  /// x[t] − 0.97 x[t − 1]; the first sample is preceded by its own value.
   private func emphasize(_ samples: [Int16]) -> [Float] {
     var previous = Float(samples[0])
     return samples.map { sample in

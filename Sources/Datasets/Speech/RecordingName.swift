@@ -1,13 +1,13 @@
-/// What the name of a recording says: `{digit}_{speaker}_{number}.wav`, the last part in letters of either case.
+/// The parts of a recording's name: `{digit}_{speaker}_{number}.wav`, with the ending in upper or lower case.
 package struct RecordingName: Hashable, Sendable {
   /// 0 … 9.
   package let digit: Int
-  /// Whatever stands between the first and the last underscore.
+  /// Everything between the first and the last underscore.
   package let speaker: String
   /// Counts the recordings of one speaker and digit.
   package let number: Int
 
-  /// Reads a name; nil where it has another form.
+  /// Reads a name; nil if it has another form.
   package init?(_ name: String) {
     guard RecordingName.isRecording(name) else { return nil }
     let parts = name.dropLast(4).split(separator: "_", omittingEmptySubsequences: false)
@@ -20,9 +20,9 @@ package struct RecordingName: Hashable, Sendable {
     guard !speaker.isEmpty else { return nil }
   }
 
-  /// Whether a file of this name is taken for a recording.
+  /// Whether a file of this name is treated as a recording.
   package static func isRecording(_ name: String) -> Bool { name.lowercased().hasSuffix(".wav") }
 
-  /// The usual split: of each speaker and digit, recordings 0 to 4 are for the test.
+  /// The usual split: recordings 0 to 4 of each speaker and digit are for the test.
   package var split: Split { number < 5 ? .test : .train }
 }

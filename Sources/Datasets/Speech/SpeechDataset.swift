@@ -1,10 +1,10 @@
 internal import Buffers
 
-/// Spoken digits as an acoustic model sees them: a sample is a frame with its neighbours, its class the digit and the part of it.
+/// Spoken digits for an acoustic model: a sample is a frame with its neighbours; its class is the digit and the part of it.
 ///
-/// Frames hold `melCount` values (`LogMelAnalysis`), divided by their deviation over the training frames. Contexts are put together when a
-/// sample is read; beyond the ends of a recording its first and last frame are repeated. The class of frame t of T in digit d is
-/// d · states + ⌊t · states / T⌋. Recordings 0 to 4 of each speaker and digit are the test split.
+/// Frames hold `melCount` values (`LogMelAnalysis`), divided by their deviation over the training frames. Contexts are
+/// assembled when a sample is read; beyond the ends of a recording, its first and last frames are repeated. The class of frame
+/// t of T in digit d is d · states + ⌊t · states / T⌋. Recordings 0 to 4 of each speaker and digit are the test split.
 public final class SpeechDataset: RealignableDataset {
   public let specification: String
   public let featureCount: Int
@@ -30,7 +30,7 @@ public final class SpeechDataset: RealignableDataset {
 
   /// Reads every `{digit}_{speaker}_{number}.wav` in `directory/recordings` and computes the frames.
   ///
-  /// Files that do not end in `.wav` or `.WAV` are passed over, and so are those whose names begin with a dot.
+  /// Files that do not end in `.wav` or `.WAV` are skipped, and so are those whose names begin with a dot.
   public init(
     directory: String, stateCount: Int = 6, melCount: Int = 40, contextCount: Int = 5, specification: String
   ) throws(DataError) {
@@ -113,7 +113,7 @@ public final class SpeechDataset: RealignableDataset {
     _ utterance: Int, of split: Split, logPosteriors: UnsafeBufferPointer<Float>, logPriors: [Double]
   ) -> [Int]? {
     let frameCount = parts[split.rawValue].ranges[utterance].count
-    precondition(
+    require(
       logPosteriors.count == frameCount * classCount && logPriors.count == classCount,
       "an utterance of \(frameCount) frames has as many rows of \(classCount) log posteriors")
     let first = parts[split.rawValue].digits[utterance] * stateCount
@@ -132,7 +132,7 @@ public final class SpeechDataset: RealignableDataset {
   }
 }
 
-/// One over the standard deviation of each coefficient (its mean is zero by construction), in fp64; 0 where it never varies.
+/// One over the standard deviation of each coefficient (its mean is zero by construction), in fp64; 0 if it never varies.
 private func reciprocalDeviations(_ features: [Float], coefficientCount: Int) -> [Float] {
   var squares = [Double](repeating: 0, count: coefficientCount)
   for start in stride(from: 0, to: features.count, by: coefficientCount) {

@@ -1,9 +1,9 @@
-/// The samples of a WAV file of one channel, 16 bits, 8 kHz.
+/// The samples of a WAV file with one channel, 16 bits, 8 kHz.
 ///
-/// Files are taken as programs leave them: with sizes that were never filled in, because they were written to a pipe, the samples
-/// are all that follows; bytes after the form are passed over, and so are chunks of other kinds.
+/// Files are accepted as programs leave them: if sizes were never filled in, because the file was written to a pipe, the
+/// samples are all that follows; bytes after the form and chunks of other kinds are skipped.
 ///
-/// Source: the RIFF form `WAVE`: chunks of four letters, a little-endian size, that many bytes, and a byte of padding where odd.
+/// Source: the RIFF form `WAVE`: chunks of four letters, a little-endian size, that many bytes, and a byte of padding if odd.
 package struct WAVFile: Sendable {
   /// The samples, −32768 … 32767.
   package let samples: [Int16]
@@ -37,7 +37,7 @@ package struct WAVFile: Sendable {
       var byteCount = word32(offset + 4)
       let start = offset + 8
       if isText("data", at: offset), WAVFile.isUnknown(byteCount) {
-        // A form that ends here was no more filled in than the chunk. Where other chunks follow in it, 0 means no samples.
+        // If the form ends here, its size was not filled in either. If other chunks follow in it, 0 means no samples.
         byteCount = isFormOpen || start == end ? content.count - start : byteCount > 0 ? end - start : 0
       }
       guard start + byteCount <= content.count else {
@@ -68,13 +68,13 @@ package struct WAVFile: Sendable {
         return
       }
       offset = start + byteCount
-      // Some writers forget the padding.
+      // Some writers omit the padding.
       let isPadded = offset + 4 > end || !(isText("data", at: offset) || isText("fmt ", at: offset))
       if byteCount % 2 == 1 && isPadded { offset += 1 }
     }
     throw DataError("'\(path)' is damaged: it has no chunk of samples; \(again)")
   }
 
-  /// Whether a size was written before it was known: 0, all ones, or the most that some programs take for it, just below 2³¹.
+  /// Whether a size was written before it was known: 0, all ones, or the maximum that some programs write, just below 2³¹.
   private static func isUnknown(_ byteCount: Int) -> Bool { byteCount == 0 || byteCount >= 0x7FFF_F000 }
 }

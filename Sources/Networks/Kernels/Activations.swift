@@ -1,4 +1,4 @@
-/// What lies between two linear layers.
+/// The activation function between two linear layers.
 public enum Activation: String, CaseIterable, Sendable {
   /// max(0, z).
   case relu
@@ -10,12 +10,12 @@ public enum Activation: String, CaseIterable, Sendable {
     _ values: UnsafeMutablePointer<Float>, biases: UnsafePointer<Float>, rowCount: Int, columnCount: Int
   ) {
     switch self {
-    case .relu: unsafe activate(ReLU.self, values, biases: biases, rowCount: rowCount, columnCount: columnCount)
-    case .sigmoid: unsafe activate(Sigmoid.self, values, biases: biases, rowCount: rowCount, columnCount: columnCount)
+    case .relu: activate(ReLU.self, values, biases: biases, rowCount: rowCount, columnCount: columnCount)
+    case .sigmoid: activate(Sigmoid.self, values, biases: biases, rowCount: rowCount, columnCount: columnCount)
     }
   }
 
-  /// Replaces a layer's activations by the delta of its linear part, incoming ∘ activation′, and sums that over the rows.
+  /// Replaces a layer's activations with the delta of its linear part, incoming ∘ activation′, and sums that over the rows.
   ///
   /// `activations` and `incoming` are rows × columns; `biasGradient` has one value for each column.
   func backward(
@@ -24,10 +24,10 @@ public enum Activation: String, CaseIterable, Sendable {
   ) {
     switch self {
     case .relu:
-      unsafe differentiate(
+      differentiate(
         ReLU.self, activations, incoming: incoming, rowCount: rowCount, columnCount: columnCount, sums: biasGradient)
     case .sigmoid:
-      unsafe differentiate(
+      differentiate(
         Sigmoid.self, activations, incoming: incoming, rowCount: rowCount, columnCount: columnCount, sums: biasGradient)
     }
   }
@@ -35,17 +35,17 @@ public enum Activation: String, CaseIterable, Sendable {
 
 /// values += biases, for each row.
 func addBiases(_ values: UnsafeMutablePointer<Float>, biases: UnsafePointer<Float>, rowCount: Int, columnCount: Int) {
-  unsafe activate(Identity.self, values, biases: biases, rowCount: rowCount, columnCount: columnCount)
+  activate(Identity.self, values, biases: biases, rowCount: rowCount, columnCount: columnCount)
 }
 
 /// sums = Σ over the rows of `values`, rows × columns.
 func columnSums(
   of values: UnsafeMutablePointer<Float>, rowCount: Int, columnCount: Int, into sums: UnsafeMutablePointer<Float>
 ) {
-  unsafe differentiate(Identity.self, values, incoming: values, rowCount: rowCount, columnCount: columnCount, sums: sums)
+  differentiate(Identity.self, values, incoming: values, rowCount: rowCount, columnCount: columnCount, sums: sums)
 }
 
-/// An activation by lanes.
+/// An activation function on lanes.
 private protocol LaneActivation {
   /// The activation of z.
   static func forward(_ z: Lanes) -> Lanes
@@ -58,7 +58,7 @@ private enum Identity: LaneActivation {
   @inline(__always) static func backward(_ activation: Lanes, _ incoming: Lanes) -> Lanes { incoming }
 }
 
-/// NaN is neither below nor at 0, and so flows through both ways.
+/// NaN is neither below nor at 0, and so passes through both ways.
 private enum ReLU: LaneActivation {
   @inline(__always) static func forward(_ z: Lanes) -> Lanes { z.replacing(with: 0, where: z .< 0) }
   @inline(__always) static func backward(_ activation: Lanes, _ incoming: Lanes) -> Lanes {
@@ -80,42 +80,42 @@ private func activate<Function: LaneActivation>(
   let whole = columnCount & ~15
   let rest = columnCount - whole
   for rowIndex in 0..<rowCount {
-    let row = unsafe values + rowIndex * columnCount
+    let row = values + rowIndex * columnCount
     var column = 0
     while column < whole {
-      unsafe Function.forward(Lanes(at: row + column) + Lanes(at: biases + column)).store(at: row + column)
+      Function.forward(Lanes(at: row + column) + Lanes(at: biases + column)).store(at: row + column)
       column += 16
     }
     if rest > 0 {
-      let sum = unsafe Lanes(at: row + whole, count: rest, padding: 0) + Lanes(at: biases + whole, count: rest, padding: 0)
-      unsafe Function.forward(sum).store(at: row + whole, count: rest)
+      let sum = Lanes(at: row + whole, count: rest, padding: 0) + Lanes(at: biases + whole, count: rest, padding: 0)
+      Function.forward(sum).store(at: row + whole, count: rest)
     }
   }
 }
 
-/// Rows are added in ascending order: the sums stay in the first-level cache, and the matrices are read as they lie.
+/// Rows are added in ascending order: the sums stay in the first-level cache, and the matrices are read in memory order.
 private func differentiate<Function: LaneActivation>(
   _ function: Function.Type, _ activations: UnsafeMutablePointer<Float>, incoming: UnsafePointer<Float>, rowCount: Int,
   columnCount: Int, sums: UnsafeMutablePointer<Float>
 ) {
   let whole = columnCount & ~15
   let rest = columnCount - whole
-  unsafe sums.update(repeating: 0, count: columnCount)
+  sums.update(repeating: 0, count: columnCount)
   for rowIndex in 0..<rowCount {
-    let row = unsafe activations + rowIndex * columnCount
-    let source = unsafe incoming + rowIndex * columnCount
+    let row = activations + rowIndex * columnCount
+    let source = incoming + rowIndex * columnCount
     var column = 0
     while column < whole {
-      let delta = unsafe Function.backward(Lanes(at: row + column), Lanes(at: source + column))
-      unsafe delta.store(at: row + column)
-      unsafe (Lanes(at: sums + column) + delta).store(at: sums + column)
+      let delta = Function.backward(Lanes(at: row + column), Lanes(at: source + column))
+      delta.store(at: row + column)
+      (Lanes(at: sums + column) + delta).store(at: sums + column)
       column += 16
     }
     if rest > 0 {
-      let delta = unsafe Function.backward(
+      let delta = Function.backward(
         Lanes(at: row + whole, count: rest, padding: 0), Lanes(at: source + whole, count: rest, padding: 0))
-      unsafe delta.store(at: row + whole, count: rest)
-      unsafe (Lanes(at: sums + whole, count: rest, padding: 0) + delta).store(at: sums + whole, count: rest)
+      delta.store(at: row + whole, count: rest)
+      (Lanes(at: sums + whole, count: rest, padding: 0) + delta).store(at: sums + whole, count: rest)
     }
   }
 }

@@ -1,4 +1,4 @@
-// Blocks of columns: of a matrix of `rowCount` rows, the values of consecutive columns by rows, one row after another.
+// Blocks of columns: the values of consecutive columns of a matrix of `rowCount` rows, in row-major order.
 
 /// block = the columns `columns` of `matrix`, rows × columnCount.
 func copyColumns(
@@ -6,7 +6,7 @@ func copyColumns(
   into block: UnsafeMutablePointer<Float>
 ) {
   for row in 0..<rowCount {
-    unsafe (block + row * columns.count).update(from: matrix + row * columnCount + columns.lowerBound, count: columns.count)
+    (block + row * columns.count).update(from: matrix + row * columnCount + columns.lowerBound, count: columns.count)
   }
 }
 
@@ -16,7 +16,7 @@ func copy(
   columnCount: Int
 ) {
   for row in 0..<rowCount {
-    unsafe (matrix + row * columnCount + columns.lowerBound).update(from: block + row * columns.count, count: columns.count)
+    (matrix + row * columnCount + columns.lowerBound).update(from: block + row * columns.count, count: columns.count)
   }
 }
 
@@ -25,11 +25,11 @@ func add(_ terms: UnsafePointer<Float>, count: Int, to sums: UnsafeMutablePointe
   let whole = count & ~15
   var index = 0
   while index < whole {
-    unsafe (Lanes(at: sums + index) + Lanes(at: terms + index)).store(at: sums + index)
+    (Lanes(at: sums + index) + Lanes(at: terms + index)).store(at: sums + index)
     index += 16
   }
   while index < count {
-    unsafe sums[index] += terms[index]
+    sums[index] += terms[index]
     index += 1
   }
 }

@@ -1,32 +1,32 @@
-/// What the element-wise loops compute on at once.
+/// The vector type of the element-wise loops.
 ///
-/// Sixteen lanes whatever the processor, so that sums by lanes have the same bits everywhere.
+/// Sixteen lanes on every processor, so that sums by lanes have the same bits everywhere.
 package typealias Lanes = SIMD16<Float>
 
 extension Lanes {
   /// The lanes at `address`, which need not be aligned.
   @inline(__always)
   init(at address: UnsafePointer<Float>) {
-    self = unsafe UnsafeRawPointer(address).loadUnaligned(as: Lanes.self)
+    self = UnsafeRawPointer(address).loadUnaligned(as: Lanes.self)
   }
 
   /// The `count` lanes at `address`, fewer than sixteen, and `padding` in the others.
   @inline(__always)
   init(at address: UnsafePointer<Float>, count: Int, padding: Float) {
     self.init(repeating: padding)
-    for lane in 0..<count { unsafe self[lane] = address[lane] }
+    for lane in 0..<count { self[lane] = address[lane] }
   }
 
   /// Writes all lanes.
   @inline(__always)
   func store(at address: UnsafeMutablePointer<Float>) {
-    unsafe UnsafeMutableRawPointer(address).storeBytes(of: self, as: Lanes.self)
+    UnsafeMutableRawPointer(address).storeBytes(of: self, as: Lanes.self)
   }
 
   /// Writes the first `count` lanes.
   @inline(__always)
   func store(at address: UnsafeMutablePointer<Float>, count: Int) {
-    for lane in 0..<count { unsafe address[lane] = self[lane] }
+    for lane in 0..<count { address[lane] = self[lane] }
   }
 
   /// The sum of all lanes, added by halves.
@@ -39,16 +39,16 @@ extension Lanes {
   }
 }
 
-/// eˣ by lanes, within 2 ulp from −87 to 88: below it is 0, above it is e⁸⁸; NaN stays NaN.
+/// eˣ by lanes, within 2 ulp from −87 to 88; below that, 0; above, e⁸⁸; NaN stays NaN.
 ///
 /// x = n·ln 2 + r with |r| ≤ ln 2 / 2; eʳ by its Taylor series to r⁷, whose remainder is below 2⁻²⁷; 2ⁿ by its exponent bits.
-/// Only additions and products that are not fused: the same bits from every processor and every C library.
+/// Uses only additions and products that are not fused: the same bits on every processor and with every C library.
 @inline(__always)
 package func exponential(_ x: Lanes) -> Lanes {
-  // Comparisons are false for NaN, which so passes.
+  // Comparisons are false for NaN, which therefore passes through.
   let isTiny = x .< -87
   let clamped = x.replacing(with: -87, where: isTiny).replacing(with: 88, where: x .> 88)
-  // Adding 1.5 · 2²³ rounds to a whole number, and leaves it in the low bits.
+  // Adding 1.5 · 2²³ rounds to a whole number and leaves it in the low bits.
   let shifted = clamped * 1.442_695_04 + 0x1.8p23
   let n = shifted - 0x1.8p23
   // ln 2 in two parts; the first has so few bits that n times it is exact.

@@ -1,8 +1,10 @@
+internal import Buffers
+
 #if canImport(Glibc)
   internal import Glibc
 #endif
 
-/// Replaces logits, rows × classes, by scale · (softmax − one-hot), the gradient of the cross-entropy.
+/// Replaces logits, rows × classes, with scale · (softmax − one-hot), the gradient of the cross-entropy.
 ///
 /// - Returns: Σ −log p(label), and the number of rows whose largest logit is the label's.
 func softmaxGradient(
@@ -11,21 +13,21 @@ func softmaxGradient(
   var lossSum = 0.0
   var correct = 0
   for rowIndex in 0..<rowCount {
-    let row = unsafe logits + rowIndex * classCount
+    let row = logits + rowIndex * classCount
     let label = checkedLabel(labels[rowIndex], classCount)
-    let (maximum, best) = unsafe largest(row, classCount)
-    let labelLogit = unsafe row[label]
-    let sum = unsafe exponentialSum(row, classCount, maximum, storingInto: row)
+    let (maximum, best) = largest(row, classCount)
+    let labelLogit = row[label]
+    let sum = exponentialSum(row, classCount, maximum, storingInto: row)
     lossSum += log(Double(sum)) + Double(maximum - labelLogit)
     if best == label && sum.isFinite { correct += 1 }
     let factor = scale / sum
-    for index in 0..<classCount { unsafe row[index] *= factor }
-    unsafe row[label] -= scale
+    for index in 0..<classCount { row[index] *= factor }
+    row[label] -= scale
   }
   return (lossSum, correct)
 }
 
-/// The cross-entropy of logits, rows × classes, and log softmax of each row where wanted.
+/// The cross-entropy of logits, rows × classes, and the log softmax of each row if requested.
 ///
 /// - Returns: Σ −log p(label), and the number of rows whose largest logit is the label's.
 func softmaxLoss(
@@ -34,40 +36,40 @@ func softmaxLoss(
   var lossSum = 0.0
   var correct = 0
   for rowIndex in 0..<rowCount {
-    let row = unsafe logits + rowIndex * classCount
+    let row = logits + rowIndex * classCount
     let label = checkedLabel(labels[rowIndex], classCount)
-    let (maximum, best) = unsafe largest(row, classCount)
-    let sum = unsafe exponentialSum(row, classCount, maximum, storingInto: nil)
+    let (maximum, best) = largest(row, classCount)
+    let sum = exponentialSum(row, classCount, maximum, storingInto: nil)
     let logSum = log(Double(sum))
-    lossSum += unsafe logSum + Double(maximum - row[label])
+    lossSum += logSum + Double(maximum - row[label])
     if best == label && sum.isFinite { correct += 1 }
-    if let logPosteriors = unsafe logPosteriors {
-      let posteriors = unsafe logPosteriors + rowIndex * classCount
-      for index in 0..<classCount { unsafe posteriors[index] = Float(Double(row[index] - maximum) - logSum) }
+    if let logPosteriors = logPosteriors {
+      let posteriors = logPosteriors + rowIndex * classCount
+      for index in 0..<classCount { posteriors[index] = Float(Double(row[index] - maximum) - logSum) }
     }
   }
   return (lossSum, correct)
 }
 
 private func checkedLabel(_ label: Int32, _ classCount: Int) -> Int {
-  precondition(label >= 0 && Int(label) < classCount, "a sample of class \(label), of \(classCount) classes")
+  require(label >= 0 && Int(label) < classCount, "a sample of class \(label), of \(classCount) classes")
   return Int(label)
 }
 
-/// The first of the largest values of a row, and its index; where a value is NaN, what it says is of no use but harmless.
+/// The first of the largest values of a row, and its index; if a value is NaN, the result is meaningless but harmless.
 private func largest(_ row: UnsafePointer<Float>, _ count: Int) -> (maximum: Float, index: Int) {
-  var maximum = unsafe row[0]
+  var maximum = row[0]
   var best = 0
-  for index in 1..<count where unsafe row[index] > maximum {
-    unsafe maximum = row[index]
+  for index in 1..<count where row[index] > maximum {
+    maximum = row[index]
     best = index
   }
   return (maximum, best)
 }
 
-/// Σ e^(value − maximum) over a row, summed by lanes; the terms go to `terms` where wanted, which may be the row.
+/// Σ e^(value − maximum) over a row, summed by lanes; the terms are stored in `terms`, if given, which may be the row.
 ///
-/// From 1 to `count` where all values are finite, else NaN: an infinite maximum less itself is NaN, and so is its term.
+/// From 1 to `count` if all values are finite, else NaN: an infinite maximum minus itself is NaN, and so is its term.
 private func exponentialSum(
   _ row: UnsafePointer<Float>, _ count: Int, _ maximum: Float, storingInto terms: UnsafeMutablePointer<Float>?
 ) -> Float {
@@ -76,10 +78,10 @@ private func exponentialSum(
   while index < count {
     let lanes = min(16, count - index)
     // Padding far below the maximum contributes nothing, unless the maximum itself is not finite.
-    let values = unsafe lanes == 16 ? Lanes(at: row + index) : Lanes(at: row + index, count: lanes, padding: -.infinity)
+    let values = lanes == 16 ? Lanes(at: row + index) : Lanes(at: row + index, count: lanes, padding: -.infinity)
     let exponentials = exponential(values - maximum)
     sums += exponentials
-    if let terms = unsafe terms { unsafe exponentials.store(at: terms + index, count: lanes) }
+    if let terms = terms { exponentials.store(at: terms + index, count: lanes) }
     index += 16
   }
   return sums.total

@@ -35,22 +35,22 @@ package final class AdaGradState {
   ///   - count: How many.
   ///   - sum: Gets the multipliers that the mean is taken over.
   package func scale(_ values: UnsafeMutablePointer<Float>, at offset: Int, count: Int, addingTo sum: MultiplierSum) {
-    let old = unsafe UnsafeRawPointer(squares.baseAddress + offset)
-    let new = unsafe UnsafeMutableRawPointer(next.baseAddress + offset)
+    let old = UnsafeRawPointer(squares.baseAddress + offset)
+    let new = UnsafeMutableRawPointer(next.baseAddress + offset)
     let raw = UnsafeMutableRawPointer(values)
     let width = Block.scalarCount
     for i in stride(from: 0, to: count / width * width, by: width) {
-      let x = unsafe raw.loadUnaligned(fromByteOffset: 4 * i, as: Block.self)
-      let (scaled, a) = unsafe step(x, old.loadUnaligned(fromByteOffset: 4 * i, as: Block.self), sum)
-      unsafe raw.storeBytes(of: scaled, toByteOffset: 4 * i, as: Block.self)
-      unsafe new.storeBytes(of: a, toByteOffset: 4 * i, as: Block.self)
+      let x = raw.loadUnaligned(fromByteOffset: 4 * i, as: Block.self)
+      let (scaled, a) = step(x, old.loadUnaligned(fromByteOffset: 4 * i, as: Block.self), sum)
+      raw.storeBytes(of: scaled, toByteOffset: 4 * i, as: Block.self)
+      new.storeBytes(of: a, toByteOffset: 4 * i, as: Block.self)
     }
     let (start, rest) = (count / width * width, count % width)
     guard rest > 0 else { return }
     var (x, a) = (Block.zero, Block.zero)
-    for lane in 0..<rest { (x[lane], a[lane]) = unsafe (values[start + lane], squares[offset + start + lane]) }
+    for lane in 0..<rest { (x[lane], a[lane]) = (values[start + lane], squares[offset + start + lane]) }
     let (scaled, updated) = step(x, a, sum, count: rest)
-    for lane in 0..<rest { unsafe (values[start + lane], next[offset + start + lane]) = (scaled[lane], updated[lane]) }
+    for lane in 0..<rest { (values[start + lane], next[offset + start + lane]) = (scaled[lane], updated[lane]) }
   }
 
   /// Sixteen coordinates, of which `count` are there.
@@ -76,8 +76,8 @@ func multiply(_ values: UnsafeMutableBufferPointer<Float>, by factor: Float) {
   let raw = UnsafeMutableRawPointer(base)
   let whole = values.count / 16 * 16
   for i in stride(from: 0, to: whole, by: 16) {
-    let x = unsafe raw.loadUnaligned(fromByteOffset: 4 * i, as: SIMD16<Float>.self)
-    unsafe raw.storeBytes(of: x * factor, toByteOffset: 4 * i, as: SIMD16<Float>.self)
+    let x = raw.loadUnaligned(fromByteOffset: 4 * i, as: SIMD16<Float>.self)
+    raw.storeBytes(of: x * factor, toByteOffset: 4 * i, as: SIMD16<Float>.self)
   }
-  for i in whole..<values.count { unsafe base[i] *= factor }
+  for i in whole..<values.count { base[i] *= factor }
 }

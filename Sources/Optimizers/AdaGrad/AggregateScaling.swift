@@ -1,5 +1,6 @@
 package import Buffers
 package import Collectives
+package import Transport
 
 /// AdaGrad on the sum over the ranks, by the owner of each coordinate: `adagrad:place=aggregate`.
 ///
@@ -31,7 +32,7 @@ package final class AggregateScaling {
   ///   - layout: The tensors.
   ///   - ownedRanges: What this rank owns.
   ///   - isRestorable: Whether an exchange may be discarded.
-  ///   - hosts: All ranks, those that hold other stripes of the model among them: a tensor is whole over all of them.
+  ///   - hosts: All ranks, those that hold other slices of the model among them: a tensor is whole over all of them.
   package init(
     _ rule: AdaGrad, layout: TensorLayout, ownedRanges: [Range<Int>], isRestorable: Bool, hosts: HostMap
   ) throws {
@@ -69,12 +70,12 @@ package final class AggregateScaling {
     guard !range.isEmpty else { return }
     let piece = ownedRanges.partitionPoint { $0.upperBound > range.lowerBound }
     let offset = offsets[piece] + range.lowerBound - ownedRanges[piece].lowerBound
-    precondition(range.upperBound <= ownedRanges[piece].upperBound, "\(range) is not owned by this rank")
+    require(range.upperBound <= ownedRanges[piece].upperBound, "\(range) is not owned by this rank")
     var tensor = tensors.partitionPoint { $0.range.upperBound > range.lowerBound }
     var start = range.lowerBound
     while start < range.upperBound {
       let end = min(tensors[tensor].range.upperBound, range.upperBound)
-      unsafe state.scale(
+      state.scale(
         values + (start - range.lowerBound), at: offset + start - range.lowerBound, count: end - start, addingTo: sums[tensor])
       start = end
       tensor += 1
@@ -99,14 +100,14 @@ package final class AggregateScaling {
     for (index, tensor) in tensors.enumerated() {
       let start = index * MultiplierSum.wordCount
       let mean = MultiplierSum.mean(of: words.map { Array($0[start..<start + MultiplierSum.wordCount]) })
-      unsafe multiply(buffer.values(in: tensor.range), by: Float(1 / mean))
+      multiply(buffer.values(in: tensor.range), by: Float(1 / mean))
     }
-    if case .update(let update) = destination { unsafe update(0..<buffer.count, buffer.baseAddress) }
+    if case .update(let update) = destination { update(0..<buffer.count, buffer.baseAddress) }
   }
 
   /// Turns what owners had left behind into units of a gradient again, where this rank owns everything.
   package func unscale(_ remainder: FloatBuffer) {
-    precondition(remainder.count == squares.count, "what was left behind is not what this rank owns")
+    require(remainder.count == squares.count, "what was left behind is not what this rank owns")
     for index in 0..<remainder.count { remainder[index] *= (squares[index] + rule.epsilon).squareRoot() }
   }
 }

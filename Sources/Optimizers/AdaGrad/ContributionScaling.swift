@@ -20,11 +20,11 @@ package final class ContributionScaling {
 
   /// Scales one tensor of a gradient that has just become final.
   package func scale(_ tensor: Int, of gradient: FloatBuffer) {
-    let values = unsafe gradient.values(in: tensors[tensor].range)
+    let values = gradient.values(in: tensors[tensor].range)
     guard let base = values.baseAddress, values.count > 0 else { return }
     sum.clear()
-    unsafe state.scale(base, at: tensors[tensor].range.lowerBound, count: values.count, addingTo: sum)
-    unsafe multiply(values, by: Float(1 / MultiplierSum.mean(of: [sum.words])))
+    state.scale(base, at: tensors[tensor].range.lowerBound, count: values.count, addingTo: sum)
+    multiply(values, by: Float(1 / MultiplierSum.mean(of: [sum.words])))
   }
 
   /// Keeps what the gradient added; without this call it is as if the gradient had never been.

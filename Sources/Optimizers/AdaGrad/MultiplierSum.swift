@@ -18,11 +18,11 @@ package final class MultiplierSum {
   /// The sum of nothing.
   package init() { clear() }
 
-  deinit { unsafe digits.deallocate() }
+  deinit { digits.deallocate() }
 
   /// Forgets everything.
   package func clear() {
-    unsafe digits.update(repeating: 0, count: 256)
+    digits.update(repeating: 0, count: 256)
     addedCount = 0
   }
 
@@ -31,7 +31,7 @@ package final class MultiplierSum {
   package func add(_ multipliers: Block) {
     let bits = unsafeBitCast(multipliers, to: SIMD16<UInt32>.self)
     for lane in 0..<Block.scalarCount {
-      unsafe digits[Int(bits[lane] >> 23)] &+= UInt64(bits[lane] & 0x7F_FFFF | 0x80_0000)
+      digits[Int(bits[lane] >> 23)] &+= UInt64(bits[lane] & 0x7F_FFFF | 0x80_0000)
     }
     addedCount += Block.scalarCount
   }
@@ -39,14 +39,14 @@ package final class MultiplierSum {
   /// The total and the number of multipliers, to be added to those of other parts by ``mean(of:)``.
   package var words: [UInt64] {
     var total: UInt128 = 0
-    for exponent in 1..<256 where unsafe digits[exponent] > 0 {
+    for exponent in 1..<256 where digits[exponent] > 0 {
       // 2^(exponent − 150) is the worth of a digit's unit.
       let shift = exponent - 150 - MultiplierSum.unitExponent
-      let digits = unsafe UInt128(digits[exponent])
+      let digits = UInt128(digits[exponent])
       total += shift >= 0 ? digits << UInt128(shift) : digits >> UInt128(-shift)
     }
     // Each zero has added 2²³.
-    let count = unsafe addedCount - Int(digits[0] >> 23)
+    let count = addedCount - Int(digits[0] >> 23)
     return [UInt64(truncatingIfNeeded: total >> 64), UInt64(truncatingIfNeeded: total), UInt64(count)]
   }
 

@@ -45,19 +45,19 @@ public final class SmoothedAdaGrad: Optimizer {
 
   public func update(_ range: Range<Int>, of parameters: FloatBuffer, with gradient: UnsafePointer<Float>, rate: Float) {
     let gain = 1 - momentum
-    let smoothed = unsafe velocity.baseAddress + range.lowerBound
-    for i in 0..<range.count { unsafe smoothed[i] = momentum * smoothed[i] + gain * gradient[i] }
+    let smoothed = velocity.baseAddress + range.lowerBound
+    for i in 0..<range.count { smoothed[i] = momentum * smoothed[i] + gain * gradient[i] }
   }
 
   public func finish(_ parameters: FloatBuffer, rate: Float) {
     scaled.copy(from: velocity)
     let step = DescentStep(rate: rate, decay: decay)
     for tensor in settings.layout.tensors where !tensor.range.isEmpty {
-      let values = unsafe scaled.values(in: tensor.range)
+      let values = scaled.values(in: tensor.range)
       sum.clear()
-      unsafe adaGrad.scale(values.baseAddress!, at: tensor.range.lowerBound, count: values.count, addingTo: sum)
-      unsafe multiply(values, by: Float(1 / MultiplierSum.mean(of: [sum.words])))
-      unsafe sgdUpdate(
+      adaGrad.scale(values.baseAddress!, at: tensor.range.lowerBound, count: values.count, addingTo: sum)
+      multiply(values, by: Float(1 / MultiplierSum.mean(of: [sum.words])))
+      sgdUpdate(
         weights: parameters.values(in: tensor.range).baseAddress!, gradient: values.baseAddress!, momenta: nil,
         count: values.count, step: step)
     }

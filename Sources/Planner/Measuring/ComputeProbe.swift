@@ -6,19 +6,21 @@ internal import MPI
 internal import Networks
 internal import Optimizers
 internal import Trainer
+internal import Transport
 
-/// Measures what computing costs: gradients of the real network on real samples, on all ranks at once, and the update.
+/// Measures the cost of computing: gradients of the real network on real samples, on all ranks at once, and the update.
 struct ComputeProbe {
   let rounds: Rounds
   let parts: StrategyParts
   let dataset: any Dataset
 
-  /// Seconds of a rank's gradient with reading its samples, and of the meeting after it, for several numbers of samples; the last
-  /// gradient is left in `gradient`.
+  /// Seconds of a rank's gradient, including reading its samples and the meeting after it, for several sample counts.
   ///
-  /// What ranks wait for one another at the meeting belongs to computing; so it is measured with it.
+  /// The last gradient is left in `gradient`.
   ///
-  /// Collective. The most samples are those of a whole minibatch on one rank, unless they take too long.
+  /// The time that ranks wait for one another at the meeting belongs to computing, so it is measured with it.
+  ///
+  /// Collective. The largest sample count is a whole minibatch on one rank, unless that takes too long.
   func gradientCurve(_ effort: Rounds.Effort, into gradient: FloatBuffer) throws -> CostCurve {
     let ranks = parts.hosts.world.count
     let share = (parts.plan.minibatch - 1) / ranks + 1
@@ -36,36 +38,36 @@ struct ComputeProbe {
     try rounds.seconds(effort, work(samples: count, into: gradient))
   }
 
-  /// What each call of the result does: the gradient of the next `count` samples on each rank, and a meeting.
+  /// Returns a function that computes the gradient of the next `count` samples on each rank, and then meets.
   func work(samples count: Int, into gradient: FloatBuffer) -> () throws -> Void {
-    let (parts, feed) = steps(samples: count)
+    let (parts, loader) = steps(samples: count)
     let computation = GradientComputation(parts)
     var step = 0
     return { [rounds, plan = parts.plan] in
-      _ = try computation.compute(step, of: feed.batch(at: step), among: plan.minibatch, into: gradient)
+      _ = try computation.compute(step, of: loader.batch(at: step), among: plan.minibatch, into: gradient)
       try rounds.meet()
       step = plan.next(after: step)
     }
   }
 
   /// A run whose steps have `count` samples on each rank, and its samples.
-  private func steps(samples count: Int) -> (parts: StrategyParts, feed: SampleFeed) {
+  private func steps(samples count: Int) -> (parts: StrategyParts, loader: BatchLoader) {
     let world = parts.hosts.world
     var parts = parts
     parts.options.minibatch = count * world.count
     parts.options.injectNonFinite = nil
     parts.options.warmStart = 0
     parts.plan = RunPlan(parts.options, sampleCount: parts.plan.sampleCount)
-    let feed = SampleFeed(dataset, plan: parts.plan, seed: parts.options.seed, rank: world.rank, of: world.count)
-    return (parts, feed)
+    let loader = BatchLoader(dataset, plan: parts.plan, seed: parts.options.seed, rank: world.rank, of: world.count)
+    return (parts, loader)
   }
 
-  /// Seconds of a whole step of `count` samples on each rank with `codec`, as a run does it that overlaps nothing.
+  /// Seconds of a whole step of `count` samples on each rank with `codec`, in a run without overlap.
   ///
-  /// Collective. The parameters stay as they are; the optimizer's state is lost.
+  /// Collective. The parameters do not change; the optimizer's state is lost.
   func stepSeconds(_ codec: any Codec, samples count: Int, _ effort: Rounds.Effort) throws -> Double {
     try parts.hosts.releasingMemory {
-      var (parts, feed) = steps(samples: count)
+      var (parts, loader) = steps(samples: count)
       parts.aggregation = AggregationRecipe(codec)
       parts.options.overlap = .off
       let parameters = FloatBuffer(count: parts.parameters.count)
@@ -74,14 +76,15 @@ struct ComputeProbe {
       let strategy = try strategies.make("all-reduce")(parts)
       var step = 0
       return try rounds.seconds(effort) {
-        _ = try strategy.step(step, from: feed, rate: 0, isMeasured: false)
-        step = feed.plan.next(after: step)
+        _ = try strategy.step(step, from: loader, rate: 0, isMeasured: false)
+        step = loader.plan.next(after: step)
       }
     }
   }
 
-  /// Seconds of the update of the whole model, T_upd: of scratch parameters, by an optimizer of its own, from a gradient that is
-  /// in the cache as a decoded one is.
+  /// Seconds of the update of the whole model, T_upd.
+  ///
+  /// It updates scratch parameters, with its own optimizer, from a gradient that is in the cache as a decoded one is.
   ///
   /// Collective.
   func updateSeconds(_ effort: Rounds.Effort, _ optimizer: any Optimizer) throws -> Double {
@@ -92,13 +95,13 @@ struct ComputeProbe {
     return try rounds.seconds(effort, by: .slowest) {
       optimizer.prepare(samples: parts.plan.minibatch, share: 1)
       for start in stride(from: 0, to: count, by: piece) {
-        unsafe optimizer.update(start..<min(start + piece, count), of: scratch, with: gradient.baseAddress, rate: 0)
+        optimizer.update(start..<min(start + piece, count), of: scratch, with: gradient.baseAddress, rate: 0)
       }
       optimizer.finish(scratch, rate: 0)
     }
   }
 
-  /// Seconds of what the owners of a sum do to it before it is encoded, C · T_post: all of it, by one rank; 0 where they do nothing.
+  /// Seconds of what owners do to a sum before it is encoded, C · T_post: all of it, by one rank; 0 if they do nothing.
   ///
   /// Collective.
   func postSeconds(_ effort: Rounds.Effort) throws -> Double {
@@ -110,13 +113,13 @@ struct ComputeProbe {
     return try rounds.seconds(effort, by: .slowest) {
       sum.clear()
       for start in stride(from: 0, to: count, by: piece) {
-        unsafe state.scale(values.baseAddress, at: start, count: min(piece, count - start), addingTo: sum)
+        state.scale(values.baseAddress, at: start, count: min(piece, count - start), addingTo: sum)
       }
     }
   }
 }
 
 extension RunPlan {
-  /// The step of the first epoch that is measured after another; the last of an epoch is shorter than the others.
+  /// The next step of the first epoch to measure; the last step of an epoch is shorter than the others.
   fileprivate func next(after step: Int) -> Int { step + 2 < stepsPerEpoch ? step + 1 : 0 }
 }

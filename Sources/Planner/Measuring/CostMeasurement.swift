@@ -5,26 +5,27 @@ internal import Datasets
 internal import MPI
 internal import Networks
 internal import Trainer
+internal import Transport
 
-/// Measures on the ranks of a job what work and messages cost.
+/// Measures the costs of work and messages on the ranks of a job.
 struct CostMeasurement {
-  /// What is trained, on which ranks.
+  /// What is trained, and on which ranks.
   let parts: StrategyParts
   let dataset: any Dataset
   /// The codecs whose kernels are measured.
   let codecs: [any Codec]
-  /// Told what is being measured; on rank 0.
+  /// Called with what is being measured, on rank 0.
   var progress: (String) -> Void = { _ in }
 
-  /// How much time to take.
+  /// How much time to spend.
   struct Effort {
     var compute: Rounds.Effort
     var kernels: Rounds.Effort
     var exchange: ExchangeProbe.Effort
-    /// Whether every pair of hosts is measured by itself.
+    /// Whether every pair of hosts is measured separately.
     var hasPairs: Bool
 
-    /// For a plan: some seconds in all.
+    /// For a plan: some seconds in total.
     static let thorough = Effort(
       compute: .init(seconds: 0.5), kernels: .init(seconds: 0.1),
       exchange: .init(rounds: .init(seconds: 0.5), longestSeconds: 1),
@@ -35,20 +36,22 @@ struct CostMeasurement {
       exchange: .init(rounds: .init(seconds: 0.1), longestSeconds: 0.25), hasPairs: false)
   }
 
-  /// What was found.
+  /// The results.
   struct Result {
     var costs: PlanCosts
-    /// Each pair of hosts that was measured; on rank 0.
+    /// Each measured pair of hosts, on rank 0.
     var pairs: [PairCosts] = []
-    /// Whether every pair of hosts was.
+    /// Whether every pair of hosts was measured.
     var arePairsComplete = true
-    /// The largest exchange that was measured, as a share of the model's values; 0 where none was.
+    /// The largest exchange that was measured, as a share of the model's values; 0 if none was.
     var largestShare = 0.0
-    /// Seconds of a step on these ranks, by the codec's specification, where they were measured.
+    /// Seconds of a step on these ranks, by codec specification, if they were measured.
     var steps: [String: Double] = [:]
   }
 
-  /// Measures; collective.
+  /// Measures all costs.
+  ///
+  /// Collective.
   func measure(_ effort: Effort) throws -> Result {
     let hosts = parts.hosts
     let world = hosts.world
@@ -60,7 +63,7 @@ struct CostMeasurement {
     let compute = ComputeProbe(rounds: rounds, parts: parts, dataset: dataset)
     let gradient = FloatBuffer(count: layout.count)
     let curve = try compute.gradientCurve(effort.compute, into: gradient)
-    // Not more than half of what is measured with it, however disturbed; what is taken off here is added for every step.
+    // At most half of what is measured with it, however disturbed; what is subtracted here is added to every step.
     let meeting = min(try rounds.seconds(effort.kernels) { try rounds.meet() }, 0.5 * curve.points[0].seconds)
     result.costs.compute = CostCurve(curve.points.map { .init($0.amount, $0.seconds - meeting) })
     progress("the update of the model")
@@ -74,7 +77,7 @@ struct CostMeasurement {
     }
 
     guard world.count > 1 else { return result }
-    // As many samples as a step has, unless computing them takes much longer than measuring an exchange should.
+    // As many samples as in a step, unless computing them takes much longer than measuring an exchange should.
     let share = Double((parts.plan.minibatch - 1) / world.count + 1)
     let affordable = share * min(1, 0.1 * effort.exchange.rounds.seconds / max(curve.seconds(for: share), 1e-9))
     let work = compute.work(samples: max(1, min(Int(affordable), parts.plan.sampleCount / world.count)), into: gradient)
@@ -99,9 +102,9 @@ struct CostMeasurement {
     return result
   }
 
-  /// Measures whole steps, and returns what they take beyond the sum of their parts, by codec.
+  /// Measures whole steps, and returns their time beyond the sum of their parts, by codec.
   ///
-  /// Collective; what counts is what rank 0 gets. Steps that would take too long are not measured; their parts outweigh the rest.
+  /// Collective; rank 0's result counts. Steps that would take too long are not measured; their parts outweigh the rest.
   private func remainders(
     _ compute: ComputeProbe, _ effort: Effort, _ result: inout Result
   ) throws -> [String: Double] {
@@ -114,7 +117,7 @@ struct CostMeasurement {
     var remainders: [String: Double] = [:]
     for codec in codecs {
       let prediction = predictor.predict(codec, ranks: routes.rankCount, topology: topology)
-      // Ranks on different hosts may have measured different memory: the first one's sum counts.
+      // Ranks on different hosts may have measured different memory costs: rank 0's sum counts.
       let sum = try rounds.meet(saying: prediction?.seconds ?? .infinity)[0]
       guard sum <= effort.exchange.longestSeconds else { continue }
       progress("steps with \(codec.specification)")
@@ -126,7 +129,7 @@ struct CostMeasurement {
     return remainders
   }
 
-  /// What the exchange costs between the ranks of `hosts`.
+  /// The cost of the exchange between the ranks of `hosts`.
   private func link(
     _ rounds: Rounds, _ hosts: HostMap, _ effort: Effort, meeting: Double, work: @escaping () throws -> Void,
     _ result: inout Result
@@ -135,8 +138,8 @@ struct CostMeasurement {
       rounds: rounds, hosts: hosts, layout: parts.network.layout, ranksPerHost: ranksPerHost, work: work)
     let measured = try probe.measure(effort.exchange, smallestShare: try rounds.largest(smallestShare), progress: progress)
     result.largestShare = measured.largestShare
-    // Two stages, of one message to each other rank. What a pair takes that has the network for itself is the way; the rest is
-    // what the messages cost.
+    // Two stages, of one message to each other rank. The time of a pair that has the network to itself is the latency; the rest
+    // is the cost of the messages.
     let stage = measured.emptySeconds / 2
     let isOneHost = hosts.remoteRanks.isEmpty
     let slowest = try rounds.largest(result.pairs.map(\.latency).max() ?? 0)
@@ -148,7 +151,7 @@ struct CostMeasurement {
       meeting: .init(seconds: meeting, peers: peers))
   }
 
-  /// What the exchange costs between the ranks of a host, all hosts at once; nil where rank 0 is alone on its host.
+  /// The cost of the exchange between the ranks of a host, all hosts at once; nil if rank 0 is alone on its host.
   private func memory(_ effort: Effort) throws -> LinkCosts? {
     let rank = parts.hosts.world.rank
     let hosts = try parts.hosts.split(color: parts.hosts.leaders[rank], key: rank)
@@ -162,13 +165,13 @@ struct CostMeasurement {
     }
   }
 
-  /// The most ranks that share the memory and the link of a host; 1 where all are reached by messages.
+  /// The most ranks that share the memory and the link of a host; 1 if all are reached by messages.
   private var ranksPerHost: Int {
     guard parts.options.transport == .auto else { return 1 }
     return Dictionary(grouping: parts.hosts.hostNames) { $0 }.values.map(\.count).max() ?? 1
   }
 
-  /// The size of the smallest code among the codecs, as a share of floats.
+  /// The size of the smallest code of the codecs, as a share of the size of floats.
   private var smallestShare: Double {
     let layout = parts.network.layout
     let floats = Double(4 * max(layout.count, 1))

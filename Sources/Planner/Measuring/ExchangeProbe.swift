@@ -4,9 +4,11 @@ internal import Collectives
 internal import Files
 internal import MPI
 internal import Trainer
+internal import Transport
 
-/// Measures what handing data from rank to rank costs when all do it at once: real exchanges of floats, from a few to all of the
-/// model's.
+/// Measures the cost of passing data between ranks when all do it at once.
+///
+/// It times real exchanges of floats, from a few of the model's values to all of them.
 struct ExchangeProbe {
   let rounds: Rounds
   let hosts: HostMap
@@ -16,15 +18,15 @@ struct ExchangeProbe {
   /// What a rank does between exchanges: it computes, and meets the others.
   let work: () throws -> Void
 
-  /// How far to go.
+  /// How far to measure.
   struct Effort {
-    /// For each size.
+    /// The effort for each size.
     var rounds: Rounds.Effort
-    /// The largest size is the one before an exchange would take longer.
+    /// The largest size is the last one before an exchange would take longer.
     var longestSeconds: Double
   }
 
-  /// Seconds of an exchange of next to nothing, and of more by the bytes that leave a host (or a rank, where there is one host).
+  /// Seconds of a nearly empty exchange, and of larger ones by the bytes that leave a host (or a rank, if there is one host).
   struct Result {
     var emptySeconds: Double
     var points: [CostCurve.Point]
@@ -32,7 +34,7 @@ struct ExchangeProbe {
     var largestShare: Double
   }
 
-  /// Measures exchanges of growing parts of the layout, beginning with as many bytes as the smallest code has.
+  /// Measures exchanges of growing parts of the layout, starting with as many bytes as the smallest code has.
   ///
   /// Collective.
   func measure(_ effort: Effort, smallestShare: Double, progress: (String) -> Void) throws -> Result {
@@ -49,7 +51,7 @@ struct ExchangeProbe {
       result.largestShare = share
       guard share < 1 else { return result }
       let next = min(1, 4 * share)
-      // Bytes take their time in proportion; what is fixed makes this estimate too high, never too low.
+      // Bytes take time in proportion; the fixed part makes this estimate too high, never too low.
       guard seconds * next / share <= effort.longestSeconds || !isNew else { return result }
       share = next
     }
@@ -57,7 +59,7 @@ struct ExchangeProbe {
 
   /// The bytes and the seconds of an exchange of floats in `layout`, without an update.
   ///
-  /// Memory that ranks share is short in many containers: what an exchange had is given back before the next has its own.
+  /// Shared memory is scarce in many containers: the memory of an exchange is released before the next one gets its own.
   private func floats(_ layout: TensorLayout, _ effort: Rounds.Effort) throws -> (bytes: Double, seconds: Double) {
     try hosts.releasingMemory { try measureFloats(layout, effort) }
   }
@@ -70,7 +72,7 @@ struct ExchangeProbe {
     let bytes = try rounds.largest(Double(isOneHost ? own.hostBytesSent : own.networkBytesSent * ranksPerHost))
     var step = 0
     let seconds = try rounds.secondsAdded(to: work, effort) {
-      // What becomes of the sum is not the exchange's business.
+      // What happens to the sum is not part of the exchange.
       try exchange.run(step: step, into: .update { _, _ in })
       step += 1
     }
@@ -79,7 +81,7 @@ struct ExchangeProbe {
 }
 
 extension TensorLayout {
-  /// A layout with about `share` of the values: fewer rows of each tensor, one at least; all of it for a share of 1.
+  /// A layout with about `share` of the values: fewer rows of each tensor, at least one; all of it for a share of 1.
   func part(_ share: Double) -> TensorLayout {
     guard share < 1 else { return self }
     return TensorLayout(

@@ -1,13 +1,13 @@
 internal import Buffers
 internal import Codecs
 
-/// Measures what a codec's kernels cost on a real gradient, on all ranks at once.
+/// Measures the cost of a codec's kernels on a real gradient, on all ranks at once.
 struct KernelProbe {
   let rounds: Rounds
   let layout: TensorLayout
   let gradient: FloatBuffer
 
-  /// Seconds for each value.
+  /// Seconds per value.
   ///
   /// Collective.
   func measure(_ codec: any Codec, _ effort: Rounds.Effort) throws -> KernelCosts {
@@ -22,7 +22,7 @@ struct KernelProbe {
 
     func perValue(_ body: (_ group: Range<Int>, _ code: UnsafeMutableRawPointer) -> Void) throws -> Double {
       let seconds = try rounds.seconds(effort, by: .slowest) {
-        for (index, group) in groups.enumerated() { unsafe body(group, code.baseAddress + offsets[index]) }
+        for (index, group) in groups.enumerated() { body(group, code.baseAddress + offsets[index]) }
       }
       return seconds / Double(layout.count)
     }
@@ -30,16 +30,16 @@ struct KernelProbe {
     var costs = KernelCosts()
     costs.encode = try perValue { group, code in
       if codec.isIdentity {
-        unsafe code.copyMemory(from: gradient.baseAddress + group.lowerBound, byteCount: 4 * group.count)
+        code.copyMemory(from: gradient.baseAddress + group.lowerBound, byteCount: 4 * group.count)
       } else {
-        _ = unsafe codec.encode(
+        _ = codec.encode(
           gradient: gradient.baseAddress + group.lowerBound, residual: residual.baseAddress + group.lowerBound,
           count: group.count, into: code)
       }
     }
     if !codec.isIdentity {
       costs.decode = try perValue { group, code in
-        unsafe codec.decode(code, count: group.count, setting: scratch.baseAddress, streaming: false)
+        codec.decode(code, count: group.count, setting: scratch.baseAddress, streaming: false)
       }
     }
     // The same code for every rank: an owner reads codes that have just arrived in its cache.
@@ -49,7 +49,7 @@ struct KernelProbe {
       sums.append(
         try perValue { group, code in
           let codes = Array(repeating: UnsafeRawPointer(code), count: count)
-          unsafe codec.decodeSum(codes, codeCount: count, count: group.count, into: scratch.baseAddress)
+          codec.decodeSum(codes, codeCount: count, count: group.count, into: scratch.baseAddress)
         })
     }
     costs.sumPerCode = max(0, sums[1] - sums[0]) / Double(many - few)

@@ -1,7 +1,8 @@
 internal import Collectives
 internal import Files
+internal import Transport
 
-/// Shows what is being measured: on a terminal one line that changes, elsewhere a line now and then.
+/// Shows what is being measured: one line that changes on a terminal, an occasional line elsewhere.
 final class MeasuringProgress {
   private let width: Int?
   private let isQuiet: Bool

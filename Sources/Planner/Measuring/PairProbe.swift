@@ -2,29 +2,30 @@ internal import Collectives
 internal import Glibc
 internal import MPI
 internal import Trainer
+internal import Transport
 
-/// What a message costs between two hosts that have the network for themselves.
+/// The cost of messages between two hosts that have the network to themselves.
 public struct PairCosts: Hashable, Sendable {
   /// The names of the hosts.
   public var first: String
   public var second: String
-  /// Seconds of a message of 64 bytes, one way: half the median of there and back.
+  /// Seconds of a message of 64 bytes, one way: half the median round trip.
   public var latency: Double
-  /// Bits per second of a stream of messages one way.
+  /// Bits per second of a one-way stream of messages.
   public var bandwidth: Double
 }
 
-/// Bounces messages between every two hosts, one pair after another, while all other ranks sleep.
+/// Exchanges messages between every two hosts, one pair after another, while all other ranks sleep.
 ///
-/// With many hosts only neighbours in a ring play. Ranks that do not play look for a word from rank 0 now and then, because on a
-/// machine with fewer cores than ranks those that wait would slow down those that play.
+/// With many hosts only neighbours in a ring take part. Idle ranks poll for a message from rank 0 now and then, because on a
+/// machine with fewer cores than ranks, ranks that wait would slow down the pair.
 struct PairProbe {
   let hosts: HostMap
   private let letters: Letters
   /// The lowest rank of each host.
   private let players: [Int]
 
-  /// Up to so many hosts every pair plays: 120 pairs.
+  /// The largest number of hosts for which every pair is measured: 120 pairs.
   private static let mostHosts = 16
   private static let activity = "the measuring of links"
   private static let pieceByteCount = 49_152
@@ -37,7 +38,7 @@ struct PairProbe {
     self.players = players.values.sorted()
   }
 
-  /// The pairs of players, in the order in which they play.
+  /// The pairs of ranks, in the order in which they are measured.
   private var pairs: [(Int, Int)] {
     let count = players.count
     guard count > 1 else { return [] }
@@ -45,17 +46,17 @@ struct PairProbe {
     return (0..<count).flatMap { first in (first + 1..<count).map { (players[first], players[$0]) } }
   }
 
-  /// Whether every two hosts play, and not only neighbours.
+  /// Whether every two hosts are measured, and not only neighbours.
   var isComplete: Bool { players.count <= PairProbe.mostHosts }
 
-  /// The costs of each pair, on rank 0; nothing on other ranks.
+  /// The costs of each pair on rank 0; empty on other ranks.
   ///
   /// Collective.
   func measure(progress: (String) -> Void) throws -> [PairCosts] {
     let (pairs, world) = (pairs, hosts.world)
     guard world.rank == 0 else {
       while true {
-        // Every rank hears of every turn, so that one who waits long knows that something is wrong.
+        // Every rank is notified of every turn, so that a long wait means that something is wrong.
         let pair = try letters.receiveWords(from: 0, activity: PairProbe.activity) { usleep(300) }[0]
         guard pair >= 0 else { return [] }
         try play(pairs[pair])
@@ -77,7 +78,7 @@ struct PairProbe {
     return costs
   }
 
-  /// Plays where this rank is one of the pair; rank 0 gets the latency and the bandwidth.
+  /// Measures if this rank is one of the pair; rank 0 gets the latency and the bandwidth.
   @discardableResult
   private func play(_ pair: (Int, Int)) throws -> [Double] {
     let rank = hosts.world.rank
@@ -102,10 +103,10 @@ struct PairProbe {
       if !isFirst { try letters.send(ball, to: peer, activity: activity) }
       times.append(stopwatch.seconds)
     }
-    // The first ones open the connection.
+    // The first messages open the connection.
     let latency = (median(of: Array(times.dropFirst(5))) ?? 0) / 2
 
-    // Twice as much until it takes long enough: a burst may pass faster than a link allows in the long run.
+    // Doubled until it takes long enough: a burst may be faster than a link allows in the long run.
     var bandwidth = 0.0
     var pieces = 2
     let piece = [Int](repeating: 1, count: PairProbe.pieceByteCount / 8)
@@ -118,7 +119,7 @@ struct PairProbe {
           _ = try letters.receive(from: peer, activity: activity)
         }
       }
-      // The end of the stream comes back with the word whether there will be another.
+      // The end of the stream is acknowledged; then a word follows on whether there will be another.
       if isFirst {
         _ = try letters.receive(from: peer, activity: activity)
       } else {

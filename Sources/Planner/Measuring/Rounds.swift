@@ -1,16 +1,17 @@
 internal import Collectives
 internal import Trainer
+internal import Transport
 
-/// Times what all ranks do at once, as they do it in a step.
+/// Times what all ranks do at once, as in a step.
 struct Rounds {
-  /// How they meet: the agreement of a step.
+  /// How the ranks meet: by the agreement of a step.
   let records: RecordExchange
 
   /// How long to measure.
   struct Effort {
-    /// The rounds go on for so many seconds.
+    /// The seconds for which the rounds go on.
     var seconds: Double
-    /// So many turns at least; a turn is as many rounds as fit in an eighth of the seconds.
+    /// The minimum number of turns; a turn is as many rounds as fit in an eighth of the seconds.
     var turns = 3
   }
 
@@ -18,14 +19,15 @@ struct Rounds {
   enum Clock {
     /// Rank 0's, for what ends on all ranks together.
     case first
-    /// That of the rank that takes longest, for what each does by itself.
+    /// That of the slowest rank, for what each does by itself.
     case slowest
   }
 
-  /// Seconds of a round, the same on all ranks: the median over turns of the mean in a turn, because the parts of a step add
-  /// up in the mean.
+  /// Seconds of a round, the same on all ranks.
   ///
-  /// Collective. A first turn that warms caches and connections does not count.
+  /// This is the median over turns of the mean in a turn, because the parts of a step add up in the mean.
+  ///
+  /// Collective. A first turn, which warms caches and connections, does not count.
   func seconds(_ effort: Effort, by clock: Clock = .first, _ body: () throws -> Void) throws -> Double {
     var means: [Double] = []
     var (total, count) = (0.0, 1)
@@ -42,11 +44,11 @@ struct Rounds {
     return median(of: Array(means.dropFirst())) ?? 0
   }
 
-  /// Seconds that `body` adds to a round of `work`, the same on all ranks, by rank 0's clock; not below 0.
+  /// Seconds that `body` adds to a round of `work`, the same on all ranks, on rank 0's clock; not below 0.
   ///
-  /// Turns with and without it alternate, so that what disturbs the machine meets both. What ranks do together is measured
-  /// among what they do in a step, because the system treats processes that have just worked otherwise than those that only
-  /// wait. Collective.
+  /// Turns with and without it alternate, so that disturbances of the machine affect both. What ranks do together is measured
+  /// among the work of a step, because the system treats processes that have just worked differently from those that only wait.
+  /// Collective.
   func secondsAdded(to work: () throws -> Void, _ effort: Effort, _ body: () throws -> Void) throws -> Double {
     var (with, without): ([Double], [Double]) = ([], [])
     var (total, count) = (0.0, 1)
@@ -70,12 +72,12 @@ struct Rounds {
     return max(0, longer - shorter)
   }
 
-  /// Waits for all ranks; returns what each says.
+  /// Waits for all ranks; returns the value of each.
   @discardableResult
   func meet(saying value: Double = 0) throws -> [Double] {
     try records.gather([value.bitPattern], activity: "the measuring of a plan").map { Double(bitPattern: $0[0]) }
   }
 
-  /// The largest of what the ranks say.
+  /// The largest of the ranks' values.
   func largest(_ value: Double) throws -> Double { try meet(saying: value).max() ?? value }
 }

@@ -2,31 +2,31 @@ public import Files
 
 /// The last line of a run.
 public struct EndEvent: MetricsEvent {
-  /// What crossed the wire, counted where it was handed over and predicted from the format.
+  /// The wire traffic, counted where it is handed over and predicted from the format.
   public struct Wire: Sendable {
-    /// Bytes of gradient exchanges that each rank sent.
+    /// Bytes that each rank sent in gradient exchanges.
     public var bytesSent: [Int]
     /// Bytes that each rank received.
     public var bytesReceived: [Int]
     /// Messages that each rank sent.
     public var messages: [Int]
-    /// What the format says each rank should have sent.
+    /// Bytes that each rank should have sent according to the format.
     public var predictedBytesSent: [Int]
-    /// Of these bytes, those that each rank sent to ranks of its own host.
+    /// Of the bytes sent, those that each rank sent to ranks of its own host.
     public var insideHost: [Int]
-    /// Of the bytes sent, those that each rank sent back as an owner (sums, and what was found in them); the others went to owners.
+    /// Of the bytes sent, those that each rank sent as an owner (sums, and what was found in them); the others went to owners.
     public var bytesReturned: [Int]
-    /// Bits per parameter and direction of compressed exchanges; nil at one rank.
+    /// Bits per parameter and direction in compressed exchanges; nil on one rank.
     public var bitsPerParameter: Double?
-    /// How many times larger fp32 would be, for compressed exchanges; nil at one rank.
+    /// How many times larger fp32 would be, in compressed exchanges; nil on one rank.
     public var compressionRatio: Double?
-    /// Groups that were sent plain although the codec compresses.
+    /// Groups that were sent uncompressed although the codec compresses.
     public var fallbacks: Int
-    /// Bytes of activations and their deltas that each rank sent, and what the sizes of layers say each should have sent; nil
-    /// where a model is on one rank.
+    /// Bytes of activations and their deltas that each rank sent, and that it should have sent according to the layer sizes;
+    /// nil if a model is on one rank.
     public var activations: (bytesSent: [Int], predictedBytesSent: [Int])?
 
-    /// What crossed the wire.
+    /// The wire traffic.
     public init(
       bytesSent: [Int], bytesReceived: [Int], messages: [Int], predictedBytesSent: [Int], insideHost: [Int],
       bytesReturned: [Int], bitsPerParameter: Double?, compressionRatio: Double?, fallbacks: Int,
@@ -64,7 +64,7 @@ public struct EndEvent: MetricsEvent {
   public struct Trials: Hashable, Sendable {
     /// Wall time, of the slowest rank.
     public var seconds: Double
-    /// Bytes that each rank sent, agreement included.
+    /// Bytes that each rank sent, including agreement.
     public var bytesSent: [Int]
 
     /// The cost of trials.
@@ -81,19 +81,19 @@ public struct EndEvent: MetricsEvent {
   public var seconds: Double
   /// The mean loss of the test samples.
   public var testLoss: Double
-  /// The share of test samples classified rightly.
+  /// The share of test samples classified correctly.
   public var testAccuracy: Double
   /// The share of test utterances recognised, for speech data.
   public var testDigitAccuracy: Double?
-  /// The share of test samples classified as their realigned labels say; nil before the first realignment.
+  /// The share of test samples classified as their realigned labels; nil before the first realignment.
   public var testAlignedAccuracy: Double?
   /// The xxHash64 of the parameters.
   public var modelHash: UInt64
-  /// What crossed the wire.
+  /// The wire traffic.
   public var wire: Wire
-  /// Where the time went; of each phase, the time of the slowest rank.
+  /// The time of each phase, on the slowest rank.
   public var timing: PhaseTimes
-  /// What trials of minibatches and rates cost, apart from all that; nil where there were none.
+  /// The cost of trials of minibatch sizes and learning rates, not included above; nil if there were none.
   public var trials: Trials?
 
   /// The end of a run.

@@ -2,7 +2,7 @@ public import Files
 
 /// A line of the metrics file.
 public protocol MetricsEvent {
-  /// The line, with its keys in the order that is promised.
+  /// The line, with its keys in the documented order.
   var json: JSONValue { get }
 }
 
@@ -14,13 +14,13 @@ public struct StartEvent: MetricsEvent {
   public var hosts: Int
   /// The number of parameters.
   public var parameters: Int
-  /// All options with their values, in the order in which people read them.
+  /// All options with their values, in display order.
   public var options: [(name: String, value: JSONValue)]
-  /// The codec that the ranks chose by themselves, and why; nil where it was said.
+  /// The codec that the ranks chose, and why; nil if the codec was given.
   public var codecChoice: (codec: String, reason: String)?
-  /// The checkpoint from which the run goes on, and the number of steps done there; nil where it begins.
+  /// The checkpoint that the run resumes from, and the number of steps done there; nil for a new run.
   ///
-  /// Lines of later steps that stand above this one are of steps that were lost.
+  /// Lines of later steps above this one belong to steps that were lost.
   public var resumed: (path: String, step: Int)?
 
   /// The start of a run.
@@ -58,9 +58,9 @@ public struct StepEvent: MetricsEvent {
   public var epoch: Int
   /// The samples processed since the start, over all ranks.
   public var samples: Int
-  /// The global mean of this minibatch.
+  /// The global mean loss of this minibatch.
   public var loss: Double
-  /// The rate of this step.
+  /// The learning rate of this step.
   public var learningRate: Float
   /// Wall time since the start, of the slowest rank.
   public var seconds: Double
@@ -68,11 +68,11 @@ public struct StepEvent: MetricsEvent {
   public var wireBytes: Int
   /// Messages of this step, the maximum over ranks.
   public var messages: Int
-  /// ‖residuals of all ranks‖ / ‖gradients of all ranks‖; nil where there are no residuals.
+  /// ‖residuals of all ranks‖ / ‖gradients of all ranks‖; nil if there are no residuals.
   public var residualRatio: Double?
-  /// Bytes of activations and their deltas in this step, the maximum over ranks; nil where a model is on one rank.
+  /// Bytes of activations and their deltas in this step, the maximum over ranks; nil if a model is on one rank.
   public var activationBytes: Int?
-  /// The share of the signal in the gradients, while an automatic warm start watches it.
+  /// The share of signal in the gradients, while an automatic warm start monitors it.
   public var signalShare: Double?
 
   /// A logged step.
@@ -114,11 +114,11 @@ public struct EpochEvent: MetricsEvent {
   public var trainLoss: Double
   /// The mean loss of the test samples.
   public var testLoss: Double
-  /// The share of test samples classified rightly.
+  /// The share of test samples classified correctly.
   public var testAccuracy: Double
   /// The share of test utterances recognised, for speech data.
   public var testDigitAccuracy: Double?
-  /// The share of test samples classified as their realigned labels say; nil before the first realignment.
+  /// The share of test samples classified as their realigned labels; nil before the first realignment.
   public var testAlignedAccuracy: Double?
   /// Wall time since the start, of the slowest rank.
   public var seconds: Double
@@ -150,15 +150,15 @@ public struct EpochEvent: MetricsEvent {
 
 /// New labels for the training samples.
 public struct RealignmentEvent: MetricsEvent {
-  /// The epoch after which they were made, from 1.
+  /// The epoch after which they were computed, from 1.
   public var epoch: Int
   /// The number of steps done.
   public var step: Int
-  /// The share of training samples that have another label now.
+  /// The share of training samples whose labels changed.
   public var changedLabels: Double
-  /// The training utterances that were too short to be aligned.
+  /// The number of training utterances that were too short to align.
   public var keptUtterances: Int
-  /// What it took, on rank 0.
+  /// The time it took, on rank 0.
   public var seconds: Double
 
   /// New labels for the training samples.
@@ -182,7 +182,7 @@ public struct RealignmentEvent: MetricsEvent {
 public struct CheckpointEvent: MetricsEvent {
   /// The number of steps done.
   public var step: Int
-  /// Where it is.
+  /// Its path.
   public var path: String
 
   /// A checkpoint that was written.
@@ -194,7 +194,7 @@ public struct CheckpointEvent: MetricsEvent {
   public var json: JSONValue { ["event": "checkpoint", "step": .integer(step), "path": .string(path)] }
 }
 
-/// Something that people should know and that ends nothing.
+/// Something that the user should know and that does not end the run.
 public struct WarningEvent: MetricsEvent {
   /// One sentence.
   public var text: String

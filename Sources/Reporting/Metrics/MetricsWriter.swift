@@ -1,26 +1,28 @@
 public import Files
 internal import Glibc
 
-/// The metrics file of a run: JSON lines that rank 0 writes, each handed to the system as soon as it is there.
+/// The metrics file of a run: JSON lines written by rank 0, each handed to the system immediately.
 ///
-/// A disk that is full ends no run: the line is dropped whole, the first time with a warning, and the next one is tried again.
+/// A full disk does not end the run: the line is dropped whole, with a warning the first time, and the next line is tried
+/// again.
 public final class MetricsWriter {
   private let file: File
   private let warn: (String) -> Void
   private var hasWarned = false
 
-  /// Opens `path` for a new run, or with `appending` for one that goes on: lines come after those that are there, and half a
-  /// line that a killed run left is removed.
+  /// Opens `path` for a new run, or for a resumed one if `appending`.
   ///
-  /// `warn` gets one sentence, once, when a line cannot be written. Throws `FileError` where the file cannot be opened, and
-  /// `FileInUse` where another run writes there.
+  /// When appending, lines follow the existing ones, and an incomplete line left by a killed run is removed.
+  ///
+  /// `warn` is called once, with one sentence, when a line cannot be written. Throws `FileError` if the file cannot be opened,
+  /// and `FileInUse` if another run writes to it.
   public convenience init(_ path: String, appending: Bool, warn: @escaping (String) -> Void) throws {
     try self.init(FileDestination(path), appending: appending, patience: 10, warn: warn)
   }
 
-  /// Opens `destination`; what is no file, or was opened by somebody else, has no past: lines go where it is.
+  /// Opens `destination`; if it is not a regular file, or was opened by another process, lines go to its current position.
   ///
-  /// Another run has `patience` seconds to let go of the file.
+  /// Another run has `patience` seconds to release the file.
   package init(_ destination: FileDestination, appending: Bool, patience: Double, warn: @escaping (String) -> Void) throws {
     file = try destination.append()
     self.warn = warn
@@ -40,7 +42,7 @@ public final class MetricsWriter {
     do {
       try file.write(Array("\(value)\n".utf8))
     } catch {
-      // Half a line would spoil the file for every reader.
+      // An incomplete line would spoil the file for every reader.
       if let before { _ = ftruncate(file.descriptor, off_t(before)) }
       guard !hasWarned else { return }
       hasWarned = true

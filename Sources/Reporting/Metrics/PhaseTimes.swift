@@ -1,8 +1,9 @@
 internal import Collectives
+internal import Transport
 
-/// Seconds that a rank spent, by what it did.
+/// Seconds that a rank spent in each phase.
 public struct PhaseTimes: Hashable, Sendable {
-  /// Gradients of the network.
+  /// Computing gradients of the network.
   public var compute = 0.0
   /// Encoding, and summing as an owner.
   public var encode = 0.0
@@ -14,13 +15,13 @@ public struct PhaseTimes: Hashable, Sendable {
   public var agreement = 0.0
   /// Updating the parameters.
   public var update = 0.0
-  /// Making minibatches.
+  /// Building minibatches.
   public var data = 0.0
 
   /// No time yet.
   public init() {}
 
-  /// The phases by name, in the order of a metrics file.
+  /// The names of the phases, in the order of the metrics file.
   public static let names = ["compute", "encode", "decode", "wait", "update", "data"]
   /// The seconds, in the order of ``names``.
   public var seconds: [Double] { [compute, encode, decode, wait, update, data] }

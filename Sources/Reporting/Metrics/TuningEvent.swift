@@ -1,6 +1,6 @@
 public import Files
 
-/// A decision about the minibatch or the learning rate, made where an epoch begins.
+/// A decision about the minibatch size or the learning rate, made at the beginning of an epoch.
 public struct TuningEvent: MetricsEvent {
   /// What was decided.
   public enum Quantity: String, Sendable {
@@ -8,13 +8,13 @@ public struct TuningEvent: MetricsEvent {
     case learningRate
   }
 
-  /// What a decision rests on: a size or a rate that was tried, or what was observed; nil where something was not varied or not asked for.
+  /// A basis of a decision: a size or a rate that was tried, or what was observed; nil if not varied or not requested.
   public struct Trial: Hashable, Sendable {
     public var minibatch: Int?
     public var learningRate: Double?
-    /// The mean loss; NaN where the trial failed.
+    /// The mean loss; NaN if the trial failed.
     public var loss: Double?
-    /// The share of samples classified rightly; NaN where the trial failed.
+    /// The share of samples classified correctly; NaN if the trial failed.
     public var accuracy: Double?
     public var isAccepted = false
 
@@ -32,21 +32,21 @@ public struct TuningEvent: MetricsEvent {
   /// The epoch that begins, from 1.
   public var epoch: Int
   public var quantity: Quantity
-  /// The value of the epoch before; a learning rate is that of the minibatch that was asked for.
+  /// The value in the previous epoch; a learning rate is the one for the requested minibatch size.
   public var before: Double
-  /// The value from now on.
+  /// The value from this epoch on.
   public var after: Double
   public var trials: [Trial] = []
-  /// The loss that a change after an epoch compares with.
+  /// The loss that a change after an epoch is compared with.
   public var previousLoss: Double?
-  /// Whether the state before comes back.
+  /// Whether the previous state is restored.
   public var goesBack = false
-  /// Whether the run ends by this.
+  /// Whether this decision ends the run.
   public var endsRun = false
   /// Wall time since the start.
   public var seconds = 0.0
 
-  /// A decision that leaves things as they are.
+  /// A decision that changes nothing.
   public init(step: Int, epoch: Int, quantity: Quantity, before: Double) {
     (self.step, self.epoch, self.quantity, self.before, self.after) = (step, epoch, quantity, before, before)
   }
@@ -61,7 +61,7 @@ public struct TuningEvent: MetricsEvent {
 
   private func value(_ number: Double) -> JSONValue { quantity == .minibatch ? .integer(Int(number)) : .number(number) }
 
-  /// What people read, one line.
+  /// The decision as one line of text.
   public var text: String {
     let change = before == after ? "stays \(number(after))" : "\(number(before)) → \(number(after))"
     let end = endsRun ? "; the run ends here" : ""

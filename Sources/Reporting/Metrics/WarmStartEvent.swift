@@ -2,11 +2,11 @@ public import Files
 
 /// The end of an automatic warm start.
 public struct WarmStartEvent: MetricsEvent {
-  /// The number of steps done; the next is the first by the codec.
+  /// The number of steps done; the next one is the first with the codec.
   public var step: Int
-  /// The share of the signal in the last gradients; nil where it could not be measured.
+  /// The share of signal in the last gradients; nil if it could not be measured.
   public var signalShare: Double?
-  /// One sentence.
+  /// The reason, in one sentence.
   public var reason: String
   /// Wall time since the start.
   public var seconds: Double

@@ -1,24 +1,28 @@
 package import Buffers
 package import Checkpoints
-package import Collectives
+internal import Collectives
 internal import Files
 internal import Glibc
 internal import MPI
+package import Transport
 
-// The files of a timeline: that of rank 0's host is the one that was asked for; the ranks of another host write beside it, with
-// the host's name behind, because appending to one file from two hosts is not safe, and are joined at the end.
+// The files of a timeline. The ranks on rank 0's host write the requested file; the ranks of each other host write beside it,
+// to a file with the host's name appended, because appending to one file from two hosts is not safe. The files are joined at
+// the end.
 extension Timeline {
-  /// Begins a timeline in `path`; collective.
+  /// Begins a timeline in `path`.
+  ///
+  /// Collective.
   ///
   /// - Parameters:
-  ///   - path: The file, in a directory that every host has.
+  ///   - path: The file, in a directory that exists on every host.
   ///   - hosts: All ranks.
   ///   - layout: The tensors whose names are shown.
-  ///   - isAppending: Whether a run goes on whose timeline may be there: events follow, by the clock of the first job.
-  ///   - agreement: How ranks agree on files; one of their own where nil.
-  ///   - patience: The seconds that another run has to let go of the file.
+  ///   - isAppending: Whether the run resumes one whose timeline may be there: events follow it, on the clock of the first job.
+  ///   - agreement: How ranks agree on files; if nil, the timeline makes its own.
+  ///   - patience: Seconds to wait for another run to release the file.
   ///   - skew: Added to the clock of this rank, in nanoseconds, for tests.
-  /// - Throws: `TrainingError` on all ranks where a file cannot be opened, or another run writes it.
+  /// - Throws: `TrainingError` on all ranks if a file cannot be opened or another run writes to it.
   /// - Communication: a few small collectives, and 100 small messages each way between rank 0 and each other host.
   package convenience init(
     _ path: String, of hosts: HostMap, layout: TensorLayout, isAppending: Bool = false, agreement: Agreement? = nil,
@@ -41,10 +45,10 @@ extension Timeline {
     try self.init(path, file, of: hosts, over: agreement, layout: layout, age: age, skew: skew)
   }
 
-  /// Where another host than rank 0's writes until the end of the run.
+  /// The file that a host other than rank 0's writes until the end of the run.
   package static func part(of path: String, host: String) -> String { "\(path).\(host)" }
 
-  /// What people should know of the files before the run, nil where there is one file only.
+  /// What the user should know about the files before the run; nil if there is only one file.
   package var advice: String? {
     guard hosts.hostCount > 1 else { return nil }
     return
@@ -52,17 +56,19 @@ extension Timeline {
       + "short, `cat \(path) \(path).* > all.json` joins them"
   }
 
-  /// Writes what is left, where a run ends by an error; nothing is joined.
+  /// Writes what is left when a run ends with an error; joins nothing.
   package func close() { writer.end() }
 
-  /// Writes what is left, and makes one file of those of all hosts; collective, nothing is noted after it.
+  /// Writes what is left and joins the files of all hosts.
   ///
-  /// - Returns: what to say on rank 0, and whether it is a warning.
-  /// - Communication: all that other hosts have written.
+  /// Collective; nothing is recorded after it.
+  ///
+  /// - Returns: The message for rank 0, and whether it is a warning.
+  /// - Communication: everything that other hosts have written.
   package func finish() throws -> (text: String, isWarning: Bool) {
     writer.end()
     let world = hosts.world
-    // A host's first rank sends what all its ranks have written.
+    // A host's first rank sends what all of its ranks have written.
     let agreement = agreement.about("the joining of the timeline")
     _ = try agreement.gather([])
     var (failure, _) = writer.state
@@ -73,7 +79,7 @@ extension Timeline {
         do { try joining.pass(from: sender) } catch let error as FileError { failure = failure ?? "\(error)" }
       }
     }
-    // All events are written before the last.
+    // All other events are written before the last one.
     var failures: [String] = []
     if let text = try agreement.firstText(failure) { failures.append(text) }
     if world.rank == 0 {
@@ -89,10 +95,10 @@ extension Timeline {
     return ("the timeline is in \(path)\(size); ui.perfetto.dev and chrome://tracing show it", false)
   }
 
-  /// Writes the beginning of the file where there is none; returns how long ago the timeline began, in nanoseconds.
+  /// Writes the beginning of the file if there is none; returns how long ago the timeline began, in nanoseconds.
   private static func begin(_ file: TraceFile) throws(FileError) -> Int {
     var time = timespec()
-    _ = unsafe clock_gettime(CLOCK_REALTIME, &time)
+    _ = clock_gettime(CLOCK_REALTIME, &time)
     let now = time.tv_sec * 1_000_000 + time.tv_nsec / 1000
     let key = "\"unixMicroseconds\":"
     let head = try file.read(0..<min(file.byteCount, 512))
@@ -110,7 +116,7 @@ extension Timeline {
   }
 }
 
-/// Brings the files of other hosts to rank 0.
+/// Transfers the files of other hosts to rank 0.
 private struct Joining {
   static let blockByteCount = 1 << 20
   private static let activity = "the joining of the timeline"
@@ -119,12 +125,14 @@ private struct Joining {
   let world: Communicator
   let file: TraceFile
 
-  /// Appends the file of `sender` to that of rank 0, and removes it once it is there; collective.
+  /// Appends the file of `sender` to that of rank 0 and removes it once it has arrived.
+  ///
+  /// Collective.
   func pass(from sender: Int) throws {
     switch world.rank {
     case 0: try receive(from: sender)
     case sender: try send()
-    // Hears of every block, so that a long file is no silence.
+    // Is notified of every block, so that a long file does not look like a silent peer.
     default: while try letters.receiveWords(from: 0, activity: Joining.activity, pause: { usleep(1000) }) == [1] {}
     }
   }
@@ -138,7 +146,7 @@ private struct Joining {
         failure = error
         break
       }
-      // Whole lines; no line is as long as a block.
+      // Whole lines only; every line is shorter than a block.
       let lines = block.lastIndex(of: UInt8(ascii: "\n")).map { Array(block[...$0]) } ?? block
       offset += lines.count
       try lines.withUnsafeBytes { try letters.send($0, to: 0, activity: Joining.activity) }

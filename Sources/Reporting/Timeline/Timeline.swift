@@ -4,74 +4,78 @@ package import Collectives
 internal import Files
 internal import Glibc
 internal import MPI
+internal import Transport
 
-/// Writes down what this rank does, and when, in a file that shows all ranks: events of Chrome's trace format, for Perfetto or
-/// `chrome://tracing`.
+/// Records what this rank does, and when, in a file that shows all ranks.
 ///
-/// A process of the file is a rank, and its threads are the one that trains and the one that exchanges meanwhile. Coarse
-/// activities are written as they begin and as they end, so that the file of a job that was killed shows what each rank was
-/// in; work on tensors when it has ended. Times are those of rank 0's clock. Events are handed to the system within a quarter of a
-/// second by a thread of its own.
+/// Events are in Chrome's trace format, for Perfetto or `chrome://tracing`.
+///
+/// Each rank is a process of the file, with two threads: the training thread and the concurrent exchange thread. Coarse
+/// activities are written when they begin and when they end, so that the file of a killed job shows what each rank was doing;
+/// work on tensors is written when it has ended. Times are on rank 0's clock. Events reach the system within a quarter of a
+/// second, from a separate thread.
 package final class Timeline {
-  /// What the training thread does, in one word each.
+  /// The activities of the training thread, in one word each.
   package enum Activity: String, CaseIterable {
     /// Preparing the run, before there is a timeline to show it.
     case start
-    /// Taking up a checkpoint.
+    /// Resuming from a checkpoint.
     case resume
-    /// Measuring costs, where that chooses the codec.
+    /// Measuring costs to choose the codec.
     case planning
-    /// All of a step.
+    /// A whole step.
     case step
-    /// Making a minibatch.
+    /// Building a minibatch.
     case data
-    /// Computing a gradient; a timeline shows its pieces.
+    /// Computing a gradient; a timeline shows its parts.
     case computing
     /// Agreeing on a step: whether all gradients are finite.
     case agreement
-    /// The rest of an exchange, which nothing hides: waiting, and decoding sums with the update.
+    /// The rest of an exchange that nothing hides: waiting, and decoding sums with the update.
     case exchange
-    /// The update, where it is not a part of decoding.
+    /// The update, if it is not part of decoding.
     case update
-    /// Judging the model on the test samples.
+    /// Evaluating the model on the test samples.
     case evaluation
     /// Comparing the models of all ranks.
     case verification
-    /// Saving.
+    /// Saving a checkpoint.
     case checkpoint
-    /// Aligning labels anew.
+    /// Realigning labels.
     case realignment
-    /// Trying minibatches and rates.
+    /// Trying minibatch sizes and learning rates.
     case tuning
-    /// Timing exchanges of floats, for the last sentence of a run.
+    /// Timing exchanges of floats, for the last sentence of a run's output.
     case comparison
-    /// Gathering what a step's line of the metrics says.
+    /// Gathering the values of a step's line in the metrics file.
     case report
-    /// Telling what came out, and writing the model.
+    /// Reporting the results and writing the model.
     case end
   }
 
-  /// Where the timeline of all ranks is in the end.
+  /// The path of the joined timeline of all ranks.
   package let path: String
   let hosts: HostMap
   /// The file of this host.
   let file: TraceFile
   let writer: TraceWriter
   let clock: TraceClock
-  /// How ranks agree on the files.
+  /// How ranks agree on files.
   let agreement: Agreement
-  /// What stands between an event's times and the number of its thread.
+  /// The bytes between an event's times and its thread number.
   let process: [UInt8]
   private let tensorNames: [[UInt8]]
   private let tensorEnds: [Int]
   private let trainingThread = pthread_self()
-  /// Whether a failure to write was told already.
+  /// Whether a write error has been reported.
   private var hasWarned = false
 
-  /// Begins a timeline in files that are open; collective.
+  /// Begins a timeline in open files.
+  ///
+  /// Collective.
   ///
   /// - Parameters:
-  ///   - age: How long ago it began, in nanoseconds; that of rank 0 counts.
+  ///   - age: How long ago it began, in nanoseconds; rank 0's value is used.
   ///   - skew: Added to the clock of this rank, for tests.
   init(
     _ path: String, _ file: TraceFile, of hosts: HostMap, over agreement: Agreement, layout: TensorLayout, age: Int, skew: Int
@@ -90,19 +94,19 @@ package final class Timeline {
 
   deinit { writer.end() }
 
-  /// Notes that an activity of the training thread begins.
+  /// Records that an activity of the training thread begins.
   package func begin(_ activity: Activity, _ number: Int? = nil) {
     let time = clock.nanoseconds(.now)
     writer.add { $0.appendBegin(activity.rawValue, number: number, category: activity.rawValue, at: time, process: process) }
   }
 
-  /// Notes that the activity that began last ends.
+  /// Records that the activity that began last ends.
   package func end() {
     let time = clock.nanoseconds(.now)
     writer.add { $0.appendEnd(at: time, process: process) }
   }
 
-  /// Notes a unit of work of an exchange, or a wait; `decoding` is what its decoding does.
+  /// Records a unit of work of an exchange, or a wait; `decoding` names what its decoding does.
   package func note(_ event: ExchangeEvent, decoding: StaticString = "decode") {
     let (start, end) = (clock.nanoseconds(event.start), clock.nanoseconds(event.end))
     let thread = pthread_equal(pthread_self(), trainingThread) != 0 ? 0 : 1
@@ -120,7 +124,7 @@ package final class Timeline {
         return lines.appendSpan(category, start: start, end: end, process: process, thread: thread) { $0.append("wait") }
       }
       lines.appendSpan(category, start: start, end: end, process: process, thread: thread) {
-        // A thread decodes before sums are wanted, and updates nothing.
+        // The exchange thread decodes before sums are needed, and updates nothing.
         $0.append(event.kind == .decode && thread == 0 ? decoding : category)
         appendTensors(in: event.elements, to: &$0)
         if let receiver = event.receiver {
@@ -141,7 +145,7 @@ package final class Timeline {
     }
   }
 
-  /// Notes a piece of the computation: of tensor `tensor` in the backward pass, or as `name` says.
+  /// Records a part of the computation: of tensor `tensor` in the backward pass, or what `name` describes.
   package func noteCompute(
     _ name: StaticString, number: Int? = nil, tensor: Int? = nil, from start: ContinuousClock.Instant,
     to end: ContinuousClock.Instant
@@ -162,7 +166,7 @@ package final class Timeline {
     }
   }
 
-  /// Notes a wait of the training thread for the other stripes of its model.
+  /// Records that the training thread waited for the other slices of its model.
   package func noteActivations(from start: ContinuousClock.Instant, to end: ContinuousClock.Instant) {
     let (start, end) = (clock.nanoseconds(start), clock.nanoseconds(end))
     writer.add {
@@ -170,14 +174,14 @@ package final class Timeline {
     }
   }
 
-  /// What to warn of where the file cannot be written; nil where all is well, or was told.
+  /// The warning if the file cannot be written; nil if all is well or the warning has been taken.
   package func takeWarning() -> String? {
     guard !hasWarned, let failure = writer.state.failure else { return nil }
     hasWarned = true
     return "some of the timeline will be missing: \(failure); the run goes on"
   }
 
-  /// Names the ranks and their threads, and tells how well clocks are known.
+  /// Writes the names of the ranks and their threads, and the accuracy of the clocks.
   private func introduce() {
     let number = hosts.numbers[hosts.world.rank]
     var labels = "clock of rank 0"
@@ -204,7 +208,7 @@ package final class Timeline {
     }
   }
 
-  /// Appends the names of the tensors that values belong to: the first, and the last of several.
+  /// Appends the names of the tensors that contain `elements`: the first, and the last if there are several.
   private func appendTensors(in elements: Range<Int>, to line: inout [UInt8]) {
     guard let first = tensorEnds.firstIndex(where: { $0 > elements.lowerBound }), !elements.isEmpty,
       let last = tensorEnds.firstIndex(where: { $0 >= elements.upperBound })

@@ -1,42 +1,45 @@
 internal import Collectives
 internal import Glibc
 internal import MPI
+internal import Transport
 
-/// Turns instants of this rank into nanoseconds since the beginning of a timeline, by the clock of rank 0.
+/// Converts instants of this rank to nanoseconds since the beginning of a timeline, on the clock of rank 0.
 ///
-/// The ranks of a host read the same clock. Those of another host ask rank 0 for its time again and again at the start, and take
-/// the answer that came fastest: it was given in the middle of its way, give or take half of that.
+/// The ranks of a host read the same clock. At the start, each other host asks rank 0 for its time repeatedly and uses the
+/// answer with the shortest round trip: it was given in the middle of the round trip, with an error of at most half of it.
 /// Source: Cristian 1989, "Probabilistic clock synchronization".
 package struct TraceClock {
   /// How far the clock of rank 0 is ahead of this host's, as measured at the start.
   let offset: Offset
   private let anchor: ContinuousClock.Instant
-  /// The timeline's nanoseconds at the anchor.
+  /// The time of the timeline at the anchor, in nanoseconds.
   private let start: Int
 
-  /// The difference of two clocks.
+  /// The difference between two clocks.
   package struct Offset: Equatable {
-    /// What must be added to a reading here, in nanoseconds.
+    /// What to add to a reading on this host, in nanoseconds.
     package var nanoseconds = 0
-    /// The time of the way to rank 0 and back, half of which bounds the error; 0 on the host of rank 0.
+    /// The round-trip time to rank 0, half of which bounds the error; 0 on the host of rank 0.
     package var roundTrip = 0
 
-    /// That of the fastest of several answers, each with the times of the question and of its arrival, and rank 0's time.
+    /// The offset from the fastest of several answers, each with the times of question and arrival, and rank 0's time.
     package init(_ answers: [(asked: Int, answer: Int, arrived: Int)]) {
       guard let best = answers.min(by: { $0.arrived - $0.asked < $1.arrived - $1.asked }) else { return }
       roundTrip = best.arrived - best.asked
       nanoseconds = best.answer - best.asked - roundTrip / 2
     }
 
-    /// Nothing to add.
+    /// No offset.
     init() {}
   }
 
-  /// Measures the offsets of hosts; collective.
+  /// Measures the clock offsets of the hosts.
+  ///
+  /// Collective.
   ///
   /// - Parameters:
   ///   - hosts: All ranks.
-  ///   - age: How long ago the timeline began, in nanoseconds; that of rank 0 counts.
+  ///   - age: How long ago the timeline began, in nanoseconds; rank 0's value is used.
   ///   - skew: Added to this rank's clock, for tests.
   /// - Communication: 100 messages of 8 bytes to and from the first rank of each other host, and a record.
   init(_ hosts: HostMap, age: Int, skew: Int = 0) throws {
@@ -89,11 +92,11 @@ package struct TraceClock {
   /// The clock that all processes of a host share, in nanoseconds.
   private static func reading() -> Int {
     var time = timespec()
-    _ = unsafe clock_gettime(CLOCK_BOOTTIME, &time)
+    _ = clock_gettime(CLOCK_BOOTTIME, &time)
     return time.tv_sec * 1_000_000_000 + time.tv_nsec
   }
 
-  /// An instant and what the clock of the host says then: instants do not tell their numbers.
+  /// An instant and the reading of the host's clock at that instant, since instants do not expose their values.
   private static func anchor() -> (ContinuousClock.Instant, Int) {
     (0..<5).map { _ in
       let before = reading()
@@ -104,6 +107,6 @@ package struct TraceClock {
 }
 
 extension HostMap {
-  /// For every rank the first rank of its host.
+  /// The first rank of each rank's host.
   var firstRanks: [Int] { hostNames.map { hostNames.firstIndex(of: $0)! } }
 }

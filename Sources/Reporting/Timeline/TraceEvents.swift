@@ -1,6 +1,6 @@
-/// Trace events as bytes, one a line; appended by hand, because a rank writes thousands of them a second.
+/// Trace events as bytes, one per line; formatted by hand, because a rank writes thousands per second.
 extension [UInt8] {
-  /// A span, by its beginning and length in nanoseconds.
+  /// Appends a span from `start` to `end`, in nanoseconds.
   mutating func appendSpan(
     _ category: StaticString, start: Int, end: Int, process: [UInt8], thread: Int, name: (inout [UInt8]) -> Void,
     arguments: ((inout [UInt8]) -> Void)? = nil
@@ -23,7 +23,7 @@ extension [UInt8] {
     append("},\n")
   }
 
-  /// The beginning of a span, which lasts until an end.
+  /// Appends the beginning of a span, which lasts until an end.
   mutating func appendBegin(_ name: String, number: Int?, category: String, at time: Int, process: [UInt8]) {
     append("{\"name\":\"")
     append(contentsOf: name.utf8)
@@ -39,7 +39,7 @@ extension [UInt8] {
     append("0},\n")
   }
 
-  /// The end of the span that began last.
+  /// Appends the end of the span that began last.
   mutating func appendEnd(at time: Int, process: [UInt8]) {
     append("{\"ph\":\"E\",\"ts\":")
     append(microseconds: time)
@@ -49,10 +49,10 @@ extension [UInt8] {
 
   /// Appends text.
   mutating func append(_ text: StaticString) {
-    unsafe append(contentsOf: UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+    append(contentsOf: UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
   }
 
-  /// Appends a whole number.
+  /// Appends an integer.
   mutating func append(number: Int) {
     if number < 0 { append(UInt8(ascii: "-")) }
     let magnitude = number.magnitude
@@ -64,7 +64,7 @@ extension [UInt8] {
     }
   }
 
-  /// Appends nanoseconds as microseconds with three digits behind the point.
+  /// Appends nanoseconds as microseconds with three decimals.
   package mutating func append(microseconds nanoseconds: Int) {
     if nanoseconds < 0 { append(UInt8(ascii: "-")) }
     let (whole, part) = nanoseconds.magnitude.quotientAndRemainder(dividingBy: 1000)

@@ -1,28 +1,28 @@
 package import Files
 internal import Glibc
 
-/// A file of trace events that several processes of one host append to, whole lines at a time.
+/// A file of trace events to which several processes of one host append whole lines.
 ///
-/// It is an array of JSON in Chrome's trace format, one event a line, whose closing bracket may be missing: what a killed process had
-/// written so far stays readable. A lock on the file keeps the processes apart; half a line, which a full disk or a kill in the
-/// middle of a write left, is removed by the next process that writes.
+/// It is a JSON array in Chrome's trace format, one event per line, whose closing bracket may be missing: what a killed process
+/// has written stays readable. A lock on the file keeps the processes apart. An incomplete line, left by a full disk or by a
+/// kill during a write, is removed by the next process that writes.
 package final class TraceFile {
   private let file: File
-  /// Where it is.
+  /// Its path.
   var path: String { file.path }
 
-  /// Opens `path` to append to it, and makes it where it is missing.
+  /// Opens `path` for appending; creates it if it is missing.
   package init(_ path: String) throws(FileError) { file = try FileDestination(path).append() }
 
-  /// Makes sure that no other run writes here, before anything is changed; the first process of a host does, for all of them.
+  /// Ensures that no other run writes here before anything is changed; the first process of a host does this for all of them.
   func claim(patience: Double) throws { try file.claim(for: "timeline", patience: patience) }
 
-  /// Removes what is there.
+  /// Removes the contents.
   package func clear() throws(FileError) {
     if file.length != nil { try cut(to: 0) }
   }
 
-  /// Removes half a line and the line that ends an array, so that events can follow.
+  /// Removes an incomplete last line and the line that closes the array, so that events can follow.
   package func reopen() throws(FileError) {
     try file.locked { () throws(FileError) in
       guard let end = try wholeLines(), end > 1 else { return }
@@ -43,21 +43,21 @@ package final class TraceFile {
     }
   }
 
-  /// The number of bytes; 0 for what has no past: a pipe, a device, or what somebody else opened.
+  /// The number of bytes; 0 if there is no length: for a pipe, a device, or a file opened by another process.
   var byteCount: Int { file.length ?? 0 }
 
-  /// The bytes in `range`, which the file has.
+  /// The bytes in `range`, which must lie in the file.
   func read(_ range: Range<Int>) throws(FileError) -> [UInt8] {
     var bytes = [UInt8](repeating: 0, count: range.count)
     var failure: FileError?
-    unsafe bytes.withUnsafeMutableBytes { bytes in
-      do throws(FileError) { unsafe try file.read(into: bytes, at: range.lowerBound) } catch { failure = error }
+    bytes.withUnsafeMutableBytes { bytes in
+      do throws(FileError) { try file.read(into: bytes, at: range.lowerBound) } catch { failure = error }
     }
     if let failure { throw failure }
     return bytes
   }
 
-  /// Removes half a line at the end; returns where the last line ends, nil for what has no past.
+  /// Removes an incomplete last line; returns where the last whole line ends, nil if the file has no length.
   private func wholeLines() throws(FileError) -> Int? {
     guard let end = file.length else { return nil }
     guard end > 0, try read(end - 1..<end) != [UInt8(ascii: "\n")] else { return end }

@@ -1,15 +1,14 @@
 internal import Foundation
 internal import Glibc
 
-/// Writes lines to a file from a thread of its own, so that a slow disk delays nobody.
+/// Writes lines to a file from its own thread, so that a slow disk delays no other thread.
 ///
-/// What was given is with the system after a quarter of a second at the latest, even while all other threads wait for ever. Where
-/// the disk falls behind lines are dropped; after it could not be written, nothing more is, so that what is there has no ends without
-/// beginnings.
+/// Lines reach the system within a quarter of a second, even if all other threads wait forever. If the disk falls behind, lines
+/// are dropped. After a write has failed nothing more is written, so that the file has no end events without begin events.
 final class TraceWriter: @unchecked Sendable {
   /// Seconds between writes.
   private static let interval = 0.25
-  /// The bytes that may wait: seconds of events, and memory that no run misses.
+  /// The number of bytes that may wait: enough for seconds of events, and little memory for a run.
   private static let capacity = 1 << 24
 
   private let file: TraceFile
@@ -21,13 +20,13 @@ final class TraceWriter: @unchecked Sendable {
   private var dropped = 0
   private var failure: String?
 
-  /// A writer that appends to `file`, with its thread.
+  /// Creates a writer that appends to `file`, with its thread.
   init(_ file: TraceFile) {
     self.file = file
     Thread.detachNewThread { [self] in run() }
   }
 
-  /// Takes what `write` appends: whole lines.
+  /// Queues what `write` appends: whole lines.
   func add(_ write: (inout [UInt8]) -> Void) {
     condition.lock()
     defer { condition.unlock() }
@@ -43,7 +42,7 @@ final class TraceWriter: @unchecked Sendable {
     while !isStopped { condition.wait() }
   }
 
-  /// What went wrong with the file first, and how many blocks of lines are missing.
+  /// The first error in writing the file, and the number of missing blocks of lines.
   var state: (failure: String?, dropped: Int) {
     condition.lock()
     defer { condition.unlock() }

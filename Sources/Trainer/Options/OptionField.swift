@@ -3,6 +3,7 @@ public import Checkpoints
 internal import Collectives
 internal import Files
 public import MPI
+internal import Transport
 
 /// One option as data: its name, meaning, and how it is read from and written as text.
 ///

@@ -1,4 +1,5 @@
 public import Collectives
+public import Transport
 
 /// Everything that a run may be told, each with its default; `train`, YAML files and checkpoints say it by the same names.
 public struct TrainerOptions: Codable, Hashable, Sendable {

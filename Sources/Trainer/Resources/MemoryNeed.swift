@@ -1,9 +1,10 @@
 package import Buffers
 package import Checkpoints
 internal import Codecs
-package import Collectives
+internal import Collectives
 internal import MPI
 internal import Optimizers
+internal import Transport
 
 /// The memory that a run is known to need before it begins: all that is as long as the model or the data set.
 ///
@@ -13,49 +14,12 @@ package struct MemoryNeed {
   /// Each with the words for it.
   package private(set) var parts: [(name: String, byteCount: Int)] = []
   /// The bytes that other ranks of the host own, and this one maps.
-  private(set) var mappedByteCount = 0
+  package var mappedByteCount = 0
   /// The bytes of this rank that others map.
-  private(set) var sharedByteCount = 0
-
-  /// What everything else takes.
-  private static let others = 24 << 20
+  package var sharedByteCount = 0
 
   /// Nothing yet.
   package init() {}
-
-  /// What a run trains with.
-  ///
-  /// - Parameters:
-  ///   - options: Those of the run.
-  ///   - recipe: What they name.
-  ///   - parameterCount: The parameters on this rank.
-  ///   - sampleCount: The training samples.
-  ///   - grid: The ranks.
-  package init(_ options: TrainerOptions, _ recipe: Recipe, parameterCount: Int, sampleCount: Int, on grid: RankGrid) {
-    let ranks = grid.shareCount
-    let gradients = recipe.strategy.isDelayed ? 2 : 1
-    // Of other aggregations only what every run has is counted.
-    let codec = recipe.aggregation.codec
-    add("parameters", parameterCount)
-    add(gradients == 1 ? "gradient" : "gradients", gradients * parameterCount)
-    if let host = grid.dataGroup.host, let codec {
-      // Codes, and a shard of their sums; floats are read where gradients lie.
-      let codes = codec.isIdentity ? 0 : codec.encodedByteCount(of: parameterCount)
-      let hasFloats = codec.isIdentity || options.warmStart != .floats(0)
-      sharedByteCount =
-        4 * gradients * parameterCount + codes + codes / ranks + (hasFloats ? 4 * parameterCount / ranks : 0)
-      mappedByteCount = sharedByteCount * (host.count - 1)
-    }
-    if codec != nil && (options.momentum > 0 || recipe.optimizer.timeConstant != nil) { add("momentum", parameterCount) }
-    if let codec, !codec.isIdentity, ranks > 1 {
-      add("residuals", parameterCount + parameterCount / ranks)
-    }
-    if options.codec == CodecChoice.word && ranks > 1 { add("measuring codecs", 4 * parameterCount) }
-    if recipe.searches { add("trials", 4 * parameterCount) }
-    // An order is drawn as pairs of 16 bytes.
-    add("order of samples", sampleCount, of: 20)
-    add("threads and lists", MemoryNeed.others, of: 1)
-  }
 
   /// Adds `count` values of `size` bytes.
   package mutating func add(_ name: String, _ count: Int, of size: Int = 4) { parts.append((name, count * size)) }

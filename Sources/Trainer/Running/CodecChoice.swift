@@ -5,6 +5,7 @@ internal import Collectives
 public import Datasets
 internal import MPI
 internal import Optimizers
+internal import Transport
 
 /// Chooses a codec for a run by what its steps would take: gives it as people write it, and why, a sentence without a full stop.
 ///

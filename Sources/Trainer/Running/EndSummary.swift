@@ -2,6 +2,7 @@ internal import Checkpoints
 internal import Collectives
 internal import Files
 internal import Reporting
+internal import Transport
 
 /// What a run ends with: the result, what crossed between ranks, and one sentence on whether compression was worth it.
 struct EndSummary {
@@ -11,9 +12,9 @@ struct EndSummary {
   private var report: ExchangeReport
   private let seconds: Double
   private let times: PhaseTimes
-  /// K models of P stripes each.
+  /// K models of P slices each.
   private let shareCount: Int
-  private let stripeCount: Int
+  private let sliceCount: Int
   private let parameterCount: Int
   /// Seconds spent on trials of minibatches and rates, on the slowest rank; nil where nothing was tuned.
   private let trialSeconds: Double?
@@ -23,7 +24,7 @@ struct EndSummary {
 
   /// Gathers what all ranks counted; collective.
   ///
-  /// `activations` are the bytes that this rank sent to the other stripes of its model, and what they should have been.
+  /// `activations` are the bytes that this rank sent to the other slices of its model, and what they should have been.
   init(
     _ outcome: TrainingOutcome, since firstStep: Int, _ report: ExchangeReport, times: PhaseTimes, seconds: Double,
     on grid: RankGrid,
@@ -32,7 +33,7 @@ struct EndSummary {
     self.outcome = outcome
     self.report = report
     stepCount = outcome.steps - firstStep
-    (shareCount, stripeCount, self.parameterCount) = (grid.shareCount, grid.stripeCount, parameterCount)
+    (shareCount, sliceCount, self.parameterCount) = (grid.shareCount, grid.sliceCount, parameterCount)
     let trials = tuner?.activations ?? (sent: 0, predicted: 0)
     let own = [
       report.traffic.bytesSent, report.traffic.bytesReceived, report.traffic.messagesSent,
@@ -88,7 +89,7 @@ struct EndSummary {
         bytesSent: byRank(0), bytesReceived: byRank(1), messages: byRank(2), predictedBytesSent: byRank(3),
         insideHost: byRank(4), bytesReturned: byRank(12), bitsPerParameter: bitsPerParameter,
         compressionRatio: compressionRatio, fallbacks: total(5),
-        activations: stripeCount > 1 ? (byRank(9), byRank(10)) : nil),
+        activations: sliceCount > 1 ? (byRank(9), byRank(10)) : nil),
       timing: times, trials: trialSeconds.map { EndEvent.Trials(seconds: $0, bytesSent: byRank(11)) })
   }
 
@@ -110,7 +111,7 @@ struct EndSummary {
       let prediction = (report.predictsAtMost ? "at most " : "") + bytes(most(3))
       lines.append("  gradients after the warm start  \(bytes(most(0))), predicted \(prediction)")
       lines.append("  gradients in the warm start     \(bytes(most(6)))")
-      if stripeCount > 1 {
+      if sliceCount > 1 {
         lines.append("  activations and their deltas    \(bytes(most(9))), predicted \(bytes(most(10)))")
       }
       lines.append("  agreement and hashes            \(bytes(most(7)))")
@@ -129,7 +130,7 @@ struct EndSummary {
   private var verdict: String {
     guard shareCount > 1 else {
       return "Compression was not engaged: "
-        + (stripeCount > 1 ? "one model exchanges no gradients." : "one rank exchanges nothing.")
+        + (sliceCount > 1 ? "one model exchanges no gradients." : "one rank exchanges nothing.")
     }
     guard report.isCompressed else { return "Compression was not engaged: the codec \(report.codec) sends floats." }
     guard report.steps > 0, let bitsPerParameter, let compressionRatio else {

@@ -1,9 +1,10 @@
 public import Buffers
-public import Collectives
+internal import Collectives
 public import Datasets
 internal import Foundation
 internal import MPI
 public import Networks
+public import Transport
 
 /// How good a model is on the test samples.
 public struct Evaluation: Hashable, Sendable {
@@ -20,7 +21,7 @@ public struct Evaluation: Hashable, Sendable {
   public let alignedAccuracy: Double?
 }
 
-/// Judges a model on the test samples, each rank on its share, which the stripes of a model have in common; all ranks get the same numbers.
+/// Judges a model on the test samples, each rank on its share, which the slices of a model have in common; all ranks get the same numbers.
 ///
 /// Of speech, a rank takes whole utterances. Sums of ranks are added in rank order, in fp64.
 public final class Evaluator {
@@ -29,7 +30,7 @@ public final class Evaluator {
   private let dataset: any Dataset
   private let network: any Network
   private let records: RecordExchange
-  /// Whether this rank speaks of the samples that it shares with the other stripes of its model.
+  /// Whether this rank speaks of the samples that it shares with the other slices of its model.
   private let isCounted: Bool
   /// This rank's test samples.
   private let samples: Range<Int>
@@ -50,7 +51,7 @@ public final class Evaluator {
   init(
     _ dataset: any Dataset, network: any Network, on grid: RankGrid, over records: RecordExchange, labels: RealignedLabels?
   ) {
-    isCounted = grid.stripe == 0
+    isCounted = grid.slice == 0
     self.dataset = dataset
     self.network = network
     self.records = records
@@ -78,8 +79,8 @@ public final class Evaluator {
       for utterance in utterances {
         var scores = Array(repeating: 0.0, count: network.classCount / spoken.statesPerDigit)
         try evaluate(spoken.frames[utterance], with: parameters, adding: &total) { samples, rows in
-          unsafe spoken.addScores(of: UnsafeBufferPointer(rows), to: &scores)
-          if let aligned { unsafe agreeing += agreement(of: UnsafeBufferPointer(rows), with: aligned, for: samples) }
+          spoken.addScores(of: UnsafeBufferPointer(rows), to: &scores)
+          if let aligned { agreeing += agreement(of: UnsafeBufferPointer(rows), with: aligned, for: samples) }
         }
         if Utterances.decide(scores) == spoken.digits[utterance] { recognised += 1 }
       }
@@ -104,7 +105,7 @@ public final class Evaluator {
     let classCount = network.classCount
     return samples.enumerated().count { row, sample in
       let start = row * classCount
-      let best = (start + 1..<start + classCount).reduce(start) { unsafe logPosteriors[$1] > logPosteriors[$0] ? $1 : $0 }
+      let best = (start + 1..<start + classCount).reduce(start) { logPosteriors[$1] > logPosteriors[$0] ? $1 : $0 }
       return best - start == labels[sample, .test]
     }
   }
@@ -122,7 +123,7 @@ public final class Evaluator {
       total.lossSum += result.lossSum
       total.correct += result.correct
       total.count += result.count
-      if let logPosteriors { unsafe posteriors(start..<end, logPosteriors.values(in: 0..<(end - start) * network.classCount)) }
+      if let logPosteriors { posteriors(start..<end, logPosteriors.values(in: 0..<(end - start) * network.classCount)) }
       start = end
     }
   }

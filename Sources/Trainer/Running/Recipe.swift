@@ -4,6 +4,7 @@ public import Collectives
 public import Datasets
 public import Networks
 public import Optimizers
+internal import Transport
 
 /// The choices of a run's options, looked up by name: what can be known before data are read and ranks meet.
 public struct Recipe {
@@ -43,10 +44,10 @@ public struct Recipe {
         "--momentum \(options.momentum) does not go with --optimizer \(options.optimizer), whose time constant gives the momentum"
       )
     }
-    guard options.modelParallel == 1 || optimizer.worksOnStripes else {
+    guard options.modelParallel == 1 || optimizer.worksOnSlices else {
       throw OptionError(
         "--optimizer \(options.optimizer) does not go with --model-parallel \(options.modelParallel): the mean multiplier of a tensor "
-          + "takes all its stripes, and only the owners of place=aggregate add them up")
+          + "takes all its slices, and only the owners of place=aggregate add them up")
     }
     schedule = try Recipe.look("schedule", options.schedule, in: schedules)
     strategy = try Recipe.look("strategy", options.strategy, in: strategies)

@@ -4,12 +4,13 @@ internal import Datasets
 internal import Files
 internal import MPI
 internal import Networks
+internal import Transport
 
 /// What people read before a run begins.
 struct StartSummary {
   let text: String
 
-  init(_ trainer: Trainer, _ report: ExchangeReport) {
+  init(_ trainer: TrainingRun, _ report: ExchangeReport) {
     let (plan, options) = (trainer.plan, trainer.options)
     let ranks = counted(trainer.world.count, "rank")
     let hosts = counted(trainer.grid.all.hostCount, "host")
@@ -19,13 +20,13 @@ struct StartSummary {
       "\(counted(plan.steps, "step")) of \(plan.minibatch) samples, \(plan.stepsPerEpoch) to an epoch"
         + (options.tuneMinibatch == nil ? "" : "; fewer where the minibatch grows"),
     ]
-    if let clients = trainer.feed.clients {
+    if let clients = trainer.loader.clients {
       let counts = clients.clients.map(\.count)
       lines.append(
         "\(counted(clients.clients.count, "client")) of \(counts.min() ?? 0) to \(counts.max() ?? 0) samples, "
           + "\(clients.sampledCount) of them in a step")
     }
-    if let stripe = trainer.network as? any StripedNetwork { lines.append(StartSummary.stripes(stripe, trainer)) }
+    if let slice = trainer.network as? any SlicedNetwork { lines.append(StartSummary.slices(slice, trainer)) }
     if let choice = trainer.codecChoice {
       lines.append("the ranks chose the codec \(choice.specification): \(choice.reason)")
     }
@@ -42,35 +43,35 @@ struct StartSummary {
   }
 
   /// How models are split, and what that costs.
-  private static func stripes(_ stripe: any StripedNetwork, _ trainer: Trainer) -> String {
+  private static func slices(_ slice: any SlicedNetwork, _ trainer: TrainingRun) -> String {
     let grid = trainer.grid
     let samples = trainer.plan.places(of: 0, rank: grid.share, ranks: grid.shareCount).count
-    let bytes = withPrefix(Double((stripe.bytesPerSample.forward + stripe.bytesPerSample.backward) * samples)) + "B"
-    return "\(counted(grid.shareCount, "model")) in \(grid.stripeCount) stripes each: this rank holds "
-      + "\(stripe.layout.count) parameters and sends \(bytes) of activations a step"
+    let bytes = withPrefix(Double((slice.bytesPerSample.forward + slice.bytesPerSample.backward) * samples)) + "B"
+    return "\(counted(grid.shareCount, "model")) in \(grid.sliceCount) slices each: this rank holds "
+      + "\(slice.layout.count) parameters and sends \(bytes) of activations a step"
   }
 
   /// What a rank will send in a step.
   private static func traffic(_ plan: RunPlan, _ report: ExchangeReport, _ grid: RankGrid) -> String {
     let floats = withPrefix(Double(report.floatTraffic.bytesSent)) + "B"
     guard report.floatTraffic.bytesSent > 0 else {
-      let who = grid.stripeCount > 1 ? "one model: no gradients are" : "one rank: nothing is"
+      let who = grid.sliceCount > 1 ? "one model: no gradients are" : "one rank: nothing is"
       return "\(who) exchanged, nothing is compressed"
     }
     let warmStart = counted(min(plan.warmStart, plan.steps), "step")
     guard report.isCompressed else {
-      let start = plan.passages.contains(.replicated) ? "nothing in the replicated start of \(warmStart), then " : ""
+      let start = plan.warmStartPhases.contains(.replicated) ? "nothing in the replicated start of \(warmStart), then " : ""
       return "this rank sends \(start)\(floats) a step, as floats"
     }
     let codes = (report.predictsAtMost ? "at most " : "") + withPrefix(Double(report.predictedTraffic.bytesSent)) + "B"
     let start =
       if plan.warmStart == 0 {
         ""
-      } else if plan.passages.isOpen {
+      } else if plan.warmStartPhases.isOpen {
         "\(floats) a step until noise is four fifths of the gradient, for \(warmStart) at most, then "
-      } else if plan.passages.contains(.replicated) {
+      } else if plan.warmStartPhases.contains(.replicated) {
         "nothing in the replicated start of \(warmStart), then "
-      } else if !plan.passages.bitCounts.isEmpty {
+      } else if !plan.warmStartPhases.bitCounts.isEmpty {
         "fewer and fewer bits in the warm start of \(warmStart), then "
       } else {
         "\(floats) a step in the warm start of \(warmStart), then "

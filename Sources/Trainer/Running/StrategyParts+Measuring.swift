@@ -1,7 +1,8 @@
 internal import Buffers
-package import Collectives
+internal import Collectives
 package import Networks
 internal import Optimizers
+package import Transport
 
 extension StrategyParts {
   /// The parts of a run that is not trained but measured: parameters as at the start, the optimizer of the options.

@@ -1,5 +1,6 @@
-public import Collectives
+internal import Collectives
 internal import Files
+public import Transport
 
 extension TrainerOptions {
   /// How long ranks wait for one another: ``timeout`` seconds, and after ``patience`` seconds it is told on standard error who is

@@ -2,15 +2,16 @@ internal import Buffers
 internal import Collectives
 internal import MPI
 internal import Networks
+internal import Transport
 
-/// The whole model, as files and its hash show it, whether it is on one rank or in stripes over several.
+/// The whole model, as files and its hash show it, whether it is on one rank or in slices over several.
 final class WholeModel {
   private let grid: RankGrid
   private let network: any Network
   private let parameters: FloatBuffer
-  private let stripes: StripedLayout
+  private let slices: SlicedLayout
   /// Among the ranks of the first model; nil on others, and where a model is on one rank.
-  private let stripeGather: StripeGather?
+  private let sliceGather: SliceGather?
   /// On rank 0 all parameters: those of the network where it is whole, else memory for them once they are wanted.
   private var whole: FloatBuffer?
 
@@ -19,19 +20,19 @@ final class WholeModel {
     self.grid = grid
     self.network = network
     self.parameters = parameters
-    stripes = (network as? any StripedNetwork)?.stripes ?? StripedLayout(network.layout, into: 1)
-    whole = grid.stripeCount == 1 ? parameters : nil
-    stripeGather = try grid.modelGroup.flatMap {
-      try grid.share == 0 ? StripeGather($0, patience: $0.patience.times(10)) : nil
+    slices = (network as? any SlicedNetwork)?.slices ?? SlicedLayout(network.layout, into: 1)
+    whole = grid.sliceCount == 1 ? parameters : nil
+    sliceGather = try grid.modelGroup.flatMap {
+      try grid.share == 0 ? SliceGather($0, patience: $0.patience.times(10)) : nil
     }
   }
 
   /// The number of parameters of the whole model.
-  var parameterCount: Int { stripes.whole.count }
+  var parameterCount: Int { slices.whole.count }
 
   /// This rank's parameters as parts of the tensors that files hold.
   var ownTensors: [SavedTensor] {
-    zip(network.layout.tensors, zip(stripes.whole.tensors, stripes.places(in: grid.stripe))).map { own, place in
+    zip(network.layout.tensors, zip(slices.whole.tensors, slices.places(in: grid.slice))).map { own, place in
       let (tensor, range) = place
       return SavedTensor(
         own.name, shape: own.shape, of: parameters, range: own.range,
@@ -42,21 +43,21 @@ final class WholeModel {
   /// The tensors of the whole model, with their values on rank 0 alone; collective.
   func tensors() throws -> [SavedTensor] {
     guard let whole = try gathered() else { return [] }
-    return stripes.whole.tensors.map { SavedTensor($0.name, shape: $0.shape, of: whole, range: $0.range) }
+    return slices.whole.tensors.map { SavedTensor($0.name, shape: $0.shape, of: whole, range: $0.range) }
   }
 
   /// The xxHash64 of all parameters, the same on every rank; collective.
   func hash(over records: RecordExchange) throws -> UInt64 {
-    guard grid.stripeCount > 1 else { return parameters.hash() }
+    guard grid.sliceCount > 1 else { return parameters.hash() }
     let hash = try gathered()?.hash() ?? 0
     return try records.gather([hash], activity: "the hash of the model")[0][0]
   }
 
   /// All parameters, on rank 0; collective.
   private func gathered() throws -> FloatBuffer? {
-    guard grid.stripeCount > 1 else { return grid.all.world.rank == 0 ? parameters : nil }
-    if grid.all.world.rank == 0 && whole == nil { whole = FloatBuffer(count: stripes.whole.count) }
-    try stripeGather?.gather(parameters, places: (0..<grid.stripeCount).map(stripes.places), into: whole)
+    guard grid.sliceCount > 1 else { return grid.all.world.rank == 0 ? parameters : nil }
+    if grid.all.world.rank == 0 && whole == nil { whole = FloatBuffer(count: slices.whole.count) }
+    try sliceGather?.gather(parameters, places: (0..<grid.sliceCount).map(slices.places), into: whole)
     return whole
   }
 }

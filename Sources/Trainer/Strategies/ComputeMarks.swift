@@ -18,7 +18,7 @@ final class ComputeMarks {
   init(_ timeline: Timeline) { self.timeline = timeline }
 
   /// Between two layers, where `body` is done.
-  func interlude(_ body: (() -> Void)?) {
+  func betweenLayers(_ body: (() -> Void)?) {
     let end = ContinuousClock.now
     if !isBackward {
       layer += 1

@@ -3,6 +3,7 @@ internal import Collectives
 internal import Networks
 internal import Optimizers
 internal import Reporting
+internal import Transport
 
 /// Double buffering with half batches: while one half of a minibatch is computed, the gradient of the half before is exchanged.
 ///
@@ -66,15 +67,15 @@ final class Delayed: Strategy {
   }
 
   func advance(from step: Int, to meeting: Int, on course: Course) throws -> StepOutcome {
-    let feed = course.feed
-    guard aggregations.aggregation(of: step, in: feed.plan) != nil else {
+    let loader = course.loader
+    guard aggregations.aggregation(of: step, in: loader.plan) != nil else {
       return try replicated.step(step, on: course, into: gradients[turn].values)
     }
-    let (isMeasured, isWatched) = (course.isMeasured(step), AutomaticStart.watches(step, of: feed.plan, parts))
+    let (isMeasured, isWatched) = (course.isMeasured(step), AutomaticStart.watches(step, of: loader.plan, parts))
     var outcome = StepOutcome()
-    let samples = feed.plan.places(of: step).count
-    for part in 0..<Delayed.parts where !feed.plan.places(of: step, part: part, of: Delayed.parts).isEmpty {
-      guard let exchange = aggregations.aggregation(of: step, in: feed.plan) else { continue }
+    let samples = loader.plan.places(of: step).count
+    for part in 0..<Delayed.parts where !loader.plan.places(of: step, part: part, of: Delayed.parts).isEmpty {
+      guard let exchange = aggregations.aggregation(of: step, in: loader.plan) else { continue }
       let judgement = try frame.run(
         step, on: course, .part(part, of: Delayed.parts), into: gradients[turn].values, needsNorm: isMeasured || isWatched,
         computed: { statement in
@@ -92,7 +93,7 @@ final class Delayed: Strategy {
     }
     if isWatched {
       outcome.signalShare = start.share
-      outcome.warmStartEnd = start.decide(after: step, &feed.plan, parts)
+      outcome.warmStartEnd = start.decide(after: step, &loader.plan, parts)
     }
     return outcome
   }
@@ -155,7 +156,7 @@ final class Delayed: Strategy {
 
 extension Delayed {
   func contribute(to inventory: inout StateInventory) {
-    precondition(flight == nil, "state is read while an exchange is under way")
+    require(flight == nil, "state is read while an exchange is under way")
     update.contribute(to: &inventory)
     inventory.tensors.append(SavedTensor("arrivedGradient", of: arrived))
     inventory.counters["arrivedSamples"] = String(arrivedSamples)
@@ -179,14 +180,14 @@ extension Delayed {
 
   func forget() throws {
     settledTraffic += try applyOldest()
-    frame.computation.carried = nil
+    frame.computation.inherited = nil
     aggregations.forget()
     parts.optimizer.forgetMomentum()
   }
 
-  func carry(_ contributions: FloatBuffer, sums: FloatBuffer) {
+  func inherit(_ contributions: FloatBuffer, sums: FloatBuffer) {
     aggregations.merge(sums, into: contributions)
-    frame.computation.carried = contributions
+    frame.computation.inherited = contributions
   }
 
   var times: PhaseTimes { aggregations.times(frame, update) }

@@ -1,4 +1,5 @@
 internal import Collectives
+internal import Transport
 
 /// How long exchanges took, floats against codes: what a run's last sentence rests on.
 struct ExchangeComparison {

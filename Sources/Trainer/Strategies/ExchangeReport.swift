@@ -1,4 +1,5 @@
-public import Collectives
+internal import Collectives
+public import Transport
 
 /// What the exchanges of a run cost one rank, and what floats would have cost.
 public struct ExchangeReport: Sendable {

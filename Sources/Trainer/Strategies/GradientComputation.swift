@@ -4,6 +4,7 @@ internal import MPI
 internal import Networks
 internal import Optimizers
 internal import Reporting
+internal import Transport
 
 /// Computes a rank's part of the mean gradient of a step, and looks at each tensor while it is in the cache.
 package final class GradientComputation {
@@ -13,12 +14,12 @@ package final class GradientComputation {
   /// λ of a weight decay that is part of the contribution, because what comes back is a change already; 0 where the optimizer decays.
   private let decay: Float
   /// What a run on more ranks had left behind, until the next gradient that counts has taken it along; nil otherwise.
-  var carried: FloatBuffer?
+  var inherited: FloatBuffer?
   /// What is done between the layers of the network.
-  var interlude: (() -> Void)?
+  var betweenLayers: (() -> Void)?
   /// Seconds spent here.
   private(set) var seconds = 0.0
-  /// Seconds spent waiting for the other stripes of the model.
+  /// Seconds spent waiting for the other slices of the model.
   private(set) var waitingSeconds = 0.0
 
   package init(_ parts: StrategyParts) {
@@ -55,8 +56,9 @@ package final class GradientComputation {
     }
     try FaultInjector.reach(.computing)
     let marks = parts.timeline.map(ComputeMarks.init)
-    parts.network.interlude = marks.map { marks in { [interlude] in marks.interlude(interlude) } } ?? interlude
-    defer { parts.network.interlude = nil }
+    parts.network.betweenLayers =
+      marks.map { marks in { [betweenLayers] in marks.betweenLayers(betweenLayers) } } ?? betweenLayers
+    defer { parts.network.betweenLayers = nil }
     var watch = FiniteWatch()
     let tensors = parts.network.layout.tensors
     let isInjected = injection?.strikes(step: step, part: part, rank: parts.grid.all.world.rank) ?? false
@@ -67,16 +69,16 @@ package final class GradientComputation {
       if isInjected && tensor == 0 && !range.isEmpty { gradient[range.lowerBound] = .nan }
       scaling?.scale(tensor, of: gradient)
       if decay > 0 {
-        for index in range { unsafe gradient.baseAddress[index] += share * decay * parts.parameters.baseAddress[index] }
+        for index in range { gradient.baseAddress[index] += share * decay * parts.parameters.baseAddress[index] }
       }
       // What others had left behind was scaled when it came about.
-      if let carried { for index in range { unsafe gradient.baseAddress[index] += carried.baseAddress[index] } }
+      if let inherited { for index in range { gradient.baseAddress[index] += inherited.baseAddress[index] } }
       watch.look(at: tensor, range: range, of: gradient, clears: parts.options.nonFinite == .zero)
       marks?.ready(tensor)
       ready(range.upperBound)
     }
-    // The stripes of a model see the same samples: the first speaks of them.
-    let isFirst = parts.grid.stripe == 0
+    // The slices of a model see the same samples: the first speaks of them.
+    let isFirst = parts.grid.slice == 0
     return StepAgreement.Statement(
       sampleCount: isFirst ? batch.count : 0, correctCount: isFirst ? result.correct : 0,
       nonFiniteTensor: watch.firstTensor, clearedValues: watch.clearedValues, lossSum: isFirst ? result.lossSum : 0)
@@ -86,7 +88,7 @@ package final class GradientComputation {
 
   /// Says that the gradient computed last counts: it will be exchanged and applied.
   func accept() {
-    carried = nil
+    inherited = nil
     scaling?.commit()
   }
 

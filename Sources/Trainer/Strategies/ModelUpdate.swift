@@ -4,6 +4,7 @@ package import Collectives
 internal import Networks
 internal import Optimizers
 internal import Reporting
+internal import Transport
 
 /// Changes the parameters by the result of an exchange: a gradient goes through the optimizer, piece by piece as it is decoded unless
 /// its norm is needed first; a change is subtracted.
@@ -36,7 +37,7 @@ package final class ModelUpdate {
       try deliver(
         .change { change, shard, shards in
           for (index, value) in zip(change.indices, change.values) {
-            unsafe parameters.baseAddress[shards.place(of: Int(index), in: shard)] -= value
+            parameters.baseAddress[shards.place(of: Int(index), in: shard)] -= value
           }
         })
       return nil
@@ -48,7 +49,7 @@ package final class ModelUpdate {
       try deliver(.buffer(aggregate))
     } else {
       try deliver(
-        .update { [optimizer = parts.optimizer] in unsafe optimizer.update($0, of: parameters, with: $1, rate: rate) })
+        .update { [optimizer = parts.optimizer] in optimizer.update($0, of: parameters, with: $1, rate: rate) })
     }
     let stopwatch = Stopwatch()
     defer { seconds += stopwatch.seconds }
@@ -60,14 +61,14 @@ package final class ModelUpdate {
   /// The same with a result that is there as a whole.
   func apply(_ result: FloatBuffer, rate: Float, samples: Int, share: Float = 1) throws {
     guard !isChange else {
-      for index in 0..<result.count { unsafe parts.parameters.baseAddress[index] -= result.baseAddress[index] }
+      for index in 0..<result.count { parts.parameters.baseAddress[index] -= result.baseAddress[index] }
       return
     }
     try apply(rate: rate, samples: samples, share: share) { sink in
       switch sink {
       case .buffer(let buffer): buffer.copy(from: result)
-      case .update(let update): try parts.timeline.span(.update) { unsafe update(0..<result.count, result.baseAddress) }
-      case .inPlace, .change: preconditionFailure("a gradient is updated with")
+      case .update(let update): try parts.timeline.span(.update) { update(0..<result.count, result.baseAddress) }
+      case .inPlace, .change: fatalError("a gradient is updated with")
       }
     }
   }
@@ -77,8 +78,8 @@ package final class ModelUpdate {
   /// Every rank computes the same norm of the same bits; the slices of a model add up their parts of it, in their order.
   func sumOfSquares(of aggregate: FloatBuffer) throws -> Double {
     let squares = aggregate.sumOfSquares
-    guard let stripes = parts.stripeRecords else { return squares }
-    return try stripes.gather([squares.bitPattern], activity: "the norm of the gradient")
+    guard let slices = parts.sliceRecords else { return squares }
+    return try slices.gather([squares.bitPattern], activity: "the norm of the gradient")
       .reduce(0) { $0 + Double(bitPattern: $1[0]) }
   }
 
@@ -87,9 +88,9 @@ package final class ModelUpdate {
     let squares = try sumOfSquares(of: aggregate)
     if let limit = parts.options.clip.map({ $0 * Double(share) }), squares.squareRoot() > limit {
       let factor = Float(limit / squares.squareRoot())
-      for index in 0..<aggregate.count { unsafe aggregate.baseAddress[index] *= factor }
+      for index in 0..<aggregate.count { aggregate.baseAddress[index] *= factor }
     }
-    unsafe parts.optimizer.update(0..<aggregate.count, of: parts.parameters, with: aggregate.baseAddress, rate: rate)
+    parts.optimizer.update(0..<aggregate.count, of: parts.parameters, with: aggregate.baseAddress, rate: rate)
     return squares
   }
 

@@ -5,6 +5,7 @@ internal import Collectives
 internal import Files
 internal import MPI
 internal import Networks
+internal import Transport
 
 /// Decides what becomes of a step whose gradient is not finite on some rank, the same on every rank.
 ///

@@ -5,8 +5,9 @@ internal import MPI
 internal import Networks
 internal import Optimizers
 internal import Reporting
+package import Transport
 
-/// The aggregations of a run, one for each way that gradients take (``Passage``), and what they cost.
+/// The aggregations of a run, one for each way that gradients take (``WarmStartPhase``), and what they cost.
 ///
 /// All read the same gradients. Those of a warm start and the one after it are one stream: residuals are in the units of gradients, and stay when the number
 /// of bits changes. With AdaGrad by owners all have the same owners, so that what these remember goes on through the switch.
@@ -57,7 +58,7 @@ package final class RunAggregations {
     let rule = parts.scaling.flatMap { $0.place == .aggregate ? $0 : nil }
     if rule != nil {
       options.ownership = parts.aggregation.codec
-      options.ownerTransform = { unsafe owner.scaling?.scale($0, $1) }
+      options.ownerTransform = { owner.scaling?.scale($0, $1) }
     }
     var aggregationParts = AggregationParts(hosts: parts.hosts, layout: layout, gradients: gradients)
     aggregationParts.options = options
@@ -68,10 +69,10 @@ package final class RunAggregations {
     let coded = main as? CodedAllReduce
     (self.main, self.coded) = (main, coded)
     floats =
-      parts.isCompressed && parts.plan.passages.contains(.floats)
+      parts.isCompressed && parts.plan.warmStartPhases.contains(.floats)
       ? try CodedAllReduce(codecs.make("none"), layout: layout, gradients: gradients, options: options) : nil
     bits = try Dictionary(
-      uniqueKeysWithValues: (parts.isCompressed ? parts.plan.passages.bitCounts : []).compactMap { count in
+      uniqueKeysWithValues: (parts.isCompressed ? parts.plan.warmStartPhases.bitCounts : []).compactMap { count in
         guard let coded else { return nil }
         let codec = MultiBit(bits: count, grouping: coded.codec.grouping)
         return (
@@ -100,7 +101,7 @@ package final class RunAggregations {
 
   /// The aggregation of a step, counted from 0; nil where every rank computes the whole gradient for itself.
   func aggregation(of step: Int, in plan: RunPlan) -> (any Aggregation)? {
-    switch plan.passage(of: step) {
+    switch plan.phase(of: step) {
     case .replicated: return nil
     case .floats: return floats ?? main
     case .bits(let count): return bits[count] ?? main
@@ -226,7 +227,7 @@ package final class RunAggregations {
       try trial.run(
         step: step,
         into: .update { range, values in
-          unsafe sgdUpdate(
+          sgdUpdate(
             weights: weights.values(in: range).baseAddress!, gradient: values,
             momenta: momenta.values(in: range).baseAddress!, count: range.count, step: DescentStep(rate: 0, momentum: 0.5))
         })

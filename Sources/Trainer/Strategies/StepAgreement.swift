@@ -1,5 +1,6 @@
 internal import Buffers
 internal import Collectives
+internal import Transport
 
 /// What ranks tell one another of a step before anything is encoded: whether it may be done at all, and what is reported of it.
 package struct StepAgreement {
@@ -93,7 +94,7 @@ struct FiniteWatch {
   mutating func look(at tensor: Int, range: Range<Int>, of gradient: FloatBuffer, clears: Bool) {
     guard !gradient.isFinite(in: range) else { return }
     if clears {
-      unsafe clearedValues += FixedLanes.clearNonFinite(gradient.values(in: range))
+      clearedValues += FixedLanes.clearNonFinite(gradient.values(in: range))
     } else if firstTensor == nil {
       firstTensor = tensor
     }

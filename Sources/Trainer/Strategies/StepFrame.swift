@@ -4,6 +4,7 @@ internal import Datasets
 internal import MPI
 internal import Networks
 internal import Reporting
+internal import Transport
 
 /// The frame of a step, or of a part of one: this rank's samples, their gradient, what all ranks say of it, and whether it counts.
 ///
@@ -28,15 +29,15 @@ final class StepFrame {
   private let parts: StrategyParts
   private let driver: ExchangeDriver
   let computation: GradientComputation
-  private var guardian: NonFiniteGuard
+  private var nonFiniteGuard: NonFiniteGuard
   /// Seconds spent waiting for what other ranks say.
   private(set) var agreementSeconds = 0.0
 
   init(_ parts: StrategyParts, driver: ExchangeDriver) {
     (self.parts, self.driver) = (parts, driver)
     computation = GradientComputation(parts)
-    guardian = NonFiniteGuard(parts)
-    computation.interlude = driver.interlude
+    nonFiniteGuard = NonFiniteGuard(parts)
+    computation.betweenLayers = driver.betweenLayers
   }
 
   /// Computes a gradient, tells the others of it, and judges by what they tell; collective.
@@ -56,8 +57,8 @@ final class StepFrame {
     ready: (_ end: Int) -> Void = { _ in }, computed: (inout StepAgreement.Statement) throws -> Void = { _ in },
     told: () throws -> Void = {}, ending: () throws -> Void = {}
   ) throws -> Judgement {
-    let plan = course.feed.plan
-    let batch = try parts.timeline.span(.data) { course.feed.batch(at: step, portion) }
+    let plan = course.loader.plan
+    let batch = try parts.timeline.span(.data) { course.loader.batch(at: step, portion) }
     let expected = plan.samples(of: step, portion)
     var own = try computation.compute(
       step, of: batch, part: portion.part, among: plan.places(of: step).count,
@@ -79,8 +80,8 @@ final class StepFrame {
       try StepAgreement(over: parts.records, step: step, meanwhile: driver.turn)
     }
     agreementSeconds += stopwatch.seconds
-    precondition(agreement.sum(\.sampleCount) == expected, "the ranks' samples are not those of the step, or of its part")
-    let verdict = guardian.judge(step, agreement, parts, portion.name)
+    require(agreement.sum(\.sampleCount) == expected, "the ranks' samples are not those of the step, or of its part")
+    let verdict = nonFiniteGuard.judge(step, agreement, parts, portion.name)
     if let end = verdict.end {
       try ending()
       throw end
@@ -90,10 +91,10 @@ final class StepFrame {
 
   func contribute(to inventory: inout StateInventory) {
     computation.contribute(to: &inventory)
-    guardian.contribute(to: &inventory)
+    nonFiniteGuard.contribute(to: &inventory)
   }
 
-  func restore(counters: [String: String]) { guardian.restore(counters) }
+  func restore(counters: [String: String]) { nonFiniteGuard.restore(counters) }
 }
 
 extension StepFrame.Portion {
@@ -113,7 +114,7 @@ extension RunPlan {
   }
 }
 
-extension SampleFeed {
+extension BatchLoader {
   fileprivate func batch(at step: Int, _ portion: StepFrame.Portion) -> Minibatch {
     switch portion {
     case .share: batch(at: step)

@@ -3,6 +3,7 @@ public import Collectives
 public import Networks
 public import Optimizers
 public import Reporting
+public import Transport
 
 /// When a rank contributes what, and what it does with what arrives.
 ///
@@ -33,7 +34,7 @@ public protocol Strategy: Stateful {
   func forget() throws
   /// Takes over what other ranks had left behind of their contributions, and owners of their sums, where this run has no
   /// residuals: it goes into the next gradient.
-  func carry(_ contributions: FloatBuffer, sums: FloatBuffer)
+  func inherit(_ contributions: FloatBuffer, sums: FloatBuffer)
 
   /// Seconds spent so far, `data` apart.
   var times: PhaseTimes { get }
@@ -59,15 +60,15 @@ extension Strategy {
   public func place() throws {}
 
   /// Does step `step`, counted from 0, at the rate `rate`.
-  package func step(_ step: Int, from feed: SampleFeed, rate: Float, isMeasured: Bool) throws -> StepOutcome {
-    try advance(from: step, to: step + 1, on: Course(feed: feed, rate: { _ in rate }, isMeasured: { _ in isMeasured }))
+  package func step(_ step: Int, from loader: BatchLoader, rate: Float, isMeasured: Bool) throws -> StepOutcome {
+    try advance(from: step, to: step + 1, on: Course(loader: loader, rate: { _ in rate }, isMeasured: { _ in isMeasured }))
   }
 }
 
 /// What a strategy is told of the steps that it does.
 public struct Course {
   /// Gives this rank's samples, possibly none.
-  public let feed: SampleFeed
+  public let loader: BatchLoader
   /// The learning rate of a step as this rank computes it.
   ///
   /// Cosines and powers may be rounded differently on another machine, and the rate reaches the model: that of rank 0 counts on all
@@ -77,8 +78,8 @@ public struct Course {
   public let isMeasured: (_ step: Int) -> Bool
 
   /// A course.
-  public init(feed: SampleFeed, rate: @escaping (Int) -> Float, isMeasured: @escaping (Int) -> Bool) {
-    (self.feed, self.rate, self.isMeasured) = (feed, rate, isMeasured)
+  public init(loader: BatchLoader, rate: @escaping (Int) -> Float, isMeasured: @escaping (Int) -> Bool) {
+    (self.loader, self.rate, self.isMeasured) = (loader, rate, isMeasured)
   }
 }
 
@@ -134,12 +135,12 @@ public struct StepOutcome {
 
 /// What a strategy is made from.
 public struct StrategyParts {
-  /// All ranks: which of them share samples, and which hold the same stripe of the model.
+  /// All ranks: which of them share samples, and which hold the same slice of the model.
   public var grid: RankGrid
   /// How all ranks agree on a step.
   public var records: RecordExchange
-  /// How the ranks that hold the stripes of one model add up what each knows of its own; nil where a model is on one rank.
-  public var stripeRecords: RecordExchange?
+  /// How the ranks that hold the slices of one model add up what each knows of its own; nil where a model is on one rank.
+  public var sliceRecords: RecordExchange?
   /// How they reach one another's activations; nil where a model is on one rank.
   public var blocks: BlockExchange?
   /// The network, whose layout the parameters have.
@@ -154,25 +155,25 @@ public struct StrategyParts {
   public var aggregation: AggregationRecipe
   /// The options of the run.
   public var options: TrainerOptions
-  /// The run as planned at its start; which samples belong to a step, the feed knows.
+  /// The run as planned at its start; which samples belong to a step, the loader knows.
   public var plan: RunPlan
   /// Where the strategy notes what it does; nil where nobody asked for that.
   var timeline: Timeline?
 
   /// The parts of a strategy whose model is whole on each rank, unless ranks are told how they reach one another's activations.
   package init(
-    grid: RankGrid, records: RecordExchange, stripeRecords: RecordExchange? = nil, blocks: BlockExchange? = nil,
+    grid: RankGrid, records: RecordExchange, sliceRecords: RecordExchange? = nil, blocks: BlockExchange? = nil,
     network: any Network, parameters: FloatBuffer, optimizer: any Optimizer, scaling: AdaGrad? = nil,
     aggregation: AggregationRecipe, options: TrainerOptions, plan: RunPlan
   ) {
-    (self.grid, self.records, self.stripeRecords, self.blocks) = (grid, records, stripeRecords, blocks)
+    (self.grid, self.records, self.sliceRecords, self.blocks) = (grid, records, sliceRecords, blocks)
     (self.network, self.parameters, self.optimizer, self.scaling) = (network, parameters, optimizer, scaling)
     (self.aggregation, self.options, self.plan) = (aggregation, options, plan)
   }
 }
 
 extension StrategyParts {
-  /// The ranks that exchange gradients: those of this rank's stripe.
+  /// The ranks that exchange gradients: those of this rank's slice.
   public var hosts: HostMap { grid.dataGroup }
   /// Who carries exchanges on while the model computes.
   package var overlap: Overlap { options.overlap.resolved(for: hosts, among: grid.all, threads: options.threads) }
@@ -208,7 +209,7 @@ public let strategies = Registry<StrategyRecipe>(
 /// `all-reduce` with an aggregation of nearly the same name.
 private func shortForm(_ name: String) -> Registry<StrategyRecipe>.Entry {
   let codec = name == "local-top-k" ? "top-k" : name
-  guard let entry = aggregations.entries.first(where: { $0.name == codec }) else { preconditionFailure("no codec \(codec)") }
+  guard let entry = aggregations.entries.first(where: { $0.name == codec }) else { fatalError("no codec \(codec)") }
   return .init(name, "short for all-reduce with --codec \(codec): \(entry.summary)", keys: entry.keys) {
     StrategyRecipe(aggregation: try entry.make($0))
   }

@@ -3,12 +3,13 @@ internal import Collectives
 internal import Networks
 internal import Optimizers
 internal import Reporting
+internal import Transport
 
 /// Synchronous data-parallel training: every rank exchanges every step's gradient and makes the same change.
 ///
 /// Between hosts the exchange is under way while the backward pass computes: tensors cross as they become final, and only the
 /// change waits until all ranks have said that their gradients are finite (``Overlap``). Aggregations that cannot be discarded begin
-/// after that. The steps of the warm start take their own ways (``Passage``). With one rank nothing is exchanged, and the run is plain
+/// after that. The steps of the warm start take their own ways (``WarmStartPhase``). With one rank nothing is exchanged, and the run is plain
 /// stochastic gradient descent bit for bit.
 /// Source: Seide et al. 2014; algorithms A7 and A8 (T1), §1.10.
 final class Synchronous: Strategy {
@@ -37,11 +38,11 @@ final class Synchronous: Strategy {
   }
 
   func advance(from step: Int, to meeting: Int, on course: Course) throws -> StepOutcome {
-    guard let exchange = aggregations.aggregation(of: step, in: course.feed.plan) else {
+    guard let exchange = aggregations.aggregation(of: step, in: course.loader.plan) else {
       return try replicated.step(step, on: course, into: gradient.values)
     }
-    let (isMeasured, isWatched) = (course.isMeasured(step), AutomaticStart.watches(step, of: course.feed.plan, parts))
-    let (samples, trafficBefore) = (course.feed.plan.places(of: step).count, exchange.traffic)
+    let (isMeasured, isWatched) = (course.isMeasured(step), AutomaticStart.watches(step, of: course.loader.plan, parts))
+    let (samples, trafficBefore) = (course.loader.plan.places(of: step).count, exchange.traffic)
     let residualSquares = isMeasured ? exchange.residualSquares : 0
     var contribution = Contribution(step: step, samples: samples, isReady: false)
     if beginsEarly { try begin(exchange, contribution) }
@@ -67,7 +68,7 @@ final class Synchronous: Strategy {
     outcome.add(judgement)
     if isWatched {
       outcome.signalShare = start.share
-      outcome.warmStartEnd = start.decide(after: step, &course.feed.plan, parts)
+      outcome.warmStartEnd = start.decide(after: step, &course.loader.plan, parts)
     }
     outcome.traffic = exchange.traffic - trafficBefore
     return outcome
@@ -108,14 +109,14 @@ extension Synchronous {
   func place() throws { try aggregations.place() }
 
   func forget() throws {
-    frame.computation.carried = nil
+    frame.computation.inherited = nil
     aggregations.forget()
     parts.optimizer.forgetMomentum()
   }
 
-  func carry(_ contributions: FloatBuffer, sums: FloatBuffer) {
+  func inherit(_ contributions: FloatBuffer, sums: FloatBuffer) {
     aggregations.merge(sums, into: contributions)
-    frame.computation.carried = contributions
+    frame.computation.inherited = contributions
   }
 
   var times: PhaseTimes { aggregations.times(frame, update) }

@@ -3,6 +3,7 @@ internal import Checkpoints
 internal import Collectives
 internal import Networks
 internal import Optimizers
+internal import Transport
 
 /// Trains a copy of the model on a few samples, to see how a minibatch or a rate would do; what it copies is never touched.
 ///
@@ -22,10 +23,10 @@ final class Trial {
 
   private let parts: StrategyParts
   private let strategy: Synchronous
-  private let feed: SampleFeed
+  private let loader: BatchLoader
 
-  /// Prepares trials of a run of `parts` on the samples of `feed`, with an optimizer of their own; collective.
-  init(like parts: StrategyParts, optimizer: any Optimizer, feed: SampleFeed) throws {
+  /// Prepares trials of a run of `parts` on the samples of `loader`, with an optimizer of their own; collective.
+  init(like parts: StrategyParts, optimizer: any Optimizer, loader: BatchLoader) throws {
     var parts = parts
     parts.optimizer = optimizer
     parts.parameters = FloatBuffer(count: parts.parameters.count)
@@ -35,7 +36,7 @@ final class Trial {
     parts.options.injectNonFinite = nil
     self.parts = parts
     strategy = try Synchronous(parts)
-    self.feed = feed.copy()
+    self.loader = loader.copy()
   }
 
   /// Trains from the state `source`, of steps of `currentMinibatch` samples; collective.
@@ -56,11 +57,11 @@ final class Trial {
     inventory.rescaleResiduals(from: currentMinibatch, to: minibatch)
     strategy.restore(counters: source.counters)
     parts.optimizer.setMinibatch(minibatch)
-    feed.plan = plan
+    loader.plan = plan
     var total = (loss: 0.0, correct: 0, samples: 0)
     do {
       for step in steps {
-        let outcome = try strategy.step(step, from: feed, rate: rate(step), isMeasured: false)
+        let outcome = try strategy.step(step, from: loader, rate: rate(step), isMeasured: false)
         if outcome.isStopRequested { return nil }
         total.loss += outcome.lossSum
         total.correct += outcome.correctCount

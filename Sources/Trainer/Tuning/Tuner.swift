@@ -1,6 +1,7 @@
 internal import Buffers
 internal import Collectives
 internal import Optimizers
+internal import Transport
 
 /// What a run that tunes itself remembers: what was decided, and what the next decisions rest on.
 final class Tuner {
@@ -26,7 +27,7 @@ final class Tuner {
   var best: (state: StateSnapshot, minibatch: Int)?
   /// Seconds spent on trials by this job.
   var seconds = 0.0
-  /// The bytes that this rank sent in trials to the other stripes of its model, and what they should have been.
+  /// The bytes that this rank sent in trials to the other slices of its model, and what they should have been.
   var activations = (sent: 0, predicted: 0)
   /// The bytes that this rank sent in trials to those that share the samples.
   private var gradientBytesSent = 0
@@ -35,20 +36,23 @@ final class Tuner {
   /// Whether something is searched by trials.
   var searches: Bool { makeTrial != nil }
 
-  /// What `recipe` asks for, nil where that is nothing.
+  /// A tuner of a run; nil if neither minibatch nor rate is tuned.
   ///
   /// - Parameters:
-  ///   - recipe: The choices of the run.
+  ///   - search: How the minibatch is found.
+  ///   - control: How the rate follows how training goes.
   ///   - parts: What the strategy of the run is made from.
   ///   - optimizer: Makes one for trials alone.
-  ///   - feed: The samples of the run.
-  init?(_ recipe: Recipe, like parts: StrategyParts, optimizer: @escaping () -> any Optimizer, feed: SampleFeed) {
-    grid = parts.grid
-    (search, control) = (recipe.minibatchSearch, recipe.rateControl)
+  ///   - loader: The samples of the run.
+  init?(
+    _ search: MinibatchSearch?, _ control: RateControl?, like parts: StrategyParts,
+    optimizer: @escaping () -> any Optimizer, loader: BatchLoader
+  ) {
+    (grid, self.search, self.control) = (parts.grid, search, control)
     var searchesRates = false
     if case .search = control { searchesRates = true }
     makeTrial =
-      search != nil || searchesRates ? { try Trial(like: parts, optimizer: optimizer(), feed: feed) } : nil
+      search != nil || searchesRates ? { try Trial(like: parts, optimizer: optimizer(), loader: loader) } : nil
     if search == nil && control == nil { return nil }
   }
 
@@ -56,7 +60,7 @@ final class Tuner {
   ///
   /// What the ranks shared for it is given back.
   func searching<Result>(_ body: () throws -> Result) throws -> Result {
-    guard let makeTrial else { preconditionFailure("there is nothing to search") }
+    guard let makeTrial else { fatalError("there is nothing to search") }
     return try grid.all.releasingMemory {
       try grid.dataGroup.releasingMemory {
         let trial = try makeTrial()

@@ -12,15 +12,15 @@ enum Layouts {
   static let perceptron = layout(inputs: 100, hidden: [64, 32], classes: 10)
   /// Nothing at all.
   static let empty = TensorLayout()
-  /// One value: all stripes but one are empty.
+  /// One value: all shards but one are empty.
   static let single = TensorLayout([("bias", [1])])
-  /// Three groups: some stripes are empty from four ranks on.
+  /// Three groups: some shards are empty from four ranks on.
   static let threeRows = TensorLayout([("weights", [3, 40])])
   /// One group that every rank but its owner only sends.
   static let longRow = TensorLayout([("weights", [1, 4096])])
   /// A row a little over the longest group.
   static let splitRow = TensorLayout([("weights", [1, 4097]), ("bias", [1])])
-  /// In groups of 3 the codes of a stripe are several messages at 8 ranks.
+  /// In groups of 3 the codes of a shard are several messages at 8 ranks.
   static let manyGroups = TensorLayout([("weights", [400, 250]), ("biases", [401])])
 
   static let all: [(name: String, layout: TensorLayout)] = [

@@ -5,6 +5,7 @@ import Foundation
 import MPI
 import Synchronization
 import Testing
+import Transport
 import _TestSupport
 
 /// All ranks of this job; one without `mpirun`.

@@ -26,8 +26,8 @@ struct ReferenceExchange {
     if rankCount == 1 { return gradients[0] }
     let codec = geometry.codec
     var output = [Float](repeating: 0, count: ownerResidual.count)
-    for (owner, stripe) in geometry.stripes.enumerated() {
-      for group in stripe.joined().map({ geometry.groups[$0] }) {
+    for (owner, shard) in geometry.shards.enumerated() {
+      for group in shard.joined().map({ geometry.groups[$0] }) {
         var sum: [Float] = []
         for rank in 0..<rankCount {
           let part = Self.send(

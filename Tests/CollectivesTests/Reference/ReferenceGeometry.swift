@@ -1,13 +1,13 @@
 import Buffers
 
-/// Stripes and segments from the published rules, written apart from the code under test.
+/// Shards and segments from the published rules, written apart from the code under test.
 struct ReferenceGeometry {
   let codec: ReferenceCodec
   /// The groups, as ranges of the flat buffer.
   let groups: [Range<Int>]
-  /// The groups of each stripe, a range for each bucket.
-  let stripes: [[Range<Int>]]
-  /// The groups of each segment of each stripe.
+  /// The groups of each shard, a range for each bucket.
+  let shards: [[Range<Int>]]
+  /// The groups of each segment of each shard.
   let segments: [[Range<Int>]]
 
   init(_ layout: TensorLayout, _ codec: ReferenceCodec, rankCount: Int, isShared: Bool) {
@@ -20,7 +20,7 @@ struct ReferenceGeometry {
     var running = [0]
     for group in groups.indices { running.append(running[group] + (isShared ? groups[group].count : sizes[group])) }
     func weight(_ range: Range<Int>) -> Int { running[range.upperBound] - running[range.lowerBound] }
-    // Buckets: whole tensors until each rank's stripe is worth a piece; a tensor under an eighth of that stays with the last.
+    // Buckets: whole tensors until each rank's shard is worth a piece; a tensor under an eighth of that stays with the last.
     var buckets: [Range<Int>] = []
     var bucket = 0..<0
     for (index, tensor) in layout.tensors.enumerated() {
@@ -41,9 +41,9 @@ struct ReferenceGeometry {
       }
     }
     let cuts = buckets.map { ReferenceGeometry.cut($0, sizes: sizes, into: rankCount) }
-    stripes = (0..<rankCount).map { rank in cuts.map { $0[rank] } }
-    segments = stripes.map { stripe in
-      stripe.flatMap { part -> [Range<Int>] in
+    shards = (0..<rankCount).map { rank in cuts.map { $0[rank] } }
+    segments = shards.map { shard in
+      shard.flatMap { part -> [Range<Int>] in
         if part.isEmpty { return [] }
         let byteCount = sizes[part].reduce(0, +)
         var pieces = 1
@@ -74,8 +74,8 @@ struct ReferenceGeometry {
     }
   }
 
-  /// The values of the stripe of a rank, ascending.
-  func owned(by rank: Int) -> [Int] { stripes[rank].flatMap { elements($0) } }
+  /// The values of the shard of a rank, ascending.
+  func owned(by rank: Int) -> [Int] { shards[rank].flatMap { elements($0) } }
 
   /// The values of some groups.
   func elements(_ range: Range<Int>) -> Range<Int> {
@@ -92,18 +92,18 @@ struct ReferenceGeometry {
   /// What one rank sends and receives in an exchange: (network, host) bytes and messages, from the format alone.
   func traffic(of rank: Int, isOnSameHost: (Int) -> Bool) -> ReferenceTraffic {
     var traffic = ReferenceTraffic()
-    guard stripes.count > 1 else { return traffic }
-    func stripeByteCount(_ rank: Int) -> Int { stripes[rank].reduce(0) { $0 + byteCount($1) } }
-    let own = stripeByteCount(rank)
-    for peer in stripes.indices where peer != rank {
+    guard shards.count > 1 else { return traffic }
+    func shardByteCount(_ rank: Int) -> Int { shards[rank].reduce(0) { $0 + byteCount($1) } }
+    let own = shardByteCount(rank)
+    for peer in shards.indices where peer != rank {
       let messages = segments[peer].count + segments[rank].count
-      // Stage 1: my part of the peer's stripe goes, the peer's part of mine comes. Stage 2: the sums, the other way round.
-      let payload = stripeByteCount(peer) + own
+      // Stage 1: my part of the peer's shard goes, the peer's part of mine comes. Stage 2: the sums, the other way round.
+      let payload = shardByteCount(peer) + own
       traffic.messages += messages
       if isOnSameHost(peer) { traffic.hostBytes += payload } else { traffic.networkBytes += payload + 64 * messages }
     }
     traffic.plainGroups =
-      groups.count { codec.isPlain($0.count) } + stripes[rank].joined().count { codec.isPlain(groups[$0].count) }
+      groups.count { codec.isPlain($0.count) } + shards[rank].joined().count { codec.isPlain(groups[$0].count) }
     return traffic
   }
 }

@@ -1,5 +1,6 @@
 import Collectives
 import Synchronization
+import Transport
 
 /// What notices told.
 final class Told: Sendable {

@@ -1,0 +1,118 @@
+internal import Files
+internal import Glibc
+internal import Reporting
+internal import Synchronization
+
+/// Makes one rank stop for a while, die or throw at a phase of a run, for tests.
+///
+/// The phases are those of the timeline, where the training thread comes to them.
+final class FaultInjector: Sendable {
+  /// What happens.
+  enum Kind: String, CaseIterable {
+    /// The process stops, with all its threads, and goes on after some seconds.
+    case pause
+    /// The process is killed.
+    case kill
+    /// An error is thrown.
+    case `throw`
+  }
+
+  /// `KIND:rank=R,phase=P[,step=S][,time=N][,seconds=T]`.
+  struct Fault: Sendable {
+    var kind = Kind.pause
+    var rank = 0
+    var phase = Timeline.Activity.step
+    /// The step, from 1, at or after which it happens.
+    var step = 0
+    /// At which time from then on that the phase is reached.
+    var time = 1
+    /// How long a pause lasts.
+    var seconds = 2.0
+
+    /// Reads a fault; nil where the text is none.
+    init?(_ text: String) {
+      let parts = text.split(separator: ":", maxSplits: 1).map(String.init)
+      guard parts.count == 2, let kind = Kind(rawValue: parts[0]) else { return nil }
+      self.kind = kind
+      var keys: Set<String> = []
+      for pair in parts[1].split(separator: ",") {
+        let words = pair.split(separator: "=").map(String.init)
+        guard words.count == 2, keys.insert(words[0]).inserted else { return nil }
+        let number = Int(words[1])
+        switch (words[0], number) {
+        case ("rank", let number?) where number >= 0: rank = number
+        case ("step", let number?) where number >= 0: step = number
+        case ("time", let number?) where number > 0: time = number
+        case ("phase", _):
+          guard let phase = Timeline.Activity(rawValue: words[1]) else { return nil }
+          self.phase = phase
+        case ("seconds", _):
+          guard let seconds = Double(words[1]), seconds >= 0, seconds < 1e6 else { return nil }
+          self.seconds = seconds
+        default: return nil
+        }
+      }
+      guard keys.contains("rank"), keys.contains("phase") else { return nil }
+    }
+  }
+
+  /// That of this process; nil where nothing is to happen.
+  private static let current = Mutex<FaultInjector?>(nil)
+
+  private let fault: Fault
+  /// The step that goes on, and how often the phase was reached.
+  private let course = Mutex((step: 0, times: 0))
+
+  private init(_ fault: Fault) { self.fault = fault }
+
+  /// Arranges for `text`, which was checked before, where it concerns this rank.
+  static func install(_ text: String?, rank: Int) {
+    let fault = text.flatMap(Fault.init)
+    current.withLock { $0 = fault.flatMap { $0.rank == rank ? FaultInjector($0) : nil } }
+  }
+
+  /// The training thread comes to a phase.
+  static func reach(_ phase: Timeline.Activity, _ number: Int? = nil) throws {
+    guard let injector = current.withLock({ $0 }) else { return }
+    try injector.reach(phase, number)
+  }
+
+  private func reach(_ phase: Timeline.Activity, _ number: Int?) throws {
+    let (isDue, step) = course.withLock { course in
+      if phase == .step { course.step = number ?? course.step }
+      guard phase == fault.phase, course.step >= fault.step else { return (false, course.step) }
+      course.times += 1
+      return (course.times == fault.time, course.step)
+    }
+    guard isDue else { return }
+    let place = "rank \(fault.rank) at \(phase.rawValue), step \(step)"
+    var now = timespec()
+    _ = clock_gettime(CLOCK_REALTIME, &now)
+    let time = Double(now.tv_sec) + Double(now.tv_nsec) / 1e9
+    if fault.kind != .pause { Terminal.write("fault: \(fault.kind.rawValue) of \(place) at \(time)\n") }
+    switch fault.kind {
+    case .pause:
+      Terminal.write("fault: pause of \(place)\n")
+      stop()
+      Terminal.write("fault: \(place) goes on\n")
+    case .kill: _ = kill(getpid(), SIGKILL)
+    case .throw: throw InjectedFault(description: "an injected fault of \(place)")
+    }
+  }
+
+  /// Stops this process as SIGSTOP does; another wakes it.
+  private func stop() {
+    let words = ["/bin/sh", "-c", "sleep \(fault.seconds); kill -CONT \(getpid())"]
+    let command: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
+    defer { for text in command { free(text) } }
+    var process: pid_t = 0
+    guard posix_spawn(&process, "/bin/sh", nil, nil, command, environ) == 0 else { return }
+    _ = raise(SIGSTOP)
+    _ = waitpid(process, nil, 0)
+  }
+}
+
+/// What was thrown for a test.
+struct InjectedFault: Error, CustomStringConvertible {
+  let description: String
+}

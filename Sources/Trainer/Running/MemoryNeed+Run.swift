@@ -1,0 +1,42 @@
+internal import Codecs
+internal import Collectives
+internal import MPI
+internal import Optimizers
+package import Transport
+
+extension MemoryNeed {
+  /// What a run trains with.
+  ///
+  /// - Parameters:
+  ///   - options: Those of the run.
+  ///   - recipe: What they name.
+  ///   - parameterCount: The parameters on this rank.
+  ///   - sampleCount: The training samples.
+  ///   - grid: The ranks.
+  package init(_ options: TrainerOptions, _ recipe: Recipe, parameterCount: Int, sampleCount: Int, on grid: RankGrid) {
+    let ranks = grid.shareCount
+    let gradients = recipe.strategy.isDelayed ? 2 : 1
+    // Of other aggregations only what every run has is counted.
+    let codec = recipe.aggregation.codec
+    self.init()
+    add("parameters", parameterCount)
+    add(gradients == 1 ? "gradient" : "gradients", gradients * parameterCount)
+    if let host = grid.dataGroup.host, let codec {
+      // Codes, and a shard of their sums; floats are read where gradients lie.
+      let codes = codec.isIdentity ? 0 : codec.encodedByteCount(of: parameterCount)
+      let hasFloats = codec.isIdentity || options.warmStart != .floats(0)
+      sharedByteCount =
+        4 * gradients * parameterCount + codes + codes / ranks + (hasFloats ? 4 * parameterCount / ranks : 0)
+      mappedByteCount = sharedByteCount * (host.count - 1)
+    }
+    if codec != nil && (options.momentum > 0 || recipe.optimizer.timeConstant != nil) { add("momentum", parameterCount) }
+    if let codec, !codec.isIdentity, ranks > 1 {
+      add("residuals", parameterCount + parameterCount / ranks)
+    }
+    if options.codec == CodecChoice.word && ranks > 1 { add("measuring codecs", 4 * parameterCount) }
+    if recipe.searches { add("trials", 4 * parameterCount) }
+    // An order is drawn as pairs of 16 bytes.
+    add("order of samples", sampleCount, of: 20)
+    add("threads and lists", 24 << 20, of: 1)
+  }
+}

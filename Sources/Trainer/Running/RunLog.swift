@@ -1,0 +1,65 @@
+internal import Files
+internal import Glibc
+internal import Reporting
+
+/// What a run tells people and files; it lives on rank 0.
+///
+/// Summaries go to standard output, progress and warnings to standard error, events to the metrics file.
+final class RunLog {
+  private let metrics: MetricsWriter?
+  private let display: ProgressDisplay
+  private let isSilent: Bool
+  /// Where the final model goes; nil for nowhere.
+  let output: FileDestination?
+  /// Whether summaries go to standard output: they would spoil a file that goes there.
+  private let ownsStandardOutput: Bool
+  /// Why a part of the summaries is missing; nil where nothing is.
+  private(set) var loss: FileError?
+  /// The share of test samples classified rightly at the last evaluation.
+  var accuracy: Double?
+
+  /// Opens the files; of a run that may go on, its lines come after those that are there.
+  ///
+  /// Another run has `patience` seconds to let go of them.
+  init(_ options: TrainerOptions, _ files: RunFiles, isSilent: Bool, patience: Double) throws {
+    self.isSilent = isSilent
+    output = files.output
+    ownsStandardOutput = !files.all.contains { $0.isStandardOutput }
+    let display =
+      isSilent
+      ? ProgressDisplay(.quiet, write: { _ in })
+      : ProgressDisplay(.suitable(isQuiet: options.quiet))
+    self.display = display
+    // Before the metrics of an earlier run are lost.
+    try files.open()
+    metrics = try files.metrics.map { file in
+      try MetricsWriter(file, appending: options.resume, patience: patience) { display.message("warning: \($0)") }
+    }
+  }
+
+  /// Prints a line of a summary; where that fails the run goes on, with a warning.
+  func say(_ text: String) {
+    if isSilent { return }
+    display.finish()
+    // One write: what mpirun passes on must not wait in a buffer.
+    guard ownsStandardOutput else { return Terminal.write("\(text)\n") }
+    do { try StandardStreams.write("\(text)\n") } catch {
+      if loss == nil { warn("\(error); the run goes on") }
+      loss = error
+    }
+  }
+
+  /// Tells something that people should know and that ends nothing.
+  func warn(_ text: String) {
+    display.message("warning: \(text)")
+    metrics?.write(WarningEvent(text))
+  }
+
+  /// Writes an event.
+  func tell(_ event: any MetricsEvent) { metrics?.write(event) }
+
+  /// Shows how far the run is, where it is time to.
+  func show(_ progress: ProgressDisplay.Progress, isEvaluation: Bool = false) {
+    if isEvaluation { display.evaluated(progress) } else { display.update(progress) }
+  }
+}

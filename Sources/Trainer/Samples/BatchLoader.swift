@@ -1,0 +1,79 @@
+public import Buffers
+internal import Collectives
+package import Datasets
+internal import Transport
+
+/// Gives a rank its samples of each step: its slice of the minibatch, in the order of the epoch.
+///
+/// The samples of a step do not depend on the number of ranks, unless every rank is a client of its own.
+public final class BatchLoader {
+  private let dataset: any Dataset
+  /// Which samples belong to which step.
+  package var plan: RunPlan
+  private let seed: UInt64
+  /// Whose samples come when; nil where samples belong to nobody.
+  let clients: ClientOrder?
+  private let rank: Int
+  private let ranks: Int
+  private var batch: Minibatch
+  /// Labels in the place of the data set's own.
+  private let labels: RealignedLabels?
+  private var epoch = -1
+  private var samples: [Int32] = []
+  /// Seconds spent here.
+  package private(set) var seconds = 0.0
+
+  /// The share `rank` of `ranks` of the samples of `dataset`, by steps of `plan`.
+  package convenience init(_ dataset: any Dataset, plan: RunPlan, seed: UInt64, rank: Int, of ranks: Int) {
+    self.init(dataset, plan: plan, seed: seed, clients: nil, rank: rank, of: ranks)
+  }
+
+  package init(
+    _ dataset: any Dataset, plan: RunPlan, seed: UInt64, clients: ClientOrder?, rank: Int, of ranks: Int,
+    labels: RealignedLabels? = nil
+  ) {
+    self.dataset = dataset
+    self.seed = seed
+    self.clients = clients
+    self.plan = plan
+    self.rank = rank
+    self.ranks = ranks
+    self.labels = labels
+    batch = Minibatch(capacity: (plan.minibatch - 1) / ranks + 1, featureCount: dataset.featureCount)
+  }
+
+  /// A loader of the same samples with a place of its own.
+  func copy() -> BatchLoader {
+    BatchLoader(dataset, plan: plan, seed: seed, clients: clients, rank: rank, of: ranks, labels: labels)
+  }
+
+  /// This rank's samples of a step, or of one of the parts in which it is done; valid until the next call.
+  public func batch(at step: Int, part: Int = 0, of parts: Int = 1) -> Minibatch {
+    let stopwatch = Stopwatch()
+    defer { seconds += stopwatch.seconds }
+    return load(plan.places(of: step, part: part, of: parts, rank: rank, ranks: ranks), of: plan.epoch(of: step))
+  }
+
+  /// All samples of a step, whichever rank they belong to; valid until the next call.
+  func wholeBatch(at step: Int) -> Minibatch {
+    let stopwatch = Stopwatch()
+    defer { seconds += stopwatch.seconds }
+    return load(plan.places(of: step), of: plan.epoch(of: step))
+  }
+
+  private func load(_ places: Range<Int>, of epoch: Int) -> Minibatch {
+    if epoch != self.epoch {
+      self.epoch = epoch
+      samples =
+        clients?.epoch(epoch, count: dataset.count(.train), minibatch: plan.minibatch(of: epoch))
+        ?? SampleOrder(count: dataset.count(.train), seed: seed).epoch(epoch)
+    }
+    // Minibatches may grow.
+    if places.count > batch.capacity { batch = Minibatch(capacity: places.count, featureCount: dataset.featureCount) }
+    dataset.load(samples[places], of: .train, into: batch)
+    if let labels, labels.epoch > 0 {
+      for (row, sample) in samples[places].enumerated() { batch.labels[row] = Int32(labels[Int(sample), .train]) }
+    }
+    return batch
+  }
+}

@@ -1,0 +1,61 @@
+internal import Buffers
+internal import Files
+
+/// Watches the floats of an automatic warm start, and says when codes can take over.
+///
+/// Every rank comes to the same end by itself: norms of contributions come with the agreement on a step, in rank order, and the sum
+/// that arrives is the same bits everywhere.
+/// - Cost: two passes over the gradient in each step that is watched; nothing is sent.
+struct AutomaticStart {
+  /// Why a warm start ends.
+  struct End: Hashable {
+    /// The share of the signal, nil where it could not be measured.
+    let share: Double?
+    /// Whether the latest step was reached before the share fell.
+    let isBound: Bool
+
+    /// The reason in words.
+    var reason: String {
+      func percent(_ share: Double) -> String { "\(decimal(100 * share, digits: 1)) %" }
+      let limit = percent(GradientNoise.limit)
+      guard let share else { return "a quarter of the run is over, and no signal could be told from noise" }
+      return isBound
+        ? "a quarter of the run is over; the signal is still \(percent(share)) of the squared gradient, and not yet the \(limit) at which noise hides what codes delay"
+        : "the signal has fallen to \(percent(share)) of the squared gradient over the last \(GradientNoise.window) exchanges; from \(limit) on noise hides what codes delay"
+    }
+  }
+
+  private var noise = GradientNoise()
+  /// The share of the signal over the last exchanges; nil while there are too few.
+  var share: Double? { noise.share }
+
+  /// Whether the gradient of a step is measured.
+  static func watches(_ step: Int, of plan: RunPlan, _ parts: StrategyParts) -> Bool {
+    parts.isCompressed && plan.warmStartPhases.isOpen && plan.isInWarmStart(step)
+  }
+
+  /// Notes that the aggregated gradient of what the ranks agreed on has arrived.
+  mutating func note(_ agreement: StepAgreement, sumSquares: Double) {
+    noise.add(
+      contributionSquares: agreement.sum(\.gradientSquares), sumSquares: sumSquares,
+      sampleCounts: agreement.statements.map(\.sampleCount))
+  }
+
+  /// Ends the warm start after `step` if it is time to, and says why.
+  func decide(after step: Int, _ plan: inout RunPlan, _ parts: StrategyParts) -> End? {
+    guard AutomaticStart.watches(step, of: plan, parts) else { return nil }
+    let isBound = !plan.isInWarmStart(step + 1)
+    let isReached = share.map { $0 <= GradientNoise.limit } ?? false
+    guard isBound || isReached else { return nil }
+    plan.endWarmStart(before: step + 1)
+    return End(share: share, isBound: !isReached)
+  }
+
+  /// Adds what it remembers to the list of everything.
+  func contribute(to inventory: inout StateInventory) {
+    if !noise.text.isEmpty { inventory.counters["gradientNoise"] = noise.text }
+  }
+
+  /// Takes back what it remembers.
+  mutating func restore(_ counters: [String: String]) { noise = GradientNoise(text: counters["gradientNoise"] ?? "") }
+}

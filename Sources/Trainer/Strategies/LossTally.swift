@@ -1,0 +1,24 @@
+/// The loss over some steps, over all ranks.
+struct LossTally {
+  private(set) var lossSum = 0.0
+  private(set) var sampleCount = 0
+
+  init(lossSum: Double = 0, sampleCount: Int = 0) {
+    self.lossSum = lossSum
+    self.sampleCount = sampleCount
+  }
+
+  /// Adds a step; what was skipped of it taught nothing and counts for nothing.
+  mutating func add(_ outcome: StepOutcome) {
+    add(lossSum: outcome.learnt.lossSum, sampleCount: outcome.learnt.sampleCount)
+  }
+
+  /// Adds the losses of some samples.
+  mutating func add(lossSum: Double, sampleCount: Int) {
+    self.lossSum += lossSum
+    self.sampleCount += sampleCount
+  }
+
+  /// The mean loss of a sample, NaN of none.
+  var mean: Double { lossSum / Double(sampleCount) }
+}

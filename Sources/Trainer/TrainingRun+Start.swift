@@ -1,0 +1,216 @@
+internal import Buffers
+internal import Checkpoints
+internal import Collectives
+internal import Datasets
+internal import Files
+internal import Glibc
+public import MPI
+public import Networks
+internal import Optimizers
+internal import Reporting
+public import Transport
+
+extension TrainingRun {
+  /// Prepares a run: checks the options, meets the other ranks, reads the data, and takes up a checkpoint.
+  ///
+  /// Collective.
+  ///
+  /// - Parameters:
+  ///   - options: What is trained, and how; the same on all ranks.
+  ///   - world: The ranks that share the work.
+  ///   - isSilent: Whether nothing is printed; files are written all the same.
+  ///   - choose: Chooses the codec where the options leave that to the ranks (`auto`); nil where they may not.
+  /// - Throws: `TrainingError` or `CheckpointError` on all ranks alike.
+  public convenience init(
+    _ options: TrainerOptions, on world: Communicator, isSilent: Bool = false, choosingCodecBy choose: CodecChooser? = nil
+  ) throws {
+    try self.init(options, on: world, isSilent: isSilent, patience: 10, choosingCodecBy: choose)
+  }
+
+  /// The same, for tests: another job has `patience` seconds to let go of the files of this one, and this rank may be as if it were on
+  /// host `pretendedHost`.
+  package convenience init(
+    _ options: TrainerOptions, on world: Communicator, isSilent: Bool, pretendedHost: Int? = nil, patience: Double = 10,
+    choosingCodecBy choose: CodecChooser? = nil
+  ) throws {
+    FaultInjector.install(options.injectFault, rank: world.rank)
+    try FaultInjector.reach(.start)
+    let agreement = try Agreement(world: world, patience: options.waiting(isSilent: isSilent))
+    let recipe = try together(agreement, otherwise: .usage) {
+      try options.validate(ranks: world.count)
+      return try Recipe(options)
+    }
+    var options = options
+    if !recipe.aggregation.capabilities.warmStarts { options.warmStart = 0 }
+    let check = StartCheck(agreement: agreement)
+    try check.program()
+    try check.options(options)
+    try FaultInjector.reach(.start)
+    let pretendedHost = pretendedHost ?? options.pretendHosts.map { world.rank * $0 / world.count }
+    func hosts(_ transport: Transport) throws -> HostMap {
+      try HostMap(
+        world, transport: transport, patience: options.waiting(isSilent: isSilent), pretendedHost: pretendedHost)
+    }
+    var grid = try RankGrid(hosts(options.transport), sliceCount: options.modelParallel)
+    try together(agreement, otherwise: .inputOutput) { try prepareBLAS(threads: options.threads) }
+
+    let reading = agreement.about("reading the data")
+    let dataset = try together(reading, otherwise: .configuration) { try recipe.dataset(options.seed) }
+    try check.data(dataset.fingerprint)
+    let network = try together(agreement, otherwise: .configuration) {
+      guard dataset.count(.train) > 0, dataset.count(.test) > 0 else {
+        throw TrainingError("\(options.data) has no training or no test samples", exitStatus: .configuration)
+      }
+      guard min(options.minibatch, dataset.count(.train)) >= grid.shareCount else {
+        throw TrainingError(
+          "\(options.data) has \(dataset.count(.train)) training samples, fewer than the \(grid.shareCount) ranks "
+            + "that share them",
+          exitStatus: .configuration)
+      }
+      return try recipe.network(dataset.featureCount, dataset.classCount)
+    }
+    let blocks = try grid.modelGroup.map { try BlockExchange($0) }
+    let own = try blocks.map { try sliced(network, over: $0, options.model) } ?? network
+    let need = MemoryNeed(
+      options, recipe, parameterCount: own.layout.count, sampleCount: dataset.count(.train), on: grid)
+    try need.check(over: agreement)
+    // The slices of a model have begun to share memory.
+    let obstacle = grid.sliceCount == 1 ? try need.obstacleToSharing(over: agreement) : nil
+    if obstacle != nil { grid = try RankGrid(hosts(.messages)) }
+
+    let files = try together(agreement, otherwise: .inputOutput) {
+      world.rank == 0 ? try RunFiles(options, ranks: world.count, hosts: grid.all.hostCount) : nil
+    }
+    // Files of ranks go by their places in the grid, which say who holds what.
+    let store = try options.checkpoint.map { directory in
+      let ranks =
+        grid.all.world === world
+        ? agreement : try Agreement(world: grid.all.world, patience: options.waiting(isSilent: isSilent))
+      return CheckpointStore(directory: directory, over: ranks.about("a checkpoint"), patience: patience)
+    }
+    let opening = try store?.open(resume: options.resume)
+    let saved = opening?.run
+    options.settleClients(recipe.partition, saved: saved?.settledOptions, rankCount: grid.shareCount)
+    try saved?.check(options.texts, exempt: Set(TrainerOptions.fields.filter(\.mayChangeOnResume).map(\.name)))
+    try saved?.check(data: dataset.fingerprint, of: options.data)
+    let clients = try together(reading, otherwise: .configuration) { try ClientOrder(dataset, recipe.partition, options) }
+    try check.clients(clients?.fingerprint)
+    let placement = Placement(of: grid, topology: recipe.aggregation.capabilities.isHierarchical ? options.topology : .flat)
+    store?.placement = placement
+    let runLog = try together(agreement, otherwise: .inputOutput) {
+      try files.map { try RunLog(options, $0, isSilent: isSilent, patience: patience) }
+    }
+    for note in recipe.notes + (opening?.notes ?? []) { runLog?.warn(note) }
+    if let obstacle { runLog?.warn(obstacle) }
+    for advice in try StartAdvice(threads: options.threads, over: agreement).sentences() { runLog?.warn(advice) }
+    if let warning = saved.flatMap({ placement.warning(after: $0.placement) }) { runLog?.warn(warning) }
+    let timeline = try options.timeline.map {
+      try Timeline(
+        $0, of: grid.all, layout: own.layout, isAppending: options.resume, agreement: agreement, patience: patience)
+    }
+    blocks?.observer = timeline.map { timeline in { timeline.noteActivations(from: $0, to: $1) } }
+
+    try FaultInjector.reach(.start)
+    let labels = try options.realign.map { _ in try RealignedLabels(requiredOf: dataset, options.data) }
+    let context = RunContext(
+      options: options, grid: grid, blocks: blocks, agreement: agreement, dataset: dataset, network: own, labels: labels,
+      store: store, runLog: runLog, timeline: timeline)
+    try self.init(context, recipe, clients: clients, saved: saved, choosingCodecBy: choose)
+    if let first = options.realign?.first, first > plan.epoch(of: plan.steps - 1) {
+      runLog?.warn("--realign \(options.texts["realign"] ?? ""): the run ends before, nothing is realigned")
+    }
+    if let saved { try timeline.span(.resume) { try resume(saved) } }
+  }
+
+  /// Takes up where a checkpoint ends.
+  private func resume(_ saved: SavedRun) throws {
+    context.labels?.prepare(for: saved.counters)
+    var state = inventory
+    let savedShares = saved.ranks / grid.sliceCount
+    // One rank leaves nothing behind; what several had left goes into the first gradient, so that nothing is lost.
+    let inherited = FloatBuffer(count: savedShares > 1 && grid.shareCount == 1 && isLossy ? parameters.count : 0)
+    let inheritedSums = FloatBuffer(count: inherited.count)
+    if savedShares == 1 && isLossy {
+      state.tensors.removeAll { $0.isShareOfMean }
+    }
+    if inherited.count > 0 {
+      state.tensors += [
+        SavedTensor("residual", .summed, of: inherited),
+        SavedTensor("ownerResidual", .owned([0..<inherited.count]), of: inheritedSums),
+      ]
+    }
+    try context.store?.load(saved, into: &state)
+    if inherited.count > 0 { strategy.inherit(inherited, sums: inheritedSums) }
+    progress.step = saved.step
+    progress.resumed = saved
+    progress.newestCheckpoint = saved.path
+    strategy.restore(counters: state.counters)
+    try strategy.place()
+    try restorePlan(state.counters, of: saved)
+    if let bits = state.counters["lossSum"].flatMap({ UInt64($0) }),
+      let count = state.counters["lossSamples"].flatMap({ Int($0) })
+    {
+      progress.tally = LossTally(lossSum: Double(bitPattern: bits), sampleCount: count)
+    }
+    try replicas.verify(parameters, step: step)
+    runLog?.say(
+      "resumed from \(saved.path) after step \(step) of \(plan.steps), saved by \(counted(saved.ranks, "rank"))")
+  }
+
+  /// Takes up the minibatches of the epochs so far, and what else was tuned.
+  private func restorePlan(_ counters: [String: String], of saved: SavedRun) throws {
+    guard loader.plan.restore(counters) else {
+      throw CheckpointError(.configuration, "\(saved.path) does not say which minibatches were used")
+    }
+    optimizer.setMinibatch(plan.minibatch(of: plan.epoch(of: step)))
+    tuner?.restore(counters)
+  }
+
+  /// Everything that influences the next step.
+  var inventory: StateInventory {
+    var inventory = stateInventory
+    inventory.counters["step"] = String(step)
+    inventory.counters["data"] = hexadecimal(dataset.fingerprint)
+    inventory.counters["lossSum"] = String(progress.tally.lossSum.bitPattern)
+    inventory.counters["lossSamples"] = String(progress.tally.sampleCount)
+    inventory.counters["codec"] = codecChoice?.specification
+    inventory.counters.merge(plan.counters) { $1 }
+    context.labels?.contribute(to: &inventory)
+    tuner?.contribute(to: &inventory)
+    return inventory
+  }
+
+  /// The model, and what the strategy remembers: what a step changes.
+  var stateInventory: StateInventory {
+    var inventory = StateInventory()
+    inventory.sliceCount = grid.sliceCount
+    inventory.model = model.ownTensors
+    strategy.contribute(to: &inventory)
+    return inventory
+  }
+
+  /// Writes the final model where it was asked for.
+  func writeOutput() throws {
+    guard options.output != nil else { return }
+    let tensors = try model.tensors()
+    try together(agreement.about("writing the model"), otherwise: .inputOutput) {
+      guard let output = runLog?.output else { return }
+      try Safetensors.write(tensors, metadata: [("model", options.model), ("step", String(step))], to: output)
+    }
+    if let output = runLog?.output { runLog?.say("the model is in \(output.name)") }
+  }
+}
+
+/// The slice of `network` that this rank holds; throws on all ranks where such a network cannot be split.
+private func sliced(
+  _ network: any Network, over blocks: BlockExchange, _ name: String
+) throws(TrainingError) -> any Network {
+  guard let slice = network.sliced(over: blocks) else {
+    throw TrainingError(
+      "--model-parallel: the model '\(name)' cannot be split; softmax and mlp can", exitStatus: .usage)
+  }
+  return slice
+}
+
+/// A block exchange is how the slices of a network reach one another.
+extension BlockExchange: SliceExchange {}

@@ -1,0 +1,112 @@
+internal import Checkpoints
+internal import Collectives
+internal import MPI
+internal import Networks
+internal import Reporting
+internal import Transport
+
+extension TrainingRun {
+  /// Tells what is about to run: the ranks, the model, what a step will send, and every option.
+  func tellStart() throws {
+    let report = strategy.report
+    guard let runLog else { return }
+    runLog.tell(
+      StartEvent(
+        ranks: world.count, hosts: grid.all.hostCount, parameters: model.parameterCount,
+        options: TrainerOptions.fields.filter { !$0.isHidden }.map { ($0.key, $0.json(options)) },
+        codecChoice: codecChoice.map { ($0.specification, $0.reason) }, resumed: progress.resumed.map { ($0.path, $0.step) }))
+    runLog.say(StartSummary(self, report).text)
+    if isDone { runLog.say(doneSentence) }
+    if let advice = timeline?.advice { runLog.say(advice) }
+  }
+
+  /// What is said where the checkpoint has all steps that were asked for.
+  private var doneSentence: String {
+    let done = plan.steps == step ? "all \(step) steps were done" : "\(step) steps were done, and \(plan.steps) are asked for"
+    return "nothing is left to do: \(done) when the checkpoint was saved; --steps or --epochs ask for more"
+  }
+
+  /// Tells of a step: warnings at once, the numbers where they are logged.
+  func tell(_ outcome: StepOutcome, rate: Float, isLogged: Bool) throws {
+    for warning in [outcome.warning, timeline?.takeWarning()].compactMap(\.self) { runLog?.warn(warning) }
+    if let end = outcome.warmStartEnd {
+      runLog?.say("the warm start ends after step \(step): \(end.reason)")
+      runLog?.tell(WarmStartEvent(step: step, signalShare: end.share, reason: end.reason, seconds: stopwatch.seconds))
+    }
+    let loss = outcome.meanLoss
+    if isLogged {
+      // The slowest and the busiest rank.
+      let own = [
+        stopwatch.seconds, Double(outcome.traffic.bytesSent), Double(outcome.traffic.messagesSent),
+        Double(outcome.activationBytes ?? 0),
+      ]
+      let all = try timeline.span(.report) {
+        try records.gather(own.map(\.bitPattern), activity: "the report of step \(step)")
+      }
+      let most = own.indices.map { word in all.map { Double(bitPattern: $0[word]) }.max() ?? 0 }
+      runLog?.tell(
+        StepEvent(
+          step: step, epoch: epoch, samples: plan.samples(before: step), loss: loss, learningRate: rate, seconds: most[0],
+          wireBytes: Int(most[1]), messages: Int(most[2]), residualRatio: outcome.residualRatio,
+          activationBytes: outcome.activationBytes.map { _ in Int(most[3]) }, signalShare: outcome.signalShare))
+    }
+    runLog?.show(progressReport(loss: loss, bytesPerStep: outcome.traffic.bytesSent))
+  }
+
+  /// Tells of an evaluation.
+  func tell(_ result: Evaluation) throws {
+    let seconds =
+      try records.gather([stopwatch.seconds.bitPattern], activity: "the report of an evaluation")
+      .map { Double(bitPattern: $0[0]) }.max() ?? 0
+    runLog?.tell(
+      EpochEvent(
+        epoch: epoch, trainLoss: progress.tally.mean, testLoss: result.loss, testAccuracy: result.accuracy,
+        testDigitAccuracy: result.digitAccuracy, testAlignedAccuracy: result.alignedAccuracy, seconds: seconds))
+    runLog?.accuracy = result.accuracy
+    runLog?.show(progressReport(loss: progress.tally.mean, bytesPerStep: 0), isEvaluation: true)
+  }
+
+  /// Tells what came out, what crossed between ranks, and whether compression was worth it; collective.
+  func tellEnd(_ outcome: TrainingOutcome) throws {
+    var times = strategy.times
+    times.data = loader.seconds
+    var summary = try EndSummary(
+      outcome, since: firstStep, strategy.report, times: times, seconds: stopwatch.seconds, on: grid,
+      parameterCount: model.parameterCount,
+      activations: activationBytes, tuner: tuner, over: agreement.about("the end of the run"))
+    runLog?.tell(summary.event(epochs: plan.epoch(of: step)))
+    try timeline.span(.comparison) { try strategy.finish() }
+    summary.note(comparison: strategy.report)
+    runLog?.say(summary.text)
+  }
+
+  /// The bytes that this rank sent so far to the other slices of its model, and what they should have been; nil where a
+  /// model is on one rank.
+  var activationBytes: (sent: Int, predicted: Int)? {
+    (network as? any SlicedNetwork).map { (blocks?.traffic.bytesSent ?? 0, $0.predictedBytesSent) }
+  }
+
+  /// Ends the timeline, where there is one, and tells where it is; collective.
+  func tellTimeline() throws {
+    guard let end = try timeline?.finish() else { return }
+    if end.isWarning { runLog?.warn(end.text) } else { runLog?.say(end.text) }
+  }
+
+  /// Throws where a part of the summaries could not be written, once everything else is done; collective.
+  func checkSummaries() throws {
+    try together(agreement.about("the end of the run"), otherwise: .inputOutput) {
+      if let loss = runLog?.loss { throw loss }
+    }
+  }
+
+  /// The epoch of the last step, from 1.
+  private var epoch: Int { plan.epoch(of: max(0, step - 1)) + 1 }
+
+  private func progressReport(loss: Double, bytesPerStep: Int) -> ProgressDisplay.Progress {
+    ProgressDisplay.Progress(
+      epoch: epoch, epochs: plan.epoch(of: plan.steps - 1) + 1, step: step, steps: plan.steps,
+      samples: plan.samples(before: step) - plan.samples(before: firstStep),
+      samplesLeft: plan.samples(before: plan.steps) - plan.samples(before: step), loss: loss, accuracy: runLog?.accuracy,
+      bytesPerStep: bytesPerStep, seconds: stopwatch.seconds)
+  }
+}

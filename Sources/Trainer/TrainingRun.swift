@@ -1,0 +1,231 @@
+package import Buffers
+internal import Checkpoints
+internal import Codecs
+internal import Collectives
+internal import Datasets
+internal import MPI
+internal import Networks
+internal import Optimizers
+internal import Reporting
+internal import Transport
+
+/// Trains a network on the ranks of a job.
+///
+/// The steps are read from top to bottom in ``run()``; with one rank it is plain descent through the same lines.
+public final class TrainingRun {
+  /// What the run was prepared with.
+  let context: RunContext
+  let records: RecordExchange
+  /// Those of this rank: the model's, or those of its slice.
+  package let parameters: FloatBuffer
+  let model: WholeModel
+  /// The codec that the ranks have chosen by themselves; nil if the options name one.
+  let codecChoice: CodecChoice?
+  /// Whether the codec leaves something behind, on more ranks than one.
+  let isLossy: Bool
+  package let strategy: any Strategy
+  package let loader: BatchLoader
+  let optimizer: any Optimizer
+  let schedule: Schedule
+  /// Decides about minibatch and rate on the way; nil if nothing does.
+  let tuner: Tuner?
+  let evaluator: Evaluator
+  let replicas: ReplicaCheck
+  let stopwatch = Stopwatch()
+
+  /// How far the run is.
+  var progress = RunProgress()
+  /// For tests: the step after which the run stops, as one that is asked to; nil for none.
+  package var lastStep: Int?
+
+  init(_ context: RunContext, _ recipe: Recipe, clients: ClientOrder?, saved: SavedRun?, choosingCodecBy choose: CodecChooser?)
+    throws
+  {
+    self.context = context
+    let (options, grid, dataset, network) = (context.options, context.grid, context.dataset, context.network)
+    let plan = RunPlan(options, sampleCount: dataset.count(.train), saved: saved?.counters ?? [:])
+    parameters = FloatBuffer(count: network.layout.count)
+    network.initialize(parameters, seed: options.seed)
+    records = try RecordExchange(grid.all)
+    model = try WholeModel(network, parameters: parameters, on: grid)
+    let settings = OptimizerSettings(
+      layout: network.layout, momentum: Float(options.momentum), weightDecay: Float(options.weightDecay),
+      minibatch: plan.minibatch)
+    optimizer = recipe.optimizer(settings)
+    var parts = StrategyParts(
+      grid: grid, records: records,
+      sliceRecords: try grid.modelGroup.map { try RecordExchange($0) },
+      blocks: context.blocks, network: network, parameters: parameters,
+      optimizer: optimizer, scaling: recipe.optimizer.scaling, aggregation: recipe.aggregation, options: options, plan: plan)
+    parts.timeline = context.timeline
+    codecChoice = try context.timeline.span(.planning) {
+      try CodecChoice(for: parts, saved: saved, dataset: dataset, optimizer: { recipe.optimizer(settings) }, by: choose)
+    }
+    if let codecChoice { parts.aggregation = AggregationRecipe(codecChoice.codec) }
+    isLossy = parts.aggregation.codec.map { !$0.isIdentity } ?? false
+    strategy = try recipe.strategy(for: parts)
+    loader = BatchLoader(
+      dataset, plan: plan, seed: options.seed, clients: clients, rank: grid.share, of: grid.shareCount,
+      labels: context.labels)
+    tuner = Tuner(
+      recipe.minibatchSearch, recipe.rateControl, like: parts, optimizer: { recipe.optimizer(settings) }, loader: loader)
+    schedule = recipe.schedule
+    evaluator = Evaluator(dataset, network: network, on: grid, over: records, labels: context.labels)
+    replicas = ReplicaCheck(network.layout, over: records, on: grid)
+    tuner?.begin(with: stateInventory, minibatch: plan.minibatch)
+  }
+
+  /// Trains to the end of the plan, or until somebody asks to stop; collective.
+  ///
+  /// - Returns: what came out, the same on every rank.
+  /// - Throws: `TrainingError` and `ExchangeError.diverged` on all ranks; other errors on those that saw them, and the job must
+  ///   be ended then.
+  public func run() throws -> TrainingOutcome {
+    let outcome: TrainingOutcome
+    do {
+      outcome = try train()
+      try FaultInjector.reach(.end)
+      try tellTimeline()
+      try FaultInjector.reach(.end)
+    } catch {
+      // What all ranks throw ends the job in order, so nothing may be left under way.
+      if error is TrainingError || isOnAllRanks(error) { try? strategy.settle() }
+      strategy.abandon()
+      timeline?.close()
+      throw error
+    }
+    if !outcome.wasStopped { try checkSummaries() }
+    return outcome
+  }
+
+  private func train() throws -> TrainingOutcome {
+    try tellStart()
+    StopSignal.answer = .awaited
+    var isStopping = false
+    // A job that was asked to stop saves before it evaluates.
+    if progress.resumed != nil && !isDone && progress.tally.sampleCount > 0 && isEvaluationDue { try evaluate() }
+    while step < plan.steps && !isStopping {
+      if isRealignmentDue { try timeline.span(.realignment) { try realign() } }
+      isStopping = try tune()
+      if isStopping || step >= plan.steps { break }
+      let course = course
+      let activationBytesBefore = blocks?.traffic.bytesSent
+      var outcome = try timeline.span(.step, step + 1) { try strategy.advance(from: step, to: nextMeeting, on: course) }
+      progress.step += outcome.stepCount
+      outcome.activationBytes = activationBytesBefore.map { (blocks?.traffic.bytesSent ?? 0) - $0 }
+      outcome.traffic += progress.uncountedTraffic
+      progress.uncountedTraffic = Traffic()
+      if step == plan.steps { outcome.traffic += try strategy.drain() }
+      isStopping = outcome.isStopRequested || step == lastStep
+      progress.tally.add(outcome)
+      tuner?.tally.add(outcome)
+      try tell(outcome, rate: course.rate(step - 1), isLogged: course.isMeasured(step - 1))
+      if isStopping { break }
+      if isDue(options.verifyEvery) || endsReplication { try verify() }
+      if isEvaluationDue { try evaluate() }
+      if isDue(options.checkpointEvery ?? 0) { try save() }
+    }
+    return try isStopping ? stop() : end()
+  }
+
+  /// What the strategy is told of the steps to come.
+  private var course: Course {
+    let (plan, factor) = (plan, tuner?.factor ?? 1)
+    return Course(
+      loader: loader, rate: { [self] in rate(at: $0, of: plan, factor: factor) },
+      isMeasured: { [options] in ($0 + 1) % options.logEvery == 0 })
+  }
+
+  /// The number of steps after which all ranks must be together: the first at which something is due.
+  private var nextMeeting: Int {
+    let intervals = [options.verifyEvery, options.checkpointEvery ?? 0, options.evaluateEvery ?? 0].filter { $0 > 0 }
+    let due = intervals.map { (step / $0 + 1) * $0 } + [plan.firstStep(of: plan.epoch(of: step) + 1), plan.steps]
+    return (due + [lastStep].compactMap { $0 }.filter { $0 > step }).min() ?? plan.steps
+  }
+
+  /// Which samples belong to which step.
+  var plan: RunPlan { loader.plan }
+
+  /// Whether there was nothing left to do when this job began.
+  var isDone: Bool { progress.resumed != nil && firstStep >= plan.steps }
+
+  /// The number of steps done when this job began.
+  var firstStep: Int { progress.resumed?.step ?? 0 }
+
+  /// Whether the model is judged after this step.
+  private var isEvaluationDue: Bool { options.evaluateEvery.map(isDue) ?? plan.beginsEpoch(step) }
+
+  /// Whether something that happens every `interval` steps, or never for 0, happens after this one.
+  private func isDue(_ interval: Int) -> Bool { interval > 0 && step % interval == 0 }
+
+  /// Whether gradients cross from here on that did not before.
+  private var endsReplication: Bool { plan.phase(of: step - 1) == .replicated && plan.phase(of: step) != .replicated }
+
+  /// Makes sure that all ranks have the same model, and after a replicated start also the same momenta, which were not exchanged.
+  private func verify() throws {
+    guard strategy.consistency != .independent else { return }
+    try timeline.span(.verification) {
+      try replicas.verify(parameters, step: step)
+      guard endsReplication else { return }
+      for (_, values) in optimizer.state where values.count == parameters.count { try replicas.verify(values, step: step) }
+    }
+  }
+
+  /// Judges the model on the test samples, and tells it.
+  private func evaluate() throws {
+    let result = try timeline.span(.evaluation) { try evaluator.evaluate(parameters) }
+    progress.evaluation = result
+    // A run that was done has no loss of samples to tell beside it.
+    if !isDone || progress.tally.sampleCount > 0 { try tell(result) }
+    progress.tally = LossTally()
+  }
+
+  /// Writes a checkpoint where one is configured; a disk that is full does not end the run.
+  func save() throws {
+    guard let store = context.store else { return }
+    try timeline.span(.checkpoint) { try save(to: store) }
+  }
+
+  private func save(to store: CheckpointStore) throws {
+    try strategy.settle()
+    var state = inventory
+    state.model = try model.tensors()
+    switch try store.save(state, step: step, options: options.texts) {
+    case .saved(let path):
+      progress.newestCheckpoint = path
+      runLog?.tell(CheckpointEvent(step: step, path: path))
+    case .unchanged(let path): progress.newestCheckpoint = path
+    case .failed(let warning): if let warning { runLog?.warn(warning) }
+    }
+  }
+
+  /// Ends a run that was asked to stop: a checkpoint first, because there may be little time.
+  private func stop() throws -> TrainingOutcome {
+    StopSignal.answer = .given
+    try strategy.settle()
+    try save()
+    let name = StopSignal.name ?? "another rank"
+    let way =
+      progress.newestCheckpoint.map { "the checkpoint is \($0); add --resume to go on" } ?? "no checkpoint was asked for"
+    runLog?.warn("asked to stop by \(name) after step \(step) of \(plan.steps); \(way)")
+    return TrainingOutcome(
+      steps: step, evaluation: progress.evaluation, modelHash: try model.hash(over: records), wasStopped: true)
+  }
+
+  /// Ends a run that has done its steps: a last look at all replicas, the test samples, a checkpoint, the model's file.
+  ///
+  /// What is measured for people comes last, so that it cannot cost the run its results.
+  private func end() throws -> TrainingOutcome {
+    try verify()
+    if progress.evaluation == nil || progress.tally.sampleCount > 0 { try evaluate() }
+    try save()
+    let outcome = TrainingOutcome(
+      steps: step, evaluation: progress.evaluation, modelHash: try model.hash(over: records), wasStopped: false)
+    try timeline.span(.end) {
+      try writeOutput()
+      try tellEnd(outcome)
+    }
+    StopSignal.answer = .given
+    return outcome
+  }
+}

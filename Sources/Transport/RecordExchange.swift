@@ -1,0 +1,213 @@
+internal import Buffers
+internal import MPI
+
+/// Gives every rank a small record of every other rank: what all must agree on before a step may go on (whether a gradient is
+/// finite, the number of samples, whether a rank was asked to stop), and the sums that are reported.
+///
+/// An all-gather of a few words, by shared memory inside a host and by one message to each rank of other hosts, so that
+/// a rank that stays away can be named. The caller takes sums in rank order, the same on every rank.
+///
+/// - Cost: 64 bytes to each other rank for up to seven words, in K − 1 messages.
+public final class RecordExchange {
+  /// The number of 64-bit words that fit in a cache line with the number of the record.
+  public static let usualCapacity = 7
+
+  /// The number of 64-bit words a record has room for.
+  public let capacity: Int
+  /// The bytes of a record: its number and its words, in whole cache lines.
+  private let byteCount: Int
+
+  /// The traffic counted so far.
+  public var traffic: Traffic { mailbox.traffic + hostTraffic }
+
+  /// The traffic of one exchange.
+  public var predictedTraffic: Traffic {
+    var traffic = Traffic()
+    let neighbours = hosts.host.map { $0.count - 1 } ?? 0
+    traffic.networkBytesSent = hosts.remoteRanks.count * byteCount
+    traffic.networkBytesReceived = traffic.networkBytesSent
+    traffic.hostBytesSent = neighbours * byteCount
+    traffic.hostBytesReceived = traffic.hostBytesSent
+    traffic.messagesSent = neighbours + hosts.remoteRanks.count * Mailbox.pieceCount(of: byteCount)
+    return traffic
+  }
+
+  private let hosts: HostMap
+  private let mailbox: Mailbox
+  private let window: SharedWindow?
+  private let incoming: ByteBuffer
+  private let outgoing: ByteBuffer
+  private var hostTraffic = Traffic()
+  /// The number of the last record, which each record begins with.
+  private var number = 0
+  /// What is gathered; nil between exchanges.
+  private var underWay: Gathering?
+
+  /// The records as far as they have come.
+  private struct Gathering {
+    let wordCount: Int
+    var records: [[UInt64]]
+    var isAwaited: [Bool]
+  }
+
+  /// Prepares exchanges of records.
+  ///
+  /// Collective over the world of `hosts`.
+  ///
+  /// - Parameters:
+  ///   - hosts: The ranks.
+  ///   - patience: How long a rank may stay away; that of `hosts` by default.
+  ///   - capacity: The number of 64-bit words a record has room for.
+  public init(_ hosts: HostMap, patience: Patience? = nil, capacity: Int = usualCapacity) throws {
+    self.hosts = hosts
+    self.capacity = capacity
+    byteCount = (8 + 8 * capacity + SharedCounter.byteCount - 1) / SharedCounter.byteCount * SharedCounter.byteCount
+    // Two slots, used in turn: no rank writes record n + 2 before every rank has read record n.
+    window = try hosts.window(byteCount: 2 * byteCount)
+    let count = hosts.world.count
+    outgoing = ByteBuffer(count: 2 * byteCount)
+    incoming = ByteBuffer(count: 2 * count * byteCount)
+    let pieceCount = 2 * hosts.remoteRanks.count * Mailbox.pieceCount(of: byteCount)
+    mailbox = try Mailbox(hosts, slotCount: 2, receiveCount: pieceCount, sendCount: pieceCount, patience: patience)
+  }
+
+  /// The records of all ranks, in rank order.
+  ///
+  /// Collective.
+  ///
+  /// - Parameters:
+  ///   - record: At most ``capacity`` words, the same number on every rank.
+  ///   - activity: What is being agreed on, for the sentence that names a missing rank.
+  ///   - meanwhile: Called while others are awaited.
+  /// - Throws: `ExchangeError` if a rank stays away; nothing can be gathered after that.
+  public func gather(_ record: [UInt64], activity: String, meanwhile: (() -> Void)? = nil) throws -> [[UInt64]] {
+    try begin(record)
+    return try finish(activity: activity, meanwhile: meanwhile)
+  }
+
+  /// Sends the record of this rank; ``finish(activity:meanwhile:)`` takes those of the others, and until then the caller may do
+  /// something else.
+  ///
+  /// - Parameter record: At most ``capacity`` words, the same number on every rank.
+  public func begin(_ record: [UInt64]) throws {
+    require(record.count <= capacity, "a record has at most \(capacity) words")
+    require(underWay == nil, "the records before are not gathered yet")
+    let (rank, count) = (hosts.world.rank, hosts.world.count)
+    underWay = Gathering(
+      wordCount: record.count, records: Array(repeating: record, count: count), isAwaited: (0..<count).map { $0 != rank })
+    number += 1
+    guard count > 1 else { return }
+    try abandoningOnError { try publish(record) }
+  }
+
+  /// The records of all ranks, in rank order, after ``begin(_:)``.
+  ///
+  /// - Parameters:
+  ///   - activity: What is being agreed on, for the sentence that names a missing rank.
+  ///   - meanwhile: Called while others are awaited.
+  /// - Throws: `ExchangeError` if a rank stays away; nothing can be gathered after that.
+  public func finish(activity: String, meanwhile: (() -> Void)? = nil) throws -> [[UInt64]] {
+    guard underWay != nil else { fatalError("no record was sent") }
+    try abandoningOnError {
+      try mailbox.wait(
+        for: activity, awaited: { self.awaitedRanks }, meanwhile: meanwhile,
+        arrived: { slot, rank, _ in try take(slot, from: rank, activity) }, until: { lookInMemory() })
+    }
+    return takeRecords()
+  }
+
+  /// Looks what has arrived after ``begin(_:)``: the records of all ranks once they are there.
+  ///
+  /// - Throws: `ExchangeError` if a rank is out of step; nothing can be gathered after that.
+  package func look(activity: String) throws -> [[UInt64]]? {
+    guard underWay != nil else { fatalError("no record was sent") }
+    try abandoningOnError { _ = try mailbox.poll { slot, rank, _ in try take(slot, from: rank, activity) } }
+    return lookInMemory() ? takeRecords() : nil
+  }
+
+  /// The ranks whose records have not come, or that have not taken this one's.
+  package var awaitedRanks: [Int] {
+    guard let underWay else { return [] }
+    return underWay.isAwaited.indices.filter { underWay.isAwaited[$0] || !mailbox.hasLeft(slot: number & 1, to: $0) }
+  }
+
+  /// Gives up what has not arrived.
+  public func abandon() {
+    underWay = nil
+    mailbox.abandon(keeping: self)
+  }
+
+  private func abandoningOnError(_ body: () throws -> Void) throws {
+    do { try body() } catch {
+      abandon()
+      throw error
+    }
+  }
+
+  private func takeRecords() -> [[UInt64]] {
+    defer { underWay = nil }
+    return underWay?.records ?? []
+  }
+
+  /// Reads what the ranks of this host have written; returns whether all records are there and all sends have left: a record that its
+  /// receiver does not take is waited for like one that does not come.
+  private func lookInMemory() -> Bool {
+    let slot = number & 1
+    for peer in hosts.hostRanks.indices where underWay?.isAwaited[peer] == true {
+      guard let window, let hostRank = hosts.hostRanks[peer] else { continue }
+      let memory = window.memory(of: hostRank)
+      guard counter(in: memory, slot: slot).load() == number else { continue }
+      take(memory.baseAddress! + slot * byteCount, from: peer)
+      mailbox.noteProgress()
+    }
+    return underWay.map { !$0.isAwaited.contains(true) && !mailbox.isSending } ?? false
+  }
+
+  private func take(_ line: UnsafeRawPointer, from peer: Int) {
+    let wordCount = underWay?.wordCount ?? 0
+    underWay?.records[peer] = read(wordCount, at: line)
+    underWay?.isAwaited[peer] = false
+  }
+
+  /// Takes the record that a message, or the last piece of one, brought.
+  private func take(_ slot: Int, from peer: Int, _ activity: String) throws {
+    guard mailbox.hasArrived(slot: slot, from: peer) else { return }
+    let line = UnsafeRawPointer(incoming.baseAddress + (slot * hosts.world.count + peer) * byteCount)
+    guard slot == number & 1, line.load(as: UInt64.self) == UInt64(number) else {
+      throw ExchangeError.unexpectedMessage(from: hosts.name(of: peer), detail: "another record in \(activity)")
+    }
+    take(line, from: peer)
+  }
+
+  private func publish(_ record: [UInt64]) throws {
+    let slot = number & 1
+    for peer in hosts.remoteRanks {
+      let start = (slot * hosts.world.count + peer) * byteCount
+      try mailbox.receive(into: incoming.bytes(in: start..<start + byteCount), from: peer, slot: slot)
+    }
+    let line = outgoing.baseAddress + slot * byteCount
+    write(record, at: line)
+    line.storeBytes(of: UInt64(number), as: UInt64.self)
+    let message = UnsafeRawBufferPointer(start: line, count: byteCount)
+    for peer in hosts.remoteRanks { try mailbox.send(message, to: peer, slot: slot) }
+    guard let window, let host = hosts.host else { return }
+    let memory = window.memory(of: host.rank)
+    write(record, at: memory.baseAddress! + slot * byteCount)
+    counter(in: memory, slot: slot).store(number)
+    hostTraffic.messagesSent += host.count - 1
+    hostTraffic.hostBytesSent += (host.count - 1) * byteCount
+    hostTraffic.hostBytesReceived += (host.count - 1) * byteCount
+  }
+
+  private func counter(in memory: UnsafeMutableRawBufferPointer, slot: Int) -> SharedCounter {
+    SharedCounter(in: memory, index: slot * byteCount / SharedCounter.byteCount)
+  }
+
+  private func write(_ record: [UInt64], at line: UnsafeMutableRawPointer) {
+    for (word, value) in record.enumerated() { line.storeBytes(of: value, toByteOffset: 8 + word * 8, as: UInt64.self) }
+  }
+
+  private func read(_ count: Int, at line: UnsafeRawPointer) -> [UInt64] {
+    (0..<count).map { line.load(fromByteOffset: 8 + $0 * 8, as: UInt64.self) }
+  }
+}

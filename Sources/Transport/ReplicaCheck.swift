@@ -1,0 +1,58 @@
+public import Buffers
+internal import MPI
+
+/// Compares the models of all ranks by their hashes; of a model in slices, equal slices with each other.
+public struct ReplicaCheck {
+  private let layout: TensorLayout
+  private let records: RecordExchange
+  private let numbers: [Int]
+  private let sliceCount: Int
+
+  /// A check of buffers of `layout`, which is that of this rank's slice; hashes travel through `records`, which the ranks of
+  /// `grid` share.
+  public init(_ layout: TensorLayout, over records: RecordExchange, on grid: RankGrid) {
+    self.layout = layout
+    self.records = records
+    numbers = grid.all.numbers
+    sliceCount = grid.sliceCount
+  }
+
+  /// The hash of the model, or of this rank's slice of it, which all ranks of that slice share.
+  ///
+  /// Collective; one record, and one for each tensor where models differ.
+  ///
+  /// - Throws: `ExchangeError.diverged`, on all ranks, with the tensors that differ and the ranks that differ from the most.
+  @discardableResult
+  public func verify(_ parameters: FloatBuffer, step: Int) throws -> UInt64 {
+    let hash = parameters.hash()
+    let hashes = try records.gather([hash], activity: "the comparison of models").map { $0[0] }
+    guard !odd(among: hashes).isEmpty else { return hash }
+    var tensors: [String] = []
+    var ranks: Set<Int> = []
+    for tensor in layout.tensors {
+      let own = parameters.hash(in: tensor.range)
+      let all = try records.gather([own], activity: "the comparison of models").map { $0[0] }
+      let odd = odd(among: all)
+      if !odd.isEmpty { tensors.append(tensor.name) }
+      ranks.formUnion(odd)
+    }
+    throw ExchangeError.diverged(tensors: tensors, ranks: ranks.map { numbers[$0] }.sorted(), step: step)
+  }
+
+  /// The ranks whose hash is not the commonest among those of their slice.
+  private func odd(among hashes: [UInt64]) -> [Int] {
+    (0..<sliceCount).flatMap { slice in
+      let ranks = Array(stride(from: slice, to: hashes.count, by: sliceCount))
+      return ReplicaCheck.minority(ranks.map { hashes[$0] }).map { ranks[$0] }
+    }
+  }
+
+  /// The ranks whose hash is not the commonest; of equally common ones that of the lowest rank counts as right.
+  static func minority(_ hashes: [UInt64]) -> [Int] {
+    var counts: [UInt64: Int] = [:]
+    for hash in hashes { counts[hash, default: 0] += 1 }
+    var right = hashes[0]
+    for hash in hashes where counts[hash]! > counts[right]! { right = hash }
+    return hashes.indices.filter { hashes[$0] != right }
+  }
+}

@@ -1,0 +1,145 @@
+internal import Buffers
+internal import Foundation
+public import MPI
+
+/// Calls the ranks of a communicator: everybody answers with a few bytes, and who does not answer is named.
+///
+/// It needs no memory and no communicator of its own, so that it comes before those are made. The collective operations of MPI
+/// wait for ever, and in silence, for a rank that stays away; ranks that have answered enter them together (`enter(_:_:)`).
+///
+/// - Cost: a message of 8 bytes and what is answered to each other rank.
+public struct RollCall: Sendable {
+  /// The bytes that an answer may have.
+  static let capacity = 1000
+  /// Below 32 767, which every MPI has; nobody else uses it.
+  private static let tag = 32_749
+
+  private let world: Communicator
+  private let ranks: WaitingRanks
+
+  /// A call of all ranks of `world`, who are known by their numbers.
+  public init(_ world: Communicator, patience: Patience) {
+    self.init(
+      world,
+      WaitingRanks(
+        rank: world.rank, names: (0..<world.count).map { "rank \($0)" }, patience: patience, neighbours: nil))
+  }
+
+  init(_ world: Communicator, _ ranks: WaitingRanks) { (self.world, self.ranks) = (world, ranks) }
+
+  /// Waits until every rank has come to the same place.
+  ///
+  /// Collective.
+  ///
+  /// - Throws: `ExchangeError.timedOut` naming the ranks that have not.
+  public func meet(_ activity: String) throws { _ = try gather([], activity: activity) }
+
+  /// What every rank answers, by rank; longer answers than 1000 bytes are cut.
+  ///
+  /// Collective.
+  func gather(_ answer: [UInt8], activity: String) throws -> [[UInt8]] {
+    let own = Array(answer.prefix(RollCall.capacity))
+    guard world.count > 1 else { return [own] }
+    let call = Call(world, ranks, XXHash64.hash(activity), own)
+    do { return try call.answers(to: activity) } catch {
+      call.abandon()
+      throw error
+    }
+  }
+
+  /// Meets, and then does what MPI does with all ranks at once and cannot be asked about meanwhile.
+  ///
+  /// Collective. A thread watches: it names the ranks of this host that are stopped or have ended; where there are none, it tells that
+  /// all wait; and it ends the job with status 75 after the limit.
+  package func enter<Result>(_ activity: String, _ body: () throws -> Result) throws -> Result {
+    guard world.count > 1 else { return try body() }
+    try meet(activity)
+    let watch = CallWatch()
+    defer { watch.end() }
+    watch.begin(activity, ranks, world)
+    return try body()
+  }
+
+  /// Watches the end of this process from now on, which waits for the others in MPI.
+  package func watchEnd() {
+    guard world.count > 1 else { return }
+    CallWatch().begin("the end of MPI", ranks, world)
+  }
+
+  /// One call with its messages.
+  private final class Call {
+    private let world: Communicator
+    private let ranks: WaitingRanks
+    private let outgoing: ByteBuffer
+    private let incoming: ByteBuffer
+    private let mailbox: Mailbox
+    private let hash: UInt64
+
+    private static let room = 8 + RollCall.capacity
+
+    init(_ world: Communicator, _ ranks: WaitingRanks, _ hash: UInt64, _ answer: [UInt8]) {
+      (self.world, self.ranks, self.hash) = (world, ranks, hash)
+      outgoing = ByteBuffer(count: 8 + answer.count)
+      outgoing.baseAddress.storeBytes(of: hash, as: UInt64.self)
+      for (index, byte) in answer.enumerated() { (outgoing.baseAddress + 8 + index).storeBytes(of: byte, as: UInt8.self) }
+      incoming = ByteBuffer(count: world.count * Call.room)
+      mailbox = Mailbox(
+        on: world, ranks, firstTag: RollCall.tag, slotCount: 1, receiveCount: world.count, sendCount: world.count)
+    }
+
+    func answers(to activity: String) throws -> [[UInt8]] {
+      let others = (0..<world.count).filter { $0 != world.rank }
+      for peer in others {
+        let memory = incoming.bytes(in: peer * Call.room..<(peer + 1) * Call.room)
+        try mailbox.receive(into: memory, from: peer, slot: 0, isVarying: true)
+      }
+      let message = UnsafeRawBufferPointer(outgoing.bytes)
+      for peer in others { try mailbox.send(message, to: peer, slot: 0, isVarying: true) }
+      var answers = Array(repeating: Array(message.dropFirst(8)), count: world.count)
+      try mailbox.wait(
+        for: activity,
+        arrived: { _, rank, byteCount in
+          let answer = incoming.bytes(in: rank * Call.room..<rank * Call.room + byteCount)
+          guard byteCount >= 8, answer.load(as: UInt64.self) == hash else {
+            throw ExchangeError.unexpectedMessage(from: ranks.names[rank], detail: "it is not in \(activity)")
+          }
+          answers[rank] = Array(answer.dropFirst(8))
+        }, until: { !mailbox.isUnderWay })
+      return answers
+    }
+
+    /// Gives up what has not arrived.
+    func abandon() { mailbox.abandon(keeping: self) }
+  }
+}
+
+/// A thread that watches a call of MPI which waits for other ranks, until it returns.
+private final class CallWatch: Sendable {
+  private let isOver = DispatchSemaphore(value: 0)
+
+  func begin(_ activity: String, _ ranks: WaitingRanks, _ world: Communicator) {
+    Thread.detachNewThread { [isOver] in
+      func error(_ duration: Duration) -> ExchangeError {
+        let idle = ranks.neighbours?.idle.map { ranks.names[$0] } ?? []
+        let awaited = idle.isEmpty ? ["one of the ranks, all of which had come"] : idle
+        return .timedOut(activity: activity, awaited: awaited, seconds: duration / .seconds(1))
+      }
+      var (waited, hasTold) = (Duration.zero, false)
+      while waited < ranks.patience.limit {
+        let start = ContinuousClock.now
+        if isOver.wait(timeout: .now() + .milliseconds(100)) == .success { return }
+        // What this rank was stopped itself does not count.
+        waited += min(.now - start, .milliseconds(200))
+        if let notice = ranks.patience.notice, !hasTold, waited >= notice.delay {
+          hasTold = true
+          ranks.tell(error(notice.delay))
+        }
+      }
+      let line = "\(ranks.names[ranks.rank]): \(error(ranks.patience.limit))\n"
+      FileHandle.standardError.write(Data(line.utf8))
+      world.abort(status: error(.zero).exitStatus)
+    }
+  }
+
+  func end() { isOver.signal() }
+}

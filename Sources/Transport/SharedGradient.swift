@@ -1,0 +1,38 @@
+public import Buffers
+internal import MPI
+
+/// A flat buffer of gradients that the other ranks of the host can read in place.
+public final class SharedGradient {
+  /// This rank's values.
+  public let values: FloatBuffer
+  /// Who can read them.
+  public let hosts: HostMap
+  private let window: SharedWindow?
+
+  /// Allocates `count` zeros on every rank.
+  ///
+  /// Collective over the world.
+  ///
+  /// - Parameters:
+  ///   - count: How many.
+  ///   - hosts: The ranks.
+  ///   - isShared: Whether neighbours read it at all; not by aggregations whose entries say so.
+  /// - Throws: `ExchangeError.noSharedMemory` where a host cannot give the memory, on all its ranks.
+  public init(count: Int, hosts: HostMap, isShared: Bool = true) throws {
+    self.hosts = hosts
+    window = isShared ? try hosts.window(byteCount: count * 4) : nil
+    if let window, let host = hosts.host {
+      let own = window.memory(of: host.rank)
+      values = FloatBuffer(sharing: own.baseAddress!.assumingMemoryBound(to: Float.self), count: count, owner: window)
+    } else {
+      values = FloatBuffer(count: count)
+    }
+  }
+
+  /// The values of `rank`, which is this one or shares its host; nil where they are out of reach.
+  package func values(of rank: Int) -> UnsafeMutablePointer<Float>? {
+    if rank == hosts.world.rank { return values.baseAddress }
+    guard let window, let hostRank = hosts.hostRanks[rank] else { return nil }
+    return window.memory(of: hostRank).baseAddress!.assumingMemoryBound(to: Float.self)
+  }
+}

@@ -1,0 +1,34 @@
+import Buffers
+import Testing
+
+@Suite struct SlicedLayoutTests {
+  private let layout = TensorLayout([("weights.2", [3, 5]), ("biases.2", [3]), ("weights.1", [5, 2]), ("biases.1", [5])])
+
+  @Test func rowsGoToSlicesInOrder() {
+    let sliced = SlicedLayout(layout, into: 2)
+    #expect(sliced.layout(of: 0).tensors.map(\.shape) == [[2, 5], [2], [3, 2], [3]])
+    #expect(sliced.layout(of: 1).tensors.map(\.shape) == [[1, 5], [1], [2, 2], [2]])
+    #expect(sliced.layout(of: 1).tensors.map(\.name) == layout.tensors.map(\.name))
+    #expect(sliced.places(in: 0) == [0..<10, 15..<17, 18..<24, 28..<31])
+    #expect(sliced.places(in: 1) == [10..<15, 17..<18, 24..<28, 31..<33])
+  }
+
+  @Test(arguments: 1...9) func everyValueHasOneSlice(_ sliceCount: Int) {
+    let sliced = SlicedLayout(layout, into: sliceCount)
+    var owners = Array(repeating: 0, count: layout.count)
+    for slice in 0..<sliceCount {
+      let own = sliced.layout(of: slice)
+      for (tensor, place) in zip(own.tensors, sliced.places(in: slice)) {
+        #expect(tensor.count == place.count)
+        for index in place { owners[index] += 1 }
+      }
+    }
+    #expect(owners.allSatisfy { $0 == 1 })
+    if sliceCount == 1 { #expect(sliced.layout(of: 0) == layout) }
+  }
+
+  @Test func moreSlicesThanRowsLeaveSomeEmpty() {
+    let last = SlicedLayout(layout, into: 9).layout(of: 8)
+    #expect(last.count == 0 && last.tensors.map(\.shape) == [[0, 5], [0], [0, 2], [0]])
+  }
+}
