@@ -38,7 +38,7 @@ final class FetchSGD: SparseAggregation {
   private let owned: Range<Int>
   /// Σ S(g_i) of this step, where it is clipped before it goes anywhere.
   private let sums: [ShardMemory]
-  private let clip: Double?
+  private let clip: NormClip?
   /// S_u of the owned shards, and the tables of S_e, all in one memory for checkpoints.
   private let momenta: [ShardMemory]
   private let errors: [[ShardMemory]]
@@ -61,7 +61,7 @@ final class FetchSGD: SparseAggregation {
       [scatter.round("sketches"), gather.round("updates")], hosts: parts.hosts)
     let lengths = owned.map { ShardMemory.floatCount(code, shard: $0) }
     memories = (0...max(window, 1)).map { _ in FloatBuffer(count: lengths.reduce(0, +)) }
-    clip = parts.clip
+    clip = parts.clip.map(NormClip.init)
     norms = try clip.map { _ in try RecordExchange(parts.hosts) }
     func tables(_ memory: FloatBuffer) -> [ShardMemory] {
       var start = 0
@@ -98,7 +98,7 @@ final class FetchSGD: SparseAggregation {
       Stage(.sum) { [self] in try norms.begin([sums.reduce(0) { $0 + $1.squaredNorm }.bitPattern]) },
       Stage.records(norms, .sum, activity: "the norm of the gradient") { [self] all in
         let norm = all.reduce(0) { $0 + Double(bitPattern: $1[0]) }.squareRoot()
-        for (table, sum) in zip(momenta, sums) { table.add(sum, times: norm > clip ? clip / norm : 1) }
+        for (table, sum) in zip(momenta, sums) { table.add(sum, times: clip.factor(norm: norm) ?? 1) }
       },
     ]
   }
