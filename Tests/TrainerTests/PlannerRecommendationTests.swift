@@ -1,5 +1,6 @@
 import Buffers
 import Codecs
+import Collectives
 import Foundation
 import Planner
 import Reporting
@@ -22,8 +23,8 @@ import Trainer
       compute: CostCurve(fixed: 1e-4, perUnit: sampleSeconds), updateSeconds: 0.4e-9 * Double(layout.count),
       kernels: ["one-bit:group=row": kernels, "none": KernelCosts(encode: 0.1e-9, sum: 0.1e-9, sumPerCode: 0.1e-9)],
       network: LinkCosts(latency: 20e-6, messageSeconds: 1e-6, bitsPerSecond: bitsPerSecond), ranksPerHost: 1)
-    return ScalingPlan(
-      StepPredictor(layout, minibatch: 256, costs: costs), codecs: [None(), OneBit()], subject: "a model", costs: [],
+    return try! ScalingPlan(
+      StepPredictor(layout, minibatch: 256, costs: costs), aggregations: [AggregationRecipe(None()), AggregationRecipe(OneBit())], subject: "a model", costs: [],
       ranks: ranks)
   }
 
