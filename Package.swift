@@ -117,7 +117,7 @@ let package = Package(
       "fetchsgd", ["Laboratory", "Reporting", "Files", "Networks", "Datasets", "Buffers", argumentParser],
       exclude: ["README.md", "RESULTS.md", "by-class.svg", "energy.svg", "iid.svg", "magnitudes.svg"]),
 
-    .target(name: "_TestSupport", dependencies: ["MPI"], path: "Tests/_TestSupport", swiftSettings: settings),
+    .target(name: "_TestSupport", dependencies: ["Files", "MPI"], path: "Tests/_TestSupport", swiftSettings: settings),
     tests("Buffers", ["Buffers"]),
     tests("MPI", ["MPI", "example-hello", "example-ring", "example-reduce", "example-overlap", "example-user-operation"]),
     tests("Codecs", ["Codecs", "Buffers"]),

@@ -51,6 +51,8 @@ public final class RecordExchange {
   private var hostTraffic = Traffic()
   /// The number of the last record, which each record begins with.
   private var number = 0
+  /// The slot of the last record.
+  private var slot: Int { number & 1 }
   /// What is gathered; nil between exchanges.
   private var underWay: Gathering?
 
@@ -139,7 +141,7 @@ public final class RecordExchange {
   /// The ranks whose records have not come, or that have not taken this one's.
   package var awaitedRanks: [Int] {
     guard let underWay else { return [] }
-    return underWay.isAwaited.indices.filter { underWay.isAwaited[$0] || !mailbox.hasLeft(slot: number & 1, to: $0) }
+    return underWay.isAwaited.indices.filter { underWay.isAwaited[$0] || !mailbox.hasLeft(slot: slot, to: $0) }
   }
 
   /// Gives up what has not arrived.
@@ -163,7 +165,6 @@ public final class RecordExchange {
   /// Reads what the ranks of this host have written; returns whether all records are there and all sends have left: a record that its
   /// receiver does not take is waited for like one that does not come.
   private func lookInMemory() -> Bool {
-    let slot = number & 1
     for peer in hosts.hostRanks.indices where underWay?.isAwaited[peer] == true {
       guard let window, let hostRank = hosts.hostRanks[peer] else { continue }
       let memory = window.memory(of: hostRank)
@@ -184,14 +185,13 @@ public final class RecordExchange {
   private func take(_ slot: Int, from peer: Int, _ activity: String) throws {
     guard mailbox.hasArrived(slot: slot, from: peer) else { return }
     let line = UnsafeRawPointer(incoming.baseAddress + (slot * hosts.world.count + peer) * byteCount)
-    guard slot == number & 1, line.load(as: UInt64.self) == UInt64(number) else {
+    guard slot == self.slot, line.load(as: UInt64.self) == UInt64(number) else {
       throw ExchangeError.unexpectedMessage(from: hosts.name(of: peer), detail: "another record in \(activity)")
     }
     take(line, from: peer)
   }
 
   private func publish(_ record: [UInt64]) throws {
-    let slot = number & 1
     for peer in hosts.remoteRanks {
       let start = (slot * hosts.world.count + peer) * byteCount
       try mailbox.receive(into: incoming.bytes(in: start..<start + byteCount), from: peer, slot: slot)

@@ -43,16 +43,7 @@ public struct ReplicaCheck {
   private func odd(among hashes: [UInt64]) -> [Int] {
     (0..<sliceCount).flatMap { slice in
       let ranks = Array(stride(from: slice, to: hashes.count, by: sliceCount))
-      return ReplicaCheck.minority(ranks.map { hashes[$0] }).map { ranks[$0] }
+      return dissenters(among: ranks.map { hashes[$0] }).map { ranks[$0] }
     }
-  }
-
-  /// The ranks whose hash is not the commonest; of equally common ones that of the lowest rank counts as right.
-  static func minority(_ hashes: [UInt64]) -> [Int] {
-    var counts: [UInt64: Int] = [:]
-    for hash in hashes { counts[hash, default: 0] += 1 }
-    var right = hashes[0]
-    for hash in hashes where counts[hash]! > counts[right]! { right = hash }
-    return hashes.indices.filter { hashes[$0] != right }
   }
 }

@@ -70,8 +70,8 @@ final class Table {
   func row(_ cells: [Cell]) {
     require(cells.count == columns.count, "a row of \(cells.count) cells under \(columns.count) columns")
     if isJSON {
-      let pairs = zip(columns, cells).map { "\(quoted($0.key)):\(json($1))" }
-      write("{" + (["\"bench\":\(quoted(bench))"] + pairs).joined(separator: ",") + "}")
+      let members = zip(columns, cells).map { JSONValue.Member($0.key, json($1)) }
+      write("\(JSONValue.object([JSONValue.Member("bench", .string(bench))] + members))")
     } else {
       if !printedTitles {
         write(zip(columns, columns.map(\.title)).map { pad($1, $0) }.joined(separator: "  "))
@@ -92,20 +92,20 @@ final class Table {
   private func show(_ cell: Cell, _ format: Column.Format) -> String {
     switch (cell, format) {
     case (.text(let text), _): text
-    case (.integer(let value), .decimal(let digits, let scale)): decimal(Double(value) * scale, digits)
+    case (.integer(let value), .decimal(let digits, let scale)): decimal(Double(value) * scale, digits: digits)
     case (.integer(let value), _): grouped(value)
-    case (.number(let value), .decimal(let digits, let scale)): decimal(value * scale, digits)
+    case (.number(let value), .decimal(let digits, let scale)): decimal(value * scale, digits: digits)
     case (.number(let value), _): "\(value)"
     case (.nothing, _): "–"
     }
   }
 
-  private func json(_ cell: Cell) -> String {
+  private func json(_ cell: Cell) -> JSONValue {
     switch cell {
-    case .text(let text): quoted(text)
-    case .integer(let value): "\(value)"
-    case .number(let value): value.isFinite ? "\(value)" : "null"
-    case .nothing: "null"
+    case .text(let text): .string(text)
+    case .integer(let value): .integer(value)
+    case .number(let value): .number(value)
+    case .nothing: .null
     }
   }
 }
@@ -114,40 +114,6 @@ final class Table {
 func writeLine(_ line: String, toStandardError: Bool = false) {
   if toStandardError { return Terminal.write(line + "\n") }
   do { try StandardStreams.write(line + "\n") } catch { fail("\(error)", status: error.exitStatus) }
-}
-
-/// A text as a JSON string.
-func quoted(_ text: String) -> String {
-  var result = "\""
-  for scalar in text.unicodeScalars {
-    switch scalar {
-    case "\"": result += "\\\""
-    case "\\": result += "\\\\"
-    case "\n": result += "\\n"
-    default:
-      if scalar.value < 0x20 {
-        let digits = String(scalar.value, radix: 16)
-        result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-      } else {
-        result.unicodeScalars.append(scalar)
-      }
-    }
-  }
-  return result + "\""
-}
-
-/// A number with the given number of decimals.
-func decimal(_ value: Double, _ digits: Int) -> String {
-  guard value.isFinite else { return "\(value)" }
-  var power = 1.0
-  for _ in 0..<digits { power *= 10 }
-  let scaled = (value.magnitude * power).rounded()
-  guard scaled < 1e15 else { return "\(value)" }
-  let (whole, part) = Int(scaled).quotientAndRemainder(dividingBy: Int(power))
-  let sign = value < 0 && scaled > 0 ? "-" : ""
-  guard digits > 0 else { return "\(sign)\(whole)" }
-  let fraction = String(part)
-  return "\(sign)\(whole)." + String(repeating: "0", count: digits - fraction.count) + fraction
 }
 
 /// An integer with a space between groups of three digits: `16 777 216`.
@@ -160,8 +126,8 @@ func grouped(_ value: Int) -> String {
 extension [Double] {
   /// The value below which the fraction `share` lies (nearest rank); the median by default.
   func percentile(_ share: Double = 0.5) -> Double {
-    require(!isEmpty, "a percentile of nothing")
-    return sorted()[Swift.min(count - 1, Int(Double(count) * share))]
+    guard let value = Buffers.percentile(share, of: self) else { fatalError("a percentile of nothing") }
+    return value
   }
 }
 

@@ -144,7 +144,8 @@ struct StepCommand: ParsableCommand {
     let parts: [StepBenchmark.Part] = world.count > 1 ? [.computation, .communication, .whole] : [.whole]
     if let emulatedCompute, world.rank == 0, !output.json {
       writeLine(
-        "Computation is emulated: in a step each rank sleeps \(decimal(emulatedCompute, 1)) ms. All communication is real.")
+        "Computation is emulated: in a step each rank sleeps \(decimal(emulatedCompute, digits: 1)) ms. All communication is real."
+      )
     }
     // Both sides warm up: memory is touched, threads and processor clocks are awake.
     for part in parts { try benchmark.run(part, count: 3) }

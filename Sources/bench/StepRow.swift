@@ -61,7 +61,7 @@ struct StepRow {
   /// Adds the settings of the measurement.
   mutating func addSetting(strategy: String, codec: String, model: String, emulatedCompute: Double?) {
     text("strategy", "strategy", strategy)
-    text("computation", "computation", emulatedCompute.map { "emulated, \(decimal($0, 1)) ms a step" } ?? "real")
+    text("computation", "computation", emulatedCompute.map { "emulated, \(decimal($0, digits: 1)) ms a step" } ?? "real")
     text("codec", "codec", codec)
     text("model", "model", model)
   }
@@ -72,7 +72,7 @@ struct StepRow {
     time("peerP50", "peer (ms)", turnSeconds.map { $0.peer / Double(iterations) }.percentile())
     add(Column("ratio", "own/peer", .decimal(3)), .number(ratios.percentile()))
     text("peer", "peer", name)
-    text("ratios", "own/peer of each turn", ratios.map { decimal($0, 3) }.joined(separator: " "))
+    text("ratios", "own/peer of each turn", ratios.map { decimal($0, digits: 3) }.joined(separator: " "))
   }
 
   private mutating func add(_ column: Column, _ cell: Cell) { entries.append((column, cell)) }

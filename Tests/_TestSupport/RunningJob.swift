@@ -1,3 +1,4 @@
+import Files
 import Foundation
 import Glibc
 
@@ -25,32 +26,11 @@ public final class RunningJob: @unchecked Sendable {
     output = folder.appending(path: name + ".out")
     errors = folder.appending(path: name + ".err")
 
-    var files = posix_spawn_file_actions_t()
-    posix_spawn_file_actions_init(&files)
-    defer { posix_spawn_file_actions_destroy(&files) }
-    posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
-    posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, output.path, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
-    posix_spawn_file_actions_addopen(&files, STDERR_FILENO, errors.path, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
-
-    var attributes = posix_spawnattr_t()
-    posix_spawnattr_init(&attributes)
-    defer { posix_spawnattr_destroy(&attributes) }
-    var signals = sigset_t()
-    sigemptyset(&signals)
-    posix_spawnattr_setsigmask(&attributes, &signals)
-    sigfillset(&signals)
-    posix_spawnattr_setsigdefault(&attributes, &signals)
-    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
-
     let place = directory.map { ["/usr/bin/env", "--chdir=\($0)"] } ?? []
-    let command = place + [path] + arguments
-    let argumentList = command.map { strdup($0) } + [nil]
-    let environmentList = environment.map { strdup("\($0)=\($1)") } + [nil]
-    defer { for text in argumentList + environmentList { free(text) } }
-    var process: pid_t = 0
-    let code = posix_spawn(&process, command[0], &files, &attributes, argumentList, environmentList)
-    guard code == 0 else { throw POSIXError(POSIXErrorCode(rawValue: code) ?? .ENOENT) }
-    processIdentifier = process
+    processIdentifier = try ChildProcess(
+      place + [path] + arguments, environment: environment.map { "\($0)=\($1)" }, output: output.path, errors: errors.path,
+      resetsSignals: true
+    ).identifier
   }
 
   /// What it has written to standard output until now.

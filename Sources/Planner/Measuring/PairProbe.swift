@@ -1,3 +1,4 @@
+internal import Buffers
 internal import Collectives
 internal import Glibc
 internal import MPI

@@ -1,3 +1,4 @@
+internal import Buffers
 internal import Collectives
 internal import Trainer
 internal import Transport

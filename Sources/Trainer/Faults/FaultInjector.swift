@@ -102,13 +102,9 @@ final class FaultInjector: Sendable {
 
   /// Stops this process as SIGSTOP does; another wakes it.
   private func stop() {
-    let words = ["/bin/sh", "-c", "sleep \(fault.seconds); kill -CONT \(getpid())"]
-    let command: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
-    defer { for text in command { free(text) } }
-    var process: pid_t = 0
-    guard posix_spawn(&process, "/bin/sh", nil, nil, command, environ) == 0 else { return }
+    guard let alarm = try? ChildProcess(["/bin/sh", "-c", "sleep \(fault.seconds); kill -CONT \(getpid())"]) else { return }
     _ = raise(SIGSTOP)
-    _ = waitpid(process, nil, 0)
+    alarm.wait()
   }
 }
 

@@ -45,7 +45,7 @@ package struct StartCheck {
     let all = try agreement.gather(own)
     for index in own.indices {
       let values = (0..<world.count).map { all[$0][index] }
-      guard let odd = oddOne(among: values) else { continue }
+      guard let odd = dissenters(among: values).first else { continue }
       let what = hashes.count > 1 && isSameList ? " (\(hashes[index].name))" : ""
       let host = try agreement.share(world.rank == odd ? world.processorName : nil, from: odd)
       throw TrainingError(
@@ -53,13 +53,4 @@ package struct StartCheck {
         exitStatus: .configuration)
     }
   }
-}
-
-/// The lowest index whose value is not the commonest, nil where all are equal; of equally common values the first counts as right.
-func oddOne(among values: [UInt64]) -> Int? {
-  var counts: [UInt64: Int] = [:]
-  for value in values { counts[value, default: 0] += 1 }
-  guard counts.count > 1, var right = values.first else { return nil }
-  for value in values where counts[value, default: 0] > counts[right, default: 0] { right = value }
-  return values.firstIndex { $0 != right }
 }

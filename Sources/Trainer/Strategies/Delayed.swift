@@ -12,7 +12,7 @@ internal import Transport
 /// carries 1/N of its samples' gradients, N being the whole minibatch: the rate per sample is that of `all-reduce`. The delay stays
 /// with one rank, where nothing is exchanged. What is in flight is applied after the last step.
 /// Source: Seide et al. 2014, section 3.3; algorithms §1.5.
-final class Delayed: Strategy {
+final class Delayed: EngineStrategy {
   /// The parts of a minibatch.
   private static let parts = 2
 
@@ -31,15 +31,7 @@ final class Delayed: Strategy {
     let watched: StepAgreement?
   }
 
-  private let parts: StrategyParts
-  /// The gradient that is computed and the one that is exchanged, in turn.
-  private let gradients: [SharedGradient]
-  private let aggregations: RunAggregations
-  private let driver: ExchangeDriver
-  private let frame: StepFrame
-  private let update: ModelUpdate
-  private let replicated: ReplicatedStart
-  private var start = AutomaticStart()
+  let engine: StepEngine
   private var flight: Flight?
   /// The gradient that is computed next.
   private var turn = 0
@@ -52,32 +44,23 @@ final class Delayed: Strategy {
   private var settledTraffic = Traffic()
 
   init(_ parts: StrategyParts) throws {
-    self.parts = parts
-    let count = parts.network.layout.count
-    gradients = try (0..<2).map { _ in
-      try SharedGradient(
-        count: count, hosts: parts.hosts, isShared: parts.aggregation.capabilities.sharesContributions)
-    }
-    driver = ExchangeDriver(parts.overlap)
-    aggregations = try RunAggregations(parts, gradients: gradients, overlap: driver.overlap)
-    frame = StepFrame(parts, driver: driver)
-    update = ModelUpdate(parts)
-    replicated = ReplicatedStart(parts: parts, frame: frame, update: update)
-    arrived = FloatBuffer(count: count)
+    engine = try StepEngine(parts, gradientCount: 2, overlap: parts.overlap)
+    arrived = FloatBuffer(count: parts.network.layout.count)
   }
 
   func advance(from step: Int, to meeting: Int, on course: Course) throws -> StepOutcome {
     let loader = course.loader
-    guard aggregations.aggregation(of: step, in: loader.plan) != nil else {
-      return try replicated.step(step, on: course, into: gradients[turn].values)
+    guard engine.aggregations.aggregation(of: step, in: loader.plan) != nil else {
+      return try engine.replicated.step(step, on: course, into: engine.gradients[turn].values)
     }
-    let (isMeasured, isWatched) = (course.isMeasured(step), AutomaticStart.watches(step, of: loader.plan, parts))
+    let (isMeasured, isWatched) = (course.isMeasured(step), engine.watches(step, on: course))
     var outcome = StepOutcome()
     let samples = loader.plan.places(of: step).count
     for part in 0..<Delayed.parts where !loader.plan.places(of: step, part: part, of: Delayed.parts).isEmpty {
-      guard let exchange = aggregations.aggregation(of: step, in: loader.plan) else { continue }
-      let judgement = try frame.run(
-        step, on: course, .part(part, of: Delayed.parts), into: gradients[turn].values, needsNorm: isMeasured || isWatched,
+      guard let exchange = engine.aggregations.aggregation(of: step, in: loader.plan) else { continue }
+      let judgement = try engine.frame.run(
+        step, on: course, .part(part, of: Delayed.parts), into: engine.gradients[turn].values,
+        needsNorm: isMeasured || isWatched,
         computed: { statement in
           guard isMeasured else { return }
           // The residual is not at rest before.
@@ -91,10 +74,7 @@ final class Delayed: Strategy {
       }
       outcome.add(judgement)
     }
-    if isWatched {
-      outcome.signalShare = start.share
-      outcome.warmStartEnd = start.decide(after: step, &loader.plan, parts)
-    }
+    if isWatched { engine.decideStart(after: step, on: course, noting: &outcome) }
     return outcome
   }
 
@@ -106,17 +86,17 @@ final class Delayed: Strategy {
     flight = Flight(
       exchange: exchange, rate: agreement.rate, samples: samples, share: Float(samples) / Float(stepSamples),
       trafficBefore: exchange.traffic, watched: isWatched ? agreement : nil)
-    try aggregations.begin(
+    try engine.aggregations.begin(
       exchange, Contribution(step: Delayed.parts * step + part, samples: samples, buffer: turn, rate: agreement.rate))
-    driver.drive(exchange)
-    frame.computation.accept()
+    engine.driver.drive(exchange)
+    engine.frame.computation.accept()
     turn = 1 - turn
   }
 
   /// Waits for the exchange of the half before, if one is under way, and applies it; returns its traffic.
   private func applyOldest() throws -> Traffic {
     if let rate = arrivedRate {
-      try update.apply(arrived, rate: rate, samples: arrivedSamples, share: arrivedShare)
+      try engine.update.apply(arrived, rate: rate, samples: arrivedSamples, share: arrivedShare)
       arrivedRate = nil
     }
     guard let flight else {
@@ -124,32 +104,31 @@ final class Delayed: Strategy {
       return settledTraffic
     }
     let stopwatch = Stopwatch()
-    let sumSquares = try update.apply(
+    let sumSquares = try engine.update.apply(
       rate: flight.rate, samples: flight.samples, share: flight.share, isMeasured: flight.watched != nil
     ) { sink in
-      try parts.timeline.span(.exchange) { try aggregations.deliver(flight.exchange, by: driver, into: sink) }
+      try engine.parts.timeline.span(.exchange) {
+        try engine.aggregations.deliver(flight.exchange, by: engine.driver, into: sink)
+      }
     }
-    aggregations.note(stopwatch.seconds, of: flight.exchange)
-    if let agreement = flight.watched, let sumSquares { start.note(agreement, sumSquares: sumSquares) }
+    engine.aggregations.note(stopwatch.seconds, of: flight.exchange)
+    if let agreement = flight.watched, let sumSquares { engine.start.note(agreement, sumSquares: sumSquares) }
     self.flight = nil
     return flight.exchange.traffic - flight.trafficBefore
   }
 
   func settle() throws {
     guard let flight else { return }
-    try parts.timeline.span(.exchange) { try aggregations.deliver(flight.exchange, by: driver, into: .buffer(arrived)) }
+    try engine.parts.timeline.span(.exchange) {
+      try engine.aggregations.deliver(flight.exchange, by: engine.driver, into: .buffer(arrived))
+    }
     (arrivedRate, arrivedSamples, arrivedShare) = (flight.rate, flight.samples, flight.share)
     settledTraffic += flight.exchange.traffic - flight.trafficBefore
-    if let agreement = flight.watched { start.note(agreement, sumSquares: try update.sumOfSquares(of: arrived)) }
+    if let agreement = flight.watched { engine.start.note(agreement, sumSquares: try engine.update.sumOfSquares(of: arrived)) }
     self.flight = nil
   }
 
   func drain() throws -> Traffic { try applyOldest() }
-
-  func abandon() {
-    driver.abandon()
-    parts.records.abandon()
-  }
 }
 
 // MARK: - State and reports
@@ -157,46 +136,28 @@ final class Delayed: Strategy {
 extension Delayed {
   func contribute(to inventory: inout StateInventory) {
     require(flight == nil, "state is read while an exchange is under way")
-    update.contribute(to: &inventory)
+    engine.contribute(to: &inventory)
     inventory.tensors.append(SavedTensor("arrivedGradient", of: arrived))
     inventory.counters["arrivedSamples"] = String(arrivedSamples)
     inventory.counters["arrivedShare"] = String(arrivedShare.bitPattern)
     inventory.counters["arrivedRate"] = arrivedRate.map { String($0.bitPattern) } ?? "none"
-    frame.contribute(to: &inventory)
-    aggregations.contribute(to: &inventory)
-    start.contribute(to: &inventory)
   }
 
   func restore(counters: [String: String]) {
-    frame.restore(counters: counters)
-    aggregations.restore(counters: counters)
-    start.restore(counters)
+    engine.restore(counters: counters)
     arrivedSamples = counters["arrivedSamples"].flatMap { Int($0) } ?? 0
     arrivedShare = counters["arrivedShare"].flatMap { UInt32($0) }.map { Float(bitPattern: $0) } ?? 1
     arrivedRate = counters["arrivedRate"].flatMap { UInt32($0) }.map { Float(bitPattern: $0) }
   }
 
-  func place() throws { try aggregations.place() }
-
   func forget() throws {
     settledTraffic += try applyOldest()
-    frame.computation.inherited = nil
-    aggregations.forget()
-    parts.optimizer.forgetMomentum()
+    engine.forget()
   }
-
-  func inherit(_ contributions: FloatBuffer, sums: FloatBuffer) {
-    aggregations.merge(sums, into: contributions)
-    frame.computation.inherited = contributions
-  }
-
-  var times: PhaseTimes { aggregations.times(frame, update) }
 
   var report: ExchangeReport {
-    var report = aggregations.report
+    var report = engine.aggregations.report
     report.exchangesInStep = Delayed.parts
     return report
   }
-
-  func finish() throws { try aggregations.finish() }
 }

@@ -1,3 +1,4 @@
+internal import Buffers
 internal import Collectives
 internal import Transport
 
@@ -32,9 +33,4 @@ struct ExchangeComparison {
     floatSeconds = slowest(0)
     codedSeconds = slowest(1)
   }
-}
-
-/// The middle value, the upper of two; nil of none.
-package func median(of values: [Double]) -> Double? {
-  values.isEmpty ? nil : values.sorted()[values.count / 2]
 }

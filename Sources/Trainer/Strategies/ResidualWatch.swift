@@ -1,3 +1,4 @@
+internal import Buffers
 internal import Files
 
 /// Notices that a codec leaves more behind than it can send later, because the learning rate is too high for it.

@@ -12,42 +12,28 @@ internal import Transport
 /// after that. The steps of the warm start take their own ways (``WarmStartPhase``). With one rank nothing is exchanged, and the run is plain
 /// stochastic gradient descent bit for bit.
 /// Source: Seide et al. 2014; algorithms A7 and A8 (T1), §1.10.
-final class Synchronous: Strategy {
-  private let parts: StrategyParts
-  private let gradient: SharedGradient
-  private let aggregations: RunAggregations
-  private let driver: ExchangeDriver
-  private let frame: StepFrame
-  private let update: ModelUpdate
-  private let replicated: ReplicatedStart
-  private var start = AutomaticStart()
+final class Synchronous: EngineStrategy {
+  let engine: StepEngine
   /// Whether exchanges begin before gradients are final.
-  private var beginsEarly: Bool { driver.overlap != .off }
+  private var beginsEarly: Bool { engine.driver.overlap != .off }
 
   init(_ parts: StrategyParts) throws {
-    self.parts = parts
-    let capabilities = parts.aggregation.capabilities
-    driver = ExchangeDriver(capabilities.discards ? parts.overlap : .off)
-    gradient = try SharedGradient(
-      count: parts.network.layout.count, hosts: parts.hosts, isShared: capabilities.sharesContributions)
-    aggregations = try RunAggregations(
-      parts, gradients: [gradient], overlap: driver.overlap, isRestorable: driver.overlap != .off)
-    frame = StepFrame(parts, driver: driver)
-    update = ModelUpdate(parts)
-    replicated = ReplicatedStart(parts: parts, frame: frame, update: update)
+    let overlap = parts.aggregation.capabilities.discards ? parts.overlap : .off
+    engine = try StepEngine(parts, gradientCount: 1, overlap: overlap, isRestorable: overlap != .off)
   }
 
   func advance(from step: Int, to meeting: Int, on course: Course) throws -> StepOutcome {
-    guard let exchange = aggregations.aggregation(of: step, in: course.loader.plan) else {
-      return try replicated.step(step, on: course, into: gradient.values)
+    let gradient = engine.gradients[0].values
+    guard let exchange = engine.aggregations.aggregation(of: step, in: course.loader.plan) else {
+      return try engine.replicated.step(step, on: course, into: gradient)
     }
-    let (isMeasured, isWatched) = (course.isMeasured(step), AutomaticStart.watches(step, of: course.loader.plan, parts))
+    let (isMeasured, isWatched) = (course.isMeasured(step), engine.watches(step, on: course))
     let (samples, trafficBefore) = (course.loader.plan.places(of: step).count, exchange.traffic)
     let residualSquares = isMeasured ? exchange.residualSquares : 0
     var contribution = Contribution(step: step, samples: samples, isReady: false)
     if beginsEarly { try begin(exchange, contribution) }
-    let judgement = try frame.run(
-      step, on: course, into: gradient.values, needsNorm: isMeasured || isWatched, ready: exchange.markReady,
+    let judgement = try engine.frame.run(
+      step, on: course, into: gradient, needsNorm: isMeasured || isWatched, ready: exchange.markReady,
       computed: { $0.residualSquares = residualSquares },
       ending: { if beginsEarly { try discard(exchange) } })
     let agreement = judgement.agreement
@@ -57,71 +43,32 @@ final class Synchronous: Strategy {
       (contribution.isReady, contribution.rate) = (true, agreement.rate)
       if !beginsEarly { try begin(exchange, contribution) }
       let stopwatch = Stopwatch()
-      let sumSquares = try update.apply(rate: agreement.rate, samples: samples, isMeasured: isWatched) { sink in
-        try parts.timeline.span(.exchange) { try aggregations.deliver(exchange, by: driver, into: sink) }
+      let sumSquares = try engine.update.apply(rate: agreement.rate, samples: samples, isMeasured: isWatched) { sink in
+        try engine.parts.timeline.span(.exchange) {
+          try engine.aggregations.deliver(exchange, by: engine.driver, into: sink)
+        }
       }
-      aggregations.note(stopwatch.seconds, of: exchange)
-      frame.computation.accept()
-      if isWatched, let sumSquares { start.note(agreement, sumSquares: sumSquares) }
+      engine.aggregations.note(stopwatch.seconds, of: exchange)
+      engine.frame.computation.accept()
+      if isWatched, let sumSquares { engine.start.note(agreement, sumSquares: sumSquares) }
     }
     var outcome = StepOutcome()
     outcome.add(judgement)
-    if isWatched {
-      outcome.signalShare = start.share
-      outcome.warmStartEnd = start.decide(after: step, &course.loader.plan, parts)
-    }
+    if isWatched { engine.decideStart(after: step, on: course, noting: &outcome) }
     outcome.traffic = exchange.traffic - trafficBefore
     return outcome
   }
 
   private func begin(_ exchange: any Aggregation, _ contribution: Contribution) throws {
-    try aggregations.begin(exchange, contribution)
-    driver.drive(exchange)
+    try engine.aggregations.begin(exchange, contribution)
+    engine.driver.drive(exchange)
   }
 
   private func discard(_ exchange: any Aggregation) throws {
-    try parts.timeline.span(.exchange) { try driver.discard(exchange) }
+    try engine.parts.timeline.span(.exchange) { try engine.driver.discard(exchange) }
   }
 
   func drain() -> Traffic { Traffic() }
 
   func settle() {}
-
-  func abandon() { driver.abandon() }
-}
-
-// MARK: - State and reports
-
-extension Synchronous {
-  func contribute(to inventory: inout StateInventory) {
-    update.contribute(to: &inventory)
-    frame.contribute(to: &inventory)
-    aggregations.contribute(to: &inventory)
-    start.contribute(to: &inventory)
-  }
-
-  func restore(counters: [String: String]) {
-    frame.restore(counters: counters)
-    aggregations.restore(counters: counters)
-    start.restore(counters)
-  }
-
-  func place() throws { try aggregations.place() }
-
-  func forget() throws {
-    frame.computation.inherited = nil
-    aggregations.forget()
-    parts.optimizer.forgetMomentum()
-  }
-
-  func inherit(_ contributions: FloatBuffer, sums: FloatBuffer) {
-    aggregations.merge(sums, into: contributions)
-    frame.computation.inherited = contributions
-  }
-
-  var times: PhaseTimes { aggregations.times(frame, update) }
-
-  var report: ExchangeReport { aggregations.report }
-
-  func finish() throws { try aggregations.finish() }
 }

@@ -1,0 +1,100 @@
+internal import Buffers
+internal import Collectives
+internal import Networks
+internal import Optimizers
+internal import Reporting
+internal import Transport
+
+/// What strategies that exchange gradients have in common: the frame of a step, the aggregations of the run and their driver, and the update of
+/// the model.
+final class StepEngine {
+  let parts: StrategyParts
+  /// Where contributions lie; several are used in turn.
+  let gradients: [SharedGradient]
+  let driver: ExchangeDriver
+  let aggregations: RunAggregations
+  let frame: StepFrame
+  let update: ModelUpdate
+  let replicated: ReplicatedStart
+  var start = AutomaticStart()
+
+  /// Prepares the exchange of `gradientCount` gradients in turn, driven as `overlap` says; collective.
+  ///
+  /// - Parameter isRestorable: Whether an exchange may be discarded.
+  init(_ parts: StrategyParts, gradientCount: Int, overlap: Overlap, isRestorable: Bool = false) throws {
+    self.parts = parts
+    gradients = try (0..<gradientCount).map { _ in
+      try SharedGradient(
+        count: parts.network.layout.count, hosts: parts.hosts, isShared: parts.aggregation.capabilities.sharesContributions)
+    }
+    driver = ExchangeDriver(overlap)
+    aggregations = try RunAggregations(parts, gradients: gradients, overlap: overlap, isRestorable: isRestorable)
+    frame = StepFrame(parts, driver: driver)
+    update = ModelUpdate(parts)
+    replicated = ReplicatedStart(parts: parts, frame: frame, update: update)
+  }
+
+  /// Whether the gradient of a step is measured, for an automatic warm start.
+  func watches(_ step: Int, on course: Course) -> Bool { AutomaticStart.watches(step, of: course.loader.plan, parts) }
+
+  /// Ends an automatic warm start after `step` if it is time to, and notes it.
+  func decideStart(after step: Int, on course: Course, noting outcome: inout StepOutcome) {
+    outcome.signalShare = start.share
+    outcome.warmStartEnd = start.decide(after: step, &course.loader.plan, parts)
+  }
+}
+
+// MARK: - State
+
+extension StepEngine {
+  func contribute(to inventory: inout StateInventory) {
+    update.contribute(to: &inventory)
+    frame.contribute(to: &inventory)
+    aggregations.contribute(to: &inventory)
+    start.contribute(to: &inventory)
+  }
+
+  func restore(counters: [String: String]) {
+    frame.restore(counters: counters)
+    aggregations.restore(counters: counters)
+    start.restore(counters)
+  }
+
+  /// Forgets what past gradients left behind; no exchange is under way.
+  func forget() {
+    frame.computation.inherited = nil
+    aggregations.forget()
+    parts.optimizer.forgetMomentum()
+  }
+}
+
+/// A strategy over a ``StepEngine``, which keeps its state and counts its costs.
+protocol EngineStrategy: Strategy {
+  var engine: StepEngine { get }
+}
+
+extension EngineStrategy {
+  func contribute(to inventory: inout StateInventory) { engine.contribute(to: &inventory) }
+
+  func restore(counters: [String: String]) { engine.restore(counters: counters) }
+
+  func forget() throws { engine.forget() }
+
+  func place() throws { try engine.aggregations.place() }
+
+  func inherit(_ contributions: FloatBuffer, sums: FloatBuffer) {
+    engine.aggregations.merge(sums, into: contributions)
+    engine.frame.computation.inherited = contributions
+  }
+
+  func abandon() {
+    engine.driver.abandon()
+    engine.parts.records.abandon()
+  }
+
+  var times: PhaseTimes { engine.aggregations.times(engine.frame, engine.update) }
+
+  var report: ExchangeReport { engine.aggregations.report }
+
+  func finish() throws { try engine.aggregations.finish() }
+}
