@@ -45,7 +45,7 @@ import _TestSupport
     if let activity { #expect(found.contains(activity) && text.contains(activity)) }
   }
 
-  @Test(.ranks(atMost: 3), arguments: [ReferenceCodec.none, .oneBit(elements: nil)], transports)
+  @Test(.ranks(only: 3), arguments: [ReferenceCodec.none, .oneBit(elements: nil)], transports)
   func exchangeNamesTheMissing(_ codec: ReferenceCodec, _ transport: Transport) throws {
     for absent in Set([0, allRanks.count - 1]).sorted() {
       let layout = Self.layout
@@ -59,7 +59,7 @@ import _TestSupport
   }
 
   /// A thread that has met the error while the model computed hands it over with the exchange.
-  @Test(.ranks(atMost: 3), arguments: transports) func whatAThreadMeetsIsThrownAtTheDelivery(_ transport: Transport) throws {
+  @Test(.ranks(only: 3), arguments: transports) func whatAThreadMeetsIsThrownAtTheDelivery(_ transport: Transport) throws {
     let setting = try Setting(.oneBit(elements: nil), Self.layout, transport, patience: Patience(limit: limit))
     let driver = ExchangeDriver(.thread)
     let result = try without(0) {
@@ -84,7 +84,7 @@ import _TestSupport
     expectTimeOut(result, absent: 0, hosts: setting.hosts)
   }
 
-  @Test(.ranks(atMost: 3), arguments: transports) func recordsNameTheMissing(_ transport: Transport) throws {
+  @Test(.ranks(only: 3), arguments: transports) func recordsNameTheMissing(_ transport: Transport) throws {
     let hosts = try HostMap(allRanks, transport: transport, patience: Patience(limit: limit))
     for absent in Set([0, allRanks.count - 1]).sorted() {
       let records = try RecordExchange(hosts)
@@ -110,7 +110,7 @@ import _TestSupport
   }
 
   /// Whom ranks wait for is told before they give up, once in each wait.
-  @Test(.ranks(atMost: 3)) func waitsAreTold() throws {
+  @Test(.ranks(only: 3)) func waitsAreTold() throws {
     let told = Told()
     let hosts = try HostMap(allRanks, transport: .messages, patience: told.patience(limit: .seconds(60)))
     let records = try RecordExchange(hosts)

@@ -15,7 +15,7 @@ import Transport
   static let layouts = [Layouts.awkward, manyValues, Layouts.single, Layouts.empty]
 
   /// Sums appear only with the delivery, and are those of the reference, however a gradient becomes ready.
-  @Test(arguments: codecs, [Overlap.thread, .inline, .off])
+  @Test(.ranks(atMost: 4), arguments: codecs, [Overlap.thread, .inline, .off])
   func aGradientBecomesReadyTensorByTensor(_ codec: ReferenceCodec, _ overlap: Overlap) throws {
     for (number, (layout, transport)) in Self.layouts.flatMap({ layout in transports.map { (layout, $0) } }).enumerated() {
       let hosts = try HostMap(allRanks, transport: transport)

@@ -48,7 +48,7 @@ import _TestSupport
   }
 
   @Test(
-    .ranks(atMost: 3),
+    .ranks(only: 3),
     arguments: ["memory", "records", "exchange", "blocks", "group", "free", "residuals", "letters", "meeting"])
   func whatIsMadeNamesTheMissing(_ what: String) throws {
     let hosts = try HostMap(allRanks.duplicate(), patience: patience)

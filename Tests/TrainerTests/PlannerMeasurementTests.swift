@@ -20,7 +20,7 @@ import _TestSupport
     return request
   }
 
-  @Test func rankZeroGetsAPlanForItsRanks() throws {
+  @Test(.ranks(atMost: 2)) func rankZeroGetsAPlanForItsRanks() throws {
     for transport in ["auto", "messages"] {
       let planner = try Planner(request { try? $0.options.set("transport", to: transport) }, on: world)
       #expect((planner.plan != nil) == (world.rank == 0))
@@ -73,7 +73,7 @@ import _TestSupport
     #expect(far.seconds > far.computeSeconds + 3 * 2e-3 + Double(far.bytesSent) * 8 / 1e7)
   }
 
-  @Test func whatOwnersDoIsSharedByTheRanks() throws {
+  @Test(.ranks(atMost: 2)) func whatOwnersDoIsSharedByTheRanks() throws {
     for (optimizer, hasOwners) in [("sgd", false), ("adagrad:place=aggregate", true), ("adagrad:place=momentum", false)] {
       let planner = try Planner(
         request {

@@ -107,7 +107,7 @@ import _TestSupport
 
   /// Runs two ranks, and asks one of them to stop in a step, in which rank 0 pauses so that the signal comes in time.
   private func run(_ arguments: [String], stoppedAt step: Int, rank: Int, _ metrics: String) throws -> JobResult {
-    var job = Job("train", arguments + ["--inject-fault", "pause:rank=0,phase=data,step=\(step),seconds=3"])
+    var job = Job("train", arguments + ["--inject-fault", "pause:rank=0,phase=data,step=\(step),seconds=1"])
     job.timeLimit = 120
     let running = try job.start(ranks: 2, options: ["-q"])
     func hasDone(_ step: Int) -> Bool {

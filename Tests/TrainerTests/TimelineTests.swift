@@ -45,7 +45,7 @@ import _TestSupport
     return (trace, outcome, end)
   }
 
-  @Test(arguments: Case.all) func eventsNestAndCoverEveryExchange(_ way: Case) throws {
+  @Test(.ranks(atMost: 4), arguments: Case.all) func eventsNestAndCoverEveryExchange(_ way: Case) throws {
     let (ranks, steps) = (world.count, 20)
     let options = options {
       $0.strategy = way.strategy

@@ -19,6 +19,11 @@ extension Trait where Self == ConditionTrait {
     .enabled(if: World.count <= count, "\(count) ranks are enough")
   }
 
+  /// For tests of time that passes: ranks that wait take as long on any number of ranks.
+  public static func ranks(only count: Int) -> Self {
+    .enabled(if: World.count == count, "\(count) ranks show it")
+  }
+
   /// For tests that start jobs or processes of their own, which a rank of a job cannot.
   public static var outsideMPI: Self {
     .enabled(if: !World.isLaunched, "starts processes of its own: runs without mpirun")
