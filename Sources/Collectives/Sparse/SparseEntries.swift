@@ -2,7 +2,7 @@ internal import Buffers
 internal import Codecs
 internal import Transport
 
-/// Keys that all sparse aggregations have.
+/// The keys common to all sparse aggregations.
 private let commonKeys: [(name: String, meaning: String)] = [
   ("k", "values by which the model changes: a number or a share of the parameters (1/100)"),
   ("mask", "whether momentum is forgotten where something was sent (true up to a k of a tenth)"),
@@ -15,7 +15,7 @@ private let sketchKeys: [(name: String, meaning: String)] = [
   ("hashes", "block, which is fast, or mersenne61 (block)"),
 ]
 
-/// Sparse aggregations need the whole contribution, and what they remember cannot be taken back.
+/// Sparse aggregations need the whole contribution, and their memory cannot be rolled back.
 private let sparse = AggregationCapabilities(
   result: .change, discards: false, isHierarchical: false, clips: false, warmStarts: false, hasTrials: false,
   sharesContributions: false)

@@ -2,15 +2,15 @@ internal import Buffers
 internal import Synchronization
 internal import Transport
 
-/// A unit of work of an exchange, which is done when what it waits for is there.
+/// A unit of work of an exchange, done once what it waits for is there.
 struct Stage {
-  /// What it counts as.
+  /// The kind of event it counts as.
   let kind: ExchangeEvent.Kind
-  /// What is being waited for, for the sentence that names a missing rank.
+  /// What is being waited for, for the error message that names a missing rank.
   let activity: String
-  /// Whether it can be done; looks once.
+  /// Whether it can be done; polls once.
   let isReady: () throws -> Bool
-  /// The ranks that keep it waiting; none if it is nobody else.
+  /// The ranks it waits for; empty if it waits for no other rank.
   let awaited: () -> [Int]
   /// The work.
   let work: () throws -> Void
@@ -22,7 +22,7 @@ struct Stage {
     (self.kind, self.activity, self.isReady, self.awaited, self.work) = (kind, activity, isReady, awaited, work)
   }
 
-  /// Works on the records of all ranks, after this rank has sent its own.
+  /// Processes the records of all ranks, after this rank has sent its own.
   static func records(
     _ records: RecordExchange, _ kind: ExchangeEvent.Kind, activity: String, work: @escaping ([[UInt64]]) throws -> Void
   ) -> Stage {
@@ -38,21 +38,21 @@ struct Stage {
   }
 }
 
-/// Carries an exchange on that is a sequence of stages: encoding, rounds of messages, the delivery.
+/// Carries on an exchange that is a sequence of stages: encoding, rounds of messages, the delivery.
 ///
-/// Stages are done in their order, each as soon as what it waits for is there, so that no bit depends on timing. A stage may put others
-/// before those that follow (``next(_:)``), where what is to be done depends on what was found.
+/// Stages are done in order, each once what it waits for is there, so that no bit depends on timing. A stage may insert others
+/// before those that follow (``next(_:)``), when the next work depends on its results.
 final class StagedExchange {
   private let hosts: HostMap
   /// The values of a contribution.
   private let count: Int
   private let observer: ((ExchangeEvent) -> Void)?
   private var watchdog: Watchdog
-  /// What is still to be done, the next one last.
+  /// The remaining stages, the next one last.
   private var stages: [Stage] = []
   private let announced = Atomic<Int>(0)
   private var waitingSince: ContinuousClock.Instant?
-  /// Where the result goes, once it is wanted.
+  /// Where the result goes, once the delivery is requested.
   private(set) var sink: Sink?
   /// Whether an exchange is under way.
   private(set) var isActive = false
@@ -64,7 +64,7 @@ final class StagedExchange {
     watchdog = Watchdog(hosts.waitingRanks)
   }
 
-  /// Begins an exchange that is done by these stages.
+  /// Begins an exchange of these stages.
   func begin(_ contribution: Contribution, _ stages: [Stage]) {
     require(!isActive, "an exchange began while another was under way")
     isActive = true
@@ -74,10 +74,10 @@ final class StagedExchange {
     watchdog.progress()
   }
 
-  /// Puts stages before those that follow.
+  /// Inserts stages before those that follow.
   func next(_ stages: [Stage]) { self.stages += stages.reversed() }
 
-  /// Gives up what is under way.
+  /// Gives up the exchange under way.
   func abandon() {
     isActive = false
     stages = []
@@ -88,7 +88,7 @@ final class StagedExchange {
   /// Whether the whole contribution is final.
   var isContributionReady: Bool { announced.load(ordering: .acquiring) == count }
 
-  /// A stage that waits until the result is wanted, and works on where it goes.
+  /// A stage that waits until the delivery is requested, and works on its sink.
   func delivery(_ work: @escaping (Sink) throws -> Void) -> Stage {
     Stage(.decode, isReady: { [unowned self] in sink != nil }) { [unowned self] in try sink.map(work) }
   }
@@ -118,7 +118,7 @@ final class StagedExchange {
     }
   }
 
-  /// Carries the exchange to its end, whose result goes to `sink`.
+  /// Carries the exchange to its end, with the result going to `sink`.
   func deliver(into sink: Sink, advance: () throws -> ExchangeTurn) throws {
     require(isActive, "a delivery without an exchange")
     markReady(upTo: count)
