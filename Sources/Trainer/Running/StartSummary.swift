@@ -6,7 +6,7 @@ internal import MPI
 internal import Networks
 internal import Transport
 
-/// What people read before a run begins.
+/// The text that users see before a run begins.
 struct StartSummary {
   let text: String
 
@@ -42,7 +42,7 @@ struct StartSummary {
     text = lines.joined(separator: "\n")
   }
 
-  /// How models are split, and what that costs.
+  /// How models are split, and the cost.
   private static func slices(_ slice: any SlicedNetwork, _ trainer: TrainingRun) -> String {
     let grid = trainer.grid
     let samples = trainer.plan.places(of: 0, rank: grid.share, ranks: grid.shareCount).count
@@ -79,7 +79,7 @@ struct StartSummary {
     return "this rank sends \(start)\(codes) a step by \(report.codec) (floats: \(floats))"
   }
 
-  /// What an option means that has no value.
+  /// The effective value of an option that was not given.
   private static func derived(_ name: String, _ plan: RunPlan) -> String {
     switch name {
     case "steps": "\(plan.steps)"

@@ -1,8 +1,8 @@
 public import Buffers
 
-/// How the learning rate is controlled, beside its schedule, by how training goes.
+/// How training progress controls the learning rate, besides its schedule.
 public enum RateControl: Hashable, Sendable {
-  /// Changed after epochs by what they gained.
+  /// Changed after epochs by how much they improved.
   case afterEpoch(AfterEpoch)
   /// Searched before epochs.
   case search(RateSearch)
@@ -16,7 +16,7 @@ public enum RateControl: Hashable, Sendable {
   }
 }
 
-/// The controls that `--tune-rate` knows.
+/// The controls of `--tune-rate`.
 public let rateControls = Registry<RateControl>(
   "rate control",
   [
