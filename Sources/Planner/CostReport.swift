@@ -35,7 +35,7 @@ struct CostReport {
       lines.append(
         (
           "inside a host",
-          "a stage takes \(CostReport.time(memory.latency)); \(CostReport.rate(memory)) from each rank when all send"
+          "a stage takes \(CostReport.time(memory.latency)); \(memory.rateText(from: "each rank"))"
         ))
     }
     lines += pairLines
@@ -45,8 +45,7 @@ struct CostReport {
       lines.append(
         (
           "between hosts",
-          "a message takes \(CostReport.time(network.latency))\(messages); \(CostReport.rate(network)) from each host "
-            + "when all send"
+          "a message takes \(CostReport.time(network.latency))\(messages); \(network.rateText(from: "each host"))"
         ))
     }
     for (codec, seconds) in result.steps.sorted(by: { $0.key < $1.key }) {
@@ -79,11 +78,6 @@ struct CostReport {
 
   private static func rate(_ secondsPerValue: Double) -> String {
     secondsPerValue > 0 ? withPrefix(1 / secondsPerValue) : "∞ "
-  }
-
-  private static func rate(_ link: LinkCosts) -> String {
-    let perByte = link.transfer.secondsPerUnit
-    return perByte > 0 ? Quantity.text(ofBitsPerSecond: 8 / perByte) : "bytes for nothing"
   }
 
   /// All costs as JSON.
@@ -122,5 +116,14 @@ struct CostReport {
           ]
         }),
     ]
+  }
+}
+
+extension LinkCosts {
+  /// The rate at which each `sender` sends when all send; a link that is too fast to be measured has none.
+  package func rateText(from sender: String) -> String {
+    let perByte = transfer.secondsPerUnit
+    guard perByte > 0 else { return "sending takes too little time to measure a rate" }
+    return "\(Quantity.text(ofBitsPerSecond: 8 / perByte)) from \(sender) when all send"
   }
 }

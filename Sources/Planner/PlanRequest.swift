@@ -1,11 +1,12 @@
 internal import Buffers
 public import Codecs
+internal import Collectives
 public import Files
 public import Trainer
 
 /// What to plan: the run, the step variants, and known costs, which need no measuring.
 public struct PlanRequest: Sendable {
-  /// The run; its model, data, minibatch, optimizer, threads, transport and seed are used.
+  /// The run; its model, data, minibatch, optimizer, threads, topology, transport and seed are used.
   public var options = TrainerOptions()
   /// Whether model or data were named; if so, they are measured, whatever costs are given.
   public var namesRun = false
@@ -69,6 +70,22 @@ public struct PlanRequest: Sendable {
   /// Whether a step variant may be recommended.
   public func allows(_ variant: StepVariant) -> Bool {
     strategy.map { variant.isDoubleBuffered == StepVariant.isDoubleBuffered($0) } ?? true
+  }
+
+  /// `plan` without the steps that the run's topology excludes.
+  ///
+  /// The topology `hierarchical` excludes flat exchanges between hosts of several ranks, `flat` all hierarchical ones, `auto` none.
+  public func restrictingTopology(of plan: ScalingPlan) -> ScalingPlan {
+    var plan = plan
+    plan.predictions.removeAll { prediction in
+      switch options.topology {
+      case .auto: false
+      case .flat: prediction.variant.topology == .hierarchical
+      case .hierarchical:
+        prediction.variant.topology == .flat && prediction.hosts > 1 && prediction.hosts < prediction.ranks
+      }
+    }
+    return plan
   }
 
   /// The codecs to compare, floats first.

@@ -69,6 +69,8 @@ extension WarmStart: OptionValue {
     if case .floats(let steps) = self { .integer(steps) } else { .string(optionText ?? "") }
   }
 
+  static var mayBeginWithDash: Bool { true }
+
   static var expectation: String { "a number of steps, replicated:STEPS, bits:BITSxSTEPS+BITSxSTEPS… or auto" }
 
   /// What is wrong with the numbers, as the end of a sentence about the option; nil where nothing is.

@@ -51,7 +51,7 @@ public struct Recipe {
     }
     schedule = try Recipe.look("schedule", options.schedule, in: schedules)
     strategy = try Recipe.look("strategy", options.strategy, in: strategies)
-    if strategy.aggregation != nil, options.codec != TrainerOptions().codec {
+    if strategy.aggregation != nil, options.given.contains("codec") || options.codec != TrainerOptions().codec {
       let name = options.strategy.prefix { $0 != ":" }
       throw OptionError(
         "--codec \(options.codec) does not go with --strategy \(name), which has a code of its own; leave it out")

@@ -12,11 +12,11 @@ extension TrainerOptions {
     func seconds(_ value: Double, _ standard: Double) -> Duration {
       .seconds(value > 0 && value <= 1_000_000 ? value : standard)
     }
-    let notice = WaitNotice(after: seconds(patience, TrainerOptions().patience)) { waiting, witness in
+    let notice = WaitNotice(after: seconds(self.patience, TrainerOptions().patience)) { waiting, witness in
       guard witness.isFirst else { return }
       // A line of progress may be open.
       Terminal.write("\(Terminal.width == nil ? "" : "\n")\(program): warning: \(witness.name) sees \(waiting)\n")
     }
-    return Patience(limit: seconds(timeout, TrainerOptions().timeout), notice: isSilent ? nil : notice)
+    return Patience(limit: seconds(self.timeout, TrainerOptions().timeout), notice: isSilent ? nil : notice)
   }
 }
