@@ -63,10 +63,12 @@ struct CostReport {
       let latency = median(of: pairs.map(\.latency)), let bandwidth = median(of: pairs.map(\.bandwidth))
     else { return [] }
     let kind = result.arePairsComplete ? counted(pairs.count, "pair") : "\(pairs.count) pairs of neighbours"
-    var text = "\(kind), \(Quantity.text(ofSeconds: latency)) and \(Quantity.text(ofBitsPerSecond: bandwidth))"
+    var text =
+      "\(kind), \(pairs.count > 1 ? "median " : "")\(Quantity.text(ofSeconds: latency)) and "
+      + Quantity.text(ofBitsPerSecond: bandwidth)
     if pairs.count > 1 {
       text +=
-        " in the middle; slowest \(slowest.first)–\(slowest.second) \(Quantity.text(ofSeconds: slowest.latency)), "
+        "; slowest \(slowest.first)–\(slowest.second) \(Quantity.text(ofSeconds: slowest.latency)), "
         + "narrowest \(narrowest.first)–\(narrowest.second) \(Quantity.text(ofBitsPerSecond: narrowest.bandwidth))"
     }
     return [("links alone", text)]

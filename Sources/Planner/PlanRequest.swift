@@ -51,7 +51,7 @@ public struct PlanRequest: Sendable {
       faults.append("a plan is for models that are whole on each rank; leave out --model-parallel \(options.modelParallel)")
     }
     if floatExchangeSeconds != nil && bandwidth != nil {
-      faults.append("--float-exchange-seconds and --bandwidth say the same twice; give one of them")
+      faults.append("--float-exchange-seconds and --bandwidth give the same cost; leave one of them out")
     }
     let times = [
       ("frame-seconds", frameSeconds), ("post-seconds", postSeconds), ("update-seconds", updateSeconds),

@@ -22,8 +22,10 @@ extension TrainingRun {
 
   /// What is said where the checkpoint has all steps that were asked for.
   private var doneSentence: String {
-    let done = plan.steps == step ? "all \(step) steps were done" : "\(step) steps were done, and \(plan.steps) are asked for"
-    return "nothing is left to do: \(done) when the checkpoint was saved; --steps or --epochs ask for more"
+    let done =
+      plan.steps == step
+      ? "all \(step) steps were done" : "\(step) steps were done, more than the \(plan.steps) that are planned"
+    return "nothing is left to do: \(done) when the checkpoint was saved; --steps or --epochs extend the run"
   }
 
   /// Tells of a step: warnings at once, the numbers where they are logged.

@@ -8,9 +8,9 @@ extension Train {
   /// Predicts speed-ups and says what to use.
   struct Plan: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Predict step times and speed-ups for every codec and up to 16384 ranks, and say what to use.",
+      abstract: "Predict step times and speed-ups for every codec and up to 16384 ranks, and recommend one.",
       discussion: """
-        Measures on the ranks that it is started on, or takes costs that are given:
+        Measures the ranks that it runs on, or uses the costs that it is given:
 
           mpirun --hostfile HOSTS -np 8 train plan --data idx:DIR --model mlp:512,512
           train plan --bandwidth 10gbit --latency 30us --plot speed-up.svg

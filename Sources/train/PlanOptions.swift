@@ -25,14 +25,14 @@ private func runOptions(_ names: [String]) -> [OptionField] {
 
 /// What is planned.
 struct PlanSubject: ParsableArguments {
-  @Option(help: ArgumentHelp("A YAML file of options of a run; the command line wins.", valueName: "file"))
+  @Option(help: ArgumentHelp("A YAML file of options of a run; the command line overrides it.", valueName: "file"))
   var config: String?
   @OptionGroup var run: TableOptions<PlannedRun>
   @Option(help: ArgumentHelp("The strategy to recommend for. (default: the better one)", valueName: "spec"))
   var strategy: String?
   @Option(
     parsing: .singleValue,
-    help: ArgumentHelp("A codec to compare with floats; again for more. (default: all)", valueName: "spec"))
+    help: ArgumentHelp("A codec to compare with floats; may be repeated. (default: all)", valueName: "spec"))
   var codec: [String] = []
 
   /// Sets the options of the run: those of the file, then those of the command line, with `others` from other groups.
@@ -52,10 +52,10 @@ struct PlanSubject: ParsableArguments {
 struct PlanPlace: ParsableArguments {
   @Option(
     parsing: .unconditional,
-    help: ArgumentHelp("The ranks to recommend for. (default: those it is started on, or as many as pay)", valueName: "n"))
+    help: ArgumentHelp("The ranks to recommend for. (default: those it runs on, or the most that pay)", valueName: "n"))
   var ranks: String?
   @Option(
-    parsing: .unconditional, help: ArgumentHelp("Ranks of a full host. (default: as it is started)", valueName: "n"))
+    parsing: .unconditional, help: ArgumentHelp("Ranks of a full host. (default: as it runs)", valueName: "n"))
   var ranksPerHost: String?
   @OptionGroup var exchange: TableOptions<PlannedExchange>
 

@@ -10,12 +10,12 @@ extension Train {
   /// Trains.
   struct Run: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Train (what happens without a subcommand).",
+      abstract: "Train (the default subcommand).",
       discussion:
-        "Options that are not given take their defaults; the summary at the start prints all. `train list` prints what a SPEC may be."
+        "Options that are not given take their defaults; the summary at the start prints all. `train list` prints the choices for SPEC."
     )
 
-    @Option(help: ArgumentHelp("A YAML file of options by their names; the command line wins.", valueName: "file"))
+    @Option(help: ArgumentHelp("A YAML file of options by their names; the command line overrides it.", valueName: "file"))
     var config: String?
 
     @OptionGroup(title: SubjectOptions.title) var subject: TableOptions<SubjectOptions>

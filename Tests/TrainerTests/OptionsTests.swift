@@ -220,6 +220,18 @@ import Trainer
     #expect(here.differences(from: saved).map(\.name) == ["model", "momentum"])
   }
 
+  /// `auto` is no entry of the list of codecs, but is known as one.
+  @Test func anUnknownCodecNamesAutoAmongTheKnown() throws {
+    for (codec, sentence) in [
+      ("onebit", "did you mean 'one-bit'? known: none, one-bit, multi-bit, fetch-sgd, sketched-sgd, true-top-k, top-k, auto"),
+      ("aut", "did you mean 'auto'?"), ("auto:k=3", "--codec: codec 'auto' takes neither values nor keys"),
+    ] {
+      let options = try TrainerOptions(configuration: nil, commandLine: [("codec", codec)])
+      #expect { try Recipe(options) } throws: { "\($0)".contains(sentence) }
+    }
+    #expect(throws: Never.self) { try Recipe(TrainerOptions(configuration: nil, commandLine: [("codec", "auto")])) }
+  }
+
   @Test func choicesAreLookedUpWithTheNameOfTheOption() {
     for name in ["model", "data", "optimizer", "schedule", "codec", "strategy", "partition"] {
       var options = TrainerOptions()

@@ -91,7 +91,7 @@ import Trainer
     let recommendation = try #require(Recommendation(plan(layout, bitsPerSecond: 1e9, ranks: nil)))
     #expect(recommendation.ranks == recommendation.pays.ranks && recommendation.ranks > 1)
     #expect(recommendation.pays.speedUp >= 0.5 * Double(recommendation.pays.ranks))
-    #expect(recommendation.sentence.contains("Ranks pay up to about \(recommendation.ranks)"))
+    #expect(recommendation.sentence.contains("More ranks pay up to about \(recommendation.ranks)"))
     // On a link that is too slow for anything one rank is best, and the sentence says so.
     let alone = try #require(Recommendation(plan(layout, bitsPerSecond: 1e5, ranks: nil)))
     #expect(alone.ranks == 1 && alone.sentence.contains("More ranks do not pay"))

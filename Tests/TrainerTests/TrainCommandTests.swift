@@ -209,6 +209,17 @@ import Trainer
     }
   }
 
+  /// One model has no others that "each" could mean.
+  @Test func theSummaryCountsSlices() throws {
+    for (ranks, words) in [(2, "1 model in 2 slices: this rank holds"), (4, "2 models in 2 slices each: this rank holds")] {
+      let result = try Job("train", small + ["--model-parallel", "2", "--steps", "1"]).run(ranks: ranks)
+      #expect(result.standardOutput.contains(words), "\(result.standardOutput)")
+    }
+    let help = try Job("train", ["help", "run"]).run().standardOutput
+    let list = try Job("train", ["list"]).run().standardOutput
+    #expect(help.replacing(/\s+/, with: " ").contains("until the gradient is 80 % noise") && list.contains("is 80 % noise"))
+  }
+
   @Test func helpAndListsTeach() throws {
     let help = try Job("train", ["--help"]).run()
     #expect(help.status == 0 && help.standardOutput.contains("mpirun -np 8 train"))

@@ -140,7 +140,7 @@ public struct FileOptions: OptionTable {
     "checkpoint-every", nil, "Steps between checkpoints; one more is written at the end.", value: "n", mayChangeOnResume: true,
     mayBeNone: true, checkGiven: OptionCheck.atLeast(1, " step"))
   public let resume = OptionRow<Bool>(
-    "resume", false, "Continue from the newest checkpoint that is whole.", mayChangeOnResume: true)
+    "resume", false, "Continue from the newest complete checkpoint.", mayChangeOnResume: true)
   public let output = OptionRow<String?>(
     "output", nil, "The final model, as safetensors.", value: "file", mayChangeOnResume: true, mayBeNone: true)
 }
