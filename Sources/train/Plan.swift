@@ -24,22 +24,21 @@ extension Train {
     @OptionGroup(title: PlannedRun.title) var subject: PlanSubject
     @OptionGroup(title: PlannedExchange.title) var place: PlanPlace
     @OptionGroup(title: "Known costs") var costs: PlanCostOptions
-    @OptionGroup(title: "Output") var telling: PlanTelling
+    @OptionGroup(title: PlannedReports.title) var telling: PlanTelling
 
     /// What may follow `--`.
     static let optionNames =
       ["config"] + PlannedRun.fields.map(\.name) + ["strategy", "codec", "ranks", "ranks-per-host"]
       + PlannedExchange.fields.map(\.name) + [
         "frame-seconds", "post-seconds", "update-seconds", "float-exchange-seconds", "bandwidth", "latency", "brief", "json",
-        "plot", "quiet", "help",
-      ]
+        "plot",
+      ] + PlannedReports.fields.map(\.name) + ["help"]
 
     func run() throws {
       var request = PlanRequest()
-      try subject.fill(&request, with: place.exchange.given)
+      try subject.fill(&request, with: place.exchange.given + telling.reports.given)
       try place.fill(&request)
       try costs.fill(&request)
-      request.options.quiet = telling.quiet
       try request.validate()
       _ = try Recipe(request.options)
       let picture = try telling.picture(config: subject.config)

@@ -12,8 +12,14 @@ enum PlannedRun: OptionSection {
 
 /// The options of a run that say how ranks exchange what a plan measures.
 enum PlannedExchange: OptionSection {
-  static let title = "Where"
+  static let title = "Ranks and hosts"
   static let fields = runOptions(["topology", "transport"])
+}
+
+/// The options of a run that say what a plan shows while it measures.
+enum PlannedReports: OptionSection {
+  static let title = "Output"
+  static let fields = runOptions(["quiet"])
 }
 
 /// The options of a run with these names.
@@ -122,7 +128,7 @@ struct PlanCostOptions: ParsableArguments {
 struct PlanTelling: ParsableArguments {
   @Flag(help: "Print one JSON object instead of tables.") var json = false
   @Option(help: ArgumentHelp("A picture of speed-up against ranks, as SVG.", valueName: "file")) var plot: String?
-  @Flag(help: "No progress.") var quiet = false
+  @OptionGroup var reports: TableOptions<PlannedReports>
 
   /// Where the picture goes, before anything is measured; nil if none is asked for.
   ///

@@ -3,10 +3,10 @@ internal import Files
 public import Transport
 
 extension TrainerOptions {
-  /// How long ranks wait for one another: ``timeout`` seconds, and after ``patience`` seconds it is told on standard error who is
-  /// awaited, by the lowest rank that is not awaited itself.
+  /// How long ranks wait for one another: ``ExchangeOptions/timeout`` seconds; after
+  /// ``ExchangeOptions/patience`` seconds the lowest rank that is not waited for itself says on standard error whom it waits for.
   ///
-  /// Nothing is told where the run is silent.
+  /// A silent run says nothing.
   public func waiting(isSilent: Bool = false, program: String = "train") -> Patience {
     // What is not a number of seconds is refused later, in a sentence of its own.
     func seconds(_ value: Double, _ standard: Double) -> Duration {
