@@ -45,8 +45,6 @@ public struct AggregationCapabilities: Hashable, Sendable {
   public var hasTrials = true
   /// Whether neighbours read contributions where they lie.
   public var sharesContributions = true
-  /// Whether `train plan` and `--codec auto` can predict it for any number of ranks.
-  public var isPlanned = true
 }
 
 /// An aggregation that was chosen, before the model and the ranks are known.
@@ -58,23 +56,33 @@ public struct AggregationRecipe: Sendable {
   /// What can be done with it.
   public let capabilities: AggregationCapabilities
   private let make: @Sendable (AggregationParts) throws -> any Aggregation
+  private let plan: @Sendable (_ count: Int, _ rankCount: Int) throws -> [MessageRounds.Round]
 
   /// A coded all-reduce.
   public init(_ codec: any Codec) {
     self.codec = codec
     specification = codec.specification
     capabilities = AggregationCapabilities()
+    plan = { _, _ in [] }
     make = { try CodedAllReduce(codec, layout: $0.layout, gradients: $0.gradients, options: $0.options) }
   }
 
-  /// Another aggregation.
+  /// Another aggregation, whose `rounds` of messages say what it sends of so many values on so many ranks.
   init(
     _ specification: Specification, _ capabilities: AggregationCapabilities,
+    rounds: @escaping @Sendable (_ count: Int, _ rankCount: Int) throws -> [MessageRounds.Round],
     make: @escaping @Sendable (AggregationParts) throws -> any Aggregation
   ) {
     codec = nil
+    plan = rounds
     (self.specification, self.capabilities, self.make) = (specification.description, capabilities, make)
   }
+
+  /// The rounds of messages of an exchange of `count` values on `rankCount` ranks; none of a coded all-reduce, whose traffic
+  /// `ExchangeGeometry` predicts.
+  ///
+  /// - Throws: `SpecificationError` and `SketchError` if it cannot be for so many values.
+  package func rounds(count: Int, rankCount: Int) throws -> [MessageRounds.Round] { try plan(count, rankCount) }
 
   /// Makes the aggregation; collective.
   ///

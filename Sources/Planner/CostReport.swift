@@ -31,6 +31,14 @@ struct CostReport {
             + "\(CostReport.rate(kernels.sumPerCode)) values a second"
         ))
     }
+    for (specification, work) in costs.sparse.sorted(by: { $0.key < $1.key }) {
+      lines.append(
+        (
+          specification,
+          "on one rank encodes in \(CostReport.time(work.encode)), finds values in \(CostReport.time(work.sum)), changes the model in "
+            + CostReport.time(work.decode)
+        ))
+    }
     if let memory = costs.memory {
       lines.append(
         (
@@ -107,6 +115,12 @@ struct CostReport {
               "encode": .number(kernels.encode), "decode": .number(kernels.decode), "sum": .number(kernels.sum),
               "sumPerCode": .number(kernels.sumPerCode),
             ])
+        }),
+      "sparse": .object(
+        costs.sparse.sorted { $0.key < $1.key }.map { specification, work in
+          .init(
+            specification,
+            ["encode": .number(work.encode), "sum": .number(work.sum), "decode": .number(work.decode)])
         }),
       "memory": json(costs.memory), "network": json(costs.network),
       "steps": .object(result.steps.sorted { $0.key < $1.key }.map { .init($0.key, .number($0.value)) }),

@@ -19,13 +19,13 @@ internal import Transport
 /// - Returns: The codec's specification, and the reason, a sentence without a full stop; the same on all ranks.
 public func measuredCodec(for parts: StrategyParts, on dataset: any Dataset) throws -> (codec: String, reason: String) {
   let world = parts.grid.all.world
-  let candidates = try codecs.entries.map { try codecs.make($0.name) }
-  let measured = try CostMeasurement(parts: parts, dataset: dataset, codecs: candidates).measure(.brief)
+  let candidates = try codecs.entries.map { AggregationRecipe(try codecs.make($0.name)) }
+  let measured = try CostMeasurement(parts: parts, dataset: dataset, aggregations: candidates).measure(.brief)
   var decision: (codec: String, reason: String)?
   if world.rank == 0 {
     let layout = parts.network.layout
     let predictor = StepPredictor(layout, minibatch: parts.plan.minibatch, costs: measured.costs)
-    let plan = ScalingPlan(predictor, codecs: candidates, subject: "", costs: [], ranks: parts.grid.shareCount)
+    let plan = try ScalingPlan(predictor, aggregations: candidates, subject: "", costs: [], ranks: parts.grid.shareCount)
     decision = Recommendation(plan) { $0.isDone(by: parts) }.map { ($0.choice.variant.codec, $0.reason) }
   }
   let agreement = try Agreement(world: world, activity: "the choice of a codec", patience: parts.options.waiting())

@@ -10,6 +10,8 @@ public struct PlanCosts: Hashable, Sendable {
   public var updateSeconds: Double
   /// The costs of encoding and decoding, by codec specification.
   public var kernels: [String: KernelCosts]
+  /// The costs of aggregations that are no coded all-reduce, by specification.
+  public var sparse: [String: SparseCosts] = [:]
   /// Costs between hosts; nil if there is one host and no other is known.
   public var network: LinkCosts?
   /// Costs between ranks of a host; nil if each is alone on its host, or sends messages as if it were.

@@ -1,6 +1,6 @@
 internal import Buffers
 public import Codecs
-internal import Collectives
+public import Collectives
 public import Files
 public import Trainer
 
@@ -12,7 +12,7 @@ public struct PlanRequest: Sendable {
   public var namesRun = false
   /// The strategy to recommend for; nil for the better one.
   public var strategy: String?
-  /// The specifications of the codecs to compare; those of the registry by default.
+  /// The specifications of the aggregations to compare, as `--codec` takes them; all codecs by default.
   public var codecs: [String] = []
   /// The rank count to recommend for; by default that of the job if it has several.
   public var ranks: Int?
@@ -64,7 +64,8 @@ public struct PlanRequest: Sendable {
       faults.append("--bandwidth is a rate from 1kbit to 1000tbit, not \(bandwidth) bit/s: nothing can be planned with it")
     }
     guard faults.isEmpty else { throw OptionError(faults.joined(separator: "\n")) }
-    _ = try chosenCodecs()
+    _ = try chosenAggregations()
+    if givenModel != nil { _ = try chosenCodecs() }
   }
 
   /// Whether a step variant may be recommended.
@@ -88,14 +89,26 @@ public struct PlanRequest: Sendable {
     return plan
   }
 
-  /// The codecs to compare, floats first.
+  /// The codecs to compare, for a plan by the paper's model, which knows nothing else.
   public func chosenCodecs() throws(OptionError) -> [any Codec] {
+    try chosenAggregations().map { (aggregation) throws(OptionError) in
+      guard let codec = aggregation.codec else {
+        throw OptionError(
+          "--codec \(aggregation.specification): with --frame-seconds and --float-exchange-seconds alone only codecs are planned; "
+            + "name a --model too")
+      }
+      return codec
+    }
+  }
+
+  /// What is compared, floats first.
+  public func chosenAggregations() throws(OptionError) -> [AggregationRecipe] {
     let names = codecs.isEmpty ? Codecs.codecs.entries.map(\.name) : codecs
-    var chosen: [any Codec] = []
+    var chosen: [AggregationRecipe] = []
     for name in (names.contains("none") ? [] : ["none"]) + names {
       do {
-        let codec = try Codecs.codecs.make(name)
-        if !chosen.contains(where: { $0.specification == codec.specification }) { chosen.append(codec) }
+        let aggregation = try aggregations.make(name)
+        if !chosen.contains(where: { $0.specification == aggregation.specification }) { chosen.append(aggregation) }
       } catch { throw OptionError("--codec: \(error)") }
     }
     return chosen

@@ -30,7 +30,7 @@ public struct Planner {
       try options.validate(ranks: world.count)
       return try Recipe(options)
     }
-    let codecs = try request.chosenCodecs()
+    let aggregations = try request.chosenAggregations()
     let check = StartCheck(agreement: agreement)
     try check.program()
     try check.options(options)
@@ -52,7 +52,7 @@ public struct Planner {
       measuring: recipe, options: options, network: network, sampleCount: dataset.count(.train), on: grid,
       records: try RecordExchange(hosts))
     let progress = MeasuringProgress(isQuiet: options.quiet || world.rank != 0)
-    let measurement = CostMeasurement(parts: parts, dataset: dataset, codecs: codecs, progress: progress.show)
+    let measurement = CostMeasurement(parts: parts, dataset: dataset, aggregations: aggregations, progress: progress.show)
     var measured = try measurement.measure(request.isBrief ? .brief : .thorough)
     progress.finish()
     guard world.rank == 0 else {
@@ -63,8 +63,8 @@ public struct Planner {
     let report = CostReport(measured, assumed: assumed, layout: network.layout, ranks: world.count, hosts: hosts.hostCount)
     let predictor = StepPredictor(
       network.layout, minibatch: min(options.minibatch, dataset.count(.train)), costs: measured.costs)
-    plan = ScalingPlan(
-      predictor, codecs: codecs, subject: "\(options.model) on \(options.data), \(network.layout.count) parameters",
+    plan = try ScalingPlan(
+      predictor, aggregations: aggregations, subject: "\(options.model) on \(options.data), \(network.layout.count) parameters",
       costs: report.lines, ranks: request.ranks ?? (world.count > 1 ? world.count : nil))
     costs = report.json
   }

@@ -1,4 +1,5 @@
 public import Codecs
+public import Collectives
 
 /// How fast a run is predicted to be, for each step variant and number of ranks, and which to choose.
 public struct ScalingPlan: Sendable {
@@ -35,10 +36,13 @@ public struct ScalingPlan: Sendable {
     Set((0...14).map { 1 << $0 } + others).sorted()
   }
 
-  /// Predicts all step variants with `codecs`, from measured or given costs.
+  /// Predicts all step variants with `aggregations`, from measured or given costs.
+  ///
+  /// - Throws: `SpecificationError` and `SketchError` if one cannot be for so many parameters.
   public init(
-    _ predictor: StepPredictor, codecs: [any Codec], subject: String, costs: [(name: String, text: String)], ranks: Int?
-  ) {
+    _ predictor: StepPredictor, aggregations: [AggregationRecipe], subject: String, costs: [(name: String, text: String)],
+    ranks: Int?
+  ) throws {
     self.subject = subject
     self.costs = costs
     self.ranks = ranks
@@ -46,19 +50,20 @@ public struct ScalingPlan: Sendable {
     oneRankSeconds = predictor.oneRankSeconds
     let model = predictor.scalingModel
     self.model = model
-    saturation = codecs.map { codec in
-      let ratio = predictor.ratio(of: codec)
+    saturation = try aggregations.map { aggregation in
+      let ratio = try predictor.ratio(of: aggregation)
       return SaturationRow(
-        codec: codec.specification, ratio: ratio, plain: model?.saturation(ratio: ratio, isDoubleBuffered: false),
+        codec: aggregation.specification, ratio: ratio, plain: model?.saturation(ratio: ratio, isDoubleBuffered: false),
         doubleBuffered: model?.saturation(ratio: ratio, isDoubleBuffered: true))
     }
     let topologies: [PlanTopology] = predictor.costs.ranksPerHost > 1 ? [.flat, .hierarchical] : [.flat]
     predictions = []
-    for codec in codecs {
-      for topology in topologies {
+    for aggregation in aggregations {
+      for topology in topologies where topology == .flat || aggregation.capabilities.isHierarchical {
         for isDoubleBuffered in [false, true] {
           for count in ScalingPlan.rankCounts(with: ranks.map { [$0] } ?? []) {
-            let prediction = predictor.predict(codec, ranks: count, topology: topology, isDoubleBuffered: isDoubleBuffered)
+            let prediction = try predictor.predict(
+              aggregation, ranks: count, topology: topology, isDoubleBuffered: isDoubleBuffered)
             // On one host both topologies are the same.
             guard let prediction, prediction.variant.topology == topology else { continue }
             predictions.append(prediction)

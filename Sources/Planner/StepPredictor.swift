@@ -1,5 +1,7 @@
 public import Buffers
-public import Codecs
+internal import Codecs
+public import Collectives
+internal import Transport
 
 /// How ranks form the parties of an exchange.
 public enum PlanTopology: String, CaseIterable, Hashable, Sendable {
@@ -73,32 +75,48 @@ public struct StepPredictor: Sendable {
   /// The step on `ranks` ranks; nil if a rank would have no sample, or the costs of its link are unknown.
   ///
   /// - Complexity: linear in the groups of the layout and in the messages of a rank.
+  /// - Throws: `SpecificationError` and `SketchError` if the aggregation cannot be for so many parameters.
   public func predict(
-    _ codec: any Codec, ranks: Int, topology: PlanTopology = .flat, isDoubleBuffered: Bool = false
-  ) -> StepPrediction? {
+    _ aggregation: AggregationRecipe, ranks: Int, topology: PlanTopology = .flat, isDoubleBuffered: Bool = false
+  ) throws -> StepPrediction? {
     guard ranks >= 1, ranks <= minibatch else { return nil }
     let hosts = (ranks - 1) / costs.ranksPerHost + 1
     let topology = hosts == 1 ? PlanTopology.flat : topology
     var prediction = StepPrediction(
-      variant: StepVariant(codec: codec.specification, topology: topology, isDoubleBuffered: isDoubleBuffered), ranks: ranks,
+      variant: StepVariant(codec: aggregation.specification, topology: topology, isDoubleBuffered: isDoubleBuffered),
+      ranks: ranks,
       hosts: hosts, seconds: 0, computeSeconds: costs.compute.seconds(for: samplesPerRank(ranks, parts: 1)),
       exchangeSeconds: costs.updateSeconds + costs.postSeconds, bytesSent: 0, messages: 0)
+    let work = costs.sparse[aggregation.specification]
+    // What rate, momentum and memory do is part of the work.
+    if let work { prediction.exchangeSeconds = work.encode + work.sum + work.decode }
+    guard aggregation.codec != nil || work != nil else { return nil }
     var agreement = 0.0
-    var hidden = 0.0
+    var hidden = work == nil ? 0 : prediction.exchangeSeconds
     if ranks > 1 {
       guard let link = hosts > 1 ? costs.network : costs.memory else { return nil }
-      let exchange = ExchangePrediction(
-        codec, layout: layout, ranks: ranks, ranksPerHost: costs.ranksPerHost, topology: topology, link: link, costs: costs)
-      agreement = link.meetingSeconds(peers: hosts > 1 ? exchange.remotePeers : ranks - 1)
-      let remainder = link.remainders[codec.specification] ?? 0
-      prediction.exchangeSeconds = max(0, exchange.seconds(withUpdate: true) + remainder)
-      hidden = max(0, exchange.seconds(withUpdate: false) + remainder)
-      prediction.bytesSent = exchange.bytesSent
-      prediction.messages = exchange.messages
+      let remainder = link.remainders[aggregation.specification] ?? 0
+      if let codec = aggregation.codec {
+        let exchange = ExchangePrediction(
+          codec, layout: layout, ranks: ranks, ranksPerHost: costs.ranksPerHost, topology: topology, link: link, costs: costs)
+        prediction.exchangeSeconds = max(0, exchange.seconds(withUpdate: true) + remainder)
+        hidden = max(0, exchange.seconds(withUpdate: false) + remainder)
+        (prediction.bytesSent, prediction.messages) = (exchange.bytesSent, exchange.messages)
+        agreement = link.meetingSeconds(peers: hosts > 1 ? exchange.remotePeers : ranks - 1)
+      } else if let work {
+        let exchange = SparsePrediction(
+          try aggregation.rounds(count: layout.count, rankCount: ranks),
+          alone: try aggregation.rounds(count: layout.count, rankCount: 1), ranks: ranks, ranksPerHost: costs.ranksPerHost,
+          link: link, work: work, sumPerValue: costs.kernels["none"]?.sumPerCode ?? 0)
+        prediction.exchangeSeconds = max(0, exchange.seconds + remainder)
+        hidden = prediction.exchangeSeconds
+        (prediction.bytesSent, prediction.messages) = (exchange.bytesSent, exchange.messages)
+        agreement = link.meetingSeconds(peers: hosts > 1 ? ranks - costs.ranksPerHost : ranks - 1)
+      }
     }
     if isDoubleBuffered {
-      let half =
-        costs.compute.seconds(for: samplesPerRank(ranks, parts: 2)) + costs.postSeconds / Double(ranks) + costs.updateSeconds
+      let update = work == nil ? costs.postSeconds / Double(ranks) + costs.updateSeconds : 0
+      let half = costs.compute.seconds(for: samplesPerRank(ranks, parts: 2)) + update
       // Ranks agree on a half while the exchange of the previous half goes on.
       prediction.seconds = 2 * max(half + agreement, hidden)
     } else {
@@ -115,8 +133,17 @@ public struct StepPredictor: Sendable {
     costs.compute.seconds(for: Double(minibatch)) + costs.postSeconds + costs.updateSeconds
   }
 
-  /// How many times smaller than floats the codec makes a gradient of this layout.
-  public func ratio(of codec: any Codec) -> Double {
+  /// How many times fewer bytes than floats the aggregation sends of a gradient of this layout; of messages that vary, as if all were
+  /// as long as they can be, on 64 ranks.
+  public func ratio(of aggregation: AggregationRecipe) throws -> Double {
+    guard let codec = aggregation.codec else {
+      let ranks = 64
+      let rounds = try aggregation.rounds(count: layout.count, rankCount: ranks)
+      let bytes = (0..<ranks).reduce(0) { sum, rank in
+        rounds.reduce(sum) { $0 + $1.mostSent(by: rank, of: ranks) { _ in false }.bytesSent }
+      }
+      return bytes == 0 ? 1 : Double(8 * layout.count * (ranks - 1)) / Double(bytes)
+    }
     let codeByteCount = codec.grouping.groups(of: layout).reduce(0) { $0 + codec.encodedByteCount(of: $1.count) }
     return codeByteCount == 0 ? 1 : Double(4 * layout.count) / Double(codeByteCount)
   }

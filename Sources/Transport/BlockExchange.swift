@@ -116,10 +116,15 @@ public final class BlockExchange {
 
   /// The traffic of a slot whose blocks are full, for one sample.
   package func traffic(of slot: BlockSlot) -> Traffic {
+    BlockExchange.traffic(of: slot, rank: slice) { hosts.hostRanks[$0] != nil }
+  }
+
+  /// What `rank` sends and receives of a slot whose blocks are full, for one sample; those of neighbours do not leave the host.
+  package static func traffic(of slot: BlockSlot, rank: Int, isNeighbour: (Int) -> Bool) -> Traffic {
     var traffic = Traffic()
-    for peer in 0..<sliceCount where peer != slice {
+    for peer in slot.columnCounts.indices where peer != rank {
       let (sent, received) = (slot.outgoing[peer].count * 4, slot.incoming[peer].count * 4)
-      if hosts.hostRanks[peer] != nil {
+      if isNeighbour(peer) {
         traffic.messagesSent += sent > 0 ? 1 : 0
         traffic.hostBytesSent += sent
         traffic.hostBytesReceived += received

@@ -22,14 +22,25 @@ public final class RecordExchange {
 
   /// The traffic of one exchange.
   public var predictedTraffic: Traffic {
+    RecordExchange.traffic(
+      capacity: capacity, neighbours: hosts.host.map { $0.count - 1 } ?? 0, remoteRanks: hosts.remoteRanks.count)
+  }
+
+  /// The traffic of one exchange of records of `capacity` words, on a rank with this many neighbours and ranks on other hosts.
+  package static func traffic(capacity: Int, neighbours: Int, remoteRanks: Int) -> Traffic {
+    let byteCount = RecordExchange.byteCount(capacity)
     var traffic = Traffic()
-    let neighbours = hosts.host.map { $0.count - 1 } ?? 0
-    traffic.networkBytesSent = hosts.remoteRanks.count * byteCount
+    traffic.networkBytesSent = remoteRanks * byteCount
     traffic.networkBytesReceived = traffic.networkBytesSent
     traffic.hostBytesSent = neighbours * byteCount
     traffic.hostBytesReceived = traffic.hostBytesSent
-    traffic.messagesSent = neighbours + hosts.remoteRanks.count * Mailbox.pieceCount(of: byteCount)
+    traffic.messagesSent = neighbours + remoteRanks * Mailbox.pieceCount(of: byteCount)
     return traffic
+  }
+
+  /// The bytes of a record with room for `capacity` words.
+  private static func byteCount(_ capacity: Int) -> Int {
+    (8 + 8 * capacity + SharedCounter.byteCount - 1) / SharedCounter.byteCount * SharedCounter.byteCount
   }
 
   private let hosts: HostMap
@@ -61,7 +72,7 @@ public final class RecordExchange {
   public init(_ hosts: HostMap, patience: Patience? = nil, capacity: Int = usualCapacity) throws {
     self.hosts = hosts
     self.capacity = capacity
-    byteCount = (8 + 8 * capacity + SharedCounter.byteCount - 1) / SharedCounter.byteCount * SharedCounter.byteCount
+    byteCount = RecordExchange.byteCount(capacity)
     // Two slots, used in turn: no rank writes record n + 2 before every rank has read record n.
     window = try hosts.window(byteCount: 2 * byteCount)
     let count = hosts.world.count

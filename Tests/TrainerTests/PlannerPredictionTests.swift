@@ -162,3 +162,14 @@ import Trainer
     #expect(StepPredictor(TensorLayout(), minibatch: 8, costs: wired).predict(oneBit, ranks: 8)?.bytesSent == 0)
   }
 }
+
+extension StepPredictor {
+  /// Codecs can be for any number of parameters.
+  fileprivate func predict(
+    _ codec: any Codec, ranks: Int, topology: PlanTopology = .flat, isDoubleBuffered: Bool = false
+  ) -> StepPrediction? {
+    try! predict(AggregationRecipe(codec), ranks: ranks, topology: topology, isDoubleBuffered: isDoubleBuffered)
+  }
+
+  fileprivate func ratio(of codec: any Codec) -> Double { try! ratio(of: AggregationRecipe(codec)) }
+}

@@ -23,8 +23,9 @@ import Trainer
       compute: CostCurve(fixed: 1e-4, perUnit: sampleSeconds), updateSeconds: 0.4e-9 * Double(layout.count),
       kernels: ["one-bit:group=row": kernels, "none": KernelCosts(encode: 0.1e-9, sum: 0.1e-9, sumPerCode: 0.1e-9)],
       network: LinkCosts(latency: 20e-6, messageSeconds: 1e-6, bitsPerSecond: bitsPerSecond), ranksPerHost: 1)
-    return ScalingPlan(
-      StepPredictor(layout, minibatch: 256, costs: costs), codecs: [None(), OneBit()], subject: "a model", costs: [],
+    return try! ScalingPlan(
+      StepPredictor(layout, minibatch: 256, costs: costs),
+      aggregations: [AggregationRecipe(None()), AggregationRecipe(OneBit())], subject: "a model", costs: [],
       ranks: ranks)
   }
 
@@ -60,8 +61,9 @@ import Trainer
       kernels: ["none": KernelCosts(encode: 0.1e-9, sum: 0.1e-9, sumPerCode: 0.1e-9)],
       network: LinkCosts(latency: 20e-6, messageSeconds: 1e-6, bitsPerSecond: 1e9), ranksPerHost: 4)
     costs.memory = LinkCosts(latency: 1e-6, messageSeconds: 0, bitsPerSecond: 1e11)
-    let plan = ScalingPlan(
-      StepPredictor(layout, minibatch: 256, costs: costs), codecs: [None()], subject: "a model", costs: [], ranks: 16)
+    let plan = try ScalingPlan(
+      StepPredictor(layout, minibatch: 256, costs: costs), aggregations: [AggregationRecipe(None())], subject: "a model",
+      costs: [], ranks: 16)
     func topologies(_ topology: Topology, ranks: Int) -> Set<PlanTopology> {
       var request = PlanRequest()
       request.options.topology = topology

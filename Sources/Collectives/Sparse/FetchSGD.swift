@@ -38,7 +38,7 @@ final class FetchSGD: SparseAggregation {
   private let owned: Range<Int>
   /// Σ S(g_i) of this step, where it is clipped before it goes anywhere.
   private let sums: [ShardMemory]
-  private let clip: Double?
+  private let clip: NormClip?
   /// S_u of the owned shards, and the tables of S_e, all in one memory for checkpoints.
   private let momenta: [ShardMemory]
   private let errors: [[ShardMemory]]
@@ -53,15 +53,14 @@ final class FetchSGD: SparseAggregation {
     (specification, shards, momentum) = (settings.specification, settings.shards, parts.momentum)
     (gradients, exchange) = (parts.gradients, parts.stagedExchange)
     let world = parts.hosts.world
-    scatter = LinearReduceScatter(code, rank: world.rank, of: world.count)
+    let messages = FetchSGD.messages(settings, code, rank: world.rank, of: world.count)
+    (scatter, gather) = (messages.scatter, messages.gather)
     let owned = scatter.owned[world.rank]
     self.owned = owned
-    gather = SparseAllGather(shards, owned: scatter.owned, most: settings.k, rank: world.rank)
-    rounds = try MessageRounds(
-      [scatter.round("sketches"), gather.round("updates")], hosts: parts.hosts)
+    rounds = try MessageRounds(messages.rounds, hosts: parts.hosts)
     let lengths = owned.map { ShardMemory.floatCount(code, shard: $0) }
     memories = (0...max(window, 1)).map { _ in FloatBuffer(count: lengths.reduce(0, +)) }
-    clip = parts.clip
+    clip = parts.clip.map(NormClip.init)
     norms = try clip.map { _ in try RecordExchange(parts.hosts) }
     func tables(_ memory: FloatBuffer) -> [ShardMemory] {
       var start = 0
@@ -73,6 +72,15 @@ final class FetchSGD: SparseAggregation {
     sums = clip == nil ? [] : tables(FloatBuffer(count: memories[0].count))
     momenta = tables(memories[0])
     errors = memories.dropFirst().map(tables)
+  }
+
+  /// What rank `rank` of `rankCount` sends.
+  static func messages(
+    _ settings: SparseSettings, _ code: SketchCode, rank: Int, of rankCount: Int
+  ) -> (scatter: LinearReduceScatter, gather: SparseAllGather, rounds: [MessageRounds.Round]) {
+    let scatter = LinearReduceScatter(code, rank: rank, of: rankCount)
+    let gather = SparseAllGather(settings.shards, owned: scatter.owned, most: settings.k, rank: rank)
+    return (scatter, gather, [scatter.round("sketches"), gather.round("updates")])
   }
 
   func stages(of gradient: FloatBuffer, _ contribution: Contribution) -> [Stage] {
@@ -98,7 +106,7 @@ final class FetchSGD: SparseAggregation {
       Stage(.sum) { [self] in try norms.begin([sums.reduce(0) { $0 + $1.squaredNorm }.bitPattern]) },
       Stage.records(norms, .sum, activity: "the norm of the gradient") { [self] all in
         let norm = all.reduce(0) { $0 + Double(bitPattern: $1[0]) }.squareRoot()
-        for (table, sum) in zip(momenta, sums) { table.add(sum, times: norm > clip ? clip / norm : 1) }
+        for (table, sum) in zip(momenta, sums) { table.add(sum, times: clip.factor(norm: norm) ?? 1) }
       },
     ]
   }

@@ -42,17 +42,23 @@ final class LocalTopK: SparseAggregation {
       count: shards.count, momentum: parts.momentum, masksMomentum: settings.masksMomentum)
     let world = parts.hosts.world
     rank = world.rank
-    let owned = LinearReduceScatter(DenseCode(shards), rank: rank, of: world.count).owned
-    self.owned = owned
-    let map = settings.shards
-    func most(_ count: Int) -> [Int] { (0..<map.shardCount).map { min(count, map.count(of: $0)) } }
-    scatter = SparseLists(map, most: most(settings.total))
-    gather = SparseAllGather(map, owned: owned, most: most(settings.total * world.count), rank: rank)
+    let messages = LocalTopK.messages(settings, rank: rank, of: world.count)
+    (scatter, gather, owned) = (messages.scatter, messages.gather, messages.owned)
+    rounds = try MessageRounds(messages.rounds, hosts: parts.hosts)
+  }
+
+  /// What rank `rank` of `rankCount` sends, and who owns what.
+  static func messages(
+    _ settings: SparseSettings, rank: Int, of rankCount: Int
+  ) -> (scatter: SparseLists, gather: SparseAllGather, owned: [Range<Int>], rounds: [MessageRounds.Round]) {
+    let shards = settings.shards
+    func most(_ count: Int) -> [Int] { (0..<shards.shardCount).map { min(count, shards.count(of: $0)) } }
+    let owned = LinearReduceScatter(DenseCode(shards), rank: rank, of: rankCount).owned
+    let scatter = SparseLists(shards, most: most(settings.total))
+    let gather = SparseAllGather(shards, owned: owned, most: most(settings.total * rankCount), rank: rank)
     let capacities = owned.map(scatter.capacity)
-    rounds = try MessageRounds(
-      [
-        .scattered("the largest values", owned.map { _ in capacities }, lengths: .announced), gather.round("updates"),
-      ], hosts: parts.hosts)
+    let values = MessageRounds.Round.scattered("the largest values", owned.map { _ in capacities }, lengths: .announced)
+    return (scatter, gather, owned, [values, gather.round("updates")])
   }
 
   func stages(of gradient: FloatBuffer, _ contribution: Contribution) -> [Stage] {

@@ -32,8 +32,84 @@ public final class MessageRounds {
     let capacities: Capacities
     let lengths: Lengths
 
+    /// Where the messages of `rank` lie.
+    fileprivate func slot(of rank: Int) -> BlockSlot {
+      func ranges(_ counts: [Int]) -> [Range<Int>] {
+        var end = 0
+        return counts.map { count in
+          end += count
+          return end - count..<end
+        }
+      }
+      return switch capacities {
+      case .gathered(let capacities):
+        BlockSlot(
+          name, columnCounts: capacities, outgoing: capacities.map { _ in 0..<capacities[rank] },
+          incoming: capacities.map { 0..<$0 })
+      case .scattered(let capacities):
+        BlockSlot(
+          name, columnCounts: capacities.map { $0.reduce(0, +) }, outgoing: ranges(capacities[rank]),
+          incoming: capacities.map { ranges($0)[rank] })
+      }
+    }
+
+    /// The traffic of the round from that of its messages and of a record.
+    fileprivate func traffic(_ messages: Traffic, _ record: Traffic) -> Traffic {
+      var traffic = messages
+      if lengths == .announced { traffic += record }
+      if isReturned { traffic.returnedBytesSent = traffic.bytesSent }
+      return traffic
+    }
+
+    /// What a rank sends in the round if its messages are as long as there is room, with the announcement of their lengths.
+    ///
+    /// - Parameters:
+    ///   - rank: The rank.
+    ///   - rankCount: The number of ranks.
+    ///   - isNeighbour: Whether a rank shares its memory.
+    package func mostSent(by rank: Int, of rankCount: Int, isNeighbour: (Int) -> Bool) -> Traffic {
+      var traffic = Traffic()
+      for peer in 0..<rankCount where peer != rank {
+        let byteCount =
+          switch capacities {
+          case .gathered(let capacities): 4 * capacities[rank]
+          case .scattered(let capacities): 4 * capacities[rank][peer]
+          }
+        if isNeighbour(peer) {
+          traffic.hostBytesSent += byteCount
+          traffic.messagesSent += byteCount > 0 ? 1 : 0
+        } else {
+          traffic.networkBytesSent += byteCount
+          traffic.messagesSent += Mailbox.pieceCount(of: byteCount)
+        }
+      }
+      guard lengths == .announced else { return traffic }
+      let neighbours = (0..<rankCount).count { $0 != rank && isNeighbour($0) }
+      return traffic
+        + RecordExchange.traffic(
+          capacity: max(rankCount, RecordExchange.usualCapacity), neighbours: neighbours,
+          remoteRanks: rankCount - 1 - neighbours)
+    }
+
+    /// The most floats that rank `rank` may find in all messages of the round for it, its own included.
+    package func mostReceived(by rank: Int) -> Int {
+      switch capacities {
+      case .gathered(let capacities): capacities.reduce(0, +)
+      case .scattered(let capacities): capacities.reduce(0) { $0 + $1[rank] }
+      }
+    }
+
+    /// The rank that sends the longest message to all; 0 if the round is scattered.
+    package var busiestRank: Int {
+      guard case .gathered(let capacities) = capacities else { return 0 }
+      return capacities.indices.max { capacities[$0] < capacities[$1] } ?? 0
+    }
+
+    /// Whether its lengths are announced, which takes messages of their own.
+    package var isAnnounced: Bool { lengths == .announced }
+
     /// Whether owners tell all ranks what they found.
-    var isReturned: Bool {
+    package var isReturned: Bool {
       if case .gathered = capacities { true } else { false }
     }
 
@@ -65,30 +141,11 @@ public final class MessageRounds {
   public init(_ rounds: [Round], hosts: HostMap) throws {
     let (rank, rankCount) = (hosts.world.rank, hosts.world.count)
     (self.rank, self.rankCount, self.rounds) = (rank, rankCount, rounds)
-    slots = rounds.map { round in
-      switch round.capacities {
-      case .gathered(let capacities):
-        BlockSlot(
-          round.name, columnCounts: capacities, outgoing: capacities.map { _ in 0..<capacities[rank] },
-          incoming: capacities.map { 0..<$0 })
-      case .scattered(let capacities):
-        BlockSlot(
-          round.name, columnCounts: capacities.map { $0.reduce(0, +) }, outgoing: MessageRounds.ranges(capacities[rank]),
-          incoming: capacities.map { MessageRounds.ranges($0)[rank] })
-      }
-    }
+    slots = rounds.map { $0.slot(of: rank) }
     counts = rounds.map { _ in Array(repeating: 0, count: rankCount) }
     blocks = try BlockExchange(hosts)
     try blocks.reserve(slots, sampleCount: 1)
     records = try RecordExchange(hosts, capacity: max(rankCount, RecordExchange.usualCapacity))
-  }
-
-  private static func ranges(_ counts: [Int]) -> [Range<Int>] {
-    var end = 0
-    return counts.map { count in
-      end += count
-      return end - count..<end
-    }
   }
 
   /// The traffic counted so far.
@@ -97,17 +154,11 @@ public final class MessageRounds {
     traffic.returnedBytesSent = returnedByteCount
     return traffic
   }
-  /// The traffic of the rounds of a step where every message is as long as there is room: the most that it can be.
+  /// The traffic of the rounds of a step if every message is as long as there is room: the most that it can be.
   public var predictedTraffic: Traffic {
-    var traffic = Traffic()
-    for (round, slot) in zip(rounds, slots) {
-      var own = blocks.traffic(of: slot)
-      if round.lengths == .announced { own += records.predictedTraffic }
-      if round.isReturned { own.returnedBytesSent = own.bytesSent }
-      traffic += own
-    }
-    return traffic
+    zip(rounds, slots).reduce(Traffic()) { $0 + $1.0.traffic(blocks.traffic(of: $1.1), records.predictedTraffic) }
   }
+
   /// Time spent waiting for messages so far.
   public var waiting: Duration { blocks.waiting }
 

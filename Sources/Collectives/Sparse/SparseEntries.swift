@@ -18,7 +18,7 @@ private let sketchKeys: [(name: String, meaning: String)] = [
 /// Sparse aggregations need the whole contribution, and what they remember cannot be taken back.
 private let sparse = AggregationCapabilities(
   result: .change, discards: false, isHierarchical: false, clips: false, warmStarts: false, hasTrials: false,
-  sharesContributions: false, isPlanned: false)
+  sharesContributions: false)
 
 /// The entries of the sparse aggregations.
 let sparseEntries: [Registry<AggregationRecipe>.Entry] = [
@@ -38,8 +38,13 @@ let sparseEntries: [Registry<AggregationRecipe>.Entry] = [
     let candidates = try specification.integer("candidates", default: 4, in: 1...64)
     var capabilities = sparse
     capabilities.clips = recovery != .exact
-    return AggregationRecipe(specification, capabilities) { parts in
-      let (settings, code) = try sketch(specification, parts)
+    return AggregationRecipe(specification, capabilities) { count, rankCount in
+      let (settings, code) = try sketch(specification, count: count)
+      return recovery == .exact
+        ? TwoRoundSketch.messages(settings, code, candidates: candidates, rank: 0, of: rankCount).rounds
+        : FetchSGD.messages(settings, code, rank: 0, of: rankCount).rounds
+    } make: { parts in
+      let (settings, code) = try sketch(specification, count: parts.layout.count, seed: parts.seed)
       return switch recovery {
       case .exact: try TwoRoundSketch(settings, code, candidates: candidates, selection: .top, parts: parts)
       case .subtract: try FetchSGD(settings, code, recovery: .subtract, window: window, parts: parts)
@@ -52,14 +57,19 @@ let sparseEntries: [Registry<AggregationRecipe>.Entry] = [
     keys: sketchKeys + commonKeys + [("candidates", "candidates for each value that is recovered (4)")]
   ) { specification in
     let candidates = try specification.integer("candidates", default: 4, in: 1...64)
-    return AggregationRecipe(specification, sparse) { parts in
-      let (settings, code) = try sketch(specification, parts)
+    return AggregationRecipe(specification, sparse) { count, rankCount in
+      let (settings, code) = try sketch(specification, count: count)
+      return TwoRoundSketch.messages(settings, code, candidates: candidates, rank: 0, of: rankCount).rounds
+    } make: { parts in
+      let (settings, code) = try sketch(specification, count: parts.layout.count, seed: parts.seed)
       return try TwoRoundSketch(settings, code, candidates: candidates, selection: .heavyMix, parts: parts)
     }
   },
   .init("true-top-k", "the largest values of the exact sum; sent as floats (a reference)", keys: commonKeys) {
     specification in
-    AggregationRecipe(specification, sparse) { parts in
+    AggregationRecipe(specification, sparse) { count, rankCount in
+      TrueTopK.messages(try SparseSettings(specification, count: count), rank: 0, of: rankCount).rounds
+    } make: { parts in
       try TrueTopK(SparseSettings(specification, count: parts.layout.count), parts: parts)
     }
   },
@@ -68,7 +78,9 @@ let sparseEntries: [Registry<AggregationRecipe>.Entry] = [
     keys: commonKeys + [("feedback", "rank: what was not sent comes later; none: it is lost (rank)")]
   ) { specification in
     let feedback = try specification.choice("feedback", default: LocalTopK.Feedback.rank)
-    return AggregationRecipe(specification, sparse) { parts in
+    return AggregationRecipe(specification, sparse) { count, rankCount in
+      LocalTopK.messages(try SparseSettings(specification, count: count), rank: 0, of: rankCount).rounds
+    } make: { parts in
       try LocalTopK(SparseSettings(specification, count: parts.layout.count), feedback: feedback, parts: parts)
     }
   },
@@ -77,8 +89,9 @@ let sparseEntries: [Registry<AggregationRecipe>.Entry] = [
 private enum RecoveryChoice: String, CaseIterable { case exact, subtract, zero }
 
 /// The sizes and the code of a sketch of the parameters.
-private func sketch(_ specification: Specification, _ parts: AggregationParts) throws -> (SparseSettings, SketchCode) {
-  let count = parts.layout.count
+private func sketch(
+  _ specification: Specification, count: Int, seed: UInt64 = 1
+) throws -> (SparseSettings, SketchCode) {
   let columns = try specification.amount("columns", default: "1/50").count(of: count)
   let rows = try specification.integer("rows", default: 5, in: 1...SketchHashes.mostRows)
   guard rows % 2 == 1 else {
@@ -91,6 +104,6 @@ private func sketch(_ specification: Specification, _ parts: AggregationParts) t
   let family = try specification.choice("hashes", default: SketchHashes.Family.block)
   let settings = try SparseSettings(specification, count: count, columns: columns)
   let code = try SketchCode(
-    family, rows: rows, columns: columns, shards: settings.shards, seed: parts.seed, specification: specification.description)
+    family, rows: rows, columns: columns, shards: settings.shards, seed: seed, specification: specification.description)
   return (settings, code)
 }

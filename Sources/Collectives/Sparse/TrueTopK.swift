@@ -38,16 +38,26 @@ final class TrueTopK: SparseAggregation {
     (gradients, exchange) = (parts.gradients, parts.stagedExchange)
     let world = parts.hosts.world
     rank = world.rank
-    scatter = LinearReduceScatter(DenseCode(shards), rank: world.rank, of: world.count)
+    let messages = TrueTopK.messages(settings, rank: world.rank, of: world.count)
+    (scatter, gather) = (messages.scatter, messages.gather)
     let owned = scatter.owned[world.rank]
     self.owned = owned
-    let most = (0..<shards.shardCount).map { [shards] in min(settings.total, shards.count(of: $0)) }
-    gather = SparseAllGather(shards, owned: scatter.owned, most: most, rank: world.rank)
-    rounds = try MessageRounds([scatter.round("gradients"), gather.round("updates")], hosts: parts.hosts)
+    rounds = try MessageRounds(messages.rounds, hosts: parts.hosts)
     counts = try RecordExchange(parts.hosts, capacity: 256)
     starts = owned.reduce(into: [0]) { [shards] in $0.append($0.last! + shards.count(of: $1)) }
     momenta = FloatBuffer(count: starts.last!)
     errors = FloatBuffer(count: starts.last!)
+  }
+
+  /// What rank `rank` of `rankCount` sends, the search for the threshold apart.
+  static func messages(
+    _ settings: SparseSettings, rank: Int, of rankCount: Int
+  ) -> (scatter: LinearReduceScatter, gather: SparseAllGather, rounds: [MessageRounds.Round]) {
+    let shards = settings.shards
+    let scatter = LinearReduceScatter(DenseCode(shards), rank: rank, of: rankCount)
+    let most = (0..<shards.shardCount).map { min(settings.total, shards.count(of: $0)) }
+    let gather = SparseAllGather(shards, owned: scatter.owned, most: most, rank: rank)
+    return (scatter, gather, [scatter.round("gradients"), gather.round("updates")])
   }
 
   func stages(of gradient: FloatBuffer, _ contribution: Contribution) -> [Stage] {

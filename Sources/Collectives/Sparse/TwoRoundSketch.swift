@@ -48,18 +48,11 @@ final class TwoRoundSketch: SparseAggregation {
       count: shards.count, momentum: parts.momentum, masksMomentum: settings.masksMomentum)
     let world = parts.hosts.world
     rank = world.rank
-    scatter = LinearReduceScatter(code, rank: rank, of: world.count)
-    let (owned, map) = (scatter.owned, settings.shards)
-    let counts = settings.k.enumerated().map { min(map.count(of: $0), candidates * $1) }
-    candidateCounts = counts
-    candidateGather = SparseAllGather(shards, owned: owned, most: counts, hasValues: false, rank: rank)
-    gather = SparseAllGather(shards, owned: owned, most: settings.k, rank: rank)
-    let valueCounts = owned.map { $0.reduce(0) { $0 + counts[$1] } }
-    rounds = try MessageRounds(
-      [
-        scatter.round("sketches"), candidateGather.round("candidates"),
-        .scattered("values", owned.map { _ in valueCounts }, lengths: .known), gather.round("updates"),
-      ], hosts: parts.hosts)
+    let messages = TwoRoundSketch.messages(settings, code, candidates: candidates, rank: rank, of: world.count)
+    (scatter, candidateGather, gather) = (messages.scatter, messages.candidateGather, messages.gather)
+    candidateCounts = messages.candidateCounts
+    let owned = scatter.owned
+    rounds = try MessageRounds(messages.rounds, hosts: parts.hosts)
     let lengths = (0..<shards.shardCount).map { ShardMemory.floatCount(code, shard: $0) }
     let room = FloatBuffer(count: owned[rank].reduce(0) { $0 + lengths[$1] })
     var start = 0
@@ -67,6 +60,33 @@ final class TwoRoundSketch: SparseAggregation {
       defer { start += lengths[shard] }
       return ShardMemory(code, shard: shard, in: room, at: start)
     }
+  }
+
+  /// The messages of an exchange.
+  struct Messages {
+    let scatter: LinearReduceScatter
+    let candidateCounts: [Int]
+    let candidateGather: SparseAllGather
+    let gather: SparseAllGather
+    let rounds: [MessageRounds.Round]
+  }
+
+  /// What rank `rank` of `rankCount` sends.
+  static func messages(
+    _ settings: SparseSettings, _ code: SketchCode, candidates: Int, rank: Int, of rankCount: Int
+  ) -> Messages {
+    let shards = settings.shards
+    let scatter = LinearReduceScatter(code, rank: rank, of: rankCount)
+    let counts = settings.k.enumerated().map { min(shards.count(of: $0), candidates * $1) }
+    let candidateGather = SparseAllGather(shards, owned: scatter.owned, most: counts, hasValues: false, rank: rank)
+    let gather = SparseAllGather(shards, owned: scatter.owned, most: settings.k, rank: rank)
+    let valueCounts = scatter.owned.map { $0.reduce(0) { $0 + counts[$1] } }
+    return Messages(
+      scatter: scatter, candidateCounts: counts, candidateGather: candidateGather, gather: gather,
+      rounds: [
+        scatter.round("sketches"), candidateGather.round("candidates"),
+        .scattered("values", scatter.owned.map { _ in valueCounts }, lengths: .known), gather.round("updates"),
+      ])
   }
 
   func stages(of gradient: FloatBuffer, _ contribution: Contribution) -> [Stage] {

@@ -12,43 +12,39 @@ package import Transport
 /// Source: Seide et al. 2014, section 3.4; algorithms §1.7 (b).
 /// - Cost: one float for each parameter that a rank owns (two where a step can be discarded), and one for every parameter where
 ///   the sums wait for m̄; 24 bytes per tensor to each other rank.
-package final class AggregateScaling {
+package final class AggregateScaling: OwnerTransform {
   private let tensors: [Tensor]
-  private let ownedRanges: [Range<Int>]
+  private var ownedRanges: [Range<Int>] = []
   /// Where the values of each owned range begin in the state.
-  private let offsets: [Int]
-  private let state: AdaGradState
+  private var offsets: [Int] = []
+  private var state: AdaGradState
   private let sums: [MultiplierSum]
-  private let records: RecordExchange
+  private var records: RecordExchange?
   private let aggregate: FloatBuffer
   private let rule: AdaGrad
   /// Seconds spent on what is not part of the exchange, the update of the model among them.
   package private(set) var seconds = 0.0
 
-  /// Prepares scaling by owners; collective.
-  ///
-  /// - Parameters:
-  ///   - rule: The constants.
-  ///   - layout: The tensors.
-  ///   - ownedRanges: What this rank owns.
-  ///   - isRestorable: Whether an exchange may be discarded.
-  ///   - hosts: All ranks, those that hold other slices of the model among them: a tensor is whole over all of them.
-  package init(
-    _ rule: AdaGrad, layout: TensorLayout, ownedRanges: [Range<Int>], isRestorable: Bool, hosts: HostMap
-  ) throws {
+  /// Nil if owners do not scale.
+  package init?(_ parts: TransformParts) {
+    guard let rule = parts.scaling, rule.place == .aggregate else { return nil }
     self.rule = rule
-    tensors = layout.tensors
+    tensors = parts.layout.tensors
+    state = AdaGradState(rule, count: 0, isRestorable: false)
+    sums = parts.layout.tensors.map { _ in MultiplierSum() }
+    aggregate = FloatBuffer(count: parts.layout.count)
+  }
+
+  /// Prepares for what this rank owns; a tensor is whole over all of `hosts`.
+  package func attach(ownedRanges: [Range<Int>], isRestorable: Bool, hosts: HostMap) throws {
     self.ownedRanges = ownedRanges
-    var (offsets, end): ([Int], Int) = ([], 0)
-    for range in ownedRanges {
-      offsets.append(end)
+    var end = 0
+    offsets = ownedRanges.map { range in
       end += range.count
+      return end - range.count
     }
-    self.offsets = offsets
     state = AdaGradState(rule, count: end, isRestorable: isRestorable)
-    sums = layout.tensors.map { _ in MultiplierSum() }
-    records = try RecordExchange(hosts, capacity: MultiplierSum.wordCount * layout.tensors.count)
-    aggregate = FloatBuffer(count: layout.count)
+    records = try RecordExchange(hosts, capacity: MultiplierSum.wordCount * tensors.count)
   }
 
   /// The sums of squares of what this rank owns.
@@ -60,13 +56,13 @@ package final class AggregateScaling {
   }
 
   /// What was sent to agree on multipliers.
-  package var traffic: Traffic { records.traffic }
+  package var traffic: Traffic { records?.traffic ?? Traffic() }
 
   /// Prepares for the sums of an exchange that begins.
   package func begin() { for sum in sums { sum.clear() } }
 
   /// Scales a piece of a sum that this rank owns; called by whoever drives the exchange.
-  package func scale(_ range: Range<Int>, _ values: UnsafeMutablePointer<Float>) {
+  package func transform(_ range: Range<Int>, _ values: UnsafeMutablePointer<Float>) {
     guard !range.isEmpty else { return }
     let piece = ownedRanges.partitionPoint { $0.upperBound > range.lowerBound }
     let offset = offsets[piece] + range.lowerBound - ownedRanges[piece].lowerBound
@@ -96,6 +92,7 @@ package final class AggregateScaling {
     let stopwatch = Stopwatch()
     defer { seconds += stopwatch.seconds }
     state.commit()
+    guard let records else { fatalError("sums are scaled before their owner is known") }
     let words = try records.gather(sums.flatMap(\.words), activity: "the average multipliers of AdaGrad")
     for (index, tensor) in tensors.enumerated() {
       let start = index * MultiplierSum.wordCount
@@ -106,7 +103,7 @@ package final class AggregateScaling {
   }
 
   /// Turns what owners had left behind into units of a gradient again, where this rank owns everything.
-  package func unscale(_ remainder: FloatBuffer) {
+  package func restoreUnits(of remainder: FloatBuffer) {
     require(remainder.count == squares.count, "what was left behind is not what this rank owns")
     for index in 0..<remainder.count { remainder[index] *= (squares[index] + rule.epsilon).squareRoot() }
   }

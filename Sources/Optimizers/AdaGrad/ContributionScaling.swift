@@ -5,28 +5,29 @@ package import Buffers
 /// Every rank scales by what it has seen itself, so that the sum over ranks is no sum of gradients that one scale was applied to.
 /// Source: Seide et al. 2014, section 3.4; algorithms §1.7 (a).
 /// - Cost: two floats per parameter on every rank; nothing is sent.
-package final class ContributionScaling {
+package final class ContributionScaling: RankTransform {
   private let tensors: [Tensor]
   private let state: AdaGradState
   private let sum = MultiplierSum()
 
-  package init(_ rule: AdaGrad, layout: TensorLayout) {
-    tensors = layout.tensors
-    state = AdaGradState(rule, count: layout.count, isRestorable: true)
+  /// Nil if contributions are not scaled.
+  package init?(_ parts: TransformParts) {
+    guard let rule = parts.scaling, rule.place == .partial else { return nil }
+    tensors = parts.layout.tensors
+    state = AdaGradState(rule, count: parts.layout.count, isRestorable: true)
   }
 
-  /// The sums of squares of this rank's gradients.
-  package var squares: FloatBuffer { state.squares }
-
-  /// Scales one tensor of a gradient that has just become final.
-  package func scale(_ tensor: Int, of gradient: FloatBuffer) {
-    let values = gradient.values(in: tensors[tensor].range)
+  package func transform(_ index: Int, of gradient: FloatBuffer, at parameters: FloatBuffer, share: Float) {
+    let values = gradient.values(in: tensors[index].range)
     guard let base = values.baseAddress, values.count > 0 else { return }
     sum.clear()
-    state.scale(base, at: tensors[tensor].range.lowerBound, count: values.count, addingTo: sum)
+    state.scale(base, at: tensors[index].range.lowerBound, count: values.count, addingTo: sum)
     multiply(values, by: Float(1 / MultiplierSum.mean(of: [sum.words])))
   }
 
-  /// Keeps what the gradient added; without this call it is as if the gradient had never been.
   package func commit() { state.commit() }
+
+  package func contribute(to inventory: inout StateInventory) {
+    inventory.tensors.append(SavedTensor("partialAdaGrad", .equalShare, of: state.squares))
+  }
 }

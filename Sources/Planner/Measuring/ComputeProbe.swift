@@ -62,13 +62,13 @@ struct ComputeProbe {
     return (parts, loader)
   }
 
-  /// Seconds of a whole step of `count` samples on each rank with `codec`, in a run without overlap.
+  /// Seconds of a whole step of `count` samples on each rank with `aggregation`, in a run without overlap.
   ///
   /// Collective. The parameters do not change; the optimizer's state is lost.
-  func stepSeconds(_ codec: any Codec, samples count: Int, _ effort: Rounds.Effort) throws -> Double {
+  func stepSeconds(_ aggregation: AggregationRecipe, samples count: Int, _ effort: Rounds.Effort) throws -> Double {
     try parts.hosts.releasingMemory {
       var (parts, loader) = steps(samples: count)
-      parts.aggregation = AggregationRecipe(codec)
+      parts.aggregation = aggregation
       parts.options.overlap = .off
       let parameters = FloatBuffer(count: parts.parameters.count)
       parameters.copy(from: parts.parameters)

@@ -12,8 +12,8 @@ struct CostMeasurement {
   /// What is trained, and on which ranks.
   let parts: StrategyParts
   let dataset: any Dataset
-  /// The codecs whose kernels are measured.
-  let codecs: [any Codec]
+  /// What is compared.
+  let aggregations: [AggregationRecipe]
   /// Called with what is being measured, on rank 0.
   var progress: (String) -> Void = { _ in }
 
@@ -71,9 +71,14 @@ struct CostMeasurement {
     result.costs.postSeconds = try compute.postSeconds(effort.kernels)
 
     let kernels = KernelProbe(rounds: rounds, layout: layout, gradient: gradient)
-    for codec in codecs {
-      progress("the kernels of \(codec.specification)")
-      result.costs.kernels[codec.specification] = try kernels.measure(codec, effort.kernels)
+    let sparse = SparseProbe(rounds: rounds, parts: parts, gradient: gradient)
+    for aggregation in aggregations {
+      progress("the kernels of \(aggregation.specification)")
+      if let codec = aggregation.codec {
+        result.costs.kernels[codec.specification] = try kernels.measure(codec, effort.kernels)
+      } else {
+        result.costs.sparse[aggregation.specification] = try sparse.measure(aggregation, effort.kernels)
+      }
     }
 
     guard world.count > 1 else { return result }
@@ -115,16 +120,18 @@ struct CostMeasurement {
     let routes = hosts.routes(parts.options.topology)
     let topology = routes.parties.count < routes.rankCount ? PlanTopology.hierarchical : .flat
     var remainders: [String: Double] = [:]
-    for codec in codecs {
-      let prediction = predictor.predict(codec, ranks: routes.rankCount, topology: topology)
+    for aggregation in aggregations {
+      let specification = aggregation.specification
+      let topology = aggregation.capabilities.isHierarchical ? topology : .flat
+      let prediction = try predictor.predict(aggregation, ranks: routes.rankCount, topology: topology)
       // Ranks on different hosts may have measured different memory costs: rank 0's sum counts.
       let sum = try rounds.meet(saying: prediction?.seconds ?? .infinity)[0]
       guard sum <= effort.exchange.longestSeconds else { continue }
-      progress("steps with \(codec.specification)")
-      let seconds = try compute.stepSeconds(codec, samples: samples, effort.exchange.rounds)
-      result.steps[codec.specification] = seconds
+      progress("steps with \(specification)")
+      let seconds = try compute.stepSeconds(aggregation, samples: samples, effort.exchange.rounds)
+      result.steps[specification] = seconds
       // A disturbed measurement must not make exchanges between other ranks cost nothing.
-      remainders[codec.specification] = max(seconds - sum, -0.5 * (prediction?.exchangeSeconds ?? 0))
+      remainders[specification] = max(seconds - sum, -0.5 * (prediction?.exchangeSeconds ?? 0))
     }
     return remainders
   }
@@ -175,7 +182,7 @@ struct CostMeasurement {
   private var smallestShare: Double {
     let layout = parts.network.layout
     let floats = Double(4 * max(layout.count, 1))
-    let shares = codecs.map { codec in
+    let shares = aggregations.compactMap(\.codec).map { codec in
       Double(codec.grouping.groups(of: layout).reduce(0) { $0 + codec.encodedByteCount(of: $1.count) }) / floats
     }
     return min(1, max(shares.min() ?? 1, 1 / floats))

@@ -10,9 +10,7 @@ internal import Transport
 package final class GradientComputation {
   private let parts: StrategyParts
   private let injection: NonFiniteInjection?
-  private let scaling: ContributionScaling?
-  /// λ of a weight decay that is part of the contribution, because what comes back is a change already; 0 where the optimizer decays.
-  private let decay: Float
+  private let transforms: [any RankTransform]
   /// What a run on more ranks had left behind, until the next gradient that counts has taken it along; nil otherwise.
   var inherited: FloatBuffer?
   /// What is done between the layers of the network.
@@ -24,12 +22,7 @@ package final class GradientComputation {
 
   package init(_ parts: StrategyParts) {
     self.parts = parts
-    scaling = parts.scaling.flatMap {
-      $0.place == .partial ? ContributionScaling($0, layout: parts.network.layout) : nil
-    }
-    let isChange = parts.aggregation.capabilities.result == .change
-    // Every rank adds its share of λw, so that the sum of all contributions has it once.
-    decay = isChange ? Float(parts.options.weightDecay / Double(parts.grid.shareCount)) : 0
+    transforms = GradientTransforms.atRank(parts.transformParts)
     injection = parts.options.injectNonFinite.flatMap(NonFiniteInjection.init)
   }
 
@@ -67,10 +60,7 @@ package final class GradientComputation {
     ) { tensor in
       let range = tensors[tensor].range
       if isInjected && tensor == 0 && !range.isEmpty { gradient[range.lowerBound] = .nan }
-      scaling?.scale(tensor, of: gradient)
-      if decay > 0 {
-        for index in range { gradient.baseAddress[index] += share * decay * parts.parameters.baseAddress[index] }
-      }
+      for transform in transforms { transform.transform(tensor, of: gradient, at: parts.parameters, share: share) }
       // What others had left behind was scaled when it came about.
       if let inherited { for index in range { gradient.baseAddress[index] += inherited.baseAddress[index] } }
       watch.look(at: tensor, range: range, of: gradient, clears: parts.options.nonFinite == .zero)
@@ -89,11 +79,11 @@ package final class GradientComputation {
   /// Says that the gradient computed last counts: it will be exchanged and applied.
   func accept() {
     inherited = nil
-    scaling?.commit()
+    for transform in transforms { transform.commit() }
   }
 
   /// Adds what is remembered of gradients to the list of everything.
   func contribute(to inventory: inout StateInventory) {
-    if let scaling { inventory.tensors.append(SavedTensor("partialAdaGrad", .equalShare, of: scaling.squares)) }
+    for transform in transforms { transform.contribute(to: &inventory) }
   }
 }

@@ -10,6 +10,7 @@ internal import Transport
 /// its norm is needed first; a change is subtracted.
 package final class ModelUpdate {
   private let parts: StrategyParts
+  private let transforms: [any UpdateTransform]
   /// Where the aggregated gradient waits for its norm; empty while nobody asks for it.
   private var aggregate = FloatBuffer(count: 0)
   /// Seconds spent here on what is not fused into the decoding.
@@ -17,12 +18,13 @@ package final class ModelUpdate {
 
   package init(_ parts: StrategyParts) {
     self.parts = parts
+    transforms = GradientTransforms.atUpdate(parts.transformParts)
   }
 
   private var isChange: Bool { parts.aggregation.capabilities.result == .change }
 
   /// Whether updates are made while results are decoded.
-  var isFused: Bool { isChange || parts.options.clip == nil }
+  var isFused: Bool { isChange || transforms.isEmpty }
 
   /// Updates the parameters at the learning rate `rate` with what `deliver` puts where it is told: the result of `samples`,
   /// which are a `share` of a step.
@@ -43,7 +45,7 @@ package final class ModelUpdate {
       return nil
     }
     parts.optimizer.prepare(samples: samples, share: share)
-    let needsNorm = isMeasured || parts.options.clip != nil
+    let needsNorm = isMeasured || !transforms.isEmpty
     if needsNorm {
       if aggregate.count == 0 { aggregate = FloatBuffer(count: parts.network.layout.count) }
       try deliver(.buffer(aggregate))
@@ -86,10 +88,7 @@ package final class ModelUpdate {
   /// Updates with an aggregated gradient that is there as a whole, shortened where it has to be; returns the square of its norm.
   private func update(with aggregate: FloatBuffer, rate: Float, share: Float) throws -> Double {
     let squares = try sumOfSquares(of: aggregate)
-    if let limit = parts.options.clip.map({ $0 * Double(share) }), squares.squareRoot() > limit {
-      let factor = Float(limit / squares.squareRoot())
-      for index in 0..<aggregate.count { aggregate.baseAddress[index] *= factor }
-    }
+    for transform in transforms { transform.transform(aggregate, squaredNorm: squares, share: Double(share)) }
     parts.optimizer.update(0..<aggregate.count, of: parts.parameters, with: aggregate.baseAddress, rate: rate)
     return squares
   }

@@ -24,7 +24,7 @@ package final class RunAggregations {
   private let parts: StrategyParts
   private let options: CodedAllReduce.Options
   private let gradients: [SharedGradient]
-  private let scaling: AggregateScaling?
+  private let transform: (any OwnerTransform)?
   private let isOverlapped: Bool
   private var comparison = ExchangeComparison()
   /// Why floats could not be tried at the end of the run.
@@ -49,16 +49,15 @@ package final class RunAggregations {
     // A thread has the time to decode while the model computes; between layers nothing is gained.
     options.decodesAhead = overlap == .thread
     options.observer = parts.timeline.map { timeline in
-      let isFused = parts.options.clip == nil
+      let isFused = GradientTransforms.atUpdate(parts.transformParts).isEmpty
       let decoding: StaticString = !isFused ? "decode" : parts.hosts.world.count > 1 ? "decode and update" : "update"
       return { timeline.note($0, decoding: decoding) }
     }
     self.options = options
-    let owner = ScalingOwner()
-    let rule = parts.scaling.flatMap { $0.place == .aggregate ? $0 : nil }
-    if rule != nil {
+    transform = GradientTransforms.atOwner(parts.transformParts)
+    if let transform {
       options.ownership = parts.aggregation.codec
-      options.ownerTransform = { owner.scaling?.scale($0, $1) }
+      options.ownerTransform = { transform.transform($0, $1) }
     }
     var aggregationParts = AggregationParts(hosts: parts.hosts, layout: layout, gradients: gradients)
     aggregationParts.options = options
@@ -80,23 +79,19 @@ package final class RunAggregations {
           try CodedAllReduce(codec, layout: layout, gradients: gradients, options: options, continuing: coded)
         )
       })
-    scaling = try rule.map {
-      try AggregateScaling(
-        $0, layout: layout, ownedRanges: coded?.ownedRanges ?? [], isRestorable: isRestorable, hosts: parts.grid.all)
-    }
-    owner.scaling = scaling
+    try transform?.attach(ownedRanges: coded?.ownedRanges ?? [], isRestorable: isRestorable, hosts: parts.grid.all)
   }
 
   /// Starts an exchange.
   package func begin(_ exchange: any Aggregation, _ contribution: Contribution) throws {
-    scaling?.begin()
+    transform?.begin()
     try exchange.begin(contribution)
   }
 
   /// Delivers what `driver` has driven, as it is meant for the update.
   package func deliver(_ exchange: any Aggregation, by driver: ExchangeDriver, into sink: Sink) throws {
-    guard let scaling else { return try driver.deliver(exchange, into: sink) }
-    try scaling.deliver(into: sink) { try driver.deliver(exchange, into: $0) }
+    guard let transform else { return try driver.deliver(exchange, into: sink) }
+    try transform.deliver(into: sink) { try driver.deliver(exchange, into: $0) }
   }
 
   /// The aggregation of a step, counted from 0; nil where every rank computes the whole gradient for itself.
@@ -122,7 +117,7 @@ package final class RunAggregations {
 
   /// Adds the residuals to the list of everything.
   func contribute(to inventory: inout StateInventory) {
-    scaling?.contribute(to: &inventory)
+    transform?.contribute(to: &inventory)
     main.contribute(to: &inventory)
   }
 
@@ -137,7 +132,7 @@ package final class RunAggregations {
 
   /// Makes one vector, in units of a gradient, of what ranks and owners had left behind: it is added to `contributions`.
   func merge(_ sums: FloatBuffer, into contributions: FloatBuffer) {
-    scaling?.unscale(sums)
+    transform?.restoreUnits(of: sums)
     for index in 0..<contributions.count { contributions[index] += sums[index] }
   }
 
@@ -154,9 +149,9 @@ package final class RunAggregations {
       // The owner's part is decoding for the most part.
       times.decode += exchange.timing.sum / .seconds(1)
       let decode = exchange.timing.decode / .seconds(1)
-      if update.isFused && scaling == nil { times.update += decode } else { times.decode += decode }
+      if update.isFused && transform == nil { times.update += decode } else { times.decode += decode }
     }
-    times.update += scaling?.seconds ?? 0
+    times.update += transform?.seconds ?? 0
     return times
   }
 
@@ -177,14 +172,14 @@ package final class RunAggregations {
     if let none = try? codecs.make("none") {
       let rule = hosts.remoteRanks.isEmpty ? ExchangeGeometry.SegmentRule.sharedWindow : .messages
       report.floatTraffic = ExchangeGeometry(
-        parts.network.layout, codec: none, ownership: scaling.flatMap { _ in parts.aggregation.codec },
+        parts.network.layout, codec: none, ownership: transform.flatMap { _ in parts.aggregation.codec },
         rankCount: hosts.world.count,
         rule: rule,
         leastBucket: options.linkSpeed?.leastBucketByteCount
       ).predictedTraffic(of: hosts.world.rank, over: coded?.routes ?? hosts.routes(.flat))
     }
     report.nonFiniteGroups = all.reduce(0) { $0 + $1.nonFiniteGroups }
-    report.agreementTraffic = parts.records.traffic + (scaling?.traffic ?? Traffic())
+    report.agreementTraffic = parts.records.traffic + (transform?.traffic ?? Traffic())
     report.areHidden = isOverlapped
     report.floatSeconds = comparison.floatSeconds
     report.codedSeconds = comparison.codedSeconds
@@ -239,9 +234,4 @@ package final class RunAggregations {
 extension StrategyParts {
   /// Whether contributions cross between ranks as something else than floats.
   var isCompressed: Bool { aggregation.codec?.isIdentity != true && hosts.world.count > 1 }
-}
-
-/// What the exchanges call, made before it is known what this rank owns.
-private final class ScalingOwner {
-  var scaling: AggregateScaling?
 }

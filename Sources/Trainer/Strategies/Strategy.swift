@@ -175,6 +175,12 @@ public struct StrategyParts {
 extension StrategyParts {
   /// The ranks that exchange gradients: those of this rank's slice.
   public var hosts: HostMap { grid.dataGroup }
+  /// What the transforms of gradients are made from.
+  package var transformParts: TransformParts {
+    TransformParts(
+      layout: network.layout, result: aggregation.capabilities.result, shareCount: grid.shareCount,
+      weightDecay: options.weightDecay, clip: options.clip, scaling: scaling)
+  }
   /// Who carries exchanges on while the model computes.
   package var overlap: Overlap { options.overlap.resolved(for: hosts, among: grid.all, threads: options.threads) }
 }
