@@ -35,7 +35,7 @@ public let schedules = Registry<Schedule>(
       { position, horizon in position >= horizon ? 0 : 1 - position / horizon }
     },
     schedule(
-      "step", "Multiplied with a factor every so many steps.",
+      "step", "Multiplied by a factor every N steps.",
       keys: [("every", "steps between changes (required)"), ("by", "the factor (0.1)")]
     ) { specification in
       guard specification.options["every"] != nil else {

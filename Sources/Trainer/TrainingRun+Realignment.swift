@@ -34,7 +34,7 @@ extension TrainingRun {
         epoch: epoch, step: step, changedLabels: Double(result.changed) / Double(dataset.count(.train)),
         keptUtterances: result.kept, seconds: start.seconds))
     let share = decimal(100 * Double(result.changed) / Double(dataset.count(.train)), digits: 1)
-    let kept = result.kept == 0 ? "" : "; \(counted(result.kept, "utterance")) too short for it kept theirs"
+    let kept = result.kept == 0 ? "" : "; \(counted(result.kept, "utterance")) too short for that kept their labels"
     runLog?.say(
       "realigned after epoch \(epoch) in \(duration(start.seconds)): \(share) % of the training labels changed\(kept)")
   }

@@ -117,7 +117,7 @@ extension TrainingRun {
       store: store, runLog: runLog, timeline: timeline)
     try self.init(context, recipe, clients: clients, saved: saved, choosingCodecBy: choose)
     if let first = options.realign?.first, first > plan.epoch(of: plan.steps - 1) {
-      runLog?.warn("--realign \(options.texts["realign"] ?? ""): the run ends before, nothing is realigned")
+      runLog?.warn("--realign \(options.texts["realign"] ?? ""): the run ends before that, so nothing is realigned")
     }
     if let saved { try timeline.span(.resume) { try resume(saved) } }
   }
@@ -197,7 +197,9 @@ extension TrainingRun {
       guard let output = runLog?.output else { return }
       try Safetensors.write(tensors, metadata: [("model", options.model), ("step", String(step))], to: output)
     }
-    if let output = runLog?.output { runLog?.say("the model is in \(output.name)") }
+    if let output = runLog?.output {
+      runLog?.say(output.isStandardOutput ? "the model was written to standard output" : "the model is in \(output.name)")
+    }
   }
 }
 

@@ -22,8 +22,10 @@ extension TrainingRun {
 
   /// The message if the checkpoint already has all requested steps.
   private var doneSentence: String {
-    let done = plan.steps == step ? "all \(step) steps were done" : "\(step) steps were done, and \(plan.steps) are asked for"
-    return "nothing is left to do: \(done) when the checkpoint was saved; --steps or --epochs ask for more"
+    let done =
+      plan.steps == step
+      ? "all \(step) steps were done" : "\(step) steps were done, more than the \(plan.steps) that are planned"
+    return "nothing is left to do: \(done) when the checkpoint was saved; --steps or --epochs extend the run"
   }
 
   /// Reports a step: warnings at once, the numbers on logged steps.

@@ -21,7 +21,7 @@ public final class TrainingRun {
   let model: WholeModel
   /// The codec that the ranks have chosen; nil if the options name one.
   let codecChoice: CodecChoice?
-  /// Whether the codec leaves a residual; false on one rank.
+  /// Whether the codec leaves a residual.
   let isLossy: Bool
   package let strategy: any Strategy
   package let loader: BatchLoader
@@ -208,7 +208,8 @@ public final class TrainingRun {
     try save()
     let name = StopSignal.name ?? "another rank"
     let way =
-      progress.newestCheckpoint.map { "the checkpoint is \($0); add --resume to go on" } ?? "no checkpoint was asked for"
+      progress.newestCheckpoint.map { "the checkpoint is \($0); add --resume to continue" }
+      ?? "there is no checkpoint, as --checkpoint was not given"
     runLog?.warn("asked to stop by \(name) after step \(step) of \(plan.steps); \(way)")
     return TrainingOutcome(
       steps: step, evaluation: progress.evaluation, modelHash: try model.hash(over: records), wasStopped: true)

@@ -145,11 +145,11 @@ struct EndSummary {
       "Compression was engaged in \(engagedSteps) of \(stepCount) steps: \(decimal(bitsPerParameter, digits: 2)) bits per "
       + "parameter and direction, \(saved), \(fallbacks); "
     guard let floats = report.floatSeconds, let codes = report.codedSeconds else {
-      let reason = report.comparisonObstacle ?? "a warm start in floats would have told"
-      return engaged + "whether floats would have been faster was not measured, \(reason)."
+      let reason = report.comparisonObstacle ?? "a warm start of floats measures it"
+      return engaged + "whether floats would have been faster was not measured: \(reason)."
     }
     let measured =
-      "\(report.areHidden ? "what computing did not hide of an exchange" : "an exchange") with its update took \(decimal(codes * 1000, digits: 2)) ms, one of floats \(decimal(floats * 1000, digits: 2)) ms"
+      "\(report.areHidden ? "the part of an exchange that computing did not hide" : "an exchange") with its update took \(decimal(codes * 1000, digits: 2)) ms, one of floats \(decimal(floats * 1000, digits: 2)) ms"
     return engaged + measured
       + (floats < 0.9 * codes
         ? ": plain fp32 would have been faster here."

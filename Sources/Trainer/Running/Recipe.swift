@@ -51,13 +51,13 @@ public struct Recipe {
     }
     schedule = try Recipe.look("schedule", options.schedule, in: schedules)
     strategy = try Recipe.look("strategy", options.strategy, in: strategies)
-    if strategy.aggregation != nil, options.codec != TrainerOptions().codec {
+    if strategy.aggregation != nil, options.given.contains("codec") || options.codec != TrainerOptions().codec {
       let name = options.strategy.prefix { $0 != ":" }
       throw OptionError(
         "--codec \(options.codec) does not go with --strategy \(name), which has a code of its own; leave it out")
     }
     let codec = options.codec == CodecChoice.word ? "none" : options.codec
-    aggregation = try strategy.aggregation ?? Recipe.look("codec", codec, in: aggregations)
+    aggregation = try strategy.aggregation ?? Recipe.look("codec", codec, in: aggregations, besides: [CodecChoice.word])
     minibatchSearch = try options.tuneMinibatch.map { try Recipe.look("tune-minibatch", $0, in: minibatchSearches) }
     if let largest = minibatchSearch?.largest, largest < options.minibatch {
       throw OptionError("--tune-minibatch: max=\(largest) is smaller than --minibatch \(options.minibatch)")
@@ -76,7 +76,7 @@ public struct Recipe {
     if case .replicated = start, place != nil {
       throw OptionError(
         "--warm-start \(options.texts["warm-start"] ?? "") does not go with --optimizer \(options.optimizer): what owners or ranks "
-          + "remember begins with the first exchange; place=momentum does")
+          + "remember begins with the first exchange; place=momentum goes with it")
     }
     if start == .automatic, place == .aggregate {
       throw OptionError(
@@ -85,8 +85,10 @@ public struct Recipe {
     }
   }
 
-  private static func look<Product>(_ option: String, _ text: String, in registry: Registry<Product>) throws -> Product {
-    do { return try registry.make(text) } catch { throw OptionError("--\(option): \(error)") }
+  private static func look<Product>(
+    _ option: String, _ text: String, in registry: Registry<Product>, besides words: [String] = []
+  ) throws -> Product {
+    do { return try registry.make(text, besides: words) } catch { throw OptionError("--\(option): \(error)") }
   }
 
   /// Makes the strategy.
@@ -114,21 +116,22 @@ public struct Recipe {
       "whose momentum (--momentum) is part of what it remembers; leave it out")
     try refuse(
       !can.clips && options.clip != nil, "clip",
-      "which knows no gradient's norm" + (name.hasSuffix("fetch-sgd") ? " but with recovery=subtract or recovery=zero" : ""))
+      "which does not know the gradient's norm"
+        + (name.hasSuffix("fetch-sgd") ? ", except with recovery=subtract or recovery=zero" : ""))
     try refuse(
       !can.warmStarts && options.warmStart.map { $0 != .floats(0) } ?? false, "warm-start",
-      "which begins with its own code; leave it out")
+      "which uses its own code from the first step; leave it out")
     try refuse(!can.hasTrials && options.tuneMinibatch != nil, "tune-minibatch", "whose memory a trial would spoil")
     try refuse(!can.hasTrials && options.tuneRate != nil, "tune-rate", "whose memory a trial would spoil")
     let codec = aggregation.specification.prefix { $0 != ":" }
     let unheeded = [
       (
         !can.isHierarchical && options.topology == .hierarchical, "topology hierarchical",
-        "for which every rank encodes by itself; leave it out"
+        "in which every rank encodes its own gradient; leave it out"
       ),
       (
         !can.discards && !strategy.isDelayed && [.thread, .inline].contains(options.overlap), "overlap \(options.overlap)",
-        "whose exchange begins when the whole gradient is there; --strategy double-buffer with --codec \(codec) hides it"
+        "whose exchange begins when the whole gradient is computed; --strategy double-buffer with --codec \(codec) hides it"
       ),
     ]
     // Short forms are older than capabilities, and accept these options without effect.

@@ -92,7 +92,7 @@ public struct SavedModel {
     throw TrainingError(
       reasons.isEmpty
         ? "there is no checkpoint in \(directory)"
-        : "no checkpoint in \(directory) is whole; \(reasons.joined(separator: "; "))",
+        : "no checkpoint in \(directory) is complete; \(reasons.joined(separator: "; "))",
       exitStatus: .configuration)
   }
 

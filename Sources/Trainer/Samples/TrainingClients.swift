@@ -34,11 +34,12 @@ extension TrainerOptions {
   ///   - rankCount: The number of ranks that share a step's samples.
   mutating func settleClients(_ partition: ClientPartition, saved: [String: String]?, rankCount: Int) {
     if let saved {
-      clients = clients ?? saved["clients"].flatMap { Int($0) }
-      sampled = sampled ?? saved["sampled"].flatMap { Int($0) }
-    } else if partition != .independent || clients != nil {
-      clients = clients ?? rankCount
-      sampled = sampled ?? min(clients!, rankCount)
+      self.clients = self.clients ?? saved["clients"].flatMap { Int($0) }
+      self.sampled = self.sampled ?? saved["sampled"].flatMap { Int($0) }
+    } else if partition != .independent || self.clients != nil {
+      let clients = self.clients ?? rankCount
+      self.clients = clients
+      self.sampled = self.sampled ?? min(clients, rankCount)
     }
   }
 }

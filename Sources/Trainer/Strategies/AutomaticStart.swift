@@ -18,7 +18,7 @@ struct AutomaticStart {
     var reason: String {
       func percent(_ share: Double) -> String { "\(decimal(100 * share, digits: 1)) %" }
       let limit = percent(GradientNoise.limit)
-      guard let share else { return "a quarter of the run is over, and no signal could be told from noise" }
+      guard let share else { return "a quarter of the run is over, and signal and noise could not be told apart" }
       return isBound
         ? "a quarter of the run is over; the signal is still \(percent(share)) of the squared gradient, and not yet the \(limit) at which noise hides what codes delay"
         : "the signal has fallen to \(percent(share)) of the squared gradient over the last \(GradientNoise.window) exchanges; from \(limit) on noise hides what codes delay"

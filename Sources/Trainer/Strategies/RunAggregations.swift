@@ -203,7 +203,7 @@ package final class RunAggregations {
       do {
         try parts.hosts.releasingMemory { try tryFloats() }
       } catch ExchangeError.noSharedMemory {
-        comparisonObstacle = "no shared memory is left for it (/dev/shm)"
+        comparisonObstacle = "no shared memory is left (/dev/shm)"
       }
     }
     try comparison.settle(over: parts.records)
@@ -216,7 +216,7 @@ package final class RunAggregations {
     let isPossible = MemoryLimit.allows(byteCount: 4 * 4 * count + 1 << 24)
     let votes = try parts.records.gather([isPossible ? 1 : 0], activity: "a trial exchange of floats")
     guard votes.allSatisfy({ $0[0] == 1 }) else {
-      comparisonObstacle = "a limit leaves no memory for it"
+      comparisonObstacle = "a limit leaves too little memory"
       return
     }
     let (weights, momenta) = (FloatBuffer(count: count), FloatBuffer(count: count))
