@@ -1,3 +1,5 @@
+internal import Kernels
+
 /// A lossy encoding of groups of floats, one group at a time.
 ///
 /// A codec knows nothing of ranks, and keeps no state: what a code cannot carry stays in a residual that the caller owns.
@@ -49,5 +51,5 @@ public protocol Codec: Sendable {
 }
 
 extension Codec {
-  public func finishStreaming() { Codecs.finishStreaming() }
+  public func finishStreaming() { Kernels.finishStreaming() }
 }

@@ -1,3 +1,5 @@
+internal import Kernels
+
 /// The codec that changes nothing: a code is the floats of its group.
 ///
 /// There is no residual; the pointer given to ``encode(gradient:residual:count:into:)`` is never read or written.

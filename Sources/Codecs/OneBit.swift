@@ -1,5 +1,5 @@
 internal import Buffers
-internal import CKernels
+internal import Kernels
 
 /// One bit per value: each group is sent as the signs of its values and two means; what that loses is the residual.
 ///
@@ -32,22 +32,19 @@ public struct OneBit: Codec {
     gradient: UnsafePointer<Float>, residual: UnsafeMutablePointer<Float>, count: Int, into code: UnsafeMutableRawPointer
   ) -> Bool {
     if isPlain(count: count) { return encodePlain(gradient, residual, count, code.assumingMemoryBound(to: Float.self)) }
-    if let kernels = ck_table() { return kernels.pointee.one_bit_encode(gradient, residual, count, code) }
-    return Portable.oneBitEncode(gradient, residual, count, code)
+    return OneBitLoops.encode(gradient, residual, count: count, into: code)
   }
 
   public func decode(
     _ code: UnsafeRawPointer, count: Int, setting values: UnsafeMutablePointer<Float>, streaming: Bool
   ) {
     if isPlain(count: count) { return None().decode(code, count: count, setting: values, streaming: false) }
-    if let kernels = ck_table() { return kernels.pointee.one_bit_decode(code, count, values, streaming) }
-    Portable.oneBitDecode(code, count, values)
+    OneBitLoops.decode(code, count: count, setting: values, streaming: streaming)
   }
 
   public func decode(_ code: UnsafeRawPointer, count: Int, addingTo values: UnsafeMutablePointer<Float>) {
     if isPlain(count: count) { return None().decode(code, count: count, addingTo: values) }
-    if let kernels = ck_table() { return kernels.pointee.one_bit_decode_adding(code, count, values) }
-    Portable.oneBitDecodeAdding(code, count, values)
+    OneBitLoops.decode(code, count: count, addingTo: values)
   }
 
   public func decodeSum(
@@ -55,7 +52,6 @@ public struct OneBit: Codec {
   ) {
     require(codeCount > 0, "a sum needs a code")
     if isPlain(count: count) { return None().decodeSum(codes, codeCount: codeCount, count: count, into: values) }
-    if let kernels = ck_table() { return kernels.pointee.one_bit_decode_sum(codes, codeCount, count, values) }
-    Portable.oneBitDecodeSum(codes, codeCount, count, values)
+    OneBitLoops.decodeSum(codes, codeCount: codeCount, count: count, into: values)
   }
 }

@@ -1,5 +1,6 @@
 internal import Buffers
 internal import Codecs
+internal import Kernels
 
 /// Encodes and decodes a gradient of `count` values, seen as a matrix with rows of `row` values, in one thread.
 struct CodecsBenchmark {

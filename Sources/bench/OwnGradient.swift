@@ -1,6 +1,7 @@
 internal import Buffers
 internal import Codecs
 internal import Files
+internal import Kernels
 
 /// A codec on a gradient from a file.
 struct OwnGradient {

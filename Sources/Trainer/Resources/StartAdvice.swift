@@ -1,6 +1,6 @@
 internal import Checkpoints
-package import Codecs
 internal import Files
+package import Kernels
 internal import Networks
 
 /// What people should know of the processors of a run before it begins.

@@ -1,5 +1,6 @@
 internal import Buffers
 internal import Collectives
+internal import Kernels
 internal import Transport
 
 /// What ranks tell one another of a step before anything is encoded: whether it may be done at all, and what is reported of it.
