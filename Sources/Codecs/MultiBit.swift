@@ -16,8 +16,7 @@ internal import Kernels
 /// zero; the code m, for what lies beyond, decodes to half a slot beyond hi. Squares are added in fp64 over 32 lanes (lane l adds
 /// the elements l, l + 32, …) that are combined by halves, so that every processor finds the same bits. A group whose scale is
 /// shorter than 10⁻³⁶ is sent as zeros and stays in the residual whole. Where a slot is narrower than the least normal fp32
-/// number, the same is computed with everything 2⁶⁴ times as large (`LiftedLanes` of the module `Kernels`). A group whose code would be no shorter is
-/// sent as its floats.
+/// number, the same is computed with everything 2⁶⁴ times as large (`LiftedLanes` of the module `Kernels`).
 ///
 /// Two bits at the range 4 send nothing of a group whose magnitudes are all below 4/3 σ, for example of equal ones: such a group
 /// stays in the residual for good. A range of 2 sends it.
@@ -49,41 +48,18 @@ public struct MultiBit: Codec {
     return "multi-bit:bits=\(bits),group=\(grouping),range=\(text)"
   }
 
-  public func encodedByteCount(of count: Int) -> Int { isPlain(count: count) ? 4 * count : codeByteCount(of: count) }
-
-  public func isPlain(count: Int) -> Bool { 4 * count <= codeByteCount(of: count) }
-
-  private func codeByteCount(of count: Int) -> Int { 8 + 4 * ((count * bits + 31) / 32) }
+  public func codeByteCount(of count: Int) -> Int { 8 + 4 * ((count * bits + 31) / 32) }
 
   public func encode(
-    gradient: UnsafePointer<Float>, residual: UnsafeMutablePointer<Float>, count: Int, into code: UnsafeMutableRawPointer
-  ) -> Bool {
-    if isPlain(count: count) { return encodePlain(gradient, residual, count, code.assumingMemoryBound(to: Float.self)) }
-    guard loops.encode(gradient, residual, count: count, into: code) else {
-      code.initializeMemory(as: UInt8.self, repeating: 0, count: codeByteCount(of: count))
-      return false
-    }
-    return true
-  }
+    gradient: UnsafePointer<Float>, residual: UnsafeMutablePointer<Float>, count: Int, into code: UnsafeMutableRawPointer,
+    context: EncodingContext
+  ) -> Int? { loops.encode(gradient, residual, count: count, into: code) ? codeByteCount(of: count) : nil }
 
   public func decode(
-    _ code: UnsafeRawPointer, count: Int, setting values: UnsafeMutablePointer<Float>, streaming: Bool
-  ) {
-    if isPlain(count: count) { return None().decode(code, count: count, setting: values, streaming: false) }
-    loops.decode(code, count: count, setting: values)
-  }
+    _ code: UnsafeRawPointer, byteCount: Int, count: Int, setting values: UnsafeMutablePointer<Float>, streaming: Bool
+  ) { loops.decode(code, count: count, setting: values) }
 
-  public func decode(_ code: UnsafeRawPointer, count: Int, addingTo values: UnsafeMutablePointer<Float>) {
-    if isPlain(count: count) { return None().decode(code, count: count, addingTo: values) }
+  public func decode(_ code: UnsafeRawPointer, byteCount: Int, count: Int, addingTo values: UnsafeMutablePointer<Float>) {
     loops.decode(code, count: count, addingTo: values)
-  }
-
-  public func decodeSum(
-    _ codes: UnsafePointer<UnsafeRawPointer>, codeCount: Int, count: Int, into values: UnsafeMutablePointer<Float>
-  ) {
-    require(codeCount > 0, "a sum needs a code")
-    if isPlain(count: count) { return None().decodeSum(codes, codeCount: codeCount, count: count, into: values) }
-    decode(codes[0], count: count, setting: values, streaming: false)
-    for k in stride(from: 1, to: codeCount, by: 1) { decode(codes[k], count: count, addingTo: values) }
   }
 }

@@ -64,7 +64,11 @@ public struct AggregationRecipe: Sendable {
     self.codec = codec
     specification = codec.specification
     capabilities = AggregationCapabilities()
-    make = { try CodedAllReduce(codec, layout: $0.layout, gradients: $0.gradients, options: $0.options) }
+    make = { parts in
+      var options = parts.options
+      options.seed = parts.seed
+      return try CodedAllReduce(codec, layout: parts.layout, gradients: parts.gradients, options: options)
+    }
   }
 
   /// Another aggregation.

@@ -23,7 +23,7 @@ import Trainer
       kernels: ["one-bit:group=row": kernels, "none": KernelCosts(encode: 0.1e-9, sum: 0.1e-9, sumPerCode: 0.1e-9)],
       network: LinkCosts(latency: 20e-6, messageSeconds: 1e-6, bitsPerSecond: bitsPerSecond), ranksPerHost: 1)
     return ScalingPlan(
-      StepPredictor(layout, minibatch: 256, costs: costs), codecs: [None(), OneBit()], subject: "a model", costs: [],
+      StepPredictor(layout, minibatch: 256, costs: costs), codecs: [Identity(), OneBit()], subject: "a model", costs: [],
       ranks: ranks)
   }
 

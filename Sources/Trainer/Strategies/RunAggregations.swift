@@ -47,6 +47,7 @@ package final class RunAggregations {
       options.linkSpeed = try LinkSpeed.measured(between: parts.hosts)
     }
     options.isRestorable = isRestorable
+    options.seed = parts.options.seed
     // A thread has the time to decode while the model computes; between layers nothing is gained.
     options.decodesAhead = overlap == .thread
     options.observer = parts.timeline.map { timeline in
