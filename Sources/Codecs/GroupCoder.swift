@@ -14,7 +14,8 @@ internal import Kernels
 ///     uint32    the bytes of the code that follows, if the codec's codes vary in length, then the code and zeros up to a
 ///               multiple of 4; a length of 0 stands for zeros
 ///
-/// A group whose values or sums are not finite is sent as zeros, keeps its residual, and is counted.
+/// A group whose values or sums are not finite is sent as zeros, keeps its residual, and is counted. Any thread may use a coder, one at
+/// a time.
 public final class GroupCoder {
   /// How groups are encoded.
   public let codec: any Codec
@@ -25,8 +26,9 @@ public final class GroupCoder {
   /// The groups that were sent as zeros so far.
   public private(set) var nonFiniteGroups = 0
   private var nonFiniteGroupsBefore = 0
-  private let isIdentity: Bool
   private let isVarying: Bool
+  /// The form of groups of the length that came last: most groups are as long as the one before.
+  private var lastForm: GroupForm
 
   /// A coder of `count` values, with a residual of zeros.
   ///
@@ -38,7 +40,7 @@ public final class GroupCoder {
 
   /// A coder of the same stream as `other`, whose residual is its own, too; never do both encode at a time.
   public convenience init(_ codec: any Codec, continuing other: GroupCoder) {
-    require(codec.isIdentity == other.isIdentity, "floats and codes are not one stream")
+    require(codec.isIdentity == other.codec.isIdentity, "floats and codes are not one stream")
     self.init(codec, residual: other.residual, kept: other.kept)
   }
 
@@ -49,12 +51,17 @@ public final class GroupCoder {
 
   private init(_ codec: any Codec, residual: FloatBuffer, kept: FloatBuffer) {
     (self.codec, self.residual, self.kept) = (codec, residual, kept)
-    (isIdentity, isVarying) = (codec.isIdentity, codec.hasVaryingLength)
+    isVarying = codec.hasVaryingLength
+    lastForm = GroupForm(codec, count: 0)
   }
 
   @inline(__always)
-  private func form(of count: Int) -> GroupForm {
-    GroupForm(count: count, codeByteCount: codec.codeByteCount(of: count), isIdentity: isIdentity, isVarying: isVarying)
+  private func form(of count: Int) -> GroupForm { lastForm.count == count ? lastForm : formAnew(of: count) }
+
+  @inline(never)
+  private func formAnew(of count: Int) -> GroupForm {
+    lastForm = GroupForm(codec, count: count)
+    return lastForm
   }
 
   // MARK: Encoding
@@ -114,21 +121,31 @@ public final class GroupCoder {
   public func decode(
     _ code: UnsafeRawPointer, count: Int, setting values: UnsafeMutablePointer<Float>, streaming: Bool = false
   ) -> Int {
+    // Small groups take some ten nanoseconds; what is rare stands elsewhere.
+    guard lastForm.count == count && lastForm.isCodeOfFixedLength else {
+      return decodeAny(code, count, setting: values, streaming)
+    }
+    codec.decode(code, byteCount: lastForm.byteCount, count: count, setting: values, streaming: streaming)
+    return lastForm.byteCount
+  }
+
+  @inline(never)
+  private func decodeAny(
+    _ code: UnsafeRawPointer, _ count: Int, setting values: UnsafeMutablePointer<Float>, _ streaming: Bool
+  ) -> Int {
     let form = form(of: count)
+    if form.isCodeOfFixedLength { return decode(code, count: count, setting: values, streaming: streaming) }
     if form.isRaw {
       copy(code.assumingMemoryBound(to: Float.self), count: count, to: values)
-    } else if !isVarying {
-      codec.decode(code, byteCount: form.byteCount, count: count, setting: values, streaming: streaming)
-    } else {
-      let (payload, byteCount, end) = unframe(code, atMost: form.codeByteCount)
-      if byteCount > 0 {
-        codec.decode(payload, byteCount: byteCount, count: count, setting: values, streaming: streaming)
-      } else {
-        values.update(repeating: 0, count: count)
-      }
-      return end
+      return form.byteCount
     }
-    return form.byteCount
+    let (payload, byteCount, end) = unframe(code, atMost: form.codeByteCount)
+    if byteCount > 0 {
+      codec.decode(payload, byteCount: byteCount, count: count, setting: values, streaming: streaming)
+    } else {
+      values.update(repeating: 0, count: count)
+    }
+    return end
   }
 
   /// Adds the decoded group of `count` values to `values`.
@@ -136,22 +153,27 @@ public final class GroupCoder {
   /// - Returns: the bytes that the group took.
   @discardableResult
   public func decode(_ code: UnsafeRawPointer, count: Int, addingTo values: UnsafeMutablePointer<Float>) -> Int {
+    guard lastForm.count == count && lastForm.isCodeOfFixedLength else { return decodeAny(code, count, addingTo: values) }
+    codec.decode(code, byteCount: lastForm.byteCount, count: count, addingTo: values)
+    return lastForm.byteCount
+  }
+
+  @inline(never)
+  private func decodeAny(_ code: UnsafeRawPointer, _ count: Int, addingTo values: UnsafeMutablePointer<Float>) -> Int {
     let form = form(of: count)
+    if form.isCodeOfFixedLength { return decode(code, count: count, addingTo: values) }
     if form.isRaw {
       add(code.assumingMemoryBound(to: Float.self), count: count, to: values)
-    } else if !isVarying {
-      codec.decode(code, byteCount: form.byteCount, count: count, addingTo: values)
-    } else {
-      let (payload, byteCount, end) = unframe(code, atMost: form.codeByteCount)
-      if byteCount > 0 {
-        codec.decode(payload, byteCount: byteCount, count: count, addingTo: values)
-      } else {
-        // It makes +0 of −0.
-        for i in 0..<count { values[i] += 0 }
-      }
-      return end
+      return form.byteCount
     }
-    return form.byteCount
+    let (payload, byteCount, end) = unframe(code, atMost: form.codeByteCount)
+    if byteCount > 0 {
+      codec.decode(payload, byteCount: byteCount, count: count, addingTo: values)
+    } else {
+      // It makes +0 of −0.
+      for i in 0..<count { values[i] += 0 }
+    }
+    return end
   }
 
   /// Sets `values` to the sum of decoded groups of `count` values, added in the order given, in fp32, and moves each of `codes` to
@@ -161,17 +183,16 @@ public final class GroupCoder {
   ) {
     require(codeCount > 0, "a sum needs a code")
     let form = form(of: count)
-    if isVarying && !form.isRaw {
-      codes[0] += decode(codes[0], count: count, setting: values)
-      for k in stride(from: 1, to: codeCount, by: 1) { codes[k] += decode(codes[k], count: count, addingTo: values) }
-      return
-    }
-    if form.isRaw {
+    if form.isCodeOfFixedLength {
+      codec.decodeSum(codes, codeCount: codeCount, count: count, into: values)
+    } else if form.isRaw {
       UnsafePointer(codes).withMemoryRebound(to: UnsafePointer<Float>.self, capacity: codeCount) {
         orderedSum($0, termCount: codeCount, count: count, into: values)
       }
     } else {
-      codec.decodeSum(codes, codeCount: codeCount, count: count, into: values)
+      codes[0] += decode(codes[0], count: count, setting: values)
+      for k in stride(from: 1, to: codeCount, by: 1) { codes[k] += decode(codes[k], count: count, addingTo: values) }
+      return
     }
     for k in 0..<codeCount { codes[k] += form.byteCount }
   }

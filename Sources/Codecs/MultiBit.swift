@@ -31,15 +31,15 @@ public struct MultiBit: Codec {
   public let name = "multi-bit"
   public let isIdentity = false
   /// The bits of a value.
-  public let bits: Int
+  public var bits: Int { loops.bits }
   /// How far the scale reaches to either side, in root mean squares of the group.
-  public let range: Float
+  public var range: Float { loops.range }
   private let loops: MultiBitLoops
 
   /// The codec with `bits` per value (2, 4, 8 or 16) for each group of `grouping`.
   public init(bits: Int = 4, grouping: Grouping = .row, range: Float = 4) {
     require(range >= 0.5 && range <= 64, "the range is 0.5 to 64 root mean squares, not \(range)")
-    (self.bits, self.grouping, self.range) = (bits, grouping, range)
+    self.grouping = grouping
     loops = MultiBitLoops(bits: bits, range: range)
   }
 

@@ -3,9 +3,10 @@ package struct MultiBitLoops: Sendable {
   /// The numbers of bits that there are loops for.
   package static let bitCounts = [2, 4, 8, 16]
 
-  private let bits: Int
+  /// The bits of a value.
+  package let bits: Int
   /// How far the scale reaches to either side, in root mean squares of the group.
-  private let range: Float
+  package let range: Float
   private let kernel: any MultiBitKernel.Type
   /// The same for groups whose slots are too narrow for it.
   private let liftedKernel: any MultiBitKernel.Type
