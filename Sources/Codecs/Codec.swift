@@ -20,7 +20,7 @@ public protocol Codec: Sendable {
   var hasVaryingLength: Bool { get }
 
   /// The size in bytes of the code of a group of `count` values, a multiple of 4; the most bytes of it if the codec
-  /// ``hasVaryingLength``.
+  /// `hasVaryingLength`.
   func codeByteCount(of count: Int) -> Int
 
   /// Moves what the code can carry of gradient + residual into `code`, aligned to 4 bytes, and leaves the rest as the new residual.
@@ -35,7 +35,7 @@ public protocol Codec: Sendable {
   ) -> Int?
 
   /// Sets `values` to the decoded group, whose code has `byteCount` bytes; `streaming` says that nothing reads them soon, so that
-  /// stores may bypass the cache, and that the caller calls ``finishStreaming()`` before another thread or rank reads them.
+  /// stores may bypass the cache, and that the caller calls `finishStreaming()` before another thread or rank reads them.
   func decode(
     _ code: UnsafeRawPointer, byteCount: Int, count: Int, setting values: UnsafeMutablePointer<Float>, streaming: Bool)
 
@@ -74,6 +74,6 @@ extension Codec {
   public func isRaw(count: Int) -> Bool { GroupForm(self, count: count).isRaw }
 
   /// The size in bytes of a group of `count` values as it is sent, raw or as a code; the most bytes of it if the codec
-  /// ``hasVaryingLength``.
+  /// `hasVaryingLength`.
   public func encodedByteCount(of count: Int) -> Int { GroupForm(self, count: count).byteCount }
 }

@@ -30,9 +30,8 @@ public final class GroupCoder {
   /// The form of groups of the length that came last: most groups are as long as the one before.
   private var lastForm: GroupForm
 
-  /// A coder of `count` values, with a residual of zeros.
-  ///
-  /// - Parameter isRestorable: Whether ``restore()`` is possible, which costs a copy of the residual.
+  /// A coder of `count` values, with a residual of zeros; ``restore()`` is possible if it `isRestorable`, which costs a copy of the
+  /// residual.
   public convenience init(_ codec: any Codec, count: Int, isRestorable: Bool = false) {
     let count = codec.isIdentity ? 0 : count
     self.init(codec, residual: FloatBuffer(count: count), kept: FloatBuffer(count: isRestorable ? count : 0))
