@@ -7,8 +7,10 @@ public struct Tensor: Hashable, Sendable {
   /// Its range in the flat buffer.
   public let range: Range<Int>
 
-  /// The length of a row: the number of values along the last dimension.
-  public var rowLength: Int { shape.last ?? 1 }
+  /// The values that belong to one output unit, an index of the first dimension: those that feed it, or its bias.
+  public var unitLength: Int { count / max(shape.first ?? 1, 1) }
+  /// The length of a row: the values that feed one output unit, for example the whole filter of a convolution; a vector is one row.
+  public var rowLength: Int { shape.count > 1 ? unitLength : count }
   /// The number of values.
   public var count: Int { range.count }
 }

@@ -64,7 +64,11 @@ public struct AggregationRecipe: Sendable {
     specification = codec.specification
     capabilities = AggregationCapabilities()
     plan = { _, _ in [] }
-    make = { try CodedAllReduce(codec, layout: $0.layout, gradients: $0.gradients, options: $0.options) }
+    make = { parts in
+      var options = parts.options
+      options.seed = parts.seed
+      return try CodedAllReduce(codec, layout: parts.layout, gradients: parts.gradients, options: options)
+    }
   }
 
   /// Creates the recipe of another aggregation, whose `rounds` describe its messages for the given numbers of values and ranks.

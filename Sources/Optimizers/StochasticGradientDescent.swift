@@ -1,5 +1,5 @@
 public import Buffers
-internal import Codecs
+internal import Kernels
 
 /// Stochastic gradient descent with weight decay and momentum, with the rate outside the momentum.
 ///

@@ -14,8 +14,14 @@ public struct Traffic: Hashable, Codable, Sendable {
   public var returnedBytesSent = 0
   /// Messages sent, and segments made readable, counted once for each receiver.
   public var messagesSent = 0
-  /// Groups sent as floats because their code would be larger, counted once for each encoding.
-  public var plainGroups = 0
+  /// Groups that were sent as floats because their code would be no smaller, counted once for each encoding.
+  public var rawGroups = 0
+
+  private enum CodingKeys: String, CodingKey {
+    case networkBytesSent, networkBytesReceived, hostBytesSent, hostBytesReceived, returnedBytesSent, messagesSent
+    // The name that files have had from the beginning.
+    case rawGroups = "plainGroups"
+  }
 
   /// No traffic.
   public init() {}
@@ -39,7 +45,7 @@ public struct Traffic: Hashable, Codable, Sendable {
     sum.hostBytesReceived += b.hostBytesReceived
     sum.returnedBytesSent += b.returnedBytesSent
     sum.messagesSent += b.messagesSent
-    sum.plainGroups += b.plainGroups
+    sum.rawGroups += b.rawGroups
     return sum
   }
 
@@ -57,7 +63,7 @@ public struct Traffic: Hashable, Codable, Sendable {
     product.hostBytesReceived *= count
     product.returnedBytesSent *= count
     product.messagesSent *= count
-    product.plainGroups *= count
+    product.rawGroups *= count
     return product
   }
 }

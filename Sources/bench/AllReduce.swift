@@ -78,7 +78,7 @@ struct AllReduceCommand: ParsableCommand {
       let hosts = try HostMap(world, transport: choice(transport, for: "transport"), patience: benchPatience)
       do {
         if let input {
-          try exchangeOwn(input, codec: chosen[0].codec ?? None(), hosts: hosts)
+          try exchangeOwn(input, codec: chosen[0].codec ?? Identity(), hosts: hosts)
         } else {
           try compare(chosen, hosts: hosts)
         }

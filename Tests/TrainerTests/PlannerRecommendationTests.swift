@@ -25,7 +25,7 @@ import Trainer
       network: LinkCosts(latency: 20e-6, messageSeconds: 1e-6, bitsPerSecond: bitsPerSecond), ranksPerHost: 1)
     return try! ScalingPlan(
       StepPredictor(layout, minibatch: 256, costs: costs),
-      aggregations: [AggregationRecipe(None()), AggregationRecipe(OneBit())], subject: "a model", costs: [],
+      aggregations: [AggregationRecipe(Identity()), AggregationRecipe(OneBit())], subject: "a model", costs: [],
       ranks: ranks)
   }
 
@@ -62,7 +62,7 @@ import Trainer
       network: LinkCosts(latency: 20e-6, messageSeconds: 1e-6, bitsPerSecond: 1e9), ranksPerHost: 4)
     costs.memory = LinkCosts(latency: 1e-6, messageSeconds: 0, bitsPerSecond: 1e11)
     let plan = try ScalingPlan(
-      StepPredictor(layout, minibatch: 256, costs: costs), aggregations: [AggregationRecipe(None())], subject: "a model",
+      StepPredictor(layout, minibatch: 256, costs: costs), aggregations: [AggregationRecipe(Identity())], subject: "a model",
       costs: [], ranks: 16)
     func topologies(_ topology: Topology, ranks: Int) -> Set<PlanTopology> {
       var request = PlanRequest()

@@ -46,32 +46,30 @@ final class StagedExchange {
   private let hosts: HostMap
   /// The values of a contribution.
   private let count: Int
-  private let observer: ((ExchangeEvent) -> Void)?
-  private var watchdog: Watchdog
-  /// The remaining stages, the next one last.
+  private let clock: ExchangeClock
+  /// What is still to be done, the next one last.
   private var stages: [Stage] = []
   private let announced = Atomic<Int>(0)
-  private var waitingSince: ContinuousClock.Instant?
-  /// Where the result goes, once the delivery is requested.
+  /// Where the result goes, once it is wanted.
   private(set) var sink: Sink?
   /// Whether an exchange is under way.
   private(set) var isActive = false
-  private(set) var timing = ExchangeTiming()
   private(set) var exchangeCount = 0
 
   init(_ hosts: HostMap, count: Int, observer: ((ExchangeEvent) -> Void)?) {
-    (self.hosts, self.count, self.observer) = (hosts, count, observer)
-    watchdog = Watchdog(hosts.waitingRanks)
+    (self.hosts, self.count, clock) = (hosts, count, ExchangeClock(hosts, observer: observer))
   }
 
-  /// Begins an exchange of these stages.
+  var timing: ExchangeTiming { clock.timing }
+
+  /// Begins an exchange that is done by these stages.
   func begin(_ contribution: Contribution, _ stages: [Stage]) {
     require(!isActive, "an exchange began while another was under way")
     isActive = true
     sink = nil
     announced.store(contribution.isReady ? count : 0, ordering: .releasing)
     self.stages = stages.reversed()
-    watchdog.progress()
+    clock.begin()
   }
 
   /// Inserts stages before those that follow.
@@ -100,7 +98,7 @@ final class StagedExchange {
       guard let stage = stages.last else {
         isActive = false
         exchangeCount += 1
-        endWait(at: start)
+        clock.endWait(at: start)
         return .done
       }
       guard try stage.isReady() else {
@@ -109,8 +107,7 @@ final class StagedExchange {
       }
       stages.removeLast()
       try stage.work()
-      note(stage.kind, since: start)
-      watchdog.progress()
+      clock.note(stage.kind, 0..<count, since: start)
       return .busy
     } catch {
       abandon()
@@ -124,45 +121,12 @@ final class StagedExchange {
     markReady(upTo: count)
     self.sink = sink
     defer { self.sink = nil }
-    var idleSince: ContinuousClock.Instant?
-    while true {
-      let turn = try advance()
-      if turn == .idle {
-        if idleSince == nil { idleSince = .now }
-        watchdog.giveWay()
-        continue
-      }
-      if let start = idleSince { timing.wait += .now - start }
-      idleSince = nil
-      if turn == .done { return }
-    }
+    try clock.finish(advance)
   }
-
-  // MARK: Time
 
   private func wait(for stage: Stage, since start: ContinuousClock.Instant) throws {
-    if observer != nil && waitingSince == nil && sink != nil { waitingSince = start }
-    guard !stage.awaited().isEmpty else { return watchdog.rest() }
-    try watchdog.check { seconds in
+    try clock.wait(since: start, isWanted: sink != nil, isForOthers: !stage.awaited().isEmpty) { seconds in
       ExchangeError.timedOut(activity: stage.activity, awaited: stage.awaited().map(hosts.name), seconds: seconds)
     }
-  }
-
-  private func endWait(at end: ContinuousClock.Instant) {
-    guard let start = waitingSince else { return }
-    observer?(ExchangeEvent(kind: .wait, elements: 0..<0, start: start, end: end))
-    waitingSince = nil
-  }
-
-  private func note(_ kind: ExchangeEvent.Kind, since start: ContinuousClock.Instant) {
-    let end = ContinuousClock.now
-    switch kind {
-    case .encode, .send: timing.encode += end - start
-    case .sum: timing.sum += end - start
-    case .decode, .deliver, .wait: timing.decode += end - start
-    }
-    guard let observer else { return }
-    endWait(at: start)
-    observer(ExchangeEvent(kind: kind, elements: 0..<count, start: start, end: end))
   }
 }

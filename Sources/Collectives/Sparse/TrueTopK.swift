@@ -1,5 +1,6 @@
 internal import Buffers
 internal import Codecs
+internal import Kernels
 internal import MPI
 internal import Transport
 

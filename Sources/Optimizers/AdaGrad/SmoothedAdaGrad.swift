@@ -1,5 +1,5 @@
 public import Buffers
-internal import Codecs
+internal import Kernels
 
 /// AdaGrad after momentum smoothing, on every rank: `adagrad:place=momentum`.
 ///

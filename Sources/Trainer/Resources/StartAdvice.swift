@@ -1,6 +1,6 @@
 internal import Checkpoints
-package import Codecs
 internal import Files
+package import Kernels
 internal import Networks
 
 /// What users should know about a run's processors before it begins.

@@ -40,7 +40,7 @@ struct EndSummary {
     let own = [
       report.traffic.bytesSent, report.traffic.bytesReceived, report.traffic.messagesSent,
       report.predictedTraffic.bytesSent * report.steps, report.traffic.hostBytesSent,
-      report.isCompressed ? report.traffic.plainGroups + report.nonFiniteGroups : 0, report.warmStartTraffic.bytesSent,
+      report.isCompressed ? report.traffic.rawGroups + report.nonFiniteGroups : 0, report.warmStartTraffic.bytesSent,
       report.agreementTraffic.bytesSent, report.floatTraffic.bytesSent * report.steps,
       (activations?.sent ?? 0) - trials.sent, (activations?.predicted ?? 0) - trials.predicted, tuner?.bytesSent ?? 0,
       report.traffic.returnedBytesSent,

@@ -1,6 +1,7 @@
 internal import Buffers
 internal import Codecs
 package import Collectives
+internal import Kernels
 internal import Networks
 internal import Optimizers
 internal import Reporting

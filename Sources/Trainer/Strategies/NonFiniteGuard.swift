@@ -3,6 +3,7 @@ internal import Checkpoints
 internal import Codecs
 internal import Collectives
 internal import Files
+internal import Kernels
 internal import MPI
 internal import Networks
 internal import Transport

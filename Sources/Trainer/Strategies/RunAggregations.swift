@@ -1,6 +1,7 @@
 internal import Buffers
 internal import Codecs
 package import Collectives
+internal import Kernels
 internal import MPI
 internal import Networks
 internal import Optimizers
@@ -49,6 +50,7 @@ package final class RunAggregations {
       options.linkSpeed = try LinkSpeed.measured(between: parts.hosts)
     }
     options.isRestorable = isRestorable
+    options.seed = parts.options.seed
     // A thread has time to decode while the model computes; between layers nothing is gained.
     options.decodesAhead = overlap == .thread
     options.observer = parts.timeline.map { timeline in

@@ -1,5 +1,6 @@
 internal import Buffers
 internal import Collectives
+internal import Kernels
 internal import Transport
 
 /// What ranks exchange about a step before anything is encoded: whether it may be done at all, and what is reported about it.

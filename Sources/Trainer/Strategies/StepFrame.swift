@@ -1,6 +1,7 @@
 internal import Buffers
 internal import Collectives
 internal import Datasets
+internal import Kernels
 internal import MPI
 internal import Networks
 internal import Reporting
