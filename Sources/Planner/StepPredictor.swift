@@ -1,6 +1,7 @@
 public import Buffers
 internal import Codecs
 public import Collectives
+internal import Trainer
 internal import Transport
 
 /// How ranks form the parties of an exchange.
@@ -28,7 +29,7 @@ public struct StepVariant: Hashable, Sendable {
   }
 
   /// Whether a strategy specification computes half a minibatch while the other half is exchanged.
-  static func isDoubleBuffered(_ strategy: String) -> Bool { strategy.prefix { $0 != ":" } == "double-buffer" }
+  static func isDoubleBuffered(_ strategy: String) -> Bool { (try? strategies.make(strategy))?.isDelayed ?? false }
 }
 
 /// The time of a step, and its parts.
