@@ -1,4 +1,4 @@
-internal import Buffers
+public import Buffers
 public import Collectives
 
 /// A chosen strategy, before model and ranks are known.
