@@ -1,6 +1,6 @@
 public import Buffers
 
-/// All codecs; `train list` prints them, tests and benchmarks run over them.
+/// All codecs; `train list` prints them, and tests and benchmarks run over them.
 public let codecs = Registry<any Codec>(
   "codec",
   [

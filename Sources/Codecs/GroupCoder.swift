@@ -5,45 +5,47 @@ internal import Kernels
   internal import Glibc
 #endif
 
-/// Encodes groups with what earlier codes could not carry, and decodes them: residual in, groups out.
+/// Encodes groups with error feedback, and decodes them.
 ///
-/// A coder owns the residual of one stream of codes. A group travels in one of three forms, which both sides know from its length:
+/// A coder owns the residual of one stream of codes. A group is sent in one of three forms, which both sides know from its
+/// length:
 ///
 ///     raw       its floats, if its code would be no smaller (`Codec.isRaw(count:)`); nothing stays in the residual
 ///     code      as the codec wrote it
-///     uint32    the bytes of the code that follows, if the codec's codes vary in length, then the code and zeros up to a
+///     uint32    if the codec's codes vary in length: the number of bytes of the code, then the code and zeros up to a
 ///               multiple of 4; a length of 0 stands for zeros
 ///
-/// A group whose values or sums are not finite is sent as zeros, keeps its residual, and is counted. Any thread may use a coder, one at
-/// a time.
+/// A group whose values or sums are not finite is sent as zeros, keeps its residual, and is counted. Any thread may use a
+/// coder, but only one at a time.
 public final class GroupCoder {
-  /// How groups are encoded.
+  /// The codec of the groups.
   public let codec: any Codec
-  /// What codes could not carry so far; empty for an identity, which loses nothing.
+  /// What codes could not carry so far; empty for an identity codec, which loses nothing.
   public let residual: FloatBuffer
-  /// The residual as it was before the groups were encoded that may be taken back; empty if none may.
+  /// The residual before the groups that ``restore()`` takes back were encoded; empty if the coder is not restorable.
   private let kept: FloatBuffer
-  /// The groups that were sent as zeros so far.
+  /// The number of groups sent as zeros so far.
   public private(set) var nonFiniteGroups = 0
   private var nonFiniteGroupsBefore = 0
   private let isVarying: Bool
-  /// The form of groups of the length that came last: most groups are as long as the one before.
+  /// The form of the last group's length; most groups are as long as the one before.
   private var lastForm: GroupForm
 
-  /// A coder of `count` values, with a residual of zeros; ``restore()`` is possible if it `isRestorable`, which costs a copy of the
-  /// residual.
+  /// Creates a coder of `count` values with a residual of zeros.
+  ///
+  /// ``restore()`` is possible if it `isRestorable`, which costs a copy of the residual.
   public convenience init(_ codec: any Codec, count: Int, isRestorable: Bool = false) {
     let count = codec.isIdentity ? 0 : count
     self.init(codec, residual: FloatBuffer(count: count), kept: FloatBuffer(count: isRestorable ? count : 0))
   }
 
-  /// A coder of the same stream as `other`, whose residual is its own, too; never do both encode at a time.
+  /// Creates a coder of the same stream as `other` that shares its residual; the two must never encode at the same time.
   public convenience init(_ codec: any Codec, continuing other: GroupCoder) {
     require(codec.isIdentity == other.codec.isIdentity, "floats and codes are not one stream")
     self.init(codec, residual: other.residual, kept: other.kept)
   }
 
-  /// A coder whose residual is `residual`, as long as what is encoded.
+  /// Creates a coder that uses `residual`, of the same length as what is encoded.
   public convenience init(_ codec: any Codec, residual: FloatBuffer) {
     self.init(codec, residual: residual, kept: FloatBuffer(count: 0))
   }
@@ -65,10 +67,10 @@ public final class GroupCoder {
 
   // MARK: Encoding
 
-  /// Encodes a group of `count` values, whose residual begins at `place`.
+  /// Encodes a group of `count` values whose residual begins at `place`.
   ///
-  /// - Returns: the bytes written, a multiple of 4, at most `Codec.encodedByteCount(of:)`, and exactly these unless the codec's codes
-  ///   vary in length.
+  /// - Returns: The number of bytes written, a multiple of 4: `Codec.encodedByteCount(of:)`, or at most that if the codec's
+  ///   codes vary in length.
   @discardableResult
   public func encode(
     _ gradient: UnsafePointer<Float>, at place: Int, count: Int, into code: UnsafeMutableRawPointer, context: EncodingContext
@@ -87,7 +89,7 @@ public final class GroupCoder {
     return form.byteCount
   }
 
-  /// Writes the length of a code in front of it, and zeros behind it; returns the bytes of all.
+  /// Writes the length of a code in front of it and zeros after it; returns the total number of bytes.
   private func frame(_ byteCount: Int, in code: UnsafeMutableRawPointer, atMost most: Int) -> Int {
     require(byteCount <= most, "\(codec.specification) wrote \(byteCount) bytes where it promises at most \(most)")
     code.storeBytes(of: UInt32(byteCount).littleEndian, as: UInt32.self)
@@ -96,7 +98,7 @@ public final class GroupCoder {
     return GroupForm.lengthByteCount + padded
   }
 
-  /// Sends gradient + residual whole, so that no residual stays.
+  /// Sends gradient + residual in full, so that no residual stays.
   private func encodeRaw(
     _ gradient: UnsafePointer<Float>, _ residual: UnsafeMutablePointer<Float>, _ count: Int, _ code: UnsafeMutablePointer<Float>
   ) {
@@ -115,12 +117,12 @@ public final class GroupCoder {
 
   /// Sets `values` to the decoded group of `count` values; `streaming` as in `Codec.decode`.
   ///
-  /// - Returns: the bytes that the group took.
+  /// - Returns: The number of bytes of the encoded group.
   @discardableResult
   public func decode(
     _ code: UnsafeRawPointer, count: Int, setting values: UnsafeMutablePointer<Float>, streaming: Bool = false
   ) -> Int {
-    // Small groups take some ten nanoseconds; what is rare stands elsewhere.
+    // Small groups take about ten nanoseconds, so rare cases are handled elsewhere.
     guard lastForm.count == count && lastForm.isCodeOfFixedLength else {
       return decodeAny(code, count, setting: values, streaming)
     }
@@ -149,7 +151,7 @@ public final class GroupCoder {
 
   /// Adds the decoded group of `count` values to `values`.
   ///
-  /// - Returns: the bytes that the group took.
+  /// - Returns: The number of bytes of the encoded group.
   @discardableResult
   public func decode(_ code: UnsafeRawPointer, count: Int, addingTo values: UnsafeMutablePointer<Float>) -> Int {
     guard lastForm.count == count && lastForm.isCodeOfFixedLength else { return decodeAny(code, count, addingTo: values) }
@@ -169,14 +171,14 @@ public final class GroupCoder {
     if byteCount > 0 {
       codec.decode(payload, byteCount: byteCount, count: count, addingTo: values)
     } else {
-      // It makes +0 of −0.
+      // Turns −0 into +0.
       for i in 0..<count { values[i] += 0 }
     }
     return end
   }
 
-  /// Sets `values` to the sum of decoded groups of `count` values, added in the order given, in fp32, and moves each of `codes` to
-  /// what follows the group.
+  /// Sets `values` to the sum of decoded groups of `count` values, added in the given order in fp32, and advances each of
+  /// `codes` past its group.
   public func decodeSum(
     _ codes: UnsafeMutablePointer<UnsafeRawPointer>, codeCount: Int, count: Int, into values: UnsafeMutablePointer<Float>
   ) {
@@ -196,7 +198,7 @@ public final class GroupCoder {
     for k in 0..<codeCount { codes[k] += form.byteCount }
   }
 
-  /// Where a code with a length before it is, how many bytes it has, and how many with its length.
+  /// The start of a code that follows its length, its number of bytes, and the number of bytes including the length.
   private func unframe(
     _ code: UnsafeRawPointer, atMost most: Int
   ) -> (payload: UnsafeRawPointer, byteCount: Int, end: Int) {
@@ -207,16 +209,16 @@ public final class GroupCoder {
 
   // MARK: Taking back
 
-  /// From here on groups may be taken back by ``restore()``, each of which is encoded once.
+  /// Starts a section that ``restore()`` can take back, in which each group is encoded once.
   public func mark() { nonFiniteGroupsBefore = nonFiniteGroups }
 
-  /// Puts residual and count back as they were at ``mark()``; every group of which something stays was encoded since.
+  /// Restores the residual and the count as of ``mark()``; every group with a residual must have been encoded since.
   public func restore() {
     require(kept.count == residual.count, "a coder keeps no copy of its residual")
     residual.copy(from: kept)
     nonFiniteGroups = nonFiniteGroupsBefore
   }
 
-  /// Forgets the residual.
+  /// Sets the residual to zero.
   public func clear() { residual.clear() }
 }

@@ -1,22 +1,22 @@
-/// How groups of one length travel: raw or as a code.
+/// How groups of one length are sent: raw or as a code.
 struct GroupForm {
-  /// The bytes of a length that stands before a code, if codes vary in length.
+  /// The number of bytes of the length in front of a code, if codes vary in length.
   static let lengthByteCount = 4
 
-  /// The values of a group.
+  /// The number of values of a group.
   let count: Int
-  /// Whether they are sent as their floats.
+  /// Whether groups are sent as raw floats.
   let isRaw: Bool
-  /// Whether they are neither raw nor codes that vary in length.
+  /// Whether groups are neither raw nor codes that vary in length.
   let isCodeOfFixedLength: Bool
-  /// The bytes of the code by itself, or the most of them.
+  /// The number of bytes of the code by itself, or an upper bound.
   let codeByteCount: Int
-  /// The bytes of what is sent, or the most of them.
+  /// The number of bytes sent, or an upper bound.
   let byteCount: Int
 
-  /// The form of groups of `count` values.
+  /// Creates the form of groups of `count` values.
   ///
-  /// A code that would be no smaller than the floats is not worth what it loses.
+  /// A code that would be no smaller than the floats is not worth its loss.
   init(_ codec: some Codec, count: Int) {
     let codeByteCount = codec.codeByteCount(of: count)
     let framed = codeByteCount + (codec.hasVaryingLength ? GroupForm.lengthByteCount : 0)

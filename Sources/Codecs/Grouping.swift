@@ -1,16 +1,17 @@
 public import Buffers
 
-/// How tensors are cut into groups: the runs of values that share the statistics of a code.
+/// How tensors are cut into groups, the runs of values that share the statistics of a code.
 ///
-/// A group never reaches over the end of a tensor.
+/// A group never crosses the end of a tensor.
 public enum Grouping: Hashable, Sendable, CustomStringConvertible {
-  /// Each row of a tensor is a group (all inputs of one output unit, as in the paper; `Tensor.rowLength`). A row longer than
-  /// ``longestRow`` is cut into the fewest pieces, equally long up to a multiple of 32, the last one shorter.
+  /// Each row of a tensor is a group (all inputs of one output unit, as in the paper; `Tensor.rowLength`).
+  ///
+  /// A row longer than ``longestRow`` is cut into the fewest pieces, equally long up to a multiple of 32, the last one shorter.
   case row
-  /// Each tensor is cut every so many values, the last group shorter.
+  /// Each tensor is cut into groups of the given number of values, the last one shorter.
   case elements(Int)
 
-  /// A row up to this many values is one group.
+  /// The largest number of values of a row that is one group.
   public static let longestRow = 4096
 
   /// The groups of all tensors, ascending and without gaps, as ranges of the flat buffer.
@@ -32,7 +33,7 @@ public enum Grouping: Hashable, Sendable, CustomStringConvertible {
     return groups
   }
 
-  /// As it is written in a specification: `row`, or the number of elements.
+  /// The grouping as written in a specification: `row`, or the number of elements.
   public var description: String {
     switch self {
     case .row: "row"

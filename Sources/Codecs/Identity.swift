@@ -4,13 +4,13 @@ internal import Kernels
 ///
 /// There is no residual; the pointer given to ``encode(gradient:residual:count:into:context:)`` is never read or written.
 public struct Identity: Codec {
-  /// Groups carry no statistics here; their length only sets the grain of the exchange.
+  /// Groups carry no statistics here; their length only sets the granularity of the exchange.
   public let grouping = Grouping.elements(1024)
   public let name = "none"
   public let specification = "none"
   public let isIdentity = true
 
-  /// The codec that changes nothing.
+  /// Creates the codec that changes nothing.
   public init() {}
 
   public func codeByteCount(of count: Int) -> Int { 4 * count }

@@ -91,10 +91,13 @@ public struct Contribution: Sendable {
   public var isReady: Bool
   /// The learning rate of the step, bit-identical on every rank, for aggregations that deliver a change; others ignore it.
   public var rate: Float
+  /// The part of a step that it stands for over all ranks, for aggregations that clip; the same on all ranks.
+  public var share: Double
 
   /// Creates a contribution to step `step`.
-  public init(step: Int, samples: Int = 0, buffer: Int = 0, isReady: Bool = true, rate: Float = 0) {
-    (self.step, self.samples, self.buffer, self.isReady, self.rate) = (step, samples, buffer, isReady, rate)
+  public init(step: Int, samples: Int = 0, buffer: Int = 0, isReady: Bool = true, rate: Float = 0, share: Double = 1) {
+    (self.step, self.samples, self.buffer, self.isReady) = (step, samples, buffer, isReady)
+    (self.rate, self.share) = (rate, share)
   }
 }
 

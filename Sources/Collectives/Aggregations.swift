@@ -16,6 +16,8 @@ public struct AggregationParts {
   public var momentum = 0.0
   /// The largest norm of a sum of contributions, for aggregations that deliver a change.
   public var clip: Double?
+  /// All ranks over which a norm is taken: also those with other slices of the model; those that exchange by default.
+  public var normRanks: HostMap?
   /// The seed of everything random.
   public var seed: UInt64 = 1
 
@@ -29,22 +31,33 @@ public struct AggregationParts {
 }
 
 /// The capabilities of an aggregation, as data: requests for anything else are refused by name.
+///
+/// By default it delivers gradients and has no others.
 public struct AggregationCapabilities: Hashable, Sendable {
   /// What it delivers.
   public var result = AggregationResult.gradient
   /// Whether an exchange can be discarded, so that it may begin with the first final tensor, before it is known whether it
   /// counts, and be under way during the backward pass.
-  public var discards = true
+  public var discards = false
   /// Whether the ranks of a host may sum before they encode.
-  public var isHierarchical = true
+  public var isHierarchical = false
   /// Whether a sum may be scaled to a norm: in the update of a gradient, or inside the aggregation.
-  public var clips = true
+  public var clips = false
   /// Whether it supports a warm start, with floats or with more bits.
-  public var warmStarts = true
+  public var warmStarts = false
   /// Whether trials with a copy of the state leave no trace.
-  public var hasTrials = true
+  public var hasTrials = false
   /// Whether neighbours read contributions in place.
-  public var sharesContributions = true
+  public var sharesContributions = false
+  /// Whether owners may change sums before they are encoded again.
+  public var transformsAtOwners = false
+  /// When a sum may be scaled after all, as a clause; nil for never.
+  public var clipsIf: String?
+
+  /// Everything that the trainer can ask for, as a coded all-reduce has it.
+  static let all = AggregationCapabilities(
+    discards: true, isHierarchical: true, clips: true, warmStarts: true, hasTrials: true, sharesContributions: true,
+    transformsAtOwners: true)
 }
 
 /// An aggregation chosen before the model and the ranks are known.
@@ -62,7 +75,7 @@ public struct AggregationRecipe: Sendable {
   public init(_ codec: any Codec) {
     self.codec = codec
     specification = codec.specification
-    capabilities = AggregationCapabilities()
+    capabilities = .all
     plan = { _, _ in [] }
     make = { parts in
       var options = parts.options

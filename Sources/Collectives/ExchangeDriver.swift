@@ -31,16 +31,8 @@ public enum Overlap: String, CaseIterable, Codable, Sendable {
     if hosts.remoteRanks.isEmpty { return .off }
     let busyCores = (all.host?.count ?? 1) * threads
     // A rank bound to its own cores (`mpirun --bind-to core`) cannot use those of the others.
-    let hasSpareCore = usableCoreCount > threads && ProcessInfo.processInfo.activeProcessorCount > busyCores
+    let hasSpareCore = HostResources.usableCoreCount > threads && ProcessInfo.processInfo.activeProcessorCount > busyCores
     return hasSpareCore ? .thread : .inline
-  }
-
-  /// The number of cores on which the system allows this process to run.
-  private var usableCoreCount: Int {
-    let status = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
-    // Hexadecimal digits, with commas between words.
-    let mask = status.split(separator: "\n").first { $0.hasPrefix("Cpus_allowed:") }?.dropFirst("Cpus_allowed:".count) ?? ""
-    return mask.reduce(0) { $0 + ($1.hexDigitValue ?? 0).nonzeroBitCount }
   }
 }
 

@@ -1,19 +1,19 @@
 internal import CKernels
 
-/// Where a batch of whole blocks of a Count Sketch lies in every row, and with which signs: what the vector loops work from.
+/// The cells and signs, in every row, of a batch of whole blocks of a Count Sketch: the input of the vector loops.
 package struct BlockPlaces {
   let rows: Int
   let columns: Int
-  /// The values of a block, a multiple of 128.
+  /// The number of values of a block, a multiple of 128.
   let length: Int
-  /// How many blocks there are.
+  /// The number of blocks.
   let count: Int
   /// The first cell of block b in row j is starts[b·rows + j].
   let starts: UnsafePointer<UInt32>
-  /// Its words of signs begin at signs[words·(b·rows + j)].
+  /// The words of signs of block b in row j begin at signs[words·(b·rows + j)].
   let signs: UnsafePointer<UInt64>
 
-  /// The places of `count` blocks of `length` values in a table of at most 21 rows.
+  /// Creates the places of `count` blocks of `length` values in a table of at most 21 rows.
   package init(
     rows: Int, columns: Int, length: Int, count: Int, starts: UnsafePointer<UInt32>, signs: UnsafePointer<UInt64>
   ) {
@@ -21,10 +21,10 @@ package struct BlockPlaces {
     (self.starts, self.signs) = (starts, signs)
   }
 
-  /// The values of blocks that are prepared at a time: what is prepared stays in the nearest cache.
+  /// The most values of blocks prepared at a time, so that what is prepared stays in the innermost cache.
   package static let mostValues = 1 << 14
 
-  /// The words of signs of a block.
+  /// The number of words of signs of a block.
   var words: Int { length / 64 }
 
   /// Adds the values of the blocks to a table.
@@ -35,7 +35,7 @@ package struct BlockPlaces {
     Portable.sketchInsert(values, at: self, into: table)
   }
 
-  /// Writes the medians of the blocks in a table.
+  /// Writes the medians of the blocks in a table to `estimates`.
   package func query(_ table: UnsafePointer<Float>, into estimates: UnsafeMutablePointer<Float>) {
     if let kernels = ck_table() {
       return kernels.pointee.sketch_query(table, rows, columns, length, starts, signs, count, estimates)
@@ -44,9 +44,9 @@ package struct BlockPlaces {
   }
 }
 
-/// The signs of the values of blocks, a bit each, 64 in a word.
+/// The signs of the values of blocks, one bit each, 64 to a word.
 package enum BlockSigns {
-  /// Number `number` of splitmix64 from the seed `key`.
+  /// Output `number` of splitmix64 with the seed `key`.
   @inlinable @inline(__always)
   package static func word(_ number: Int, of key: UInt64) -> UInt64 {
     var z = key &+ UInt64(number + 1) &* 0x9E37_79B9_7F4A_7C15
@@ -55,7 +55,7 @@ package enum BlockSigns {
     return z ^ z &>> 31
   }
 
-  /// Writes the first `words` words for each of `count` pairs of a seed and a mask in `keys`, each exclusive-or the mask.
+  /// Writes the first `words` words for each of `count` pairs of a seed and a mask in `keys`, each XORed with the mask.
   package static func write(
     from keys: UnsafePointer<UInt64>, count: Int, words: Int, to signs: UnsafeMutablePointer<UInt64>
   ) {

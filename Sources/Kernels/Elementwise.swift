@@ -1,14 +1,16 @@
 internal import Buffers
 internal import CKernels
 
-/// Makes streamed values visible to others before whatever this thread stores next.
+/// Makes streamed values visible to others before this thread's next stores.
 ///
-/// Streaming stores bypass the cache and the usual order of stores. This thread may read its values at any time; before it
-/// tells another thread or rank that they are there, it calls this once. A call for every group would halve the speed.
+/// Streaming stores bypass the cache and the usual order of stores. This thread may read its values at any time; it calls this
+/// once before it signals to another thread or rank that they are there. A call for every group would halve the speed.
 public func finishStreaming() { ck_finish_streaming() }
 
-/// Copies `count` values; `streaming` says that nobody reads them soon, so that stores may bypass the cache, and that the
-/// caller calls ``finishStreaming()`` before others read them.
+/// Copies `count` values.
+///
+/// With `streaming`, nothing reads them soon: stores may bypass the cache, and the caller calls ``finishStreaming()`` before
+/// others read them.
 public func copy(
   _ source: UnsafePointer<Float>, count: Int, to values: UnsafeMutablePointer<Float>, streaming: Bool = false
 ) {
@@ -32,17 +34,18 @@ public func orderedSum(
   Portable.sum(terms, termCount, count, values)
 }
 
-/// Whether every magnitude is at most `limit`; a NaN is above every limit.
+/// Whether every magnitude is at most `limit`; a NaN exceeds every limit.
 ///
 /// The default leaves room for sums over a group and over ranks to stay finite.
 public func allFinite(_ values: UnsafePointer<Float>, count: Int, limit: Float = 0x1p100) -> Bool {
-  // Magnitudes are ordered as their bit patterns, and those of infinities and NaN come last.
+  // Magnitudes are ordered like their bit patterns, and those of infinities and NaN come last.
   if let kernels = ck_table() { return kernels.pointee.largest_magnitude(values, count) <= limit.bitPattern }
   return Portable.largestMagnitude(values, count) <= limit.bitPattern
 }
 
-/// The sum of squares in fp64, over 32 lanes (lane l adds the elements l, l + 32, …) that are combined by halves: the same bits
-/// on every processor.
+/// The sum of squares in fp64, with the same bits on every processor.
+///
+/// It is taken over 32 lanes (lane l adds the elements l, l + 32, …) that are combined by halves.
 public func sumOfSquares(_ values: UnsafePointer<Float>, count: Int) -> Double {
   if let kernels = ck_table() { return kernels.pointee.sum_of_squares(values, count) }
   return Portable.sumOfSquares(values, count)

@@ -22,7 +22,7 @@ package enum FixedLanes {
     return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]))
   }
 
-  /// Whether all values are finite: only a finite value times zero is zero.
+  /// Whether all values are finite, tested by multiplying by zero: only a finite value gives zero.
   package static func areFinite(_ values: UnsafeBufferPointer<Float>) -> Bool {
     guard let base = values.baseAddress else { return true }
     var (first, second) = (SIMD16<Float>.zero, SIMD16<Float>.zero)
@@ -40,7 +40,7 @@ package enum FixedLanes {
 
   /// Replaces non-finite values with zero.
   ///
-  /// - Returns: the number of values replaced.
+  /// - Returns: The number of values replaced.
   package static func clearNonFinite(_ values: UnsafeMutableBufferPointer<Float>) -> Int {
     var count = 0
     for index in values.indices where !values[index].isFinite {

@@ -9,16 +9,16 @@ public enum KernelPath: String, CaseIterable, Sendable {
   case portable
   /// Intel and AMD since about 2013.
   case avx2
-  /// AVX-512 with the F, BW, DQ and VL parts.
+  /// AVX-512 with the F, BW, DQ and VL extensions.
   case avx512
 
-  /// The path in use: the best one, or the lower one that the environment variable `MORSE_KERNELS` names.
+  /// The path in use: the best one, or the lower one named by the environment variable `MORSE_KERNELS`.
   public static var current: KernelPath { allCases[Int(ck_path())] }
 
-  /// Those that this processor has, the best one last.
+  /// The paths that this processor supports, the best one last.
   public static var available: ArraySlice<KernelPath> { allCases[...Int(ck_best_path())] }
 
-  /// Uses `path` from now on, in the whole process: tests compare the paths.
+  /// Uses `path` from now on in the whole process, so that tests can compare the paths.
   package static func select(_ path: KernelPath) {
     let number = allCases.firstIndex(of: path)!
     require(ck_select_path(Int32(number)), "this processor has no \(path.rawValue)")

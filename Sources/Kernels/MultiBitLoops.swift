@@ -1,17 +1,17 @@
-/// The loops of codes of several bits, whose layout the codec `MultiBit` describes, over one group.
+/// The loops over one group for codes of several bits, whose layout the codec `MultiBit` describes.
 package struct MultiBitLoops: Sendable {
-  /// The numbers of bits that there are loops for.
+  /// The numbers of bits with loops.
   package static let bitCounts = [2, 4, 8, 16]
 
-  /// The bits of a value.
+  /// The number of bits per value.
   package let bits: Int
-  /// How far the scale reaches to either side, in root mean squares of the group.
+  /// The reach of the scale to either side, in root mean squares of the group.
   package let range: Float
   private let kernel: any MultiBitKernel.Type
-  /// The same for groups whose slots are too narrow for it.
+  /// The kernel for groups whose slots are too narrow for `kernel`.
   private let liftedKernel: any MultiBitKernel.Type
 
-  /// The loops for `bits` per value, one of ``bitCounts``.
+  /// Creates the loops for `bits` per value, one of ``bitCounts``.
   package init(bits: Int, range: Float) {
     switch bits {
     case 2: (kernel, liftedKernel) = (PackedLanes<PairsOfBits>.self, LiftedLanes<PackedLanes<PairsOfBits>>.self)
@@ -28,7 +28,7 @@ package struct MultiBitLoops: Sendable {
   /// Writes the code of gradient + residual, 8 bytes and `bits` per value in whole words, and leaves the remainder as the new
   /// residual.
   ///
-  /// - Returns: false, with the residual untouched and nothing written, if fp32 has no scale for the values.
+  /// - Returns: False, with the residual untouched and nothing written, if fp32 has no scale for the values.
   package func encode(
     _ gradient: UnsafePointer<Float>, _ residual: UnsafeMutablePointer<Float>, count: Int, into code: UnsafeMutableRawPointer
   ) -> Bool {
@@ -58,24 +58,24 @@ package struct MultiBitLoops: Sendable {
 struct Scale {
   let low: Float
   let high: Float
-  /// The code of what lies at `high` or beyond, which is also the number of slots.
+  /// The code of values at `high` or beyond, which is also the number of slots.
   let top: Float
-  /// Slots per unit; 0 where everything is sent as zero.
+  /// Slots per unit; 0 if everything is sent as zero.
   let slots: Float
   /// The width of a slot.
   let width: Float
 
-  /// The scale of `count` values from the sum of their squares; nil where fp32 does not reach from its low end to half a slot beyond
-  /// the high one.
+  /// Creates the scale of `count` values from the sum of their squares; nil if fp32 does not reach from its low end to half a
+  /// slot beyond the high one.
   init?(_ squares: Double, count: Int, range: Float, bits: Int) {
     let reach = range * Float((squares / Double(count)).squareRoot())
     let isEmpty = 2 * reach < 1e-36
     self.init(low: isEmpty ? 0 : -reach, high: isEmpty ? 0 : reach, bits: bits)
-    // What the last code decodes to, counted from the low end.
+    // The decoded value of the last code, relative to the low end.
     guard ((top + 0.5) * width).isFinite else { return nil }
   }
 
-  /// The scale that a code begins with.
+  /// Reads the scale at the start of a code.
   init(of code: UnsafeRawPointer, bits: Int) {
     self.init(
       low: Float(bitPattern: UInt32(littleEndian: code.load(as: UInt32.self))),
@@ -90,7 +90,7 @@ struct Scale {
     width = (high - low) / top
   }
 
-  /// Whether the width of a slot is no normal number, so that it lacks digits, and slots per unit may be beyond fp32.
+  /// Whether the width of a slot is not a normal number, so that it lacks digits, and slots per unit may overflow fp32.
   var isNarrow: Bool { high > low && !width.isNormal }
 
   /// The scale of the same codes for values 2⁶⁴ times as large.

@@ -1,10 +1,12 @@
 internal import CKernels
 
-/// The loops of one-bit codes, whose layout the codec `OneBit` describes, over one group.
+/// The loops over one group for one-bit codes, whose layout the codec `OneBit` describes.
 package enum OneBitLoops {
-  /// Writes the code of gradient + residual, 8 bytes and 4 for every 32 values begun, and leaves the remainder as the new residual.
+  /// Writes the code of gradient + residual and leaves the remainder as the new residual.
   ///
-  /// - Returns: false, with the residual untouched, if a sum is not finite.
+  /// The code has 8 bytes plus 4 for every 32 values or part thereof.
+  ///
+  /// - Returns: False, with the residual untouched, if a sum is not finite.
   package static func encode(
     _ gradient: UnsafePointer<Float>, _ residual: UnsafeMutablePointer<Float>, count: Int, into code: UnsafeMutableRawPointer
   ) -> Bool {
@@ -26,7 +28,7 @@ package enum OneBitLoops {
     Portable.oneBitDecodeAdding(code, count, values)
   }
 
-  /// Sets `values` to the sum of decoded groups, one at least, added in the order given.
+  /// Sets `values` to the sum of at least one decoded group, added in the given order.
   package static func decodeSum(
     _ codes: UnsafePointer<UnsafeRawPointer>, codeCount: Int, count: Int, into values: UnsafeMutablePointer<Float>
   ) {

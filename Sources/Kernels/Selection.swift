@@ -1,9 +1,10 @@
 internal import CKernels
 
-/// Copies the values whose magnitude, as a pattern of bits, is `key` (at least 1) or more, and their indices, counted from `first`, in
-/// order; returns how many.
+/// Copies the values whose magnitude, as a bit pattern, is at least `key` (which is at least 1), with their indices.
 ///
-/// There is room for `count` of each and 16 beyond.
+/// Both are in order; indices are counted from `first`. There must be room for `count` of each and 16 more.
+///
+/// - Returns: The number of values copied.
 package func selectAtLeast(
   _ values: UnsafePointer<Float>, count: Int, key: UInt32, first: UInt32, indices: UnsafeMutablePointer<UInt32>,
   selected: UnsafeMutablePointer<Float>
@@ -12,8 +13,9 @@ package func selectAtLeast(
   return Portable.selectAtLeast(values, count, key, first, indices, selected)
 }
 
-/// Where the `k` largest magnitudes begin: the least pattern of bits without the sign that is among them, and how many values of
-/// exactly this pattern are; nil if there are no more than k values that are not zero.
+/// The threshold of the `k` largest magnitudes; nil if at most k values are nonzero.
+///
+/// It is the smallest bit pattern without the sign among them, and the number of values of exactly this pattern among them.
 package func largestPatterns(
   of values: UnsafePointer<Float>, count: Int, k: Int
 ) -> (key: UInt32, tieCount: Int)? { Portable.threshold(of: values, count, k: k) }

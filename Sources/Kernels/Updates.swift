@@ -1,19 +1,19 @@
 internal import CKernels
 
-/// How one step of gradient descent changes the weights.
+/// The parameters of one step of gradient descent.
 public struct DescentStep: Hashable, Sendable {
   /// The learning rate η.
   public var rate: Float
-  /// The share ρ of the old momentum that stays.
+  /// The fraction ρ of the old momentum that is kept.
   public var momentum: Float
-  /// What the new gradient is multiplied by on its way into the momentum: 1, or 1 − ρ for unit gain.
+  /// The factor of the new gradient in the momentum: 1, or 1 − ρ for unit gain.
   public var gain: Float
   /// The weight decay λ (L2): λ·w is added to the gradient.
   public var decay: Float
-  /// Whether the step looks ahead: it uses gain·y + ρ·u instead of u.
+  /// Whether the step is Nesterov's: it uses gain·y + ρ·u instead of u.
   public var isNesterov: Bool
 
-  /// A step of plain gradient descent; the other arguments add momentum, gain, decay and looking ahead.
+  /// Creates a step of plain gradient descent; the other arguments add momentum, gain, weight decay and Nesterov momentum.
   public init(rate: Float, momentum: Float = 0, gain: Float = 1, decay: Float = 0, isNesterov: Bool = false) {
     self.rate = rate
     self.momentum = momentum
@@ -23,9 +23,9 @@ public struct DescentStep: Hashable, Sendable {
   }
 }
 
-/// Moves `weights` one step down the gradient, in one pass and without fused multiply-add, so that all paths agree to the bit.
+/// Moves `weights` one step down the gradient, in one pass and without fused multiply-add, so that all paths agree bitwise.
 ///
-/// With y = gradient, or gradient + decay·w where decay is not 0:
+/// With y = gradient, or gradient + decay·w if decay is not 0:
 ///
 ///     no momenta   w ← w − rate·y
 ///     momenta u    u ← momentum·u + gain·y;  w ← w − rate·u

@@ -1,4 +1,5 @@
 internal import Buffers
+internal import Codecs
 internal import Files
 internal import Trainer
 
@@ -23,7 +24,7 @@ struct CostReport {
     lines.append(("T_frm", "\(Quantity.text(ofSeconds: compute.secondsPerUnit)) a sample\(fixed)"))
     if costs.postSeconds > 0 { lines.append(("C · T_post", Quantity.text(ofSeconds: costs.postSeconds))) }
     lines.append(("T_upd", Quantity.text(ofSeconds: costs.updateSeconds)))
-    for (codec, kernels) in costs.kernels.sorted(by: { $0.key < $1.key }) where codec != "none" {
+    for (codec, kernels) in costs.kernels.sorted(by: { $0.key < $1.key }) where codec != Identity().specification {
       lines.append(
         (
           codec,

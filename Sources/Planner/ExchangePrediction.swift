@@ -100,7 +100,7 @@ struct ExchangePrediction {
     let isFloat = codec.isIdentity
     // Floats were measured as a whole, and are predicted as a whole.
     let kernels = isFloat && link.includesFloatKernels ? KernelCosts() : costs.kernels[codec.specification] ?? KernelCosts()
-    let floats = costs.kernels["none"] ?? KernelCosts()
+    let floats = costs.kernels[Identity().specification] ?? KernelCosts()
     let update = withUpdate && layoutCount > 0 ? costs.updateSeconds / Double(layoutCount) : 0
     let post = withUpdate && layoutCount > 0 ? costs.postSeconds / Double(layoutCount) : 0
     let encode = kernels.encode + (ranksAddedUp > 1 ? floats.sum + floats.sumPerCode * Double(ranksAddedUp) : 0)

@@ -1,3 +1,4 @@
+internal import Codecs
 internal import Files
 
 /// What to do, and why: one choice from a plan.
@@ -74,7 +75,7 @@ extension StepPrediction {
 
 extension StepVariant {
   /// Whether gradients are exchanged as floats.
-  public var isFloat: Bool { codec == "none" }
+  public var isFloat: Bool { codec == Identity().specification }
 }
 
 extension Recommendation {

@@ -108,7 +108,7 @@ public struct StepPredictor: Sendable {
         let exchange = SparsePrediction(
           try aggregation.rounds(count: layout.count, rankCount: ranks),
           alone: try aggregation.rounds(count: layout.count, rankCount: 1), ranks: ranks, ranksPerHost: costs.ranksPerHost,
-          link: link, work: work, sumPerValue: costs.kernels["none"]?.sumPerCode ?? 0)
+          link: link, work: work, sumPerValue: costs.kernels[Identity().specification]?.sumPerCode ?? 0)
         prediction.exchangeSeconds = max(0, exchange.seconds + remainder)
         hidden = prediction.exchangeSeconds
         (prediction.bytesSent, prediction.messages) = (exchange.bytesSent, exchange.messages)

@@ -121,7 +121,7 @@ public final class TrainingRun {
       isStopping = outcome.isStopRequested || step == lastStep
       progress.tally.add(outcome)
       tuner?.tally.add(outcome)
-      try tell(outcome, rate: course.rate(step - 1), isLogged: course.isMeasured(step - 1))
+      try tell(outcome, rate: course.rate(step - 1), isLogged: (step - outcome.stepCount..<step).contains(where: course.isMeasured))
       if isStopping { break }
       if isDue(options.verifyEvery) || endsReplication { try verify() }
       if isEvaluationDue { try evaluate() }
@@ -140,6 +140,8 @@ public final class TrainingRun {
 
   /// The number of steps after which all ranks must next be synchronized: the first at which something is due.
   private var nextMeeting: Int {
+    // In the warm start the way of gradients may change with each step.
+    guard !plan.isInWarmStart(step) else { return step + 1 }
     let intervals = [options.verifyEvery, options.checkpointEvery ?? 0, options.evaluateEvery ?? 0].filter { $0 > 0 }
     let due = intervals.map { (step / $0 + 1) * $0 } + [plan.firstStep(of: plan.epoch(of: step) + 1), plan.steps]
     return (due + [lastStep].compactMap { $0 }.filter { $0 > step }).min() ?? plan.steps

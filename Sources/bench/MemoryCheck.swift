@@ -1,5 +1,6 @@
 internal import Buffers
 internal import Trainer
+import Transport
 
 #if canImport(Glibc)
   internal import Glibc

@@ -24,6 +24,7 @@ struct StepRow {
     let step = total * Double(setting.strategy.exchangesInStep)
     integer("ranks", "ranks", rankCount)
     integer("hosts", "hosts", benchmark.grid.all.hostCount)
+    // The key that files have had from the beginning.
     if benchmark.grid.sliceCount > 1 { integer("stripes", "slices", benchmark.grid.sliceCount) }
     time("p50", "step (ms)", step)
     add(Column("stepsPerSecond", "steps/s", .decimal(2)), .number(1 / step))

@@ -5,7 +5,7 @@ import MPI
 import Trainer
 
 extension Train {
-  /// Judges a saved model.
+  /// Evaluates a saved model.
   struct Evaluate: ParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Print a saved model's loss and accuracy on the test samples.",

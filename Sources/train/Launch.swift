@@ -13,10 +13,10 @@ import Transport
 
 /// How the program starts as one of several ranks, and how it ends.
 enum Launch {
-  /// Whether all ranks have come to the end, so that there is nothing left to say.
+  /// Whether all ranks have reached the end, so that nothing is left to report.
   private static let isEnding = Atomic<Bool>(false)
 
-  /// Runs `body` on all ranks and ends with the status that it returns, once all have come to the end.
+  /// Runs `body` on all ranks, and exits with the status it returns once all have reached the end.
   ///
   /// An error that all ranks throw alike is printed by rank 0 alone; any other ends the job.
   static func run(_ patience: Patience = TrainerOptions().waiting(), _ body: (Communicator) throws -> Int32) -> Never {
@@ -24,7 +24,7 @@ enum Launch {
     exit(
       withMPI(threads: .multiple) { world in
         OutOfMemory.whenUnhandled { error in
-          // The first one's words are enough where all ranks have the same limit.
+          // If all ranks have the same limit, the message of the first one is enough.
           if world.rank > 0 { usleep(300_000) }
           complain(world.count > 1 ? "rank \(world.rank): \(error)" : "\(error)")
           world.abort(status: error.exitStatus)
@@ -42,10 +42,10 @@ enum Launch {
       })
   }
 
-  /// Ends where a limit leaves too little for MPI, which would fail in many words and not in order.
+  /// Exits if a memory limit leaves too little for MPI, which would fail with many messages and not cleanly.
   private static func requireRoomForMPI() {
     guard let neighbours = getenv("OMPI_COMM_WORLD_LOCAL_SIZE").flatMap({ Int(String(cString: $0)) }) else { return }
-    // Threads with their stacks and heaps, and 4 MiB of each neighbour for messages.
+    // Threads with their stacks and heaps, and 4 MiB for messages of each neighbour.
     do { try MemoryLimit.require((96 + 4 * neighbours) << 20, for: "MPI") } catch {
       Launcher.letRankZeroSpeak()
       complain(Launcher.rank > 0 ? "rank \(Launcher.rank): \(error)" : "\(error)")
@@ -53,9 +53,9 @@ enum Launch {
     }
   }
 
-  /// Ends with what went wrong before MPI started, or with help.
+  /// Exits with an error from before the start of MPI, or with help.
   ///
-  /// Where all ranks have the same command line, rank 0 speaks for all.
+  /// If all ranks have the same command line, only rank 0 prints.
   static func end(with error: any Error) -> Never {
     let isFault = Train.exitCode(for: error) != .success
     let rank = Launcher.rank
@@ -67,13 +67,13 @@ enum Launch {
     exit(exitStatus(of: error) ?? Train.exitCode(for: error).rawValue)
   }
 
-  /// Says how to go on where the job is being ended from outside and this rank cannot end in order: another has died, or the
-  /// first step has not been reached.
+  /// Prints how to resume if the job is being ended from outside and this rank cannot end cleanly: another rank has died, or
+  /// the first step has not been reached.
   ///
-  /// The launcher sends SIGTERM to the ranks that are left, and kills them about a second later. Rank 0 speaks, and rank 1 in case
-  /// that rank 0 has died. A rank that has something to do says nothing: it may well end in order.
+  /// The launcher sends SIGTERM to the remaining ranks and kills them about a second later. Rank 0 prints, and rank 1 in case
+  /// rank 0 has died. A rank that has work to do prints nothing: it may well end cleanly.
   static func tellHowToResume(rank: Int, checkpoint: String?, neighbours: Neighbours) {
-    // Where a launcher other than mpirun has sent the signal, there is time.
+    // If a launcher other than mpirun sent the signal, there is time.
     let longWait = getenv("OMPI_COMM_WORLD_RANK") != nil ? Duration.milliseconds(700) : .seconds(5)
     Thread.detachNewThread {
       while !StopSignal.isRequested { usleep(50_000) }
@@ -94,7 +94,7 @@ enum Launch {
             complain("rank \(rank) was asked to end \(state): \(wayOn(checkpoint))")
           }
           if isStarting || neighbours.lost != nil {
-            // A launcher that ends a job may not read what a rank said that is gone.
+            // A launcher that ends a job may not read the output of a rank that has exited.
             usleep(500_000)
             _exit(75)
           }
@@ -105,25 +105,25 @@ enum Launch {
     }
   }
 
-  /// Runs `body`; an error of this rank alone, which ends the job, also says how the run can go on.
+  /// Runs `body`; an error of this rank alone, which ends the job, also states how to resume the run.
   static func tellingWayOn<Result>(_ checkpoint: String?, _ body: () throws -> Result) throws -> Result {
     do { return try body() } catch let error where !isAgreed(error) {
       throw LostJob(description: "\(error); \(wayOn(checkpoint))", exitStatus: exitStatus(of: error) ?? 70)
     }
   }
 
-  /// How a job that was lost can go on.
+  /// How to resume after a lost job.
   private static func wayOn(_ checkpoint: String?) -> String {
     checkpoint.map { "start it again with --resume: its checkpoints are in \($0)" } ?? "it had no --checkpoint to resume from"
   }
 
-  /// What ended the job, with the way on.
+  /// The error that ended the job, with how to resume.
   private struct LostJob: ExitStatusProviding, CustomStringConvertible {
     let description: String
     let exitStatus: Int32
   }
 
-  /// Prints a result, a line or more, and gives the status to end with: 74 where standard output takes no more.
+  /// Prints a result of one or more lines, and returns the exit status: 74 if standard output accepts no more.
   static func tell(_ text: String) -> Int32 {
     do { try StandardStreams.write(text + "\n") } catch {
       complain("\(error)")
@@ -132,7 +132,7 @@ enum Launch {
     return 0
   }
 
-  /// Refuses a configuration that every rank of a job reads, but only one can: standard input, or a pipe.
+  /// Rejects a configuration that every rank of a job reads but only one can: standard input, or a pipe.
   static func checkConfiguration(_ name: String?) throws(OptionError) {
     func number(_ variable: String) -> Int? { getenv(variable).flatMap { Int(String(cString: $0)) } }
     let ranks = number("OMPI_COMM_WORLD_SIZE") ?? (number("PMIX_RANK") == nil ? 1 : number("SLURM_NTASKS") ?? 1)
@@ -140,13 +140,13 @@ enum Launch {
     throw OptionError("--config \(name): all \(ranks) ranks read it, and what one reads is lost to the others; name a file")
   }
 
-  /// One line for each fault on standard error.
+  /// Prints one line for each fault on standard error.
   static func complain(_ text: String) {
     let lines = text.split(separator: "\n").map { "train: \($0)\n" }.joined()
     _ = Array(lines.utf8).withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
   }
 
-  /// Whether all ranks throw this error together, so that one may speak for all.
+  /// Whether all ranks throw this error together, so that one can print it for all.
   private static func isAgreed(_ error: any Error) -> Bool {
     switch error {
     case is TrainingError, is CheckpointError, is OptionError: true
@@ -154,7 +154,7 @@ enum Launch {
     }
   }
 
-  /// What is wrong with the command line.
+  /// The fault in the command line.
   private static func sentence(of error: any Error) -> String {
     if exitStatus(of: error) != nil { return "\(error)" }
     let arguments = CommandLine.arguments.dropFirst()

@@ -51,6 +51,6 @@ extension Train {
 }
 
 extension String {
-  /// Followed by spaces up to `width` characters, and one at least.
+  /// The string padded with spaces to `width` characters, with at least one space.
   fileprivate func padded(to width: Int) -> String { self + String(repeating: " ", count: max(1, width - count)) }
 }

@@ -5,7 +5,7 @@ import Planner
 import Trainer
 
 extension Train {
-  /// Predicts speed-ups and says what to use.
+  /// Predicts speed-ups and recommends settings.
   struct Plan: ParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Predict step times and speed-ups for every codec and up to 16384 ranks, and recommend one.",
@@ -26,7 +26,7 @@ extension Train {
     @OptionGroup(title: "Known costs") var costs: PlanCostOptions
     @OptionGroup(title: PlannedReports.title) var telling: PlanTelling
 
-    /// What may follow `--`.
+    /// The names of the options allowed after `--`.
     static let optionNames =
       ["config"] + PlannedRun.fields.map(\.name) + ["strategy", "codec", "ranks", "ranks-per-host"]
       + PlannedExchange.fields.map(\.name) + [
@@ -52,7 +52,7 @@ extension Train {
       Launch.run(asked.options.waiting()) { world in
         let planner = try Planner(asked, on: world)
         guard let plan = planner.plan else { return 0 }
-        // The others have nothing left to do with this rank.
+        // The other ranks are done with this one.
         do { try telling.tell(plan, for: asked, costs: planner.costs, picture: picture) } catch {
           Launch.complain("\(error)")
           return exitStatus(of: error) ?? 70

@@ -4,19 +4,19 @@ import Planner
 import Reporting
 import Trainer
 
-/// The options of a run that a plan is for.
+/// The options of the run that is planned.
 enum PlannedRun: OptionSection {
   static let title = "What is trained"
   static let fields = runOptions(["model", "data", "minibatch", "optimizer", "seed", "threads"])
 }
 
-/// The options of a run that say how ranks exchange what a plan measures.
+/// The options of a run for how ranks exchange what a plan measures.
 enum PlannedExchange: OptionSection {
   static let title = "Ranks and hosts"
   static let fields = runOptions(["topology", "transport"])
 }
 
-/// The options of a run that say what a plan shows while it measures.
+/// The options of a run for what a plan reports while it measures.
 enum PlannedReports: OptionSection {
   static let title = "Output"
   static let fields = runOptions(["quiet"])
@@ -29,7 +29,7 @@ private func runOptions(_ names: [String]) -> [OptionField] {
   }
 }
 
-/// What is planned.
+/// The subject of a plan.
 struct PlanSubject: ParsableArguments {
   @Option(help: ArgumentHelp("A YAML file of options of a run; the command line overrides it.", valueName: "file"))
   var config: String?
@@ -41,7 +41,7 @@ struct PlanSubject: ParsableArguments {
     help: ArgumentHelp("A codec to compare with floats; may be repeated. (default: all)", valueName: "spec"))
   var codec: [String] = []
 
-  /// Sets the options of the run: those of the file, then those of the command line, with `others` from other groups.
+  /// Sets the options of the run: those of the file, then those of the command line, then `others` from other groups.
   func fill(_ request: inout PlanRequest, with others: [(name: String, text: String)]) throws(OptionError) {
     try Launch.checkConfiguration(config)
     let strategies = strategy.map { [(name: "strategy", text: $0)] } ?? []
@@ -49,7 +49,7 @@ struct PlanSubject: ParsableArguments {
     request.options = options
     request.namesRun = config != nil || run.given.contains { ["model", "data"].contains($0.name) }
     request.codecs = codec
-    // Only if it was given: a default is no reason not to recommend another.
+    // Only if it was given: a default must not keep another from being recommended.
     request.strategy = options.given.contains("strategy") ? options.strategy : nil
   }
 }
@@ -77,7 +77,7 @@ struct PlanPlace: ParsableArguments {
   }
 }
 
-/// Costs that need no measuring.
+/// Costs that need not be measured.
 struct PlanCostOptions: ParsableArguments {
   @Option(
     parsing: .unconditional, help: ArgumentHelp("T_frm: the gradient of one sample on one rank.", valueName: "time"))
@@ -124,29 +124,29 @@ struct PlanCostOptions: ParsableArguments {
   }
 }
 
-/// How a plan is shown.
+/// The output of a plan.
 struct PlanTelling: ParsableArguments {
   @Flag(help: "Print one JSON object instead of tables.") var json = false
   @Option(help: ArgumentHelp("A picture of speed-up against ranks, as SVG.", valueName: "file")) var plot: String?
   @OptionGroup var reports: TableOptions<PlannedReports>
 
-  /// Where the picture goes, before anything is measured; nil if none is asked for.
+  /// The destination of the picture, checked before anything is measured; nil if none was requested.
   ///
-  /// - Parameter config: What is read, which it must not replace.
+  /// - Parameter config: The input file, which it must not replace.
   func picture(config: String?) throws -> FileDestination? {
     let faults = FileConflicts.faults(outputs: [("plot", plot)], inputs: [("config", config)])
     guard faults.isEmpty else { throw OptionError(faults.joined(separator: "\n")) }
     return try plot.map(FileDestination.init)
   }
 
-  /// Writes the picture, and prints the plan with its recommendation, as far as `request` allows.
+  /// Writes the picture, and prints the plan with its recommendation as far as `request` allows.
   func tell(_ plan: ScalingPlan, for request: PlanRequest, costs: JSONValue, picture: FileDestination?) throws {
     let recommendation = Recommendation(request.restrictingTopology(of: plan), isAllowed: request.allows)
     let text =
       json
       ? "\(plan.json(recommendation, costs: costs))\n"
       : plan.text + "\n" + (recommendation.map { "\n\($0.sentence)\n" } ?? "")
-    // The one is written even if the other cannot be; a picture is all that standard output holds.
+    // Each is written even if the other cannot be; if the picture goes to standard output, nothing else does.
     let writing = Result { try picture.map { try plan.plot.write(to: $0) } }
     if picture?.isStandardOutput ?? false { Terminal.write(text) } else { try StandardStreams.write(text) }
     _ = try writing.get()

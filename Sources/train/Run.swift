@@ -7,7 +7,7 @@ import Trainer
 import Transport
 
 extension Train {
-  /// Trains.
+  /// Trains a model.
   struct Run: ParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Train (the default subcommand).",
@@ -34,7 +34,7 @@ extension Train {
       let options = try TrainerOptions(configuration: config, commandLine: given)
       try options.validate(config: config)
       _ = try Recipe(options)
-      // Lives as long as the process: messages that a lost peer leaves under way need their memory to the end.
+      // It lives as long as the process: messages left pending by a lost peer need their memory to the end.
       var trainer: TrainingRun?
       Launch.run(options.waiting()) { world in
         StopSignal.install()

@@ -1,10 +1,10 @@
 import ArgumentParser
 import Trainer
 
-/// The options of one group of the table (`OptionSection`), as a command line takes them.
+/// The options of one group of the table (`OptionSection`), as arguments of a command line.
 ///
-/// The library finds the options of a type by reflection; this type's mirror shows an option or a flag for each row, so that parsing,
-/// help, completion scripts and the sentences about wrong options are those of options that are declared as properties.
+/// The library finds the options of a type by reflection; this type's mirror shows an option or a flag for each row, so that
+/// parsing, help, completion scripts and error messages are those of options declared as properties.
 struct TableOptions<Section: OptionSection>: ParsableArguments, CustomReflectable {
   /// The options that were given, in the order of help; a flag's text is `true`.
   private(set) var given: [(name: String, text: String)] = []

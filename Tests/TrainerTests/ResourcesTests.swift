@@ -3,6 +3,7 @@ import Foundation
 import Kernels
 import Testing
 import Trainer
+import Transport
 import _TestSupport
 
 /// What a run asks of its host before it begins.

@@ -1,24 +1,24 @@
 internal import Buffers
 
-/// Every shard as a Count Sketch of its own; shards that their sketch would not make smaller are sent as they are.
+/// Encodes every shard as a Count Sketch of its own; a shard whose sketch would be no smaller is sent as it is.
 ///
-/// - Source: algorithms §2.6: columns in proportion to the values, other hash functions for every shard.
+/// - Source: algorithms §2.6: columns in proportion to the values, different hash functions for every shard.
 /// - Cost: 4rc bytes for all shards together.
 public struct SketchCode: LinearCode {
   public let specification: String
   public let shards: ShardMap
-  /// The hash functions of each shard; nil where its values are sent as they are.
+  /// The hash functions of each shard; nil if its values are sent as they are.
   public let hashes: [SketchHashes?]
 
-  /// A code of `columns` columns and `rows` rows over all shards together.
+  /// Creates a code with `columns` columns and `rows` rows over all shards together.
   ///
-  /// - Throws: `SketchError` where the sizes cannot be.
+  /// - Throws: `SketchError` if the sizes are invalid.
   public init(
     _ family: SketchHashes.Family, rows: Int, columns: Int, shards: ShardMap, seed: UInt64, specification: String
   ) throws {
     self.specification = specification
     self.shards = shards
-    // Largest remainder, so that the columns of all shards are those that were asked for.
+    // Largest remainder, so that the columns of all shards add up to the number requested.
     let ends = (0..<shards.shardCount).reduce(into: [0]) { $0.append($0.last! + shards.count(of: $1)) }
       .map { shards.count == 0 ? 0 : Int((Double($0) * Double(columns) / Double(shards.count)).rounded()) }
     let fewest = family == .block ? SketchHashes.fewestBlockColumns : 1
@@ -42,7 +42,7 @@ public struct SketchCode: LinearCode {
   }
 }
 
-/// The owner of memory that outlives those who borrow it.
+/// The owner of memory that outlives its borrowers.
 private final class Nobody: Sendable {
   static let it = Nobody()
 }

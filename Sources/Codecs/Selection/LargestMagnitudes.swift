@@ -1,27 +1,26 @@
 internal import Buffers
 internal import Kernels
 
-/// Chooses the k values of largest magnitude from a vector that comes piece by piece.
+/// Chooses the k values of largest magnitude from a vector that arrives in pieces.
 ///
-/// Values at or above a rising limit are kept as candidates; when their memory is full, the k largest of them stay and their
-/// least one is the next limit. So the choice is exact for every vector, is made in one pass, and takes time in proportion to the
-/// length also where the values ascend. The order is that of ``MagnitudeThreshold``; fewer than k are chosen where fewer are not
-/// zero.
+/// Values at or above a rising limit are kept as candidates; when their memory is full, the k largest stay and the smallest of
+/// them sets the next limit. So the choice is exact for every vector, is made in one pass, and takes time in proportion to the
+/// length even if the values ascend. The order is that of ``MagnitudeThreshold``; fewer than k are chosen if fewer are nonzero.
 ///
-/// - Cost: one pass; memory for about 4k candidates of 8 bytes.
+/// - Cost: One pass; memory for about 4k candidates of 8 bytes.
 public struct LargestMagnitudes: ~Copyable {
   private let k: Int
-  /// The least pattern that is kept now.
+  /// The smallest pattern that is kept now.
   private var limit: UInt32
   private var count = 0
   private let capacity: Int
   private let indices: UnsafeMutablePointer<UInt32>
   private let values: UnsafeMutablePointer<Float>
 
-  /// Values that are looked at between two checks of the room.
+  /// The number of values read between two checks of the room.
   private static let step = 4096
 
-  /// Chooses the `k` largest of those whose pattern is at least `limit`.
+  /// Chooses the `k` largest of the values whose pattern is at least `limit`.
   public init(k: Int, atLeast limit: UInt32 = 1) {
     require(k >= 0, "a choice of \(k) values")
     require(limit > 0, "zeros are never chosen")
@@ -38,7 +37,7 @@ public struct LargestMagnitudes: ~Copyable {
     values.deallocate()
   }
 
-  /// Looks at the values of the indices first ..< first + count; pieces come in the order of their indices.
+  /// Reads the values of the indices first ..< first + count; pieces come in the order of their indices.
   public mutating func add(_ piece: UnsafePointer<Float>, count pieceCount: Int, at first: Int) {
     require(first + pieceCount <= 1 << 32, "indices are of 32 bits")
     guard k > 0 else { return }
@@ -51,7 +50,7 @@ public struct LargestMagnitudes: ~Copyable {
     }
   }
 
-  /// Keeps the k largest candidates; from then on a value must be larger than the least of them.
+  /// Keeps the k largest candidates; from then on a value must be larger than the smallest of them.
   private mutating func compact() {
     guard count > k else { return }
     let threshold = MagnitudeThreshold(of: values, count: count, k: k)
@@ -59,7 +58,7 @@ public struct LargestMagnitudes: ~Copyable {
     for i in 0..<count {
       let key = MagnitudeThreshold.key(of: values[i])
       if key == threshold.key { ties -= 1 }
-      // Written in any case, so that nothing depends on a branch that cannot be foreseen.
+      // Written in any case, so that nothing depends on an unpredictable branch.
       indices[kept] = indices[i]
       values[kept] = values[i]
       kept += key > threshold.key || key == threshold.key && ties >= 0 ? 1 : 0
@@ -77,10 +76,10 @@ public struct LargestMagnitudes: ~Copyable {
   }
 }
 
-/// The `k` values of largest magnitude, in the order of ``MagnitudeThreshold``; fewer where fewer are not zero.
+/// The `k` values of largest magnitude, in the order of ``MagnitudeThreshold``; fewer if fewer are nonzero.
 ///
-/// - Cost: about one read of the vector. A limit that a sample suggests spares most candidates; should fewer than k values reach it,
-///   there is a second pass without it.
+/// - Cost: About one read of the vector. A limit estimated from a sample rules out most candidates; if fewer than k values
+///   reach it, there is a second pass without it.
 public func largestMagnitudes(_ values: UnsafePointer<Float>, count: Int, k: Int) -> SparseVector {
   func chosen(atLeast limit: UInt32) -> SparseVector {
     var selection = LargestMagnitudes(k: min(k, count), atLeast: limit)

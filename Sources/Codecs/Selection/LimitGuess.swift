@@ -1,16 +1,16 @@
 internal import Kernels
 
-/// A magnitude that the k-th largest of many values is likely to reach, guessed from a sample.
+/// A magnitude that the k-th largest of many values is likely to reach, estimated from a sample.
 ///
-/// A choice never depends on it, only the time that it takes.
+/// It never affects the choice, only the time it takes.
 package enum LimitGuess {
-  /// The values of a sample.
+  /// The number of values of a sample.
   package static let sampleCount = 1 << 16
 
-  /// The limit, as a pattern of bits; 1, which all values but zeros reach, where a sample would not pay.
+  /// The limit as a bit pattern; 1, which all values but zeros reach, if a sample would not pay off.
   static func limit(k: Int, of count: Int, _ fill: (UnsafeMutablePointer<Float>) -> Void) -> UInt32 {
     guard count >= 8 * sampleCount, k > 0 else { return 1 }
-    // So many of the sample are expected, and with four standard deviations more there are too few only by bad luck.
+    // The expected number in the sample, plus four standard deviations so that too few is unlikely.
     let expected = Double(k) / Double(count) * Double(sampleCount)
     let rank = Int(expected + 4 * expected.squareRoot() + 8)
     guard rank < sampleCount / 2 else { return 1 }
@@ -20,7 +20,7 @@ package enum LimitGuess {
     }
   }
 
-  /// Place `n` of `number` that are spread over 0..<bound, each anywhere in its share: no stride of the values meets all of them.
+  /// Position `n` of `number`, one anywhere in each equal share of 0..<bound, so that no stride in the values meets them all.
   package static func place(_ n: Int, of number: Int, below bound: Int) -> Int {
     let start = n * bound / number
     let length = (n + 1) * bound / number - start

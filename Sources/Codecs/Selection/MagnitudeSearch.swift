@@ -1,24 +1,24 @@
 internal import Buffers
 internal import Kernels
 
-/// The order of magnitudes by which values are chosen: by the bit pattern without the sign, larger first, and where these are
-/// equal by the index, lower first.
+/// The order of magnitudes by which values are chosen: by the bit pattern without the sign, larger first, and for equal
+/// patterns by the index, lower first.
 ///
 /// It is a total order of all finite values, so that a choice is the same everywhere. Zeros are never chosen.
 public struct MagnitudeThreshold: Hashable, Sendable {
-  /// The least pattern that is chosen; at least 1.
+  /// The smallest pattern that is chosen; at least 1.
   public let key: UInt32
-  /// How many values of exactly this pattern are chosen, the first ones; `Int.max` for all.
+  /// The number of values of exactly this pattern that are chosen, the first ones; `Int.max` for all.
   public let tieCount: Int
 
-  /// A threshold; everything that is not zero by default.
+  /// Creates a threshold; by default that of all nonzero values.
   public init(key: UInt32 = 1, tieCount: Int = .max) {
     require(key > 0, "zeros are never chosen")
     self.key = key
     self.tieCount = tieCount
   }
 
-  /// The threshold of the `k` largest magnitudes of `values`; that of everything but zeros if no more than k are not zero.
+  /// Creates the threshold of the `k` largest magnitudes of `values`, or of all nonzero values if there are at most k.
   init(of values: UnsafePointer<Float>, count: Int, k: Int) {
     if let (key, tieCount) = largestPatterns(of: values, count: count, k: k) {
       self.init(key: key, tieCount: tieCount)
@@ -31,11 +31,11 @@ public struct MagnitudeThreshold: Hashable, Sendable {
   @inline(__always)
   public static func key(of value: Float) -> UInt32 { value.bitPattern & 0x7FFF_FFFF }
 
-  /// How many values at the threshold a place chooses that has `count` of them, where the places before it have `before`.
+  /// The number of values that a place with `count` values at the threshold chooses, if the places before it have `before`.
   public func ties(of count: Int, after before: Int) -> Int { max(0, min(count, tieCount - min(before, tieCount))) }
 
-  /// Of candidates in the order of their indices, those that are chosen, where places before this one have `before` values at
-  /// the threshold.
+  /// The chosen ones among candidates in the order of their indices, if places before this one have `before` values at the
+  /// threshold.
   public func chosen(from candidates: SparseVector, tiesBefore before: Int = 0) -> SparseVector {
     var rest = ties(of: .max, after: before)
     var chosen = SparseVector()
@@ -52,11 +52,11 @@ public struct MagnitudeThreshold: Hashable, Sendable {
     return chosen
   }
 
-  /// How many of the values are exactly at the threshold.
+  /// The number of values exactly at the threshold.
   public func tieCount(in values: [Float]) -> Int { values.count { Self.key(of: $0) == key } }
 }
 
-/// Finds the k-th largest magnitude of values that lie in several places, by four counts of at most 256 bins.
+/// Finds the k-th largest magnitude of values spread over several places, by four counts of at most 256 bins.
 ///
 /// Each place counts the next digit of its values (8, 8, 8 and 7 bits of the 31, the highest first) among those that match the
 /// digits so far; the counts are added over all places, which is exact; then every place takes the same step:
@@ -68,30 +68,30 @@ public struct MagnitudeThreshold: Hashable, Sendable {
 ///     }
 ///     let threshold = search.threshold
 ///
-/// A place needs to keep only its own k largest values for this. Then an exclusive sum of ``MagnitudeThreshold/tieCount(in:)``
-/// over the places tells each its share of the ties.
+/// A place needs to keep only its own k largest values. Afterwards, an exclusive scan of
+/// ``MagnitudeThreshold/tieCount(in:)`` over the places gives each its share of the ties.
 ///
 /// Source: radix selection; algorithms §2.6.
-/// - Cost: four all-reduces of 256, 256, 256 and 128 integers of 64 bits, and one scan of 8 bytes.
+/// - Cost: Four all-reduces of 256, 256, 256 and 128 integers of 64 bits, and one scan of 8 bytes.
 public struct MagnitudeSearch: Hashable, Sendable {
   private static let widths = [8, 8, 8, 7]
 
-  /// How many values are still to be chosen among those that match the prefix.
+  /// The number of values still to be chosen among those that match the prefix.
   private var wanted: Int
   private var prefix: UInt32 = 0
   private var digit = 0
   private var isEverything = false
 
-  /// The search for the k-th largest magnitude of all places.
+  /// Starts the search for the k-th largest magnitude of all places.
   public init(k: Int) {
     require(k > 0, "the largest \(k) values are none")
     wanted = k
   }
 
-  /// How many counts the next round has; nil when the threshold is found.
+  /// The number of counts of the next round; nil when the threshold is found.
   public var binCount: Int? { digit == Self.widths.count || isEverything ? nil : 1 << Self.widths[digit] }
 
-  /// The bits below the next digit.
+  /// The number of bits below the next digit.
   private var shift: Int { Self.widths[(digit + 1)...].reduce(0, +) }
 
   /// This place's counts for the next round.
@@ -112,7 +112,7 @@ public struct MagnitudeSearch: Hashable, Sendable {
     return counts
   }
 
-  /// Takes the next step from the sum of all places' counts.
+  /// Takes the next step, given the sum of all places' counts.
   public mutating func narrow(by counts: [Int]) {
     require(counts.count == binCount, "\(counts.count) counts where the round has \(binCount ?? 0)")
     if counts.reduce(0, +) <= wanted, digit == 0 {

@@ -1,19 +1,19 @@
 internal import Buffers
 
-/// Some values of a vector and where they are: indices ascending, each at most once.
+/// Some values of a vector with their indices, which ascend without duplicates.
 public struct SparseVector: Hashable, Sendable {
-  /// Ascending.
+  /// The indices, ascending.
   public var indices: [UInt32]
-  /// One for each index.
+  /// The values, one for each index.
   public var values: [Float]
 
-  /// A vector with these values, and zeros elsewhere.
+  /// Creates a vector with these values, and zeros elsewhere.
   public init(indices: [UInt32] = [], values: [Float] = []) {
     require(indices.count == values.count, "\(indices.count) indices and \(values.count) values")
     self.indices = indices
     self.values = values
   }
 
-  /// How many values there are.
+  /// The number of values.
   public var count: Int { indices.count }
 }

@@ -3,8 +3,8 @@ internal import Kernels
 extension CountSketch {
   /// Adds the values of the indices first ..< first + count.
   ///
-  /// - Cost: r additions per value; whole blocks of the family `block` with `Float` cells go by vectors, at about the speed of
-  ///   memory.
+  /// - Cost: r additions per value; whole blocks of the family `block` with `Float` cells run as vectors, at about memory
+  ///   speed.
   @specialized(where Cell == Float)
   @specialized(where Cell == Double)
   @specialized(where Cell == Int64)
@@ -38,13 +38,13 @@ extension CountSketch {
     }
   }
 
-  /// Sets every cell that `index` goes to to zero, whatever else was added to it.
+  /// Sets every cell that `index` hashes to to zero, whatever else was added to it.
   public func clear(at index: Int) {
     defer { withExtendedLifetime(self) {} }
     for j in 0..<rows { table[j * columns + hashes.cell(index, row: j)] = 0 }
   }
 
-  /// Adds values of one block one by one, row after row.
+  /// Adds values of one block one at a time, row after row.
   @inline(__always)
   private func insertRun(_ values: UnsafePointer<Cell>, count: Int, at first: Int) {
     hashes.withRun(from: first, count: count) { run in
@@ -52,7 +52,7 @@ extension CountSketch {
         run.fill(row: j)
         let row = table.baseAddress! + j * columns
         withUnsafeTemporaryAllocation(of: Cell.self, capacity: 2) { factors in
-          // A factor is looked up, because a branch that cannot be foreseen costs more than all else here.
+          // The factor is looked up, because an unpredictable branch would cost more than everything else here.
           (factors[0], factors[1]) = (1, -1)
           for e in 0..<count { row[Int(run.cells[e])] += values[e] * factors[run.signBit(e)] }
         }
@@ -67,7 +67,7 @@ extension CountSketch where Cell == Float {
     for (index, value) in zip(vector.indices, vector.values) { insert(value, at: Int(index)) }
   }
 
-  /// Takes the values at their indices away.
+  /// Subtracts the values at their indices.
   public func subtract(_ vector: SparseVector) {
     for (index, value) in zip(vector.indices, vector.values) { insert(-value, at: Int(index)) }
   }

@@ -3,7 +3,7 @@ internal import Kernels
 extension CountSketch {
   /// Writes the estimates of the indices first ..< first + count; none is −0.
   ///
-  /// - Cost: r reads and a median per value; whole blocks of the family `block` with `Float` cells go by vectors.
+  /// - Cost: r reads and a median per value; whole blocks of the family `block` with `Float` cells are vectorized.
   @specialized(where Cell == Float)
   @specialized(where Cell == Double)
   @specialized(where Cell == Int64)
@@ -38,7 +38,7 @@ extension CountSketch {
     return terms.sorted()[rows / 2] + 0
   }
 
-  /// Estimates in one block, one by one.
+  /// Estimates values of one block, one at a time.
   @inline(__always)
   private func estimateRun(_ estimates: UnsafeMutablePointer<Cell>, count: Int, at first: Int) {
     withUnsafeTemporaryAllocation(of: Cell.self, capacity: rows * count) { terms in
@@ -56,7 +56,7 @@ extension CountSketch {
     }
   }
 
-  /// The middle one of r numbers, without a branch on any: the largest rises to the end in each pass, until the middle one has.
+  /// The median of r numbers, without branching on any: each pass moves the largest to the end, until the middle is reached.
   @inline(__always)
   private func median(_ numbers: UnsafeMutablePointer<Cell>) -> Cell {
     var end = rows - 1

@@ -1,13 +1,14 @@
 internal import Kernels
 
 extension CountSketch where Cell == Float {
-  /// Estimates that are looked at while they are in the cache.
+  /// The number of estimates processed while they are in the cache.
   private static var step: Int { BlockPlaces.mostValues }
 
   /// The `k` largest estimates of a vector of `count` values, in the order of ``MagnitudeThreshold``: Top_k(U(S)).
   ///
   /// Only those whose pattern is at least `key` are chosen; a sketch of zeros gives none.
-  /// - Cost: one estimate per index, which is never stored.
+  ///
+  /// - Cost: One estimate per index, which is never stored.
   public func largestEstimates(_ k: Int, of count: Int, atLeast key: UInt32 = 1) -> SparseVector {
     let k = min(k, count)
     let guess = max(key, limitGuess(k, of: count))
@@ -15,7 +16,7 @@ extension CountSketch where Cell == Float {
     return chosen.count == k || guess == key ? chosen : estimates(k, of: count, atLeast: key)
   }
 
-  /// What the k-th largest is likely to reach, from the estimates of some blocks.
+  /// A magnitude that the k-th largest is likely to reach, from the estimates of some blocks.
   private func limitGuess(_ k: Int, of count: Int) -> UInt32 {
     let (length, blocks) = (hashes.blockLength, LimitGuess.sampleCount / hashes.blockLength)
     return LimitGuess.limit(k: k, of: count) { sample in

@@ -9,16 +9,17 @@ extension CountSketch where Cell == Float {
   ///     k ≥ count                    every index
   ///     ℓ̂² = 0                       none
   ///
-  /// The random ones make the choice a contraction by k/count also where nothing is heavy, on one condition: that the exact
-  /// values of the candidates are fetched afterwards. Their estimates are mostly noise. Every value with x_i² ≥ 2‖x‖²/k is in H
-  /// if estimates are good enough for it, which needs about 140 k columns.
+  /// The random ones make the choice a contraction by k/count even if nothing is heavy, provided that the exact values of the
+  /// candidates are fetched afterwards; their estimates are mostly noise. Every value with x_i² ≥ 2‖x‖²/k is in H if the
+  /// estimates are accurate enough, which needs about 140 k columns.
   ///
-  /// The other arguments are the address of the random numbers: ranks that give the same ones make the same choice.
+  /// The other arguments are the address of the random numbers: ranks that pass the same ones make the same choice.
   ///
-  /// - Returns: the indices, ascending.
-  /// - Cost: an estimate per index, and where the choice is filled up a random number per index.
+  /// - Returns: The indices, ascending.
+  /// - Cost: One estimate per index, and one random number per index if the choice is filled up.
   ///
-  /// Source: Ivkin et al. 2019, "Communication-efficient distributed SGD with sketching", algorithm 1, made total; algorithms §2.5.
+  /// Source: Ivkin et al. 2019, "Communication-efficient distributed SGD with sketching", algorithm 1, made total; algorithms
+  /// §2.5.
   public func heavyMix(_ k: Int, of count: Int, seed: UInt64, step: Int = 0, bucket: Int = 0, shard: Int = 0) -> [UInt32] {
     require(k >= 0, "a choice of \(k) values")
     if k >= count { return (0..<UInt32(count)).map { $0 } }
@@ -29,7 +30,7 @@ extension CountSketch where Cell == Float {
     return (heavy + drawn(k - heavy.count, of: count, outside: heavy) { random.words(quad: $0, tensor: bucket) }).sorted()
   }
 
-  /// The pattern of the least magnitude whose square is at least `square`.
+  /// The pattern of the smallest magnitude whose square is at least `square`.
   private static func key(ofSquareAtLeast square: Double) -> UInt32 {
     var magnitude = Float(square.squareRoot())
     while Double(magnitude) * Double(magnitude) < square, magnitude.isFinite { magnitude = magnitude.nextUp }
@@ -38,13 +39,13 @@ extension CountSketch where Cell == Float {
   }
 }
 
-/// `number` of the indices 0..<count that are not among `excluded` (ascending), each set equally likely: those with the smallest
-/// random keys of 64 bits, and of equal ones the lowest.
+/// `number` of the indices 0..<count that are not in `excluded` (ascending), each set equally likely: those with the smallest
+/// random 64-bit keys; ties go to the lowest index.
 private func drawn(
   _ number: Int, of count: Int, outside excluded: [UInt32], _ words: (Int) -> SIMD4<UInt32>
 ) -> [UInt32] {
   guard number > 0 else { return [] }
-  // Keys below this bound are enough with near certainty; the choice does not depend on it.
+  // Keys below this bound almost certainly suffice; the choice does not depend on it.
   var expected = Double(number) + 6 * Double(number).squareRoot() + 16
   while true {
     let share = min(1, expected / Double(count - excluded.count))

@@ -1,4 +1,4 @@
-/// Arithmetic modulo P = 2⁶¹ − 1 on numbers below P; every product is the full one of 128 bits.
+/// Arithmetic modulo P = 2⁶¹ − 1 on numbers below P; products are the full 128 bits.
 enum Mersenne61 {
   static let prime: UInt64 = 1 << 61 - 1
 
@@ -8,7 +8,7 @@ enum Mersenne61 {
   @inline(__always)
   static func subtract(_ a: UInt64, _ b: UInt64) -> UInt64 { a >= b ? a &- b : a &+ prime &- b }
 
-  /// 2⁶¹ is 1 here, so that the bits from there on are added to those below.
+  /// Since 2⁶¹ = 1 modulo P, the bits from there on are added to those below.
   @inline(__always)
   static func multiply(_ a: UInt64, _ b: UInt64) -> UInt64 {
     let product = a.multipliedFullWidth(by: b)

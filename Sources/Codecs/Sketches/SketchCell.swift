@@ -1,6 +1,6 @@
-/// What a cell of a sketch's table is: `Float` is fast and is what is sent, `Double` keeps sums over many steps, `Int64` is exact.
+/// The type of a sketch's cells: `Float` is fast and is what is sent, `Double` keeps sums over many steps, `Int64` is exact.
 ///
-/// Sums of integers do not depend on their order, so that integer tables of any number of ranks agree bit for bit.
+/// Integer sums do not depend on their order, so that integer tables agree bitwise for any number of ranks.
 public protocol SketchCell: Comparable, SignedNumeric, Sendable {
   /// The nearest fp64 number.
   var asDouble: Double { get }

@@ -1,7 +1,7 @@
 internal import Kernels
 
 extension SketchHashes {
-  /// Calls `body` for batches of `count` blocks from `first` on; its second argument counts the blocks before.
+  /// Calls `body` for batches of the `count` blocks from `first` on, with the number of blocks before each as second argument.
   func forEachBatch(of count: Int, from first: Int, _ body: (BlockPlaces, Int) -> Void) {
     let (most, words) = (BlockPlaces.mostValues / blockLength, blockLength / 64)
     let room = min(count, most) * rows

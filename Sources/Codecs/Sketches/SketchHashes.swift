@@ -1,32 +1,33 @@
 internal import Buffers
 internal import Kernels
 
-/// The hash functions of a sketch: for every row, which cell an index goes to, and with which sign.
+/// The hash functions of a sketch: the cell and the sign of each index in every row.
 ///
-/// All follow from the seed, so that all ranks have the same ones; shards, buckets and epochs have their own. Each row has two
+/// They follow from the seed, so that all ranks have the same ones; shards, buckets and epochs have their own. Each row has two
 /// polynomials modulo P = 2⁶¹ − 1 with random coefficients:
 ///
 ///     h(i) = a·i + b                           any two values are independent
 ///     t(i) = ((c₃·i + c₂)·i + c₁)·i + c₀       any four values are independent
 ///
-/// The family says how they are used. In both, two indices that may meet in a row do so with probability 1/c (one part in P
-/// off), their signs are independent, an estimate is unbiased, and its variance in one row is at most ‖x‖²/c, whatever the vector is.
+/// The family defines how they are used. In both, two indices that may collide in a row do so with probability 1/c (up to one
+/// part in P), their signs are independent, an estimate is unbiased, and its variance in one row is at most ‖x‖²/c for every
+/// vector.
 ///
 /// Source: Charikar, Chen, Farach-Colton 2002, "Finding frequent items in data streams"; algorithms §2.1.
 public struct SketchHashes: Hashable, Sendable {
-  /// How the two polynomials of a row become cells and signs.
+  /// How the two polynomials of a row give cells and signs.
   public enum Family: String, CaseIterable, Sendable {
-    /// Every index by itself: cell h(i) mod c, sign + where t(i) is odd (Count Sketch as it is published).
+    /// Every index by itself: cell h(i) mod c, sign + if t(i) is odd (Count Sketch as published).
     case mersenne61
-    /// Blocks of B consecutive indices lie side by side in a window that starts anywhere in the row and wraps around its end, so
-    /// that the processor moves whole vectors. For block n, with κ = t(n):
+    /// Blocks of B consecutive indices lie side by side in a window that starts anywhere in the row and wraps around its end,
+    /// so that the processor moves whole vectors. For block n, with κ = t(n):
     ///
     ///     cell of index B·n + e:   (⌊κ·c/2⁶¹⌋ + e) mod c
-    ///     sign of it:              − where bit e mod 64 of word ⌊e/64⌋ differs from the lowest bit of h(n)
+    ///     sign of it:              − if bit e mod 64 of word ⌊e/64⌋ differs from the lowest bit of h(n)
     ///
-    /// The words are the numbers that splitmix64 gives from the seed κ. Indices of one block never meet, wherever the stride of the heavy ones lies; those of
-    /// two blocks meet with probability 1/c because the starts are independent. Collisions of neighbours come together: sums over
-    /// many indices have the same mean as with single hashes, but scatter more.
+    /// The words are the output of splitmix64 with seed κ. Indices of one block never collide, whatever the stride of the heavy
+    /// ones; those of two blocks collide with probability 1/c because the starts are independent. Collisions of neighbours come
+    /// together: sums over many indices have the same mean as with independent hashes, but a larger variance.
     case block
   }
 
@@ -39,21 +40,21 @@ public struct SketchHashes: Hashable, Sendable {
   /// The polynomials of each row.
   package let polynomials: [Polynomials]
 
-  /// Rows that one shard has coefficients for.
+  /// The most rows for which one shard has coefficients.
   public static let mostRows = 21
-  /// The fewest columns that the family ``Family/block`` takes.
+  /// The smallest number of columns of the family ``Family/block``.
   public static let fewestBlockColumns = 256
-  /// The indices B of a block: 256, or 1024 where there are 16 384 columns or more, or 4096 where there are 262 144 or more.
+  /// The number B of indices in a block: 256, 1024 from 16 384 columns on, or 4096 from 262 144 on.
   ///
-  /// Long windows are faster in memory, and short ones spread better over few columns: a row has 64 windows at least, but for the
-  /// smallest.
+  /// Long windows are faster in memory, and short ones spread better over few columns: except in the smallest, a row has at
+  /// least 64 windows.
   public var blockLength: Int { columns < 1 << 14 ? 256 : columns < 1 << 18 ? 1024 : 4096 }
 
-  /// The functions of one shard's sketch; ranks that give the same arguments have the same functions.
+  /// Creates the functions of one shard's sketch; ranks that pass the same arguments get the same functions.
   ///
   /// The number of rows is odd, at most ``mostRows`` (an even number has no median); that of columns at least 1, and at least
-  /// ``fewestBlockColumns`` for ``Family/block``. `shard` and `bucket` tell the sketches of a run apart, `epoch` counts changes of the
-  /// functions within a run.
+  /// ``fewestBlockColumns`` for ``Family/block``. `shard` and `bucket` distinguish the sketches of a run; `epoch` counts
+  /// changes of the functions within a run.
   public init(
     _ family: Family = .mersenne61, rows: Int, columns: Int, seed: UInt64, shard: Int = 0, bucket: Int = 0, epoch: Int = 0
   ) throws(SketchError) {
@@ -84,7 +85,7 @@ public struct SketchHashes: Hashable, Sendable {
     guard columns > 0, columns <= 1 << 31 else { throw SketchError("a sketch has 1 to 2³¹ columns, not \(columns)") }
   }
 
-  /// The cell, 0..<columns, that index `index` goes to in row `row`.
+  /// The cell, in 0..<columns, of index `index` in row `row`.
   public func cell(_ index: Int, row: Int) -> Int {
     let polynomials = polynomials[row]
     switch family {
@@ -95,7 +96,7 @@ public struct SketchHashes: Hashable, Sendable {
     }
   }
 
-  /// Whether index `index` is subtracted in row `row`, not added.
+  /// Whether index `index` is subtracted in row `row` instead of added.
   public func isNegative(_ index: Int, row: Int) -> Bool {
     let polynomials = polynomials[row]
     switch family {
@@ -109,7 +110,7 @@ public struct SketchHashes: Hashable, Sendable {
 
 /// The two polynomials of a row.
 package struct Polynomials: Hashable, Sendable {
-  /// a and b, then c₃, c₂, c₁, c₀.
+  /// The coefficients a and b, then c₃, c₂, c₁, c₀.
   package let coefficients: [UInt64]
   private let a, b, c3, c2, c1, c0: UInt64
 
@@ -132,11 +133,11 @@ package struct Polynomials: Hashable, Sendable {
   }
 }
 
-/// Where a block lies in a row, and its signs.
+/// The start of a block in a row, and its signs.
 struct BlockHash {
-  /// The cell of its first index.
+  /// The cell of the block's first index.
   let start: Int
-  /// What its signs follow from: the seed of their words, and what flips all of them.
+  /// The seed of the words of signs; `flips` flips all of them.
   let key: UInt64
   let flips: UInt64
 
@@ -153,9 +154,9 @@ struct BlockHash {
   func signs(word: Int) -> UInt64 { BlockSigns.word(word, of: key) ^ flips }
 }
 
-/// What is wrong with the sizes of a sketch or a selection, in one sentence without a full stop.
+/// An error in the sizes of a sketch or a selection, in one sentence without a full stop.
 public struct SketchError: Error, Hashable, CustomStringConvertible {
   public let description: String
-  /// An error that says `description`.
+  /// Creates an error with this description.
   public init(_ description: String) { self.description = description }
 }

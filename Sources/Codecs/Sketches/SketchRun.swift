@@ -1,22 +1,22 @@
 internal import Buffers
 
-/// The cells and signs in one row of consecutive indices, up to the end of their block.
+/// The cells and signs of consecutive indices in one row, up to the end of their block.
 ///
-/// One by one they would cost four multiplications each; values of a polynomial at consecutive indices follow from additions.
+/// One by one they would cost four multiplications each; a polynomial at consecutive indices needs only additions.
 struct SketchRun {
   let hashes: SketchHashes
   let first: Int
   let count: Int
   /// The cell of each index.
   let cells: UnsafeMutablePointer<UInt32>
-  /// Bit e % 64 of word e / 64 is 1 where index e is subtracted.
+  /// Bit e % 64 of word e / 64 is 1 if index e is subtracted.
   let signs: UnsafeMutablePointer<UInt64>
 
-  /// 1 where index e is subtracted, else 0.
+  /// 1 if index e is subtracted, else 0.
   @inline(__always)
   func signBit(_ e: Int) -> Int { Int(truncatingIfNeeded: signs[e / 64] &>> UInt64(e % 64) & 1) }
 
-  /// Finds the cells and signs in row `row`.
+  /// Computes the cells and signs in row `row`.
   func fill(row: Int) {
     switch hashes.family {
     case .mersenne61: fillByDifferences(hashes.polynomials[row])
@@ -43,7 +43,7 @@ struct SketchRun {
         signs[e / 64] = word
         word = 0
       }
-      // h(i + 1) = h(i) + a, less P where that is not below P; the cell follows it modulo c.
+      // h(i + 1) = h(i) + a, less P unless it is below P; the cell follows it modulo c.
       x &+= step
       cell &+= stepCell
       if x >= Mersenne61.prime {
@@ -67,7 +67,7 @@ struct SketchRun {
       place += 1
       if place == columns { place = 0 }
     }
-    // A word of the run has the end of one word of the block and the beginning of the next.
+    // A word of the run consists of the end of one word of the block and the beginning of the next.
     let shift = UInt64(begin % 64)
     var next = block.signs(word: begin / 64)
     for word in 0..<(count + 63) / 64 {
@@ -79,7 +79,7 @@ struct SketchRun {
 }
 
 extension SketchHashes {
-  /// The length of the run that begins at `index`: to the end of its block.
+  /// The length of the run that begins at `index`, which ends with its block.
   func run(from index: Int, atMost count: Int) -> Int { min(count, blockLength - index % blockLength) }
 
   /// Calls `body` with room for the cells and signs of a run.

@@ -2,14 +2,14 @@ public import Buffers
 
 /// The sizes of a sketch of a vector and of what is recovered from it, checked against each other.
 public struct SketchSizes: Hashable, Sendable {
-  /// The rows r.
+  /// The number r of rows.
   public let rows: Int
-  /// The columns c.
+  /// The number c of columns.
   public let columns: Int
-  /// The number k of values that are recovered.
+  /// The number k of recovered values.
   public let k: Int
 
-  /// Sizes for a vector of `count` values; what cannot be is refused in one sentence.
+  /// Creates the sizes for a vector of `count` values; throws if they are inconsistent.
   public init(rows: Int, columns: Amount, k: Amount, of count: Int) throws(SketchError) {
     (self.rows, self.columns, self.k) = (rows, columns.count(of: count), k.count(of: count))
     try SketchHashes.check(rows: rows, columns: self.columns)

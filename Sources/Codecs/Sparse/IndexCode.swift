@@ -1,38 +1,38 @@
 internal import Buffers
 
-/// How an ascending list of indices below a known number is written in few bytes.
+/// A compact code of an ascending list of indices below a known bound.
 ///
-/// With k indices below d, there are two forms; the first is taken where k > d/32, so that both sides know which it is:
+/// With k indices below d, there are two forms; the first is used if k > d/32, so that both sides know which it is:
 ///
-///     bitmap   ⌈d/8⌉ bytes; bit e % 8 of byte e / 8 is 1 where e is in the list
-///     gaps     for each index the number of indices between it and the one before (the first: below it), as groups of 7 bits, low
-///              ones first, a byte each; the highest bit of a byte says that another follows (LEB128)
+///     bitmap   ⌈d/8⌉ bytes; bit e % 8 of byte e / 8 is 1 if e is in the list
+///     gaps     for each index the number of indices between it and the one before (the first: below it), in groups of 7 bits,
+///              low ones first, one byte each; the highest bit of a byte is 1 if another follows (LEB128)
 ///
-/// A gap below 128 takes one byte, so that a random list of one index in a hundred takes about 10 bits an index. Zero bytes fill up a
-/// multiple of 4.
+/// A gap below 128 takes one byte, so that a random list of one index in a hundred takes about 10 bits per index. Zero bytes
+/// pad to a multiple of 4.
 ///
 /// Source: algorithms §A9.
 public struct IndexCode: Hashable, Sendable {
-  /// Indices are below this.
+  /// The bound; all indices are below it.
   public let bound: Int
 
-  /// The code of indices below `bound`, at most 2³².
+  /// Creates the code of indices below `bound`, at most 2³².
   public init(bound: Int) {
     require(bound >= 0 && bound <= 1 << 32, "indices are of 32 bits")
     self.bound = bound
   }
 
-  /// Whether a list of `count` indices is a bitmap.
+  /// Whether a list of `count` indices is sent as a bitmap.
   public func isBitmap(count: Int) -> Bool { count > bound / 32 }
 
-  /// No list of `count` indices takes more bytes than this.
+  /// The maximum number of bytes of a list of `count` indices.
   public func mostBytes(count: Int) -> Int {
     isBitmap(count: count) ? Self.padded((bound + 7) / 8) : Self.padded(min(5 * count, count + bound / 128 + 1))
   }
 
   static func padded(_ byteCount: Int) -> Int { (byteCount + 3) / 4 * 4 }
 
-  /// Writes the list and returns the number of bytes, a multiple of 4; there is room for ``mostBytes(count:)``.
+  /// Writes the list and returns the number of bytes, a multiple of 4; `code` must have room for ``mostBytes(count:)``.
   public func encode(_ indices: [UInt32], into code: UnsafeMutableRawPointer) -> Int {
     let bytes = code.assumingMemoryBound(to: UInt8.self)
     var (end, next) = (0, 0)
@@ -65,7 +65,7 @@ public struct IndexCode: Hashable, Sendable {
 
   /// Reads a list of `count` indices that fills `code`.
   ///
-  /// Throws where the bytes are no such list: nothing that was not encoded is taken for indices.
+  /// Throws if the bytes are not the code of such a list; only what was encoded is accepted.
   public func decode(_ code: UnsafeRawBufferPointer, count: Int) throws(SparseCodeError) -> [UInt32] {
     var indices: [UInt32] = []
     guard count >= 0, count <= bound else { throw SparseCodeError("\(count) indices below \(bound)") }
@@ -108,7 +108,7 @@ public struct IndexCode: Hashable, Sendable {
   }
 }
 
-/// What is wrong with bytes that should be a sparse code.
+/// An error in bytes that should be a sparse code.
 public struct SparseCodeError: Error, Hashable, CustomStringConvertible {
   public let description: String
   init(_ what: String) { description = "a sparse code has \(what): it was damaged, or encoded for another length" }

@@ -9,12 +9,12 @@ internal import Transport
 
 // Stage 1: contributions.
 extension CodedAllReduce {
-  /// Counts the gradients that neighbours read in place, which nobody sends.
+  /// Counts the gradients that neighbours read in place, which are not sent.
   func countWhatIsReadInPlace() {
     for owner in 0..<rankCount {
       let segments = geometry.segments[owner]
       if !routes.contributes(rank, toShard: owner) {
-        // An agent of the party adds this gradient to its own.
+        // An agent of the party adds this rank's gradient to its own.
         traffic.hostBytesSent += segments.reduce(0) { $0 + $1.elements.count * 4 }
       } else if owner != rank, codec.isIdentity, routes.readsInPlace(owner, of: rank) {
         traffic.addSent(segments, isOnOneHost: true)
@@ -26,7 +26,7 @@ extension CodedAllReduce {
     }
   }
 
-  /// Encodes the next segment and hands it to its owner; nil where there is none, or its gradient is not final.
+  /// Encodes the next segment and passes it to its owner; nil if there is none or its gradient is not final.
   func encodeNext() throws -> Segment? {
     guard progress.encodedCount < encodingOrder.count,
       encodingOrder[progress.encodedCount].elements.upperBound <= progress.partyReadyCount
@@ -54,7 +54,7 @@ extension CodedAllReduce {
     return segment
   }
 
-  /// Encodes the groups of a segment one after another; returns the bytes of their codes.
+  /// Encodes the groups of a segment one after another; returns the number of bytes of their codes.
   private func encodeGroups(of segment: Segment) -> Int {
     let payload = memory.contributions + segment.payloadOffset
     var context = EncodingContext(seed: options.seed, step: progress.step, stream: 2 * rank)
@@ -68,7 +68,7 @@ extension CodedAllReduce {
     return end
   }
 
-  /// Copies the floats of a segment; returns their bytes.
+  /// Copies the floats of a segment; returns their number of bytes.
   private func copyFloats(of segment: Segment) -> Int {
     let payload = (memory.contributions + segment.payloadOffset).assumingMemoryBound(to: Float.self)
     var start = segment.elements.lowerBound
@@ -80,7 +80,7 @@ extension CodedAllReduce {
     return segment.payloadByteCount
   }
 
-  /// The gradients of the party added in rank order, fp32; this rank's alone is read where it lies.
+  /// The gradients of the party added in rank order, in fp32; a single rank's gradient is read in place.
   private func partyGradient(_ range: Range<Int>) -> UnsafePointer<Float> {
     guard party.count > 1 else { return UnsafePointer(gradient.values.baseAddress + range.lowerBound) }
     sources.removeAll(keepingCapacity: true)
@@ -89,7 +89,7 @@ extension CodedAllReduce {
     return UnsafePointer(scratch.baseAddress)
   }
 
-  /// Where the contribution of `contributor` to a segment of the own shard lies.
+  /// The address of the contribution of `contributor` to a segment of this rank's shard.
   func contribution(of contributor: Int, to segment: Segment) -> UnsafeRawPointer {
     if roles.readsInPlace(contributor) {
       return UnsafeRawPointer(gradient.values(of: contributor)! + segment.elements.lowerBound)

@@ -2,41 +2,41 @@ internal import Buffers
 public import Codecs
 public import Transport
 
-// How an exchange is driven, and what it says of itself.
+// Options of an exchange, and the fate of its sums.
 extension CodedAllReduce {
-  /// How an exchange is driven.
+  /// Options of an exchange.
   public struct Options {
-    /// Who adds up before anything is encoded.
+    /// Which ranks add their gradients before encoding.
     public var topology = Topology.flat
-    /// How fast the links between hosts are, the same on all ranks: buckets are as small as is worth while there.
+    /// The speed of the links between hosts, the same on all ranks: buckets are as small as pays off on them.
     ///
-    /// It matters where an exchange is under way while the gradient is still computed; nil for buckets of the usual size.
+    /// It matters if an exchange is under way while the gradient is still computed; nil for buckets of the usual size.
     public var linkSpeed: LinkSpeed?
     /// Whether ``CodedAllReduce/discard()`` is possible, which costs a copy of the residuals.
     public var isRestorable = false
-    /// Whether sums are decoded as they come, into memory of the exchange's own, so that a delivery only has to move them.
+    /// Whether sums are decoded on arrival, into memory of the exchange, so that a delivery only has to move them.
     ///
-    /// It pays where a core is spare while the model computes; the delivery then reads 4 bytes a value more.
+    /// It pays off if a core is idle while the model computes; the delivery then reads 4 more bytes per value.
     public var decodesAhead = false
-    /// The codec by whose codes the shards are balanced; that of the exchange where nil.
+    /// The codec by whose codes the shards are balanced; nil for that of the exchange.
     ///
-    /// Exchanges by several codecs then have the same owners, and what owners remember stays where it is.
+    /// Exchanges with several codecs then have the same owners, and the owners' state stays in place.
     public var ownership: (any Codec)?
-    /// What the random numbers of a stochastic code follow from, the same on all ranks.
+    /// The seed of the random numbers of a stochastic code, the same on all ranks.
     public var seed: UInt64 = 1
-    /// Called by an owner with each piece of the sum, before it is encoded.
+    /// Called by an owner with each piece of the sum before it is encoded.
     ///
-    /// It gets a range of the flat buffer and its values, which it may change; every value comes once in an exchange.
+    /// It gets a range of the flat buffer and its values, which it may change; every value comes once per exchange.
     public var ownerTransform: ((Range<Int>, UnsafeMutablePointer<Float>) -> Void)?
-    /// Told of every unit of work and every wait.
+    /// Called after each unit of work and each wait.
     public var observer: ((ExchangeEvent) -> Void)?
-    /// Called before each unit of work; tests put random delays here, which must change no bit.
+    /// Called before each unit of work; tests insert random delays here, which must not change any bit.
     public var pause: (() -> Void)?
-    /// The usual options.
+    /// Creates the default options.
     public init() {}
   }
 
-  /// What becomes of the sums.
+  /// What happens to the sums.
   enum Gate {
     /// They wait.
     case closed

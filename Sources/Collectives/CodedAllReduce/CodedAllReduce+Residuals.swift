@@ -4,22 +4,22 @@ internal import Kernels
 internal import MPI
 internal import Transport
 
-// What an exchange leaves behind.
+// The state that an exchange leaves behind.
 extension CodedAllReduce {
   public var specification: String { codec.specification }
   public var result: AggregationResult { .gradient }
 
-  /// What the codes of this rank's contributions could not carry, as long as the layout; empty for an identity and at one rank.
+  /// The residual of this rank's contributions, of the length of the layout; empty for an identity codec and for one rank.
   public var residual: FloatBuffer { coder.residual }
-  /// What the codes of this rank's sums could not carry, as long as the own shard; empty for an identity and at one rank.
+  /// The residual of this rank's sums, of the length of its shard; empty for an identity codec and for one rank.
   public var ownerResidual: FloatBuffer { ownerCoder.residual }
-  /// The groups that a lossy codec sent as zeros so far because they or their sums were not finite; floats that are sent as
-  /// they are pass unseen.
+  /// The number of groups that a lossy codec sent as zeros so far because they or their sums were not finite; the floats
+  /// of an identity codec are not checked.
   public var nonFiniteGroups: Int { coder.nonFiniteGroups + ownerCoder.nonFiniteGroups }
-  /// The values whose sums this rank owns, in the order in which ``ownerResidual`` holds theirs.
+  /// The ranges of the values that this rank owns, in the order of ``ownerResidual``.
   public var ownedRanges: [Range<Int>] { roles.ownedRanges }
 
-  /// Where the value `index` of the flat buffer lies in ``ownerResidual``; nil for a value that another rank owns.
+  /// The position of value `index` of the flat buffer in ``ownerResidual``; nil if another rank owns it.
   public func ownedOffset(of index: Int) -> Int? {
     var offset = 0
     for range in ownedRanges {
@@ -44,10 +44,10 @@ extension CodedAllReduce {
     ownerCoder.clear()
   }
 
-  /// Gives what ranks of a host remember to those who encode it, where residuals were saved by ranks that were placed otherwise.
+  /// Moves residuals between ranks of a host to those that encode them, if they were saved under another placement of ranks.
   ///
-  /// In a hierarchical exchange the residual of a shard lives with one rank of each host; what another holds would never be sent.
-  /// Nothing changes where all is in its place. Collective; no exchange is under way.
+  /// In a hierarchical exchange the residual of a shard lives on one rank of each host; a residual on another rank would never
+  /// be sent. Nothing changes if all are in place. Collective; no exchange may be under way.
   public func place() throws {
     guard residual.count > 0 else { return }
     try hosts.enter("the placing of residuals") { try placeOwn() }

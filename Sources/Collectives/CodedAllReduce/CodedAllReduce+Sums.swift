@@ -10,7 +10,7 @@ internal import Transport
 
 // The owner's sum, and stage 2: sums.
 extension CodedAllReduce {
-  /// Adds the contributions to the next segment of the own shard, encodes the sum, and hands it on.
+  /// Adds the contributions to the next segment of this rank's shard, encodes the sum, and passes it on.
   func sumNext() throws -> Segment {
     let segment = geometry.segments[rank][progress.summedCount]
     progress.summedCount += 1
@@ -39,7 +39,7 @@ extension CodedAllReduce {
     return segment
   }
 
-  /// Decodes, adds and encodes group by group, in the cache; returns the bytes of the codes.
+  /// Decodes, adds and encodes group by group, in the cache; returns the number of bytes of the codes.
   private func sumCodes(of segment: Segment, into payload: UnsafeMutableRawPointer) -> Int {
     var context = EncodingContext(seed: options.seed, step: progress.step, stream: 2 * rank + 1)
     var (end, place) = (0, segment.ownedOffset)
@@ -54,10 +54,10 @@ extension CodedAllReduce {
     return end
   }
 
-  /// Adds the contributions to `segment`, which `sources` points at, into `values`; in place, also over the gradients of all
-  /// ranks of the host: only this owner reads these values of theirs, and they have just come into its cache.
+  /// Adds the contributions to `segment`, at `sources`, into `values`, and for an in-place sum also over the gradients of all
+  /// ranks of the host: only this owner reads these values, and they have just come into its cache.
   ///
-  /// Returns their bytes.
+  /// - Returns: Their number of bytes.
   private func sumFloats(of segment: Segment, into values: UnsafeMutablePointer<Float>) -> Int {
     guard case .open(.inPlace) = progress.gate else {
       coder.decodeSum(&sources, codeCount: contributors.count, count: segment.elements.count, into: values)
@@ -78,7 +78,7 @@ extension CodedAllReduce {
     return segment.payloadByteCount
   }
 
-  /// Decodes the next segment that has arrived, the nearest owner's first; nil where there is none, or sums are not wanted yet.
+  /// Decodes the next segment that has arrived, the nearest owner's first; nil if there is none or sums are not wanted yet.
   func decodeNext() -> (Segment, ExchangeEvent.Kind)? {
     if case .closed = progress.gate, decoded.count == 0 { return nil }
     for distance in 0..<rankCount {
@@ -100,7 +100,7 @@ extension CodedAllReduce {
     return nil
   }
 
-  /// Gives the values of a segment that was decoded before they were wanted to whom they are for.
+  /// Moves the values of a segment that was decoded ahead to their destination.
   private func move(_ segment: Segment, into destination: Sink) {
     let values = decoded.baseAddress + segment.elements.lowerBound
     switch destination {
@@ -110,7 +110,7 @@ extension CodedAllReduce {
     }
   }
 
-  /// Where the sum of a segment lies.
+  /// The address of the sum of a segment.
   func sum(of segment: Segment) -> UnsafeRawPointer {
     let owner = segment.shard
     let source = routes.source(ofShard: owner, for: rank)
@@ -121,13 +121,13 @@ extension CodedAllReduce {
   }
 
   private func decode(_ segment: Segment, into destination: Sink) {
-    // Another thread delivers what was decoded ahead, and other ranks read a gradient once its counter says that it is ready.
+    // Another thread delivers what was decoded ahead, and other ranks read a gradient once its counter marks it as ready.
     defer { if outgrowsCache { codec.finishStreaming() } }
     var code = sum(of: segment)
     if codec.isIdentity {
       switch destination {
       case .inPlace:
-        // Owners on this host have written the sum already.
+        // Owners on this host have already written the sum.
         guard !routes.areOnOneHost(segment.shard, rank) else { return }
         coder.decode(
           code, count: segment.elements.count, setting: gradient.values.baseAddress + segment.elements.lowerBound,
@@ -158,7 +158,7 @@ extension CodedAllReduce {
     }
   }
 
-  /// One rank: the gradient is the sum.
+  /// Delivers on a single rank, whose gradient is the sum.
   func deliverAlone(since start: ContinuousClock.Instant) -> ExchangeTurn {
     if case .closed = progress.gate { return .idle }
     if case .open(let destination) = progress.gate {

@@ -4,12 +4,12 @@ internal import MPI
 internal import Transport
 
 extension CodedAllReduce {
-  /// Does one unit of work: adds a segment as its owner, or encodes one and hands it on, or decodes one.
+  /// Does one unit of work: adds a segment as its owner, or encodes one and passes it on, or decodes one.
   ///
-  /// Owners' work comes first, because others wait for it; decoding last, because nobody does. It may be called by any thread, one
-  /// at a time.
+  /// Owners' work comes first, because others wait for it; decoding comes last, because no rank does. Any thread may call it,
+  /// but only one at a time.
   ///
-  /// - Throws: `ExchangeError` where a rank is missing or out of step; the exchange is given up then.
+  /// - Throws: `ExchangeError` if a rank is missing or out of step; the exchange is then abandoned.
   public func advance() throws -> ExchangeTurn {
     guard isActive else { return .done }
     do {
@@ -17,8 +17,8 @@ extension CodedAllReduce {
       let start = ContinuousClock.now
       guard rankCount > 1 else { return deliverAlone(since: start) }
       pollMemory()
-      // While there is work, messages can wait a little: to ask MPI costs as much as a small unit, or a turn of the scheduler where
-      // it gives way to others.
+      // While there is work, messages can wait a little: polling MPI costs as much as a small unit, or a turn of the scheduler
+      // if MPI yields to others.
       if progress.unpolledTurns >= CodedAllReduce.turnsBetweenPolls { try pollMessages() }
       if try work(since: start) { return .busy }
       if progress.unpolledTurns > 0 {
@@ -29,7 +29,7 @@ extension CodedAllReduce {
         end()
         return .done
       }
-      // The next turn asks again.
+      // Poll again in the next turn.
       progress.unpolledTurns = 1
       try wait(since: start)
       return .idle
@@ -55,7 +55,7 @@ extension CodedAllReduce {
     return true
   }
 
-  /// Gives up an exchange that cannot end, so that MPI can be left in order.
+  /// Abandons an exchange that cannot end, so that MPI can be finalized cleanly.
   public func abandon() { messages.abandon() }
 
   /// Ends the exchange.
@@ -68,7 +68,7 @@ extension CodedAllReduce {
 
   // MARK: What is ready
 
-  /// Looks what the ranks of this host have made readable.
+  /// Checks what the ranks of this host have made readable.
   private func pollMemory() {
     pollReadiness()
     for (owner, source) in roles.readShards {
@@ -85,7 +85,7 @@ extension CodedAllReduce {
     }
   }
 
-  /// Lets MPI work, and looks what has arrived.
+  /// Lets MPI progress and checks what has arrived.
   private func pollMessages() throws {
     progress.unpolledTurns = 0
     guard roles.hasRemoteRanks else { return }
@@ -101,7 +101,7 @@ extension CodedAllReduce {
     }
   }
 
-  /// Publishes how much of the own gradient is final, and looks how much all ranks of the party have.
+  /// Publishes how much of this rank's gradient is final, and reads how much is final on all ranks of the party.
   private func pollReadiness() {
     guard progress.partyReadyCount < layout.count else { return }
     let announced = announcedReadyCount
@@ -113,12 +113,12 @@ extension CodedAllReduce {
     progress.partyReadyCount = party.reduce(progress.readyCount) { $1 == rank ? $0 : min($0, readyCount(of: $1)) }
   }
 
-  /// How many values of the gradient of a rank of this host are final in this exchange.
+  /// The number of values of the gradient of a rank of this host that are final in this exchange.
   private func readyCount(of peer: Int) -> Int {
     min(memory.readyCounter(of: peer).load() - exchangeCount * layout.count, layout.count)
   }
 
-  /// Counts segments of the own shard that can be read in a gradient whose first `ready` values are final.
+  /// Counts segments of this rank's shard that can be read in a gradient whose first `ready` values are final.
   private func noteFloats(of contributor: Int, upTo ready: Int) {
     let segments = geometry.segments[rank]
     var available = progress.availableContributions[contributor]
@@ -129,7 +129,7 @@ extension CodedAllReduce {
     progress.availableContributions[contributor] = available
   }
 
-  /// Counts segments that have become readable in the window; those of a peer's next exchange are not this one's.
+  /// Counts segments that have become readable in the window, but not those of a peer's next exchange.
   private func noteArrivals(of stage: Int, of peer: Int, upTo count: Int) {
     let segments = geometry.segments[stage == 1 ? rank : peer]
     var available = stage == 1 ? progress.availableContributions[peer] : progress.availableSums[peer]
@@ -142,7 +142,7 @@ extension CodedAllReduce {
     if stage == 1 { progress.availableContributions[peer] = available } else { progress.availableSums[peer] = available }
   }
 
-  /// Counts a segment of a sum that came by message, and lets the neighbours read it.
+  /// Counts a segment of a sum that arrived by message, and lets the neighbours read it.
   private func noteArrival(ofShard owner: Int) {
     let segment = geometry.segments[owner][progress.availableSums[owner]]
     progress.availableSums[owner] += 1
@@ -153,13 +153,13 @@ extension CodedAllReduce {
     for _ in party.dropFirst() { traffic.addReturned(byteCount, isOnOneHost: true) }
   }
 
-  /// The bytes of the codes of a segment, which lie at `payload` behind a header if they vary.
+  /// The number of bytes of the codes of a segment, which lie at `payload`, behind a header if their lengths vary.
   private func payloadByteCount(of segment: Segment, at payload: @autoclosure () -> UnsafeRawPointer) -> Int {
     codec.hasVaryingLength
       ? MessageHeader.payloadByteCount(at: payload() - MessageHeader.byteCount) : segment.payloadByteCount
   }
 
-  /// Whether the caller waits for the end; before that, a turn without work costs nobody anything.
+  /// Whether the caller waits for the end; before that, a turn without work costs nothing.
   private var isWanted: Bool { if case .closed = progress.gate { false } else { true } }
 
   private var isSumReady: Bool {
@@ -175,7 +175,7 @@ extension CodedAllReduce {
 
   // MARK: Time
 
-  /// Sends `segment`, whose header and codes lie at `message`, to another host; counts it, and tells the observer.
+  /// Sends `segment`, whose header and codes lie at `message`, to another host, counts it, and calls the observer.
   func send(
     _ segment: Segment, payloadByteCount: Int, stage: ExchangeMessages.Stage, at message: UnsafeRawPointer, to peer: Int
   ) throws {
@@ -192,7 +192,7 @@ extension CodedAllReduce {
   }
 
   private func wait(since start: ContinuousClock.Instant) throws {
-    // Others are not to blame while the own gradient is not ready, or the sums are not wanted yet.
+    // Other ranks are not the cause while this rank's gradient is not ready or the sums are not wanted yet.
     let phase = awaitedPhase
     try clock.wait(since: start, isWanted: isWanted, isForOthers: phase != nil) { seconds in
       let (ranks, what) = awaited(in: phase!)
@@ -201,12 +201,12 @@ extension CodedAllReduce {
     }
   }
 
-  /// What others can keep this rank waiting for.
+  /// What this rank can be waiting for from others.
   private enum Phase { case gradients, contributions, sums, departures }
 
-  /// What keeps this rank waiting; nil where it is not others.
+  /// What this rank is waiting for; nil if it does not wait for others.
   ///
-  /// A waiting rank asks often: it costs next to nothing.
+  /// A waiting rank calls this often: it costs next to nothing.
   private var awaitedPhase: Phase? {
     if progress.encodedCount < encodingOrder.count {
       return progress.readyCount >= encodingOrder[progress.encodedCount].elements.upperBound ? .gradients : nil
@@ -219,7 +219,7 @@ extension CodedAllReduce {
     return isWanted && messages.areLeaving ? .departures : nil
   }
 
-  /// The ranks that keep this one waiting, and for what.
+  /// The ranks that this one is waiting for, and what it needs from them.
   private func awaited(in phase: Phase) -> (ranks: [Int], what: String) {
     switch phase {
     case .gradients:

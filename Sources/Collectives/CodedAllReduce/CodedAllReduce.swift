@@ -4,32 +4,32 @@ internal import MPI
 internal import Synchronization
 public import Transport
 
-/// Sums gradients over the ranks and gives every rank the same bytes back: a reduce-scatter and an all-gather of codes.
+/// Sums gradients over the ranks and gives every rank the same bytes: a reduce-scatter and an all-gather of codes.
 ///
-/// Rank *j* owns shard *j* of the flat buffer. Every rank encodes its gradient, with what earlier codes could not carry, and
-/// hands each shard's codes to its owner (stage 1); the owner decodes and adds them in rank order, encodes the sum with a
-/// residual of its own, and hands these codes to everybody (stage 2); everybody, the owner too, decodes the same bytes. The
-/// models of all ranks are therefore equal bit for bit, whatever the transport, the segments and the timing. In a hierarchical
-/// exchange the ranks of a host first add their gradients as floats, and act as one (``ExchangeRoutes``).
+/// Rank *j* owns shard *j* of the flat buffer. Every rank encodes its gradient with error feedback and sends each shard's codes
+/// to its owner (stage 1); the owner decodes and adds them in rank order, encodes the sum with a residual of its own, and sends
+/// these codes to all ranks (stage 2); every rank, including the owner, decodes the same bytes. The models of all ranks are
+/// therefore bitwise equal, whatever the transport, the segments and the timing. In a hierarchical exchange the ranks of a host
+/// first add their gradients as floats, and act as one (``ExchangeRoutes``).
 ///
-/// An object is one *stream*: it has one residual, and one exchange under way at a time; its gradients may be several buffers that are
-/// used in turn.
+/// An object is one *stream*: it has one residual, and one exchange under way at a time; its gradients may be several buffers
+/// that are used in turn.
 ///
 /// - Source: Seide et al. 2014, "1-bit stochastic gradient descent", section 3; the owner's second quantization as there.
-/// - Cost: each rank sends 2 (K − 1)/K times the encoded size of the whole buffer, in 2 (K − 1) messages where a shard is
-///   one segment; with one rank nothing is encoded and nothing is sent.
+/// - Cost: Each rank sends 2 (K − 1)/K times the encoded size of the whole buffer, in 2 (K − 1) messages if a shard is one
+///   segment; a single rank encodes and sends nothing.
 public final class CodedAllReduce: Aggregation {
-  /// Who owns what.
+  /// The shards, their owners and their segments.
   public let geometry: ExchangeGeometry
   /// The traffic counted so far.
   public internal(set) var traffic = Traffic()
-  /// The number of exchanges done.
+  /// The number of completed exchanges.
   public internal(set) var exchangeCount = 0
 
-  /// The floats that are added and copied at a time: a quarter of a core's smallest cache.
+  /// The number of floats added or copied at a time: a quarter of a core's smallest cache.
   static let blockCount = 2048
 
-  /// The units of work after which MPI is asked what has arrived.
+  /// The number of units of work between polls of MPI.
   static let turnsBetweenPolls = 4
 
   let layout: TensorLayout
@@ -39,35 +39,35 @@ public final class CodedAllReduce: Aggregation {
   let roles: ExchangeRoles
   let memory: ExchangeMemory
   let messages: ExchangeMessages
-  /// Encodes this rank's contributions, and decodes.
+  /// Encodes this rank's contributions, and decodes sums.
   let coder: GroupCoder
   /// Encodes the sums that this rank owns.
   let ownerCoder: GroupCoder
   let scratch: FloatBuffer
-  /// Sums that were decoded before they were wanted; empty if they wait as codes.
+  /// Sums that were decoded ahead; empty if they wait as codes.
   let decoded: FloatBuffer
-  /// The codes of one group, of all contributors.
+  /// The codes of one group from all contributors.
   var sources: [UnsafeRawPointer] = []
 
   let clock: ExchangeClock
   var isActive = false
-  /// The end of what is final of the gradient, as the caller says; read by the thread that drives the exchange.
+  /// The end of the final part of the gradient, as set by the caller; read by the thread that drives the exchange.
   private let announced = Atomic<Int>(0)
-  /// How far the exchange under way is.
+  /// The progress of the exchange under way.
   var progress: Progress
 
-  /// Prepares exchanges of what lies in `gradients`, one at a time.
+  /// Prepares exchanges of the contents of `gradients`, one at a time.
   ///
   /// Collective over the ranks of `gradients`.
   ///
   /// - Parameters:
-  ///   - codec: How gradients are encoded.
-  ///   - layout: How they lie in the flat buffer.
-  ///   - gradients: Where they are.
-  ///   - options: How the exchange is driven.
-  ///   - stream: Another exchange of the same gradients and groups, whose residuals and shards this one takes for its own: one
-  ///     stream whose codes change on the way. Never are both under way.
-  /// - Throws: `ExchangeError.noSharedMemory` where a host cannot give the memory, on all its ranks.
+  ///   - codec: The codec of the gradients.
+  ///   - layout: Their layout in the flat buffer.
+  ///   - gradients: The buffers of the gradients.
+  ///   - options: The options of the exchange.
+  ///   - stream: Another exchange of the same gradients and groups, whose residuals and shards this one shares: one stream
+  ///     whose codes change along the way. The two are never under way at the same time.
+  /// - Throws: `ExchangeError.noSharedMemory` on all ranks of a host that cannot provide the memory.
   public init(
     _ codec: any Codec, layout: TensorLayout, gradients: [SharedGradient], options: Options = Options(),
     continuing stream: CodedAllReduce? = nil
@@ -88,7 +88,7 @@ public final class CodedAllReduce: Aggregation {
       coder = GroupCoder(codec, continuing: stream.coder)
       ownerCoder = GroupCoder(codec, continuing: stream.ownerCoder)
     } else {
-      // One rank encodes nothing.
+      // A single rank encodes nothing.
       let ownedCount = roles.ownedRanges.reduce(0) { $0 + $1.count }
       coder = GroupCoder(codec, count: rankCount > 1 ? layout.count : 0, isRestorable: options.isRestorable)
       ownerCoder = GroupCoder(codec, count: rankCount > 1 ? ownedCount : 0, isRestorable: options.isRestorable)
@@ -102,25 +102,25 @@ public final class CodedAllReduce: Aggregation {
     progress = Progress(of: gradients[0], step: 0, rankCount: rankCount, gate: .closed)
   }
 
-  /// Prepares exchanges of what lies in `gradient`.
+  /// Prepares exchanges of the contents of `gradient`.
   ///
   /// Collective over the ranks of `gradient`.
   ///
-  /// - Throws: `ExchangeError.noSharedMemory` where a host cannot give the memory, on all its ranks.
+  /// - Throws: `ExchangeError.noSharedMemory` on all ranks of a host that cannot provide the memory.
   public convenience init(
     _ codec: any Codec, layout: TensorLayout, gradient: SharedGradient, options: Options = Options()
   ) throws {
     try self.init(codec, layout: layout, gradients: [gradient], options: options)
   }
 
-  /// Where this rank writes the messages with the sums that it owns.
+  /// The memory in which this rank writes the messages with the sums it owns.
   package var sumMemory: UnsafeRawBufferPointer {
     UnsafeRawBufferPointer(start: memory.sums, count: geometry.codeSpace(ofShard: rank).count)
   }
 
-  /// How gradients are encoded.
+  /// The codec of the gradients.
   public var codec: any Codec { coder.codec }
-  /// Who encodes what for whom.
+  /// Which rank encodes what for which owner.
   public var routes: ExchangeRoutes { roles.routes }
   /// Time spent so far.
   public var timing: ExchangeTiming { clock.timing }
@@ -131,21 +131,21 @@ public final class CodedAllReduce: Aggregation {
   var party: [Int] { roles.party }
   var contributors: [Int] { roles.contributors }
   var encodingOrder: [Segment] { roles.encodingOrder }
-  /// Whether a whole buffer is larger than a cache, so that its stores had better bypass it.
+  /// Whether a whole buffer is larger than a cache, so that stores should bypass it.
   var outgrowsCache: Bool { layout.count >= 1 << 21 }
 
   public var predictedTraffic: Traffic { geometry.predictedTraffic(of: rank, over: routes) }
   public var predictsAtMost: Bool { codec.hasVaryingLength }
 
-  /// Exchanges what lies in the first gradient, and returns when it may be written again.
+  /// Exchanges the contents of the first gradient, and returns when it may be overwritten.
   ///
   /// Collective.
   ///
   /// - Parameters:
-  ///   - step: The step of training; all ranks name the same.
-  ///   - samples: The samples of the minibatch over all ranks; all ranks name the same.
+  ///   - step: The training step, the same on all ranks.
+  ///   - samples: The number of samples of the minibatch over all ranks, the same on all ranks.
   ///   - destination: Where the sum goes.
-  /// - Throws: `ExchangeError` where a rank is missing or out of step; nothing can be exchanged after that.
+  /// - Throws: `ExchangeError` if a rank is missing or out of step; no further exchange is possible after that.
   public func run(step: Int, samples: Int = 0, into destination: Sink) throws {
     try begin(Contribution(step: step, samples: samples), gate: .open(destination))
     try clock.finish(advance)
@@ -169,7 +169,7 @@ public final class CodedAllReduce: Aggregation {
 
   public func markReady(upTo end: Int) { announced.store(end, ordering: .releasing) }
 
-  /// The end of what is final of the gradient.
+  /// The end of the final part of the gradient.
   var announcedReadyCount: Int { announced.load(ordering: .acquiring) }
 
   public func deliver(into destination: Sink) throws {
@@ -180,9 +180,9 @@ public final class CodedAllReduce: Aggregation {
     try clock.finish(advance)
   }
 
-  /// Ends an exchange of which nothing is wanted, and puts the residuals back as they were.
+  /// Ends an exchange, drops its sums, and restores the residuals.
   ///
-  /// What the options' `ownerTransform` remembers is its own affair.
+  /// State kept by the options' `ownerTransform` is not restored.
   public func discard() throws {
     require(options.isRestorable, "an exchange was discarded that keeps no copies")
     require(isActive, "nothing to discard")

@@ -2,11 +2,11 @@ internal import Buffers
 public import Transport
 
 extension ExchangeGeometry {
-  /// The traffic of `rank` in one exchange, from the format alone; the most of it if the lengths of codes vary.
+  /// The traffic of `rank` in one exchange, computed from the format alone; an upper bound if the lengths of codes vary.
   ///
-  /// A contributor sends its part of a shard to the owner, an owner its sum to the agents of other hosts, each segment with a
-  /// header. Inside a host nothing is sent: bytes are counted where they are read, once for each reader. Ranks that add
-  /// gradients of their neighbours read them as floats.
+  /// A contributor sends its part of a shard to the owner, and an owner its sum to the agents of other hosts, each segment with
+  /// a header. Within a host nothing is sent: bytes are counted where they are read, once per reader. Ranks that add gradients
+  /// of their neighbours read them as floats.
   public func predictedTraffic(of rank: Int, over routes: ExchangeRoutes) -> Traffic {
     var traffic = Traffic()
     guard routes.rankCount > 1 else { return traffic }
@@ -20,7 +20,7 @@ extension ExchangeGeometry {
         }
         for reader in 0..<routes.rankCount where reader != rank {
           let isOnOneHost = routes.areOnOneHost(reader, rank)
-          // On another host the agent alone gets a message.
+          // On another host only the agent gets a message.
           if isOnOneHost || routes.contributes(reader, toShard: owner) {
             traffic.addReturned(shard, isOnOneHost: isOnOneHost)
           }
@@ -45,7 +45,7 @@ extension ExchangeGeometry {
     return traffic
   }
 
-  /// The raw groups of `segments`.
+  /// The number of raw groups in `segments`.
   func rawGroups(in segments: [Segment]) -> Int {
     guard rawGroupCount > 0 else { return 0 }
     return segments.reduce(0) { $0 + $1.groups.count { isRaw[$0] } }
@@ -53,30 +53,30 @@ extension ExchangeGeometry {
 }
 
 extension Traffic {
-  /// Counts the codes of a segment, of so many bytes, that one rank sends to another, or lets it read.
+  /// Counts the codes of a segment that one rank sends to another or lets it read, given their number of bytes.
   mutating func addSent(_ payloadByteCount: Int, isOnOneHost: Bool) {
     messagesSent += 1
     if isOnOneHost { hostBytesSent += payloadByteCount } else { networkBytesSent += MessageHeader.byteCount + payloadByteCount }
   }
 
-  /// Counts the codes of a segment of a sum that one rank sends to another, or lets it read.
+  /// Counts the codes of a segment of a sum that one rank sends to another or lets it read.
   mutating func addReturned(_ payloadByteCount: Int, isOnOneHost: Bool) {
     let before = bytesSent
     addSent(payloadByteCount, isOnOneHost: isOnOneHost)
     returnedBytesSent += bytesSent - before
   }
 
-  /// Counts segments, whose codes are as long as they can be, that one rank sends to another, or lets it read.
+  /// Counts segments of maximum length that one rank sends to another or lets it read.
   mutating func addSent(_ segments: [Segment], isOnOneHost: Bool) {
     for segment in segments { addSent(segment.payloadByteCount, isOnOneHost: isOnOneHost) }
   }
 
-  /// Counts segments of a sum, whose codes are as long as they can be, that one rank sends to another, or lets it read.
+  /// Counts segments of a sum, of maximum length, that one rank sends to another or lets it read.
   mutating func addReturned(_ segments: [Segment], isOnOneHost: Bool) {
     for segment in segments { addReturned(segment.payloadByteCount, isOnOneHost: isOnOneHost) }
   }
 
-  /// Counts segments, whose codes are as long as they can be, that a rank receives, or reads.
+  /// Counts segments of maximum length that a rank receives or reads.
   mutating func addReceived(_ segments: [Segment], isOnOneHost: Bool) {
     for segment in segments {
       if isOnOneHost { hostBytesReceived += segment.payloadByteCount } else { networkBytesReceived += segment.messageByteCount }

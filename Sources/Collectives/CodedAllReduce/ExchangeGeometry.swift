@@ -2,11 +2,11 @@ public import Buffers
 public import Codecs
 internal import Transport
 
-/// Consecutive groups of one shard that travel together: a message between hosts, a unit of work inside one.
+/// Consecutive groups of one shard that are sent together: a message between hosts, a unit of work within one.
 public struct Segment: Sendable {
-  /// The shard it belongs to, and so the rank that owns it.
+  /// The shard it belongs to, which is also the rank that owns it.
   public let shard: Int
-  /// Its place in the shard.
+  /// Its index in the shard.
   public let index: Int
   /// The bucket it belongs to.
   public let bucket: Int
@@ -14,31 +14,31 @@ public struct Segment: Sendable {
   public let groups: Range<Int>
   /// Their values in the flat buffer.
   public let elements: Range<Int>
-  /// Where its values begin among those of the shard, laid end to end.
+  /// The offset of its values among those of the shard, laid end to end.
   public let ownedOffset: Int
-  /// Where its header begins in a buffer of codes; its payload follows the header at once.
+  /// The offset of its header in a buffer of codes; the payload follows immediately.
   public let headerOffset: Int
-  /// The bytes of its codes, the most of them if their lengths vary.
+  /// The size in bytes of its codes, an upper bound if their lengths vary.
   public let payloadByteCount: Int
 
-  /// Where its codes begin in a buffer of codes.
+  /// The offset of its codes in a buffer of codes.
   public var payloadOffset: Int { headerOffset + MessageHeader.byteCount }
-  /// Header and payload, in bytes, as long as they can be.
+  /// The size in bytes of header and payload, an upper bound if the lengths of codes vary.
   public var messageByteCount: Int { MessageHeader.byteCount + payloadByteCount }
 }
 
-/// Who owns what, and in which pieces it travels: groups, buckets, shards and segments of a layout under a codec.
+/// The owners and the pieces of an exchange: groups, buckets, shards and segments of a layout under a codec.
 ///
-/// A pure function of its arguments, the same on every rank. Buckets are runs of whole tensors, in the order in which a backward
-/// pass makes their gradients final, so that one can cross while the next is computed; a small model is one bucket unless the links are known to be worth more. In every
-/// bucket rank *j* owns a shard, and all of these together are shard *j*. Shards are balanced by the bytes of their codes over
-/// the concatenation of a bucket's tensors, and cut between groups, so that no group's statistics are split. No value depends on
-/// who owns it.
+/// It is a pure function of its arguments, the same on every rank. Buckets are runs of whole tensors, in the order in which a
+/// backward pass finalizes their gradients, so that one can be exchanged while the next is computed; a small model is one
+/// bucket unless the links are known to make more worthwhile. In every bucket rank *j* owns a shard, and all of these together
+/// are shard *j*. Shards are balanced by the bytes of their codes over the concatenation of a bucket's tensors, and cut between
+/// groups, so that no group's statistics are split. No value depends on which rank owns it.
 public struct ExchangeGeometry: Sendable {
-  /// How long a segment may be.
+  /// The maximum length of a segment.
   public enum SegmentRule: Sendable {
     /// For messages: one up to 20 KB, otherwise pieces of about 17 KB of codes or 52 KB of floats; never above 60 KB, where
-    /// Open MPI would change to a slower protocol.
+    /// Open MPI would switch to a slower protocol.
     case messages
     /// For reading in place: pieces of 512 KiB of fp32, which stay in a core's cache.
     case sharedWindow
@@ -46,7 +46,7 @@ public struct ExchangeGeometry: Sendable {
 
   /// Group *g* holds the values `groupStarts[g]..<groupStarts[g + 1]`.
   public let groupStarts: [Int]
-  /// The code of group *g* is at `codeStarts[g]..<codeStarts[g + 1]` when codes as long as they can be lie one after another.
+  /// The code of group *g* is at `codeStarts[g]..<codeStarts[g + 1]` when codes of maximum length are concatenated.
   public let codeStarts: [Int]
   /// The groups of each bucket.
   public let buckets: [Range<Int>]
@@ -54,23 +54,24 @@ public struct ExchangeGeometry: Sendable {
   public let segments: [[Segment]]
   /// The size in bytes of a buffer for the segments of all shards, headers included.
   public let codeSpaceByteCount: Int
-  /// The first group of each tensor, and the number of all.
+  /// The first group of each tensor, and the total number of groups.
   private let tensorGroups: [Int]
   /// Whether each group is sent as floats because its code would be no smaller.
   let isRaw: [Bool]
   /// The number of such groups.
   public let rawGroupCount: Int
 
-  /// The geometry of `layout` under `codec` on `rankCount` ranks.
+  /// Creates the geometry of `layout` under `codec` on `rankCount` ranks.
   ///
   /// - Parameters:
   ///   - layout: The tensors.
-  ///   - codec: What gradients are encoded by.
-  ///   - ownership: The codec by whose codes the shards are balanced, with the same grouping save for floats; `codec` where nil.
+  ///   - codec: The codec of the gradients.
+  ///   - ownership: The codec by whose codes the shards are balanced, with the same grouping except for floats; nil for
+  ///     `codec`.
   ///   - rankCount: The number of ranks.
-  ///   - rule: How long segments may be.
-  ///   - leastBucket: The fewest bytes of codes that are worth a bucket of their own; nil where nothing is known of the links, and
-  ///     every shard of a bucket shall be worth a message of the usual length.
+  ///   - rule: The maximum length of segments.
+  ///   - leastBucket: The fewest bytes of codes that are worth a bucket of their own; nil if nothing is known about the links,
+  ///     so that every shard of a bucket must be worth a message of the usual length.
   public init(
     _ layout: TensorLayout, codec: any Codec, ownership: (any Codec)? = nil, rankCount: Int, rule: SegmentRule,
     leastBucket: Int? = nil
@@ -132,7 +133,7 @@ public struct ExchangeGeometry: Sendable {
     rawGroupCount = isRaw.count { $0 }
   }
 
-  /// The values of shard `index` in the flat buffer: a range for each bucket, neighbours joined.
+  /// The ranges of the values of shard `index` in the flat buffer: one for each bucket, adjacent ones joined.
   public func elements(ofShard index: Int) -> [Range<Int>] {
     var ranges: [Range<Int>] = []
     for segment in segments[index] where !segment.elements.isEmpty {
@@ -145,20 +146,20 @@ public struct ExchangeGeometry: Sendable {
     return ranges
   }
 
-  /// Moves `context` on to a group that lies behind its own.
+  /// Advances `context` to a later group.
   @inline(__always)
   func move(_ context: inout EncodingContext, to group: Int) {
     while tensorGroups[context.tensor + 1] <= group { context.tensor += 1 }
     context.group = group - tensorGroups[context.tensor]
   }
 
-  /// Where the segments of shard `index` lie in a buffer of codes.
+  /// The range of the segments of shard `index` in a buffer of codes.
   public func codeSpace(ofShard index: Int) -> Range<Int> {
     guard let first = segments[index].first, let last = segments[index].last else { return 0..<0 }
     return first.headerOffset..<(last.headerOffset + last.messageByteCount + 63) / 64 * 64
   }
 
-  /// Cuts the layout between tensors into buckets that weigh at least `leastWeight` each, so that every shard of one is worth a
+  /// Cuts the layout between tensors into buckets of weight at least `leastWeight`, so that each of their shards is worth a
   /// message; small tensors (biases) stay with the tensor before them.
   private static func buckets(
     _ layout: TensorLayout, _ groupStarts: [Int], _ codeStarts: [Int], leastWeight: Int, _ pieces: PieceRule
@@ -187,10 +188,10 @@ public struct ExchangeGeometry: Sendable {
 }
 
 extension ExchangeGeometry {
-  /// The segments that a rank encodes: one for each owner in turn, nearest first, so that all owners are fed at the same rate; the
-  /// own shard last.
+  /// The segments that a rank encodes: one for each owner in turn, nearest first, so that all owners are supplied at the same
+  /// rate; this rank's shard comes last.
   ///
-  /// The next bucket, which is ready later, comes when the one before is through.
+  /// The next bucket, which is ready later, follows when the one before is complete.
   func encodingOrder(of rank: Int, over routes: ExchangeRoutes, isIdentity: Bool) -> [Segment] {
     let rankCount = segments.count
     var next = Array(repeating: 0, count: rankCount)
@@ -204,7 +205,7 @@ extension ExchangeGeometry {
           let shard = segments[owner]
           guard next[owner] < shard.count, shard[next[owner]].bucket == bucket else { continue }
           hasMore = true
-          // Floats are read where they lie, by this rank and by those of its host.
+          // Floats are read in place by this rank and by those of its host.
           if routes.contributes(rank, toShard: owner), !(isIdentity && routes.readsInPlace(owner, of: rank)) {
             order.append(shard[next[owner]])
           }
@@ -216,7 +217,7 @@ extension ExchangeGeometry {
   }
 }
 
-/// How long segments are.
+/// The lengths of segments.
 private struct PieceRule {
   let rule: ExchangeGeometry.SegmentRule
   let isIdentity: Bool
@@ -226,10 +227,10 @@ private struct PieceRule {
     self.isIdentity = isIdentity
   }
 
-  /// The fewest bytes that a message should have, whatever the link: its header is a sixteenth of them.
+  /// The fewest bytes that a message should have on any link: its header is a sixteenth of them.
   static let leastMessage = 1024
 
-  /// The usual length of a segment: bytes of a message, values in a shared window.
+  /// The usual length of a segment: bytes of a message, or values in a shared window.
   var usefulLength: Int {
     switch rule {
     case .messages: isIdentity ? 53_248 : 17_408

@@ -4,18 +4,18 @@ internal import Transport
 
 /// The memory of one exchange: what this rank encodes, and what the ranks of its host let it read in place.
 ///
-/// A rank's part of the window begins with counters, each on a cache line of its own and written by this rank alone: for each
-/// shard, how many segments of my contribution to it are ready, and how many segments of its sum have come to me from another
-/// host; then how many segments of my own shard's sum are ready, and how many values of my gradient are. Counters only grow; an
-/// exchange counts from where the one before it ended. Codes follow: those of all shards (the contributions), those of the own
-/// shard (the sum), and those of the shards of other hosts (the sums that came by message). No lock and no barrier is needed: a
-/// rank overwrites codes only in an exchange that began after every reader had finished with them.
+/// A rank's part of the window begins with counters, each on its own cache line and written by this rank alone: for each shard,
+/// the number of segments of this rank's contribution to it that are ready, and of segments of its sum that arrived from
+/// another host; then the number of segments of its own shard's sum that are ready, and of values of its gradient. Counters
+/// only grow; an exchange counts from where the previous one ended. Codes follow: those of all shards (the contributions),
+/// those of its own shard (the sum), and those of the shards of other hosts (the sums that came by message). No lock or barrier
+/// is needed: a rank overwrites codes only in an exchange that began after every reader had finished with them.
 final class ExchangeMemory {
-  /// Where this rank encodes its contributions: a buffer for all segments.
+  /// The buffer in which this rank encodes its contributions, for all segments.
   let contributions: UnsafeMutableRawPointer
-  /// Where this rank encodes the sum of its own shard.
+  /// The buffer in which this rank encodes the sum of its own shard.
   let sums: UnsafeMutableRawPointer
-  /// Where the sums of other shards come by message: a buffer for all segments.
+  /// The buffer in which the sums of other shards arrive by message, for all segments.
   let arrivals: UnsafeMutableRawPointer
   private let unshared: ByteBuffer?
   private let window: SharedWindow?
@@ -30,10 +30,10 @@ final class ExchangeMemory {
   /// Collective over the ranks of a host.
   ///
   /// - Parameters:
-  ///   - geometry: What is exchanged.
-  ///   - hosts: Who shares memory.
-  ///   - keepsContributions: Whether contributions are encoded into this memory at all; plain floats are read where
-  ///     the gradient lies.
+  ///   - geometry: The geometry of the exchange.
+  ///   - hosts: The map of the ranks that share memory.
+  ///   - keepsContributions: Whether contributions are encoded into this memory at all; plain floats are read directly from the
+  ///     gradient.
   init(_ geometry: ExchangeGeometry, hosts: HostMap, keepsContributions: Bool) throws {
     self.geometry = geometry
     self.hosts = hosts
@@ -56,40 +56,40 @@ final class ExchangeMemory {
     arrivals = sums + sumByteCount
   }
 
-  /// Whether `rank`, another one, reads this memory in place.
+  /// Whether another `rank` reads this memory in place.
   func isShared(with rank: Int) -> Bool { rank != hosts.world.rank && hosts.hostRanks[rank] != nil }
 
-  /// The contributions of `rank`, which is this one or shares the host.
+  /// The contributions of `rank`, which is this rank or on its host.
   func contributions(of rank: Int) -> UnsafeRawPointer {
     UnsafeRawPointer(part(of: rank).baseAddress! + countersByteCount)
   }
 
-  /// The sum of the shard of `rank`, which is this one or shares the host.
+  /// The sum of the shard of `rank`, which is this rank or on its host.
   func sums(of rank: Int) -> UnsafeRawPointer {
     contributions(of: rank) + contributionByteCount
   }
 
-  /// The sums that came to `rank`, which is this one or shares the host.
+  /// The sums that arrived at `rank`, which is this rank or on its host.
   func arrivals(of rank: Int) -> UnsafeRawPointer {
     sums(of: rank) + geometry.codeSpace(ofShard: rank).count
   }
 
-  /// Counts the segments of `writer`'s contribution to the shard of `owner` that are ready.
+  /// The counter of the segments of `writer`'s contribution to the shard of `owner` that are ready.
   func contributionCounter(of writer: Int, to owner: Int) -> SharedCounter {
     SharedCounter(in: part(of: writer), index: owner)
   }
 
-  /// Counts the segments of the sum of a shard that have come to `receiver` by message.
+  /// The counter of the segments of the sum of a shard that arrived at `receiver` by message.
   func arrivalCounter(of receiver: Int, shard: Int) -> SharedCounter {
     SharedCounter(in: part(of: receiver), index: hosts.world.count + shard)
   }
 
-  /// Counts the segments of the sum of `owner`'s shard that are ready.
+  /// The counter of the segments of the sum of `owner`'s shard that are ready.
   func sumCounter(of owner: Int) -> SharedCounter {
     SharedCounter(in: part(of: owner), index: 2 * hosts.world.count)
   }
 
-  /// Counts the values of `rank`'s gradient that are final.
+  /// The counter of the values of `rank`'s gradient that are final.
   func readyCounter(of rank: Int) -> SharedCounter {
     SharedCounter(in: part(of: rank), index: 2 * hosts.world.count + 1)
   }

@@ -3,14 +3,14 @@ internal import Codecs
 internal import MPI
 internal import Transport
 
-/// The messages of one exchange, to and from the ranks of other hosts: one for each segment.
+/// The messages of one exchange to and from the ranks of other hosts, one per segment.
 ///
-/// Contributions come to this rank for its own shard, and sums of other shards for its party, where it is the party's agent.
-/// All receives are posted before anything is encoded. Messages of one sender, stage and communicator arrive in the order in
-/// which they were sent, and those of the next exchange find the receives of this one taken by its own, so neither sequence numbers
-/// nor barriers are needed.
+/// This rank receives contributions to its own shard, and sums of other shards for its party if it is the party's agent. All
+/// receives are posted before anything is encoded. Messages of one sender, stage and communicator arrive in the order in which
+/// they were sent, and those of the next exchange cannot match this one's receives, which its own messages take; so neither
+/// sequence numbers nor barriers are needed.
 final class ExchangeMessages {
-  /// 1: contributions on their way to their owner; 2: sums on their way back.
+  /// 1 for contributions on the way to their owner, 2 for sums on the way back.
   typealias Stage = UInt8
 
   private struct Expected {
@@ -18,7 +18,7 @@ final class ExchangeMessages {
     let sender: Int
     let segment: Segment
     let memory: UnsafeMutableRawBufferPointer
-    /// The bytes that have arrived; nil before.
+    /// The number of bytes that have arrived; nil before arrival.
     var arrived: Int?
   }
 
@@ -26,30 +26,30 @@ final class ExchangeMessages {
   private let geometry: ExchangeGeometry
   private let hosts: HostMap
   private let codecHash: UInt64
-  /// Whether messages may be shorter than their segments can be.
+  /// Whether messages may be shorter than the maximum of their segments.
   private let isVarying: Bool
   private var expected: [Expected] = []
   /// The first entry of `expected` for each stage and sender.
   private var first: [[Int]]
   private let receives: RequestTable
   private let sends: RequestTable
-  /// Who gets the message of each slot of `sends`.
+  /// The receiver of the message in each slot of `sends`.
   private var receivers: [Int] = []
-  /// Contributions of remote ranks to the own shard.
+  /// Contributions of remote ranks to this rank's shard.
   private let contributions: [ByteBuffer?]
   private var header = MessageHeader(
     stage: 0, codec: 0, step: 0, shard: 0, segment: 0, payloadByteCount: 0, sender: 0, samples: 0)
 
-  /// Prepares for the messages that `geometry` and `routes` bring, on a communicator of its own.
+  /// Prepares for the messages required by `geometry` and `routes`, on a communicator of its own.
   ///
   /// Collective.
   ///
   /// - Parameters:
-  ///   - geometry: What travels.
-  ///   - routes: Between whom.
+  ///   - geometry: What is exchanged.
+  ///   - routes: The senders and receivers.
   ///   - hosts: The ranks.
-  ///   - codec: How it is encoded.
-  ///   - arrivals: Where sums come, with offsets of the geometry.
+  ///   - codec: The codec of the messages.
+  ///   - arrivals: Where sums arrive, at the offsets of the geometry.
   init(
     _ geometry: ExchangeGeometry, routes: ExchangeRoutes, hosts: HostMap, codec: any Codec, arrivals: UnsafeMutableRawPointer
   ) throws {
@@ -79,7 +79,7 @@ final class ExchangeMessages {
         }
         outgoing += geometry.segments[me].count
       }
-      // Where this rank contributes to a shard, it receives the sum.
+      // If this rank contributes to a shard, it receives the sum.
       guard routes.contributes(me, toShard: peer) else { continue }
       first[2][peer] = expected.count
       for segment in geometry.segments[peer] {
@@ -93,7 +93,7 @@ final class ExchangeMessages {
     sends = RequestTable(on: world, slotCount: outgoing)
   }
 
-  /// Where the contributions of `rank` to the own shard arrive; offsets count from the shard's own code space.
+  /// The address at which the contributions of `rank` to this rank's shard arrive; offsets count from its own code space.
   func contributions(of rank: Int) -> UnsafeRawPointer { UnsafeRawPointer(contributions[rank]!.baseAddress) }
 
   /// Posts every receive of the exchange of `step`.
@@ -125,7 +125,7 @@ final class ExchangeMessages {
     receivers.append(rank)
   }
 
-  /// Lets MPI work, and reports how many further segments have arrived, in order, by stage and sender.
+  /// Lets MPI progress, and reports each further segment that has arrived, in order, by stage and sender.
   func poll(_ arrived: (_ stage: Stage, _ sender: Int, _ byteCount: Int) -> Void, available: (Stage, Int) -> Int) throws {
     guard receives.activeCount > 0 else {
       _ = try sends.testSome { _, _ in }
@@ -136,7 +136,7 @@ final class ExchangeMessages {
       expected[slot].arrived = byteCount
       let (stage, sender) = (expected[slot].stage, expected[slot].sender)
       let count = stage == 1 ? geometry.segments[world.rank].count : geometry.segments[sender].count
-      // A segment counts once all before it are there.
+      // A segment counts once all segments before it have arrived.
       while case let next = available(stage, sender), next < count,
         let byteCount = expected[first[Int(stage)][sender] + next].arrived
       {
@@ -145,19 +145,19 @@ final class ExchangeMessages {
     }
   }
 
-  /// Whether every message has left, so that its memory may be written again.
+  /// Whether all sends have completed, so that their memory may be overwritten.
   func haveAllLeft() throws -> Bool {
     if sends.activeCount > 0 { _ = try sends.testSome { _, _ in } }
     return sends.activeCount == 0
   }
 
-  /// Whether some messages are still on their way out.
+  /// Whether some sends are still pending.
   var areLeaving: Bool { sends.activeCount > 0 }
 
-  /// The ranks that have not taken a message yet.
+  /// The ranks that have not yet taken a message.
   var slowReceivers: [Int] { Set(receivers.indices.filter { sends.isActive(slot: $0) }.map { receivers[$0] }).sorted() }
 
-  /// Gives up what has not arrived.
+  /// Cancels all pending receives and sends.
   func abandon() {
     receives.cancelAll()
     sends.cancelAll()

@@ -2,26 +2,26 @@ internal import Codecs
 internal import MPI
 internal import Transport
 
-/// What one rank does in an exchange: all that follows for it from the geometry and the routes.
+/// The role of one rank in an exchange, as it follows from the geometry and the routes.
 struct ExchangeRoles {
   let rank: Int
   let rankCount: Int
   let routes: ExchangeRoutes
   /// Whether some ranks are reached by messages.
   let hasRemoteRanks: Bool
-  /// The ranks whose gradients are added before this one encodes, this one too.
+  /// The ranks whose gradients are added before this one encodes, including this one.
   let party: [Int]
-  /// The ranks whose contributions to the own shard are added, in this order.
+  /// The ranks whose contributions to this rank's shard are added, in this order.
   let contributors: [Int]
   /// The contributors whose memory this rank reads.
   let readContributors: [Int]
-  /// The shards whose sums this rank reads in another's memory, and in whose.
+  /// The shards whose sums this rank reads in another rank's memory, and that rank.
   let readShards: [(owner: Int, source: Int)]
   /// The segments that this rank encodes, in this order: one for each owner in turn, bucket by bucket.
   let encodingOrder: [Segment]
-  /// The values whose sums this rank owns.
+  /// The ranges of the values that this rank owns.
   let ownedRanges: [Range<Int>]
-  /// Whether what is exchanged are floats, which are read where they lie.
+  /// Whether the exchange is of floats, which are read in place.
   private let isIdentity: Bool
 
   init(_ geometry: ExchangeGeometry, _ routes: ExchangeRoutes, _ hosts: HostMap, isIdentity: Bool) {
@@ -37,6 +37,6 @@ struct ExchangeRoles {
     ownedRanges = geometry.elements(ofShard: rank)
   }
 
-  /// Whether contributions of `contributor` to the own shard are read where its gradient lies.
+  /// Whether contributions of `contributor` to this rank's shard are read directly from its gradient.
   func readsInPlace(_ contributor: Int) -> Bool { isIdentity && routes.readsInPlace(rank, of: contributor) }
 }

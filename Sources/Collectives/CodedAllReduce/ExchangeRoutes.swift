@@ -2,7 +2,7 @@ public import Transport
 
 /// How the ranks of a host take part in an exchange.
 public enum Topology: String, CaseIterable, Codable, Sendable {
-  /// Hierarchical where several hosts have several ranks each, flat otherwise.
+  /// Hierarchical if several hosts have several ranks each, flat otherwise.
   case auto
   /// Every rank encodes its own gradient.
   case flat
@@ -10,25 +10,26 @@ public enum Topology: String, CaseIterable, Codable, Sendable {
   case hierarchical
 }
 
-/// Who encodes which shard, and who receives which sum: the ways of an exchange, apart from what travels on them.
+/// The routes of an exchange: which rank encodes which shard, and which ranks receive which sum.
 ///
-/// A *party* is a set of ranks whose gradients are added as floats before they are encoded: a single rank in a flat exchange, the
-/// ranks of a host in a hierarchical one. For each shard one rank of each party encodes the party's contribution, keeps its
-/// residual, and receives the shard's sum for its party. In the owner's party that is the owner. Shard *j* of an owner with
-/// place *p* on its host falls to place *p* mod *P* of a host of *P* ranks, so that the work is shared on uneven hosts, too.
+/// A *party* is a set of ranks whose gradients are added as floats before they are encoded: a single rank in a flat exchange,
+/// the ranks of a host in a hierarchical one. For each shard one rank of each party, the *agent*, encodes the party's
+/// contribution, keeps its residual, and receives the shard's sum for its party. In the owner's party that is the owner. Shard
+/// *j* of an owner with index *p* on its host goes to index *p* mod *P* on a host of *P* ranks, so that uneven hosts also share
+/// the work.
 ///
-/// A pure function of its arguments, the same on every rank. Source: algorithms §11.1 (T6).
+/// It is a pure function of its arguments, the same on every rank. Source: algorithms §11.1 (T6).
 public struct ExchangeRoutes: Sendable {
   /// The ranks of each party, in rank order.
   public let parties: [[Int]]
   /// The party of each rank.
   public let partyOfRank: [Int]
-  /// For each rank the lowest rank with which it shares memory, itself where it shares none.
+  /// For each rank the lowest rank with which it shares memory; itself if it shares none.
   public let leaders: [Int]
-  /// The place of each rank in its party.
+  /// The index of each rank in its party.
   private let places: [Int]
 
-  /// The ways between ranks of which those with the same leader share memory.
+  /// Creates the routes between ranks; those with the same leader share memory.
   public init(leaders: [Int], isHierarchical: Bool) {
     self.leaders = leaders
     var parties: [[Int]] = []
@@ -73,19 +74,19 @@ public struct ExchangeRoutes: Sendable {
     contributors(toShard: shard).filter { !areOnOneHost($0, shard) }
   }
 
-  /// Whose memory `rank` reads the sum of a shard from: the owner's where it shares memory, its party's agent's otherwise.
+  /// The rank from whose memory `rank` reads the sum of a shard: the owner if they share memory, its party's agent otherwise.
   public func source(ofShard shard: Int, for rank: Int) -> Int {
     areOnOneHost(rank, shard) ? shard : agent(of: partyOfRank[rank], forShard: shard)
   }
 
-  /// Whether an owner can read the contribution of `contributor` where its gradient lies, if that is what it is sent as.
+  /// Whether an owner can read the contribution of `contributor` directly from its gradient, if it is sent as floats.
   func readsInPlace(_ owner: Int, of contributor: Int) -> Bool {
     parties[partyOfRank[contributor]].count == 1 && areOnOneHost(owner, contributor)
   }
 }
 
 extension HostMap {
-  /// The ways of an exchange; `auto` and `hierarchical` are flat where no two ranks of several hosts share memory.
+  /// The routes of an exchange; `auto` and `hierarchical` are flat if no two ranks of several hosts share memory.
   public func routes(_ topology: Topology) -> ExchangeRoutes {
     ExchangeRoutes(leaders: leaders, isHierarchical: topology != .flat && hasNeighboursOnSeveralHosts)
   }

@@ -1,6 +1,6 @@
 internal import Transport
 
-/// What stands before the codes of every message, in one cache line, so that a rank that runs out of step is noticed at once.
+/// The header of every message, in one cache line, by which a rank that is out of step is detected at once.
 ///
 /// Little endian: magic u32, version u16, stage u8, flags u8, codec u64, step u64, shard u32, segment u32, payload bytes u32,
 /// sender u32, samples u64, and zeros up to 64 bytes.
@@ -10,21 +10,21 @@ public struct MessageHeader: Hashable, Sendable {
   package static let magic: UInt32 = 0x4553_524D  // "MRSE"
   package static let version: UInt16 = 1
 
-  /// 1 for contributions on their way to their owner, 2 for sums on their way back.
+  /// 1 for contributions on the way to their owner, 2 for sums on the way back.
   public var stage: UInt8
   /// The xxHash64 of the codec's specification.
   public var codec: UInt64
-  /// The step of training.
+  /// The training step.
   public var step: UInt64
   /// The shard the codes belong to.
   public var shard: UInt32
-  /// The segment of the shard.
+  /// The index of the segment in the shard.
   public var segment: UInt32
-  /// The bytes that follow the header; fewer than a segment's most if the lengths of codes vary.
+  /// The number of bytes that follow the header; less than a segment's maximum if the lengths of codes vary.
   public var payloadByteCount: UInt32
-  /// The rank that encoded them.
+  /// The rank that encoded the codes.
   public var sender: UInt32
-  /// The samples in the minibatch, over all ranks; 0 where nobody said.
+  /// The number of samples in the minibatch over all ranks; 0 if not given.
   public var samples: UInt64
 
   /// Writes the header at `memory`.
@@ -42,12 +42,12 @@ public struct MessageHeader: Hashable, Sendable {
     memory.storeBytes(of: samples.littleEndian, toByteOffset: 40, as: UInt64.self)
   }
 
-  /// The bytes that follow the header at `memory`, which this program has written.
+  /// The number of bytes that follow the header at `memory`, which this program has written.
   static func payloadByteCount(at memory: UnsafeRawPointer) -> Int {
     Int(UInt32(littleEndian: memory.loadUnaligned(fromByteOffset: 32, as: UInt32.self)))
   }
 
-  /// Reads a header from `memory`; nil where magic or version are not ours.
+  /// Reads a header from `memory`; nil if the magic or the version does not match.
   package init?(reading memory: UnsafeRawPointer) {
     func load<T: FixedWidthInteger>(_ offset: Int, as type: T.Type) -> T {
       T(littleEndian: memory.loadUnaligned(fromByteOffset: offset, as: T.self))
@@ -59,7 +59,7 @@ public struct MessageHeader: Hashable, Sendable {
       sender: load(36, as: UInt32.self), samples: load(40, as: UInt64.self))
   }
 
-  /// A header of these fields.
+  /// Creates a header with these fields.
   package init(
     stage: UInt8, codec: UInt64, step: UInt64, shard: UInt32, segment: UInt32, payloadByteCount: UInt32, sender: UInt32,
     samples: UInt64

@@ -61,7 +61,7 @@ final class FetchSGD: SparseAggregation {
     let lengths = owned.map { ShardMemory.floatCount(code, shard: $0) }
     memories = (0...max(window, 1)).map { _ in FloatBuffer(count: lengths.reduce(0, +)) }
     clip = parts.clip.map(NormClip.init)
-    norms = try clip.map { _ in try RecordExchange(parts.hosts) }
+    norms = try clip.map { _ in try RecordExchange(parts.normRanks ?? parts.hosts) }
     func tables(_ memory: FloatBuffer) -> [ShardMemory] {
       var start = 0
       return owned.map { shard in
@@ -94,19 +94,19 @@ final class FetchSGD: SparseAggregation {
     let recovery = rounds.sending(1, .sum) { [self] in
       gather.write(owned.map { recover($0, rate: Double(contribution.rate)) }, in: 1, of: rounds)
     }
-    return [beginning] + sum + clipping + recovery + delivering(gather, in: 1) + [rounds.ending { [self] in turn += 1 }]
+    return [beginning] + sum + clipping(contribution.share) + recovery + delivering(gather, in: 1) + [rounds.ending { [self] in turn += 1 }]
   }
 
   /// Adds this step's sum to the momentum, scaled down to the norm `clip` if the sketches of all shards show a larger one.
   ///
   /// Source: algorithms §2.3, the clipping of the reference: a sketch is linear, so it may be scaled.
-  private var clipping: [Stage] {
+  private func clipping(_ share: Double) -> [Stage] {
     guard let clip, let norms else { return [] }
     return [
       Stage(.sum) { [self] in try norms.begin([sums.reduce(0) { $0 + $1.squaredNorm }.bitPattern]) },
       Stage.records(norms, .sum, activity: "the norm of the gradient") { [self] all in
         let norm = all.reduce(0) { $0 + Double(bitPattern: $1[0]) }.squareRoot()
-        for (table, sum) in zip(momenta, sums) { table.add(sum, times: clip.factor(norm: norm) ?? 1) }
+        for (table, sum) in zip(momenta, sums) { table.add(sum, times: clip.factor(norm: norm, share: share) ?? 1) }
       },
     ]
   }

@@ -16,9 +16,7 @@ private let sketchKeys: [(name: String, meaning: String)] = [
 ]
 
 /// Sparse aggregations need the whole contribution, and their memory cannot be rolled back.
-private let sparse = AggregationCapabilities(
-  result: .change, discards: false, isHierarchical: false, clips: false, warmStarts: false, hasTrials: false,
-  sharesContributions: false)
+private let sparse = AggregationCapabilities(result: .change)
 
 /// The entries of the sparse aggregations.
 let sparseEntries: [Registry<AggregationRecipe>.Entry] = [
@@ -38,6 +36,7 @@ let sparseEntries: [Registry<AggregationRecipe>.Entry] = [
     let candidates = try specification.integer("candidates", default: 4, in: 1...64)
     var capabilities = sparse
     capabilities.clips = recovery != .exact
+    capabilities.clipsIf = "with recovery=subtract or recovery=zero"
     return AggregationRecipe(specification, capabilities) { count, rankCount in
       let (settings, code) = try sketch(specification, count: count)
       return recovery == .exact

@@ -1,5 +1,6 @@
-/// The loops of the codec `MultiBit` for groups whose slots are too narrow for fp32: those of `Kernel` on values that are 2⁶⁴ times as
-/// large, which loses nothing on the way up and is rounded once on the way down.
+/// The loops of the codec `MultiBit` for groups whose slots are too narrow for fp32.
+///
+/// They apply `Kernel` to values 2⁶⁴ times as large, which is exact on the way up and rounded once on the way down.
 enum LiftedLanes<Kernel: MultiBitKernel>: MultiBitKernel {
   static func encode(
     _ gradient: UnsafePointer<Float>, _ residual: UnsafeMutablePointer<Float>, _ count: Int, _ scale: Scale,
@@ -12,7 +13,7 @@ enum LiftedLanes<Kernel: MultiBitKernel>: MultiBitKernel {
         rest[i] = 0
       }
       Kernel.encode(lifted, rest, count, scale.lifted, into: codes)
-      // What is missing is missing from what the other side decodes.
+      // The residual is relative to what the other side decodes.
       decode(codes, count, scale, into: lifted)
       for i in 0..<count { residual[i] = ((gradient[i] + residual[i]) + 0) - lifted[i] }
     }

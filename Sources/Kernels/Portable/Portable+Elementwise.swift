@@ -21,13 +21,13 @@ extension Portable {
     }
   }
 
-  /// One step of gradient descent, as ``sgdUpdate(weights:gradient:momenta:count:step:)`` describes it.
+  /// One step of gradient descent, as in ``sgdUpdate(weights:gradient:momenta:count:step:)``.
   static func descend(
     _ weights: UnsafeMutablePointer<Float>, _ gradient: UnsafePointer<Float>, _ momenta: UnsafeMutablePointer<Float>?,
     _ count: Int, _ step: DescentStep
   ) {
     let (rate, momentum, gain, decay) = (step.rate, step.momentum, step.gain, step.decay)
-    // Whole vectors first, then the same lines for single values.
+    // Whole vectors first, then the same for single values.
     let whole = count / 16 * 16
     for i in stride(from: 0, to: whole, by: 16) {
       let w = UnsafeRawPointer(weights + i).loadUnaligned(as: Half.self)

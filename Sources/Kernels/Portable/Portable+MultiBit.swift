@@ -12,9 +12,9 @@ protocol MultiBitKernel: SendableMetatype {
     _ codes: UnsafeRawPointer, _ count: Int, _ scale: Scale, addingTo values: UnsafeMutablePointer<Float>)
 }
 
-/// How the codes of 32 values lie in words.
+/// The layout of the codes of 32 values in words.
 protocol Packing {
-  /// The bits of a code; as many words hold 32 codes.
+  /// The number of bits of a code, and of words that hold 32 codes.
   static var bits: Int { get }
   /// Writes the codes of 32 values.
   static func store(_ codes: CodeLanes, to words: UnsafeMutableRawPointer)
@@ -29,7 +29,7 @@ struct CodeLanes {
 }
 
 enum PackedLanes<Words: Packing>: MultiBitKernel {
-  /// Above all codes; from here to twice as much, consecutive integers are consecutive bit patterns.
+  /// A number above all codes; from it to twice as much, consecutive integers are consecutive bit patterns.
   private static var shift: Portable.Half { Portable.Half(repeating: 0x1p23) }
 
   static func encode(
@@ -85,18 +85,18 @@ enum PackedLanes<Words: Packing>: MultiBitKernel {
       Portable.Half(repeating: scale.low), Portable.Half(repeating: scale.high), Portable.Half(repeating: scale.top)
     )
     let slot = (v - low) * Portable.Half(repeating: scale.slots)
-    // Rounded to an integer by an addition, then corrected to the one below: vectors have no conversion that is fast everywhere.
+    // Rounded to an integer by an addition, then down by a correction: vectors have no conversion that is fast everywhere.
     let near = (slot + shift) - shift
     var floor = near - Portable.Half.zero.replacing(with: 1, where: near .> slot)
     floor.replace(with: top - 1, where: floor .> top - 1)
     floor.replace(with: Portable.Half.zero, where: v .<= low)
     floor.replace(with: top, where: v .>= high)
-    // Where all is sent as zero, both ends are zero and no value has a slot.
+    // If everything is sent as zero, both ends are zero and no value has a slot.
     floor.replace(with: Portable.Half.zero, where: low .>= high)
     return unsafeBitCast(floor + shift, to: Portable.Bits.self) & Portable.Bits(repeating: 0xFFFF)
   }
 
-  /// What sixteen codes decode to: the encoder calls this too, so that both sides have the same bits.
+  /// The decoded values of sixteen codes; the encoder calls this too, so that both sides have the same bits.
   @inline(__always)
   private static func value(_ codes: Portable.Bits, _ scale: Scale) -> Portable.Half {
     let number = unsafeBitCast(codes | unsafeBitCast(shift, to: Portable.Bits.self), to: Portable.Half.self) - shift
@@ -171,7 +171,7 @@ extension Portable {
 private typealias Four = SIMD4<UInt32>
 private typealias Quarters = (Four, Four, Four, Four)
 
-/// Sixteen bits a value.
+/// Sixteen bits per value.
 enum HalfWords: Packing {
   static let bits = 16
 
@@ -187,7 +187,7 @@ enum HalfWords: Packing {
   }
 }
 
-/// Eight bits a value.
+/// Eight bits per value.
 enum Octets: Packing {
   static let bits = 8
   private typealias Eight = SIMD8<UInt32>
@@ -211,7 +211,7 @@ enum Octets: Packing {
   }
 }
 
-/// Four bits a value.
+/// Four bits per value.
 enum Nibbles: Packing {
   static let bits = 4
 
@@ -226,7 +226,7 @@ enum Nibbles: Packing {
   }
 }
 
-/// Two bits a value.
+/// Two bits per value.
 enum PairsOfBits: Packing {
   static let bits = 2
 
@@ -243,7 +243,7 @@ enum PairsOfBits: Packing {
   }
 }
 
-/// Lane l with the codes l, l + 4, …, l + 28, each four bits further.
+/// Packs the codes l, l + 4, …, l + 28 into lane l, each four bits further.
 @inline(__always)
 private func joinQuarters(_ codes: CodeLanes) -> Four {
   let (low, high) = (unsafeBitCast(codes.low, to: Quarters.self), unsafeBitCast(codes.high, to: Quarters.self))
@@ -254,7 +254,7 @@ private func joinQuarters(_ codes: CodeLanes) -> Four {
   return first | second
 }
 
-/// The codes l, l + 4, …, l + 28 of lane l.
+/// Unpacks the codes l, l + 4, …, l + 28 from lane l.
 @inline(__always)
 private func splitQuarters(_ all: Four, mask: UInt32) -> CodeLanes {
   let mask = Four(repeating: mask)

@@ -1,5 +1,5 @@
 extension Portable {
-  /// The code of a group of three values or more, as the codec `OneBit` describes it.
+  /// Writes the code of a group of three values or more, as the codec `OneBit` describes it.
   static func oneBitEncode(
     _ gradient: UnsafePointer<Float>, _ residual: UnsafeMutablePointer<Float>, _ count: Int, _ code: UnsafeMutableRawPointer
   ) -> Bool {
@@ -34,7 +34,7 @@ extension Portable {
     code.storeBytes(of: a0.bitPattern.littleEndian, as: UInt32.self)
     code.storeBytes(of: a1.bitPattern.littleEndian, toByteOffset: 4, as: UInt32.self)
 
-    // The values are computed again, from the cache: until here the residual had to stay as it was.
+    // The values are recomputed from the cache, because the residual had to stay untouched until here.
     let (below, above) = (Half(repeating: a0), Half(repeating: a1))
     for start in stride(from: 0, to: whole, by: 32) {
       let v = sumOfTwo(load(gradient + start), load(residual + start))
@@ -44,7 +44,7 @@ extension Portable {
     return true
   }
 
-  /// Adds 32 values to the sums of their sides, and gives their word: 1 for a value that is not negative.
+  /// Adds 32 values to the sums of their signs, and returns their word: 1 for a nonnegative value.
   @inline(__always)
   private static func gather(_ v: Lanes, _ positive: inout Lanes, _ negative: inout Lanes) -> UInt32 {
     let (low, high) = (v.low .< Half.zero, v.high .< Half.zero)
@@ -63,7 +63,7 @@ extension Portable {
       high: v.high - above.replacing(with: below, where: v.high .< Half.zero))
   }
 
-  /// Sixteen values of a code: `half` 2 w is the low half of word w, 2 w + 1 the high one.
+  /// Sixteen values of a code: `half` 2w is the low half of word w, 2w + 1 the high one.
   @inline(__always)
   private static func decoded(_ code: UnsafeRawPointer, half: Int) -> Half {
     let a0 = Half(repeating: Float(bitPattern: UInt32(littleEndian: code.load(as: UInt32.self))))
@@ -96,11 +96,11 @@ extension Portable {
     storePartially(total, to: values + whole, count: rest)
   }
 
-  /// Sets `values` to the sum of decoded groups in the order given.
+  /// Sets `values` to the sum of decoded groups in the given order.
   static func oneBitDecodeSum(
     _ codes: UnsafePointer<UnsafeRawPointer>, _ codeCount: Int, _ count: Int, _ values: UnsafeMutablePointer<Float>
   ) {
-    // Sixteen lanes at a time: their sums stay in registers.
+    // Sixteen lanes at a time, so that their sums stay in registers.
     for half in 0..<(count + 15) / 16 {
       var total = decoded(codes[0], half: half)
       for k in stride(from: 1, to: codeCount, by: 1) { total += decoded(codes[k], half: half) }

@@ -1,5 +1,5 @@
 extension Portable {
-  /// Copies the values whose magnitude, as a pattern of bits, is `key` or more, and their indices; returns how many.
+  /// Copies the values whose magnitude, as a bit pattern, is at least `key`, with their indices; returns their number.
   static func selectAtLeast(
     _ values: UnsafePointer<Float>, _ count: Int, _ key: UInt32, _ first: UInt32, _ indices: UnsafeMutablePointer<UInt32>,
     _ selected: UnsafeMutablePointer<Float>
@@ -22,10 +22,10 @@ extension Portable {
 }
 
 extension Portable {
-  /// The digits of a pattern without its sign, the highest first: where they begin, and how many values they have.
+  /// The digits of a pattern without its sign, the highest first: the lowest bit and the number of values of each.
   private static var digits: [(shift: UInt32, bins: Int)] { [(20, 1 << 11), (10, 1 << 10), (0, 1 << 10)] }
 
-  /// The least pattern of the `k` largest magnitudes and how many of it are among them; nil if no more than k are not zero.
+  /// The smallest pattern of the `k` largest magnitudes and its number among them; nil if at most k values are nonzero.
   static func threshold(of values: UnsafePointer<Float>, _ count: Int, k: Int) -> (key: UInt32, tieCount: Int)? {
     withUnsafeTemporaryAllocation(of: UInt32.self, capacity: 1 << 11) { room in
       let bins = room.baseAddress!

@@ -1,6 +1,5 @@
 extension Portable {
-  /// Calls `body` with the window of a block, which is a copy where it wraps around the end of the row; gives it back where
-  /// `writes` says so.
+  /// Calls `body` with the window of a block; one that wraps around the end of the row is a copy, written back if `writes`.
   @inline(__always)
   private static func withWindow(
     _ row: UnsafeMutablePointer<Float>, _ columns: Int, _ length: Int, _ start: Int, writes: Bool,
@@ -18,7 +17,7 @@ extension Portable {
     }
   }
 
-  /// Sixteen values at `pointer`, with the sign of lane l changed where bit l is 1.
+  /// Sixteen values at `pointer`, with the sign of lane l flipped if bit l is 1.
   @inline(__always)
   private static func flipped(_ pointer: UnsafePointer<Float>, _ bits: UInt16) -> Half {
     let pattern = UnsafeRawPointer(pointer).loadUnaligned(as: Bits.self)
@@ -58,7 +57,7 @@ extension Portable {
   @inline(__always)
   private static func greater(_ a: Half, _ b: Half) -> Half { b.replacing(with: a, where: a .> b) }
 
-  /// Writes the medians of whole blocks.
+  /// Writes the medians of whole blocks to `estimates`.
   static func sketchQuery(_ table: UnsafePointer<Float>, at blocks: BlockPlaces, into estimates: UnsafeMutablePointer<Float>) {
     let (rows, length) = (blocks.rows, blocks.length)
     withUnsafeTemporaryAllocation(of: Half.self, capacity: rows * length / 16) { terms in
@@ -81,7 +80,7 @@ extension Portable {
     }
   }
 
-  /// The middle one of r numbers in each lane: the largest rises to the end in each pass, until the middle one has.
+  /// The median of r numbers in each lane: each pass moves the largest to the end, until the middle is reached.
   @inline(__always)
   private static func median(_ terms: UnsafeMutablePointer<Half>, _ rows: Int) -> Half {
     var end = rows - 1

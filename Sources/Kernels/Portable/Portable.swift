@@ -1,7 +1,7 @@
-/// The loops in Swift's own vectors: the reference for the faster paths, and what processors without them run.
+/// The loops in Swift's own vectors: the reference for the faster paths, and the path of processors without them.
 ///
-/// There are always thirty-two lanes, here in two vectors of sixteen; the fixed number is what makes all paths agree to the
-/// last bit. (One vector of thirty-two would read better, but its operations are not inlined by the compiler.)
+/// There are always thirty-two lanes, here in two vectors of sixteen; because the number is fixed, all paths agree to the last
+/// bit. (One vector of thirty-two would read better, but the compiler does not inline its operations.)
 enum Portable {
   typealias Half = SIMD16<Float>
   typealias Bits = SIMD16<UInt32>
@@ -60,13 +60,13 @@ enum Portable {
     withUnsafeBytes(of: lanes) { UnsafeMutableRawPointer(pointer).copyMemory(from: $0.baseAddress!, byteCount: 4 * count) }
   }
 
-  /// Bit l for lane l of the low half; the high half is the same, sixteen bits further.
+  /// Bit l for lane l of the low half; the same for the high half, sixteen bits further.
   @inline(__always)
   static var weights: Bits { Bits(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768) }
 
-  /// The bitwise or of all lanes.
+  /// The bitwise OR of all lanes.
   ///
-  /// By quarters as a tuple, because the compiler takes halves of a vector apart lane by lane here.
+  /// It uses quarters as a tuple, because the compiler splits halves of a vector lane by lane here.
   @inline(__always)
   static func union(_ bits: Bits) -> UInt32 {
     typealias Quarter = SIMD4<UInt32>

@@ -36,8 +36,8 @@ struct Rounds {
     while means.count <= effort.turns || total < effort.seconds {
       let stopwatch = Stopwatch()
       for _ in 0..<count { try body() }
-      let told = try meet(saying: stopwatch.seconds / Double(count))
-      let mean = clock == .first ? told[0] : told.max() ?? 0
+      let meansOfRanks = try meet(saying: stopwatch.seconds / Double(count))
+      let mean = clock == .first ? meansOfRanks[0] : meansOfRanks.max() ?? 0
       means.append(mean)
       if means.count > 1 { total += mean * Double(count) }
       count = max(1, min(1000, Int(effort.seconds / (8 * max(mean, 1e-9)))))

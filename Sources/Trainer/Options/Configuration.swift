@@ -3,12 +3,12 @@ internal import Files
 internal import Yams
 
 extension TrainerOptions {
-  /// Reads the options of a YAML file: one mapping, its keys the names of options.
+  /// Reads the options of a YAML file: one mapping whose keys are the names of options.
   ///
-  /// An option whose value is null was not given.
+  /// An option whose value is null counts as not given.
   ///
-  /// - Returns: the texts by name, in the file's order; the caller applies them before those of the command line.
-  /// - Throws: ``OptionError`` that names the file, the line where there is one, and the key.
+  /// - Returns: The texts by name, in the file's order; the caller applies them before those of the command line.
+  /// - Throws: ``OptionError`` that names the file, the line if there is one, and the key.
   public static func texts(ofConfiguration path: String) throws(OptionError) -> [(name: String, text: String)] {
     let bytes: [UInt8]
     do { bytes = try InputFile.bytes(of: path, limit: 1 << 26) } catch {
@@ -20,7 +20,7 @@ extension TrainerOptions {
     return try texts(inYAML: yaml, of: path)
   }
 
-  /// Reads options from YAML text; `path` is for messages.
+  /// Reads options from YAML text; `path` is for error messages.
   package static func texts(inYAML yaml: String, of path: String) throws(OptionError) -> [(name: String, text: String)] {
     let node: Node?
     do { node = try Yams.compose(yaml: yaml) } catch {
@@ -48,13 +48,13 @@ extension TrainerOptions {
     return texts
   }
 
-  /// The defaults, changed first by the file's texts, then by the command line's.
+  /// Creates the defaults, overridden first by the file's texts, then by the command line's.
   public init(configuration path: String?, commandLine: [(name: String, text: String)]) throws(OptionError) {
     try self.init(
       path.map { (path) throws(OptionError) in (path, try TrainerOptions.texts(ofConfiguration: path)) }, commandLine)
   }
 
-  /// The defaults, changed first by the texts that were read from a file, then by the command line's.
+  /// Creates the defaults, overridden first by the texts read from a file, then by the command line's.
   public init(
     _ configuration: (path: String, texts: [(name: String, text: String)])?, _ commandLine: [(name: String, text: String)]
   ) throws(OptionError) {

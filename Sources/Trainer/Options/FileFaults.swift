@@ -2,9 +2,9 @@ internal import Buffers
 internal import Files
 
 extension TrainerOptions {
-  /// What is wrong with the names of files: two that are one file, or an output over something that is read.
+  /// The faults in file names: two that are the same file, or an output over an input.
   ///
-  /// - Parameter config: The file that the options come from.
+  /// - Parameter config: The file the options come from.
   func fileFaults(config: String?) -> [String] {
     let (data, checkpoint) = (self.data, self.checkpoint)
     let outputs: [FileConflicts.Named] = [("metrics", self.metrics), ("timeline", self.timeline), ("output", self.output)]

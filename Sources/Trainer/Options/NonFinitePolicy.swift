@@ -6,6 +6,6 @@ public enum NonFinitePolicy: String, CaseIterable, Codable, Sendable {
   case skip
   /// The run ends.
   case abort
-  /// What is not finite becomes zero, and the step goes on.
+  /// Non-finite values become zero, and the step proceeds.
   case zero
 }

@@ -1,25 +1,25 @@
 internal import Files
 
-/// A row of the table of options (``OptionSection``): all that there is to know of one option, but its use.
+/// A row of the table of options (``OptionSection``): everything about one option except its use.
 public struct OptionRow<Value: Hashable & Sendable>: Sendable {
-  /// The value of a run that is not given the option.
+  /// The value of a run without the option.
   let standard: Value
-  /// The row, whatever the type of its value.
+  /// The row, independent of the type of its value.
   let field: OptionField
 
-  /// A row.
+  /// Creates a row.
   ///
   /// - Parameters:
-  ///   - name: The name on command lines, in YAML files and in checkpoints: `learning-rate`. Metrics files spell it `learningRate`.
+  ///   - name: The name on command lines, in YAML files and in checkpoints: `learning-rate`. Metrics files use `learningRate`.
   ///   - standard: The default.
-  ///   - meaning: A sentence for help, which adds the default to it.
+  ///   - meaning: A sentence for help, which appends the default.
   ///   - value: The name of the value in help: `n`. A flag has none.
-  ///   - otherwise: What holds if the option is not given, as help says it, if the default is no value.
-  ///   - mayChangeOnResume: Whether a resumed run may have another value than the run that it continues.
-  ///   - mayBeNone: Whether `none`, as the summary at the start prints it, stands for the default.
-  ///   - isHidden: Whether help, lists and summaries leave it out: for tests.
-  ///   - check: What is wrong with a value, as the end of a sentence that begins with the option's name; nil if nothing is. What
-  ///     concerns several options is checked in ``TrainerOptions/faults(ranks:config:)``.
+  ///   - otherwise: The text in help for an option that is not given, if the default is no value.
+  ///   - mayChangeOnResume: Whether a resumed run may have another value than the run it continues.
+  ///   - mayBeNone: Whether `none`, as printed by the summary at the start, stands for the default.
+  ///   - isHidden: Whether help, lists and summaries omit it: for tests.
+  ///   - check: The fault of a value, as the end of a sentence that begins with the option's name, or nil. Faults of several
+  ///     options together are checked in ``TrainerOptions/faults(ranks:config:)``.
   init(
     _ name: String, _ standard: Value, _ meaning: String, value: String = "", otherwise: String? = nil,
     mayChangeOnResume: Bool = false, mayBeNone: Bool = false, isHidden: Bool = false,
@@ -42,7 +42,7 @@ public struct OptionRow<Value: Hashable & Sendable>: Sendable {
       fault: { check($0.value(name, standard)).map { "--\(name) \($0)" } })
   }
 
-  /// A row of an option that has no value by default, with a check of the values that it may be given.
+  /// Creates a row of an option that has no value by default, with a check of the values it may be given.
   init<Given: OptionValue>(
     _ name: String, _ standard: Given?, _ meaning: String, value: String = "", otherwise: String? = nil,
     mayChangeOnResume: Bool = false, mayBeNone: Bool = false, isHidden: Bool = false,
@@ -54,12 +54,12 @@ public struct OptionRow<Value: Hashable & Sendable>: Sendable {
   }
 }
 
-/// One option as data, whatever the type of its value.
+/// One option as data, independent of the type of its value.
 ///
-/// Command lines, YAML files, help, the summary at the start, the start event of metrics files and the comparison with a checkpoint
-/// are all made from these, so that they accept the same texts and say the same sentences.
+/// Command lines, YAML files, help, the summary at the start, the start event of metrics files and the comparison with a
+/// checkpoint are all made from these, so that they accept the same texts and use the same sentences.
 public struct OptionField: Sendable {
-  /// The name as people write it: `learning-rate`.
+  /// The name on command lines: `learning-rate`.
   public let name: String
   /// The meaning with the default, for help.
   public let help: String
@@ -67,20 +67,20 @@ public struct OptionField: Sendable {
   public let valueName: String?
   /// Whether a value may begin with a dash, as a negative number does.
   public let mayBeginWithDash: Bool
-  /// Whether a resumed run may have another value than the run that it continues.
+  /// Whether a resumed run may have another value than the run it continues.
   public let mayChangeOnResume: Bool
-  /// Hidden from help: for tests.
+  /// Whether help omits it: for tests.
   public let isHidden: Bool
   /// The value as JSON.
   let json: @Sendable (TrainerOptions) -> JSONValue
-  /// The value as text, nil if the option has none.
+  /// The value as text; nil if the option has none.
   public let read: @Sendable (TrainerOptions) -> String?
   /// Sets the value from text.
   public let write: @Sendable (inout TrainerOptions, String) throws(OptionError) -> Void
-  /// What is wrong with the value by itself, a sentence without a full stop; nil if nothing is.
+  /// The fault of the value by itself, a sentence without a full stop, or nil.
   let fault: @Sendable (TrainerOptions) -> String?
 
-  /// The name as metrics files spell it: `learningRate`.
+  /// The name in metrics files: `learningRate`.
   public var key: String {
     let words = name.split(separator: "-")
     return String(words[0]) + words.dropFirst().map { $0.prefix(1).uppercased() + $0.dropFirst() }.joined()
@@ -97,37 +97,37 @@ public protocol OptionSection {
 
 /// A part of the table of options: a type whose stored properties are its rows.
 protocol OptionTable: OptionSection, Sendable {
-  /// The rows.
+  /// All rows of the table.
   static var rows: Self { get }
 }
 
 extension OptionTable {
-  /// The rows, in the order in which they are written.
+  /// The rows, in the order of their declaration.
   public static var fields: [OptionField] {
     Mirror(reflecting: rows).children.compactMap { ($0.value as? any FieldProviding)?.field }
   }
 }
 
-/// A row of any type of value.
+/// A row with any type of value.
 private protocol FieldProviding {
   var field: OptionField { get }
 }
 
 extension OptionRow: FieldProviding {}
 
-/// Checks that several rows use; each gives the end of a sentence that begins with the option's name.
+/// Checks shared by several rows; each gives the end of a sentence that begins with the option's name.
 enum OptionCheck {
-  /// A number is at least `least`; `unit` follows the number in the sentence.
+  /// Checks that a number is at least `least`; `unit` follows the number in the sentence.
   static func atLeast(_ least: Int, _ unit: String = "") -> @Sendable (Int) -> String? {
     { $0 >= least ? nil : "is at least \(least)\(unit), not \($0)" }
   }
 
-  /// A number is from `least` to `most`.
+  /// Checks that a number is from `least` to `most`.
   static func from(_ least: Int, atMost most: Int) -> @Sendable (Int) -> String? {
     { $0 < least ? "is at least \(least), not \($0)" : $0 > most ? "is at most \(most), not \($0)" : nil }
   }
 
-  /// A time limit is above zero, and short enough to be counted in nanoseconds.
+  /// Checks that a time limit is above zero and short enough to be counted in nanoseconds.
   @Sendable static func seconds(_ value: Double) -> String? {
     value > 0 && value <= 1_000_000 ? nil : "is a number of seconds above 0, up to 1000000, not \(value)"
   }

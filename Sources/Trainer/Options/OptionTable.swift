@@ -1,10 +1,10 @@
 public import Collectives
 public import Transport
 
-// The table of options. A new option is one row here, and its use: `options.name`. Command line, YAML files, help, the summary at
-// the start, the start event of metrics files, checkpoints and the comparison on resume follow.
+// The table of options. A new option is one row here and its use as `options.name`. The command line, YAML files, help, the
+// summary at the start, the start event of metrics files, checkpoints and the comparison on resume follow from it.
 
-/// What is trained, and how long.
+/// The options of what is trained, and for how long.
 public struct SubjectOptions: OptionTable {
   public static let title = "What to train"
   static let rows = SubjectOptions()
@@ -19,7 +19,7 @@ public struct SubjectOptions: OptionTable {
   public let sampled = OptionRow<Int?>(
     "sampled", nil, "Clients that share a step.", value: "n", otherwise: "as many as ranks", mayBeNone: true,
     checkGiven: OptionCheck.atLeast(1))
-  // Products of larger numbers would not fit in 64 bits, and such a run would take longer than a life.
+  // Products of larger numbers would not fit in 64 bits, and such a run would never end in practice.
   public let epochs = OptionRow<Int>(
     "epochs", 5, "How often every training sample is used.", value: "n", mayChangeOnResume: true,
     check: OptionCheck.from(1, atMost: 1_000_000_000))
@@ -34,7 +34,7 @@ public struct SubjectOptions: OptionTable {
     check: { (1...1024).contains($0) ? nil : "is 1 to 1024, not \($0)" })
 }
 
-/// How gradients become updates.
+/// The options of how gradients become updates.
 public struct DescentOptions: OptionTable {
   public static let title = "How to train"
   static let rows = DescentOptions()
@@ -84,7 +84,7 @@ public struct DescentOptions: OptionTable {
     mayChangeOnResume: true, isHidden: true, checkGiven: OptionCheck.atLeast(1))
 }
 
-/// How gradients cross between ranks.
+/// The options of how ranks exchange gradients.
 public struct ExchangeOptions: OptionTable {
   public static let title = "How ranks exchange"
   static let rows = ExchangeOptions()
@@ -128,7 +128,7 @@ public struct ExchangeOptions: OptionTable {
     mayChangeOnResume: true, check: OptionCheck.seconds)
 }
 
-/// What is saved.
+/// The options of what is saved.
 public struct FileOptions: OptionTable {
   public static let title = "Checkpoints and results"
   static let rows = FileOptions()
@@ -145,7 +145,7 @@ public struct FileOptions: OptionTable {
     "output", nil, "The final model, as safetensors.", value: "file", mayChangeOnResume: true, mayBeNone: true)
 }
 
-/// What is reported, and how often.
+/// The options of what is reported, and how often.
 public struct ReportOptions: OptionTable {
   public static let title = "Reports"
   static let rows = ReportOptions()

@@ -4,15 +4,16 @@ internal import Transport
 
 /// A type of option values.
 protocol OptionValue: Hashable, Sendable {
-  /// Reads a text; nil if it is no such value.
+  /// Reads a text; nil if it is not such a value.
   init?(optionText: String)
-  /// The value as text, nil for none.
+  /// The value as text; nil for none.
   var optionText: String? { get }
   /// The value as JSON.
   var optionJSON: JSONValue { get }
-  /// The values that the option takes: `a whole number`.
+  /// The accepted values, in words: `a whole number`.
   static var expectation: String { get }
-  /// Whether a text may begin with a dash, as a negative number does; otherwise such a text on a command line is the next option.
+  /// Whether a text may begin with a dash, as a negative number does; otherwise it is taken as the next option of a command
+  /// line.
   static var mayBeginWithDash: Bool { get }
 }
 

@@ -1,11 +1,11 @@
-/// After which epochs the training samples get new labels from the model: `2`, `1,3` or `every:2`.
+/// The epochs after which the model relabels the training samples: `2`, `1,3` or `every:2`.
 public enum RealignmentEpochs: Codable, Hashable, Sendable {
-  /// After these, counted from 1, in rising order.
+  /// After the given epochs, counted from 1, in ascending order.
   case after([Int])
-  /// After each that the number divides.
+  /// After every epoch that is a multiple of the number.
   case every(Int)
 
-  /// Whether labels are made anew once so many epochs are done.
+  /// Whether samples are relabelled after the given number of epochs.
   public func contains(_ epoch: Int) -> Bool {
     switch self {
     case .after(let epochs): epochs.contains(epoch)
@@ -13,7 +13,7 @@ public enum RealignmentEpochs: Codable, Hashable, Sendable {
     }
   }
 
-  /// The first of them; nil of none.
+  /// The first of these epochs; nil if there are none.
   var first: Int? {
     switch self {
     case .after(let epochs): epochs.first

@@ -1,17 +1,18 @@
 internal import Buffers
 
-/// The options of a run, each with its default; their meaning, and all else that is known of them, is in the table, whose parts are
-/// ``SubjectOptions``, ``DescentOptions``, ``ExchangeOptions``, ``FileOptions`` and ``ReportOptions``.
+/// The options of a run, each with its default.
 ///
-/// Each row of the table is a property here, read and set by the row's name: `options.learningRate = 0.2`.
+/// Their meaning and everything else about them is in the table, whose parts are ``SubjectOptions``, ``DescentOptions``,
+/// ``ExchangeOptions``, ``FileOptions`` and ``ReportOptions``. Each row of the table is a property here, read and set by the
+/// row's name: `options.learningRate = 0.2`.
 @dynamicMemberLookup
 public struct TrainerOptions: Sendable {
-  /// Values that are not the default, by the option's name.
+  /// The values that differ from the default, by the option's name.
   private var values: [String: AnyValue] = [:]
-  /// The names of the options that a command line or a configuration file gave, even if only their defaults.
+  /// The names of the options given by a command line or a configuration file, even if only as their defaults.
   public private(set) var given: Set<String> = []
 
-  /// The defaults.
+  /// Creates the defaults.
   public init() {}
 
   public subscript<Value>(dynamicMember path: KeyPath<SubjectOptions, OptionRow<Value>>) -> Value {
@@ -57,7 +58,7 @@ public struct TrainerOptions: Sendable {
   }
 }
 
-/// A value of any type of option.
+/// A value of an option of any type.
 private struct AnyValue: Hashable, Sendable {
   let value: any Hashable & Sendable
 
@@ -70,7 +71,7 @@ private struct AnyValue: Hashable, Sendable {
 }
 
 extension TrainerOptions: Hashable {
-  /// Whether all values are equal, whether they were given or not.
+  /// Whether all values are equal, given or not.
   public static func == (left: TrainerOptions, right: TrainerOptions) -> Bool { left.values == right.values }
 
   public func hash(into hasher: inout Hasher) { hasher.combine(values) }
@@ -82,7 +83,7 @@ extension TrainerOptions: Codable {
     for (name, text) in try decoder.singleValueContainer().decode([String: String].self) { try set(name, to: text) }
   }
 
-  /// Writes the values by name, as texts.
+  /// Encodes the values by name, as texts.
   public func encode(to encoder: any Encoder) throws {
     var container = encoder.singleValueContainer()
     try container.encode(texts)
@@ -98,18 +99,18 @@ extension TrainerOptions {
   /// All options, in the order of help.
   public static let fields: [OptionField] = sections.flatMap { $0.fields }
 
-  /// Sets the option called `name` from text; throws with the known names and the nearest spelling.
+  /// Sets the option called `name` from text; the error has the known names and the nearest spelling.
   public mutating func set(_ name: String, to text: String) throws(OptionError) {
     try TrainerOptions.field(name).write(&self, text)
   }
 
-  /// Sets the option called `name` from a text that a command line or a configuration file gives.
+  /// Sets the option called `name` from a text given by a command line or a configuration file.
   mutating func give(_ name: String, _ text: String) throws(OptionError) {
     try set(name, to: text)
     given.insert(name)
   }
 
-  /// The option called `name`; throws with the known names and the nearest spelling.
+  /// The option called `name`; the error has the known names and the nearest spelling.
   public static func field(_ name: String) throws(OptionError) -> OptionField {
     guard let field = fields.first(where: { $0.name == name }) else {
       throw OptionError(unknown("unknown option", name, known: fields.filter { !$0.isHidden }.map(\.name)))
@@ -117,12 +118,12 @@ extension TrainerOptions {
     return field
   }
 
-  /// The values by name, as they would be written on the command line; options without a value are not there.
+  /// The values by name, as written on the command line, without options that have no value.
   public var texts: [String: String] {
     Dictionary(uniqueKeysWithValues: TrainerOptions.fields.compactMap { field in field.read(self).map { (field.name, $0) } })
   }
 
-  /// The options, by name, whose values a run that continues `saved` must not change but does, with both values.
+  /// The options, by name, that a run continuing `saved` must not change but does, with both values.
   public func differences(from saved: TrainerOptions) -> [(name: String, saved: String, here: String)] {
     TrainerOptions.fields.compactMap { field in
       let (then, now) = (field.read(saved) ?? "none", field.read(self) ?? "none")

@@ -1,11 +1,11 @@
 extension TrainerOptions {
-  /// What is wrong with the values, one sentence without a full stop for each fault; empty if the run may start.
+  /// The faults of the values, one sentence without a full stop for each; empty if the run may start.
   ///
-  /// Each row of the table checks its own value; what concerns several options is checked here.
+  /// Each row of the table checks its own value; faults of several options together are checked here.
   ///
   /// - Parameters:
-  ///   - ranks: The number of ranks that share the run, nil if it is not known yet.
-  ///   - config: The file that the options come from, nil if it does not matter.
+  ///   - ranks: The number of ranks of the run; nil if not known yet.
+  ///   - config: The file the options come from; nil if it does not matter.
   public func faults(ranks: Int? = nil, config: String? = nil) -> [String] {
     var faults = TrainerOptions.fields.compactMap { $0.fault(self) }
     func expect(_ isRight: Bool, _ sentence: @autoclosure () -> String) { if !isRight { faults.append(sentence()) } }
@@ -36,7 +36,7 @@ extension TrainerOptions {
     return faults + fileFaults(config: config)
   }
 
-  /// Throws all faults as one message, a line for each.
+  /// Throws all faults as one message, one line for each.
   public func validate(ranks: Int? = nil, config: String? = nil) throws(OptionError) {
     let faults = faults(ranks: ranks, config: config)
     guard faults.isEmpty else { throw OptionError(faults.joined(separator: "\n")) }

@@ -1,30 +1,31 @@
 internal import Files
 
-/// How a run starts before its codec takes over: `117`, `replicated:117`, `bits:32x60+8x60+2x60` or `auto`.
+/// The warm start of a run, before its codec takes over: `117`, `replicated:117`, `bits:32x60+8x60+2x60` or `auto`.
 ///
-/// Source: Seide et al. 2014, whose first 24 hours of data are processed without parallelism and quantization; algorithms §1.10.
+/// Source: Seide et al. 2014, whose first 24 hours of data are processed without parallelism and quantization; algorithms
+/// §1.10.
 public enum WarmStart: Codable, Hashable, Sendable {
   /// N steps of floats; 0 for none.
   case floats(Int)
-  /// N steps in which every rank processes the whole minibatch, and no gradient crosses between ranks.
+  /// N steps in which every rank processes the whole minibatch, and no gradient is exchanged.
   case replicated(Int)
-  /// Phases of fewer and fewer bits for a value; 32 are floats.
+  /// Phases with decreasing numbers of bits per value; 32 bits are floats.
   case bits([BitPhase])
-  /// Floats until little of the gradient is signal, for a quarter of the run at most (`GradientNoise`).
+  /// Floats until little of the gradient is signal, but for at most a quarter of the run (`GradientNoise`).
   case automatic
 
-  /// A number of steps with a number of bits for a value.
+  /// A number of steps with the same number of bits per value.
   public struct BitPhase: Codable, Hashable, Sendable {
-    /// 32, or those of the codec `multi-bit`.
+    /// 32, or a number of bits of the codec `multi-bit`.
     public var bits: Int
-    /// Its length.
+    /// The number of steps.
     public var steps: Int
 
-    /// A phase of `steps` steps with `bits` bits for a value.
+    /// Creates a phase of `steps` steps with `bits` bits per value.
     public init(bits: Int, steps: Int) { (self.bits, self.steps) = (bits, steps) }
   }
 
-  /// How people write each, with a line of explanation.
+  /// The syntax of each form, with a line of explanation.
   public static let forms = [
     (name: "N", summary: "N steps of floats; 0 for none, a tenth of the run by default"),
     (name: "replicated:N", summary: "N steps in which every rank computes the whole minibatch, and no gradient is exchanged"),
@@ -73,7 +74,7 @@ extension WarmStart: OptionValue {
 
   static var expectation: String { "a number of steps, replicated:STEPS, bits:BITSxSTEPS+BITSxSTEPS… or auto" }
 
-  /// What is wrong with the numbers, as the end of a sentence about the option; nil where nothing is.
+  /// The fault of the numbers, as the end of a sentence about the option, or nil.
   var fault: String? {
     switch self {
     case .automatic: return nil

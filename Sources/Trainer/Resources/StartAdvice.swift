@@ -2,6 +2,7 @@ internal import Checkpoints
 internal import Files
 package import Kernels
 internal import Networks
+internal import Transport
 
 /// What users should know about a run's processors before it begins.
 package struct StartAdvice {

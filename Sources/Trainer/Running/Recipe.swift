@@ -116,8 +116,10 @@ public struct Recipe {
       "whose momentum (--momentum) is part of what it remembers; leave it out")
     try refuse(
       !can.clips && options.clip != nil, "clip",
-      "which does not know the gradient's norm"
-        + (name.hasSuffix("fetch-sgd") ? ", except with recovery=subtract or recovery=zero" : ""))
+      "which does not know the gradient's norm" + (can.clipsIf.map { ", except \($0)" } ?? ""))
+    try refuse(
+      !can.transformsAtOwners && optimizer.scaling?.place == .aggregate, "optimizer \(options.optimizer)",
+      "which has no owners of whole sums; place=partial or place=momentum does")
     try refuse(
       !can.warmStarts && options.warmStart.map { $0 != .floats(0) } ?? false, "warm-start",
       "which uses its own code from the first step; leave it out")

@@ -68,7 +68,7 @@ final class Delayed: EngineStrategy {
           statement.residualSquares = exchange.residualSquares
         },
         // The agreement goes on during the exchange of the previous half.
-        told: { outcome.traffic += try applyOldest() })
+        sent: { outcome.traffic += try applyOldest() })
       if !judgement.verdict.isSkipped {
         try begin(exchange, step: step, part: part, judgement.agreement, of: samples, isWatched: isWatched)
       }
@@ -86,8 +86,10 @@ final class Delayed: EngineStrategy {
     flight = Flight(
       exchange: exchange, rate: agreement.rate, samples: samples, share: Float(samples) / Float(stepSamples),
       trafficBefore: exchange.traffic, watched: isWatched ? agreement : nil)
-    try engine.aggregations.begin(
-      exchange, Contribution(step: Delayed.parts * step + part, samples: samples, buffer: turn, rate: agreement.rate))
+    let contribution = Contribution(
+      step: Delayed.parts * step + part, samples: samples, buffer: turn, rate: agreement.rate,
+      share: Double(samples) / Double(stepSamples))
+    try engine.aggregations.begin(exchange, contribution)
     engine.driver.drive(exchange)
     engine.frame.computation.accept()
     turn = 1 - turn

@@ -68,6 +68,7 @@ package final class RunAggregations {
     aggregationParts.options = options
     aggregationParts.momentum = parts.options.momentum
     aggregationParts.clip = parts.options.clip
+    aggregationParts.normRanks = parts.grid.all
     aggregationParts.seed = parts.options.seed
     let main = try parts.aggregation(aggregationParts)
     let coded = main as? CodedAllReduce

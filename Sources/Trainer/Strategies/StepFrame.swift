@@ -53,12 +53,12 @@ final class StepFrame {
   ///   - needsNorm: Whether the norm of the gradient is needed.
   ///   - ready: Called as tensors become final, with the end of the final part.
   ///   - computed: Called when the gradient is complete, to add to this rank's statement.
-  ///   - told: Called when this rank's statement is sent, while the others send theirs.
+  ///   - sent: Called when this rank's statement is sent, while the others send theirs.
   /// - Throws: Also the error that ends the run on all ranks (``NonFiniteGuard/Verdict/end``), after `ending` was called.
   func run(
     _ step: Int, on course: Course, _ portion: Portion = .share, into gradient: FloatBuffer, needsNorm: Bool,
     ready: (_ end: Int) -> Void = { _ in }, computed: (inout StepAgreement.Statement) throws -> Void = { _ in },
-    told: () throws -> Void = {}, ending: () throws -> Void = {}
+    sent: () throws -> Void = {}, ending: () throws -> Void = {}
   ) throws -> Judgement {
     let plan = course.loader.plan
     let batch = try parts.timeline.span(.data) { course.loader.batch(at: step, portion) }
@@ -77,7 +77,7 @@ final class StepFrame {
     own.isStopRequested = StopSignal.isRequested
     own.rate = course.rate(step)
     try StepAgreement.send(own, over: parts.records)
-    try told()
+    try sent()
     let stopwatch = Stopwatch()
     let agreement = try parts.timeline.span(.agreement) {
       try StepAgreement(over: parts.records, step: step, meanwhile: driver.turn)

@@ -19,7 +19,9 @@ public struct StrategyRecipe: Sendable {
   package func callAsFunction(_ parts: StrategyParts) throws -> any Strategy { try make(parts) }
 }
 
-/// The strategies of `--strategy`: when ranks exchange what. A row each.
+/// The strategies of `--strategy`: when ranks exchange what.
+///
+/// A row each.
 ///
 /// What they make of it, `--codec` says; names of sparse aggregations are short for `all-reduce` with them.
 public let strategies = Registry<StrategyRecipe>(

@@ -4,10 +4,10 @@ internal import Glibc
 /// The cores and memory that this process may use on its host, by the system and by its control groups.
 package enum HostResources {
   /// The number of cores of the host.
-  static var coreCount: Int { max(1, sysconf(CInt(_SC_NPROCESSORS_ONLN))) }
+  package static var coreCount: Int { max(1, sysconf(CInt(_SC_NPROCESSORS_ONLN))) }
 
   /// The number of cores that this process may use: those it is bound to, limited by the CPU time of its control groups.
-  static var usableCoreCount: Int {
+  package static var usableCoreCount: Int {
     // A mask of hexadecimal digits, which may have bits for cores that the host does not have.
     let status = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
     let line = status.split(separator: "\n").first { $0.hasPrefix("Cpus_allowed:") }
