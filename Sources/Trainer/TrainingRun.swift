@@ -121,7 +121,8 @@ public final class TrainingRun {
       isStopping = outcome.isStopRequested || step == lastStep
       progress.tally.add(outcome)
       tuner?.tally.add(outcome)
-      try tell(outcome, rate: course.rate(step - 1), isLogged: (step - outcome.stepCount..<step).contains(where: course.isMeasured))
+      try tell(
+        outcome, rate: course.rate(step - 1), isLogged: (step - outcome.stepCount..<step).contains(where: course.isMeasured))
       if isStopping { break }
       if isDue(options.verifyEvery) || endsReplication { try verify() }
       if isEvaluationDue { try evaluate() }

@@ -49,6 +49,28 @@ import _TestSupport
     #expect(try abs(train(options("none") { $0.momentum = 0 }).evaluation!.loss - descent.evaluation!.loss) > 1e-3)
   }
 
+  /// Sketches that would be no smaller than the values are the values: then clipping is that of a gradient.
+  private static let exact = "fetch-sgd:k=1/1,columns=1/1,recovery=subtract"
+
+  @Test(.enabled(if: World.count == 1, "one rank adds nothing up")) func eachHalfIsClippedToItsShareOfTheNorm() throws {
+    func run(_ codec: String, _ clip: Double) throws -> Double {
+      try train(options(codec) { ($0.momentum, $0.learningRate, $0.clip) = (0, 0.5, clip) }).evaluation!.loss
+    }
+    let descent = try run("none", 0.1)
+    #expect(try abs(run(Self.exact, 0.1) - descent) < 1e-4)
+    #expect(try abs(run(Self.exact, 0.2) - descent) > 1e-3)
+  }
+
+  @Test(.enabled(if: World.count % 2 == 0, "two slices of a model")) func slicesAreClippedByTheNormOfTheWholeModel() throws {
+    func run(_ codec: String, _ clip: Double) throws -> Double {
+      try train(options(codec) { ($0.strategy, $0.momentum, $0.clip, $0.modelParallel) = ("all-reduce", 0, clip, 2) })
+        .evaluation!.loss
+    }
+    let descent = try run("none", 0.1)
+    #expect(try abs(run(Self.exact, 0.1) - descent) < 1e-4)
+    #expect(try abs(run(Self.exact, 0.2) - descent) > 1e-3)
+  }
+
   @Test(arguments: [("local-top-k:k=1/20", "top-k:k=1/20"), ("fetch-sgd:k=1/20,columns=1/8", "fetch-sgd:k=1/20,columns=1/8")])
   func shortFormsAreWhatTheyStandFor(_ strategy: String, _ codec: String) throws {
     let long = try train(options(codec) { $0.strategy = "all-reduce" }).modelHash

@@ -94,7 +94,8 @@ final class FetchSGD: SparseAggregation {
     let recovery = rounds.sending(1, .sum) { [self] in
       gather.write(owned.map { recover($0, rate: Double(contribution.rate)) }, in: 1, of: rounds)
     }
-    return [beginning] + sum + clipping(contribution.share) + recovery + delivering(gather, in: 1) + [rounds.ending { [self] in turn += 1 }]
+    let ending = rounds.ending { [self] in turn += 1 }
+    return [beginning] + sum + clipping(contribution.share) + recovery + delivering(gather, in: 1) + [ending]
   }
 
   /// Adds this step's sum to the momentum, scaled down to the norm `clip` if the sketches of all shards show a larger one.
