@@ -39,7 +39,7 @@ arrows:
 test-plain:
 	scripts/test-plain
 
-# What needs ranks, on so many of them.
+# What needs ranks, on each number of them.
 test-ranks: test-2 test-3 test-4 test-8
 
 .NOTPARALLEL:

@@ -2,7 +2,7 @@
 #
 # A variable that is set already stays as it is.
 
-# Open MPI refuses root unless told twice; containers and test machines have nobody else.
+# Open MPI refuses root unless told twice; containers and test machines have no other user.
 if [ "$(id -u)" -eq 0 ]; then
   export OMPI_ALLOW_RUN_AS_ROOT="${OMPI_ALLOW_RUN_AS_ROOT:-1}"
   export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="${OMPI_ALLOW_RUN_AS_ROOT_CONFIRM:-1}"

@@ -1,6 +1,6 @@
 internal import Transport
 
-/// Keeps the time of an exchange: its units of work and its waits, of which the observer is told, and which the watchdog ends.
+/// Keeps the time of an exchange: its units of work and its waits, which are reported to the observer, and which the watchdog ends.
 final class ExchangeClock {
   private let observer: ((ExchangeEvent) -> Void)?
   private var watchdog: Watchdog

@@ -38,7 +38,7 @@ public struct ScalingPlan: Sendable {
 
   /// Predicts all step variants with `aggregations`, from measured or given costs.
   ///
-  /// - Throws: `SpecificationError` and `SketchError` if one cannot be for so many parameters.
+  /// - Throws: `SpecificationError` and `SketchError` if one is not possible for this number of parameters.
   public init(
     _ predictor: StepPredictor, aggregations: [AggregationRecipe], subject: String, costs: [(name: String, text: String)],
     ranks: Int?

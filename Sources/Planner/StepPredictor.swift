@@ -76,7 +76,7 @@ public struct StepPredictor: Sendable {
   /// The step on `ranks` ranks; nil if a rank would have no sample, or the costs of its link are unknown.
   ///
   /// - Complexity: linear in the groups of the layout and in the messages of a rank.
-  /// - Throws: `SpecificationError` and `SketchError` if the aggregation cannot be for so many parameters.
+  /// - Throws: `SpecificationError` and `SketchError` if the aggregation is not possible for this number of parameters.
   public func predict(
     _ aggregation: AggregationRecipe, ranks: Int, topology: PlanTopology = .flat, isDoubleBuffered: Bool = false
   ) throws -> StepPrediction? {

@@ -198,7 +198,7 @@ public final class MessageRounds {
 
   /// Announces to the other ranks the lengths of this rank's messages of a round.
   func announce(_ round: Int, counts own: [Int]) throws {
-    require(rounds[round].lengths == .announced, "lengths are announced that everybody knows")
+    require(rounds[round].lengths == .announced, "lengths are announced that all ranks know")
     let before = records.traffic.bytesSent
     try records.begin(own.map { UInt64($0) })
     if rounds[round].isReturned { returnedByteCount += records.traffic.bytesSent - before }

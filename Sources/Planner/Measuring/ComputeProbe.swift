@@ -10,7 +10,7 @@ internal import Transport
 
 /// Measures the cost of computing: gradients of the real network on real samples, on all ranks at once, and the update.
 struct ComputeProbe {
-  let rounds: Rounds
+  let repetitions: Repetitions
   let parts: StrategyParts
   let dataset: any Dataset
 
@@ -21,7 +21,7 @@ struct ComputeProbe {
   /// The time that ranks wait for one another at the meeting belongs to computing, so it is measured with it.
   ///
   /// Collective. The largest sample count is a whole minibatch on one rank, unless that takes too long.
-  func gradientCurve(_ effort: Rounds.Effort, into gradient: FloatBuffer) throws -> CostCurve {
+  func gradientCurve(_ effort: Repetitions.Effort, into gradient: FloatBuffer) throws -> CostCurve {
     let ranks = parts.hosts.world.count
     let share = (parts.plan.minibatch - 1) / ranks + 1
     let most = max(1, min(parts.plan.minibatch, parts.plan.sampleCount / ranks))
@@ -34,8 +34,8 @@ struct ComputeProbe {
   }
 
   /// Seconds of the gradient of `count` samples on each rank, and of the meeting.
-  private func seconds(samples count: Int, _ effort: Rounds.Effort, into gradient: FloatBuffer) throws -> Double {
-    try rounds.seconds(effort, work(samples: count, into: gradient))
+  private func seconds(samples count: Int, _ effort: Repetitions.Effort, into gradient: FloatBuffer) throws -> Double {
+    try repetitions.seconds(effort, work(samples: count, into: gradient))
   }
 
   /// Returns a function that computes the gradient of the next `count` samples on each rank, and then meets.
@@ -43,9 +43,9 @@ struct ComputeProbe {
     let (parts, loader) = steps(samples: count)
     let computation = GradientComputation(parts)
     var step = 0
-    return { [rounds, plan = parts.plan] in
+    return { [repetitions, plan = parts.plan] in
       _ = try computation.compute(step, of: loader.batch(at: step), among: plan.minibatch, into: gradient)
-      try rounds.meet()
+      try repetitions.meet()
       step = plan.next(after: step)
     }
   }
@@ -65,7 +65,7 @@ struct ComputeProbe {
   /// Seconds of a whole step of `count` samples on each rank with `aggregation`, in a run without overlap.
   ///
   /// Collective. The parameters do not change; the optimizer's state is lost.
-  func stepSeconds(_ aggregation: AggregationRecipe, samples count: Int, _ effort: Rounds.Effort) throws -> Double {
+  func stepSeconds(_ aggregation: AggregationRecipe, samples count: Int, _ effort: Repetitions.Effort) throws -> Double {
     try parts.hosts.releasingMemory {
       var (parts, loader) = steps(samples: count)
       parts.aggregation = aggregation
@@ -75,7 +75,7 @@ struct ComputeProbe {
       parts.parameters = parameters
       let strategy = try strategies.make("all-reduce")(parts)
       var step = 0
-      return try rounds.seconds(effort) {
+      return try repetitions.seconds(effort) {
         _ = try strategy.step(step, from: loader, rate: 0, isMeasured: false)
         step = loader.plan.next(after: step)
       }
@@ -87,12 +87,12 @@ struct ComputeProbe {
   /// It updates scratch parameters, with its own optimizer, from a gradient that is in the cache as a decoded one is.
   ///
   /// Collective.
-  func updateSeconds(_ effort: Rounds.Effort, _ optimizer: any Optimizer) throws -> Double {
+  func updateSeconds(_ effort: Repetitions.Effort, _ optimizer: any Optimizer) throws -> Double {
     let count = parts.network.layout.count
     let scratch = FloatBuffer(count: count)
     let piece = 1024
     let gradient = FloatBuffer(count: piece)
-    return try rounds.seconds(effort, by: .slowest) {
+    return try repetitions.seconds(effort, by: .slowest) {
       optimizer.prepare(samples: parts.plan.minibatch, share: 1)
       for start in stride(from: 0, to: count, by: piece) {
         optimizer.update(start..<min(start + piece, count), of: scratch, with: gradient.baseAddress, rate: 0)
@@ -104,13 +104,13 @@ struct ComputeProbe {
   /// Seconds of what owners do to a sum before it is encoded, C · T_post: all of it, by one rank; 0 if they do nothing.
   ///
   /// Collective.
-  func postSeconds(_ effort: Rounds.Effort) throws -> Double {
+  func postSeconds(_ effort: Repetitions.Effort) throws -> Double {
     guard let rule = parts.scaling, rule.place == .aggregate else { return 0 }
     let count = parts.network.layout.count
     let (state, sum) = (AdaGradState(rule, count: count, isRestorable: false), MultiplierSum())
     let piece = 1024
     let values = FloatBuffer(count: piece)
-    return try rounds.seconds(effort, by: .slowest) {
+    return try repetitions.seconds(effort, by: .slowest) {
       sum.clear()
       for start in stride(from: 0, to: count, by: piece) {
         state.scale(values.baseAddress, at: start, count: min(piece, count - start), addingTo: sum)

@@ -19,8 +19,8 @@ struct CostMeasurement {
 
   /// How much time to spend.
   struct Effort {
-    var compute: Rounds.Effort
-    var kernels: Rounds.Effort
+    var compute: Repetitions.Effort
+    var kernels: Repetitions.Effort
     var exchange: ExchangeProbe.Effort
     /// Whether every pair of hosts is measured separately.
     var hasPairs: Bool
@@ -28,12 +28,12 @@ struct CostMeasurement {
     /// For a plan: some seconds in total.
     static let thorough = Effort(
       compute: .init(seconds: 0.5), kernels: .init(seconds: 0.1),
-      exchange: .init(rounds: .init(seconds: 0.5), longestSeconds: 1),
+      exchange: .init(repetitions: .init(seconds: 0.5), longestSeconds: 1),
       hasPairs: true)
     /// At the start of a run: a second, or a little more on slow networks.
     static let brief = Effort(
       compute: .init(seconds: 0.1), kernels: .init(seconds: 0.02),
-      exchange: .init(rounds: .init(seconds: 0.1), longestSeconds: 0.25), hasPairs: false)
+      exchange: .init(repetitions: .init(seconds: 0.1), longestSeconds: 0.25), hasPairs: false)
   }
 
   /// The results.
@@ -56,22 +56,22 @@ struct CostMeasurement {
     let hosts = parts.hosts
     let world = hosts.world
     let layout = parts.network.layout
-    let rounds = Rounds(records: parts.records)
+    let repetitions = Repetitions(records: parts.records)
     var result = Result(costs: PlanCosts(compute: CostCurve(perUnit: 0), ranksPerHost: ranksPerHost))
 
     progress("gradients")
-    let compute = ComputeProbe(rounds: rounds, parts: parts, dataset: dataset)
+    let compute = ComputeProbe(repetitions: repetitions, parts: parts, dataset: dataset)
     let gradient = FloatBuffer(count: layout.count)
     let curve = try compute.gradientCurve(effort.compute, into: gradient)
     // At most half of what is measured with it, however disturbed; what is subtracted here is added to every step.
-    let meeting = min(try rounds.seconds(effort.kernels) { try rounds.meet() }, 0.5 * curve.points[0].seconds)
+    let meeting = min(try repetitions.seconds(effort.kernels) { try repetitions.meet() }, 0.5 * curve.points[0].seconds)
     result.costs.compute = CostCurve(curve.points.map { .init($0.amount, $0.seconds - meeting) })
     progress("the update of the model")
     result.costs.updateSeconds = try compute.updateSeconds(effort.kernels, parts.optimizer)
     result.costs.postSeconds = try compute.postSeconds(effort.kernels)
 
-    let kernels = KernelProbe(rounds: rounds, layout: layout, gradient: gradient)
-    let sparse = SparseProbe(rounds: rounds, parts: parts, gradient: gradient)
+    let kernels = KernelProbe(repetitions: repetitions, layout: layout, gradient: gradient)
+    let sparse = SparseProbe(repetitions: repetitions, parts: parts, gradient: gradient)
     for aggregation in aggregations {
       progress("the kernels of \(aggregation.specification)")
       if let codec = aggregation.codec {
@@ -84,11 +84,11 @@ struct CostMeasurement {
     guard world.count > 1 else { return result }
     // As many samples as in a step, unless computing them takes much longer than measuring an exchange should.
     let share = Double((parts.plan.minibatch - 1) / world.count + 1)
-    let affordable = share * min(1, 0.1 * effort.exchange.rounds.seconds / max(curve.seconds(for: share), 1e-9))
+    let affordable = share * min(1, 0.1 * effort.exchange.repetitions.seconds / max(curve.seconds(for: share), 1e-9))
     let work = compute.work(samples: max(1, min(Int(affordable), parts.plan.sampleCount / world.count)), into: gradient)
     if hosts.remoteRanks.isEmpty {
       progress("the exchange in the memory of the host")
-      var link = try link(rounds, hosts, effort, meeting: meeting, work: work, &result)
+      var link = try link(repetitions, hosts, effort, meeting: meeting, work: work, &result)
       result.costs.memory = link
       link.remainders = try remainders(compute, effort, &result)
       result.costs.memory = link
@@ -99,7 +99,7 @@ struct CostMeasurement {
         result.arePairsComplete = pairs.isComplete
         result.costs.memory = try memory(effort)
       }
-      var link = try link(rounds, hosts, effort, meeting: meeting, work: work, &result)
+      var link = try link(repetitions, hosts, effort, meeting: meeting, work: work, &result)
       result.costs.network = link
       link.remainders = try remainders(compute, effort, &result)
       result.costs.network = link
@@ -113,7 +113,7 @@ struct CostMeasurement {
   private func remainders(
     _ compute: ComputeProbe, _ effort: Effort, _ result: inout Result
   ) throws -> [String: Double] {
-    let (hosts, rounds) = (parts.hosts, compute.rounds)
+    let (hosts, repetitions) = (parts.hosts, compute.repetitions)
     let samples = (parts.plan.minibatch - 1) / hosts.world.count + 1
     guard samples <= parts.plan.sampleCount / hosts.world.count else { return [:] }
     let predictor = StepPredictor(parts.network.layout, minibatch: parts.plan.minibatch, costs: result.costs)
@@ -125,10 +125,10 @@ struct CostMeasurement {
       let topology = aggregation.capabilities.isHierarchical ? topology : .flat
       let prediction = try predictor.predict(aggregation, ranks: routes.rankCount, topology: topology)
       // Ranks on different hosts may have measured different memory costs: rank 0's sum counts.
-      let sum = try rounds.meet(saying: prediction?.seconds ?? .infinity)[0]
+      let sum = try repetitions.meet(saying: prediction?.seconds ?? .infinity)[0]
       guard sum <= effort.exchange.longestSeconds else { continue }
       progress("steps with \(specification)")
-      let seconds = try compute.stepSeconds(aggregation, samples: samples, effort.exchange.rounds)
+      let seconds = try compute.stepSeconds(aggregation, samples: samples, effort.exchange.repetitions)
       result.steps[specification] = seconds
       // A disturbed measurement must not make exchanges between other ranks cost nothing.
       remainders[specification] = max(seconds - sum, -0.5 * (prediction?.exchangeSeconds ?? 0))
@@ -138,18 +138,18 @@ struct CostMeasurement {
 
   /// The cost of the exchange between the ranks of `hosts`.
   private func link(
-    _ rounds: Rounds, _ hosts: HostMap, _ effort: Effort, meeting: Double, work: @escaping () throws -> Void,
+    _ repetitions: Repetitions, _ hosts: HostMap, _ effort: Effort, meeting: Double, work: @escaping () throws -> Void,
     _ result: inout Result
   ) throws -> LinkCosts {
     let probe = ExchangeProbe(
-      rounds: rounds, hosts: hosts, layout: parts.network.layout, ranksPerHost: ranksPerHost, work: work)
-    let measured = try probe.measure(effort.exchange, smallestShare: try rounds.largest(smallestShare), progress: progress)
+      repetitions: repetitions, hosts: hosts, layout: parts.network.layout, ranksPerHost: ranksPerHost, work: work)
+    let measured = try probe.measure(effort.exchange, smallestShare: try repetitions.largest(smallestShare), progress: progress)
     result.largestShare = measured.largestShare
     // Two stages, of one message to each other rank. The time of a pair that has the network to itself is the latency; the rest
     // is the cost of the messages.
     let stage = measured.emptySeconds / 2
     let isOneHost = hosts.remoteRanks.isEmpty
-    let slowest = try rounds.largest(result.pairs.map(\.latency).max() ?? 0)
+    let slowest = try repetitions.largest(result.pairs.map(\.latency).max() ?? 0)
     let latency = isOneHost || slowest == 0 ? stage : min(slowest, stage)
     let peers = isOneHost ? hosts.world.count - 1 : hosts.world.count - ranksPerHost
     return LinkCosts(
@@ -165,10 +165,10 @@ struct CostMeasurement {
     guard hosts.world.count > 1 else { return nil }
     progress("the exchange in the memory of a host")
     return try hosts.releasingMemory {
-      let rounds = Rounds(records: try RecordExchange(hosts))
+      let repetitions = Repetitions(records: try RecordExchange(hosts))
       var result = Result(costs: PlanCosts(compute: CostCurve(perUnit: 0)))
-      let meeting = try rounds.seconds(effort.kernels) { try rounds.meet() }
-      return try link(rounds, hosts, effort, meeting: meeting, work: { try rounds.meet() }, &result)
+      let meeting = try repetitions.seconds(effort.kernels) { try repetitions.meet() }
+      return try link(repetitions, hosts, effort, meeting: meeting, work: { try repetitions.meet() }, &result)
     }
   }
 

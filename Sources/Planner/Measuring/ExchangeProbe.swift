@@ -10,7 +10,7 @@ internal import Transport
 ///
 /// It times real exchanges of floats, from a few of the model's values to all of them.
 struct ExchangeProbe {
-  let rounds: Rounds
+  let repetitions: Repetitions
   let hosts: HostMap
   let layout: TensorLayout
   /// The most ranks that share a host.
@@ -21,7 +21,7 @@ struct ExchangeProbe {
   /// How far to measure.
   struct Effort {
     /// The effort for each size.
-    var rounds: Rounds.Effort
+    var repetitions: Repetitions.Effort
     /// The largest size is the last one before an exchange would take longer.
     var longestSeconds: Double
   }
@@ -39,13 +39,13 @@ struct ExchangeProbe {
   /// Collective.
   func measure(_ effort: Effort, smallestShare: Double, progress: (String) -> Void) throws -> Result {
     let ranks = hosts.world.count
-    let empty = try floats(TensorLayout((0..<ranks).map { ("rank.\($0)", [4]) }), effort.rounds)
+    let empty = try floats(TensorLayout((0..<ranks).map { ("rank.\($0)", [4]) }), effort.repetitions)
     var result = Result(emptySeconds: empty.seconds, points: [CostCurve.Point(0, 0)], largestShare: 0)
     var share = smallestShare
     while true {
       let part = layout.part(share)
       progress("an exchange of \(withPrefix(Double(4 * part.count)))B")
-      let (bytes, seconds) = try floats(part, effort.rounds)
+      let (bytes, seconds) = try floats(part, effort.repetitions)
       let isNew = bytes > result.points.last?.amount ?? 0
       if isNew { result.points.append(.init(bytes, max(0, seconds - empty.seconds))) }
       result.largestShare = share
@@ -60,18 +60,18 @@ struct ExchangeProbe {
   /// The bytes and the seconds of an exchange of floats in `layout`, without an update.
   ///
   /// Shared memory is scarce in many containers: the memory of an exchange is released before the next one gets its own.
-  private func floats(_ layout: TensorLayout, _ effort: Rounds.Effort) throws -> (bytes: Double, seconds: Double) {
+  private func floats(_ layout: TensorLayout, _ effort: Repetitions.Effort) throws -> (bytes: Double, seconds: Double) {
     try hosts.releasingMemory { try measureFloats(layout, effort) }
   }
 
-  private func measureFloats(_ layout: TensorLayout, _ effort: Rounds.Effort) throws -> (bytes: Double, seconds: Double) {
+  private func measureFloats(_ layout: TensorLayout, _ effort: Repetitions.Effort) throws -> (bytes: Double, seconds: Double) {
     let gradient = try SharedGradient(count: layout.count, hosts: hosts)
     let exchange = try CodedAllReduce(Identity(), layout: layout, gradient: gradient)
     let own = exchange.predictedTraffic
     let isOneHost = hosts.remoteRanks.isEmpty
-    let bytes = try rounds.largest(Double(isOneHost ? own.hostBytesSent : own.networkBytesSent * ranksPerHost))
+    let bytes = try repetitions.largest(Double(isOneHost ? own.hostBytesSent : own.networkBytesSent * ranksPerHost))
     var step = 0
-    let seconds = try rounds.secondsAdded(to: work, effort) {
+    let seconds = try repetitions.secondsAdded(to: work, effort) {
       // What happens to the sum is not part of the exchange.
       try exchange.run(step: step, into: .update { _, _ in })
       step += 1

@@ -3,14 +3,14 @@ internal import Codecs
 
 /// Measures the cost of a codec's kernels on a real gradient, on all ranks at once.
 struct KernelProbe {
-  let rounds: Rounds
+  let repetitions: Repetitions
   let layout: TensorLayout
   let gradient: FloatBuffer
 
   /// Seconds per value.
   ///
   /// Collective.
-  func measure(_ codec: any Codec, _ effort: Rounds.Effort) throws -> KernelCosts {
+  func measure(_ codec: any Codec, _ effort: Repetitions.Effort) throws -> KernelCosts {
     let groups = codec.grouping.groups(of: layout)
     guard layout.count > 0 else { return KernelCosts() }
     let coder = GroupCoder(codec, count: layout.count)
@@ -21,7 +21,7 @@ struct KernelProbe {
     let code = ByteBuffer(count: offsets.last!)
 
     func perValue(_ body: (_ group: Range<Int>, _ code: UnsafeMutableRawPointer) -> Void) throws -> Double {
-      let seconds = try rounds.seconds(effort, by: .slowest) {
+      let seconds = try repetitions.seconds(effort, by: .slowest) {
         for (index, group) in groups.enumerated() { body(group, code.baseAddress + offsets[index]) }
       }
       return seconds / Double(layout.count)

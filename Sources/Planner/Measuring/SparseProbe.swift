@@ -6,14 +6,14 @@ internal import Transport
 
 /// Measures the work of an aggregation that passes rounds of messages: on every rank at once, each as if it were alone.
 struct SparseProbe {
-  let rounds: Rounds
+  let repetitions: Repetitions
   let parts: StrategyParts
   let gradient: FloatBuffer
 
   /// Seconds of each kind of work in an exchange, on the slowest rank.
   ///
   /// Collective.
-  func measure(_ aggregation: AggregationRecipe, _ effort: Rounds.Effort) throws -> SparseCosts {
+  func measure(_ aggregation: AggregationRecipe, _ effort: Repetitions.Effort) throws -> SparseCosts {
     let alone = try parts.grid.withoutExchange().dataGroup
     let layout = parts.network.layout
     let contribution = try SharedGradient(count: layout.count, hosts: alone, isShared: false)
@@ -24,7 +24,7 @@ struct SparseProbe {
     let scratch = FloatBuffer(count: layout.count)
     let before = exchange.timing
     var step = 0
-    let seconds = try rounds.seconds(effort, by: .slowest) {
+    let seconds = try repetitions.seconds(effort, by: .slowest) {
       try exchange.run(Contribution(step: step, rate: 0.1), into: .buffer(scratch))
       step += 1
     }

@@ -200,7 +200,7 @@ package final class RunAggregations {
   /// Collective.
   func finish() throws {
     guard parts.isCompressed, let coded else { return }
-    // Hidden exchanges cannot be compared with others. Within one host, trial exchanges take no time worth mentioning; over a
+    // Hidden exchanges cannot be compared with others. Within one host, sample exchanges take no time worth mentioning; over a
     // slow network they might.
     if !isOverlapped && floats == nil && coded.exchangeCount > 0 && parts.grid.all.hostCount == 1 {
       do {
@@ -217,7 +217,7 @@ package final class RunAggregations {
     let count = gradients[0].values.count
     // Scratch memory, and some for the exchange.
     let isPossible = MemoryLimit.allows(byteCount: 4 * 4 * count + 1 << 24)
-    let votes = try parts.records.gather([isPossible ? 1 : 0], activity: "a trial exchange of floats")
+    let votes = try parts.records.gather([isPossible ? 1 : 0], activity: "a sample exchange of floats")
     guard votes.allSatisfy({ $0[0] == 1 }) else {
       comparisonObstacle = "a limit leaves too little memory"
       return
@@ -225,12 +225,12 @@ package final class RunAggregations {
     let (weights, momenta) = (FloatBuffer(count: count), FloatBuffer(count: count))
     var options = options
     options.observer = nil
-    let trial = try CodedAllReduce(
+    let sample = try CodedAllReduce(
       codecs.make("none"), layout: parts.network.layout, gradient: gradients[0], options: options)
     for step in 0..<7 {
-      _ = try parts.records.gather([UInt64(step)], activity: "a trial exchange of floats")
+      _ = try parts.records.gather([UInt64(step)], activity: "a sample exchange of floats")
       let stopwatch = Stopwatch()
-      try trial.run(
+      try sample.run(
         step: step,
         into: .update { range, values in
           sgdUpdate(

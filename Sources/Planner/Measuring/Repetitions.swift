@@ -4,15 +4,15 @@ internal import Trainer
 internal import Transport
 
 /// Times what all ranks do at once, as in a step.
-struct Rounds {
+struct Repetitions {
   /// How the ranks meet: by the agreement of a step.
   let records: RecordExchange
 
   /// How long to measure.
   struct Effort {
-    /// The seconds for which the rounds go on.
+    /// The seconds for which it is repeated.
     var seconds: Double
-    /// The minimum number of turns; a turn is as many rounds as fit in an eighth of the seconds.
+    /// The minimum number of turns; a turn is as many repetitions as fit in an eighth of the seconds.
     var turns = 3
   }
 
