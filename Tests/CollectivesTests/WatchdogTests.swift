@@ -34,7 +34,8 @@ import _TestSupport
   @Test(.oneProcess) func aNoticeComesBeforeAndOnce() throws {
     let told = Mutex<[String]>([])
     let notice = WaitNotice(after: .milliseconds(500)) { error, _ in told.withLock { $0.append("\(error)") } }
-    var watchdog = Watchdog(Patience(limit: .milliseconds(1500), notice: notice))
+    // Longer than the time after which another wait would be reported.
+    var watchdog = Watchdog(Patience(limit: .milliseconds(4500), notice: notice))
     _ = try #require(bark(&watchdog))
     #expect(told.withLock { $0 } == ["\(late(0.5))"])
   }
