@@ -2,13 +2,13 @@
 public struct Tensor: Hashable, Sendable {
   /// For example `weights.3`.
   public let name: String
-  /// For example `[outputs, inputs]`; a vector has one entry.
+  /// For example `[outputs, inputs]`, or `[filters, channels, height, width]`; a vector has one entry.
   public let shape: [Int]
   /// Its range in the flat buffer.
   public let range: Range<Int>
 
-  /// The length of a row: the number of values along the last dimension.
-  public var rowLength: Int { shape.last ?? 1 }
+  /// The length of a row: the number of values that belong to one output unit, which is the first dimension; a vector is one row.
+  public var rowLength: Int { shape.count > 1 ? shape.dropFirst().reduce(1, *) : shape.last ?? 1 }
   /// The number of values.
   public var count: Int { range.count }
 }

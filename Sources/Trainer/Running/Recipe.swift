@@ -8,8 +8,8 @@ internal import Transport
 
 /// The choices of a run's options, looked up by name: what can be known before data are read and ranks meet.
 public struct Recipe {
-  /// Makes the network for a number of inputs and classes.
-  public let network: (_ inputCount: Int, _ classCount: Int) throws -> any Network
+  /// Makes the network for the samples of a data set.
+  public let network: NetworkRecipe
   /// Opens the data.
   public let dataset: (_ seed: UInt64) throws -> any Dataset
   /// How training samples are dealt to clients.
