@@ -5,6 +5,7 @@ import Foundation
 import MPI
 import Testing
 import Transport
+import _TestSupport
 
 /// Exchanges that are under way while a gradient becomes ready: neither who drives them nor when changes a bit.
 @Suite(.serialized) struct OverlapTests {
