@@ -53,12 +53,18 @@ import _TestSupport
     #expect(try trainBrokenOff(after: 8, options).modelHash == expected.modelHash)
   }
 
-  /// One bit with the error carried learns what floats do; without a step nothing is known.
+  /// One bit with the error carried learns as floats do, and a saved model is judged as it was at the end of its run.
   @Test func oneBitLearns() throws {
-    let options = convolutional { ($0.steps, $0.warmStart, $0.learningRate) = (150, 40, 0.1) }
+    let directory = try TemporaryDirectory(on: world)
+    let options = convolutional {
+      ($0.steps, $0.warmStart) = (150, 40)
+      $0.checkpoint = directory.path + "/checkpoints"
+    }
     let evaluation = try #require(try train(options).evaluation)
     // One in ten by chance.
-    #expect(evaluation.accuracy > 0.4 && evaluation.loss < 1.8, "\(evaluation)")
+    #expect(evaluation.accuracy > 0.4 && evaluation.loss < 1.5, "\(evaluation)")
+    #expect(try SavedModel(directory.path + "/checkpoints", on: world).evaluate() == evaluation)
+    try world.barrier()
   }
 
   /// Data whose samples are no images are refused before anything is trained, as bad input.
