@@ -34,8 +34,8 @@ let package = Package(
   name: "morse",
   products: [
     .library(name: "MPI", targets: ["MPI"]),
-    .library(name: "Codecs", targets: ["Codecs", "Buffers"]),
-    .library(name: "Collectives", targets: ["Collectives", "Transport", "Codecs", "MPI", "Buffers"]),
+    .library(name: "Codecs", targets: ["Codecs", "Kernels", "Buffers"]),
+    .library(name: "Collectives", targets: ["Collectives", "Transport", "Codecs", "Kernels", "MPI", "Buffers"]),
     .executable(name: "train", targets: ["train"]),
     .executable(name: "bench", targets: ["bench"]),
   ],
@@ -58,15 +58,17 @@ let package = Package(
     .target(name: "CDNN", linkerSettings: [.linkedLibrary("dnnl")]),
 
     library("Buffers", []),
+    // Loops over vectors of floats, for every processor.
+    library("Kernels", ["Buffers", "CKernels"]),
     library("MPI", ["CMPI", "Buffers"]),
-    library("Codecs", ["Buffers", "CKernels"]),
+    library("Codecs", ["Kernels", "Buffers"]),
     library("Transport", ["MPI", "Buffers"]),
-    library("Collectives", ["Transport", "MPI", "Codecs", "Buffers"]),
+    library("Collectives", ["Transport", "MPI", "Codecs", "Kernels", "Buffers"]),
     library("Networks", ["CDNN", "Buffers"]),
     library("Datasets", ["CZlib", "Buffers"]),
     // Files and their names, JSON, numbers as people read them.
     library("Files", ["Buffers"]),
-    library("Optimizers", ["Collectives", "Transport", "Codecs", "Buffers"]),
+    library("Optimizers", ["Collectives", "Transport", "Kernels", "Buffers"]),
     library("Checkpoints", ["Files", "Collectives", "Transport", "MPI", "Buffers"]),
     // Metrics, progress, timelines and pictures.
     library("Reporting", ["Checkpoints", "Files", "Collectives", "Transport", "MPI", "Buffers"]),
@@ -74,7 +76,7 @@ let package = Package(
       "Trainer",
       [
         "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives", "Transport", "Networks", "Datasets", "MPI", "Codecs",
-        "Buffers",
+        "Kernels", "Buffers",
         .product(name: "Yams", package: "Yams"),
       ]),
     library(
@@ -82,7 +84,7 @@ let package = Package(
       [
         "Trainer", "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives", "Transport", "Networks", "Datasets", "MPI",
         "Codecs",
-        "Buffers",
+        "Kernels", "Buffers",
       ]),
     .executableTarget(
       name: "train",
@@ -90,7 +92,7 @@ let package = Package(
         "Planner", "Trainer", "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives", "Transport", "Networks",
         "Datasets", "MPI",
         "Codecs",
-        "Buffers",
+        "Kernels", "Buffers",
         argumentParser,
       ],
       swiftSettings: settings),
@@ -98,7 +100,7 @@ let package = Package(
       name: "bench",
       dependencies: [
         "Trainer", "Reporting", "Optimizers", "Files", "Collectives", "Transport", "Networks", "Datasets", "MPI", "Codecs",
-        "Buffers",
+        "Kernels", "Buffers",
         "CPingPong", argumentParser,
       ],
       swiftSettings: settings),
@@ -123,7 +125,7 @@ let package = Package(
     .target(name: "_TestSupport", dependencies: ["Files", "MPI"], path: "Tests/_TestSupport", swiftSettings: settings),
     tests("Buffers", ["Buffers"]),
     tests("MPI", ["MPI", "example-hello", "example-ring", "example-reduce", "example-overlap", "example-user-operation"]),
-    tests("Codecs", ["Codecs", "Buffers"]),
+    tests("Codecs", ["Codecs", "Kernels", "Buffers"]),
     tests("Collectives", ["Collectives", "Transport", "MPI", "Codecs", "Buffers"]),
     tests("Networks", ["Networks", "Buffers"]),
     tests("Datasets", ["Datasets", "CZlib", "Buffers"]),
@@ -134,7 +136,7 @@ let package = Package(
         "Planner", "Trainer", "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives", "Transport", "Networks",
         "Datasets", "MPI",
         "Codecs",
-        "Buffers",
+        "Kernels", "Buffers",
       ]),
   ]
 )

@@ -2,13 +2,15 @@
 public struct Tensor: Hashable, Sendable {
   /// For example `weights.3`.
   public let name: String
-  /// For example `[outputs, inputs]`, or `[filters, channels, height, width]`; a vector has one entry.
+  /// For example `[outputs, inputs]`; a vector has one entry.
   public let shape: [Int]
   /// Its range in the flat buffer.
   public let range: Range<Int>
 
-  /// The length of a row: the number of values that belong to one output unit, which is the first dimension; a vector is one row.
-  public var rowLength: Int { shape.count > 1 ? shape.dropFirst().reduce(1, *) : shape.last ?? 1 }
+  /// The values that belong to one output unit, an index of the first dimension: those that feed it, or its bias.
+  public var unitLength: Int { count / max(shape.first ?? 1, 1) }
+  /// The length of a row: the values that feed one output unit, for example the whole filter of a convolution; a vector is one row.
+  public var rowLength: Int { shape.count > 1 ? unitLength : count }
   /// The number of values.
   public var count: Int { range.count }
 }

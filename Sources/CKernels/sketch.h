@@ -1,4 +1,4 @@
-// Count Sketches of the block family and selection by magnitude (Sources/Codecs/Kernels/Portable+Sketch.swift is the reference).
+// Count Sketches of the block family and selection by magnitude (Sources/Kernels/Portable/Portable+Sketch.swift is the reference).
 // The file that includes this defines, for its instruction set,
 //
 //   vector, lane_bits                a register, and an integer with a bit for each of its lanes

@@ -173,7 +173,7 @@ public final class CheckpointStore {
         notes.append("checkpoint \(name) cannot be used: \(error)")
       }
     }
-    throw CheckpointError(.configuration, "no checkpoint in \(directory) is whole; \(notes.joined(separator: "; "))")
+    throw CheckpointError(.configuration, "no checkpoint in \(directory) is complete; \(notes.joined(separator: "; "))")
   }
 
   /// Reads the record of the checkpoint at `path` and compares every file with it; the ranks share the files.

@@ -4,7 +4,7 @@ public import Buffers
 public let codecs = Registry<any Codec>(
   "codec",
   [
-    Registry.Entry("none", "floats as they are; nothing is lost") { _ in None() },
+    Registry.Entry("none", "floats as they are; nothing is lost") { _ in Identity() },
     Registry.Entry(
       "one-bit", "one bit per value and two means per group, with error feedback (Seide et al. 2014)",
       keys: [("group", "values that share two means: 'row' of a weight matrix, or a number of elements (row)")]

@@ -4,7 +4,7 @@ public import Buffers
 ///
 /// A group never reaches over the end of a tensor.
 public enum Grouping: Hashable, Sendable, CustomStringConvertible {
-  /// Each row of a tensor is a group (all inputs of one output unit, as in the paper); a vector is one row. A row longer than
+  /// Each row of a tensor is a group (all inputs of one output unit, as in the paper; `Tensor.rowLength`). A row longer than
   /// ``longestRow`` is cut into the fewest pieces, equally long up to a multiple of 32, the last one shorter.
   case row
   /// Each tensor is cut every so many values, the last group shorter.

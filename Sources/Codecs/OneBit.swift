@@ -1,5 +1,4 @@
-internal import Buffers
-internal import CKernels
+internal import Kernels
 
 /// One bit per value: each group is sent as the signs of its values and two means; what that loses is the residual.
 ///
@@ -11,7 +10,7 @@ internal import CKernels
 ///
 /// A value decodes to a1 or a0 by its bit, and leaves the residual v − a1 or v − a0, rounded once. The means are sums over
 /// 32 lanes (lane l adds the elements l, l + 32, … in fp32), combined by halves (16, 8, 4, 2, 1) and divided by the count, so
-/// that every processor finds the same bits. A group of up to three values is sent as its floats, which are no longer.
+/// that every processor finds the same bits. A group of up to three values is raw.
 ///
 /// Paper: Seide et al. 2014, "1-Bit stochastic gradient descent and its application to data-parallel distributed training of
 /// speech DNNs"; threshold 0, with the residual carried forward as in the paper's prose (its printed formula drops the old one).
@@ -24,38 +23,24 @@ public struct OneBit: Codec {
   /// The codec with two means for each group of `grouping`.
   public init(grouping: Grouping = .row) { self.grouping = grouping }
 
-  public func encodedByteCount(of count: Int) -> Int { isPlain(count: count) ? 4 * count : 8 + 4 * ((count + 31) / 32) }
-
-  public func isPlain(count: Int) -> Bool { count <= 3 }
+  public func codeByteCount(of count: Int) -> Int { 8 + 4 * ((count + 31) / 32) }
 
   public func encode(
-    gradient: UnsafePointer<Float>, residual: UnsafeMutablePointer<Float>, count: Int, into code: UnsafeMutableRawPointer
-  ) -> Bool {
-    if isPlain(count: count) { return encodePlain(gradient, residual, count, code.assumingMemoryBound(to: Float.self)) }
-    if let kernels = ck_table() { return kernels.pointee.one_bit_encode(gradient, residual, count, code) }
-    return Portable.oneBitEncode(gradient, residual, count, code)
+    gradient: UnsafePointer<Float>, residual: UnsafeMutablePointer<Float>, count: Int, into code: UnsafeMutableRawPointer,
+    context: EncodingContext
+  ) -> Int? {
+    OneBitLoops.encode(gradient, residual, count: count, into: code) ? codeByteCount(of: count) : nil
   }
 
   public func decode(
-    _ code: UnsafeRawPointer, count: Int, setting values: UnsafeMutablePointer<Float>, streaming: Bool
-  ) {
-    if isPlain(count: count) { return None().decode(code, count: count, setting: values, streaming: false) }
-    if let kernels = ck_table() { return kernels.pointee.one_bit_decode(code, count, values, streaming) }
-    Portable.oneBitDecode(code, count, values)
-  }
+    _ code: UnsafeRawPointer, byteCount: Int, count: Int, setting values: UnsafeMutablePointer<Float>, streaming: Bool
+  ) { OneBitLoops.decode(code, count: count, setting: values, streaming: streaming) }
 
-  public func decode(_ code: UnsafeRawPointer, count: Int, addingTo values: UnsafeMutablePointer<Float>) {
-    if isPlain(count: count) { return None().decode(code, count: count, addingTo: values) }
-    if let kernels = ck_table() { return kernels.pointee.one_bit_decode_adding(code, count, values) }
-    Portable.oneBitDecodeAdding(code, count, values)
+  public func decode(_ code: UnsafeRawPointer, byteCount: Int, count: Int, addingTo values: UnsafeMutablePointer<Float>) {
+    OneBitLoops.decode(code, count: count, addingTo: values)
   }
 
   public func decodeSum(
     _ codes: UnsafePointer<UnsafeRawPointer>, codeCount: Int, count: Int, into values: UnsafeMutablePointer<Float>
-  ) {
-    require(codeCount > 0, "a sum needs a code")
-    if isPlain(count: count) { return None().decodeSum(codes, codeCount: codeCount, count: count, into: values) }
-    if let kernels = ck_table() { return kernels.pointee.one_bit_decode_sum(codes, codeCount, count, values) }
-    Portable.oneBitDecodeSum(codes, codeCount, count, values)
-  }
+  ) { OneBitLoops.decodeSum(codes, codeCount: codeCount, count: count, into: values) }
 }

@@ -2,13 +2,14 @@ public import Buffers
 public import Codecs
 public import Transport
 
-/// What the ranks make of their contributions: one stream of exchanges, one under way at a time.
+/// The aggregation of the ranks' contributions: one stream of exchanges, one under way at a time.
 ///
-/// An exchange begins with ``begin(_:)``; ``markReady(upTo:)`` says how much of the contribution is final; ``advance()`` carries it on, one
-/// unit of work at a time (``ExchangeDriver`` calls it, by a thread or between layers); ``deliver(into:)`` waits for the result, or
-/// ``discard()`` drops it. Nothing reaches the sink before that, so that no parameter changes under a backward pass.
+/// An exchange begins with ``begin(_:)``; ``markReady(upTo:)`` marks how much of the contribution is final; ``advance()``
+/// carries it on, one unit of work at a time (``ExchangeDriver`` calls it, from a thread or between layers); ``deliver(into:)``
+/// waits for the result, or ``discard()`` drops it. Nothing reaches the sink before that, so no parameter changes under a
+/// backward pass.
 ///
-/// Every function but ``markReady(upTo:)`` and ``abandon()`` is collective. Any thread may call them, one at a time.
+/// Every function except ``markReady(upTo:)`` and ``abandon()`` is collective. Any thread may call them, one at a time.
 public protocol Aggregation: Stateful {
   /// The full specification.
   var specification: String { get }
@@ -19,47 +20,47 @@ public protocol Aggregation: Stateful {
   ///
   /// - Throws: `ExchangeError` if a rank is missing; nothing can be exchanged after that.
   func begin(_ contribution: Contribution) throws
-  /// Says that the values before `end` of the contribution are final; any thread may say so, and ends only grow.
+  /// Marks the values before `end` of the contribution as final; callable from any thread, and `end` only grows.
   func markReady(upTo end: Int)
   /// Does one unit of work, if there is one.
   ///
-  /// - Throws: `ExchangeError` if a rank is missing or out of step; the exchange is given up then.
+  /// - Throws: `ExchangeError` if a rank is missing or out of step; the exchange is then given up.
   func advance() throws -> ExchangeTurn
-  /// Waits for the result and hands it to `sink`; then the contribution may be written again.
+  /// Waits for the result and passes it to `sink`; after that the contribution may be overwritten.
   ///
-  /// The whole contribution is ready.
+  /// This marks the whole contribution as ready.
   func deliver(into sink: Sink) throws
-  /// Ends an exchange of which nothing is wanted, as if it had never been; then the contribution may be written again.
+  /// Ends an exchange without a result, as if it had never been; after that the contribution may be overwritten.
   ///
-  /// All ranks discard it. Only possible if the registry's entry says so (``AggregationCapabilities/discards``).
+  /// All ranks must discard it. Only possible if the registry entry allows it (``AggregationCapabilities/discards``).
   func discard() throws
-  /// Gives up an exchange that cannot end, so that MPI can be left in order.
+  /// Gives up an exchange that cannot end, so that MPI can be shut down cleanly.
   func abandon()
 
-  /// Puts what was loaded from a checkpoint where it is needed, if other ranks had saved it.
+  /// Distributes state loaded from a checkpoint to where it is needed, if other ranks had saved it.
   func place() throws
-  /// Forgets what past contributions left behind; no exchange is under way.
+  /// Clears the residuals of past contributions; no exchange may be under way.
   func forget()
-  /// ‖what is left behind‖², of this rank's contributions or as an owner.
+  /// ‖residual‖², of this rank's contributions or as an owner.
   var residualSquares: Double { get }
 
-  /// The number of exchanges done.
+  /// The number of completed exchanges.
   var exchangeCount: Int { get }
   /// The traffic counted so far.
   var traffic: Traffic { get }
-  /// The traffic of one exchange of this rank, from the format alone.
+  /// The traffic of one exchange of this rank, computed from the format alone.
   var predictedTraffic: Traffic { get }
-  /// Whether ``predictedTraffic`` is the most that there can be, because messages are as long as what was found.
+  /// Whether ``predictedTraffic`` is an upper bound, because message lengths depend on the data.
   var predictsAtMost: Bool { get }
   /// Time spent so far.
   var timing: ExchangeTiming { get }
-  /// The groups that were sent as zeros so far because their values were not finite.
+  /// The number of groups sent as zeros so far because their values were not finite.
   var nonFiniteGroups: Int { get }
 
-  /// What this rank keeps of its contributions that later results will bring; nil if owners keep it, or nobody.
+  /// The part of this rank's contributions that later results will deliver; nil if owners keep it, or it is not kept.
   var remembered: FloatBuffer? { get }
-  /// How far a result, with what ranks remember, may be from the sum of the contributions: 0 if it is exact up to rounding, else a
-  /// share of the norm of the sum.
+  /// How far a result plus the residuals may be from the sum of the contributions: 0 if exact up to rounding, else a fraction
+  /// of its norm.
   var estimationError: Double { get }
 }
 
@@ -71,27 +72,27 @@ extension Aggregation {
   public func place() throws {}
   public func discard() throws { fatalError("\(specification) discards no exchange") }
 
-  /// Exchanges a contribution that is final, from the beginning to the delivery.
+  /// Exchanges a final contribution, from start to delivery.
   public func run(_ contribution: Contribution, into sink: Sink) throws {
     try begin(contribution)
     try deliver(into: sink)
   }
 }
 
-/// What a rank gives into an exchange, and what all ranks know of it.
+/// A rank's input to an exchange, and what all ranks know of it.
 public struct Contribution: Sendable {
-  /// The step of training; all ranks name the same.
+  /// The training step; the same on all ranks.
   public var step: Int
-  /// The samples of the minibatch over all ranks; all ranks name the same.
+  /// The samples of the minibatch over all ranks; the same on all ranks.
   public var samples: Int
-  /// Which of the buffers it is in; all ranks name the same.
+  /// The index of the buffer it is in; the same on all ranks.
   public var buffer: Int
-  /// Whether it is final already; `markReady(upTo:)` says so otherwise.
+  /// Whether it is already final; otherwise `markReady(upTo:)` marks it.
   public var isReady: Bool
-  /// The learning rate of the step, the same bits on every rank, for aggregations that deliver a change; others do not look at it.
+  /// The learning rate of the step, bit-identical on every rank, for aggregations that deliver a change; others ignore it.
   public var rate: Float
 
-  /// A contribution to step `step`.
+  /// Creates a contribution to step `step`.
   public init(step: Int, samples: Int = 0, buffer: Int = 0, isReady: Bool = true, rate: Float = 0) {
     (self.step, self.samples, self.buffer, self.isReady, self.rate) = (step, samples, buffer, isReady, rate)
   }
@@ -99,9 +100,9 @@ public struct Contribution: Sendable {
 
 /// What an aggregation delivers.
 public enum AggregationResult: Hashable, Sendable {
-  /// The sum of the contributions, by ranges of the flat buffer; an optimizer makes a change of it.
+  /// The sum of the contributions, by ranges of the flat buffer; an optimizer turns it into a change.
   case gradient
-  /// What is to be subtracted from the parameters, in a few places: rate, momentum and memory are inside.
+  /// What is to be subtracted from the parameters, at a few positions: it includes rate, momentum and memory.
   case change
 }
 
@@ -109,23 +110,23 @@ public enum AggregationResult: Hashable, Sendable {
 public enum Sink {
   /// Over the contribution itself, as in `MPI_IN_PLACE`; only with `CodedAllReduce.run(step:samples:into:)`.
   ///
-  /// Inside a host this is the cheapest for floats: an owner writes the sum where each rank wants it, and nobody reads it again.
+  /// Within a host this is the cheapest for floats: an owner writes the sum where each rank wants it, and it is not read again.
   case inPlace
   /// Into a buffer of the layout's length, every value of it.
   case buffer(FloatBuffer)
-  /// A gradient, to a closure, piece by piece, every value once: the update of the model while the values are in the cache.
+  /// A gradient, to a closure, piece by piece, every value once: for updating the model while the values are in the cache.
   ///
-  /// Pieces come in any order; the closure must treat each value by itself.
+  /// Pieces come in any order; the closure must treat each value independently.
   case update((Range<Int>, UnsafePointer<Float>) -> Void)
-  /// A change, to a closure, shard by shard in order; the map says where the values of a shard lie in the flat buffer.
+  /// A change, passed to a closure shard by shard in order; the map gives the positions of a shard's values in the flat buffer.
   case change((_ change: SparseVector, _ shard: Int, _ shards: ShardMap) -> Void)
 }
 
-/// What a turn of an exchange did.
+/// The outcome of one turn of an exchange.
 public enum ExchangeTurn: Sendable {
-  /// A unit of work; there may be more.
+  /// A unit of work was done; there may be more.
   case busy
-  /// Nothing: others are awaited, or the contribution, or the delivery.
+  /// Nothing was done: the exchange waits for others, the contribution, or the delivery.
   case idle
   /// The exchange has ended.
   case done
@@ -137,11 +138,11 @@ public struct ExchangeTiming: Sendable {
   public var encode = Duration.zero
   /// Decoding, adding and encoding as an owner.
   public var sum = Duration.zero
-  /// Decoding the result, with the update that is fused into it.
+  /// Decoding the result, including the fused update.
   public var decode = Duration.zero
   /// Waiting for others, in `deliver(into:)` and `discard()`.
   public var wait = Duration.zero
 
-  /// No time yet.
+  /// Creates a timing of zero.
   public init() {}
 }

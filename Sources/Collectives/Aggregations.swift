@@ -2,13 +2,13 @@ public import Buffers
 public import Codecs
 public import Transport
 
-/// What an aggregation is made from.
+/// The inputs from which an aggregation is made.
 public struct AggregationParts {
   /// The ranks that exchange.
   public var hosts: HostMap
-  /// How contributions lie in the flat buffer.
+  /// The layout of contributions in the flat buffer.
   public var layout: TensorLayout
-  /// Where contributions are; several are used in turn.
+  /// The buffers of contributions; several are used in turn.
   public var gradients: [SharedGradient]
   /// How the exchange is driven.
   public var options = CodedAllReduce.Options()
@@ -16,58 +16,62 @@ public struct AggregationParts {
   public var momentum = 0.0
   /// The largest norm of a sum of contributions, for aggregations that deliver a change.
   public var clip: Double?
-  /// What everything random follows from.
+  /// The seed of everything random.
   public var seed: UInt64 = 1
 
-  /// Parts of which the rest is as usual.
+  /// Creates parts with defaults for the rest.
   public init(hosts: HostMap, layout: TensorLayout, gradients: [SharedGradient]) {
     (self.hosts, self.layout, self.gradients) = (hosts, layout, gradients)
   }
 
-  /// What carries an exchange in stages on.
+  /// The engine of an exchange in stages.
   var stagedExchange: StagedExchange { StagedExchange(hosts, count: layout.count, observer: options.observer) }
 }
 
-/// What can be done with an aggregation, as data: who asks for something else is refused by name.
+/// The capabilities of an aggregation, as data: requests for anything else are refused by name.
 public struct AggregationCapabilities: Hashable, Sendable {
   /// What it delivers.
   public var result = AggregationResult.gradient
-  /// Whether an exchange can be discarded, so that it may begin before it is known whether it counts, with the first tensor that is
-  /// final, and be under way in the backward pass.
+  /// Whether an exchange can be discarded, so that it may begin with the first final tensor, before it is known whether it
+  /// counts, and be under way during the backward pass.
   public var discards = true
-  /// Whether the ranks of a host may add up before they encode.
+  /// Whether the ranks of a host may sum before they encode.
   public var isHierarchical = true
-  /// Whether a sum may be scaled to a norm: by the update of a gradient, or inside.
+  /// Whether a sum may be scaled to a norm: in the update of a gradient, or inside the aggregation.
   public var clips = true
-  /// Whether it can begin with floats, or with more bits.
+  /// Whether it supports a warm start, with floats or with more bits.
   public var warmStarts = true
   /// Whether trials with a copy of the state leave no trace.
   public var hasTrials = true
-  /// Whether neighbours read contributions where they lie.
+  /// Whether neighbours read contributions in place.
   public var sharesContributions = true
 }
 
-/// An aggregation that was chosen, before the model and the ranks are known.
+/// An aggregation chosen before the model and the ranks are known.
 public struct AggregationRecipe: Sendable {
   /// The full specification.
   public let specification: String
   /// The codec of a coded all-reduce; nil for other aggregations.
   public let codec: (any Codec)?
-  /// What can be done with it.
+  /// Its capabilities.
   public let capabilities: AggregationCapabilities
   private let make: @Sendable (AggregationParts) throws -> any Aggregation
   private let plan: @Sendable (_ count: Int, _ rankCount: Int) throws -> [MessageRounds.Round]
 
-  /// A coded all-reduce.
+  /// Creates the recipe of a coded all-reduce.
   public init(_ codec: any Codec) {
     self.codec = codec
     specification = codec.specification
     capabilities = AggregationCapabilities()
     plan = { _, _ in [] }
-    make = { try CodedAllReduce(codec, layout: $0.layout, gradients: $0.gradients, options: $0.options) }
+    make = { parts in
+      var options = parts.options
+      options.seed = parts.seed
+      return try CodedAllReduce(codec, layout: parts.layout, gradients: parts.gradients, options: options)
+    }
   }
 
-  /// Another aggregation, whose `rounds` of messages say what it sends of so many values on so many ranks.
+  /// Creates the recipe of another aggregation, whose `rounds` describe its messages for the given numbers of values and ranks.
   init(
     _ specification: Specification, _ capabilities: AggregationCapabilities,
     rounds: @escaping @Sendable (_ count: Int, _ rankCount: Int) throws -> [MessageRounds.Round],
@@ -78,20 +82,20 @@ public struct AggregationRecipe: Sendable {
     (self.specification, self.capabilities, self.make) = (specification.description, capabilities, make)
   }
 
-  /// The rounds of messages of an exchange of `count` values on `rankCount` ranks; none of a coded all-reduce, whose traffic
+  /// The message rounds of an exchange of `count` values on `rankCount` ranks; empty for a coded all-reduce, whose traffic
   /// `ExchangeGeometry` predicts.
   ///
-  /// - Throws: `SpecificationError` and `SketchError` if it cannot be for so many values.
+  /// - Throws: `SpecificationError` and `SketchError` if the aggregation does not support this number of values.
   package func rounds(count: Int, rankCount: Int) throws -> [MessageRounds.Round] { try plan(count, rankCount) }
 
   /// Makes the aggregation; collective.
   ///
-  /// - Throws: `SpecificationError` and `SketchError` if it cannot be for so many parameters, with one sentence on all ranks alike;
-  ///   `ExchangeError.noSharedMemory` if a host cannot give the memory.
+  /// - Throws: `SpecificationError` and `SketchError` if it does not support this number of parameters, with the same sentence
+  ///   on all ranks; `ExchangeError.noSharedMemory` if a host cannot provide the memory.
   public func callAsFunction(_ parts: AggregationParts) throws -> any Aggregation { try make(parts) }
 }
 
-/// All aggregations, those of `--codec`: every codec by a coded all-reduce, and the sparse ones.
+/// All aggregations of `--codec`: every codec with a coded all-reduce, and the sparse ones.
 public let aggregations = Registry<AggregationRecipe>("codec", codecs.entries.map(codedEntry) + sparseEntries)
 
 /// The coded all-reduce of a codec.

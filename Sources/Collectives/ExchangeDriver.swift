@@ -7,48 +7,48 @@ public import Transport
   internal import Glibc
 #endif
 
-/// Who carries an exchange on while the model computes.
+/// How an exchange is carried on while the model computes.
 public enum Overlap: String, CaseIterable, Codable, Sendable {
-  /// Nobody inside one host, where nothing is gained; otherwise a thread where the host has a core to spare, and the caller
-  /// between layers where it has none.
+  /// Like `off` within one host, where nothing is gained; otherwise a thread if the host has a spare core, and the caller
+  /// between layers if not.
   case auto
-  /// A thread of its own.
+  /// A dedicated thread.
   case thread
   /// The caller, between layers.
   case inline
-  /// Nobody: the exchange begins when the gradient is complete, and the caller waits for it.
+  /// Not at all: the exchange begins when the gradient is complete, and the caller waits for it.
   case off
 
-  /// What `auto` means for ranks that exchange gradients; `off` or not the same on all ranks.
+  /// What `auto` means for ranks that exchange gradients; whether it is `off` is the same on all ranks.
   ///
   /// - Parameters:
   ///   - hosts: The ranks that exchange.
-  ///   - all: All ranks that share the hosts, where a model is split over several.
-  ///   - threads: With how many threads each of them computes.
+  ///   - all: All ranks that share the hosts, if a model is split over several.
+  ///   - threads: The number of threads with which each of them computes.
   public func resolved(for hosts: HostMap, among all: HostMap, threads: Int) -> Overlap {
     guard hosts.world.count > 1 else { return .off }
     guard self == .auto else { return self }
     if hosts.remoteRanks.isEmpty { return .off }
     let busyCores = (all.host?.count ?? 1) * threads
-    // A rank that is bound to its own cores (`mpirun --bind-to core`) has nothing of the others.
+    // A rank bound to its own cores (`mpirun --bind-to core`) cannot use those of the others.
     let hasSpareCore = usableCoreCount > threads && ProcessInfo.processInfo.activeProcessorCount > busyCores
     return hasSpareCore ? .thread : .inline
   }
 
-  /// The number of cores on which the system lets this process run.
+  /// The number of cores on which the system allows this process to run.
   private var usableCoreCount: Int {
     let status = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
-    // Hexadecimal digits, and commas between words.
+    // Hexadecimal digits, with commas between words.
     let mask = status.split(separator: "\n").first { $0.hasPrefix("Cpus_allowed:") }?.dropFirst("Cpus_allowed:".count) ?? ""
     return mask.reduce(0) { $0 + ($1.hexDigitValue ?? 0).nonzeroBitCount }
   }
 }
 
-/// Carries an exchange on while its caller computes, by a thread or between layers, and hands it back for the delivery.
+/// Carries an exchange on while its caller computes, from a thread or between layers, and hands it back for the delivery.
 ///
-/// One thread at a time touches the exchange: ``drive(_:)`` gives it away, ``deliver(_:into:)`` and ``discard(_:)`` take it back
-/// and drive it to its end themselves, which is faster than to wait for another thread. With a thread, MPI must have been
-/// started at `ThreadLevel.multiple` if the caller uses it meanwhile.
+/// Only one thread at a time touches the exchange: ``drive(_:)`` gives it away; ``deliver(_:into:)`` and ``discard(_:)`` take
+/// it back and drive it to its end themselves, which is faster than waiting for another thread. With a thread, MPI must have
+/// been started at `ThreadLevel.multiple` if the caller uses it meanwhile.
 public final class ExchangeDriver {
   /// How exchanges are driven: `thread`, `inline` or `off`.
   public let overlap: Overlap
@@ -57,7 +57,7 @@ public final class ExchangeDriver {
   private var exchange: (any Aggregation)?
   private var failure: (any Error)?
 
-  /// A driver; with `thread` its thread sleeps until there is something to drive.
+  /// Creates a driver; with `thread` its thread sleeps until there is something to drive.
   public init(_ overlap: Overlap) {
     require(overlap != .auto, "an overlap is resolved before a driver is made")
     self.overlap = overlap
@@ -67,7 +67,7 @@ public final class ExchangeDriver {
 
   deinit { worker?.end() }
 
-  /// Carries `exchange`, which has begun, on from now on.
+  /// Starts driving `exchange`, which must have begun.
   public func drive(_ exchange: any Aggregation) {
     require(self.exchange == nil, "a driver drives one exchange at a time")
     self.exchange = exchange
@@ -75,10 +75,10 @@ public final class ExchangeDriver {
     turn()
   }
 
-  /// What a network calls between layers; nil where nothing is to be done there.
+  /// The callback for a network to call between layers; nil if there is nothing to do there.
   public var betweenLayers: (() -> Void)? { overlap == .inline ? { [unowned self] in turn() } : nil }
 
-  /// Carries the exchange on as far as it goes without waiting, where the caller drives it; errors are thrown at the end.
+  /// If the caller drives the exchange, advances it as far as possible without waiting; errors are thrown at the end.
   public func turn() {
     guard overlap == .inline, let exchange, failure == nil else { return }
     do { while try exchange.advance() == .busy {} } catch { failure = error }
@@ -96,7 +96,7 @@ public final class ExchangeDriver {
     try exchange.discard()
   }
 
-  /// Gives up what is under way, where the run ends by an error.
+  /// Gives up the exchange under way, when the run ends with an error.
   public func abandon() {
     guard let exchange else { return }
     try? takeBack(exchange)
@@ -112,9 +112,9 @@ public final class ExchangeDriver {
   }
 }
 
-/// A thread that drives exchanges which are given to it.
+/// A thread that drives the exchanges given to it.
 private final class Worker: @unchecked Sendable {
-  /// How long it sleeps when there is nothing to do; a thread that polled would take the core from the computation.
+  /// Microseconds of sleep when there is nothing to do; a polling thread would take the core from the computation.
   private static let nap: UInt32 = 100
 
   private let condition = NSCondition()
@@ -134,12 +134,12 @@ private final class Worker: @unchecked Sendable {
     condition.unlock()
   }
 
-  /// Stops driving; returns what went wrong meanwhile.
+  /// Stops driving; returns any error since the start.
   func takeBack() -> (any Error)? {
     condition.lock()
     defer { condition.unlock() }
     isTakenBack = true
-    // After an error it sleeps until it is asked.
+    // After an error the thread sleeps until it is signalled.
     condition.broadcast()
     while exchange != nil { condition.wait() }
     defer { failure = nil }

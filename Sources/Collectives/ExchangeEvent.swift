@@ -1,34 +1,34 @@
 internal import Transport
 
-/// A unit of work of an exchange, or a wait, for those who draw time.
+/// A unit of work of an exchange, or a wait, for timelines.
 public struct ExchangeEvent: Sendable {
-  /// What was done.
+  /// The kind of work.
   public enum Kind: String, Sendable {
-    /// A contribution was encoded and handed on.
+    /// A contribution was encoded and passed on.
     case encode
-    /// A code was handed to MPI, as a part of ``encode`` or ``sum``.
+    /// A code was handed to MPI, as part of ``encode`` or ``sum``.
     case send
-    /// Contributions were added as their owner, and the sum was encoded and handed on.
+    /// Contributions were summed by their owner, and the sum was encoded and passed on.
     case sum
-    /// A sum was decoded, with the update that is fused into it; without it where that was done before the delivery.
+    /// A sum was decoded, including the fused update unless the decoding preceded the delivery.
     case decode
-    /// A sum that was decoded before was delivered, with the update that is fused into that.
+    /// A sum decoded earlier was delivered, including the fused update.
     case deliver
     /// Nothing could be done, and the caller waited for the delivery.
     case wait
   }
 
-  /// What was done.
+  /// The kind of work.
   public let kind: Kind
-  /// The values it was done with, in the flat buffer; empty for a wait.
+  /// The range of values in the flat buffer; empty for a wait.
   public let elements: Range<Int>
   /// When it began.
   public let start: ContinuousClock.Instant
   /// When it ended.
   public let end: ContinuousClock.Instant
-  /// The rank that a code was sent to; nil for what is not sent.
+  /// The rank that a code was sent to; nil if nothing was sent.
   public let receiver: Int?
-  /// The bytes that were sent, the header included.
+  /// The bytes sent, header included.
   public let byteCount: Int
 
   package init(

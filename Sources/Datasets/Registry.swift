@@ -18,7 +18,7 @@ public let datasets = Registry<(_ seed: UInt64) throws -> any Dataset>(
       }
     },
     .init(
-      "idx", "images in the four IDX files of MNIST and its kin (train-images-idx3-ubyte …), .gz or plain",
+      "idx", "images in the four IDX files of MNIST and data sets like it (train-images-idx3-ubyte …), .gz or plain",
       values: "the directory that holds the files", keys: [("classes", "number of classes (10)")]
     ) { specification in
       let classes = try specification.integer("classes", default: 10, in: 2...256)
@@ -62,7 +62,8 @@ public let partitions = Registry<ClientPartition>(
       return .byClass(classes)
     },
     .init(
-      "dirichlet", "of each class, clients get shares from a Dirichlet distribution", values: "α: the smaller, the more unlike"
+      "dirichlet", "of each class, clients get shares from a Dirichlet distribution",
+      values: "α: the smaller, the more the clients differ"
     ) { specification in
       guard specification.values.count == 1, let alpha = Double(specification.values[0]), (0.001...1000).contains(alpha) else {
         throw SpecificationError("'\(specification)' has no α of 0.001 to 1000; write dirichlet:0.3")

@@ -1,15 +1,15 @@
 internal import Buffers
 
-/// How a momentum is applied.
+/// How momentum is applied.
 public struct MomentumStyle: Hashable, Sendable {
-  /// Whether the new gradient enters with 1 − ρ, so that the momentum is a low-pass filter.
+  /// Whether the new gradient enters with 1 − ρ, which makes the momentum a low-pass filter.
   public var hasUnitGain = false
-  /// Whether the update looks ahead by one step of the momentum.
+  /// Whether the update looks ahead by one momentum step.
   public var isNesterov = false
-  /// τ in samples: an update of N samples keeps exp(−N/τ) of the momentum; nil where ρ is given for each update instead.
+  /// τ in samples: an update of N samples keeps exp(−N/τ) of the momentum; nil if ρ is given per update instead.
   public var timeConstant: Double?
 
-  /// The classic momentum, or what is said.
+  /// Creates a style; classic momentum by default.
   public init(hasUnitGain: Bool = false, isNesterov: Bool = false, timeConstant: Double? = nil) {
     self.hasUnitGain = hasUnitGain
     self.isNesterov = isNesterov
@@ -38,7 +38,7 @@ public struct MomentumStyle: Hashable, Sendable {
     ),
   ]
 
-  /// ρ of an update of `samples`: exp(−N/τ), the same bits on every machine; `otherwise` without a time constant.
+  /// ρ for an update of `samples` samples: exp(−N/τ), bit-identical on every machine; `otherwise` without a time constant.
   func momentum(samples: Int, otherwise momentum: Float) -> Float {
     // 1/e in fp64.
     timeConstant.map { Float(power(0x1.78b56362cef38p-2, Double(samples) / $0)) } ?? momentum

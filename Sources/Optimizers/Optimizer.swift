@@ -4,30 +4,30 @@ public import Buffers
 ///
 /// Every rank does the same arithmetic on the same bits, so that models stay equal without being sent.
 public protocol Optimizer: AnyObject {
-  /// What it remembers between steps, by name, each of the length of the flat buffer; part of a checkpoint.
+  /// The state kept between steps, by name, each buffer of the length of the flat buffer; part of a checkpoint.
   var state: [(name: String, values: FloatBuffer)] { get }
 
-  /// Forgets the direction that past gradients gave, as at the start; what it knows of their sizes stays.
+  /// Resets the direction accumulated from past gradients, as at the start; what is known of their sizes stays.
   func forgetMomentum()
 
   /// Updates `range` of the parameters with its gradient, `range.count` values, at the learning rate `rate`.
   func update(_ range: Range<Int>, of parameters: FloatBuffer, with gradient: UnsafePointer<Float>, rate: Float)
 
-  /// Ends an update, after the whole gradient has come through ``update(_:of:with:rate:)``.
+  /// Ends an update, after the whole gradient has passed through ``update(_:of:with:rate:)``.
   func finish(_ parameters: FloatBuffer, rate: Float)
 
-  /// Says how many samples the next update is made of, over all ranks: called before each, the same on every rank.
+  /// Sets the number of samples in the next update, over all ranks; called before each, with the same number on every rank.
   ///
-  /// `share` is its part of a step: what is meant for a step, such as a weight decay, is done in parts that make one.
+  /// `share` is the update's part of a step: what is defined per step, such as weight decay, is applied in proportion.
   func prepare(samples: Int, share: Float)
 
-  /// Prepares for steps of `count` samples: what is given for each step, such as a momentum, keeps its meaning in samples.
+  /// Prepares for steps of `count` samples: what is given per step, such as momentum, keeps its meaning in samples.
   ///
-  /// The rate is scaled by the caller. With the minibatch of the settings, everything is as before the first call.
+  /// The caller scales the rate. With the minibatch of the settings, everything is as before the first call.
   func setMinibatch(_ count: Int)
 }
 
-/// What every optimizer is made from, beside its own keys.
+/// The inputs of every optimizer, besides its own keys.
 public struct OptimizerSettings: Sendable {
   /// The tensors.
   public var layout: TensorLayout
@@ -37,10 +37,10 @@ public struct OptimizerSettings: Sendable {
   public var momentum: Float
   /// λ of the weight decay.
   public var weightDecay: Float
-  /// The samples of a step for which the momentum is meant.
+  /// The samples per step for which the momentum is meant.
   public var minibatch: Int
 
-  /// The settings of a model with these tensors.
+  /// Creates the settings of a model with these tensors.
   public init(layout: TensorLayout, momentum: Float, weightDecay: Float, minibatch: Int = 256) {
     self.layout = layout
     self.momentum = momentum
@@ -48,7 +48,7 @@ public struct OptimizerSettings: Sendable {
     self.minibatch = minibatch
   }
 
-  /// The settings of a model that is one vector of `count` parameters.
+  /// Creates the settings of a model that is one vector of `count` parameters.
   public init(count: Int, momentum: Float, weightDecay: Float, minibatch: Int = 256) {
     self.init(
       layout: TensorLayout([("parameters", [count])]), momentum: momentum, weightDecay: weightDecay, minibatch: minibatch)
@@ -60,17 +60,17 @@ extension Optimizer {
   public func finish(_ parameters: FloatBuffer, rate: Float) {}
 }
 
-/// An optimizer that was chosen, before the model is known.
+/// An optimizer chosen before the model is known.
 public struct OptimizerRecipe: Sendable {
-  /// The time constant of its momentum in samples; nil where the momentum is that of the settings.
+  /// The time constant of its momentum in samples; nil if the momentum is that of the settings.
   public var timeConstant: Double?
-  /// How gradients are scaled before they come to the optimizer, on the way between the ranks; nil for not at all.
+  /// How gradients are scaled between the ranks, before they reach the optimizer; nil for not at all.
   public var scaling: AdaGrad?
-  /// Whether a model in slices over several ranks is trained as if it were whole.
+  /// Whether a model sliced over several ranks is trained as if it were whole.
   public var worksOnSlices: Bool
   private let make: @Sendable (OptimizerSettings) -> any Optimizer
 
-  /// A choice that `make` carries out.
+  /// Creates a recipe that `make` carries out.
   init(
     timeConstant: Double?, scaling: AdaGrad? = nil, worksOnSlices: Bool = true,
     make: @escaping @Sendable (OptimizerSettings) -> any Optimizer
@@ -85,7 +85,7 @@ public struct OptimizerRecipe: Sendable {
   public func callAsFunction(_ settings: OptimizerSettings) -> any Optimizer { make(settings) }
 }
 
-/// The optimizers that `--optimizer` knows.
+/// The optimizers of `--optimizer`.
 public let optimizers = Registry<OptimizerRecipe>(
   "optimizer",
   [

@@ -3,7 +3,7 @@ internal import Foundation
 
 /// How the learning rate changes over the planned steps.
 public struct Schedule: Sendable {
-  /// Steps over which the rate rises in equal parts to its full value; the schedule proper covers the rest.
+  /// Steps over which the rate rises linearly to its full value; the schedule proper covers the rest.
   public let warmup: Int
   /// The factor at `position` of `horizon` steps, for 0 ≤ position < horizon.
   private let shape: @Sendable (_ position: Double, _ horizon: Double) -> Double
@@ -13,9 +13,9 @@ public struct Schedule: Sendable {
     self.shape = shape
   }
 
-  /// What the learning rate is multiplied with at `position`, counted in steps from 0, of a run of `horizon` steps.
+  /// The factor of the learning rate at `position`, counted in steps from 0, of a run of `horizon` steps.
   ///
-  /// Positions lie between whole steps where the minibatch has changed on the way. In the warm-up, step t has (t + 1)/warmup.
+  /// Positions lie between whole steps if the minibatch has changed during the run. In the warm-up, step t has (t + 1)/warmup.
   /// Cosines and powers may differ between machines, so one rank computes the rate and sends its bits.
   public func factor(at position: Double, of horizon: Int) -> Double {
     position < Double(warmup)
@@ -23,7 +23,7 @@ public struct Schedule: Sendable {
   }
 }
 
-/// The schedules that `--schedule` knows.
+/// The schedules of `--schedule`.
 public let schedules = Registry<Schedule>(
   "schedule",
   [
@@ -35,7 +35,7 @@ public let schedules = Registry<Schedule>(
       { position, horizon in position >= horizon ? 0 : 1 - position / horizon }
     },
     schedule(
-      "step", "Multiplied with a factor every so many steps.",
+      "step", "Multiplied by a factor every N steps.",
       keys: [("every", "steps between changes (required)"), ("by", "the factor (0.1)")]
     ) { specification in
       guard specification.options["every"] != nil else {
@@ -47,7 +47,7 @@ public let schedules = Registry<Schedule>(
     },
   ])
 
-/// An entry of the list, with the key that all schedules have.
+/// A registry entry, with the key that all schedules have.
 private func schedule(
   _ name: String, _ summary: String, keys: [(name: String, meaning: String)] = [],
   make: @escaping @Sendable (Specification) throws -> @Sendable (_ position: Double, _ horizon: Double) -> Double

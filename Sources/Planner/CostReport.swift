@@ -43,7 +43,7 @@ struct CostReport {
       lines.append(
         (
           "inside a host",
-          "a stage takes \(CostReport.time(memory.latency)); \(CostReport.rate(memory)) from each rank when all send"
+          "a stage takes \(CostReport.time(memory.latency)); \(memory.rateText(from: "each rank"))"
         ))
     }
     lines += pairLines
@@ -53,8 +53,7 @@ struct CostReport {
       lines.append(
         (
           "between hosts",
-          "a message takes \(CostReport.time(network.latency))\(messages); \(CostReport.rate(network)) from each host "
-            + "when all send"
+          "a message takes \(CostReport.time(network.latency))\(messages); \(network.rateText(from: "each host"))"
         ))
     }
     for (codec, seconds) in result.steps.sorted(by: { $0.key < $1.key }) {
@@ -72,10 +71,12 @@ struct CostReport {
       let latency = median(of: pairs.map(\.latency)), let bandwidth = median(of: pairs.map(\.bandwidth))
     else { return [] }
     let kind = result.arePairsComplete ? counted(pairs.count, "pair") : "\(pairs.count) pairs of neighbours"
-    var text = "\(kind), \(Quantity.text(ofSeconds: latency)) and \(Quantity.text(ofBitsPerSecond: bandwidth))"
+    var text =
+      "\(kind), \(pairs.count > 1 ? "median " : "")\(Quantity.text(ofSeconds: latency)) and "
+      + Quantity.text(ofBitsPerSecond: bandwidth)
     if pairs.count > 1 {
       text +=
-        " in the middle; slowest \(slowest.first)–\(slowest.second) \(Quantity.text(ofSeconds: slowest.latency)), "
+        "; slowest \(slowest.first)–\(slowest.second) \(Quantity.text(ofSeconds: slowest.latency)), "
         + "narrowest \(narrowest.first)–\(narrowest.second) \(Quantity.text(ofBitsPerSecond: narrowest.bandwidth))"
     }
     return [("links alone", text)]
@@ -87,11 +88,6 @@ struct CostReport {
 
   private static func rate(_ secondsPerValue: Double) -> String {
     secondsPerValue > 0 ? withPrefix(1 / secondsPerValue) : "∞ "
-  }
-
-  private static func rate(_ link: LinkCosts) -> String {
-    let perByte = link.transfer.secondsPerUnit
-    return perByte > 0 ? Quantity.text(ofBitsPerSecond: 8 / perByte) : "bytes for nothing"
   }
 
   /// All costs as JSON.
@@ -136,5 +132,14 @@ struct CostReport {
           ]
         }),
     ]
+  }
+}
+
+extension LinkCosts {
+  /// The rate at which each `sender` sends when all send; a link that is too fast to be measured has none.
+  package func rateText(from sender: String) -> String {
+    let perByte = transfer.secondsPerUnit
+    guard perByte > 0 else { return "sending takes too little time to measure a rate" }
+    return "\(Quantity.text(ofBitsPerSecond: 8 / perByte)) from \(sender) when all send"
   }
 }

@@ -6,7 +6,7 @@ public import Trainer
 
 /// What to plan: the run, the step variants, and known costs, which need no measuring.
 public struct PlanRequest: Sendable {
-  /// The run; its model, data, minibatch, optimizer, threads, transport and seed are used.
+  /// The run; its model, data, minibatch, optimizer, threads, topology, transport and seed are used.
   public var options = TrainerOptions()
   /// Whether model or data were named; if so, they are measured, whatever costs are given.
   public var namesRun = false
@@ -51,7 +51,7 @@ public struct PlanRequest: Sendable {
       faults.append("a plan is for models that are whole on each rank; leave out --model-parallel \(options.modelParallel)")
     }
     if floatExchangeSeconds != nil && bandwidth != nil {
-      faults.append("--float-exchange-seconds and --bandwidth say the same twice; give one of them")
+      faults.append("--float-exchange-seconds and --bandwidth give the same cost; leave one of them out")
     }
     let times = [
       ("frame-seconds", frameSeconds), ("post-seconds", postSeconds), ("update-seconds", updateSeconds),
@@ -71,6 +71,22 @@ public struct PlanRequest: Sendable {
   /// Whether a step variant may be recommended.
   public func allows(_ variant: StepVariant) -> Bool {
     strategy.map { variant.isDoubleBuffered == StepVariant.isDoubleBuffered($0) } ?? true
+  }
+
+  /// `plan` without the steps that the run's topology excludes.
+  ///
+  /// The topology `hierarchical` excludes flat exchanges between hosts of several ranks, `flat` all hierarchical ones, `auto` none.
+  public func restrictingTopology(of plan: ScalingPlan) -> ScalingPlan {
+    var plan = plan
+    plan.predictions.removeAll { prediction in
+      switch options.topology {
+      case .auto: false
+      case .flat: prediction.variant.topology == .hierarchical
+      case .hierarchical:
+        prediction.variant.topology == .flat && prediction.hosts > 1 && prediction.hosts < prediction.ranks
+      }
+    }
+    return plan
   }
 
   /// The codecs to compare, for a plan by the paper's model, which knows nothing else.

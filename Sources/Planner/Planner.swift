@@ -85,7 +85,7 @@ extension PlanRequest {
     let bytes = Double(8 * max(layout.count, 1) * costs.ranksPerHost)
     let perByte = bandwidth.map { 8 / $0 } ?? floatExchangeSeconds.map { $0 / bytes }
     if latency == nil && costs.network == nil {
-      assumed.append("a message takes \(Quantity.text(ofSeconds: PlanRequest.assumedLatency)), as --latency does not say")
+      assumed.append("a message takes \(Quantity.text(ofSeconds: PlanRequest.assumedLatency)), as --latency is not given")
     }
     var link = LinkCosts(
       latency: latency ?? costs.network?.latency ?? PlanRequest.assumedLatency,

@@ -91,7 +91,7 @@ extension Recommendation {
         let gain = choice.seconds / codes.seconds
         sentence +=
           gain > 1
-          ? "; \(codes.variant.codec) would take \(Quantity.text(ofSeconds: codes.seconds)), too little less for what it loses"
+          ? "; \(codes.variant.codec) would take \(Quantity.text(ofSeconds: codes.seconds)), not enough less for what it loses"
           : "; \(codes.variant.codec) would take \(Quantity.text(ofSeconds: codes.seconds))"
       }
       sentences.append(sentence + ".")
@@ -120,14 +120,14 @@ extension Recommendation {
 
   /// How far adding ranks pays.
   private var extent: String {
-    let gain = "\(Quantity.significant(pays.speedUp)) times faster than one, each at least half used"
+    let gain = "\(Quantity.significant(pays.speedUp)) times faster than one, with an efficiency of at least 50 %"
     switch end {
     case .host(let most) where pays.ranks == most:
-      return "Of other hosts nothing is known: start it on several hosts, or give --bandwidth and --latency."
-    case .ranks(let most) where pays.ranks == most: return "All ranks pay up to \(most), the last that are predicted: \(gain)."
+      return "The network to other hosts is not known: start it on several hosts, or give --bandwidth and --latency."
+    case .ranks(let most) where pays.ranks == most: return "More ranks pay up to \(most), the most that are predicted: \(gain)."
     default: break
     }
     return pays.ranks == 1
-      ? "More ranks do not pay: two would be less than half used." : "Ranks pay up to about \(pays.ranks): \(gain)."
+      ? "More ranks do not pay: two would have an efficiency below 50 %." : "More ranks pay up to about \(pays.ranks): \(gain)."
   }
 }

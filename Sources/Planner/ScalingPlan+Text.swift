@@ -14,7 +14,7 @@ extension ScalingPlan {
   private var saturationLines: [String] {
     let width = max(14, saturation.map(\.codec.count).max() ?? 0)
     var lines = [
-      "K̂, the ranks with which computing takes as long as the exchange (Seide et al. 2014, equation 4)",
+      "K̂, the number of ranks at which computing takes as long as the exchange (Seide et al. 2014, equation 4)",
       "  \("".padded(to: width))  times smaller     plain  double-buffered",
     ]
     for row in saturation {
@@ -23,7 +23,8 @@ extension ScalingPlan {
           + "  \(name(of: row.plain).padded(to: 8, left: true))  \(name(of: row.doubleBuffered).padded(to: 15, left: true))")
     }
     if saturation.contains(where: { $0.doubleBuffered == .fixedCostLimited }) {
-      lines.append("  no limit: the exchange takes no longer than what every rank does for each update, however many there are")
+      lines.append(
+        "  no limit: with any number of ranks, the exchange takes no longer than what every rank does for each update")
     }
     return lines
   }

@@ -6,44 +6,44 @@ internal import Networks
 internal import Reporting
 internal import Transport
 
-/// What a run is prepared with: options and ranks, data and network, and where it writes.
+/// What a run is prepared with: options, ranks, data, network, and outputs.
 struct RunContext {
   /// What is trained, and how; the same on all ranks.
   let options: TrainerOptions
   /// Which ranks share samples, and which hold the same slice of the model.
   let grid: RankGrid
-  /// How the slices of a model reach one another; nil if a model is on one rank.
+  /// Connects the slices of the model; nil if the model is on one rank.
   let blocks: BlockExchange?
-  /// How ranks agree on what is slower than a step: disks, the beginning, the end.
+  /// How ranks agree on anything slower than a step: disk access, start, end.
   let agreement: Agreement
   let dataset: any Dataset
   /// The network, or this rank's slice of it.
   let network: any Network
-  /// The labels of data that are realigned; nil if that was not asked for.
+  /// The realigned labels; nil if realignment was not requested.
   let labels: RealignedLabels?
   let store: CheckpointStore?
-  /// Where the run reports to people and files; on rank 0 alone.
+  /// Reports to people and files; on rank 0 only.
   let runLog: RunLog?
-  /// Where what this rank does is noted; nil if no timeline was asked for.
+  /// Records what this rank does; nil if no timeline was requested.
   let timeline: Timeline?
 
   /// All ranks, in the order of the grid.
   var world: Communicator { grid.all.world }
 }
 
-/// How far a run is.
+/// The progress of a run.
 struct RunProgress {
   /// The number of steps done.
   var step = 0
-  /// The checkpoint from which this job went on; nil if it began the run.
+  /// The checkpoint that this job resumed from; nil if it began the run.
   var resumed: SavedRun?
   /// The loss since the last evaluation, over all ranks.
   var tally = LossTally()
-  /// What was sent between steps and is counted with the next one.
+  /// Traffic between steps, counted with the next step.
   var uncountedTraffic = Traffic()
   /// The last evaluation.
   var evaluation: Evaluation?
-  /// Where the newest checkpoint of this run is.
+  /// The path of this run's newest checkpoint.
   var newestCheckpoint: String?
 }
 

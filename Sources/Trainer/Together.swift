@@ -5,16 +5,16 @@ internal import Files
 internal import MPI
 internal import Transport
 
-/// Does something that may fail on one rank alone, such as opening a file, and fails on all ranks if it fails on any.
+/// Runs `body`, which may fail on one rank alone (opening a file, say), and fails on all ranks if it fails on any.
 ///
-/// As `Agreement.together`, with what ``exitStatus(of:)`` knows of errors. Collective.
+/// Like `Agreement.together`, with the error statuses of ``exitStatus(of:)``. Collective.
 package func together<Result>(
   _ agreement: Agreement, otherwise status: TrainingError.ExitStatus, _ body: () throws -> Result
 ) throws -> Result {
   try agreement.together(otherwise: status, statusOf: exitStatus, body)
 }
 
-/// The exit status that an error asks for, nil where it does not say.
+/// The exit status that an error specifies; nil if it specifies none.
 public func exitStatus(of error: any Error) -> Int32? {
   switch error {
   case let error as any ExitStatusProviding: error.exitStatus
@@ -25,5 +25,5 @@ public func exitStatus(of error: any Error) -> Int32? {
   }
 }
 
-/// Whether the error is one of the exchange that all ranks throw together.
+/// Whether the error is an exchange error that all ranks throw together.
 public func isOnAllRanks(_ error: any Error) -> Bool { (error as? ExchangeError)?.isOnAllRanks ?? false }

@@ -5,19 +5,20 @@ internal import Reporting
 internal import Transport
 
 extension TrainingRun {
-  /// Whether the samples get new labels before the next step: an epoch has ended after which they should, and have not yet.
+  /// Whether realignment is due before the next step: it was requested after the epoch that just ended and is not yet done.
   ///
-  /// A run that goes on from the checkpoint of that moment does it as well; after the last step nobody asks.
+  /// A run resumed from the checkpoint of that step realigns as well; after the last step this is not consulted.
   var isRealignmentDue: Bool {
     guard let labels = context.labels, let epochs = options.realign, step > 0, plan.beginsEpoch(step) else { return false }
     let epoch = plan.epoch(of: step)
     return epochs.contains(epoch) && labels.epoch < epoch
   }
 
-  /// Gives the samples the labels that the model holds for most likely.
+  /// Replaces the samples' labels by those most likely under the model.
   ///
-  /// Collective. What was left over from gradients of the old labels is forgotten, and a rate that follows the loss compares none
-  /// across the change. The checkpoint before it is of the same step, so that no realignment is lost with a crash right after it.
+  /// Collective. Residuals and momentum from gradients of the old labels are discarded, and a learning rate that follows the
+  /// loss compares no losses across the change. A checkpoint of the same step comes first, so a crash right after it loses no
+  /// realignment.
   func realign() throws {
     guard let labels = context.labels, let dataset = dataset as? any RealignableDataset else { return }
     let start = Stopwatch()
@@ -33,7 +34,7 @@ extension TrainingRun {
         epoch: epoch, step: step, changedLabels: Double(result.changed) / Double(dataset.count(.train)),
         keptUtterances: result.kept, seconds: start.seconds))
     let share = decimal(100 * Double(result.changed) / Double(dataset.count(.train)), digits: 1)
-    let kept = result.kept == 0 ? "" : "; \(counted(result.kept, "utterance")) too short for it kept theirs"
+    let kept = result.kept == 0 ? "" : "; \(counted(result.kept, "utterance")) too short for that kept their labels"
     runLog?.say(
       "realigned after epoch \(epoch) in \(duration(start.seconds)): \(share) % of the training labels changed\(kept)")
   }

@@ -11,15 +11,15 @@ internal import Reporting
 public import Transport
 
 extension TrainingRun {
-  /// Prepares a run: checks the options, meets the other ranks, reads the data, and takes up a checkpoint.
+  /// Prepares a run: checks the options, agrees with the other ranks, reads the data, and loads a checkpoint if one is resumed.
   ///
   /// Collective.
   ///
   /// - Parameters:
   ///   - options: What is trained, and how; the same on all ranks.
   ///   - world: The ranks that share the work.
-  ///   - isSilent: Whether nothing is printed; files are written all the same.
-  ///   - choose: Chooses the codec where the options leave that to the ranks (`auto`); nil where they may not.
+  ///   - isSilent: Whether nothing is printed; files are still written.
+  ///   - choose: Chooses the codec if the options leave it to the ranks (`auto`); nil if they may not.
   /// - Throws: `TrainingError` or `CheckpointError` on all ranks alike.
   public convenience init(
     _ options: TrainerOptions, on world: Communicator, isSilent: Bool = false, choosingCodecBy choose: CodecChooser? = nil
@@ -27,8 +27,8 @@ extension TrainingRun {
     try self.init(options, on: world, isSilent: isSilent, patience: 10, choosingCodecBy: choose)
   }
 
-  /// The same, for tests: another job has `patience` seconds to let go of the files of this one, and this rank may be as if it were on
-  /// host `pretendedHost`.
+  /// The same, for tests: another job has `patience` seconds to release this job's files, and this rank may act as if it were
+  /// on host `pretendedHost`.
   package convenience init(
     _ options: TrainerOptions, on world: Communicator, isSilent: Bool, pretendedHost: Int? = nil, patience: Double = 10,
     choosingCodecBy choose: CodecChooser? = nil
@@ -74,14 +74,14 @@ extension TrainingRun {
     let need = MemoryNeed(
       options, recipe, parameterCount: own.layout.count, sampleCount: dataset.count(.train), on: grid)
     try need.check(over: agreement)
-    // The slices of a model have begun to share memory.
+    // Slices of a model already share memory here.
     let obstacle = grid.sliceCount == 1 ? try need.obstacleToSharing(over: agreement) : nil
     if obstacle != nil { grid = try RankGrid(hosts(.messages)) }
 
     let files = try together(agreement, otherwise: .inputOutput) {
       world.rank == 0 ? try RunFiles(options, ranks: world.count, hosts: grid.all.hostCount) : nil
     }
-    // Files of ranks go by their places in the grid, which say who holds what.
+    // Rank files are identified by place in the grid, which determines what each rank holds.
     let store = try options.checkpoint.map { directory in
       let ranks =
         grid.all.world === world
@@ -117,17 +117,17 @@ extension TrainingRun {
       store: store, runLog: runLog, timeline: timeline)
     try self.init(context, recipe, clients: clients, saved: saved, choosingCodecBy: choose)
     if let first = options.realign?.first, first > plan.epoch(of: plan.steps - 1) {
-      runLog?.warn("--realign \(options.texts["realign"] ?? ""): the run ends before, nothing is realigned")
+      runLog?.warn("--realign \(options.texts["realign"] ?? ""): the run ends before that, so nothing is realigned")
     }
     if let saved { try timeline.span(.resume) { try resume(saved) } }
   }
 
-  /// Takes up where a checkpoint ends.
+  /// Resumes from a checkpoint.
   private func resume(_ saved: SavedRun) throws {
     context.labels?.prepare(for: saved.counters)
     var state = inventory
     let savedShares = saved.ranks / grid.sliceCount
-    // One rank leaves nothing behind; what several had left goes into the first gradient, so that nothing is lost.
+    // One rank has no residual; the residuals of several go into its first gradient, so that nothing is lost.
     let inherited = FloatBuffer(count: savedShares > 1 && grid.shareCount == 1 && isLossy ? parameters.count : 0)
     let inheritedSums = FloatBuffer(count: inherited.count)
     if savedShares == 1 && isLossy {
@@ -157,7 +157,7 @@ extension TrainingRun {
       "resumed from \(saved.path) after step \(step) of \(plan.steps), saved by \(counted(saved.ranks, "rank"))")
   }
 
-  /// Takes up the minibatches of the epochs so far, and what else was tuned.
+  /// Restores the minibatches of the epochs so far and the other tuned values.
   private func restorePlan(_ counters: [String: String], of saved: SavedRun) throws {
     guard loader.plan.restore(counters) else {
       throw CheckpointError(.configuration, "\(saved.path) does not say which minibatches were used")
@@ -180,7 +180,7 @@ extension TrainingRun {
     return inventory
   }
 
-  /// The model, and what the strategy remembers: what a step changes.
+  /// What a step changes: the model and the strategy's state.
   var stateInventory: StateInventory {
     var inventory = StateInventory()
     inventory.sliceCount = grid.sliceCount
@@ -189,7 +189,7 @@ extension TrainingRun {
     return inventory
   }
 
-  /// Writes the final model where it was asked for.
+  /// Writes the final model if requested.
   func writeOutput() throws {
     guard options.output != nil else { return }
     let tensors = try model.tensors()
@@ -197,11 +197,13 @@ extension TrainingRun {
       guard let output = runLog?.output else { return }
       try Safetensors.write(tensors, metadata: [("model", options.model), ("step", String(step))], to: output)
     }
-    if let output = runLog?.output { runLog?.say("the model is in \(output.name)") }
+    if let output = runLog?.output {
+      runLog?.say(output.isStandardOutput ? "the model was written to standard output" : "the model is in \(output.name)")
+    }
   }
 }
 
-/// The slice of `network` that this rank holds; throws on all ranks where such a network cannot be split.
+/// The slice of `network` that this rank holds; throws on all ranks if the network cannot be split.
 private func sliced(
   _ network: any Network, over blocks: BlockExchange, _ name: String
 ) throws(TrainingError) -> any Network {
@@ -212,5 +214,5 @@ private func sliced(
   return slice
 }
 
-/// A block exchange is how the slices of a network reach one another.
+/// A block exchange connects the slices of a network.
 extension BlockExchange: SliceExchange {}

@@ -6,7 +6,7 @@ internal import Reporting
 internal import Transport
 
 extension TrainingRun {
-  /// Tells what is about to run: the ranks, the model, what a step will send, and every option.
+  /// Reports what is about to run: the ranks, the model, what a step will send, and every option.
   func tellStart() throws {
     let report = strategy.report
     guard let runLog else { return }
@@ -20,13 +20,15 @@ extension TrainingRun {
     if let advice = timeline?.advice { runLog.say(advice) }
   }
 
-  /// What is said where the checkpoint has all steps that were asked for.
+  /// The message if the checkpoint already has all requested steps.
   private var doneSentence: String {
-    let done = plan.steps == step ? "all \(step) steps were done" : "\(step) steps were done, and \(plan.steps) are asked for"
-    return "nothing is left to do: \(done) when the checkpoint was saved; --steps or --epochs ask for more"
+    let done =
+      plan.steps == step
+      ? "all \(step) steps were done" : "\(step) steps were done, more than the \(plan.steps) that are planned"
+    return "nothing is left to do: \(done) when the checkpoint was saved; --steps or --epochs extend the run"
   }
 
-  /// Tells of a step: warnings at once, the numbers where they are logged.
+  /// Reports a step: warnings at once, the numbers on logged steps.
   func tell(_ outcome: StepOutcome, rate: Float, isLogged: Bool) throws {
     for warning in [outcome.warning, timeline?.takeWarning()].compactMap(\.self) { runLog?.warn(warning) }
     if let end = outcome.warmStartEnd {
@@ -53,7 +55,7 @@ extension TrainingRun {
     runLog?.show(progressReport(loss: loss, bytesPerStep: outcome.traffic.bytesSent))
   }
 
-  /// Tells of an evaluation.
+  /// Reports an evaluation.
   func tell(_ result: Evaluation) throws {
     let seconds =
       try records.gather([stopwatch.seconds.bitPattern], activity: "the report of an evaluation")
@@ -66,7 +68,9 @@ extension TrainingRun {
     runLog?.show(progressReport(loss: progress.tally.mean, bytesPerStep: 0), isEvaluation: true)
   }
 
-  /// Tells what came out, what crossed between ranks, and whether compression was worth it; collective.
+  /// Reports the outcome, the traffic between ranks, and whether compression paid off.
+  ///
+  /// Collective.
   func tellEnd(_ outcome: TrainingOutcome) throws {
     var times = strategy.times
     times.data = loader.seconds
@@ -80,19 +84,23 @@ extension TrainingRun {
     runLog?.say(summary.text)
   }
 
-  /// The bytes that this rank sent so far to the other slices of its model, and what they should have been; nil where a
-  /// model is on one rank.
+  /// The bytes that this rank has sent to the other slices of its model so far, and the number predicted; nil if the model is
+  /// on one rank.
   var activationBytes: (sent: Int, predicted: Int)? {
     (network as? any SlicedNetwork).map { (blocks?.traffic.bytesSent ?? 0, $0.predictedBytesSent) }
   }
 
-  /// Ends the timeline, where there is one, and tells where it is; collective.
+  /// Ends the timeline, if any, and reports where it is.
+  ///
+  /// Collective.
   func tellTimeline() throws {
     guard let end = try timeline?.finish() else { return }
     if end.isWarning { runLog?.warn(end.text) } else { runLog?.say(end.text) }
   }
 
-  /// Throws where a part of the summaries could not be written, once everything else is done; collective.
+  /// Throws if part of the summaries could not be written, once everything else is done.
+  ///
+  /// Collective.
   func checkSummaries() throws {
     try together(agreement.about("the end of the run"), otherwise: .inputOutput) {
       if let loss = runLog?.loss { throw loss }

@@ -5,24 +5,26 @@ internal import Reporting
 internal import Transport
 
 extension TrainingRun {
-  /// The learning rate of a step of `plan`; for each sample it is the same whatever the minibatch.
+  /// The learning rate of a step of `plan`; per sample it does not depend on the minibatch.
   func rate(at step: Int, of plan: RunPlan, factor: Double) -> Float {
     let growth = Double(plan.minibatch(of: plan.epoch(of: step))) / Double(plan.minibatch)
     let share = schedule.factor(at: plan.position(of: step), of: plan.horizon)
     return Float(options.learningRate * share * factor * growth)
   }
 
-  /// Decides the rate and the minibatch of the epoch that begins, if one does and that was asked for; collective.
+  /// Decides the learning rate and the minibatch if an epoch begins and tuning was requested.
   ///
-  /// What is decided by trials leaves no trace but the decision.
+  /// Collective.
   ///
-  /// - Returns: whether somebody asked to stop meanwhile; the run can be resumed where it is.
+  /// Trials leave no trace but the decision.
+  ///
+  /// - Returns: Whether a stop was requested meanwhile; the run can be resumed from this step.
   func tune() throws -> Bool {
     guard let tuner, plan.beginsEpoch(step) else { return false }
     let epoch = plan.epoch(of: step)
     if tuner.decidedEpoch < epoch {
       switch tuner.control {
-      // Where labels have just changed, there is no loss to compare.
+      // Right after the labels have changed there is no loss to compare.
       case .afterEpoch(let control) where epoch % control.interval == 0 && tuner.tally.sampleCount > 0:
         try timeline.span(.tuning) { try adjustRate(by: control, tuner) }
       case .search(let search) where epoch % search.interval == 0:
@@ -36,13 +38,13 @@ extension TrainingRun {
     return try !tuner.searching { try searchMinibatch(by: search, tuner) }
   }
 
-  /// The rate of the schedule where the next step is, as a share of the full one; all of it while the rate still rises.
+  /// The schedule's learning rate at the next step as a share of the full one; 1 during warmup.
   private func scheduleShare() -> Double {
     let position = plan.position(of: step)
     return position < Double(schedule.warmup) ? 1 : schedule.factor(at: position, of: plan.horizon)
   }
 
-  /// The number that rank 0 has; where ranks run on machines that round a cosine differently, theirs may differ.
+  /// Rank 0's number; other ranks' may differ if their machines round a cosine differently.
   private func agree(_ number: Double) throws -> Double {
     let all = try records.gather([number.bitPattern], activity: "the tuning before step \(step + 1)")
     return Double(bitPattern: all[0][0])
@@ -71,7 +73,7 @@ extension TrainingRun {
     tell(event)
   }
 
-  /// Goes back to the best state, or takes the state as it is for the best.
+  /// Goes back to the best state, or records the current state as the best.
   private func keepBest(_ loss: Double, goesBack: Bool, _ tuner: Tuner) throws {
     guard let best = tuner.best else { return }
     try strategy.settle()
@@ -94,7 +96,7 @@ extension TrainingRun {
 // MARK: - Searches
 
 extension TrainingRun {
-  /// Returns whether a rate was chosen; not where somebody asked to stop.
+  /// Returns whether a rate was chosen; false if a stop was requested.
   private func searchRate(by search: RateSearch, _ tuner: Tuner) throws -> Bool {
     let epoch = plan.epoch(of: step)
     let minibatch = plan.minibatch(of: epoch)
@@ -117,7 +119,7 @@ extension TrainingRun {
     return true
   }
 
-  /// Returns whether a minibatch was chosen; not where somebody asked to stop.
+  /// Returns whether a minibatch was chosen; false if a stop was requested.
   private func searchMinibatch(by search: MinibatchSearch, _ tuner: Tuner) throws -> Bool {
     let epoch = plan.epoch(of: step)
     let current = plan.minibatch(of: epoch)
@@ -146,7 +148,7 @@ extension TrainingRun {
     return true
   }
 
-  /// Trains a copy on the first samples of the epoch; nil where somebody asked to stop.
+  /// Trains a copy on the first samples of the epoch; nil if a stop was requested.
   private func measure(minibatch: Int, factor: Double, sampleCount: Int, _ tuner: Tuner) throws -> Trial.Outcome? {
     guard let trial = tuner.trial else { fatalError("a search has nothing to train") }
     let (stopwatch, activationsBefore) = (Stopwatch(), activationBytes ?? (sent: 0, predicted: 0))
@@ -158,7 +160,7 @@ extension TrainingRun {
     }
     let epoch = plan.epoch(of: step)
     let (course, steps) = plan.trial(of: epoch, minibatch: minibatch, sampleCount: sampleCount)
-    // What is still on its way belongs to the state: it is applied for the trial, and taken back after it.
+    // What is still in flight belongs to the state: it is applied for the trial and undone after it.
     try strategy.settle()
     let snapshot = StateSnapshot(of: stateInventory)
     progress.uncountedTraffic += try strategy.drain()
@@ -171,7 +173,7 @@ extension TrainingRun {
   }
 }
 
-// MARK: - Telling
+// MARK: - Reporting
 
 extension TrainingRun {
   private func tuningEvent(_ quantity: TuningEvent.Quantity, before: Double) -> TuningEvent {

@@ -11,31 +11,31 @@ internal import Transport
 
 /// Trains a network on the ranks of a job.
 ///
-/// The steps are read from top to bottom in ``run()``; with one rank it is plain descent through the same lines.
+/// ``run()`` reads from top to bottom; with one rank the same code is plain gradient descent.
 public final class TrainingRun {
   /// What the run was prepared with.
   let context: RunContext
   let records: RecordExchange
-  /// Those of this rank: the model's, or those of its slice.
+  /// This rank's parameters: the model's, or those of its slice.
   package let parameters: FloatBuffer
   let model: WholeModel
-  /// The codec that the ranks have chosen by themselves; nil if the options name one.
+  /// The codec that the ranks have chosen; nil if the options name one.
   let codecChoice: CodecChoice?
-  /// Whether the codec leaves something behind, on more ranks than one.
+  /// Whether the codec leaves a residual.
   let isLossy: Bool
   package let strategy: any Strategy
   package let loader: BatchLoader
   let optimizer: any Optimizer
   let schedule: Schedule
-  /// Decides about minibatch and rate on the way; nil if nothing does.
+  /// Tunes the minibatch and the learning rate during the run; nil if neither is tuned.
   let tuner: Tuner?
   let evaluator: Evaluator
   let replicas: ReplicaCheck
   let stopwatch = Stopwatch()
 
-  /// How far the run is.
+  /// The progress of the run.
   var progress = RunProgress()
-  /// For tests: the step after which the run stops, as one that is asked to; nil for none.
+  /// For tests: the step after which the run stops as if asked to; nil for none.
   package var lastStep: Int?
 
   init(_ context: RunContext, _ recipe: Recipe, clients: ClientOrder?, saved: SavedRun?, choosingCodecBy choose: CodecChooser?)
@@ -75,11 +75,13 @@ public final class TrainingRun {
     tuner?.begin(with: stateInventory, minibatch: plan.minibatch)
   }
 
-  /// Trains to the end of the plan, or until somebody asks to stop; collective.
+  /// Trains to the end of the plan, or until a stop is requested.
   ///
-  /// - Returns: what came out, the same on every rank.
-  /// - Throws: `TrainingError` and `ExchangeError.diverged` on all ranks; other errors on those that saw them, and the job must
-  ///   be ended then.
+  /// Collective.
+  ///
+  /// - Returns: The outcome, the same on every rank.
+  /// - Throws: `TrainingError` and `ExchangeError.diverged` on all ranks; other errors only on the ranks that see them, and the
+  ///   job must then be ended.
   public func run() throws -> TrainingOutcome {
     let outcome: TrainingOutcome
     do {
@@ -88,7 +90,7 @@ public final class TrainingRun {
       try tellTimeline()
       try FaultInjector.reach(.end)
     } catch {
-      // What all ranks throw ends the job in order, so nothing may be left under way.
+      // An error that all ranks throw ends the job cleanly, so nothing may be left in flight.
       if error is TrainingError || isOnAllRanks(error) { try? strategy.settle() }
       strategy.abandon()
       timeline?.close()
@@ -128,7 +130,7 @@ public final class TrainingRun {
     return try isStopping ? stop() : end()
   }
 
-  /// What the strategy is told of the steps to come.
+  /// What the strategy needs to know about the coming steps.
   private var course: Course {
     let (plan, factor) = (plan, tuner?.factor ?? 1)
     return Course(
@@ -136,7 +138,7 @@ public final class TrainingRun {
       isMeasured: { [options] in ($0 + 1) % options.logEvery == 0 })
   }
 
-  /// The number of steps after which all ranks must be together: the first at which something is due.
+  /// The number of steps after which all ranks must next be synchronized: the first at which something is due.
   private var nextMeeting: Int {
     let intervals = [options.verifyEvery, options.checkpointEvery ?? 0, options.evaluateEvery ?? 0].filter { $0 > 0 }
     let due = intervals.map { (step / $0 + 1) * $0 } + [plan.firstStep(of: plan.epoch(of: step) + 1), plan.steps]
@@ -152,16 +154,16 @@ public final class TrainingRun {
   /// The number of steps done when this job began.
   var firstStep: Int { progress.resumed?.step ?? 0 }
 
-  /// Whether the model is judged after this step.
+  /// Whether the model is evaluated after this step.
   private var isEvaluationDue: Bool { options.evaluateEvery.map(isDue) ?? plan.beginsEpoch(step) }
 
-  /// Whether something that happens every `interval` steps, or never for 0, happens after this one.
+  /// Whether something done every `interval` steps (0 for never) is due after this one.
   private func isDue(_ interval: Int) -> Bool { interval > 0 && step % interval == 0 }
 
-  /// Whether gradients cross from here on that did not before.
+  /// Whether gradients are exchanged from here on but were not before.
   private var endsReplication: Bool { plan.phase(of: step - 1) == .replicated && plan.phase(of: step) != .replicated }
 
-  /// Makes sure that all ranks have the same model, and after a replicated start also the same momenta, which were not exchanged.
+  /// Verifies that all ranks have the same model and, after a replicated start, the same momenta, which were not exchanged.
   private func verify() throws {
     guard strategy.consistency != .independent else { return }
     try timeline.span(.verification) {
@@ -171,16 +173,16 @@ public final class TrainingRun {
     }
   }
 
-  /// Judges the model on the test samples, and tells it.
+  /// Evaluates the model on the test samples and reports the result.
   private func evaluate() throws {
     let result = try timeline.span(.evaluation) { try evaluator.evaluate(parameters) }
     progress.evaluation = result
-    // A run that was done has no loss of samples to tell beside it.
+    // A run that was already complete has no training loss to report with it.
     if !isDone || progress.tally.sampleCount > 0 { try tell(result) }
     progress.tally = LossTally()
   }
 
-  /// Writes a checkpoint where one is configured; a disk that is full does not end the run.
+  /// Writes a checkpoint if one is configured; a full disk does not end the run.
   func save() throws {
     guard let store = context.store else { return }
     try timeline.span(.checkpoint) { try save(to: store) }
@@ -199,22 +201,23 @@ public final class TrainingRun {
     }
   }
 
-  /// Ends a run that was asked to stop: a checkpoint first, because there may be little time.
+  /// Ends a run that was asked to stop: the checkpoint comes first, because there may be little time.
   private func stop() throws -> TrainingOutcome {
     StopSignal.answer = .given
     try strategy.settle()
     try save()
     let name = StopSignal.name ?? "another rank"
     let way =
-      progress.newestCheckpoint.map { "the checkpoint is \($0); add --resume to go on" } ?? "no checkpoint was asked for"
+      progress.newestCheckpoint.map { "the checkpoint is \($0); add --resume to continue" }
+      ?? "there is no checkpoint, as --checkpoint was not given"
     runLog?.warn("asked to stop by \(name) after step \(step) of \(plan.steps); \(way)")
     return TrainingOutcome(
       steps: step, evaluation: progress.evaluation, modelHash: try model.hash(over: records), wasStopped: true)
   }
 
-  /// Ends a run that has done its steps: a last look at all replicas, the test samples, a checkpoint, the model's file.
+  /// Ends a run that has done its steps: verifies the replicas, evaluates, and writes a checkpoint and the model file.
   ///
-  /// What is measured for people comes last, so that it cannot cost the run its results.
+  /// Measurements for the report come last, so that they cannot cost the run its results.
   private func end() throws -> TrainingOutcome {
     try verify()
     if progress.evaluation == nil || progress.tally.sampleCount > 0 { try evaluate() }

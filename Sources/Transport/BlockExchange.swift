@@ -1,33 +1,33 @@
 public import Buffers
 internal import MPI
 
-/// Exchanges blocks of matrices among the ranks of a group, in place inside a host and by messages between hosts.
+/// Exchanges blocks of matrices among the ranks of a group, in place within a host and by messages between hosts.
 ///
-/// What the slices of a network need: in a *pass*, each rank writes a slot once, publishes it, and reads the blocks that the
-/// others have published. Blocks are read where they lie in the memory of a neighbour; from another host they arrive in memory
-/// that is posted before anything is sent. Nothing depends on which rank comes first. A rank overwrites a slot only in the next pass,
-/// which begins when all its neighbours have ended this one.
+/// This is the communication of a sliced network: in a *pass*, each rank writes a slot once, publishes it, and reads the blocks
+/// that the others have published. Blocks of ranks on the same host are read in place; those from other hosts arrive in memory
+/// posted before anything is sent. The order in which ranks arrive does not matter. A rank overwrites a slot only in the next
+/// pass, which begins when all its neighbours have ended this one.
 ///
-/// - Cost: the bytes of the blocks that are meant for other ranks, one message for each up to 52 KB, pieces of that length beyond.
+/// - Cost: the bytes of the blocks meant for other ranks, one message for each up to 52 KB, pieces of that length beyond.
 public final class BlockExchange {
   /// The traffic counted so far.
   public var traffic: Traffic { mailbox.traffic + hostTraffic }
   /// Time spent waiting for others so far.
   public private(set) var waiting = Duration.zero
-  /// Called with the beginning and the end of every wait for others.
+  /// Called with the start and the end of every wait for others.
   public var observer: ((_ start: ContinuousClock.Instant, _ end: ContinuousClock.Instant) -> Void)?
 
   private let hosts: HostMap
   private let mailbox: Mailbox
   private var memory: BlockMemory?
   private var hostTraffic = Traffic()
-  /// The slots that were published in this pass.
+  /// The slots published in this pass.
   private var isPublished: [Bool] = []
   private var sampleCount = 0
   /// Passes begun since memory was reserved.
   private var pass = 0
 
-  /// Prepares exchanges among the ranks of `hosts`; memory comes with ``reserve(_:sampleCount:)``.
+  /// Prepares exchanges among the ranks of `hosts`; ``reserve(_:sampleCount:)`` allocates the memory.
   ///
   /// Collective.
   public init(_ hosts: HostMap) throws {
@@ -35,16 +35,16 @@ public final class BlockExchange {
     mailbox = try Mailbox(hosts, slotCount: 0, receiveCount: 0, sendCount: 0)
   }
 
-  /// This rank's number in the group.
+  /// This rank's index in the group.
   public var slice: Int { hosts.world.rank }
   /// The number of ranks in the group.
   public var sliceCount: Int { hosts.world.count }
 
-  /// Makes room for these slots and for as many samples; what they held is lost.
+  /// Makes room for these slots and this number of samples; their previous contents are lost.
   ///
   /// Collective, outside of passes.
   ///
-  /// - Throws: `ExchangeError.noSharedMemory` if a host cannot give the memory.
+  /// - Throws: `ExchangeError.noSharedMemory` if a host cannot provide the memory.
   public func reserve(_ slots: [BlockSlot], sampleCount: Int) throws {
     require(slots.allSatisfy { $0.columnCounts.count == sliceCount }, "a slot has columns for each rank")
     try settle()
@@ -60,13 +60,13 @@ public final class BlockExchange {
     pass = 0
   }
 
-  /// Begins a pass over `sampleCount` samples as soon as no rank reads what the last one left; all ranks give the same number.
+  /// Begins a pass over `sampleCount` samples (equal on all ranks) once no rank still reads the data of the last pass.
   public func begin(sampleCount: Int) throws {
     try settle()
     start(sampleCount: sampleCount)
   }
 
-  /// Begins a pass; no rank reads what the last one left (``readers``).
+  /// Begins a pass; no rank still reads the data of the last one (``readers``).
   package func start(sampleCount: Int) {
     let memory = reserved
     require(sampleCount <= memory.sampleCount, "\(sampleCount) samples where \(memory.sampleCount) have room")
@@ -78,15 +78,15 @@ public final class BlockExchange {
   /// Where this rank writes a slot.
   public func values(of slot: Int) -> UnsafeMutablePointer<Float> { reserved.values(of: slot) }
 
-  /// Lets the other ranks read what this one has written to a slot.
+  /// Makes what this rank has written to a slot readable by the other ranks.
   public func publish(_ slot: Int) throws { try publish(slot, lengths: nil) }
 
-  /// Lets the other ranks read what this one has written to a slot.
+  /// Makes what this rank has written to a slot readable by the other ranks.
   ///
   /// - Parameters:
   ///   - slot: The slot.
-  ///   - lengths: If blocks are not full: of the block for each rank, and of that from each rank, the floats from its start that
-  ///     travel. Sender and receiver give the same.
+  ///   - lengths: For blocks that are not full: the number of leading floats that travel, of the block for each rank and of the
+  ///     block from each rank. Sender and receiver must agree.
   public func publish(_ slot: Int, lengths: (outgoing: [Int], incoming: [Int])?) throws {
     let memory = reserved
     let columns = memory.slots[slot]
@@ -114,12 +114,12 @@ public final class BlockExchange {
     memory.published(slot, by: slice)?.store(pass)
   }
 
-  /// The traffic of a slot whose blocks are full, for one sample.
+  /// The traffic of a slot with full blocks, for one sample.
   package func traffic(of slot: BlockSlot) -> Traffic {
     BlockExchange.traffic(of: slot, rank: slice) { hosts.hostRanks[$0] != nil }
   }
 
-  /// What `rank` sends and receives of a slot whose blocks are full, for one sample; those of neighbours do not leave the host.
+  /// What `rank` sends and receives of a slot with full blocks, for one sample; blocks of neighbours do not leave the host.
   package static func traffic(of slot: BlockSlot, rank: Int, isNeighbour: (Int) -> Bool) -> Traffic {
     var traffic = Traffic()
     for peer in slot.columnCounts.indices where peer != rank {
@@ -137,9 +137,9 @@ public final class BlockExchange {
     return traffic
   }
 
-  /// The block of a slot that comes from `rank`, once it is there: samples × columns, valid until the pass ends.
+  /// The block of a slot from `rank`, after waiting for it: samples × columns, valid until the pass ends.
   ///
-  /// - Throws: `ExchangeError.timedOut` naming the rank and the slot if nothing comes.
+  /// - Throws: `ExchangeError.timedOut`, naming the rank and the slot, if nothing arrives.
   public func block(_ slot: Int, from rank: Int) throws -> UnsafePointer<Float> {
     let memory = reserved
     let columns = memory.slots[slot].incoming[rank]
@@ -148,14 +148,14 @@ public final class BlockExchange {
     return UnsafePointer(memory.values(of: slot, by: rank) + columns.lowerBound * sampleCount)
   }
 
-  /// Ends the pass: this rank reads nothing of it any more.
+  /// Ends the pass: this rank no longer reads any of its blocks.
   public func end() throws {
-    // What this rank had no use for must have come in, too, before the next pass posts the same receives.
+    // Blocks that this rank did not use must also have arrived before the next pass posts the same receives.
     try wait(for: "blocks that are still on their way", awaited: { peersUnderWay }, until: { !isUnderWay })
     leave()
   }
 
-  /// Gives up what has not arrived.
+  /// Gives up on what has not arrived.
   public func abandon() { mailbox.abandon(keeping: self) }
 }
 
@@ -167,16 +167,16 @@ extension BlockExchange {
     return memory
   }
 
-  /// Whether messages of the pass have not arrived or not left.
+  /// Whether messages of the pass have yet to arrive or leave.
   package var isUnderWay: Bool { mailbox.isUnderWay }
 
-  /// The ranks to or from which messages are under way.
+  /// The ranks with messages under way in either direction.
   package var peersUnderWay: [Int] { mailbox.peers }
 
-  /// Ends the pass; nothing of it is under way.
+  /// Ends the pass; none of its messages is under way.
   package func leave() { reserved.ended(by: slice)?.store(pass) }
 
-  /// Whether the block of a slot from `rank` is there.
+  /// Whether the block of a slot from `rank` has arrived.
   package func isThere(_ slot: Int, from rank: Int) -> Bool {
     guard rank != slice else { return true }
     guard let counter = reserved.published(slot, by: rank) else {
@@ -198,11 +198,11 @@ extension BlockExchange {
     try wait(for: "the end of the last pass", awaited: { readers }, until: { readers.isEmpty })
   }
 
-  /// Lets MPI work; returns whether a message came or went.
+  /// Lets MPI progress; returns whether a message arrived or left.
   @discardableResult
   package func progress() throws -> Bool { try mailbox.poll() }
 
-  /// Lets messages come and go until `isDone`, and notes the time.
+  /// Progresses messages until `isDone`, and records the time spent.
   private func wait(for activity: String, awaited: () -> [Int], until isDone: () -> Bool) throws {
     if isDone() { return }
     let start = ContinuousClock.now

@@ -1,18 +1,18 @@
 internal import Buffers
 internal import MPI
 
-/// The memory of a block exchange: what this rank writes, which its neighbours read in place, and what arrives from other hosts.
+/// The memory of a block exchange: what this rank writes, for its neighbours to read in place, and what comes from other hosts.
 ///
-/// A rank's part of the window begins with counters, each on a cache line of its own and written by this rank alone: one for
-/// each slot (the last pass in which it was published), and a last one (the last pass that this rank has ended). The slots follow.
+/// A rank's part of the window begins with counters, each on its own cache line and written by this rank alone: one for each
+/// slot (the last pass in which it was published), and a final one (the last pass that this rank has ended). The slots follow.
 final class BlockMemory {
   let slots: [BlockSlot]
-  /// The samples there is room for.
+  /// The number of samples there is room for.
   let sampleCount: Int
   private let hosts: HostMap
   private let window: SharedWindow?
   private let unshared: ByteBuffer?
-  /// For each slot and rank of another host, where its block arrives.
+  /// For each slot and each rank on another host, where its block arrives.
   private var incoming: [FloatBuffer?]
 
   /// Allocates the memory; collective over the ranks of `hosts`.
@@ -32,29 +32,29 @@ final class BlockMemory {
     }
   }
 
-  /// Gives shared memory back; collective, and nobody may use it any more.
+  /// Frees the shared memory, which must not be used afterwards; collective.
   func free() throws { try hosts.enter("the release of shared memory") { try window?.free() } }
 
-  /// What this rank writes to a slot.
+  /// Where this rank writes a slot.
   func values(of slot: Int) -> UnsafeMutablePointer<Float> { values(of: slot, by: hosts.world.rank) }
 
-  /// What `rank`, which is this one or shares the host, writes to a slot.
+  /// Where `rank`, which is this rank or one on the same host, writes a slot.
   func values(of slot: Int, by rank: Int) -> UnsafeMutablePointer<Float> {
     let offset = BlockMemory.offset(of: slot, in: slots, by: rank, sampleCount: sampleCount)
     return (part(of: rank).baseAddress! + offset).assumingMemoryBound(to: Float.self)
   }
 
-  /// Where the block of a slot arrives that comes from `rank` on another host.
+  /// Where the block of a slot from `rank`, on another host, arrives.
   func arrivals(in slot: Int, from rank: Int) -> UnsafeMutablePointer<Float> {
     incoming[slot * hosts.world.count + rank]!.baseAddress
   }
 
-  /// The last pass in which `rank` published a slot; nil where its blocks come as messages.
+  /// The last pass in which `rank` published a slot; nil if its blocks arrive as messages.
   func published(_ slot: Int, by rank: Int) -> SharedCounter? {
     hosts.hostRanks[rank].map { _ in SharedCounter(in: part(of: rank), index: slot) }
   }
 
-  /// The last pass that `rank` has ended; nil where its blocks come as messages.
+  /// The last pass that `rank` has ended; nil if its blocks arrive as messages.
   func ended(by rank: Int) -> SharedCounter? {
     hosts.hostRanks[rank].map { _ in SharedCounter(in: part(of: rank), index: slots.count) }
   }

@@ -1,12 +1,12 @@
 public import MPI
 
-/// What can go wrong between ranks, each in one sentence.
+/// The errors between ranks, each described in one sentence.
 public enum ExchangeError: Error, CustomStringConvertible {
   /// Nothing arrived for `seconds` seconds.
   case timedOut(activity: String, awaited: [String], seconds: Double)
-  /// A message is not the one that must come next.
+  /// A message is not the one expected next.
   case unexpectedMessage(from: String, detail: String)
-  /// A host has not enough memory for its ranks to share; the ranks of a group may see that alone.
+  /// A host does not have enough memory for its ranks to share; possibly only the ranks of one group see this.
   case noSharedMemory(host: String, reason: String, isOnAllRanks: Bool)
   /// Models that must be equal differ.
   case diverged(tensors: [String], ranks: [Int], step: Int)
@@ -26,12 +26,12 @@ public enum ExchangeError: Error, CustomStringConvertible {
 }
 
 extension ExchangeError {
-  /// The ranks that are awaited, as people know them; empty where nobody is.
+  /// The names of the awaited ranks; empty if none is awaited.
   public var awaited: [String] {
     if case .timedOut(_, let awaited, _) = self { awaited } else { [] }
   }
 
-  /// Whether every rank throws the same error, so that one may speak for all.
+  /// Whether every rank throws the same error, so that one may report for all.
   public var isOnAllRanks: Bool {
     switch self {
     case .timedOut, .unexpectedMessage: false
@@ -42,7 +42,7 @@ extension ExchangeError {
 }
 
 extension ExchangeError: ExitStatusProviding {
-  /// 75 where a peer is missing, so that a resume is possible; 74 where memory is; 70 where the program is at fault.
+  /// 75 if a peer is missing, so that a resume is possible; 74 if memory is; 70 if the program is at fault.
   public var exitStatus: Int32 {
     switch self {
     case .timedOut: 75

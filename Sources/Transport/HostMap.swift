@@ -1,51 +1,51 @@
 public import MPI
 internal import Synchronization
 
-/// How ranks reach one another: through memory where they share a host, by messages otherwise.
+/// How ranks reach one another: through shared memory on the same host, by messages otherwise.
 public enum Transport: String, CaseIterable, Codable, Sendable {
-  /// Shared memory inside a host, messages between hosts.
+  /// Shared memory within a host, messages between hosts.
   case auto
-  /// Messages to every rank, on the same host too.
+  /// Messages to every rank, including those on the same host.
   case messages
 }
 
-/// Which ranks share a host with this one, and what the hosts are called.
+/// Which ranks share a host with this one, and the names of the hosts.
 public final class HostMap: Sendable {
-  /// All ranks, or those of a group of them.
+  /// All ranks, or those of a group.
   public let world: Communicator
-  /// The ranks as people know them: those of the whole job, also in a group.
+  /// The ranks' numbers for people: those of the whole job, even in a group.
   public let numbers: [Int]
-  /// The ranks of this host, nil where there is nobody to share memory with, or memory is not to be shared.
+  /// The ranks of this host; nil if there are no others to share memory with, or memory is not to be shared.
   public let host: Communicator?
-  /// For every rank of the world its rank in `host`, nil where it is reached by messages.
+  /// For every rank of the world, its rank in `host`; nil if it is reached by messages.
   public let hostRanks: [Int?]
-  /// For every rank the name of its host.
+  /// For every rank, the name of its host.
   public let hostNames: [String]
   /// How long these ranks wait for one another.
   public let patience: Patience
   private let transport: Transport
   /// Whether these are all ranks of the job.
   private let isWhole: Bool
-  /// The ranks as people know them: `rank 3 on node2`.
+  /// The ranks' names for people: `rank 3 on node2`.
   private let names: [String]
-  /// What this rank's host is called where it is pretended.
+  /// The name of this rank's host if it is pretended.
   private let pretendedHost: String?
   private let neighbours: Neighbours
-  /// For every rank the lowest rank with which it shares memory, itself where it shares none.
+  /// For every rank, the lowest rank with which it shares memory; itself if it shares none.
   public let leaders: [Int]
-  /// The windows over the ranks of this host, in the order in which they were made.
+  /// The windows over the ranks of this host, in the order of their creation.
   private let windows = Mutex<[SharedWindow]>([])
 
   /// Asks every rank for its host.
   ///
-  /// Collective; a few small messages. Whatever is made from the map waits with `patience`, and so does this.
+  /// Collective; a few small messages. This call, and everything made from the map, waits with `patience`.
   ///
-  /// - Throws: `ExchangeError.timedOut` where a rank stays away.
+  /// - Throws: `ExchangeError.timedOut` if a rank stays away.
   public convenience init(_ world: Communicator, transport: Transport = .auto, patience: Patience = Patience()) throws {
     try self.init(world, transport: transport, patience: patience, pretendedHost: nil)
   }
 
-  /// As if this rank were on host `pretendedHost`, which is all or part of its own, for tests of several hosts on one.
+  /// Creates a map as if this rank were on host `pretendedHost`, all or part of its own, for tests of several hosts on one.
   package convenience init(
     _ world: Communicator, transport: Transport = .auto, patience: Patience = Patience(), pretendedHost: Int?
   ) throws {
@@ -96,11 +96,10 @@ public final class HostMap: Sendable {
   /// The number of hosts.
   public var hostCount: Int { Set(hostNames).count }
 
-  /// The ranks that are reached by messages.
+  /// The ranks reached by messages.
   public var remoteRanks: [Int] { (0..<world.count).filter { $0 != world.rank && hostRanks[$0] == nil } }
 
-  /// The ranks that give the same `color`, ordered by `key`, as a map of their own; people know its ranks by the numbers that
-  /// they have here.
+  /// The ranks with the same `color`, ordered by `key`, as a map of their own; they are named by their numbers in this map.
   ///
   /// Collective; a few small messages.
   public func split(color: Int, key: Int) throws -> HostMap {
@@ -113,40 +112,40 @@ public final class HostMap: Sendable {
       hostName: pretendedHost)
   }
 
-  /// Whether some host has several ranks that share memory, and there are several hosts.
+  /// Whether there are several hosts, and at least one has several ranks that share memory.
   public var hasNeighboursOnSeveralHosts: Bool {
     Set(leaders).count > 1 && Set(leaders).count < world.count
   }
 
-  /// A rank as people know it: `rank 3 on node2`.
+  /// A rank's name for people: `rank 3 on node2`.
   public func name(of rank: Int) -> String { names[rank] }
 
-  /// Waits until all ranks have come to the same place; collective.
+  /// Waits until all ranks have reached the same point; collective.
   ///
   /// - Throws: `ExchangeError.timedOut` naming the ranks that have not.
   public func meet(_ activity: String) throws { try call.meet(activity) }
 
-  /// Does what MPI does with all ranks at once, after they have met: its own operations would wait for ever; collective.
+  /// Runs a collective MPI call after all ranks have met, because MPI itself would wait forever for a missing rank; collective.
   ///
-  /// - Throws: `ExchangeError.timedOut` where a rank stays away, and what `body` throws.
+  /// - Throws: `ExchangeError.timedOut` if a rank stays away, and what `body` throws.
   package func enter<Result>(_ activity: String, _ body: () throws -> Result) throws -> Result {
     try call.enter(activity, body)
   }
 
-  /// The same ranks, whose messages never meet others; collective.
+  /// A communicator of the same ranks whose messages never mix with others; collective.
   package func duplicate() throws -> Communicator { try enter("the start of an exchange") { try world.duplicate() } }
 
   private var call: RollCall { RollCall(world, waitingRanks) }
 
-  /// Whom a watchdog may name.
+  /// The ranks that a watchdog may name.
   package var waitingRanks: WaitingRanks { waitingRanks(with: patience) }
   package func waitingRanks(with patience: Patience) -> WaitingRanks {
     WaitingRanks(rank: world.rank, names: names, patience: patience, neighbours: neighbours)
   }
 
-  /// Runs `body`, and gives back all memory that was shared by way of this map meanwhile: what was made there may not be used any more.
+  /// Runs `body`, then frees all memory shared through this map meanwhile; what was made there must no longer be used.
   ///
-  /// Collective: the ranks of a host wait for one another at the end. Where `body` throws, nothing is given back.
+  /// Collective: the ranks of a host wait for one another at the end. If `body` throws, nothing is freed.
   package func releasingMemory<Result>(_ body: () throws -> Result) throws -> Result {
     let count = windows.withLock { $0.count }
     let result = try body()
@@ -158,16 +157,16 @@ public final class HostMap: Sendable {
     return result
   }
 
-  /// Gives memory of this host back; collective over the world.
+  /// Frees shared memory of this host; collective over the world.
   private func release(_ windows: [SharedWindow]) throws {
     try enter("the release of shared memory") { for window in windows { try window.free() } }
   }
 
-  /// A window over the ranks of this host, nil where there is nobody to share memory with.
+  /// A window over the ranks of this host; nil if there are no others to share memory with.
   ///
   /// Collective over the world.
   ///
-  /// - Throws: `ExchangeError.noSharedMemory` on all these ranks where any host has not enough.
+  /// - Throws: `ExchangeError.noSharedMemory` on all these ranks if any host does not have enough memory.
   package func window(byteCount: Int) throws -> SharedWindow? {
     var window: SharedWindow?
     var failure: MPIError?
@@ -176,13 +175,13 @@ public final class HostMap: Sendable {
       guard let host else { return }
       do { window = try SharedWindow(on: host, byteCount: byteCount) } catch let error as MPIError { failure = error }
     }
-    // A rank speaks for all: the first of those that failed.
+    // One rank reports for all: the first of those that failed.
     let failures = try call.gather(Array((failure?.description ?? "").utf8), activity: activity)
     guard let rank = failures.firstIndex(where: { !$0.isEmpty }) else {
       if let window { windows.withLock { $0.append(window) } }
       return window
     }
-    // A host that has its memory gives it back, where another has none.
+    // A host that has its memory frees it if another has none.
     try release([window].compactMap { $0 })
     throw ExchangeError.noSharedMemory(
       host: hostNames[rank], reason: String(decoding: failures[rank], as: UTF8.self), isOnAllRanks: isWhole)

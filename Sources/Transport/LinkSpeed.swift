@@ -1,38 +1,38 @@
 internal import Buffers
 internal import MPI
 
-/// How fast the links between hosts are, as far as the pieces of an exchange are cut by it.
+/// The speed of the links between hosts, which determines how an exchange is cut into pieces.
 public struct LinkSpeed: Hashable, Sendable {
-  /// Seconds of a small message on its way, on the slowest link.
+  /// Seconds that a small message takes on the slowest link.
   public let latency: Double
-  /// Bytes per second that a host sends and receives at once, on the slowest link.
+  /// Bytes per second that a host sends and receives simultaneously on the slowest link.
   public let bytesPerSecond: Double
 
-  /// A link of this speed.
+  /// Creates a link speed.
   public init(latency: Double, bytesPerSecond: Double) {
     self.latency = latency
     self.bytesPerSecond = bytesPerSecond
   }
 
-  /// The fewest bytes of codes that are worth a bucket of their own: those that are on the wire for eight latencies.
+  /// The fewest bytes of codes worth a bucket of their own: those that are on the wire for eight latencies.
   ///
-  /// An exchange has two stages, and each waits for a latency more with each bucket; what a bucket gains is that it is under way
+  /// An exchange has two stages, and each bucket adds one latency to each of them; what a bucket gains is that it is under way
   /// while later layers are computed.
   public var leastBucketByteCount: Int { Int(min(8 * latency * bytesPerSecond, 1e12).rounded()) }
 }
 
 extension LinkSpeed {
-  /// Small messages in turn, of which the fastest counts: what slows others down is not the link.
+  /// Small messages sent in turn, of which the fastest counts: delays of the others are not due to the link.
   private static let repetitions = 12
-  /// The bytes of the stream, in messages that Open MPI sends without asking.
+  /// The length of the stream, in messages that Open MPI sends eagerly.
   private static let pieces = 5
   private static let pieceByteCount = 49_152
 
-  /// Measures the links of a ring of hosts, all at once; nil where all ranks are on one host.
+  /// Measures the links of a ring of hosts, all at once; nil if all ranks are on one host.
   ///
-  /// Collective. A few latencies, and the time of 240 KB: 20 ms at 100 Mbit/s.
+  /// Collective. Takes a few latencies plus the time of 240 KB: 20 ms at 100 Mbit/s.
   ///
-  /// - Throws: `ExchangeError.timedOut` naming the rank that stays away.
+  /// - Throws: `ExchangeError.timedOut` naming the missing rank.
   public static func measured(between hosts: HostMap) throws -> LinkSpeed? {
     let leaders = Set(hosts.leaders).sorted()
     guard leaders.count > 1 else { return nil }
@@ -56,7 +56,7 @@ extension LinkSpeed {
   }
 }
 
-/// Passes messages on to the next host while others come from the one before.
+/// Passes messages to the next host while receiving from the previous one.
 private final class Ring {
   private let next: Int
   private let previous: Int
@@ -69,11 +69,11 @@ private final class Ring {
     mailbox = Mailbox(on: world, hosts.waitingRanks, slotCount: 1, receiveCount: 1, sendCount: 1)
   }
 
-  /// Sends and receives so many messages; returns the seconds that it took.
+  /// Sends and receives the given number of messages; returns the seconds that it took.
   func shift(pieces: Int, of byteCount: Int) throws -> Double {
     let start = ContinuousClock.now
     var (sent, received) = (0, 0)
-    /// Keeps a message on the way in each direction.
+    /// Keeps one message under way in each direction.
     func carryOn() throws -> Bool {
       if mailbox.hasLeft(slot: 0, to: next), sent < pieces {
         try mailbox.send(UnsafeRawBufferPointer(outgoing.bytes(in: 0..<byteCount)), to: next, slot: 0)

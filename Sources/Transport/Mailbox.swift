@@ -3,17 +3,18 @@ internal import MPI
 
 /// Messages between this rank and the others of a communicator, and the only loop that waits for them.
 ///
-/// A message is known by its *slot* and the other rank: in each direction one at a time. Long ones travel in pieces of 52 KB, because
-/// above 64 KB Open MPI changes to a slower protocol. Receives are posted before they are needed and come in any order: a caller waits
-/// for one rank, or takes whatever is first. Records, blocks of activations, rounds of sparse messages, gathers and roll calls all stand
-/// on this; the coded all-reduce has a faster path of its own (`ExchangeMessages`).
+/// A message is identified by its *slot* and the other rank, with one at a time in each direction. Long messages travel in
+/// pieces of 52 KB, because above 64 KB Open MPI switches to a slower protocol. Receives are posted before they are needed and
+/// complete in any order: a caller waits for one rank or takes whatever comes first. Records, blocks of activations, rounds of
+/// sparse messages, gathers and roll calls all build on this; the coded all-reduce has a faster path of its own
+/// (`ExchangeMessages`).
 ///
-/// - Cost: one message for each piece; ``poll(_:)`` costs a call of `MPI_Testsome` in each direction that has messages under way.
+/// - Cost: one message for each piece; ``poll(_:)`` costs one call of `MPI_Testsome` in each direction with messages under way.
 package final class Mailbox {
   /// The bytes of a piece.
   package static let pieceByteCount = 53_248
 
-  /// The messages and bytes given to MPI and got from it.
+  /// The messages and bytes handed to MPI and received from it.
   package private(set) var traffic = Traffic()
 
   private let ranks: WaitingRanks
@@ -23,18 +24,18 @@ package final class Mailbox {
   private var receives: Pieces
   private var sends: Pieces
   private var watchdog: Watchdog
-  /// Whether something has come another way since the last turn of a wait.
+  /// Whether something has arrived another way since the last turn of a wait.
   private var hasProgressed = false
 
   /// The pieces of messages in one direction.
   private struct Pieces {
     let table: RequestTable
-    /// Places of the table without a message.
+    /// Free places of the table.
     var free: [Int]
-    /// For each place of the table: the message that its piece belongs to, and its bytes; nil if it may be shorter.
+    /// For each place of the table: the message its piece belongs to, and the piece's bytes; nil if it may be shorter.
     var messages: [Int]
     var byteCounts: [Int?]
-    /// For each message, its pieces that are under way.
+    /// For each message, the number of its pieces under way.
     var missing: [Int]
 
     init(on communicator: Communicator, pieceCount: Int, messageCount: Int) {
@@ -54,7 +55,7 @@ package final class Mailbox {
       return place
     }
 
-    /// Gives a place back whose piece has come or gone.
+    /// Frees the place of a piece that has arrived or left; returns its message.
     mutating func release(_ place: Int) -> Int {
       free.append(place)
       missing[messages[place]] -= 1
@@ -67,8 +68,8 @@ package final class Mailbox {
   /// - Parameters:
   ///   - hosts: The ranks.
   ///   - slotCount: The number of slots.
-  ///   - receiveCount: The most pieces that are received at a time.
-  ///   - sendCount: The most pieces that are sent at a time.
+  ///   - receiveCount: The most pieces being received at a time.
+  ///   - sendCount: The most pieces being sent at a time.
   ///   - patience: How long a rank may stay away; that of `hosts` by default.
   package convenience init(
     _ hosts: HostMap, slotCount: Int, receiveCount: Int, sendCount: Int, patience: Patience? = nil
@@ -78,7 +79,7 @@ package final class Mailbox {
       receiveCount: receiveCount, sendCount: sendCount)
   }
 
-  /// Prepares messages on `communicator`, whose tags from `firstTag` on no other messages have.
+  /// Prepares messages on `communicator`, where no other messages use tags from `firstTag` on.
   init(
     on communicator: Communicator, _ ranks: WaitingRanks, firstTag: Int = 0, slotCount: Int, receiveCount: Int, sendCount: Int
   ) {
@@ -88,24 +89,24 @@ package final class Mailbox {
     watchdog = Watchdog(ranks)
   }
 
-  /// Makes other room; nothing is under way.
+  /// Changes the room for messages; nothing may be under way.
   package func reserve(slotCount: Int, receiveCount: Int, sendCount: Int) {
     require(!isUnderWay, "room for messages changes while some are under way")
     receives = Pieces(on: communicator, pieceCount: receiveCount, messageCount: slotCount * rankCount)
     sends = Pieces(on: communicator, pieceCount: sendCount, messageCount: slotCount * rankCount)
   }
 
-  /// The pieces of a message of `byteCount` bytes; none if it is empty.
+  /// The number of pieces of a message of `byteCount` bytes; 0 if it is empty.
   package static func pieceCount(of byteCount: Int) -> Int { (byteCount + pieceByteCount - 1) / pieceByteCount }
 
-  /// Where the pieces of a message lie in it.
+  /// The byte ranges of the pieces of a message.
   private static func pieces(of byteCount: Int) -> [Range<Int>] {
     stride(from: 0, to: byteCount, by: pieceByteCount).map { $0..<min($0 + pieceByteCount, byteCount) }
   }
 
-  /// Begins to receive what `rank` sends to `slot`; the caller keeps `bytes` until it is there.
+  /// Starts receiving what `rank` sends to `slot`; the caller keeps `bytes` until it has arrived.
   ///
-  /// - Parameter isVarying: Whether the message is one piece of any length up to that of `bytes`; its sender says so, too.
+  /// - Parameter isVarying: Whether the message is one piece of any length up to that of `bytes`; its sender must agree.
   package func receive(into bytes: UnsafeMutableRawBufferPointer, from rank: Int, slot: Int, isVarying: Bool = false) throws {
     for piece in isVarying ? [0..<bytes.count] : Mailbox.pieces(of: bytes.count) {
       let place = receives.take(slot * rankCount + rank, byteCount: isVarying ? nil : piece.count)
@@ -114,9 +115,9 @@ package final class Mailbox {
     }
   }
 
-  /// Begins to send `bytes` to `slot` of `rank`; the caller keeps them as they are until they have left.
+  /// Starts sending `bytes` to `slot` of `rank`; the caller keeps them unchanged until they have left.
   ///
-  /// - Parameter isVarying: Whether the receiver does not know the length: the message is one piece then.
+  /// - Parameter isVarying: Whether the receiver does not know the length; the message is then one piece.
   package func send(_ bytes: UnsafeRawBufferPointer, to rank: Int, slot: Int, isVarying: Bool = false) throws {
     for piece in isVarying ? [0..<bytes.count] : Mailbox.pieces(of: bytes.count) {
       let place = sends.take(slot * rankCount + rank, byteCount: nil)
@@ -126,10 +127,10 @@ package final class Mailbox {
     }
   }
 
-  /// Lets MPI work; returns whether anything has arrived or left.
+  /// Lets MPI progress; returns whether anything has arrived or left.
   ///
   /// - Parameter arrived: Called for each piece that has arrived, in the order of arrival.
-  /// - Throws: `ExchangeError.unexpectedMessage` if a piece has another length than expected.
+  /// - Throws: `ExchangeError.unexpectedMessage` if a piece does not have the expected length.
   @discardableResult
   package func poll(_ arrived: (_ slot: Int, _ rank: Int, _ byteCount: Int) throws -> Void = { _, _, _ in }) throws -> Bool {
     let received = try receives.table.testSome { place, byteCount in
@@ -146,33 +147,33 @@ package final class Mailbox {
     return received + sent > 0
   }
 
-  /// Whether the message from `rank` to `slot` is there, which was to be received.
+  /// Whether the message from `rank` to `slot`, for which a receive was posted, has arrived.
   package func hasArrived(slot: Int, from rank: Int) -> Bool { receives.missing[slot * rankCount + rank] == 0 }
 
   /// Whether the message to `slot` of `rank` has left.
   package func hasLeft(slot: Int, to rank: Int) -> Bool { sends.missing[slot * rankCount + rank] == 0 }
 
-  /// Whether messages have not arrived or not left.
+  /// Whether messages have yet to arrive or leave.
   package var isUnderWay: Bool { receives.table.activeCount + sends.table.activeCount > 0 }
 
-  /// Whether messages have not left.
+  /// Whether messages have yet to leave.
   package var isSending: Bool { sends.table.activeCount > 0 }
 
-  /// The ranks to or from which messages are under way.
+  /// The ranks with messages under way in either direction.
   package var peers: [Int] {
     let messages = [receives, sends].flatMap { pieces in pieces.missing.indices.filter { pieces.missing[$0] > 0 } }
     return Set(messages.map { $0 % rankCount }).sorted()
   }
 
-  /// Lets messages come and go until `isDone`.
+  /// Progresses messages until `isDone`.
   ///
   /// - Parameters:
-  ///   - activity: What is being done, for the sentence that names a rank that stays away.
+  ///   - activity: What is being done, for the error message that names a missing rank.
   ///   - awaited: The ranks that keep this one waiting; those with messages under way by default.
   ///   - meanwhile: Called in each turn in which nothing happened.
   ///   - patience: How long ranks may stay away; that of the mailbox by default.
   ///   - arrived: As for ``poll(_:)``.
-  ///   - isDone: Called after each turn; may look for what comes another way (``noteProgress()``).
+  ///   - isDone: Called after each turn; may check for what arrives another way (``noteProgress()``).
   /// - Throws: `ExchangeError.timedOut` naming the ranks if nothing happens for too long.
   package func wait(
     for activity: String, awaited: (() -> [Int])? = nil, meanwhile: (() -> Void)? = nil, patience: Patience? = nil,
@@ -192,10 +193,12 @@ package final class Mailbox {
     }
   }
 
-  /// Notes that something has come another way, as through shared memory.
+  /// Notes that something has arrived another way, such as through shared memory.
   package func noteProgress() { hasProgressed = true }
 
-  /// Gives up what is under way, whose memory MPI may still use: `owner` lives to the end of the process.
+  /// Gives up on what is under way.
+  ///
+  /// MPI may still use its memory, so `owner` is kept alive to the end of the process.
   package func abandon(keeping owner: AnyObject) {
     guard isUnderWay else { return }
     receives.table.cancelAll()

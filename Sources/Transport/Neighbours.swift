@@ -5,9 +5,9 @@ public import MPI
   internal import Glibc
 #endif
 
-/// The other processes of a job on this host: whether each is still there, as the system says.
+/// The other processes of a job on this host: whether each still exists, according to the operating system.
 ///
-/// Of ranks on other hosts it says nothing.
+/// It knows nothing about ranks on other hosts.
 public struct Neighbours: Sendable {
   private let processes: [(rank: Int, number: pid_t)]
   /// Whether some ranks of the job are on other hosts.
@@ -15,24 +15,24 @@ public struct Neighbours: Sendable {
 
   /// Asks every rank for its process and host.
   ///
-  /// Collective; a message of some bytes to each other rank.
+  /// Collective; one message of a few bytes to each other rank.
   ///
-  /// - Throws: `ExchangeError.timedOut` where a rank stays away.
+  /// - Throws: `ExchangeError.timedOut` if a rank stays away.
   public init(_ world: Communicator, patience: Patience) throws {
     let own = Neighbours.answer(of: world)
     let answers = try RollCall(world, patience: patience).gather(Array(own.utf8), activity: "the start of the job")
     self.init(rank: world.rank, answers: answers.map { String(decoding: $0, as: UTF8.self) })
   }
 
-  /// What a rank answers.
+  /// This rank's answer.
   static func answer(of world: Communicator) -> String { "\(getpid()) \(world.processorName)" }
 
-  /// For rank `rank`, from what all have answered.
+  /// Creates the list for rank `rank` from the answers of all ranks.
   init(rank: Int, answers: [String]) {
     let words = answers.map { $0.split(separator: " ", maxSplits: 1) }
     let isHere = words.map { $0.last == words[rank].last }
     areOthersElsewhere = isHere.contains(false)
-    // A process that cannot be seen now is in a container of its own.
+    // A process that is not visible now is in a container of its own.
     processes = words.enumerated().compactMap { peer, words in
       guard peer != rank, isHere[peer], let number = words.first.flatMap({ pid_t($0) }), Neighbours.state(of: number) != nil
       else { return nil }
@@ -40,13 +40,13 @@ public struct Neighbours: Sendable {
     }
   }
 
-  /// The lowest rank of this host whose process has ended; nil where all are there.
+  /// The lowest rank of this host whose process has ended; nil if all are running.
   public var lost: Int? { processes.first { Neighbours.state(of: $0.number) == nil }?.rank }
 
   /// The ranks of this host whose processes have ended or are stopped.
   var idle: [Int] { processes.filter { [nil, "T", "t"].contains(Neighbours.state(of: $0.number)) }.map(\.rank) }
 
-  /// What a process does, as a letter of the system; nil where it has ended.
+  /// The state of a process, as the system's letter; nil if it has ended.
   private static func state(of process: pid_t) -> Character? {
     guard kill(process, 0) == 0 || errno == EPERM else { return nil }
     guard let status = try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8),

@@ -1,45 +1,45 @@
-/// How long ranks wait for one another: when it is told that one keeps the others waiting, and when they give up.
+/// How long ranks wait for one another: when a wait is reported, and when the ranks give up.
 ///
-/// A ``HostMap`` carries it, and whatever waits takes it from there, so that nothing can wait without.
+/// A ``HostMap`` carries it, and everything that waits takes it from there, so that no wait is without a limit.
 public struct Patience: Sendable {
   /// How long nothing may happen before a wait ends with an error.
   public var limit: Duration
-  /// Who is told earlier; nil where nobody is.
+  /// How waits are reported earlier; nil if they are not.
   public var notice: WaitNotice?
 
-  /// A minute, and nobody is told before, unless something else is said.
+  /// Sets a limit, one minute by default, and a notice, none by default.
   public init(limit: Duration = .seconds(60), notice: WaitNotice? = nil) {
     self.limit = limit
     self.notice = notice
   }
 
-  /// A limit that is `factor` times as long, and the same notice: disks are slower than messages.
+  /// The limit multiplied by `factor`, with the same notice: disks are slower than messages.
   public func times(_ factor: Double) -> Patience { Patience(limit: limit * factor, notice: notice) }
 
-  /// The same limit, and nobody is told.
+  /// The same limit, without a notice.
   package var silent: Patience { Patience(limit: limit) }
 }
 
-/// Who is told that a rank waits for others, and after how long.
+/// How a rank's wait for others is reported, and after how long.
 ///
-/// A wait that lasts is no fault yet: a host may be slow, a disk busy, a link down for a moment. Told early, people can look;
+/// A long wait is not yet a fault: a host may be slow, a disk busy, a link down for a moment. An early report lets people look;
 /// the run goes on, or ends when its time limit has passed.
 public struct WaitNotice: Sendable {
   /// The rank that waits.
   public struct Witness: Sendable {
-    /// As people know it.
+    /// Its name for people.
     public let name: String
-    /// Whether it is the lowest of those that are not awaited, so that it may speak for them.
+    /// Whether it is the lowest of the ranks not awaited, and so may report for them.
     public let isFirst: Bool
   }
 
-  /// How long nothing may happen before it is told.
+  /// How long nothing may happen before the wait is reported.
   public var delay: Duration
-  /// Called with what the rank would throw at its time limit, once in each wait that lasts longer and in six such times at most; by
-  /// the thread that waits.
+  /// Called with the error the rank would throw at its time limit, by the waiting thread: once in each wait longer than the
+  /// delay, and at most once in six delays.
   public var tell: @Sendable (ExchangeError, Witness) -> Void
 
-  /// A notice by `tell` after `delay`.
+  /// Creates a notice by `tell` after `delay`.
   public init(after delay: Duration, tell: @escaping @Sendable (ExchangeError, Witness) -> Void) {
     self.delay = delay
     self.tell = tell

@@ -1,23 +1,23 @@
 internal import Buffers
 internal import MPI
 
-/// The ranks of a job on a grid of K × P: P ranks share samples and hold a slice of the model each, and K ranks hold the same
+/// The ranks of a job on a grid of K × P: P ranks share samples and hold one slice of the model each, and K ranks hold the same
 /// slice and exchange its gradient.
 ///
-/// Ranks of one host stand next to each other, and so do the P ranks that share samples: rank r of ``all`` has slice r mod P of
-/// the samples' share r div P. With P = 1 it is plain data parallelism, and nothing is split or renumbered.
+/// Ranks of one host are adjacent, and so are the P ranks that share samples: rank r of ``all`` has slice r mod P and share r
+/// div P of the samples. With P = 1 this is plain data parallelism, and nothing is split or renumbered.
 /// Source: Seide et al. 2014, data × model parallelism; algorithms §1.12.
 public struct RankGrid: Sendable {
-  /// All ranks, in the order of the grid; people know them by their numbers in the job.
+  /// All ranks, in grid order; people know them by their numbers in the job.
   public let all: HostMap
   /// P, the number of slices of a model.
   public let sliceCount: Int
   /// The K ranks that hold the same slice as this one, in the order of their shares.
   public let dataGroup: HostMap
-  /// The P ranks that have the same share of the samples as this one, in the order of their slices; nil where P = 1.
+  /// The P ranks that have the same share of the samples as this one, in the order of their slices; nil if P = 1.
   public let modelGroup: HostMap?
 
-  /// Arranges the ranks of `hosts`, whose number is a multiple of `sliceCount`.
+  /// Arranges the ranks of `hosts`, whose number must be a multiple of `sliceCount`.
   ///
   /// Collective; a few small messages, none for one slice.
   public init(_ hosts: HostMap, sliceCount: Int = 1) throws {
@@ -38,7 +38,7 @@ public struct RankGrid: Sendable {
     modelGroup = try all.split(color: rank / sliceCount, key: rank)
   }
 
-  /// The same grid, as if nobody else held this rank's slice of the model: nothing is exchanged, and all else is as it is.
+  /// The same grid, as if no other rank held this rank's slice of the model: nothing is exchanged, and all else is unchanged.
   ///
   /// Collective; a few small messages.
   package func withoutExchange() throws -> RankGrid {
@@ -50,14 +50,14 @@ public struct RankGrid: Sendable {
     (self.all, self.sliceCount, self.dataGroup, self.modelGroup) = (all, sliceCount, dataGroup, modelGroup)
   }
 
-  /// K, the number of shares that the samples are cut into.
+  /// K, the number of shares of the samples.
   public var shareCount: Int { all.world.count / sliceCount }
-  /// Which share of the samples this rank has.
+  /// This rank's share of the samples.
   public var share: Int { all.world.rank / sliceCount }
-  /// Which slice of the model this rank holds.
+  /// This rank's slice of the model.
   public var slice: Int { all.world.rank % sliceCount }
 
-  /// The ranks host by host, hosts in the order of their lowest ranks.
+  /// The ranks host by host, with hosts in the order of their lowest ranks.
   package static func order(of hostNames: [String]) -> [Int] {
     var ranks: [String: [Int]] = [:]
     for (rank, name) in hostNames.enumerated() { ranks[name, default: []].append(rank) }

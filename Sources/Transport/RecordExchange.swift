@@ -4,12 +4,12 @@ internal import MPI
 /// Gives every rank a small record of every other rank: what all must agree on before a step may go on (whether a gradient is
 /// finite, the number of samples, whether a rank was asked to stop), and the sums that are reported.
 ///
-/// An all-gather of a few words, by shared memory inside a host and by one message to each rank of other hosts, so that
-/// a rank that stays away can be named. The caller takes sums in rank order, the same on every rank.
+/// An all-gather of a few words, through shared memory within a host and by one message to each rank on other hosts, so that a
+/// missing rank can be named. The caller sums in rank order, the same on every rank.
 ///
 /// - Cost: 64 bytes to each other rank for up to seven words, in K − 1 messages.
 public final class RecordExchange {
-  /// The number of 64-bit words that fit in a cache line with the number of the record.
+  /// The number of 64-bit words that fit in a cache line along with the record's number.
   public static let usualCapacity = 7
 
   /// The number of 64-bit words a record has room for.
@@ -26,7 +26,7 @@ public final class RecordExchange {
       capacity: capacity, neighbours: hosts.host.map { $0.count - 1 } ?? 0, remoteRanks: hosts.remoteRanks.count)
   }
 
-  /// The traffic of one exchange of records of `capacity` words, on a rank with this many neighbours and ranks on other hosts.
+  /// The traffic of one exchange of records of `capacity` words, for these numbers of neighbours and of ranks on other hosts.
   package static func traffic(capacity: Int, neighbours: Int, remoteRanks: Int) -> Traffic {
     let byteCount = RecordExchange.byteCount(capacity)
     var traffic = Traffic()
@@ -49,14 +49,14 @@ public final class RecordExchange {
   private let incoming: ByteBuffer
   private let outgoing: ByteBuffer
   private var hostTraffic = Traffic()
-  /// The number of the last record, which each record begins with.
+  /// The number of the last record, with which each record begins.
   private var number = 0
   /// The slot of the last record.
   private var slot: Int { number & 1 }
-  /// What is gathered; nil between exchanges.
+  /// The gather under way; nil between exchanges.
   private var underWay: Gathering?
 
-  /// The records as far as they have come.
+  /// The records received so far.
   private struct Gathering {
     let wordCount: Int
     var records: [[UInt64]]
@@ -90,16 +90,15 @@ public final class RecordExchange {
   ///
   /// - Parameters:
   ///   - record: At most ``capacity`` words, the same number on every rank.
-  ///   - activity: What is being agreed on, for the sentence that names a missing rank.
-  ///   - meanwhile: Called while others are awaited.
+  ///   - activity: What is being agreed on, for the error message that names a missing rank.
+  ///   - meanwhile: Called while waiting for others.
   /// - Throws: `ExchangeError` if a rank stays away; nothing can be gathered after that.
   public func gather(_ record: [UInt64], activity: String, meanwhile: (() -> Void)? = nil) throws -> [[UInt64]] {
     try begin(record)
     return try finish(activity: activity, meanwhile: meanwhile)
   }
 
-  /// Sends the record of this rank; ``finish(activity:meanwhile:)`` takes those of the others, and until then the caller may do
-  /// something else.
+  /// Sends this rank's record; ``finish(activity:meanwhile:)`` receives those of the others; the caller may work in between.
   ///
   /// - Parameter record: At most ``capacity`` words, the same number on every rank.
   public func begin(_ record: [UInt64]) throws {
@@ -116,8 +115,8 @@ public final class RecordExchange {
   /// The records of all ranks, in rank order, after ``begin(_:)``.
   ///
   /// - Parameters:
-  ///   - activity: What is being agreed on, for the sentence that names a missing rank.
-  ///   - meanwhile: Called while others are awaited.
+  ///   - activity: What is being agreed on, for the error message that names a missing rank.
+  ///   - meanwhile: Called while waiting for others.
   /// - Throws: `ExchangeError` if a rank stays away; nothing can be gathered after that.
   public func finish(activity: String, meanwhile: (() -> Void)? = nil) throws -> [[UInt64]] {
     guard underWay != nil else { fatalError("no record was sent") }
@@ -129,7 +128,7 @@ public final class RecordExchange {
     return takeRecords()
   }
 
-  /// Looks what has arrived after ``begin(_:)``: the records of all ranks once they are there.
+  /// Polls for records after ``begin(_:)``; returns those of all ranks once they have arrived.
   ///
   /// - Throws: `ExchangeError` if a rank is out of step; nothing can be gathered after that.
   package func look(activity: String) throws -> [[UInt64]]? {
@@ -138,13 +137,13 @@ public final class RecordExchange {
     return lookInMemory() ? takeRecords() : nil
   }
 
-  /// The ranks whose records have not come, or that have not taken this one's.
+  /// The ranks whose records have not arrived, or that have not received this rank's record.
   package var awaitedRanks: [Int] {
     guard let underWay else { return [] }
     return underWay.isAwaited.indices.filter { underWay.isAwaited[$0] || !mailbox.hasLeft(slot: slot, to: $0) }
   }
 
-  /// Gives up what has not arrived.
+  /// Gives up on what has not arrived.
   public func abandon() {
     underWay = nil
     mailbox.abandon(keeping: self)
@@ -162,8 +161,9 @@ public final class RecordExchange {
     return underWay?.records ?? []
   }
 
-  /// Reads what the ranks of this host have written; returns whether all records are there and all sends have left: a record that its
-  /// receiver does not take is waited for like one that does not come.
+  /// Reads what the ranks of this host have written; returns whether all records have arrived and all sends have left.
+  ///
+  /// A record that its receiver does not take is waited for like one that does not arrive.
   private func lookInMemory() -> Bool {
     for peer in hosts.hostRanks.indices where underWay?.isAwaited[peer] == true {
       guard let window, let hostRank = hosts.hostRanks[peer] else { continue }
@@ -181,7 +181,7 @@ public final class RecordExchange {
     underWay?.isAwaited[peer] = false
   }
 
-  /// Takes the record that a message, or the last piece of one, brought.
+  /// Takes the record whose message, or last piece of it, has arrived.
   private func take(_ slot: Int, from peer: Int, _ activity: String) throws {
     guard mailbox.hasArrived(slot: slot, from: peer) else { return }
     let line = UnsafeRawPointer(incoming.baseAddress + (slot * hosts.world.count + peer) * byteCount)

@@ -1,15 +1,16 @@
 public import Buffers
 internal import MPI
 
-/// Compares the models of all ranks by their hashes; of a model in slices, equal slices with each other.
+/// Compares the models of all ranks by their hashes; if the model is sliced, equal slices are compared with each other.
 public struct ReplicaCheck {
   private let layout: TensorLayout
   private let records: RecordExchange
   private let numbers: [Int]
   private let sliceCount: Int
 
-  /// A check of buffers of `layout`, which is that of this rank's slice; hashes travel through `records`, which the ranks of
-  /// `grid` share.
+  /// Creates a check of buffers of `layout`, which is that of this rank's slice.
+  ///
+  /// Hashes travel through `records`, shared by the ranks of `grid`.
   public init(_ layout: TensorLayout, over records: RecordExchange, on grid: RankGrid) {
     self.layout = layout
     self.records = records
@@ -19,9 +20,9 @@ public struct ReplicaCheck {
 
   /// The hash of the model, or of this rank's slice of it, which all ranks of that slice share.
   ///
-  /// Collective; one record, and one for each tensor where models differ.
+  /// Collective; one record, plus one for each tensor if models differ.
   ///
-  /// - Throws: `ExchangeError.diverged`, on all ranks, with the tensors that differ and the ranks that differ from the most.
+  /// - Throws: `ExchangeError.diverged`, on all ranks, with the tensors that differ and the ranks without the most common hash.
   @discardableResult
   public func verify(_ parameters: FloatBuffer, step: Int) throws -> UInt64 {
     let hash = parameters.hash()
@@ -39,7 +40,7 @@ public struct ReplicaCheck {
     throw ExchangeError.diverged(tensors: tensors, ranks: ranks.map { numbers[$0] }.sorted(), step: step)
   }
 
-  /// The ranks whose hash is not the commonest among those of their slice.
+  /// The ranks whose hash is not the most common one among those of their slice.
   private func odd(among hashes: [UInt64]) -> [Int] {
     (0..<sliceCount).flatMap { slice in
       let ranks = Array(stride(from: slice, to: hashes.count, by: sliceCount))

@@ -2,22 +2,22 @@ internal import Buffers
 internal import Foundation
 public import MPI
 
-/// Calls the ranks of a communicator: everybody answers with a few bytes, and who does not answer is named.
+/// A roll call of the ranks of a communicator: each answers with a few bytes, and those that do not answer are named.
 ///
-/// It needs no memory and no communicator of its own, so that it comes before those are made. The collective operations of MPI
-/// wait for ever, and in silence, for a rank that stays away; ranks that have answered enter them together (`enter(_:_:)`).
+/// It needs no memory and no communicator of its own, so it can precede their creation. MPI's collective operations wait
+/// forever, and silently, for a missing rank; ranks that have answered enter them together (`enter(_:_:)`).
 ///
-/// - Cost: a message of 8 bytes and what is answered to each other rank.
+/// - Cost: one message of 8 bytes plus the answer to each other rank.
 public struct RollCall: Sendable {
-  /// The bytes that an answer may have.
+  /// The most bytes of an answer.
   static let capacity = 1000
-  /// Below 32 767, which every MPI has; nobody else uses it.
+  /// Below 32 767, which every MPI supports; no other messages use it.
   private static let tag = 32_749
 
   private let world: Communicator
   private let ranks: WaitingRanks
 
-  /// A call of all ranks of `world`, who are known by their numbers.
+  /// Creates a roll call of all ranks of `world`, named by their numbers.
   public init(_ world: Communicator, patience: Patience) {
     self.init(
       world,
@@ -27,14 +27,14 @@ public struct RollCall: Sendable {
 
   init(_ world: Communicator, _ ranks: WaitingRanks) { (self.world, self.ranks) = (world, ranks) }
 
-  /// Waits until every rank has come to the same place.
+  /// Waits until every rank has reached the same point.
   ///
   /// Collective.
   ///
   /// - Throws: `ExchangeError.timedOut` naming the ranks that have not.
   public func meet(_ activity: String) throws { _ = try gather([], activity: activity) }
 
-  /// What every rank answers, by rank; longer answers than 1000 bytes are cut.
+  /// The answers of all ranks, by rank; answers longer than 1000 bytes are truncated.
   ///
   /// Collective.
   func gather(_ answer: [UInt8], activity: String) throws -> [[UInt8]] {
@@ -47,10 +47,10 @@ public struct RollCall: Sendable {
     }
   }
 
-  /// Meets, and then does what MPI does with all ranks at once and cannot be asked about meanwhile.
+  /// Meets, then runs a call in which MPI waits for all ranks at once and cannot be polled.
   ///
-  /// Collective. A thread watches: it names the ranks of this host that are stopped or have ended; where there are none, it tells that
-  /// all wait; and it ends the job with status 75 after the limit.
+  /// Collective. A thread watches: it names the ranks of this host that are stopped or have ended; if there are none, it
+  /// reports that all wait; and it ends the job with status 75 after the limit.
   package func enter<Result>(_ activity: String, _ body: () throws -> Result) throws -> Result {
     guard world.count > 1 else { return try body() }
     try meet(activity)
@@ -60,7 +60,7 @@ public struct RollCall: Sendable {
     return try body()
   }
 
-  /// Watches the end of this process from now on, which waits for the others in MPI.
+  /// Watches from now on the end of this process, which waits for the others in MPI.
   package func watchEnd() {
     guard world.count > 1 else { return }
     CallWatch().begin("the end of MPI", ranks, world)
@@ -108,12 +108,12 @@ public struct RollCall: Sendable {
       return answers
     }
 
-    /// Gives up what has not arrived.
+    /// Gives up on what has not arrived.
     func abandon() { mailbox.abandon(keeping: self) }
   }
 }
 
-/// A thread that watches a call of MPI which waits for other ranks, until it returns.
+/// A thread that watches an MPI call that waits for other ranks, until it returns.
 private final class CallWatch: Sendable {
   private let isOver = DispatchSemaphore(value: 0)
 
@@ -128,7 +128,7 @@ private final class CallWatch: Sendable {
       while waited < ranks.patience.limit {
         let start = ContinuousClock.now
         if isOver.wait(timeout: .now() + .milliseconds(100)) == .success { return }
-        // What this rank was stopped itself does not count.
+        // Time during which this rank itself was stopped does not count.
         waited += min(.now - start, .milliseconds(200))
         if let notice = ranks.patience.notice, !hasTold, waited >= notice.delay {
           hasTold = true

@@ -1,11 +1,11 @@
 public import Buffers
 internal import MPI
 
-/// A flat buffer of gradients that the other ranks of the host can read in place.
+/// A flat gradient buffer that the other ranks of the host can read in place.
 public final class SharedGradient {
   /// This rank's values.
   public let values: FloatBuffer
-  /// Who can read them.
+  /// The ranks; those on this host can read the values.
   public let hosts: HostMap
   private let window: SharedWindow?
 
@@ -14,10 +14,10 @@ public final class SharedGradient {
   /// Collective over the world.
   ///
   /// - Parameters:
-  ///   - count: How many.
+  ///   - count: The number of values.
   ///   - hosts: The ranks.
-  ///   - isShared: Whether neighbours read it at all; not by aggregations whose entries say so.
-  /// - Throws: `ExchangeError.noSharedMemory` where a host cannot give the memory, on all its ranks.
+  ///   - isShared: Whether neighbours read it at all; false for aggregations whose entries say that they do not.
+  /// - Throws: `ExchangeError.noSharedMemory`, on all ranks of a host that cannot provide the memory.
   public init(count: Int, hosts: HostMap, isShared: Bool = true) throws {
     self.hosts = hosts
     window = isShared ? try hosts.window(byteCount: count * 4) : nil
@@ -29,7 +29,7 @@ public final class SharedGradient {
     }
   }
 
-  /// The values of `rank`, which is this one or shares its host; nil where they are out of reach.
+  /// The values of `rank`, which is this rank or one on its host; nil if they are out of reach.
   package func values(of rank: Int) -> UnsafeMutablePointer<Float>? {
     if rank == hosts.world.rank { return values.baseAddress }
     guard let window, let hostRank = hosts.hostRanks[rank] else { return nil }

@@ -1,11 +1,11 @@
 public import Buffers
 internal import MPI
 
-/// Brings the slices of a flat buffer, one from each rank of a group, to the group's first rank.
+/// Gathers the slices of a flat buffer, one from each rank of a group, on the group's first rank.
 ///
-/// Every range is received where it belongs. A rank that stays away is named.
+/// Every range is received in place. A missing rank is named.
 ///
-/// - Cost: the bytes of all slices but the first, a message for each range.
+/// - Cost: the bytes of all slices but the first, one message for each range.
 public final class SliceGather {
   private let hosts: HostMap
   private let mailbox: Mailbox
@@ -14,7 +14,7 @@ public final class SliceGather {
   ///
   /// - Parameters:
   ///   - hosts: The ranks.
-  ///   - patience: How long a rank may stay away; that of `hosts` where nothing else is said.
+  ///   - patience: How long a rank may stay away; that of `hosts` by default.
   public init(_ hosts: HostMap, patience: Patience? = nil) throws {
     self.hosts = hosts
     mailbox = try Mailbox(hosts, slotCount: 0, receiveCount: 0, sendCount: 0, patience: patience)
@@ -24,9 +24,9 @@ public final class SliceGather {
   ///
   /// - Parameters:
   ///   - own: This rank's slice, its ranges one after another.
-  ///   - places: For each rank the ranges of the whole buffer that its slice holds, as many for each rank.
-  ///   - whole: Where the slices go; used on the first rank alone.
-  /// - Throws: `ExchangeError.timedOut` where a rank stays away.
+  ///   - places: For each rank, the ranges of the whole buffer that its slice holds, the same number for each rank.
+  ///   - whole: Where the slices go; used on the first rank only.
+  /// - Throws: `ExchangeError.timedOut` if a rank stays away.
   public func gather(_ own: FloatBuffer, places: [[Range<Int>]], into whole: FloatBuffer?) throws {
     let rank = hosts.world.rank
     func pieceCount(_ places: some Sequence<[Range<Int>]>) -> Int {

@@ -1,11 +1,11 @@
-/// Wall time since it was made.
+/// The wall time since its creation.
 package struct Stopwatch {
   private let start = ContinuousClock.now
 
-  /// Begins now.
+  /// Starts the stopwatch.
   package init() {}
 
-  /// The seconds since then.
+  /// The seconds since the start.
   package var seconds: Double {
     let elapsed = (ContinuousClock.now - start).components
     return Double(elapsed.seconds) + Double(elapsed.attoseconds) * 1e-18

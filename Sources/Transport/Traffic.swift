@@ -1,6 +1,6 @@
 internal import Buffers
 
-/// Bytes and messages of one rank, counted where they are handed to MPI or to the readers of a shared window.
+/// The bytes and messages of one rank, counted where they are handed to MPI or to the readers of a shared window.
 public struct Traffic: Hashable, Codable, Sendable {
   /// Bytes given to MPI for other ranks, headers included.
   public var networkBytesSent = 0
@@ -8,14 +8,20 @@ public struct Traffic: Hashable, Codable, Sendable {
   public var networkBytesReceived = 0
   /// Bytes made readable to ranks of the same host, counted once for each reader.
   public var hostBytesSent = 0
-  /// Bytes read in the memory of ranks of the same host.
+  /// Bytes read from the memory of ranks of the same host.
   public var hostBytesReceived = 0
-  /// Of all bytes sent, those that owners sent back: sums, and what was found in them; the others went to owners.
+  /// The part of all bytes sent that owners returned (sums, and what was found in them); the others went to owners.
   public var returnedBytesSent = 0
   /// Messages sent, and segments made readable, counted once for each receiver.
   public var messagesSent = 0
-  /// Groups that were sent as floats because their code would be larger, counted once for each encoding.
-  public var plainGroups = 0
+  /// Groups that were sent as floats because their code would be no smaller, counted once for each encoding.
+  public var rawGroups = 0
+
+  private enum CodingKeys: String, CodingKey {
+    case networkBytesSent, networkBytesReceived, hostBytesSent, hostBytesReceived, returnedBytesSent, messagesSent
+    // The name that files have had from the beginning.
+    case rawGroups = "plainGroups"
+  }
 
   /// No traffic.
   public init() {}
@@ -39,11 +45,11 @@ public struct Traffic: Hashable, Codable, Sendable {
     sum.hostBytesReceived += b.hostBytesReceived
     sum.returnedBytesSent += b.returnedBytesSent
     sum.messagesSent += b.messagesSent
-    sum.plainGroups += b.plainGroups
+    sum.rawGroups += b.rawGroups
     return sum
   }
 
-  /// What happened since `earlier`.
+  /// The traffic since `earlier`.
   public static func - (a: Traffic, earlier: Traffic) -> Traffic {
     a + earlier * -1
   }
@@ -57,7 +63,7 @@ public struct Traffic: Hashable, Codable, Sendable {
     product.hostBytesReceived *= count
     product.returnedBytesSent *= count
     product.messagesSent *= count
-    product.plainGroups *= count
+    product.rawGroups *= count
     return product
   }
 }

@@ -4,17 +4,17 @@ internal import Synchronization
   internal import Glibc
 #endif
 
-/// The ranks that may keep one another waiting, as people know them, and how patient they are.
+/// The ranks that may keep one another waiting, with their names, and how patient they are.
 package struct WaitingRanks: Sendable {
   /// The rank that waits.
   let rank: Int
-  /// The names of all.
+  /// The names of all ranks.
   let names: [String]
   var patience: Patience
-  /// Those on this host, as the system sees them; nil before they are known.
+  /// The ranks on this host, as the system sees them; nil before they are known.
   let neighbours: Neighbours?
 
-  /// Says that this rank has waited for longer than the notice's delay.
+  /// Reports that this rank has waited longer than the notice's delay.
   func tell(_ waiting: ExchangeError) {
     guard let notice = patience.notice else { return }
     let awaited = waiting.awaited
@@ -23,7 +23,7 @@ package struct WaitingRanks: Sendable {
   }
 }
 
-/// How long this process has been waiting for other ranks, for whoever wants to know from outside.
+/// How long this process has been waiting for other ranks, for observers outside the wait.
 package enum CurrentWait {
   private static let origin = ContinuousClock.now
   /// In milliseconds since the origin: when a rank last found nothing to do, and since when.
@@ -36,7 +36,7 @@ package enum CurrentWait {
     start.store(time - milliseconds(duration), ordering: .relaxed)
   }
 
-  /// Since when nothing has come from others; zero while this rank has something to do.
+  /// How long nothing has come from others; zero while this rank has something to do.
   package static var duration: Duration {
     let now = milliseconds(.now - origin)
     let last = lastTurn.load(ordering: .relaxed)
@@ -46,25 +46,25 @@ package enum CurrentWait {
   private static func milliseconds(_ duration: Duration) -> Int { Int(duration / .milliseconds(1)) }
 }
 
-/// Notices that nothing has happened for too long.
+/// Detects that nothing has happened for too long.
 package struct Watchdog {
-  /// So many delays pass at least between two notices: a rank that is always slow is not told of in every step.
+  /// The least number of delays between two notices: a rank that is always slow is not reported in every step.
   private static let delaysBetweenNotices = 6
-  /// For so long a rank only yields between its looks; then it sleeps for so many microseconds, which the system rounds up.
+  /// How long a rank only yields between polls; after that it sleeps for `nap` microseconds, which the system rounds up.
   private static let timeOfYields = Duration.microseconds(200)
   private static let nap: UInt32 = 50
 
   private var ranks: WaitingRanks
-  /// When this rank last had something to do, as far as its idle turns tell; nil after a turn that was not idle.
+  /// When this rank last had something to do, as far as its idle turns show; nil after a turn that was not idle.
   private var idleSince: ContinuousClock.Instant?
   private var lastTurn = ContinuousClock.now
   private var hasTold = false
   private var lastTold: ContinuousClock.Instant?
 
-  /// A watchdog of waits for `ranks`, which barks when their patience ends, and growls before that.
+  /// Creates a watchdog of waits for `ranks`, which throws when their patience ends, and reports before that.
   package init(_ ranks: WaitingRanks) { self.ranks = ranks }
 
-  /// A watchdog of a rank without others, for tests.
+  /// Creates a watchdog of a rank without others, for tests.
   package init(_ patience: Patience) {
     self.init(WaitingRanks(rank: 0, names: ["rank 0"], patience: patience, neighbours: nil))
   }
@@ -78,21 +78,20 @@ package struct Watchdog {
     progress()
   }
 
-  /// Nothing can happen yet, and nobody is to blame.
+  /// Nothing can happen yet, and no rank is to blame.
   package mutating func rest() { idleSince = nil }
 
-  /// Nothing happened: gives the core to whoever can use it, and throws `error` once the limit is passed; tells it
-  /// to whoever wants to know earlier.
+  /// Nothing happened: yields the core, throws `error` once the limit has passed, and reports it earlier if there is a notice.
   mutating func idle(_ error: (_ seconds: Double) -> ExchangeError) throws(ExchangeError) {
     giveWay()
     try check(error)
   }
 
-  /// Nothing happened: throws `error` once the limit is passed.
+  /// Nothing happened: throws `error` once the limit has passed.
   package mutating func check(_ error: (_ seconds: Double) -> ExchangeError) throws(ExchangeError) {
     let now = ContinuousClock.now
     let (limit, notice) = (ranks.patience.limit, ranks.patience.notice)
-    // A rank that was stopped itself between two turns has no reason to blame others.
+    // A rank that was itself stopped between two turns has no reason to blame others.
     if lastTurn + min(limit, notice?.delay ?? limit) < now { idleSince = nil }
     lastTurn = now
     guard let idleSince else {
@@ -109,12 +108,11 @@ package struct Watchdog {
     ranks.tell(error(notice.delay / .seconds(1)))
   }
 
-  /// Gives the core to whoever can use it: to all that are ready to run, and after a while without anything to do for a moment of
-  /// sleep.
+  /// Yields the core to threads that are ready to run; after a while without anything to do, sleeps for a moment.
   ///
-  /// A look for messages costs the time of some system calls. Ranks that have waited for a fifth of a millisecond mostly wait for a
-  /// network or for a computation, to which such looks leave less of a core that is shared, and to them fifty microseconds are little. An
-  /// exchange of a few values between ranks that have a core each ends long before.
+  /// A poll costs the time of a few system calls. Ranks that have waited for 0.2 ms mostly wait for a network or for a
+  /// computation: polls take time of a shared core from it, and 50 µs of sleep matter little. An exchange of a few values
+  /// between ranks with a core each ends long before that.
   package func giveWay() {
     guard let idleSince, idleSince + Watchdog.timeOfYields < lastTurn else {
       sched_yield()

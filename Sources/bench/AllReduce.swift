@@ -12,7 +12,7 @@ struct AllReduceCommand: ParsableCommand {
     commandName: "all-reduce",
     abstract: "An exchange against MPI_Allreduce and against Morse's own fp32 exchange, interleaved in one run.",
     discussion: """
-      Run it under mpirun. Launch Open MPI at its best, or the comparison flatters us:
+      Run it under mpirun. Launch Open MPI at its best, or the comparison favours Morse:
         mpirun -np 8 --mca coll_tuned_use_dynamic_rules 1 --mca coll_tuned_allreduce_algorithm 4 bench all-reduce
       and, between hosts, --mca btl_tcp_flags 1. Times are those of the slowest rank; ratios are medians of neighbouring
       runs. Each row checks output + residuals against the exact sum; a wrong value ends the run with an error.
@@ -28,8 +28,8 @@ struct AllReduceCommand: ParsableCommand {
   var codec: [String] = []
   @Option(
     help: ArgumentHelp(
-      "A strategy that changes models by few values, such as fetch-sgd:k=1/200,columns=1/75, from the gradient to the changed "
-        + "parameters; may be repeated."))
+      "A strategy that changes models by few values, such as fetch-sgd:k=1/200,columns=1/75, measured from the gradient to the "
+        + "changed parameters; may be repeated."))
   var strategy: [String] = []
   @Option(help: "Values in the gradient; may be repeated.")
   var count: [Int] = []
@@ -78,7 +78,7 @@ struct AllReduceCommand: ParsableCommand {
       let hosts = try HostMap(world, transport: choice(transport, for: "transport"), patience: benchPatience)
       do {
         if let input {
-          try exchangeOwn(input, codec: chosen[0].codec ?? None(), hosts: hosts)
+          try exchangeOwn(input, codec: chosen[0].codec ?? Identity(), hosts: hosts)
         } else {
           try compare(chosen, hosts: hosts)
         }

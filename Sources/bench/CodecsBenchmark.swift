@@ -1,5 +1,6 @@
 internal import Buffers
 internal import Codecs
+internal import Kernels
 
 /// Encodes and decodes a gradient of `count` values, seen as a matrix with rows of `row` values, in one thread.
 struct CodecsBenchmark {
@@ -11,6 +12,7 @@ struct CodecsBenchmark {
   private let places: [Int]
   private let byteCount: Int
   private let gradient: FloatBuffer
+  private let coder: GroupCoder
   private let residual: FloatBuffer
   private let values: FloatBuffer
   private let codes: [ByteBuffer]
@@ -35,6 +37,7 @@ struct CodecsBenchmark {
     byteCount = end
     gradient = FloatBuffer(count: count)
     residual = FloatBuffer(count: count)
+    coder = GroupCoder(codec, residual: residual)
     values = FloatBuffer(count: count)
     codes = (0..<Self.codeCount).map { _ in ByteBuffer(count: end) }
     gradient.fillWithNoise()
@@ -57,15 +60,15 @@ struct CodecsBenchmark {
 
   /// The seconds of one operation over the whole gradient.
   func time(_ operation: Operation) -> Double {
-    let codec = codec
+    let coder = coder
     let code = codes[0].baseAddress
     return switch operation {
     case .encode:
       seconds {
         for (group, place) in zip(groups, places) {
-          _ = codec.encode(
-            gradient: gradient.baseAddress + group.lowerBound, residual: residual.baseAddress + group.lowerBound,
-            count: group.count, into: code + place)
+          coder.encode(
+            gradient.baseAddress + group.lowerBound, at: group.lowerBound, count: group.count, into: code + place,
+            context: EncodingContext())
         }
       }
     case .decodeSet:
@@ -73,7 +76,7 @@ struct CodecsBenchmark {
         // A result that fits into the cache is decoded into it.
         let streaming = count > 1 << 19
         for (group, place) in zip(groups, places) {
-          codec.decode(
+          coder.decode(
             code + place, count: group.count, setting: values.baseAddress + group.lowerBound, streaming: streaming)
         }
         finishStreaming()
@@ -81,15 +84,16 @@ struct CodecsBenchmark {
     case .decodeAdd:
       seconds {
         for (group, place) in zip(groups, places) {
-          codec.decode(code + place, count: group.count, addingTo: values.baseAddress + group.lowerBound)
+          coder.decode(code + place, count: group.count, addingTo: values.baseAddress + group.lowerBound)
         }
       }
     case .decodeSum:
       seconds {
         withUnsafeTemporaryAllocation(of: UnsafeRawPointer.self, capacity: codes.count) { pieces in
-          for (group, place) in zip(groups, places) {
-            for k in codes.indices { pieces[k] = UnsafeRawPointer(codes[k].baseAddress + place) }
-            codec.decodeSum(
+          // Each sum moves them to the next group.
+          for k in codes.indices { pieces[k] = UnsafeRawPointer(codes[k].baseAddress) }
+          for group in groups {
+            coder.decodeSum(
               pieces.baseAddress!, codeCount: codes.count, count: group.count, into: values.baseAddress + group.lowerBound)
           }
         }

@@ -16,7 +16,7 @@ struct CodecsCommand: ParsableCommand {
       are numbers or shares of the values. Without --codec there are rows for both.
 
       With --input, a codec is applied to your own gradient: decoded + remainder = gradient + residual. Groups follow the \
-      array's shape; the last axis is a row.
+      array's shape; a row is what belongs to one index of the first axis.
       """)
 
   @Option(help: "A codec; give the option again for more (default: one-bit, count-sketch and top-k).")

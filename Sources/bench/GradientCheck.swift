@@ -47,12 +47,14 @@ struct GradientCheck {
   private var ownGroup: Range<Int>? {
     let groups = codec.grouping.groups(of: TensorLayout([("gradient", file.shape.isEmpty ? [1] : file.shape)]))
     let longest = groups.map(\.count).max() ?? 0
-    let (residual, code) = (FloatBuffer(count: longest), ByteBuffer(count: codec.encodedByteCount(of: longest)))
+    let coder = GroupCoder(codec, count: longest)
+    let code = ByteBuffer(count: groups.map { codec.encodedByteCount(of: $0.count) }.max() ?? 0)
     return groups.first { group in
-      residual.clear()
-      return !codec.encode(
-        gradient: file.values.baseAddress + group.lowerBound, residual: residual.baseAddress, count: group.count,
-        into: code.baseAddress)
+      coder.clear()
+      coder.encode(
+        file.values.baseAddress + group.lowerBound, at: 0, count: group.count, into: code.baseAddress,
+        context: EncodingContext())
+      return coder.nonFiniteGroups > 0
     }
   }
 

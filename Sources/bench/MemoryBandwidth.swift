@@ -1,6 +1,6 @@
 internal import ArgumentParser
 internal import Buffers
-internal import Codecs
+internal import Kernels
 
 /// The memory bandwidth of this machine, measured with the loops that everything else is compared with.
 struct MemoryBandwidth {
@@ -22,7 +22,7 @@ struct MemoryBandwidth {
   /// The seconds of one a = b with stores that bypass the cache.
   func copy() -> Double {
     seconds {
-      Codecs.copy(other.baseAddress, count: values.count, to: values.baseAddress, streaming: true)
+      Kernels.copy(other.baseAddress, count: values.count, to: values.baseAddress, streaming: true)
       finishStreaming()
     }
   }

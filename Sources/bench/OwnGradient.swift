@@ -1,6 +1,7 @@
 internal import Buffers
 internal import Codecs
 internal import Files
+internal import Kernels
 
 /// A codec on a gradient from a file.
 struct OwnGradient {
@@ -34,15 +35,14 @@ struct OwnGradient {
     for i in 0..<count { sums.baseAddress[i] = gradient.values.baseAddress[i] + residual.baseAddress[i] }
     let decoded = FloatBuffer(count: count)
     let code = ByteBuffer(count: groups.map { codec.encodedByteCount(of: $0.count) }.max() ?? 0)
+    let coder = GroupCoder(codec, residual: residual)
     var byteCount = 0
     for group in groups {
-      let isFinite = codec.encode(
-        gradient: gradient.values.baseAddress + group.lowerBound, residual: residual.baseAddress + group.lowerBound,
-        count: group.count, into: code.baseAddress)
-      guard isFinite else { fail(GradientCheck.whatIsNotFinite(group, of: sums, path: path), status: 65) }
-      codec.decode(
-        code.baseAddress, count: group.count, setting: decoded.baseAddress + group.lowerBound, streaming: false)
-      byteCount += codec.encodedByteCount(of: group.count)
+      byteCount += coder.encode(
+        gradient.values.baseAddress + group.lowerBound, at: group.lowerBound, count: group.count, into: code.baseAddress,
+        context: EncodingContext())
+      guard coder.nonFiniteGroups == 0 else { fail(GradientCheck.whatIsNotFinite(group, of: sums, path: path), status: 65) }
+      coder.decode(code.baseAddress, count: group.count, setting: decoded.baseAddress + group.lowerBound)
     }
     if let decodedFile { try NumpyFile(shape: gradient.shape, values: decoded).write(to: decodedFile) }
     if let remainderFile { try NumpyFile(shape: gradient.shape, values: residual).write(to: remainderFile) }
@@ -67,7 +67,7 @@ struct OwnGradient {
       ], options: output, isOnStandardError: [decodedFile, remainderFile].contains { $0?.isStandardOutput ?? false })
     table.row([
       .text(codec.specification), .integer(count), .integer(groups.count),
-      .integer(groups.count { codec.isPlain(count: $0.count) }), .integer(byteCount),
+      .integer(groups.count { codec.isRaw(count: $0.count) }), .integer(byteCount),
       count == 0 ? .nothing : .number(8 * Double(byteCount) / Double(count)),
       byteCount == 0 ? .nothing : .number(4 * Double(count) / Double(byteCount)),
       energy == 0 ? .nothing : .number((lost / energy).squareRoot()), .number(largest), .integer(wrong),

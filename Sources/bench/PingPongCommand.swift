@@ -4,11 +4,12 @@ internal import MPI
 struct PingPongCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "ping-pong", abstract: "Latency and bandwidth of messages from Swift, beside the same loop in C.",
-    discussion: "Run it under mpirun with two ranks or more; ranks 0 and 1 play. Times are one way, medians; GB = 10⁹ bytes.")
+    discussion:
+      "Run it under mpirun with two ranks or more; ranks 0 and 1 exchange them. Times are one way, medians; GB = 10⁹ bytes.")
 
   @Option(help: "Bytes of a message (default: 8, 1024, 65536 and 1048576).")
   var size: [Int] = []
-  @Option(help: "There and back in one measurement of small messages; large ones get fewer.")
+  @Option(help: "Round trips in one measurement of small messages; large ones get fewer.")
   var iterations = 2000
   @OptionGroup var output: OutputOptions
 

@@ -27,8 +27,8 @@ struct StepCommand: ParsableCommand {
       double-buffer a step has two exchanges, and all times but 'step' are those of one. 'exposed' is what is left of the \
       exchange when a step has computed: 'waiting' for others, and decoding.
 
-      With --emulated-compute ranks sleep instead of computing, between the tensors' turns, and all communication is real: so \
-      many hosts can be emulated on one machine (scripts/cluster). With --peer, the same steps run in another program by \
+      With --emulated-compute ranks sleep instead of computing, between the tensors' turns, and all communication is real, so \
+      that many hosts can be emulated on one machine (scripts/cluster). With --peer, the same steps run in another program by \
       turns, for example in PyTorch:
 
         mpirun … bench step --emulated-compute 250 --strategy double-buffer
@@ -49,7 +49,7 @@ struct StepCommand: ParsableCommand {
     help: "all-reduce, or double-buffer: half a minibatch is computed while the gradient of the half before is exchanged.")
   var strategy = "all-reduce"
   @Option(
-    help: "Who carries an exchange on while the model computes: thread, inline (between layers), off, or auto, as in train.")
+    help: "What advances an exchange while the model computes: thread, inline (between layers), off, or auto, as in train.")
   var overlap = Overlap.auto.rawValue
   @Option(help: "auto, flat, or hierarchical: the ranks of a host add up before they encode.")
   var topology = Topology.auto.rawValue
@@ -57,7 +57,7 @@ struct StepCommand: ParsableCommand {
   var modelParallel = 1
   @Option(
     parsing: .unconditional,
-    help: ArgumentHelp("Sleep so many milliseconds in a step instead of computing.", valueName: "ms"))
+    help: ArgumentHelp("Milliseconds to sleep in a step instead of computing.", valueName: "ms"))
   var emulatedCompute: Double?
   @Option(help: "Steps in a turn.")
   var iterations = 10
@@ -65,7 +65,7 @@ struct StepCommand: ParsableCommand {
   var turns = 7
   @Option(help: "Threads of the matrix products on each rank.")
   var threads = 1
-  @Option(help: "A Python script that runs the same steps when told to, such as scripts/peers/torch-step.py; one rank only.")
+  @Option(help: "A Python script that runs the same steps when asked to, such as scripts/peers/torch-step.py; one rank only.")
   var peer: String?
   @OptionGroup var output: OutputOptions
 
@@ -88,7 +88,7 @@ struct StepCommand: ParsableCommand {
     if access(peer, R_OK) != 0 { throw ValidationError("--peer: there is no readable file '\(peer)'") }
     if emulatedCompute != nil || strategy != "all-reduce" || modelParallel > 1 {
       throw ValidationError(
-        "--peer compares real steps of all-reduce: it goes neither with --emulated-compute nor double-buffer nor --model-parallel"
+        "--peer compares real steps of all-reduce: it does not go with --emulated-compute, double-buffer or --model-parallel"
       )
     }
   }

@@ -9,7 +9,7 @@ extension Train {
   struct Evaluate: ParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Print a saved model's loss and accuracy on the test samples.",
-      discussion: "Under mpirun the ranks share the samples. The newest checkpoint that is whole is taken.")
+      discussion: "Under mpirun the ranks share the samples. The newest complete checkpoint is read.")
 
     @Option(help: ArgumentHelp("The directory of checkpoints, or one checkpoint in it.", valueName: "dir"))
     var checkpoint: String

@@ -13,7 +13,7 @@ import Transport
 
 /// How the program starts as one of several ranks, and how it ends.
 enum Launch {
-  /// Whether all ranks have come to the end, so that nobody needs to be told anything more.
+  /// Whether all ranks have come to the end, so that there is nothing left to say.
   private static let isEnding = Atomic<Bool>(false)
 
   /// Runs `body` on all ranks and ends with the status that it returns, once all have come to the end.
@@ -91,7 +91,7 @@ enum Launch {
         }
         if let state {
           if rank < 2 {
-            complain("rank \(rank) was told to end \(state): \(wayOn(checkpoint))")
+            complain("rank \(rank) was asked to end \(state): \(wayOn(checkpoint))")
           }
           if isStarting || neighbours.lost != nil {
             // A launcher that ends a job may not read what a rank said that is gone.
@@ -114,7 +114,7 @@ enum Launch {
 
   /// How a job that was lost can go on.
   private static func wayOn(_ checkpoint: String?) -> String {
-    checkpoint.map { "start it again with --resume: its checkpoints are in \($0)" } ?? "it had no --checkpoint to go on from"
+    checkpoint.map { "start it again with --resume: its checkpoints are in \($0)" } ?? "it had no --checkpoint to resume from"
   }
 
   /// What ended the job, with the way on.

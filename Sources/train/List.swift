@@ -24,7 +24,8 @@ extension Train {
       [
         "A SPEC is name, or name:value,…,key=value,…\n",
         text("--model", models), text("--data", datasets), text("--partition", partitions),
-        text("--codec", aggregations, more: ("auto", "what the ranks measure as fastest at the start of a run")),
+        text(
+          "--codec", aggregations, more: ("auto", "the codec that the ranks measure to be the fastest at the start of a run")),
         text("--warm-start", WarmStart.forms), text("--strategy", strategies), text("--optimizer", optimizers),
         text("--schedule", schedules), text("--tune-minibatch", minibatchSearches), text("--tune-rate", rateControls),
       ].map { $0 + "\n" }.joined()

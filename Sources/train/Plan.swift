@@ -8,38 +8,37 @@ extension Train {
   /// Predicts speed-ups and says what to use.
   struct Plan: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Predict step times and speed-ups for every codec and up to 16384 ranks, and say what to use.",
+      abstract: "Predict step times and speed-ups for every codec and up to 16384 ranks, and recommend one.",
       discussion: """
-        Measures on the ranks that it is started on, or takes costs that are given:
+        Measures the ranks that it runs on, or uses the costs that it is given:
 
           mpirun --hostfile HOSTS -np 8 train plan --data idx:DIR --model mlp:512,512
           train plan --bandwidth 10gbit --latency 30us --plot speed-up.svg
           train plan --minibatch 1024 --frame-seconds 0.118ms --post-seconds 9.2ms --update-seconds 9ms \
         --float-exchange-seconds 320ms
 
-        The last has the costs of Seide et al. 2014; where no model and no data are named, T_frm and T_float are enough. A time \
+        The last has the costs of Seide et al. 2014; if no model and no data are named, T_frm and T_float are enough. A time \
         is a number with s, ms, us or ns.
         """)
 
-    @OptionGroup(title: "What is trained") var subject: PlanSubject
-    @OptionGroup(title: "Where") var place: PlanPlace
-    @OptionGroup(title: "Costs that are known") var costs: PlanCostOptions
-    @OptionGroup(title: "What is told") var telling: PlanTelling
+    @OptionGroup(title: PlannedRun.title) var subject: PlanSubject
+    @OptionGroup(title: PlannedExchange.title) var place: PlanPlace
+    @OptionGroup(title: "Known costs") var costs: PlanCostOptions
+    @OptionGroup(title: PlannedReports.title) var telling: PlanTelling
 
     /// What may follow `--`.
-    static let optionNames = [
-      "config", "model", "data", "minibatch", "optimizer", "strategy", "seed", "threads", "codec", "ranks", "ranks-per-host",
-      "transport",
-      "frame-seconds", "post-seconds", "update-seconds", "float-exchange-seconds", "bandwidth", "latency", "brief", "json",
-      "plot", "quiet", "help",
-    ]
+    static let optionNames =
+      ["config"] + PlannedRun.fields.map(\.name) + ["strategy", "codec", "ranks", "ranks-per-host"]
+      + PlannedExchange.fields.map(\.name) + [
+        "frame-seconds", "post-seconds", "update-seconds", "float-exchange-seconds", "bandwidth", "latency", "brief", "json",
+        "plot",
+      ] + PlannedReports.fields.map(\.name) + ["help"]
 
     func run() throws {
       var request = PlanRequest()
-      try subject.fill(&request)
+      try subject.fill(&request, with: place.exchange.given + telling.reports.given)
       try place.fill(&request)
       try costs.fill(&request)
-      request.options.quiet = telling.quiet
       try request.validate()
       _ = try Recipe(request.options)
       let picture = try telling.picture(config: subject.config)

@@ -4,41 +4,53 @@ import Planner
 import Reporting
 import Trainer
 
+/// The options of a run that a plan is for.
+enum PlannedRun: OptionSection {
+  static let title = "What is trained"
+  static let fields = runOptions(["model", "data", "minibatch", "optimizer", "seed", "threads"])
+}
+
+/// The options of a run that say how ranks exchange what a plan measures.
+enum PlannedExchange: OptionSection {
+  static let title = "Ranks and hosts"
+  static let fields = runOptions(["topology", "transport"])
+}
+
+/// The options of a run that say what a plan shows while it measures.
+enum PlannedReports: OptionSection {
+  static let title = "Output"
+  static let fields = runOptions(["quiet"])
+}
+
+/// The options of a run with these names.
+private func runOptions(_ names: [String]) -> [OptionField] {
+  names.map { name in
+    do { return try TrainerOptions.field(name) } catch { fatalError("\(error)") }
+  }
+}
+
 /// What is planned.
 struct PlanSubject: ParsableArguments {
-  @Option(help: ArgumentHelp("A YAML file of options of a run; the command line wins.", valueName: "file"))
+  @Option(help: ArgumentHelp("A YAML file of options of a run; the command line overrides it.", valueName: "file"))
   var config: String?
-  @Option(help: ArgumentHelp("The model. (default: mlp:512,512)", valueName: "spec")) var model: String?
-  @Option(help: ArgumentHelp("The data. (default: glyphs)", valueName: "spec")) var data: String?
-  @Option(parsing: .unconditional, help: ArgumentHelp("Samples per step over all ranks. (default: 256)", valueName: "n"))
-  var minibatch: String?
-  @Option(help: ArgumentHelp("How a gradient becomes an update. (default: sgd)", valueName: "spec")) var optimizer: String?
+  @OptionGroup var run: TableOptions<PlannedRun>
   @Option(help: ArgumentHelp("The strategy to recommend for. (default: the better one)", valueName: "spec"))
   var strategy: String?
-  @Option(parsing: .unconditional, help: ArgumentHelp("What everything random follows from. (default: 1)", valueName: "n"))
-  var seed: String?
-  @Option(parsing: .unconditional, help: ArgumentHelp("Threads of matrix products per rank. (default: 1)", valueName: "n"))
-  var threads: String?
   @Option(
     parsing: .singleValue,
-    help: ArgumentHelp("A codec to compare with floats; again for more. (default: all)", valueName: "spec"))
+    help: ArgumentHelp("A codec to compare with floats; may be repeated. (default: all)", valueName: "spec"))
   var codec: [String] = []
 
-  func fill(_ request: inout PlanRequest) throws(OptionError) {
-    let all = [
-      ("model", model), ("data", data), ("minibatch", minibatch), ("optimizer", optimizer), ("strategy", strategy),
-      ("seed", seed), ("threads", threads),
-    ]
+  /// Sets the options of the run: those of the file, then those of the command line, with `others` from other groups.
+  func fill(_ request: inout PlanRequest, with others: [(name: String, text: String)]) throws(OptionError) {
     try Launch.checkConfiguration(config)
-    // A pipe can be read once.
-    let configured = try config.map { (path) throws(OptionError) in
-      (path: path, texts: try TrainerOptions.texts(ofConfiguration: path))
-    }
-    request.options = try TrainerOptions(configured, all.compactMap { name, text in text.map { (name, $0) } })
-    request.namesRun = config != nil || model != nil || data != nil
+    let strategies = strategy.map { [(name: "strategy", text: $0)] } ?? []
+    let options = try TrainerOptions(configuration: config, commandLine: run.given + strategies + others)
+    request.options = options
+    request.namesRun = config != nil || run.given.contains { ["model", "data"].contains($0.name) }
     request.codecs = codec
-    // Only what was said: a default is no reason not to recommend the other.
-    request.strategy = strategy ?? configured?.texts.last { $0.name == "strategy" }?.text
+    // Only if it was given: a default is no reason not to recommend another.
+    request.strategy = options.given.contains("strategy") ? options.strategy : nil
   }
 }
 
@@ -46,20 +58,16 @@ struct PlanSubject: ParsableArguments {
 struct PlanPlace: ParsableArguments {
   @Option(
     parsing: .unconditional,
-    help: ArgumentHelp("The ranks to recommend for. (default: those it is started on, or as many as pay)", valueName: "n"))
+    help: ArgumentHelp("The ranks to recommend for. (default: those it runs on, or the most that pay)", valueName: "n"))
   var ranks: String?
   @Option(
-    parsing: .unconditional, help: ArgumentHelp("Ranks of a full host. (default: as it is started)", valueName: "n"))
+    parsing: .unconditional, help: ArgumentHelp("Ranks of a full host. (default: as it runs)", valueName: "n"))
   var ranksPerHost: String?
-  @Option(
-    help: ArgumentHelp(
-      "auto: shared memory inside a host; messages: messages everywhere. (default: auto)", valueName: "transport"))
-  var transport: String?
+  @OptionGroup var exchange: TableOptions<PlannedExchange>
 
   func fill(_ request: inout PlanRequest) throws(OptionError) {
     request.ranks = try number(ranks, "ranks")
     request.ranksPerHost = try number(ranksPerHost, "ranks-per-host")
-    if let transport { try request.options.set("transport", to: transport) }
   }
 
   private func number(_ text: String?, _ name: String) throws(OptionError) -> Int? {
@@ -90,7 +98,7 @@ struct PlanCostOptions: ParsableArguments {
   var bandwidth: String?
   @Option(parsing: .unconditional, help: ArgumentHelp("A small message from host to host, one way.", valueName: "time"))
   var latency: String?
-  @Flag(help: "Measure the others for about a second instead of ten.") var brief = false
+  @Flag(help: "Measure the other costs for about one second instead of ten.") var brief = false
 
   func fill(_ request: inout PlanRequest) throws(OptionError) {
     request.frameSeconds = try seconds(frameSeconds, "frame-seconds")
@@ -116,13 +124,13 @@ struct PlanCostOptions: ParsableArguments {
   }
 }
 
-/// How a plan is told.
+/// How a plan is shown.
 struct PlanTelling: ParsableArguments {
   @Flag(help: "Print one JSON object instead of tables.") var json = false
   @Option(help: ArgumentHelp("A picture of speed-up against ranks, as SVG.", valueName: "file")) var plot: String?
-  @Flag(help: "No progress.") var quiet = false
+  @OptionGroup var reports: TableOptions<PlannedReports>
 
-  /// Where the picture goes, before anything is measured; nil where nobody asked for one.
+  /// Where the picture goes, before anything is measured; nil if none is asked for.
   ///
   /// - Parameter config: What is read, which it must not replace.
   func picture(config: String?) throws -> FileDestination? {
@@ -133,12 +141,12 @@ struct PlanTelling: ParsableArguments {
 
   /// Writes the picture, and prints the plan with its recommendation, as far as `request` allows.
   func tell(_ plan: ScalingPlan, for request: PlanRequest, costs: JSONValue, picture: FileDestination?) throws {
-    let recommendation = Recommendation(plan, isAllowed: request.allows)
+    let recommendation = Recommendation(request.restrictingTopology(of: plan), isAllowed: request.allows)
     let text =
       json
       ? "\(plan.json(recommendation, costs: costs))\n"
       : plan.text + "\n" + (recommendation.map { "\n\($0.sentence)\n" } ?? "")
-    // The one is written even where the other cannot be; a picture is all that standard output holds.
+    // The one is written even if the other cannot be; a picture is all that standard output holds.
     let writing = Result { try picture.map { try plan.plot.write(to: $0) } }
     if picture?.isStandardOutput ?? false { Terminal.write(text) } else { try StandardStreams.write(text) }
     _ = try writing.get()

@@ -12,8 +12,8 @@ struct Train: ParsableCommand {
     abstract: "Trains neural networks data-parallel over MPI, with gradients of one bit per value.",
     discussion: """
       Every rank computes the gradient of its share of a minibatch; the ranks exchange the gradients, by default as one bit per \
-      value with what was rounded away kept for the next step, and all make the same update. Without mpirun it is plain descent \
-      on one rank.
+      value with what was rounded away kept for the next step, and all make the same update. Without mpirun, one rank does plain \
+      gradient descent.
 
         train                                            built-in data, one rank
         mpirun -np 8 train                               the same samples on eight ranks
@@ -22,11 +22,11 @@ struct Train: ParsableCommand {
         mpirun --hostfile HOSTS -np 64 train --config run.yaml --checkpoint DIR --checkpoint-every 500
         mpirun --hostfile HOSTS -np 64 train --config run.yaml --checkpoint DIR --resume
         train evaluate --checkpoint DIR --data idx:DIR   a saved model's loss and accuracy
-        train list                                       what SPEC may be
+        train list                                       the choices for SPEC
 
       A SPEC is a name, or a name, a colon and comma-separated values, then key=value pairs: mlp:2048,2048,activation=sigmoid. \
-      A configuration file is YAML whose keys are the names of options; the command line wins over it. A file may be a pipe, and - is \
-      standard output (of --config, standard input).
+      A configuration file is YAML whose keys are the names of options; the command line wins over it. A file may be a pipe; - is \
+      standard output, or for --config standard input.
 
       Exit status: 0 done; 64 wrong usage; 65 bad data or configuration; 70 internal; 74 input or output; 75 a rank failed or \
       the job was asked to stop, and can be resumed.

@@ -32,7 +32,7 @@ import _TestSupport
   @Test(arguments: [1, 2], [[], ["--emulated-compute", "8"], ["--emulated-compute", "8", "--strategy", "double-buffer"]])
   func aModelMayBeSplit(_ shares: Int, _ arguments: [String]) throws {
     let row = try row(ranks: 2 * shares, small + arguments + ["--model-parallel", "2"])
-    #expect(row["slices"] as? Int == 2 && row["ranks"] as? Int == 2 * shares)
+    #expect(row["stripes"] as? Int == 2 && row["ranks"] as? Int == 2 * shares)
     let compute = try #require(row["compute"] as? Double)
     #expect(compute >= (arguments.isEmpty ? 1e-9 : arguments.count > 2 ? 0.0039 : 0.0079))
   }

@@ -27,6 +27,22 @@ import Testing
     if sliceCount == 1 { #expect(sliced.layout(of: 0) == layout) }
   }
 
+  /// Slices and rows agree on what belongs to one output unit.
+  @Test func filtersAreNotSplit() {
+    let layout = TensorLayout([("filters", [6, 3, 5, 5]), ("biases", [6])])
+    #expect(layout.tensors.map(\.rowLength) == [75, 6])
+    #expect(layout.tensors.map(\.unitLength) == [75, 1])
+    #expect(TensorLayout([("scalar", []), ("none", [0, 4])]).tensors.map(\.rowLength) == [1, 0])
+    let sliced = SlicedLayout(layout, into: 4)
+    #expect(sliced.layout(of: 1).tensors.map(\.shape) == [[2, 3, 5, 5], [2]])
+    for slice in 0..<4 {
+      for (tensor, place) in zip(layout.tensors, sliced.places(in: slice)) {
+        #expect((place.lowerBound - tensor.range.lowerBound) % tensor.unitLength == 0)
+        #expect(place.count % tensor.unitLength == 0)
+      }
+    }
+  }
+
   @Test func moreSlicesThanRowsLeaveSomeEmpty() {
     let last = SlicedLayout(layout, into: 9).layout(of: 8)
     #expect(last.count == 0 && last.tensors.map(\.shape) == [[0, 5], [0], [0, 2], [0]])

@@ -124,8 +124,8 @@ import Testing
       let size = codec.encodedByteCount(of: count)
       #expect(size % 4 == 0 && size <= 4 * count)
       // A code that saves nothing is no code.
-      #expect(size == 4 * count || !codec.isIdentity && !codec.isPlain(count: count), "\(count) values")
-      #expect(size < 4 * count || codec.isIdentity || codec.isPlain(count: count), "\(count) values")
+      #expect(size == 4 * count || !codec.isIdentity && !codec.isRaw(count: count), "\(count) values")
+      #expect(size < 4 * count || codec.isIdentity || codec.isRaw(count: count), "\(count) values")
     }
     #expect(try codecs.make(codec.specification).specification == codec.specification)
   }

@@ -1,5 +1,5 @@
 import Buffers
-import Codecs
+import Kernels
 import Testing
 
 @Suite struct ElementwiseTests {

@@ -40,30 +40,34 @@ struct Encoded {
 }
 
 extension Codec {
-  /// Encodes a group held in arrays.
-  func encode(_ gradient: [Float], residual: [Float]) -> Encoded {
+  /// Encodes a group held in arrays, as it is sent.
+  func encode(_ gradient: [Float], residual: [Float], context: EncodingContext = EncodingContext()) -> Encoded {
     precondition(encodedByteCount(of: gradient.count) % 4 == 0)
     // One word more than the code needs shows a store beyond the end.
     var code = [UInt32](repeating: 0xDEAD_BEEF, count: encodedByteCount(of: gradient.count) / 4 + 1)
-    var rest = residual
-    let isFinite = gradient.withUnsafeBufferPointer { gradient in
-      rest.withUnsafeMutableBufferPointer { rest in
-        code.withUnsafeMutableBytes { code in
-          encode(
-            gradient: gradient.base, residual: rest.base, count: gradient.count, into: code.baseAddress!)
-        }
+    let rest = FloatBuffer(count: residual.count)
+    for index in residual.indices { rest[index] = residual[index] }
+    let coder = GroupCoder(self, residual: rest)
+    let byteCount = gradient.withUnsafeBufferPointer { gradient in
+      code.withUnsafeMutableBytes { code in
+        coder.encode(gradient.base, at: 0, count: gradient.count, into: code.baseAddress!, context: context)
       }
     }
     precondition(code.removeLast() == 0xDEAD_BEEF, "the code is longer than it says")
-    return Encoded(isFinite: isFinite, code: code, residual: rest)
+    precondition(hasVaryingLength ? byteCount <= 4 * code.count : byteCount == 4 * code.count)
+    return Encoded(
+      isFinite: coder.nonFiniteGroups == 0, code: Array(code[..<(byteCount / 4)]), residual: Array(rest.values))
   }
+
+  private var coder: GroupCoder { GroupCoder(self, count: 0) }
 
   /// The decoded group; `offset` values before it put it at another alignment.
   func decode(_ code: [UInt32], count: Int, streaming: Bool = false, offset: Int = 0) -> [Float] {
     var values = [Float](repeating: .nan, count: count + offset + 1)
     values.withUnsafeMutableBufferPointer { values in
       code.withUnsafeBytes {
-        decode($0.baseAddress ?? empty, count: count, setting: values.base + offset, streaming: streaming)
+        let end = coder.decode($0.baseAddress ?? empty, count: count, setting: values.base + offset, streaming: streaming)
+        precondition(end == $0.count, "a group of another length")
       }
     }
     precondition(values.removeLast().isNaN && values[..<offset].allSatisfy(\.isNaN), "a store beyond the group")
@@ -74,7 +78,10 @@ extension Codec {
   func decode(_ code: [UInt32], adding values: [Float]) -> [Float] {
     var result = values + [.nan]
     result.withUnsafeMutableBufferPointer { result in
-      code.withUnsafeBytes { decode($0.baseAddress ?? empty, count: values.count, addingTo: result.base) }
+      code.withUnsafeBytes {
+        let end = coder.decode($0.baseAddress ?? empty, count: values.count, addingTo: result.base)
+        precondition(end == $0.count, "a group of another length")
+      }
     }
     precondition(result.removeLast().isNaN, "a store beyond the group")
     return result
@@ -90,7 +97,9 @@ extension Codec {
     defer { for piece in pieces { piece.deallocate() } }
     var values = [Float](repeating: .nan, count: count + 1)
     values.withUnsafeMutableBufferPointer { values in
-      decodeSum(pieces, codeCount: codes.count, count: count, into: values.base)
+      var ends = pieces
+      coder.decodeSum(&ends, codeCount: codes.count, count: count, into: values.base)
+      precondition(zip(ends, zip(pieces, codes)).allSatisfy { $0 == $1.0 + 4 * $1.1.count }, "a group of another length")
     }
     precondition(values.removeLast().isNaN, "a store beyond the group")
     return values

@@ -25,6 +25,17 @@ import Testing
     #expect(groups.filter { $0.upperBound % length != 0 }.allSatisfy { $0.count % 32 == 0 })
   }
 
+  @Test("the filter of a convolution is one row, and a vector is one")
+  func filters() {
+    let layout = TensorLayout([("filters", [6, 3, 5, 5]), ("biases", [6]), ("planes", [4, 2, 7]), ("none", [0, 3, 5, 5])])
+    let groups = Grouping.row.groups(of: layout)
+    #expect(groups.map(\.count) == Array(repeating: 75, count: 6) + [6] + Array(repeating: 14, count: 4))
+    checkTiling(groups, of: layout)
+    // What is sent for a filter does not depend on how its values are arranged.
+    let matrix = TensorLayout([("filters", [6, 75]), ("biases", [6]), ("planes", [4, 14]), ("none", [0, 75])])
+    #expect(groups == Grouping.row.groups(of: matrix))
+  }
+
   @Test("groups of so many elements end with their tensor")
   func elements() {
     let layout = TensorLayout([("weights.0", [3, 7]), ("biases.0", [3])])

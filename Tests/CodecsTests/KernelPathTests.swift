@@ -1,5 +1,6 @@
 import Buffers
 import Codecs
+import Kernels
 import Testing
 
 /// Every path gives the same bits.

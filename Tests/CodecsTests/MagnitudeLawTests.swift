@@ -63,7 +63,7 @@ enum Magnitudes {
 
   private static func expectation(_ codec: any Codec, _ v: [Float]) -> Expectation {
     guard v.allSatisfy(\.isFinite) else { return .refusal }
-    if codec.isIdentity || codec.isPlain(count: v.count) { return .values(v.map { (Double($0), 0) }) }
+    if codec.isIdentity || codec.isRaw(count: v.count) { return .values(v.map { (Double($0), 0) }) }
     let most = Double(Float.greatestFiniteMagnitude)
     func fits(_ values: () -> Expectation, _ largest: Double) -> Expectation {
       largest > 1.001 * most ? .refusal : largest > 0.999 * most ? .either : values()

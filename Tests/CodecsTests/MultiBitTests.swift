@@ -76,7 +76,7 @@ import Testing
     #expect(MultiBit(bits: 16).encodedByteCount(of: 785) == 8 + 1572)
     for (bits, longestPlain) in [(2, 3), (4, 3), (8, 3), (16, 5)] {
       let codec = MultiBit(bits: bits)
-      #expect(codec.isPlain(count: longestPlain) && !codec.isPlain(count: longestPlain + 1))
+      #expect(codec.isRaw(count: longestPlain) && !codec.isRaw(count: longestPlain + 1))
     }
     let encoded = MultiBit(bits: 16).encode([0.1, -0.0, 3], residual: [0.2, -0.0, 1])
     #expect(encoded.code == [Float(0.1) + 0.2, 0, 4].map(\.bitPattern) && encoded.residual == [0, 0, 0])

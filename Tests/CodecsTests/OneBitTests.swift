@@ -62,12 +62,12 @@ import Testing
   @Test("one to three values are sent as they are")
   func plain() {
     for count in [1, 2, 3] {
-      #expect(codec.isPlain(count: count) && codec.encodedByteCount(of: count) == 4 * count)
+      #expect(codec.isRaw(count: count) && codec.encodedByteCount(of: count) == 4 * count)
       let encoded = codec.encode(Array([0.1, -0.0, 3].prefix(count)), residual: Array([0.2, -0.0, 1].prefix(count)))
       #expect(codec.decode(encoded.code, count: count).patterns == Array([Float(0.1) + 0.2, 0, 4].prefix(count)).patterns)
       #expect(encoded.residual.allSatisfy { $0.bitPattern == 0 })
     }
-    #expect(!codec.isPlain(count: 4) && codec.encodedByteCount(of: 4) == 12)
+    #expect(!codec.isRaw(count: 4) && codec.encodedByteCount(of: 4) == 12)
     #expect(codec.encodedByteCount(of: 0) == 0)
     #expect(codec.encodedByteCount(of: 784) == 108)
     #expect(codec.encodedByteCount(of: 2048) == 264)

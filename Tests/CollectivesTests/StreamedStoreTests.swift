@@ -24,15 +24,17 @@ private struct WatchedCodec: Codec {
   var name: String { base.name }
   var grouping: Grouping { base.grouping }
   var isIdentity: Bool { base.isIdentity }
-  func encodedByteCount(of count: Int) -> Int { base.encodedByteCount(of: count) }
-  func isPlain(count: Int) -> Bool { base.isPlain(count: count) }
+  func codeByteCount(of count: Int) -> Int { base.codeByteCount(of: count) }
 
   func encode(
-    gradient: UnsafePointer<Float>, residual: UnsafeMutablePointer<Float>, count: Int, into code: UnsafeMutableRawPointer
-  ) -> Bool { base.encode(gradient: gradient, residual: residual, count: count, into: code) }
+    gradient: UnsafePointer<Float>, residual: UnsafeMutablePointer<Float>, count: Int, into code: UnsafeMutableRawPointer,
+    context: EncodingContext
+  ) -> Int? { base.encode(gradient: gradient, residual: residual, count: count, into: code, context: context) }
 
-  func decode(_ code: UnsafeRawPointer, count: Int, setting values: UnsafeMutablePointer<Float>, streaming: Bool) {
-    base.decode(code, count: count, setting: values, streaming: streaming)
+  func decode(
+    _ code: UnsafeRawPointer, byteCount: Int, count: Int, setting values: UnsafeMutablePointer<Float>, streaming: Bool
+  ) {
+    base.decode(code, byteCount: byteCount, count: count, setting: values, streaming: streaming)
     guard streaming else { return }
     log.counts.withLock {
       $0.streamed += 1
@@ -45,8 +47,8 @@ private struct WatchedCodec: Codec {
     log.counts.withLock { $0.unfinished = 0 }
   }
 
-  func decode(_ code: UnsafeRawPointer, count: Int, addingTo values: UnsafeMutablePointer<Float>) {
-    base.decode(code, count: count, addingTo: values)
+  func decode(_ code: UnsafeRawPointer, byteCount: Int, count: Int, addingTo values: UnsafeMutablePointer<Float>) {
+    base.decode(code, byteCount: byteCount, count: count, addingTo: values)
   }
 
   func decodeSum(

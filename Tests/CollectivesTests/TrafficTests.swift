@@ -28,7 +28,7 @@ import _TestSupport
       #expect(traffic.hostBytesReceived == expected.hostBytes * count)
       #expect(traffic.bytesSent == expected.bytes * count && traffic.bytesReceived == expected.bytes * count)
       #expect(traffic.messagesSent == expected.messages * count)
-      #expect(traffic.plainGroups == expected.plainGroups * count)
+      #expect(traffic.rawGroups == expected.rawGroups * count)
     }
     if test.transport == .messages { #expect(counted.hostBytesSent == 0) }
     // What is sent is received.
@@ -109,7 +109,7 @@ import _TestSupport
         let encoded = bytesSent(OneBit())
         let bits = Double(encoded * 8) / Double(2 * (rankCount - 1) * layout.count)
         #expect(bits <= 1.10 && bits > 1, "\(rankCount) ranks: \(bits) bits")
-        let ratio = Double(bytesSent(None())) / Double(encoded)
+        let ratio = Double(bytesSent(Identity())) / Double(encoded)
         #expect(ratio >= 29, "\(rankCount) ranks: \(ratio)")
       }
     }
@@ -119,12 +119,12 @@ import _TestSupport
   @Test func arithmetic() {
     var one = Traffic()
     (one.networkBytesSent, one.networkBytesReceived, one.hostBytesSent) = (1, 20, 300)
-    (one.hostBytesReceived, one.messagesSent, one.plainGroups) = (4000, 50_000, 600_000)
+    (one.hostBytesReceived, one.messagesSent, one.rawGroups) = (4000, 50_000, 600_000)
     #expect(one.bytesSent == 301 && one.bytesReceived == 4020)
     var three = one * 3
     #expect(three - one == one * 2 && one + one + one == three)
     #expect((three.networkBytesSent, three.networkBytesReceived, three.hostBytesSent) == (3, 60, 900))
-    #expect((three.hostBytesReceived, three.messagesSent, three.plainGroups) == (12_000, 150_000, 1_800_000))
+    #expect((three.hostBytesReceived, three.messagesSent, three.rawGroups) == (12_000, 150_000, 1_800_000))
     three += one
     #expect(three == one * 4 && one * 0 == Traffic())
   }

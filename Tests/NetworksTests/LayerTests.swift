@@ -36,6 +36,13 @@ private let cases: [LayerCase] = [
   LayerCase("pooling of odd sizes", 7, 9, 2) {
     [.convolution(filters: 3, kernel: (3, 3), stride: 1, padding: 0), .pooling(2), .sigmoid, .linear(3)]
   },
+  // The memory of the gradients has been used before by what follows, so that left-out pixels must be set.
+  LayerCase("pooling of odd sizes before a convolution", 7, 9, 1) {
+    [
+      .convolution(filters: 3, kernel: (3, 3), stride: 1, padding: 0), .pooling(2), .sigmoid,
+      .convolution(filters: 9, kernel: (2, 2), stride: 1, padding: 0), .sigmoid, .linear(3),
+    ]
+  },
   LayerCase("pooling in threes of many channels", 6, 7, 1, count: 2) {
     [.convolution(filters: 19, kernel: (1, 1), stride: 1, padding: 0), .pooling(3), .relu, .linear(2)]
   },

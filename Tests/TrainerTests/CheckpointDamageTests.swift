@@ -51,7 +51,7 @@ import _TestSupport
     }
     #expect(error?.exitStatus == 65)
     #expect(
-      error?.description == "no checkpoint in \(directory.path) is whole; "
+      error?.description == "no checkpoint in \(directory.path) is complete; "
         + "checkpoint step-00000020 cannot be used: \(directory.path)/step-00000020/run.json is damaged; "
         + "checkpoint step-00000010 cannot be used: \(directory.path)/step-00000010/run.json is damaged")
   }

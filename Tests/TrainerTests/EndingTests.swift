@@ -2,7 +2,7 @@ import Foundation
 import Testing
 import _TestSupport
 
-/// What ranks say that are told to end.
+/// What ranks say that are asked to end.
 @Suite(.serialized, .outsideMPI) struct EndingTests {
   /// A batch system tells every rank; one of them needs longer for its step than the others, and all end in order.
   @Test func aSlowStepIsNoLostJob() throws {
@@ -26,7 +26,7 @@ import _TestSupport
     let ended = running.wait()
     let words = ended.standardError
     #expect(ended.status == 75 && words.contains("asked to stop by SIGTERM"), "\(ended.status): \(words)")
-    #expect(!words.contains("was told to end") && !words.contains("lost"), "\(words)")
+    #expect(!words.contains("was asked to end") && !words.contains("lost"), "\(words)")
   }
 
   /// A rank that has ended is known by the others of its host, who say so and how to go on.
@@ -41,7 +41,7 @@ import _TestSupport
       ])
     let ended = try job.run(ranks: 3)
     #expect(
-      ended.standardError.contains("rank 1 was told to end because rank 0 has ended: start it again with --resume"),
+      ended.standardError.contains("rank 1 was asked to end because rank 0 has ended: start it again with --resume"),
       "\(ended.standardError)")
   }
 }

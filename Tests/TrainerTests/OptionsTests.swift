@@ -1,3 +1,4 @@
+import Collectives
 import Foundation
 import Testing
 import _TestSupport
@@ -30,6 +31,60 @@ import Trainer
     #expect(options.texts == OptionsTests.texts)
     let copy = try JSONDecoder().decode(TrainerOptions.self, from: JSONEncoder().encode(options))
     #expect(copy == options)
+  }
+
+  /// Names are unique, help has each default, and sections give the order.
+  @Test func theTableSaysEverythingOnce() throws {
+    let fields = TrainerOptions.fields
+    #expect(Set(fields.map(\.name)).count == fields.count && Set(fields.map(\.key)).count == fields.count)
+    #expect(SubjectOptions.fields.first?.name == "model" && fields.first?.name == "model" && fields.last?.name == "quiet")
+    for field in fields where !field.isHidden {
+      #expect(!field.help.contains("\n"), "\(field.name)")
+      guard let usual = field.read(TrainerOptions()), field.valueName != nil else { continue }
+      #expect(field.help.hasSuffix(". (default: \(usual))"), "\(field.name): \(field.help)")
+    }
+    #expect(fields.filter { $0.valueName == nil }.map(\.name) == ["resume", "quiet"])
+    let forTests = fields.filter { $0.name.hasPrefix("inject") || $0.name.hasPrefix("pretend") }
+    #expect(forTests.count == 3 && forTests.filter { $0.isHidden }.count == 3)
+    let (number, word) = (try TrainerOptions.field("minibatch"), try TrainerOptions.field("model"))
+    #expect(number.mayBeginWithDash && !word.mayBeginWithDash)
+    #expect(try TrainerOptions.field("warm-start").key == "warmStart")
+  }
+
+  /// Values count, not how they came about; what was given is known beside them.
+  @Test func valuesThatAreDefaultsAreEqualToThem() throws {
+    var options = TrainerOptions()
+    (options.clip, options.momentum, options.realign, options.overlap) = (2.5, 0.5, .every(2), .inline)
+    #expect(options != TrainerOptions() && options.hashValue != TrainerOptions().hashValue)
+    #expect(options.clip == 2.5 && options.momentum == 0.5 && options.realign == .every(2) && options.overlap == .inline)
+    var others = options
+    others.clip = 3
+    #expect(others != options && options.clip == 2.5)
+    (options.clip, options.momentum, options.realign, options.overlap) = (nil, 0.9, nil, .auto)
+    #expect(options == TrainerOptions() && options.hashValue == TrainerOptions().hashValue)
+    try options.set("codec", to: "one-bit")
+    #expect(options.given.isEmpty)
+    let given = try TrainerOptions(configuration: nil, commandLine: [("codec", "one-bit")])
+    #expect(given == options && given.given == ["codec"])
+  }
+
+  /// The default codec, too, is refused beside a strategy with a code of its own, but only if it was given.
+  @Test func aCodecThatWasGivenDoesNotGoWithAStrategyThatHasOne() throws {
+    for codec in ["one-bit", "none"] {
+      let options = try TrainerOptions(configuration: nil, commandLine: [("strategy", "fetch-sgd"), ("codec", codec)])
+      #expect {
+        try Recipe(options)
+      } throws: {
+        "\($0)".hasPrefix("--codec \(codec) does not go with --strategy fetch-sgd, which has a code of its own")
+      }
+    }
+    #expect(throws: Never.self) { try Recipe(TrainerOptions(configuration: nil, commandLine: [("strategy", "fetch-sgd")])) }
+    // A checkpoint has all options.
+    var saved = TrainerOptions()
+    for (name, text) in try TrainerOptions(configuration: nil, commandLine: [("strategy", "fetch-sgd")]).texts {
+      try saved.set(name, to: text)
+    }
+    #expect(throws: Never.self) { try Recipe(saved) }
   }
 
   @Test func defaultsAreThoseOfTheDesign() {
@@ -163,6 +218,18 @@ import Trainer
     #expect(here.differences(from: saved).isEmpty)
     (here.model, here.momentum) = ("softmax", 0.5)
     #expect(here.differences(from: saved).map(\.name) == ["model", "momentum"])
+  }
+
+  /// `auto` is no entry of the list of codecs, but is known as one.
+  @Test func anUnknownCodecNamesAutoAmongTheKnown() throws {
+    for (codec, sentence) in [
+      ("onebit", "did you mean 'one-bit'? known: none, one-bit, multi-bit, fetch-sgd, sketched-sgd, true-top-k, top-k, auto"),
+      ("aut", "did you mean 'auto'?"), ("auto:k=3", "--codec: codec 'auto' takes neither values nor keys"),
+    ] {
+      let options = try TrainerOptions(configuration: nil, commandLine: [("codec", codec)])
+      #expect { try Recipe(options) } throws: { "\($0)".contains(sentence) }
+    }
+    #expect(throws: Never.self) { try Recipe(TrainerOptions(configuration: nil, commandLine: [("codec", "auto")])) }
   }
 
   @Test func choicesAreLookedUpWithTheNameOfTheOption() {

@@ -142,6 +142,10 @@ import _TestSupport
     try shell.output("$train $small --metrics >(cat > copy; echo > done) > words; until [ -e done ]; do sleep 0.05; done")
     #expect(try shell.events("copy") == Shell.eventsOfSmall)
     try shell.output("$train $small --output model > words; $train $small --output - > copy && cmp model copy")
+    let piped = try shell.run("$train $small --output - > copy")
+    #expect(
+      piped.standardError.contains("the model was written to standard output\n") && !piped.standardError.contains("is in -"))
+    #expect(try shell.text("words").contains("the model is in model\n"))
     try shell.output("$train $small --timeline - > trace")
     #expect(throws: Never.self) { try JSONSerialization.jsonObject(with: shell.data("trace")) }
     // A run that goes on appends where the descriptor is.

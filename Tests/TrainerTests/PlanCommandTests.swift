@@ -31,7 +31,8 @@ import _TestSupport
   }
 
   @Test func aPlanIsMeasuredWhereItIsStarted() throws {
-    let result = try Job("train", ["plan", "--json", "--brief", "--transport", "messages"] + small).run(ranks: 2)
+    let result = try Job("train", ["plan", "--json", "--brief", "--transport", "messages", "--topology", "flat"] + small).run(
+      ranks: 2)
     let plan = try object(result.standardOutput)
     let recommendation = try #require(plan["recommendation"] as? [String: Any])
     #expect(recommendation["ranks"] as? Int == 2 && recommendation["codec"] is String)
@@ -52,6 +53,8 @@ import _TestSupport
       (["--bandwidth", "100"], 64, "--bandwidth is a rate"), (["--ranks", "0"], 64, "--ranks"),
       (["--model", "mpl:3"], 64, "did you mean 'mlp'?"), (["--data", "idx:" + missing], 65, missing),
       (["--codec", "onebit"], 64, "did you mean 'one-bit'?"),
+      (["--topology", "round"], 64, "--topology is auto, flat, hierarchical, not 'round'"),
+      (["--topolgy", "flat"], 64, "did you mean 'topology'?"),
     ]
     for (arguments, status, words) in faults {
       let result = try Job("train", ["plan"] + arguments).run()

@@ -90,7 +90,7 @@ import _TestSupport
     let faults: [((inout PlanRequest) -> Void, String)] = [
       ({ $0.ranks = 0 }, "--ranks"), ({ $0.ranks = 51 }, "--ranks 51 is more than --minibatch 50"),
       ({ $0.ranksPerHost = 0 }, "--ranks-per-host"), ({ $0.codecs = ["onebit"] }, "did you mean 'one-bit'?"),
-      ({ ($0.bandwidth, $0.floatExchangeSeconds) = (1, 1) }, "the same twice"),
+      ({ ($0.bandwidth, $0.floatExchangeSeconds) = (1, 1) }, "give the same cost"),
     ]
     for (change, words) in faults {
       let error = #expect(throws: OptionError.self) { try request(change).validate() }

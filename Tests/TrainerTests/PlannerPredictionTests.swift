@@ -18,7 +18,7 @@ import Trainer
     let costs = PlanCosts(
       compute: CostCurve(perUnit: 1e-4), network: LinkCosts(latency: 1e-4, bitsPerSecond: 1e8), ranksPerHost: 1)
     let predictor = StepPredictor(layout, minibatch: 256, costs: costs)
-    for codec in [oneBit, None()] as [any Codec] {
+    for codec in [oneBit, Identity()] as [any Codec] {
       for ranks in [2, 3, 8] {
         let prediction = try #require(predictor.predict(codec, ranks: ranks))
         let geometry = ExchangeGeometry(layout, codec: codec, rankCount: ranks, rule: .messages)
@@ -37,7 +37,7 @@ import Trainer
     let layout = TensorLayout([("weights.2", [1200, 700]), ("weights.1", [900, 1200]), ("biases.1", [900])])
     #expect(ExchangeGeometry(layout, codec: oneBit, rankCount: 4, rule: .messages).buckets.count > 1)
     let memory = LinkCosts(latency: 1e-6, transfer: CostCurve(perUnit: 1e-10))
-    for codec in [oneBit, None()] as [any Codec] {
+    for codec in [oneBit, Identity()] as [any Codec] {
       // The last host may have fewer ranks than the others.
       for (ranks, ranksPerHost) in [(4, 2), (6, 2), (6, 3), (7, 3)] {
         let costs = PlanCosts(
@@ -117,7 +117,7 @@ import Trainer
       )
       #expect(abs(after.exchangeSeconds - before.exchangeSeconds - 5e-3) < 1e-12)
       #expect(abs(after.seconds - before.seconds - 5e-3) < 1e-12)
-      #expect(more.predict(None(), ranks: ranks) == plain.predict(None(), ranks: ranks))
+      #expect(more.predict(Identity(), ranks: ranks) == plain.predict(Identity(), ranks: ranks))
     }
     #expect(more.predict(oneBit, ranks: 1) == plain.predict(oneBit, ranks: 1))
     // Never less than nothing.
@@ -134,7 +134,7 @@ import Trainer
     let predictor = StepPredictor(layout, minibatch: 4096, costs: costs)
     let model = try #require(predictor.scalingModel)
     #expect(abs(model.floatExchangeSeconds - 40e-3) < 1e-12 && abs(model.frameSeconds - 1e-4) < 1e-15)
-    for codec in [oneBit, None()] as [any Codec] {
+    for codec in [oneBit, Identity()] as [any Codec] {
       for ranks in [64, 256] {
         for isDoubleBuffered in [false, true] {
           let prediction = try #require(predictor.predict(codec, ranks: ranks, isDoubleBuffered: isDoubleBuffered))

@@ -25,7 +25,7 @@ import Trainer
       network: LinkCosts(latency: 20e-6, messageSeconds: 1e-6, bitsPerSecond: bitsPerSecond), ranksPerHost: 1)
     return try! ScalingPlan(
       StepPredictor(layout, minibatch: 256, costs: costs),
-      aggregations: [AggregationRecipe(None()), AggregationRecipe(OneBit())], subject: "a model", costs: [],
+      aggregations: [AggregationRecipe(Identity()), AggregationRecipe(OneBit())], subject: "a model", costs: [],
       ranks: ranks)
   }
 
@@ -54,11 +54,46 @@ import Trainer
     #expect(!bound.choice.variant.isDoubleBuffered)
   }
 
+  /// A topology that the run is given is that of the recommendation.
+  @Test func aTopologyThatIsChosenIsRecommended() throws {
+    var costs = PlanCosts(
+      compute: CostCurve(fixed: 1e-4, perUnit: 20e-6), updateSeconds: 1e-4,
+      kernels: ["none": KernelCosts(encode: 0.1e-9, sum: 0.1e-9, sumPerCode: 0.1e-9)],
+      network: LinkCosts(latency: 20e-6, messageSeconds: 1e-6, bitsPerSecond: 1e9), ranksPerHost: 4)
+    costs.memory = LinkCosts(latency: 1e-6, messageSeconds: 0, bitsPerSecond: 1e11)
+    let plan = try ScalingPlan(
+      StepPredictor(layout, minibatch: 256, costs: costs), aggregations: [AggregationRecipe(Identity())], subject: "a model",
+      costs: [], ranks: 16)
+    func topologies(_ topology: Topology, ranks: Int) -> Set<PlanTopology> {
+      var request = PlanRequest()
+      request.options.topology = topology
+      return Set(request.restrictingTopology(of: plan).predictions.filter { $0.ranks == ranks }.map(\.variant.topology))
+    }
+    #expect(topologies(.auto, ranks: 16) == [.flat, .hierarchical])
+    #expect(topologies(.flat, ranks: 16) == [.flat] && topologies(.hierarchical, ranks: 16) == [.hierarchical])
+    // On one host, and on one rank, both are the same.
+    #expect(topologies(.hierarchical, ranks: 4) == [.flat] && topologies(.hierarchical, ranks: 1) == [.flat])
+    for topology in [Topology.flat, .hierarchical] {
+      var request = PlanRequest()
+      request.options.topology = topology
+      let recommendation = try #require(Recommendation(request.restrictingTopology(of: plan), isAllowed: request.allows))
+      #expect(recommendation.choice.variant.topology.rawValue == topology.rawValue)
+    }
+  }
+
+  @Test func aLinkThatIsTooFastToMeasureHasNoRate() {
+    let link = LinkCosts(latency: 1e-6, messageSeconds: 0, bitsPerSecond: 8e9)
+    #expect(link.rateText(from: "each rank") == "8.00 Gbit/s from each rank when all send")
+    var free = link
+    free.transfer = CostCurve(perUnit: 0)
+    #expect(free.rateText(from: "each rank") == "sending takes too little time to measure a rate")
+  }
+
   @Test func withoutARankCountItSaysHowManyPay() throws {
     let recommendation = try #require(Recommendation(plan(layout, bitsPerSecond: 1e9, ranks: nil)))
     #expect(recommendation.ranks == recommendation.pays.ranks && recommendation.ranks > 1)
     #expect(recommendation.pays.speedUp >= 0.5 * Double(recommendation.pays.ranks))
-    #expect(recommendation.sentence.contains("Ranks pay up to about \(recommendation.ranks)"))
+    #expect(recommendation.sentence.contains("More ranks pay up to about \(recommendation.ranks)"))
     // On a link that is too slow for anything one rank is best, and the sentence says so.
     let alone = try #require(Recommendation(plan(layout, bitsPerSecond: 1e5, ranks: nil)))
     #expect(alone.ranks == 1 && alone.sentence.contains("More ranks do not pay"))

@@ -1,6 +1,6 @@
 import Checkpoints
-import Codecs
 import Foundation
+import Kernels
 import Testing
 import Trainer
 import _TestSupport

@@ -37,7 +37,7 @@ struct SharedMemoryCommandTests {
     let (result, hasModel) = try train(ranks: 2, megabytes: 8, ["--codec", "one-bit", "--warm-start", "0"])
     #expect(result.status == 0 && hasModel, "\(result.status) \(result.standardError)")
     #expect(
-      result.standardOutput.contains("whether floats would have been faster was not measured, no shared memory is left"),
+      result.standardOutput.contains("whether floats would have been faster was not measured: no shared memory is left"),
       "\(result.standardOutput)")
   }
 }

@@ -1,6 +1,7 @@
 import Foundation
 import Testing
 import _TestSupport
+import Trainer
 
 /// The program `train`, started as people start it.
 @Suite(.serialized, .outsideMPI) struct TrainCommandTests {
@@ -175,6 +176,48 @@ import _TestSupport
     // The stopped rank is woken up to be ended, and may find the others gone.
     let warnings = ended.standardError.split(separator: "\n").filter { $0.hasPrefix("train: warning: rank 0") }
     #expect(warnings.count == 1 && warnings[0].contains("waiting for rank 2"), "\(ended.standardError)")
+  }
+
+  /// The command line is made from the table of options.
+  @Test func everyOptionIsInHelpAndIsTaken() throws {
+    let help = try Job("train", ["help", "run"]).run().standardOutput
+    let completions = try Job("train", ["--generate-completion-script", "bash"]).run().standardOutput
+    for field in TrainerOptions.fields {
+      let usage = "\n  --\(field.name)" + (field.valueName.map { " <\($0)>" } ?? "") + " "
+      #expect(help.contains(usage) || help.contains(usage.dropLast() + "\n") || field.isHidden, "\(field.name)")
+      #expect(help.contains("--\(field.name) ") != field.isHidden, "\(field.name)")
+      #expect(completions.contains("--\(field.name)") != field.isHidden, "\(field.name)")
+    }
+    for section in [SubjectOptions.title, DescentOptions.title, ExchangeOptions.title, FileOptions.title, ReportOptions.title] {
+      #expect(help.contains("\n\(section.uppercased()):\n"), "\(section)")
+    }
+    #expect(help.contains("\n  --minibatch <n>         Samples per step over all ranks, at least one per\n"))
+    // The last one counts; a number may be negative; a word after a flag is not its value.
+    let last = try metrics(ranks: 1, ["--steps", "9", "--seed=3", "--steps", "2", "--seed", "4"])
+    #expect(last[0]["steps"] as? Int == 2 && last[0]["seed"] as? Int == 4 && last[0]["quiet"] as? Bool == true)
+    let faults: [(arguments: [String], words: String)] = [
+      (["--steps"], "Missing value for '--steps <n>'"), (["--codec", "--steps", "3"], "Missing value for '--codec <spec>'"),
+      (["--minibatch", "-3"], "--minibatch is at least 1, not -3"),
+      (["--quiet=false"], "'--quiet' does not take any value, but 'false' was specified"),
+      (["--quiet", "false"], "Unexpected argument 'false'"), (["--seed", "-1"], "--seed is a whole number from 0, not '-1'"),
+      (["--injct-fault", "x"], "unknown option 'injct-fault'; known: model"),
+      (["--strategy", "fetch-sgd", "--codec", "one-bit"], "--codec one-bit does not go with --strategy fetch-sgd"),
+    ]
+    for (arguments, words) in faults {
+      let result = try Job("train", arguments).run()
+      #expect(result.status == 64 && result.standardError.contains(words), "\(arguments): \(result.standardError)")
+    }
+  }
+
+  /// One model has no others that "each" could mean.
+  @Test func theSummaryCountsSlices() throws {
+    for (ranks, words) in [(2, "1 model in 2 slices: this rank holds"), (4, "2 models in 2 slices each: this rank holds")] {
+      let result = try Job("train", small + ["--model-parallel", "2", "--steps", "1"]).run(ranks: ranks)
+      #expect(result.standardOutput.contains(words), "\(result.standardOutput)")
+    }
+    let help = try Job("train", ["help", "run"]).run().standardOutput
+    let list = try Job("train", ["list"]).run().standardOutput
+    #expect(help.replacing(/\s+/, with: " ").contains("until the gradient is 80 % noise") && list.contains("is 80 % noise"))
   }
 
   @Test func helpAndListsTeach() throws {

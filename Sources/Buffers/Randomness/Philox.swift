@@ -4,6 +4,7 @@
 public struct Philox: Sendable {
   /// What random numbers are used for; no two purposes share a number.
   public enum Purpose: UInt32, Sendable {
+    case stochasticRounding = 0x01
     case dataOrder = 0x07
     case sketchHashes = 0x10
     case heavyMixFill = 0x11

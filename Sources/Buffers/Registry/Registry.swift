@@ -38,10 +38,17 @@ public struct Registry<Product>: Sendable {
   }
 
   /// Makes what `text` specifies; throws `SpecificationError` with the known names and the nearest spelling.
-  public func make(_ text: String) throws -> Product {
+  ///
+  /// - Parameters:
+  ///   - text: A specification.
+  ///   - words: Words that the caller takes in the place of a specification; they are among the known names.
+  public func make(_ text: String, besides words: [String] = []) throws -> Product {
     let specification = try Specification(text)
     guard let entry = entries.first(where: { $0.name == specification.name }) else {
-      throw SpecificationError(unknown("unknown \(kind)", specification.name, known: entries.map(\.name)))
+      if words.contains(specification.name) {
+        throw SpecificationError("\(kind) '\(specification.name)' takes neither values nor keys")
+      }
+      throw SpecificationError(unknown("unknown \(kind)", specification.name, known: entries.map(\.name) + words))
     }
     if entry.values == nil, let value = specification.values.first {
       throw SpecificationError(

@@ -1,6 +1,6 @@
-/// A layout cut into slices: a slice holds consecutive rows of each tensor, possibly none.
+/// A layout cut into slices: a slice holds what belongs to consecutive output units, possibly to none.
 ///
-/// A row is what belongs to one index of the first dimension: the weights of one output unit, or one bias. A slice has its own
+/// A row of weights is what feeds one output unit (``Tensor/rowLength``); of a vector, each unit has one value. A slice has its own
 /// layout, with the same tensors under the same names. Rows are not split, so that what is computed by rows (the groups of a
 /// codec) does not depend on the number of slices.
 public struct SlicedLayout: Hashable, Sendable {
@@ -28,11 +28,11 @@ public struct SlicedLayout: Hashable, Sendable {
   public func places(in slice: Int) -> [Range<Int>] {
     whole.tensors.map { tensor in
       let rows = SlicedLayout.rows(of: tensor.shape[0], into: sliceCount)[slice]
-      let rowCount = tensor.count / max(tensor.shape[0], 1)
-      return tensor.range.lowerBound + rows.lowerBound * rowCount..<tensor.range.lowerBound + rows.upperBound * rowCount
+      let start = tensor.range.lowerBound
+      return start + rows.lowerBound * tensor.unitLength..<start + rows.upperBound * tensor.unitLength
     }
   }
 
-  /// The rows of each slice for a tensor of `count` rows, as equal in number as possible.
+  /// The units of each slice for a tensor of `count` units, as equal in number as possible.
   public static func rows(of count: Int, into sliceCount: Int) -> Partition { Partition(count: count, into: sliceCount) }
 }

@@ -1,7 +1,7 @@
 // The vector loops of Morse whose instructions Swift cannot select at run time.
 //
 // There is one table of functions for each instruction set. Every function gives the same bits in every table, and the same
-// as its portable reference in Swift (Sources/Codecs/Kernels), which is used where there is no table.
+// as its portable reference in Swift (Sources/Kernels/Portable), which is used where there is no table.
 #ifndef CKERNELS_H
 #define CKERNELS_H
 
@@ -24,7 +24,7 @@ typedef struct {
   void (*copy_streaming)(const float *source, size_t count, float *values);
   // values = values + other.
   void (*add)(const float *other, size_t count, float *values);
-  // One step of gradient descent; momenta may be null (see Sources/Codecs/Kernels/Updates.swift).
+  // One step of gradient descent; momenta may be null (see Sources/Kernels/Updates.swift).
   void (*descend)(
       float *weights, const float *gradient, float *_Nullable momenta, size_t count, float rate, float momentum, float gain,
       float decay, bool nesterov);

@@ -1,5 +1,5 @@
 internal import Buffers
-internal import CKernels
+internal import Kernels
 
 /// Chooses the k values of largest magnitude from a vector that comes piece by piece.
 ///
@@ -46,18 +46,15 @@ public struct LargestMagnitudes: ~Copyable {
       let length = min(Self.step, pieceCount - start)
       if count + length > capacity { compact() }
       let (place, index) = (UInt32(truncatingIfNeeded: first + start), count)
-      if let kernels = ck_table() {
-        count += kernels.pointee.select_at_least(piece + start, length, limit, place, indices + index, values + index)
-      } else {
-        count += Portable.selectAtLeast(piece + start, length, limit, place, indices + index, values + index)
-      }
+      count += selectAtLeast(
+        piece + start, count: length, key: limit, first: place, indices: indices + index, selected: values + index)
     }
   }
 
   /// Keeps the k largest candidates; from then on a value must be larger than the least of them.
   private mutating func compact() {
     guard count > k else { return }
-    let threshold = Portable.threshold(of: values, count, k: k)
+    let threshold = MagnitudeThreshold(of: values, count: count, k: k)
     var (kept, ties) = (0, threshold.tieCount)
     for i in 0..<count {
       let key = MagnitudeThreshold.key(of: values[i])

@@ -1,3 +1,5 @@
+internal import Kernels
+
 /// A magnitude that the k-th largest of many values is likely to reach, guessed from a sample.
 ///
 /// A choice never depends on it, only the time that it takes.
@@ -14,7 +16,7 @@ package enum LimitGuess {
     guard rank < sampleCount / 2 else { return 1 }
     return withUnsafeTemporaryAllocation(of: Float.self, capacity: sampleCount) { sample in
       fill(sample.baseAddress!)
-      return Portable.threshold(of: sample.baseAddress!, sampleCount, k: rank).key
+      return largestPatterns(of: sample.baseAddress!, count: sampleCount, k: rank)?.key ?? 1
     }
   }
 

@@ -1,4 +1,5 @@
 internal import Buffers
+internal import Kernels
 
 /// The order of magnitudes by which values are chosen: by the bit pattern without the sign, larger first, and where these are
 /// equal by the index, lower first.
@@ -15,6 +16,15 @@ public struct MagnitudeThreshold: Hashable, Sendable {
     require(key > 0, "zeros are never chosen")
     self.key = key
     self.tieCount = tieCount
+  }
+
+  /// The threshold of the `k` largest magnitudes of `values`; that of everything but zeros if no more than k are not zero.
+  init(of values: UnsafePointer<Float>, count: Int, k: Int) {
+    if let (key, tieCount) = largestPatterns(of: values, count: count, k: k) {
+      self.init(key: key, tieCount: tieCount)
+    } else {
+      self.init()
+    }
   }
 
   /// The pattern by which a value is ordered.

@@ -17,15 +17,3 @@ public struct SparseVector: Hashable, Sendable {
   /// How many values there are.
   public var count: Int { indices.count }
 }
-
-extension CountSketch where Cell == Float {
-  /// Adds the values at their indices.
-  public func insert(_ vector: SparseVector) {
-    for (index, value) in zip(vector.indices, vector.values) { insert(value, at: Int(index)) }
-  }
-
-  /// Takes the values at their indices away.
-  public func subtract(_ vector: SparseVector) {
-    for (index, value) in zip(vector.indices, vector.values) { insert(-value, at: Int(index)) }
-  }
-}

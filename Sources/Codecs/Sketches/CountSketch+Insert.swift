@@ -1,3 +1,5 @@
+internal import Kernels
+
 extension CountSketch {
   /// Adds the values of the indices first ..< first + count.
   ///
@@ -56,5 +58,17 @@ extension CountSketch {
         }
       }
     }
+  }
+}
+
+extension CountSketch where Cell == Float {
+  /// Adds the values at their indices.
+  public func insert(_ vector: SparseVector) {
+    for (index, value) in zip(vector.indices, vector.values) { insert(value, at: Int(index)) }
+  }
+
+  /// Takes the values at their indices away.
+  public func subtract(_ vector: SparseVector) {
+    for (index, value) in zip(vector.indices, vector.values) { insert(-value, at: Int(index)) }
   }
 }

@@ -1,3 +1,5 @@
+internal import Kernels
+
 extension CountSketch {
   /// Writes the estimates of the indices first ..< first + count; none is −0.
   ///

@@ -1,3 +1,5 @@
+internal import Kernels
+
 extension CountSketch where Cell == Float {
   /// Estimates that are looked at while they are in the cache.
   private static var step: Int { BlockPlaces.mostValues }

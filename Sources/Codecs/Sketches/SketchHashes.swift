@@ -1,4 +1,5 @@
 internal import Buffers
+internal import Kernels
 
 /// The hash functions of a sketch: for every row, which cell an index goes to, and with which sign.
 ///
@@ -149,16 +150,7 @@ struct BlockHash {
 
   /// The signs of the indices 64·word to 64·word + 63 of the block; 1 is minus.
   @inline(__always)
-  func signs(word: Int) -> UInt64 { Self.signs(key, word: word) ^ flips }
-
-  /// Number `word` of splitmix64 from the seed `key`.
-  @inline(__always)
-  static func signs(_ key: UInt64, word: Int) -> UInt64 {
-    var z = key &+ UInt64(word + 1) &* 0x9E37_79B9_7F4A_7C15
-    z = (z ^ z &>> 30) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ z &>> 27) &* 0x94D0_49BB_1331_11EB
-    return z ^ z &>> 31
-  }
+  func signs(word: Int) -> UInt64 { BlockSigns.word(word, of: key) ^ flips }
 }
 
 /// What is wrong with the sizes of a sketch or a selection, in one sentence without a full stop.

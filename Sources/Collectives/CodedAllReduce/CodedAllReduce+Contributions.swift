@@ -20,9 +20,9 @@ extension CodedAllReduce {
         traffic.addSent(segments, isOnOneHost: true)
       }
     }
-    traffic.plainGroups += geometry.plainGroups(in: geometry.segments[rank])
+    traffic.rawGroups += geometry.rawGroups(in: geometry.segments[rank])
     for owner in 0..<rankCount where routes.contributes(rank, toShard: owner) {
-      traffic.plainGroups += geometry.plainGroups(in: geometry.segments[owner])
+      traffic.rawGroups += geometry.rawGroups(in: geometry.segments[owner])
     }
   }
 
@@ -35,35 +35,41 @@ extension CodedAllReduce {
     }
     let segment = encodingOrder[progress.encodedCount]
     progress.encodedCount += 1
-    if codec.isIdentity { copyFloats(of: segment) } else { encodeGroups(of: segment) }
+    let byteCount = codec.isIdentity ? copyFloats(of: segment) : encodeGroups(of: segment)
     if party.count > 1 { traffic.hostBytesReceived += (party.count - 1) * segment.elements.count * 4 }
     if segment.shard == rank {
       progress.availableContributions[rank] += 1
-    } else if memory.isShared(with: segment.shard) {
+      return segment
+    }
+    let message = memory.contributions + segment.headerOffset
+    if memory.isShared(with: segment.shard) {
+      if codec.hasVaryingLength { messages.writeHeader(of: segment, payloadByteCount: byteCount, stage: 1, at: message) }
       let ready = exchangeCount * geometry.segments[segment.shard].count + segment.index + 1
       memory.contributionCounter(of: rank, to: segment.shard).store(ready)
-      traffic.addSent([segment], isOnOneHost: true)
+      traffic.addSent(byteCount, isOnOneHost: true)
     } else {
-      messages.writeHeader(of: segment, stage: 1, at: memory.contributions + segment.headerOffset)
-      try send(segment, stage: 1, at: memory.contributions + segment.headerOffset, to: segment.shard)
+      messages.writeHeader(of: segment, payloadByteCount: byteCount, stage: 1, at: message)
+      try send(segment, payloadByteCount: byteCount, stage: 1, at: message, to: segment.shard)
     }
     return segment
   }
 
-  private func encodeGroups(of segment: Segment) {
-    var code = memory.contributions + segment.payloadOffset
+  /// Encodes the groups of a segment one after another; returns the bytes of their codes.
+  private func encodeGroups(of segment: Segment) -> Int {
+    let payload = memory.contributions + segment.payloadOffset
+    var context = EncodingContext(seed: options.seed, step: progress.step, stream: 2 * rank)
+    var end = 0
     for group in segment.groups {
-      let start = geometry.groupStarts[group]
-      let count = geometry.groupStarts[group + 1] - start
-      if keptResidual.count > 0 { memcpy(keptResidual.baseAddress + start, residual.baseAddress + start, 4 * count) }
-      let isFinite = codec.encode(
-        gradient: partyGradient(start..<start + count), residual: residual.baseAddress + start, count: count, into: code)
-      if !isFinite { nonFiniteGroups += 1 }
-      code += geometry.codeStarts[group + 1] - geometry.codeStarts[group]
+      let range = geometry.groupStarts[group]..<geometry.groupStarts[group + 1]
+      geometry.move(&context, to: group)
+      end += coder.encode(
+        partyGradient(range), at: range.lowerBound, count: range.count, into: payload + end, context: context)
     }
+    return end
   }
 
-  private func copyFloats(of segment: Segment) {
+  /// Copies the floats of a segment; returns their bytes.
+  private func copyFloats(of segment: Segment) -> Int {
     let payload = (memory.contributions + segment.payloadOffset).assumingMemoryBound(to: Float.self)
     var start = segment.elements.lowerBound
     while start < segment.elements.upperBound {
@@ -71,6 +77,7 @@ extension CodedAllReduce {
       memcpy(payload + (start - segment.elements.lowerBound), partyGradient(start..<end), 4 * (end - start))
       start = end
     }
+    return segment.payloadByteCount
   }
 
   /// The gradients of the party added in rank order, fp32; this rank's alone is read where it lies.
@@ -78,13 +85,13 @@ extension CodedAllReduce {
     guard party.count > 1 else { return UnsafePointer(gradient.values.baseAddress + range.lowerBound) }
     sources.removeAll(keepingCapacity: true)
     for peer in party { sources.append(UnsafeRawPointer(gradient.values(of: peer)! + range.lowerBound)) }
-    None().decodeSum(sources, codeCount: party.count, count: range.count, into: scratch.baseAddress)
+    Identity().decodeSum(sources, codeCount: party.count, count: range.count, into: scratch.baseAddress)
     return UnsafePointer(scratch.baseAddress)
   }
 
   /// Where the contribution of `contributor` to a segment of the own shard lies.
   func contribution(of contributor: Int, to segment: Segment) -> UnsafeRawPointer {
-    if readsInPlace(contributor) {
+    if roles.readsInPlace(contributor) {
       return UnsafeRawPointer(gradient.values(of: contributor)! + segment.elements.lowerBound)
     }
     if contributor == rank || memory.isShared(with: contributor) {

@@ -22,6 +22,8 @@ extension CodedAllReduce {
     ///
     /// Exchanges by several codecs then have the same owners, and what owners remember stays where it is.
     public var ownership: (any Codec)?
+    /// What the random numbers of a stochastic code follow from, the same on all ranks.
+    public var seed: UInt64 = 1
     /// Called by an owner with each piece of the sum, before it is encoded.
     ///
     /// It gets a range of the flat buffer and its values, which it may change; every value comes once in an exchange.

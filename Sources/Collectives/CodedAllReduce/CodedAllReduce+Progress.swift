@@ -3,6 +3,10 @@ internal import Transport
 extension CodedAllReduce {
   /// How far an exchange is: counters only, so that the order of arrival never enters arithmetic.
   struct Progress {
+    /// The step that it belongs to.
+    let step: Int
+    /// The gradient that it sums.
+    let gradient: SharedGradient
     /// The values of the own gradient that are final, and those that are final on all ranks of the party.
     var readyCount = 0
     var partyReadyCount = 0
@@ -17,11 +21,14 @@ extension CodedAllReduce {
     var decodedSums: [Int]
     /// By owner, the segments that were decoded before the delivery.
     var aheadSums: [Int]
+    /// The units of work done since MPI was last asked what has arrived; 1 if it is to be asked as soon as there is no work.
+    var unpolledTurns = 1
     /// What becomes of the sums.
     var gate: Gate
 
     /// An exchange that begins.
-    init(rankCount: Int, gate: Gate) {
+    init(of gradient: SharedGradient, step: Int, rankCount: Int, gate: Gate) {
+      (self.gradient, self.step) = (gradient, step)
       availableContributions = Array(repeating: 0, count: rankCount)
       (availableSums, decodedSums, aheadSums) = (availableContributions, availableContributions, availableContributions)
       self.gate = gate

@@ -1,5 +1,6 @@
 public import Buffers
 internal import Codecs
+internal import Kernels
 internal import MPI
 internal import Transport
 
@@ -7,6 +8,26 @@ internal import Transport
 extension CodedAllReduce {
   public var specification: String { codec.specification }
   public var result: AggregationResult { .gradient }
+
+  /// What the codes of this rank's contributions could not carry, as long as the layout; empty for an identity and at one rank.
+  public var residual: FloatBuffer { coder.residual }
+  /// What the codes of this rank's sums could not carry, as long as the own shard; empty for an identity and at one rank.
+  public var ownerResidual: FloatBuffer { ownerCoder.residual }
+  /// The groups that a lossy codec sent as zeros so far because they or their sums were not finite; floats that are sent as
+  /// they are pass unseen.
+  public var nonFiniteGroups: Int { coder.nonFiniteGroups + ownerCoder.nonFiniteGroups }
+  /// The values whose sums this rank owns, in the order in which ``ownerResidual`` holds theirs.
+  public var ownedRanges: [Range<Int>] { roles.ownedRanges }
+
+  /// Where the value `index` of the flat buffer lies in ``ownerResidual``; nil for a value that another rank owns.
+  public func ownedOffset(of index: Int) -> Int? {
+    var offset = 0
+    for range in ownedRanges {
+      if range.contains(index) { return offset + index - range.lowerBound }
+      offset += range.count
+    }
+    return nil
+  }
 
   public var residualSquares: Double { residual.sumOfSquares }
 
@@ -19,8 +40,8 @@ extension CodedAllReduce {
   }
 
   public func forget() {
-    residual.clear()
-    ownerResidual.clear()
+    coder.clear()
+    ownerCoder.clear()
   }
 
   /// Gives what ranks of a host remember to those who encode it, where residuals were saved by ranks that were placed otherwise.
@@ -35,7 +56,7 @@ extension CodedAllReduce {
   private func placeOwn() throws {
     guard party.count > 1, let host = hosts.host else { return }
     var isOwn = [Bool](repeating: false, count: residual.count)
-    for segment in encodingOrder { for index in segment.elements { isOwn[index] = true } }
+    for segment in roles.encodingOrder { for index in segment.elements { isOwn[index] = true } }
     let isAstray = isOwn.indices.contains { !isOwn[$0] && residual[$0] != 0 }
     guard try host.allReduce(isAstray ? Int32(1) : 0, .max) == 1 else { return }
     try host.allReduce(residual.values(in: 0..<residual.count), .sum)

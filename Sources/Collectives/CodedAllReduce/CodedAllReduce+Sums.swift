@@ -1,5 +1,6 @@
 internal import Buffers
 internal import Codecs
+internal import Kernels
 internal import MPI
 internal import Transport
 
@@ -17,19 +18,19 @@ extension CodedAllReduce {
     let payload = message + MessageHeader.byteCount
     sources.removeAll(keepingCapacity: true)
     for contributor in contributors { sources.append(contribution(of: contributor, to: segment)) }
-    if codec.isIdentity {
-      sumFloats(of: segment, into: payload.assumingMemoryBound(to: Float.self))
-    } else {
-      sumCodes(of: segment, into: payload)
-    }
+    let byteCount =
+      codec.isIdentity
+      ? sumFloats(of: segment, into: payload.assumingMemoryBound(to: Float.self)) : sumCodes(of: segment, into: payload)
     progress.availableSums[rank] += 1
-    if hasRemoteRanks { messages.writeHeader(of: segment, stage: 2, at: message) }
+    if roles.hasRemoteRanks || codec.hasVaryingLength {
+      messages.writeHeader(of: segment, payloadByteCount: byteCount, stage: 2, at: message)
+    }
     for distance in 1..<rankCount {
       let peer = (rank + distance) % rankCount
       if memory.isShared(with: peer) {
-        traffic.addReturned([segment], isOnOneHost: true)
+        traffic.addReturned(byteCount, isOnOneHost: true)
       } else if routes.contributes(peer, toShard: rank) {
-        try send(segment, stage: 2, at: message, to: peer)
+        try send(segment, payloadByteCount: byteCount, stage: 2, at: message, to: peer)
       }
     }
     if hosts.host != nil {
@@ -38,46 +39,43 @@ extension CodedAllReduce {
     return segment
   }
 
-  /// Decodes, adds and encodes group by group, in the cache.
-  private func sumCodes(of segment: Segment, into payload: UnsafeMutableRawPointer) {
-    var sum = payload
-    var offset = segment.ownedOffset
+  /// Decodes, adds and encodes group by group, in the cache; returns the bytes of the codes.
+  private func sumCodes(of segment: Segment, into payload: UnsafeMutableRawPointer) -> Int {
+    var context = EncodingContext(seed: options.seed, step: progress.step, stream: 2 * rank + 1)
+    var (end, place) = (0, segment.ownedOffset)
     for group in segment.groups {
-      let start = geometry.groupStarts[group]
-      let count = geometry.groupStarts[group + 1] - start
-      codec.decodeSum(sources, codeCount: sources.count, count: count, into: scratch.baseAddress)
-      options.ownerTransform?(start..<start + count, scratch.baseAddress)
-      let residual = ownerResidual.baseAddress + offset
-      if keptOwnerResidual.count > 0 { memcpy(keptOwnerResidual.baseAddress + offset, residual, 4 * count) }
-      let isFinite = codec.encode(gradient: scratch.baseAddress, residual: residual, count: count, into: sum)
-      if !isFinite { nonFiniteGroups += 1 }
-      let codeByteCount = geometry.codeStarts[group + 1] - geometry.codeStarts[group]
-      sum += codeByteCount
-      offset += count
-      for index in sources.indices { sources[index] += codeByteCount }
+      let range = geometry.groupStarts[group]..<geometry.groupStarts[group + 1]
+      geometry.move(&context, to: group)
+      coder.decodeSum(&sources, codeCount: contributors.count, count: range.count, into: scratch.baseAddress)
+      options.ownerTransform?(range, scratch.baseAddress)
+      end += ownerCoder.encode(scratch.baseAddress, at: place, count: range.count, into: payload + end, context: context)
+      place += range.count
     }
+    return end
   }
 
   /// Adds the contributions to `segment`, which `sources` points at, into `values`; in place, also over the gradients of all
-  /// ranks of the host: nobody but this owner reads these values of theirs, and they have just come into its cache.
-  private func sumFloats(of segment: Segment, into values: UnsafeMutablePointer<Float>) {
+  /// ranks of the host: only this owner reads these values of theirs, and they have just come into its cache.
+  ///
+  /// Returns their bytes.
+  private func sumFloats(of segment: Segment, into values: UnsafeMutablePointer<Float>) -> Int {
     guard case .open(.inPlace) = progress.gate else {
-      codec.decodeSum(sources, codeCount: sources.count, count: segment.elements.count, into: values)
+      coder.decodeSum(&sources, codeCount: contributors.count, count: segment.elements.count, into: values)
       options.ownerTransform?(segment.elements, values)
-      return
+      return segment.payloadByteCount
     }
     let block = CodedAllReduce.blockCount
     for start in stride(from: 0, to: segment.elements.count, by: block) {
       let count = min(block, segment.elements.count - start)
       let first = segment.elements.lowerBound + start
       let sum = hosts.remoteRanks.isEmpty ? scratch.baseAddress : values + start
-      codec.decodeSum(sources, codeCount: sources.count, count: count, into: sum)
+      coder.decodeSum(&sources, codeCount: contributors.count, count: count, into: sum)
       options.ownerTransform?(first..<first + count, sum)
-      for index in sources.indices { sources[index] += count * MemoryLayout<Float>.stride }
       for peer in 0..<rankCount {
         if let gradient = gradient.values(of: peer) { copy(sum, count: count, to: gradient + first) }
       }
     }
+    return segment.payloadByteCount
   }
 
   /// Decodes the next segment that has arrived, the nearest owner's first; nil where there is none, or sums are not wanted yet.
@@ -113,7 +111,7 @@ extension CodedAllReduce {
   }
 
   /// Where the sum of a segment lies.
-  private func sum(of segment: Segment) -> UnsafeRawPointer {
+  func sum(of segment: Segment) -> UnsafeRawPointer {
     let owner = segment.shard
     let source = routes.source(ofShard: owner, for: rank)
     if source == owner {
@@ -131,11 +129,11 @@ extension CodedAllReduce {
       case .inPlace:
         // Owners on this host have written the sum already.
         guard !routes.areOnOneHost(segment.shard, rank) else { return }
-        codec.decode(
+        coder.decode(
           code, count: segment.elements.count, setting: gradient.values.baseAddress + segment.elements.lowerBound,
           streaming: outgrowsCache)
       case .buffer(let buffer):
-        codec.decode(
+        coder.decode(
           code, count: segment.elements.count, setting: buffer.baseAddress + segment.elements.lowerBound,
           streaming: outgrowsCache)
       case .update(let update): update(segment.elements, code.assumingMemoryBound(to: Float.self))
@@ -147,16 +145,16 @@ extension CodedAllReduce {
       let range = geometry.groupStarts[group]..<geometry.groupStarts[group + 1]
       switch destination {
       case .inPlace:
-        codec.decode(
+        code += coder.decode(
           code, count: range.count, setting: gradient.values.baseAddress + range.lowerBound, streaming: outgrowsCache)
       case .buffer(let buffer):
-        codec.decode(code, count: range.count, setting: buffer.baseAddress + range.lowerBound, streaming: outgrowsCache)
+        code += coder.decode(
+          code, count: range.count, setting: buffer.baseAddress + range.lowerBound, streaming: outgrowsCache)
       case .update(let update):
-        codec.decode(code, count: range.count, setting: scratch.baseAddress, streaming: false)
+        code += coder.decode(code, count: range.count, setting: scratch.baseAddress)
         update(range, scratch.baseAddress)
       case .change: fatalError("a sum is no change")
       }
-      code += geometry.codeStarts[group + 1] - geometry.codeStarts[group]
     }
   }
 
@@ -172,7 +170,7 @@ extension CodedAllReduce {
       case .change: fatalError("a sum is no change")
       }
     }
-    timing.decode += note(.decode, 0..<gradient.values.count, since: start)
+    clock.note(.decode, 0..<gradient.values.count, since: start)
     isActive = false
     exchangeCount += 1
     progress.gate = .closed

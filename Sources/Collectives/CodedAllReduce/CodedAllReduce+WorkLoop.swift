@@ -19,9 +19,9 @@ extension CodedAllReduce {
       pollMemory()
       // While there is work, messages can wait a little: to ask MPI costs as much as a small unit, or a turn of the scheduler where
       // it gives way to others.
-      if unpolledTurns >= CodedAllReduce.turnsBetweenPolls { try pollMessages() }
+      if progress.unpolledTurns >= CodedAllReduce.turnsBetweenPolls { try pollMessages() }
       if try work(since: start) { return .busy }
-      if unpolledTurns > 0 {
+      if progress.unpolledTurns > 0 {
         try pollMessages()
         if try work(since: start) { return .busy }
       }
@@ -30,7 +30,7 @@ extension CodedAllReduce {
         return .done
       }
       // The next turn asks again.
-      unpolledTurns = 1
+      progress.unpolledTurns = 1
       try wait(since: start)
       return .idle
     } catch {
@@ -43,16 +43,15 @@ extension CodedAllReduce {
   private func work(since start: ContinuousClock.Instant) throws -> Bool {
     if isSumReady {
       let segment = try sumNext()
-      timing.sum += note(.sum, segment.elements, since: start)
+      clock.note(.sum, segment.elements, since: start)
     } else if let segment = try encodeNext() {
-      timing.encode += note(.encode, segment.elements, since: start)
+      clock.note(.encode, segment.elements, since: start)
     } else if let (segment, kind) = decodeNext() {
-      timing.decode += note(kind, segment.elements, since: start)
+      clock.note(kind, segment.elements, since: start)
     } else {
       return false
     }
-    unpolledTurns += 1
-    watchdog.progress()
+    progress.unpolledTurns += 1
     return true
   }
 
@@ -64,7 +63,7 @@ extension CodedAllReduce {
     isActive = false
     exchangeCount += 1
     progress.gate = .closed
-    endWait(at: .now)
+    clock.endWait(at: .now)
   }
 
   // MARK: What is ready
@@ -72,12 +71,12 @@ extension CodedAllReduce {
   /// Looks what the ranks of this host have made readable.
   private func pollMemory() {
     pollReadiness()
-    for (owner, source) in readShards {
+    for (owner, source) in roles.readShards {
       let counter = source == owner ? memory.sumCounter(of: owner) : memory.arrivalCounter(of: source, shard: owner)
       noteArrivals(of: 2, of: owner, upTo: counter.load() - exchangeCount * geometry.segments[owner].count)
     }
-    for contributor in readContributors {
-      if readsInPlace(contributor) {
+    for contributor in roles.readContributors {
+      if roles.readsInPlace(contributor) {
         noteFloats(of: contributor, upTo: readyCount(of: contributor))
       } else {
         let ready = memory.contributionCounter(of: contributor, to: rank).load()
@@ -88,8 +87,8 @@ extension CodedAllReduce {
 
   /// Lets MPI work, and looks what has arrived.
   private func pollMessages() throws {
-    unpolledTurns = 0
-    guard hasRemoteRanks else { return }
+    progress.unpolledTurns = 0
+    guard roles.hasRemoteRanks else { return }
     try messages.poll { stage, sender, byteCount in
       traffic.networkBytesReceived += byteCount
       if stage == 1 {
@@ -109,7 +108,7 @@ extension CodedAllReduce {
     if announced > progress.readyCount {
       progress.readyCount = announced
       memory.readyCounter(of: rank).store(exchangeCount * layout.count + announced)
-      if readsInPlace(rank) { noteFloats(of: rank, upTo: announced) }
+      if roles.readsInPlace(rank) { noteFloats(of: rank, upTo: announced) }
     }
     progress.partyReadyCount = party.reduce(progress.readyCount) { $1 == rank ? $0 : min($0, readyCount(of: $1)) }
   }
@@ -118,9 +117,6 @@ extension CodedAllReduce {
   private func readyCount(of peer: Int) -> Int {
     min(memory.readyCounter(of: peer).load() - exchangeCount * layout.count, layout.count)
   }
-
-  /// Whether contributions of `contributor` are read where its gradient lies.
-  func readsInPlace(_ contributor: Int) -> Bool { codec.isIdentity && routes.readsInPlace(rank, of: contributor) }
 
   /// Counts segments of the own shard that can be read in a gradient whose first `ready` values are final.
   private func noteFloats(of contributor: Int, upTo ready: Int) {
@@ -138,7 +134,9 @@ extension CodedAllReduce {
     let segments = geometry.segments[stage == 1 ? rank : peer]
     var available = stage == 1 ? progress.availableContributions[peer] : progress.availableSums[peer]
     while available < min(count, segments.count) {
-      traffic.hostBytesReceived += segments[available].payloadByteCount
+      let segment = segments[available]
+      traffic.hostBytesReceived += payloadByteCount(
+        of: segment, at: stage == 1 ? contribution(of: peer, to: segment) : sum(of: segment))
       available += 1
     }
     if stage == 1 { progress.availableContributions[peer] = available } else { progress.availableSums[peer] = available }
@@ -151,7 +149,14 @@ extension CodedAllReduce {
     guard party.count > 1 else { return }
     memory.arrivalCounter(of: rank, shard: owner).store(
       exchangeCount * geometry.segments[owner].count + progress.availableSums[owner])
-    for _ in party.dropFirst() { traffic.addReturned([segment], isOnOneHost: true) }
+    let byteCount = payloadByteCount(of: segment, at: sum(of: segment))
+    for _ in party.dropFirst() { traffic.addReturned(byteCount, isOnOneHost: true) }
+  }
+
+  /// The bytes of the codes of a segment, which lie at `payload` behind a header if they vary.
+  private func payloadByteCount(of segment: Segment, at payload: @autoclosure () -> UnsafeRawPointer) -> Int {
+    codec.hasVaryingLength
+      ? MessageHeader.payloadByteCount(at: payload() - MessageHeader.byteCount) : segment.payloadByteCount
   }
 
   /// Whether the caller waits for the end; before that, a turn without work costs nobody anything.
@@ -170,20 +175,13 @@ extension CodedAllReduce {
 
   // MARK: Time
 
-  /// Tells the observer of a unit of work; returns its duration.
-  func note(_ kind: ExchangeEvent.Kind, _ elements: Range<Int>, since start: ContinuousClock.Instant) -> Duration {
-    let end = ContinuousClock.now
-    if let observer = options.observer {
-      endWait(at: start)
-      observer(ExchangeEvent(kind: kind, elements: elements, start: start, end: end))
-    }
-    return end - start
-  }
-
   /// Sends `segment`, whose header and codes lie at `message`, to another host; counts it, and tells the observer.
-  func send(_ segment: Segment, stage: ExchangeMessages.Stage, at message: UnsafeRawPointer, to peer: Int) throws {
+  func send(
+    _ segment: Segment, payloadByteCount: Int, stage: ExchangeMessages.Stage, at message: UnsafeRawPointer, to peer: Int
+  ) throws {
     let start = options.observer == nil ? nil : ContinuousClock.now
-    let byteCount = try messages.send(segment, stage: stage, at: message, to: peer)
+    let byteCount = MessageHeader.byteCount + payloadByteCount
+    try messages.send(UnsafeRawBufferPointer(start: message, count: byteCount), stage: stage, to: peer)
     traffic.networkBytesSent += byteCount
     if stage == 2 { traffic.returnedBytesSent += byteCount }
     traffic.messagesSent += 1
@@ -193,20 +191,11 @@ extension CodedAllReduce {
         kind: .send, elements: segment.elements, start: start, end: .now, receiver: hosts.numbers[peer], byteCount: byteCount))
   }
 
-  private func endWait(at end: ContinuousClock.Instant) {
-    guard let start = waitingSince else { return }
-    options.observer?(ExchangeEvent(kind: .wait, elements: 0..<0, start: start, end: end))
-    waitingSince = nil
-  }
-
   private func wait(since start: ContinuousClock.Instant) throws {
-    if options.observer != nil && waitingSince == nil && isWanted { waitingSince = start }
-    guard let phase = awaitedPhase else {
-      // Nobody else is to blame while the own gradient is not ready, or the sums are not wanted yet.
-      return watchdog.rest()
-    }
-    try watchdog.check { seconds in
-      let (ranks, what) = awaited(in: phase)
+    // Others are not to blame while the own gradient is not ready, or the sums are not wanted yet.
+    let phase = awaitedPhase
+    try clock.wait(since: start, isWanted: isWanted, isForOthers: phase != nil) { seconds in
+      let (ranks, what) = awaited(in: phase!)
       return ExchangeError.timedOut(
         activity: "the gradient exchange (\(what))", awaited: ranks.map(hosts.name), seconds: seconds)
     }

@@ -19,29 +19,12 @@ public import Transport
 /// - Cost: each rank sends 2 (K − 1)/K times the encoded size of the whole buffer, in 2 (K − 1) messages where a shard is
 ///   one segment; with one rank nothing is encoded and nothing is sent.
 public final class CodedAllReduce: Aggregation {
-  /// How gradients are encoded.
-  public let codec: any Codec
   /// Who owns what.
   public let geometry: ExchangeGeometry
-  /// Who encodes what for whom.
-  public let routes: ExchangeRoutes
-  /// What the codes of this rank's contributions could not carry, as long as the layout; empty for an identity and
-  /// at one rank.
-  public let residual: FloatBuffer
-  /// What the codes of this rank's sums could not carry, as long as the own shard; empty for an identity
-  /// and at one rank.
-  public let ownerResidual: FloatBuffer
   /// The traffic counted so far.
   public internal(set) var traffic = Traffic()
   /// The number of exchanges done.
   public internal(set) var exchangeCount = 0
-  /// The groups that a lossy codec sent as zeros so far because they or their sums were not finite; floats that are sent as
-  /// they are pass unseen.
-  public internal(set) var nonFiniteGroups = 0
-  /// Time spent so far.
-  public internal(set) var timing = ExchangeTiming()
-  /// The values whose sums this rank owns, in the order in which ``ownerResidual`` holds theirs.
-  public let ownedRanges: [Range<Int>]
 
   /// The floats that are added and copied at a time: a quarter of a core's smallest cache.
   static let blockCount = 2048
@@ -52,44 +35,26 @@ public final class CodedAllReduce: Aggregation {
   let layout: TensorLayout
   let gradients: [SharedGradient]
   let hosts: HostMap
-  /// Whether some ranks are reached by messages.
-  let hasRemoteRanks: Bool
+  let options: Options
+  let roles: ExchangeRoles
   let memory: ExchangeMemory
   let messages: ExchangeMessages
-  let options: Options
-  let rank: Int
-  let rankCount: Int
-  /// The ranks whose gradients are added before this one encodes, this one too.
-  let party: [Int]
-  /// The ranks whose contributions to the own shard are added, in this order.
-  let contributors: [Int]
-  /// The contributors whose memory this rank reads, and the shards whose sums it reads in another's memory, with whose.
-  let readContributors: [Int]
-  let readShards: [(owner: Int, source: Int)]
-  /// The segments that this rank encodes, in this order: one for each owner in turn, bucket by bucket.
-  let encodingOrder: [Segment]
+  /// Encodes this rank's contributions, and decodes.
+  let coder: GroupCoder
+  /// Encodes the sums that this rank owns.
+  let ownerCoder: GroupCoder
   let scratch: FloatBuffer
-  /// Copies of the residuals as they were before an exchange; empty where it cannot be discarded.
-  let keptResidual: FloatBuffer
-  let keptOwnerResidual: FloatBuffer
-  /// Sums that were decoded before they were wanted; empty where they wait as codes.
+  /// Sums that were decoded before they were wanted; empty if they wait as codes.
   let decoded: FloatBuffer
-  /// Whether a whole buffer is larger than a cache, so that its stores had better bypass it.
-  let outgrowsCache: Bool
+  /// The codes of one group, of all contributors.
+  var sources: [UnsafeRawPointer] = []
 
+  let clock: ExchangeClock
+  var isActive = false
   /// The end of what is final of the gradient, as the caller says; read by the thread that drives the exchange.
   private let announced = Atomic<Int>(0)
   /// How far the exchange under way is.
   var progress: Progress
-  /// The units of work done since MPI was last asked what has arrived; 1 where it is to be asked as soon as there is no work.
-  var unpolledTurns = 1
-  var watchdog: Watchdog
-  var isActive = false
-  /// The gradient of this exchange.
-  var gradient: SharedGradient
-  var nonFiniteGroupsBefore = 0
-  var waitingSince: ContinuousClock.Instant?
-  var sources: [UnsafeRawPointer] = []
 
   /// Prepares exchanges of what lies in `gradients`, one at a time.
   ///
@@ -112,45 +77,29 @@ public final class CodedAllReduce: Aggregation {
       require(
         layout.count == gradient.values.count, "the gradient has \(gradient.values.count) values, the layout \(layout.count)")
     }
-    gradient = gradients[0]
-    let hosts = gradient.hosts
-    let world = hosts.world
-    self.codec = codec
-    self.layout = layout
-    self.gradients = gradients
-    self.hosts = hosts
-    self.options = options
-    rank = world.rank
-    rankCount = world.count
-    let isOneHost = hosts.remoteRanks.isEmpty
-    hasRemoteRanks = !isOneHost
-    require(stream.map { $0.codec.isIdentity == codec.isIdentity } ?? true, "floats and codes are not one stream")
+    let hosts = gradients[0].hosts
+    let (rankCount, isOneHost) = (hosts.world.count, hosts.remoteRanks.isEmpty)
+    (self.layout, self.gradients, self.hosts, self.options) = (layout, gradients, hosts, options)
     geometry = ExchangeGeometry(
       layout, codec: codec, ownership: options.ownership ?? stream?.codec, rankCount: rankCount,
       rule: isOneHost ? .sharedWindow : .messages, leastBucket: isOneHost ? nil : options.linkSpeed?.leastBucketByteCount)
-    routes = hosts.routes(options.topology)
-    party = routes.parties[routes.partyOfRank[rank]]
-    contributors = routes.contributors(toShard: rank)
-    let (routes, rank) = (routes, rank)
-    readContributors = contributors.filter { $0 != rank && hosts.hostRanks[$0] != nil }
-    readShards = (0..<rankCount).filter { $0 != rank }.map { ($0, routes.source(ofShard: $0, for: rank)) }
-      .filter { $0.source != rank }
-    ownedRanges = geometry.elements(ofShard: rank)
-    outgrowsCache = layout.count >= 1 << 21
-    let isLossy = !codec.isIdentity && rankCount > 1
-    residual = stream?.residual ?? FloatBuffer(count: isLossy ? layout.count : 0)
-    ownerResidual = stream?.ownerResidual ?? FloatBuffer(count: isLossy ? ownedRanges.reduce(0) { $0 + $1.count } : 0)
-    keptResidual = stream?.keptResidual ?? FloatBuffer(count: options.isRestorable ? residual.count : 0)
-    keptOwnerResidual = stream?.keptOwnerResidual ?? FloatBuffer(count: options.isRestorable ? ownerResidual.count : 0)
-    decoded = FloatBuffer(count: isLossy && options.decodesAhead ? layout.count : 0)
+    roles = ExchangeRoles(geometry, hosts.routes(options.topology), hosts, isIdentity: codec.isIdentity)
+    if let stream {
+      coder = GroupCoder(codec, continuing: stream.coder)
+      ownerCoder = GroupCoder(codec, continuing: stream.ownerCoder)
+    } else {
+      // One rank encodes nothing.
+      let ownedCount = roles.ownedRanges.reduce(0) { $0 + $1.count }
+      coder = GroupCoder(codec, count: rankCount > 1 ? layout.count : 0, isRestorable: options.isRestorable)
+      ownerCoder = GroupCoder(codec, count: rankCount > 1 ? ownedCount : 0, isRestorable: options.isRestorable)
+    }
+    decoded = FloatBuffer(count: coder.residual.count > 0 && options.decodesAhead ? layout.count : 0)
     let longestGroup = zip(geometry.groupStarts, geometry.groupStarts.dropFirst()).reduce(0) { max($0, $1.1 - $1.0) }
     scratch = FloatBuffer(count: max(longestGroup, CodedAllReduce.blockCount))
     memory = try ExchangeMemory(geometry, hosts: hosts, keepsContributions: !codec.isIdentity || !isOneHost)
-    messages = try ExchangeMessages(
-      geometry, routes: routes, hosts: hosts, codecHash: XXHash64.hash(codec.specification), arrivals: memory.arrivals)
-    encodingOrder = geometry.encodingOrder(of: rank, over: routes, isIdentity: codec.isIdentity)
-    progress = Progress(rankCount: rankCount, gate: .closed)
-    watchdog = Watchdog(hosts.waitingRanks)
+    messages = try ExchangeMessages(geometry, routes: roles.routes, hosts: hosts, codec: codec, arrivals: memory.arrivals)
+    clock = ExchangeClock(hosts, observer: options.observer)
+    progress = Progress(of: gradients[0], step: 0, rankCount: rankCount, gate: .closed)
   }
 
   /// Prepares exchanges of what lies in `gradient`.
@@ -169,17 +118,24 @@ public final class CodedAllReduce: Aggregation {
     UnsafeRawBufferPointer(start: memory.sums, count: geometry.codeSpace(ofShard: rank).count)
   }
 
-  /// Where the value `index` of the flat buffer lies in ``ownerResidual``; nil for a value that another rank owns.
-  public func ownedOffset(of index: Int) -> Int? {
-    var offset = 0
-    for range in ownedRanges {
-      if range.contains(index) { return offset + index - range.lowerBound }
-      offset += range.count
-    }
-    return nil
-  }
+  /// How gradients are encoded.
+  public var codec: any Codec { coder.codec }
+  /// Who encodes what for whom.
+  public var routes: ExchangeRoutes { roles.routes }
+  /// Time spent so far.
+  public var timing: ExchangeTiming { clock.timing }
+  /// The gradient of this exchange.
+  var gradient: SharedGradient { progress.gradient }
+  var rank: Int { roles.rank }
+  var rankCount: Int { roles.rankCount }
+  var party: [Int] { roles.party }
+  var contributors: [Int] { roles.contributors }
+  var encodingOrder: [Segment] { roles.encodingOrder }
+  /// Whether a whole buffer is larger than a cache, so that its stores had better bypass it.
+  var outgrowsCache: Bool { layout.count >= 1 << 21 }
 
   public var predictedTraffic: Traffic { geometry.predictedTraffic(of: rank, over: routes) }
+  public var predictsAtMost: Bool { codec.hasVaryingLength }
 
   /// Exchanges what lies in the first gradient, and returns when it may be written again.
   ///
@@ -192,7 +148,7 @@ public final class CodedAllReduce: Aggregation {
   /// - Throws: `ExchangeError` where a rank is missing or out of step; nothing can be exchanged after that.
   public func run(step: Int, samples: Int = 0, into destination: Sink) throws {
     try begin(Contribution(step: step, samples: samples), gate: .open(destination))
-    try finish()
+    try clock.finish(advance)
   }
 
   public func begin(_ contribution: Contribution) throws { try begin(contribution, gate: .closed) }
@@ -200,11 +156,12 @@ public final class CodedAllReduce: Aggregation {
   private func begin(_ contribution: Contribution, gate: Gate) throws {
     require(!isActive, "an exchange began while another was under way")
     isActive = true
-    gradient = gradients[contribution.buffer]
     announced.store(contribution.isReady ? layout.count : 0, ordering: .releasing)
-    progress = Progress(rankCount: rankCount, gate: gate)
-    nonFiniteGroupsBefore = nonFiniteGroups
-    watchdog.progress()
+    progress = Progress(
+      of: gradients[contribution.buffer], step: contribution.step, rankCount: rankCount, gate: gate)
+    coder.mark()
+    ownerCoder.mark()
+    clock.begin()
     guard rankCount > 1 else { return }
     try messages.begin(step: contribution.step, samples: contribution.samples)
     countWhatIsReadInPlace()
@@ -220,7 +177,7 @@ public final class CodedAllReduce: Aggregation {
     require(isActive, "a delivery without an exchange")
     markReady(upTo: layout.count)
     progress.open(.open(destination))
-    try finish()
+    try clock.finish(advance)
   }
 
   /// Ends an exchange of which nothing is wanted, and puts the residuals back as they were.
@@ -231,24 +188,8 @@ public final class CodedAllReduce: Aggregation {
     require(isActive, "nothing to discard")
     markReady(upTo: layout.count)
     progress.gate = .dropping
-    try finish()
-    residual.copy(from: keptResidual)
-    ownerResidual.copy(from: keptOwnerResidual)
-    nonFiniteGroups = nonFiniteGroupsBefore
-  }
-
-  private func finish() throws {
-    var idleSince: ContinuousClock.Instant?
-    while true {
-      let turn = try advance()
-      if turn == .idle {
-        if idleSince == nil { idleSince = .now }
-        watchdog.giveWay()
-        continue
-      }
-      if let start = idleSince { timing.wait += .now - start }
-      idleSince = nil
-      if turn == .done { return }
-    }
+    try clock.finish(advance)
+    coder.restore()
+    ownerCoder.restore()
   }
 }

@@ -2,7 +2,7 @@ internal import Buffers
 public import Transport
 
 extension ExchangeGeometry {
-  /// The traffic of `rank` in one exchange, from the format alone.
+  /// The traffic of `rank` in one exchange, from the format alone; the most of it if the lengths of codes vary.
   ///
   /// A contributor sends its part of a shard to the owner, an owner its sum to the agents of other hosts, each segment with a
   /// header. Inside a host nothing is sent: bytes are counted where they are read, once for each reader. Ranks that add
@@ -25,7 +25,7 @@ extension ExchangeGeometry {
             traffic.addReturned(shard, isOnOneHost: isOnOneHost)
           }
         }
-        traffic.plainGroups += plainGroups(in: shard)
+        traffic.rawGroups += rawGroups(in: shard)
       } else {
         let isOnOneHost = routes.areOnOneHost(owner, rank)
         if isAgent { traffic.addSent(shard, isOnOneHost: isOnOneHost) }
@@ -37,7 +37,7 @@ extension ExchangeGeometry {
       let floatByteCount = shard.reduce(0) { $0 + $1.elements.count * 4 }
       if isAgent {
         traffic.hostBytesReceived += (party.count - 1) * floatByteCount
-        traffic.plainGroups += plainGroups(in: shard)
+        traffic.rawGroups += rawGroups(in: shard)
       } else {
         traffic.hostBytesSent += floatByteCount
       }
@@ -45,30 +45,38 @@ extension ExchangeGeometry {
     return traffic
   }
 
-  /// The plain groups of `segments`.
-  func plainGroups(in segments: [Segment]) -> Int {
-    guard plainGroupCount > 0 else { return 0 }
-    return segments.reduce(0) { $0 + $1.groups.count { isPlain[$0] } }
+  /// The raw groups of `segments`.
+  func rawGroups(in segments: [Segment]) -> Int {
+    guard rawGroupCount > 0 else { return 0 }
+    return segments.reduce(0) { $0 + $1.groups.count { isRaw[$0] } }
   }
 }
 
 extension Traffic {
-  /// Counts segments that one rank sends to another, or lets it read.
-  mutating func addSent(_ segments: [Segment], isOnOneHost: Bool) {
-    for segment in segments {
-      messagesSent += 1
-      if isOnOneHost { hostBytesSent += segment.payloadByteCount } else { networkBytesSent += segment.messageByteCount }
-    }
+  /// Counts the codes of a segment, of so many bytes, that one rank sends to another, or lets it read.
+  mutating func addSent(_ payloadByteCount: Int, isOnOneHost: Bool) {
+    messagesSent += 1
+    if isOnOneHost { hostBytesSent += payloadByteCount } else { networkBytesSent += MessageHeader.byteCount + payloadByteCount }
   }
 
-  /// Counts segments of a sum that one rank sends to another, or lets it read.
-  mutating func addReturned(_ segments: [Segment], isOnOneHost: Bool) {
+  /// Counts the codes of a segment of a sum that one rank sends to another, or lets it read.
+  mutating func addReturned(_ payloadByteCount: Int, isOnOneHost: Bool) {
     let before = bytesSent
-    addSent(segments, isOnOneHost: isOnOneHost)
+    addSent(payloadByteCount, isOnOneHost: isOnOneHost)
     returnedBytesSent += bytesSent - before
   }
 
-  /// Counts segments that a rank receives, or reads.
+  /// Counts segments, whose codes are as long as they can be, that one rank sends to another, or lets it read.
+  mutating func addSent(_ segments: [Segment], isOnOneHost: Bool) {
+    for segment in segments { addSent(segment.payloadByteCount, isOnOneHost: isOnOneHost) }
+  }
+
+  /// Counts segments of a sum, whose codes are as long as they can be, that one rank sends to another, or lets it read.
+  mutating func addReturned(_ segments: [Segment], isOnOneHost: Bool) {
+    for segment in segments { addReturned(segment.payloadByteCount, isOnOneHost: isOnOneHost) }
+  }
+
+  /// Counts segments, whose codes are as long as they can be, that a rank receives, or reads.
   mutating func addReceived(_ segments: [Segment], isOnOneHost: Bool) {
     for segment in segments {
       if isOnOneHost { hostBytesReceived += segment.payloadByteCount } else { networkBytesReceived += segment.messageByteCount }

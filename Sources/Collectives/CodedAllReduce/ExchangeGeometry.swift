@@ -18,12 +18,12 @@ public struct Segment: Sendable {
   public let ownedOffset: Int
   /// Where its header begins in a buffer of codes; its payload follows the header at once.
   public let headerOffset: Int
-  /// The bytes of its codes.
+  /// The bytes of its codes, the most of them if their lengths vary.
   public let payloadByteCount: Int
 
   /// Where its codes begin in a buffer of codes.
   public var payloadOffset: Int { headerOffset + MessageHeader.byteCount }
-  /// Header and payload, in bytes.
+  /// Header and payload, in bytes, as long as they can be.
   public var messageByteCount: Int { MessageHeader.byteCount + payloadByteCount }
 }
 
@@ -46,7 +46,7 @@ public struct ExchangeGeometry: Sendable {
 
   /// Group *g* holds the values `groupStarts[g]..<groupStarts[g + 1]`.
   public let groupStarts: [Int]
-  /// The code of group *g* is at `codeStarts[g]..<codeStarts[g + 1]` when codes lie one after another.
+  /// The code of group *g* is at `codeStarts[g]..<codeStarts[g + 1]` when codes as long as they can be lie one after another.
   public let codeStarts: [Int]
   /// The groups of each bucket.
   public let buckets: [Range<Int>]
@@ -54,10 +54,12 @@ public struct ExchangeGeometry: Sendable {
   public let segments: [[Segment]]
   /// The size in bytes of a buffer for the segments of all shards, headers included.
   public let codeSpaceByteCount: Int
-  /// Whether each group is sent as floats because its code would be larger.
-  let isPlain: [Bool]
+  /// The first group of each tensor, and the number of all.
+  private let tensorGroups: [Int]
+  /// Whether each group is sent as floats because its code would be no smaller.
+  let isRaw: [Bool]
   /// The number of such groups.
-  public let plainGroupCount: Int
+  public let rawGroupCount: Int
 
   /// The geometry of `layout` under `codec` on `rankCount` ranks.
   ///
@@ -119,8 +121,15 @@ public struct ExchangeGeometry: Sendable {
     self.groupStarts = groupStarts
     self.codeStarts = codeStarts
     codeSpaceByteCount = offset
-    isPlain = groups.map { !codec.isIdentity && codec.isPlain(count: $0.count) }
-    plainGroupCount = isPlain.count { $0 }
+    var tensorGroups = [0]
+    for tensor in layout.tensors {
+      var end = tensorGroups.last!
+      while end < groups.count && groups[end].lowerBound < tensor.range.upperBound { end += 1 }
+      tensorGroups.append(end)
+    }
+    self.tensorGroups = tensorGroups
+    isRaw = groups.map { codec.isRaw(count: $0.count) }
+    rawGroupCount = isRaw.count { $0 }
   }
 
   /// The values of shard `index` in the flat buffer: a range for each bucket, neighbours joined.
@@ -134,6 +143,13 @@ public struct ExchangeGeometry: Sendable {
       }
     }
     return ranges
+  }
+
+  /// Moves `context` on to a group that lies behind its own.
+  @inline(__always)
+  func move(_ context: inout EncodingContext, to group: Int) {
+    while tensorGroups[context.tensor + 1] <= group { context.tensor += 1 }
+    context.group = group - tensorGroups[context.tensor]
   }
 
   /// Where the segments of shard `index` lie in a buffer of codes.

@@ -1,4 +1,5 @@
 internal import Buffers
+internal import Codecs
 internal import MPI
 internal import Transport
 
@@ -17,13 +18,16 @@ final class ExchangeMessages {
     let sender: Int
     let segment: Segment
     let memory: UnsafeMutableRawBufferPointer
-    var hasArrived = false
+    /// The bytes that have arrived; nil before.
+    var arrived: Int?
   }
 
   private let world: Communicator
   private let geometry: ExchangeGeometry
   private let hosts: HostMap
   private let codecHash: UInt64
+  /// Whether messages may be shorter than their segments can be.
+  private let isVarying: Bool
   private var expected: [Expected] = []
   /// The first entry of `expected` for each stage and sender.
   private var first: [[Int]]
@@ -44,15 +48,16 @@ final class ExchangeMessages {
   ///   - geometry: What travels.
   ///   - routes: Between whom.
   ///   - hosts: The ranks.
-  ///   - codecHash: What all headers say of the codec.
+  ///   - codec: How it is encoded.
   ///   - arrivals: Where sums come, with offsets of the geometry.
   init(
-    _ geometry: ExchangeGeometry, routes: ExchangeRoutes, hosts: HostMap, codecHash: UInt64, arrivals: UnsafeMutableRawPointer
+    _ geometry: ExchangeGeometry, routes: ExchangeRoutes, hosts: HostMap, codec: any Codec, arrivals: UnsafeMutableRawPointer
   ) throws {
     world = try hosts.duplicate()
     self.geometry = geometry
     self.hosts = hosts
-    self.codecHash = codecHash
+    codecHash = XXHash64.hash(codec.specification)
+    isVarying = codec.hasVaryingLength
     let me = world.rank
     first = Array(repeating: Array(repeating: 0, count: world.count), count: 3)
     let own = geometry.codeSpace(ofShard: me)
@@ -99,27 +104,25 @@ final class ExchangeMessages {
     header.sender = UInt32(world.rank)
     receivers.removeAll(keepingCapacity: true)
     for slot in expected.indices {
-      expected[slot].hasArrived = false
+      expected[slot].arrived = nil
       let next = expected[slot]
       try receives.receive(into: next.memory, from: next.sender, tag: Int(next.stage), slot: slot)
     }
   }
 
   /// Writes the header of `segment` in front of its codes, once: while a message is under way its memory must not change.
-  func writeHeader(of segment: Segment, stage: Stage, at memory: UnsafeMutableRawPointer) {
+  func writeHeader(of segment: Segment, payloadByteCount: Int, stage: Stage, at memory: UnsafeMutableRawPointer) {
     header.stage = stage
     header.shard = UInt32(segment.shard)
     header.segment = UInt32(segment.index)
-    header.payloadByteCount = UInt32(segment.payloadByteCount)
+    header.payloadByteCount = UInt32(payloadByteCount)
     header.write(to: memory)
   }
 
-  /// Sends `segment`, whose header and codes lie at `memory`, to one of its receivers; returns the bytes sent.
-  func send(_ segment: Segment, stage: Stage, at memory: UnsafeRawPointer, to rank: Int) throws -> Int {
-    let message = UnsafeRawBufferPointer(start: memory, count: segment.messageByteCount)
+  /// Sends a segment, header and codes, to one of its receivers.
+  func send(_ message: UnsafeRawBufferPointer, stage: Stage, to rank: Int) throws {
     try sends.send(message, to: rank, tag: Int(stage), slot: receivers.count)
     receivers.append(rank)
-    return segment.messageByteCount
   }
 
   /// Lets MPI work, and reports how many further segments have arrived, in order, by stage and sender.
@@ -130,12 +133,14 @@ final class ExchangeMessages {
     }
     _ = try receives.testSome { slot, byteCount in
       try verify(expected[slot], byteCount: byteCount)
-      expected[slot].hasArrived = true
+      expected[slot].arrived = byteCount
       let (stage, sender) = (expected[slot].stage, expected[slot].sender)
       let count = stage == 1 ? geometry.segments[world.rank].count : geometry.segments[sender].count
       // A segment counts once all before it are there.
-      while case let next = available(stage, sender), next < count, expected[first[Int(stage)][sender] + next].hasArrived {
-        arrived(stage, sender, expected[first[Int(stage)][sender] + next].memory.count)
+      while case let next = available(stage, sender), next < count,
+        let byteCount = expected[first[Int(stage)][sender] + next].arrived
+      {
+        arrived(stage, sender, byteCount)
       }
     }
   }
@@ -160,7 +165,10 @@ final class ExchangeMessages {
 
   private func verify(_ expected: Expected, byteCount: Int) throws {
     let sender = hosts.name(of: expected.sender)
-    guard byteCount == expected.memory.count, let header = MessageHeader(reading: expected.memory.baseAddress!) else {
+    let isPossible =
+      isVarying
+      ? (MessageHeader.byteCount...expected.memory.count).contains(byteCount) : byteCount == expected.memory.count
+    guard isPossible, let header = MessageHeader(reading: expected.memory.baseAddress!) else {
       throw ExchangeError.unexpectedMessage(
         from: sender, detail: "\(byteCount) bytes without a header of ours, \(expected.memory.count) expected")
     }
@@ -168,7 +176,7 @@ final class ExchangeMessages {
     wanted.stage = expected.stage
     wanted.shard = UInt32(expected.segment.shard)
     wanted.segment = UInt32(expected.segment.index)
-    wanted.payloadByteCount = UInt32(expected.segment.payloadByteCount)
+    wanted.payloadByteCount = UInt32(byteCount - MessageHeader.byteCount)
     wanted.sender = UInt32(expected.sender)
     guard header == wanted else {
       throw ExchangeError.unexpectedMessage(

@@ -20,7 +20,7 @@ public struct MessageHeader: Hashable, Sendable {
   public var shard: UInt32
   /// The segment of the shard.
   public var segment: UInt32
-  /// The bytes that follow the header.
+  /// The bytes that follow the header; fewer than a segment's most if the lengths of codes vary.
   public var payloadByteCount: UInt32
   /// The rank that encoded them.
   public var sender: UInt32
@@ -40,6 +40,11 @@ public struct MessageHeader: Hashable, Sendable {
     memory.storeBytes(of: payloadByteCount.littleEndian, toByteOffset: 32, as: UInt32.self)
     memory.storeBytes(of: sender.littleEndian, toByteOffset: 36, as: UInt32.self)
     memory.storeBytes(of: samples.littleEndian, toByteOffset: 40, as: UInt64.self)
+  }
+
+  /// The bytes that follow the header at `memory`, which this program has written.
+  static func payloadByteCount(at memory: UnsafeRawPointer) -> Int {
+    Int(UInt32(littleEndian: memory.loadUnaligned(fromByteOffset: 32, as: UInt32.self)))
   }
 
   /// Reads a header from `memory`; nil where magic or version are not ours.

@@ -3,19 +3,19 @@ internal import Codecs
 internal import MPI
 internal import Transport
 
-/// Momentum and error inside the sketch: owners add the sketches of all ranks, and recover the heavy values from what they remember.
+/// Momentum and error inside the sketch: owners sum the sketches of all ranks, and recover the heavy values from their memory.
 ///
 ///     S_u ← ρS_u + Σ S(g_i)      S_e ← S_e + ηS_u      Δ = Top_k(U(S_e))      w ← w − Δ
 ///
-/// and then Δ leaves the error: S_e ← S_e − S(Δ), or every cell that Δ touches becomes zero. With `window` tables, each of which is
-/// forgotten in its turn, an error lasts so many exchanges: a step that is skipped adds nothing to any table, and takes no turn.
+/// and then Δ leaves the error: S_e ← S_e − S(Δ), or every cell that Δ touches becomes zero. With `window` tables, each
+/// cleared in its turn, an error lasts that number of exchanges: a skipped step adds nothing to any table, and takes no turn.
 ///
-/// Ranks remember nothing: a client may come once and never again.
+/// Ranks keep no memory: a client may come once and never again.
 ///
 /// Source: Rothchild et al. 2020, "FetchSGD", algorithm 1; algorithms §2.3, §2.6 and §2.7.
 /// - Cost: each rank sends (K − 1)/K of the table of 4rc bytes, and its share of the k values to K − 1 ranks.
 final class FetchSGD: SparseAggregation {
-  /// What becomes of the cells of values that were recovered.
+  /// What happens to the cells of recovered values.
   enum Recovery: String, CaseIterable {
     case subtract
     case zero
@@ -33,16 +33,16 @@ final class FetchSGD: SparseAggregation {
   private let scatter: LinearReduceScatter
   private let gather: SparseAllGather
   let rounds: MessageRounds
-  /// How owners add up what each knows of the norm; nil where nothing is clipped.
+  /// How owners add their parts of the norm; nil if nothing is clipped.
   private let norms: RecordExchange?
   private let owned: Range<Int>
-  /// Σ S(g_i) of this step, where it is clipped before it goes anywhere.
+  /// Σ S(g_i) of this step, if it is clipped before it is used.
   private let sums: [ShardMemory]
   private let clip: NormClip?
   /// S_u of the owned shards, and the tables of S_e, all in one memory for checkpoints.
   private let momenta: [ShardMemory]
   private let errors: [[ShardMemory]]
-  /// Counts exchanges: whose turn it is among the tables.
+  /// Counts exchanges: determines which table's turn it is.
   private var turn = 0
   private let memories: [FloatBuffer]
 
@@ -74,7 +74,7 @@ final class FetchSGD: SparseAggregation {
     errors = memories.dropFirst().map(tables)
   }
 
-  /// What rank `rank` of `rankCount` sends.
+  /// The messages of rank `rank` of `rankCount`.
   static func messages(
     _ settings: SparseSettings, _ code: SketchCode, rank: Int, of rankCount: Int
   ) -> (scatter: LinearReduceScatter, gather: SparseAllGather, rounds: [MessageRounds.Round]) {
@@ -97,9 +97,9 @@ final class FetchSGD: SparseAggregation {
     return [beginning] + sum + clipping + recovery + delivering(gather, in: 1) + [rounds.ending { [self] in turn += 1 }]
   }
 
-  /// Adds this step's sum to the momentum, scaled down to the norm `clip` where the sketches of all shards say that it is longer.
+  /// Adds this step's sum to the momentum, scaled down to the norm `clip` if the sketches of all shards show a larger one.
   ///
-  /// Source: algorithms §2.3, the clipping of the reference: a sketch is linear, so that it may be scaled.
+  /// Source: algorithms §2.3, the clipping of the reference: a sketch is linear, so it may be scaled.
   private var clipping: [Stage] {
     guard let clip, let norms else { return [] }
     return [
@@ -133,7 +133,7 @@ final class FetchSGD: SparseAggregation {
     return change
   }
 
-  /// Six standard deviations of an estimate in one row, three times what tests find of the median of five.
+  /// Six standard deviations of an estimate in one row, three times what tests find for the median of five.
   var estimationError: Double {
     let columns = code.hashes.compactMap { $0?.columns }.min()
     return columns.map { 6 / (Double($0) * Double(shards.shardCount)).squareRoot() } ?? 0
@@ -151,7 +151,7 @@ final class FetchSGD: SparseAggregation {
   }
 
   func restore(counters: [String: String]) {
-    // Checkpoints without a count are of runs that took every step for an exchange.
+    // Checkpoints without a count are from runs that counted every step as an exchange.
     turn = (counters["windowTurn"] ?? counters["step"]).flatMap { Int($0) } ?? 0
   }
 

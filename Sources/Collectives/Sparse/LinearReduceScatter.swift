@@ -2,9 +2,9 @@ public import Buffers
 public import Codecs
 internal import Transport
 
-/// Sums linear codes: every rank encodes every shard, and the owner of a shard adds the messages in rank order.
+/// A reduce-scatter of linear codes: every rank encodes every shard, and each shard's owner adds the messages in rank order.
 ///
-/// Shards are dealt to owners in order, balanced by the length of their messages. Nothing is decoded on the way, and no sum depends on the
+/// Shards are assigned to owners in order, balanced by message length. Nothing is decoded on the way, and no sum depends on the
 /// transport or on timing.
 ///
 /// - Source: algorithms §2.6, steps 1 and 2.
@@ -27,7 +27,7 @@ public struct LinearReduceScatter {
     scratch = FloatBuffer(count: (0..<code.shards.shardCount).map(code.shards.count).max() ?? 0)
   }
 
-  /// The round of messages that this needs.
+  /// The message round that this needs.
   public func round(_ name: String) -> MessageRounds.Round {
     let counts = owned.map { $0.reduce(0) { $0 + code.messageCount(of: $1) } }
     return .scattered(name, owned.map { _ in counts })
@@ -47,14 +47,14 @@ public struct LinearReduceScatter {
     try rounds.send(round)
   }
 
-  /// Calls `add` with the message of every owned shard from every rank: rank by rank, and shard by shard.
+  /// Calls `add` with the message of every owned shard from every rank: rank by rank, shard by shard within each.
   public func receive(
     in round: Int, of rounds: MessageRounds, add: (_ shard: Int, _ message: UnsafePointer<Float>) -> Void
   ) throws {
     for peer in owned.indices { take(try rounds.message(from: peer, in: round), add: add) }
   }
 
-  /// Calls `add` with the message of every owned shard in what came from one rank.
+  /// Calls `add` with the message of every owned shard in the data from one rank.
   func take(_ message: UnsafeBufferPointer<Float>, add: (_ shard: Int, _ message: UnsafePointer<Float>) -> Void) {
     guard var next = message.baseAddress else { return }
     for shard in owned[rank] {

@@ -1,19 +1,20 @@
 internal import Buffers
 internal import Codecs
+internal import Kernels
 internal import MPI
 internal import Transport
 
-/// Every rank sends the k largest values of what it remembers; owners add them up.
+/// Every rank sends the k largest values of its memory; owners sum them.
 ///
 ///     u_i ← ρu_i + g_i      v_i ← v_i + ηu_i      Δ_i = Top_k(v_i)      w ← w − Σ Δ_i
 ///
-/// and v_i (and u_i, where momentum is masked) becomes zero where Δ_i is. Ranks choose differently, so that what comes back has up to
-/// K times as many values as each sent.
+/// and v_i (and u_i, if momentum is masked) becomes zero where Δ_i is nonzero. Ranks choose differently, so up to K times as
+/// many values come back as each rank sent.
 ///
 /// Source: Lin et al. 2018, "Deep gradient compression"; algorithms §4.3.
 /// - Cost: each rank sends its k values to their owners, and its share of the union, up to k values, to K − 1 ranks.
 final class LocalTopK: SparseAggregation {
-  /// Who remembers what was not sent.
+  /// Where values that were not sent are kept.
   enum Feedback: String, CaseIterable {
     case rank
     case none
@@ -31,7 +32,7 @@ final class LocalTopK: SparseAggregation {
   let rounds: MessageRounds
   private let rank: Int
   private let owned: [Range<Int>]
-  /// What the ranks have sent of the own shards in this step.
+  /// The sums, for this rank's shards, of what the ranks sent in this step.
   private var sums: [SparseVector] = []
 
   init(_ settings: SparseSettings, feedback: Feedback, parts: AggregationParts) throws {
@@ -47,7 +48,7 @@ final class LocalTopK: SparseAggregation {
     rounds = try MessageRounds(messages.rounds, hosts: parts.hosts)
   }
 
-  /// What rank `rank` of `rankCount` sends, and who owns what.
+  /// The messages of rank `rank` of `rankCount`, and the shards of each owner.
   static func messages(
     _ settings: SparseSettings, rank: Int, of rankCount: Int
   ) -> (scatter: SparseLists, gather: SparseAllGather, owned: [Range<Int>], rounds: [MessageRounds.Round]) {
@@ -80,7 +81,7 @@ final class LocalTopK: SparseAggregation {
     return [beginning] + telling + adding + returning + delivering(gather, in: 1) + [rounds.ending()]
   }
 
-  /// The k largest values that this rank remembers, by shard; they leave the memory.
+  /// The k largest values of this rank's memory, by shard; they are removed from it.
   private func largest() -> [SparseVector] {
     let chosen = largestMagnitudes(memory.values.baseAddress, count: memory.values.count, k: settings.total)
     var vectors = Array(repeating: SparseVector(), count: shards.shardCount)
@@ -95,7 +96,7 @@ final class LocalTopK: SparseAggregation {
     return vectors
   }
 
-  /// What is not sent is as large as the sum, where it is lost.
+  /// If unsent values are lost, they may be as large as the sum.
   var estimationError: Double { feedback == .rank ? 0 : 1 }
   var remembered: FloatBuffer? { feedback == .rank ? memory.values : nil }
   var residualSquares: Double { memory.values.sumOfSquares }
@@ -104,7 +105,7 @@ final class LocalTopK: SparseAggregation {
 }
 
 extension SparseVector {
-  /// Adds another vector; an index that only one has comes as it is.
+  /// Adds another vector; values at an index that only one has are copied.
   fileprivate mutating func add(_ other: SparseVector) {
     var sum = SparseVector()
     var (mine, theirs) = (0, 0)

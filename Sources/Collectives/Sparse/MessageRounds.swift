@@ -2,29 +2,29 @@ internal import Buffers
 internal import MPI
 public import Transport
 
-/// Rounds of messages among all ranks, some of which are as long as what was found: lists of indices, values that were asked for.
+/// Rounds of messages among all ranks, some of which vary in length with the data: lists of indices, requested values.
 ///
-/// What methods need that say first where, and then how much: each rank writes its messages of a round where they are read in place
-/// by its neighbours and sent from to other hosts (`BlockExchange`), after the ranks have told each other how long they are. The rounds
-/// of a step follow one another between ``begin()`` and ``end()``; messages can be read until then.
+/// For methods that first exchange positions and then values: each rank writes its messages of a round where neighbours read
+/// them in place and from where they are sent to other hosts (`BlockExchange`), after the ranks have announced the lengths. The
+/// rounds of a step follow one another between ``begin()`` and ``end()``; messages can be read until then.
 ///
-/// - Cost: the bytes of the messages; a round of varying lengths costs a record of 8K bytes to each rank beside them.
+/// - Cost: the bytes of the messages; a round of varying lengths also costs a record of 8K bytes to each rank.
 public final class MessageRounds {
-  /// What a round carries.
+  /// The contents of a round.
   public struct Round {
-    /// For each rank, the most floats that each of its messages may have: one for each rank, or a single one that all ranks get.
+    /// For each rank, the most floats in each of its messages: one for each rank, or a single one that all ranks get.
     enum Capacities {
       case scattered([[Int]])
       case gathered([Int])
     }
 
-    /// How a receiver knows how long a message is.
+    /// How a receiver knows the length of a message.
     public enum Lengths: Sendable {
-      /// It is as long as there is room.
+      /// The message fills its room.
       case full
-      /// Everybody can tell what was asked for.
+      /// Every rank can derive it from what was requested.
       case known
-      /// The sender says it beforehand.
+      /// The sender announces it beforehand.
       case announced
     }
 
@@ -32,7 +32,7 @@ public final class MessageRounds {
     let capacities: Capacities
     let lengths: Lengths
 
-    /// Where the messages of `rank` lie.
+    /// The slot with the messages of `rank`.
     fileprivate func slot(of rank: Int) -> BlockSlot {
       func ranges(_ counts: [Int]) -> [Range<Int>] {
         var end = 0
@@ -61,7 +61,7 @@ public final class MessageRounds {
       return traffic
     }
 
-    /// What a rank sends in the round if its messages are as long as there is room, with the announcement of their lengths.
+    /// What a rank sends in the round if its messages fill their room, including the announcement of their lengths.
     ///
     /// - Parameters:
     ///   - rank: The rank.
@@ -91,7 +91,7 @@ public final class MessageRounds {
           remoteRanks: rankCount - 1 - neighbours)
     }
 
-    /// The most floats that rank `rank` may find in all messages of the round for it, its own included.
+    /// The most floats that rank `rank` may find in all messages of the round for it, including its own.
     package func mostReceived(by rank: Int) -> Int {
       switch capacities {
       case .gathered(let capacities): capacities.reduce(0, +)
@@ -108,17 +108,17 @@ public final class MessageRounds {
     /// Whether its lengths are announced, which takes messages of their own.
     package var isAnnounced: Bool { lengths == .announced }
 
-    /// Whether owners tell all ranks what they found.
+    /// Whether it returns results from owners to all ranks.
     package var isReturned: Bool {
       if case .gathered = capacities { true } else { false }
     }
 
-    /// Rank *i* sends rank *j* `capacities[i][j]` floats, or up to as many where lengths vary; what a rank keeps for itself counts, too.
+    /// Rank *i* sends rank *j* `capacities[i][j]` floats, or at most that if lengths vary; a message to itself counts too.
     public static func scattered(_ name: String, _ capacities: [[Int]], lengths: Lengths = .full) -> Round {
       Round(name: name, capacities: .scattered(capacities), lengths: lengths)
     }
 
-    /// Rank *i* sends all ranks the same `capacities[i]` floats, or up to as many where lengths vary.
+    /// Rank *i* sends all ranks the same `capacities[i]` floats, or at most that if lengths vary.
     public static func gathered(_ name: String, _ capacities: [Int], lengths: Lengths = .announced) -> Round {
       Round(name: name, capacities: .gathered(capacities), lengths: lengths)
     }
@@ -130,14 +130,14 @@ public final class MessageRounds {
   private let slots: [BlockSlot]
   private let blocks: BlockExchange
   private let records: RecordExchange
-  /// For each round, the floats from each rank.
+  /// For each round, the number of floats from each rank.
   private var counts: [[Int]]
-  /// The bytes sent in rounds that are gathered, with the records of their lengths.
+  /// The bytes sent in gathered rounds, including the records of their lengths.
   private var returnedByteCount = 0
 
   /// Makes room for rounds among the ranks of `hosts`; collective.
   ///
-  /// - Throws: `ExchangeError.noSharedMemory` where a host cannot give the memory.
+  /// - Throws: `ExchangeError.noSharedMemory` if a host cannot provide the memory.
   public init(_ rounds: [Round], hosts: HostMap) throws {
     let (rank, rankCount) = (hosts.world.rank, hosts.world.count)
     (self.rank, self.rankCount, self.rounds) = (rank, rankCount, rounds)
@@ -154,7 +154,7 @@ public final class MessageRounds {
     traffic.returnedBytesSent = returnedByteCount
     return traffic
   }
-  /// The traffic of the rounds of a step if every message is as long as there is room: the most that it can be.
+  /// The traffic of the rounds of a step if every message fills its room: an upper bound.
   public var predictedTraffic: Traffic {
     zip(rounds, slots).reduce(Traffic()) { $0 + $1.0.traffic(blocks.traffic(of: $1.1), records.predictedTraffic) }
   }
@@ -162,22 +162,22 @@ public final class MessageRounds {
   /// Time spent waiting for messages so far.
   public var waiting: Duration { blocks.waiting }
 
-  /// Begins the rounds of a step, as soon as nobody reads those of the last one.
+  /// Begins the rounds of a step once no rank still reads those of the last one.
   public func begin() throws { try blocks.begin(sampleCount: 1) }
 
-  /// Where this rank writes its message to `peer`, or that to all ranks in a round that is gathered.
+  /// Where this rank writes its message to `peer`, or its message to all ranks in a gathered round.
   public func message(to peer: Int = 0, in round: Int) -> UnsafeMutablePointer<Float> {
     blocks.values(of: round) + slots[round].outgoing[peer].lowerBound
   }
 
-  /// Sends what was written, in full.
+  /// Sends the written messages in full.
   public func send(_ round: Int) throws {
     require(rounds[round].lengths == .full, "messages are sent in full that may be shorter")
     counts[round] = slots[round].incoming.map(\.count)
     try publish(round, lengths: nil)
   }
 
-  /// Sends what was written: as many floats as said to each rank, where every rank knows how many come from each.
+  /// Sends the given number of floats to each rank, when every rank knows how many come from each.
   public func send(_ round: Int, outgoing: [Int], incoming: [Int]) throws {
     require(zip(outgoing, slots[round].outgoing).allSatisfy { $0 <= $1.count }, "a message is longer than its room")
     counts[round] = incoming
@@ -190,13 +190,13 @@ public final class MessageRounds {
     if rounds[round].isReturned { returnedByteCount += blocks.traffic.bytesSent - before }
   }
 
-  /// Sends what was written: as many floats as said to each rank, one number for all where the round is gathered.
+  /// Sends the given number of floats to each rank, one number for all if the round is gathered.
   public func send(_ round: Int, counts own: [Int]) throws {
     try announce(round, counts: own)
     try send(round, counts: own, announced: records.finish(activity: MessageRounds.activity(of: rounds[round])))
   }
 
-  /// Tells the other ranks how long the messages of a round are that were written.
+  /// Announces to the other ranks the lengths of this rank's messages of a round.
   func announce(_ round: Int, counts own: [Int]) throws {
     require(rounds[round].lengths == .announced, "lengths are announced that everybody knows")
     let before = records.traffic.bytesSent
@@ -204,7 +204,7 @@ public final class MessageRounds {
     if rounds[round].isReturned { returnedByteCount += records.traffic.bytesSent - before }
   }
 
-  /// Sends what was written, after all ranks have told how long their messages are.
+  /// Sends the written messages, after all ranks have announced their lengths.
   func send(_ round: Int, counts own: [Int], announced all: [[UInt64]]) throws {
     let isGathered = rounds[round].isReturned
     try send(
@@ -214,9 +214,9 @@ public final class MessageRounds {
 
   private static func activity(of round: Round) -> String { "the lengths of \(round.name)" }
 
-  /// The message from `peer` in a round, as soon as it is there; valid until the step ends.
+  /// The message from `peer` in a round, after waiting for it; valid until the step ends.
   ///
-  /// - Throws: `ExchangeError.timedOut` naming the rank and the round where nothing comes.
+  /// - Throws: `ExchangeError.timedOut`, naming the rank and the round, if nothing arrives.
   public func message(from peer: Int, in round: Int) throws -> UnsafeBufferPointer<Float> {
     UnsafeBufferPointer(start: try blocks.block(round, from: peer), count: counts[round][peer])
   }
@@ -224,7 +224,7 @@ public final class MessageRounds {
   /// Ends the rounds of a step.
   public func end() throws { try blocks.end() }
 
-  /// Gives up what has not arrived.
+  /// Gives up on what has not arrived.
   public func abandon() {
     blocks.abandon()
     records.abandon()
@@ -237,7 +237,7 @@ extension MessageRounds {
   /// The number of ranks.
   var peers: Range<Int> { 0..<rankCount }
 
-  /// Begins the rounds, as soon as nobody reads those of the last step, and the contribution is final.
+  /// Begins the rounds, once no rank still reads those of the last step and the contribution is final.
   func beginning(_ exchange: StagedExchange, _ work: @escaping () throws -> Void) -> Stage {
     Stage(
       .encode, awaits: "the end of the last exchange",
@@ -249,7 +249,7 @@ extension MessageRounds {
     }
   }
 
-  /// Works on the message from `peer` in a round.
+  /// Processes the message from `peer` in a round.
   func message(
     from peer: Int, in round: Int, _ kind: ExchangeEvent.Kind,
     _ work: @escaping (_ message: UnsafeBufferPointer<Float>) throws -> Void
@@ -263,7 +263,7 @@ extension MessageRounds {
     ) { [self] in try work(message(from: peer, in: round)) }
   }
 
-  /// Sends messages of a round whose lengths `write` tells: one to each rank, or one for all if the round is gathered.
+  /// Sends messages of a round whose lengths `write` returns: one for each rank, or one for all if the round is gathered.
   func sending(_ round: Int, _ kind: ExchangeEvent.Kind, _ write: @escaping () throws -> [Int]) -> [Stage] {
     var counts: [Int] = []
     return [
@@ -277,7 +277,7 @@ extension MessageRounds {
     ]
   }
 
-  /// Ends the rounds, as soon as all messages have come and gone.
+  /// Ends the rounds once all messages have arrived and left.
   func ending(_ work: @escaping () -> Void = {}) -> Stage {
     Stage(
       .decode, awaits: "messages that are still on their way",

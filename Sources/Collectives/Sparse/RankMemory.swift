@@ -1,18 +1,18 @@
 internal import Buffers
 internal import Transport
 
-/// What a rank remembers of its own gradients, as changes of parameters: momentum, and what was not sent.
+/// A rank's memory of its own gradients, as changes of parameters: momentum, and the residual of what was not sent.
 ///
 ///     u ← ρu + g      v ← v + ηu
 ///
 /// Source: algorithms §2.4, practical form; Lin et al. 2018 for the masking of momentum.
 final class RankMemory {
-  /// v: what was not sent.
+  /// v: the values not sent.
   let values: FloatBuffer
   /// u; empty without momentum.
   private let momenta: FloatBuffer
   private let momentum: Float
-  /// Whether momentum is forgotten where something was sent.
+  /// Whether momentum is cleared where something was sent.
   private let masksMomentum: Bool
 
   init(count: Int, momentum: Double, masksMomentum: Bool) {
@@ -35,13 +35,13 @@ final class RankMemory {
     }
   }
 
-  /// Forgets what was sent.
+  /// Clears a value that was sent.
   func clear(at index: Int) {
     values[index] = 0
     if masksMomentum && momenta.count > 0 { momenta[index] = 0 }
   }
 
-  /// Forgets everything that was not sent, momentum apart.
+  /// Clears everything that was not sent, but not the momentum.
   func clearValues() { values.clear() }
 
   func clear() {

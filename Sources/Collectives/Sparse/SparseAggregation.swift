@@ -2,23 +2,23 @@ internal import Buffers
 internal import Codecs
 internal import Transport
 
-/// An aggregation that finds the few values by which a model changes, from the gradients of all ranks, in rounds of messages.
+/// An aggregation that finds, in rounds of messages, the few values by which the gradients of all ranks change the model.
 ///
-/// What those few do not carry is remembered, by the ranks or by the owners of shards, and comes later. Momentum is part of what is
-/// remembered. The learning rate enters before the error memory: what is remembered are changes of parameters, and keep the rate at
-/// which they came. An exchange begins when the whole contribution is final and is not discarded.
+/// What those few do not carry is kept, by the ranks or by the owners of shards, and comes later; momentum is part of this
+/// memory. The learning rate enters before the error memory: the memory holds changes of parameters, at the rate at which they
+/// came. An exchange begins when the whole contribution is final and is not discarded.
 ///
 /// Source: Rothchild et al. 2020, "FetchSGD"; algorithms §2.3 and §2.6.
 protocol SparseAggregation: Aggregation {
-  /// How the values are dealt to shards.
+  /// The assignment of values to shards.
   var shards: ShardMap { get }
   /// The messages of an exchange.
   var rounds: MessageRounds { get }
-  /// Carries an exchange on.
+  /// The engine that carries an exchange on.
   var exchange: StagedExchange { get }
-  /// Where contributions lie.
+  /// The buffers of contributions.
   var gradients: [SharedGradient] { get }
-  /// An exchange from the contribution to the end of the rounds.
+  /// The stages of an exchange from the contribution to the end of the rounds.
   func stages(of gradient: FloatBuffer, _ contribution: Contribution) -> [Stage]
 }
 
@@ -51,7 +51,7 @@ extension SparseAggregation {
     rounds.peers.map { peer in rounds.message(from: peer, in: round, .sum) { scatter.take($0, add: add) } }
   }
 
-  /// The stages that hand what owners have found to the sink, shard by shard, once it is wanted.
+  /// The stages that pass the owners' results to the sink, shard by shard, once the delivery is requested.
   func delivering(
     _ gather: SparseAllGather, in round: Int, _ note: @escaping (_ shard: Int, _ change: SparseVector) -> Void = { _, _ in }
   ) -> [Stage] {
@@ -70,7 +70,7 @@ extension SparseAggregation {
 }
 
 extension Sink {
-  /// Takes the change of a shard; a buffer was cleared before.
+  /// Takes the change of a shard; a buffer must have been cleared.
   fileprivate func take(_ change: SparseVector, of shard: Int, in shards: ShardMap) {
     switch self {
     case .change(let take): take(change, shard, shards)

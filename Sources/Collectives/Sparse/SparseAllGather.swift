@@ -1,9 +1,10 @@
 public import Codecs
 internal import Transport
 
-/// Gives every rank the sparse vectors of all shards, each from its owner.
+/// All-gathers the sparse vectors of all shards, each from its owner.
 ///
-/// - Cost: each rank sends what it has to K − 1 ranks: about 42 bits for one value in a hundred, less than 8 bytes for any.
+/// - Cost: each rank sends its vectors to K − 1 ranks: about 42 bits per value if one value in a hundred is sent, less than 8
+///   bytes per value at any density.
 public struct SparseAllGather {
   private let lists: SparseLists
   private let owned: [Range<Int>]
@@ -15,7 +16,7 @@ public struct SparseAllGather {
     (self.owned, self.rank) = (owned, rank)
   }
 
-  /// The round of messages that this needs.
+  /// The message round that this needs.
   public func round(_ name: String) -> MessageRounds.Round { .gathered(name, owned.map(lists.capacity)) }
 
   /// Sends the vectors of this rank's shards.
@@ -23,12 +24,12 @@ public struct SparseAllGather {
     try rounds.send(round, counts: write(vectors, in: round, of: rounds))
   }
 
-  /// Writes the vectors of this rank's shards; returns how long they are, for all ranks.
+  /// Writes the vectors of this rank's shards; returns the message length, one for all ranks.
   func write(_ vectors: [SparseVector], in round: Int, of rounds: MessageRounds) -> [Int] {
     [lists.encode(vectors, of: owned[rank], into: rounds.message(in: round))]
   }
 
-  /// Calls `body` with the vector of every shard, in order; values are zeros where only indices were wanted.
+  /// Calls `body` with the vector of every shard, in order; values are zeros if only indices were requested.
   public func receive(in round: Int, of rounds: MessageRounds, _ body: (_ shard: Int, _ vector: SparseVector) -> Void) throws {
     for peer in owned.indices { try decode(rounds.message(from: peer, in: round), from: peer, body) }
   }

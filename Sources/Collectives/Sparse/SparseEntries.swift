@@ -2,11 +2,11 @@ internal import Buffers
 internal import Codecs
 internal import Transport
 
-/// Keys that all sparse aggregations have.
+/// The keys common to all sparse aggregations.
 private let commonKeys: [(name: String, meaning: String)] = [
   ("k", "values by which the model changes: a number or a share of the parameters (1/100)"),
-  ("mask", "whether momentum is forgotten where something was sent (true up to a k of a tenth)"),
-  ("shards", "parts that values are dealt to, whatever the number of ranks (64, fewer where columns are few)"),
+  ("mask", "whether the momentum of values that were sent is cleared (true up to a k of a tenth)"),
+  ("shards", "parts that values are dealt to, whatever the number of ranks (64, fewer if columns are few)"),
 ]
 
 private let sketchKeys: [(name: String, meaning: String)] = [
@@ -15,7 +15,7 @@ private let sketchKeys: [(name: String, meaning: String)] = [
   ("hashes", "block, which is fast, or mersenne61 (block)"),
 ]
 
-/// Sparse aggregations need the whole contribution, and what they remember cannot be taken back.
+/// Sparse aggregations need the whole contribution, and their memory cannot be rolled back.
 private let sparse = AggregationCapabilities(
   result: .change, discards: false, isHierarchical: false, clips: false, warmStarts: false, hasTrials: false,
   sharesContributions: false)
@@ -23,11 +23,14 @@ private let sparse = AggregationCapabilities(
 /// The entries of the sparse aggregations.
 let sparseEntries: [Registry<AggregationRecipe>.Entry] = [
   .init(
-    "fetch-sgd", "Count Sketches; the heavy values of what owners remember come back (Rothchild et al. 2020)",
+    "fetch-sgd", "Count Sketches; the owners send back the heavy values of what they accumulate (Rothchild et al. 2020)",
     keys: sketchKeys + commonKeys + [
-      ("recovery", "exact: ranks remember, and tell heavy values exactly; subtract or zero: sketches remember (exact)"),
+      (
+        "recovery",
+        "exact: ranks keep the errors and send exact heavy values; subtract or zero: sketches keep the errors (exact)"
+      ),
       ("candidates", "exact: candidates for each value that is recovered (4)"),
-      ("window", "subtract, zero: exchanges that an error lasts, 0 for ever (0)"),
+      ("window", "subtract, zero: exchanges for which an error is kept, 0 for ever (0)"),
     ]
   ) { specification in
     let recovery = try specification.choice("recovery", default: RecoveryChoice.exact)
@@ -62,7 +65,7 @@ let sparseEntries: [Registry<AggregationRecipe>.Entry] = [
       return try TwoRoundSketch(settings, code, candidates: candidates, selection: .heavyMix, parts: parts)
     }
   },
-  .init("true-top-k", "the largest values of the exact sum; floats on the way there (a yardstick)", keys: commonKeys) {
+  .init("true-top-k", "the largest values of the exact sum; sent as floats (a reference)", keys: commonKeys) {
     specification in
     AggregationRecipe(specification, sparse) { count, rankCount in
       TrueTopK.messages(try SparseSettings(specification, count: count), rank: 0, of: rankCount).rounds

@@ -2,20 +2,20 @@ internal import Buffers
 public import Codecs
 internal import Transport
 
-/// Sparse vectors of several shards as one message: for each the number of values, that of bytes, and a code.
+/// Sparse vectors of several shards as one message: for each, the number of values, the number of bytes, and a code.
 ///
-/// The code is a `SparseCode`, or an `IndexCode` where only indices are wanted; its bytes are filled up to a multiple of 4.
+/// The code is a `SparseCode`, or an `IndexCode` if only indices are sent; its bytes are padded to a multiple of 4.
 public struct SparseLists: Sendable {
   private let shards: ShardMap
   private let most: [Int]
   private let hasValues: Bool
 
-  /// Messages of vectors of at most `most[shard]` values.
+  /// Creates a format for vectors of at most `most[shard]` values.
   public init(_ shards: ShardMap, most: [Int], hasValues: Bool = true) {
     (self.shards, self.most, self.hasValues) = (shards, most, hasValues)
   }
 
-  /// The floats that a message of some shards takes at most.
+  /// The most floats in a message of the given shards.
   public func capacity(of range: Range<Int>) -> Int {
     range.reduce(0) { sum, shard in
       let count = shards.count(of: shard)
@@ -25,7 +25,7 @@ public struct SparseLists: Sendable {
     }
   }
 
-  /// Writes the vectors of `range`, and returns the length in floats.
+  /// Writes the vectors of `range`; returns the length in floats.
   public func encode(_ vectors: [SparseVector], of range: Range<Int>, into message: UnsafeMutablePointer<Float>) -> Int {
     require(vectors.count == range.count, "\(vectors.count) vectors of \(range.count) shards")
     let start = UnsafeMutableRawPointer(message)
@@ -44,9 +44,9 @@ public struct SparseLists: Sendable {
     return (end - start) / 4
   }
 
-  /// Calls `body` with the vector of every shard of `range`, in order; values are zeros where only indices were wanted.
+  /// Calls `body` with the vector of every shard of `range`, in order; values are zeros if only indices were sent.
   ///
-  /// - Throws: `ExchangeError.unexpectedMessage` where the bytes are none of ours; `sender` names who sent them.
+  /// - Throws: `ExchangeError.unexpectedMessage`, naming `sender`, if the bytes are not valid in this format.
   public func decode(
     _ message: UnsafeBufferPointer<Float>, of range: Range<Int>, from sender: Int,
     _ body: (_ shard: Int, _ vector: SparseVector) -> Void

@@ -4,18 +4,18 @@ internal import Transport
 
 /// The sizes that sparse aggregations share, read from their specification.
 struct SparseSettings {
-  /// As it was written.
+  /// The specification as written.
   let specification: String
-  /// How values are dealt.
+  /// The assignment of values to shards.
   let shards: ShardMap
-  /// The values that are recovered of each shard.
+  /// The number of values recovered from each shard.
   let k: [Int]
-  /// The values that are recovered of all shards together.
+  /// The number of values recovered from all shards together.
   let total: Int
-  /// Whether momentum is forgotten where something was sent.
+  /// Whether momentum is cleared where something was sent.
   let masksMomentum: Bool
 
-  /// Settings for `count` parameters; `columns` of a sketch say how many shards there may be.
+  /// Creates settings for `count` parameters; the `columns` of a sketch limit the default number of shards.
   init(_ specification: Specification, count: Int, columns: Int? = nil) throws {
     self.specification = specification.description
     let amount = try specification.amount("k", default: "1/100")
@@ -23,7 +23,7 @@ struct SparseSettings {
     guard total <= count || count == 0 else {
       throw SpecificationError("'\(specification)': k = \(total) is more than the \(count) parameters")
     }
-    // Shards are large enough that each keeps at least 1024 columns.
+    // By default, shards are large enough that each has at least 1024 columns.
     let most = max(1, (columns ?? count) / 1024)
     let shardCount = try specification.integer("shards", default: min(64, most), in: 1...65_536)
     let map = ShardMap(count: count, shardCount: shardCount)

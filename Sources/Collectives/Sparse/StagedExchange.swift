@@ -2,15 +2,15 @@ internal import Buffers
 internal import Synchronization
 internal import Transport
 
-/// A unit of work of an exchange, which is done when what it waits for is there.
+/// A unit of work of an exchange, done once what it waits for is there.
 struct Stage {
-  /// What it counts as.
+  /// The kind of event it counts as.
   let kind: ExchangeEvent.Kind
-  /// What is being waited for, for the sentence that names a missing rank.
+  /// What is being waited for, for the error message that names a missing rank.
   let activity: String
-  /// Whether it can be done; looks once.
+  /// Whether it can be done; polls once.
   let isReady: () throws -> Bool
-  /// The ranks that keep it waiting; none if it is nobody else.
+  /// The ranks it waits for; empty if it waits for no other rank.
   let awaited: () -> [Int]
   /// The work.
   let work: () throws -> Void
@@ -22,7 +22,7 @@ struct Stage {
     (self.kind, self.activity, self.isReady, self.awaited, self.work) = (kind, activity, isReady, awaited, work)
   }
 
-  /// Works on the records of all ranks, after this rank has sent its own.
+  /// Processes the records of all ranks, after this rank has sent its own.
   static func records(
     _ records: RecordExchange, _ kind: ExchangeEvent.Kind, activity: String, work: @escaping ([[UInt64]]) throws -> Void
   ) -> Stage {
@@ -38,31 +38,29 @@ struct Stage {
   }
 }
 
-/// Carries an exchange on that is a sequence of stages: encoding, rounds of messages, the delivery.
+/// Carries on an exchange that is a sequence of stages: encoding, rounds of messages, the delivery.
 ///
-/// Stages are done in their order, each as soon as what it waits for is there, so that no bit depends on timing. A stage may put others
-/// before those that follow (``next(_:)``), where what is to be done depends on what was found.
+/// Stages are done in order, each once what it waits for is there, so that no bit depends on timing. A stage may insert others
+/// before those that follow (``next(_:)``), when the next work depends on its results.
 final class StagedExchange {
   private let hosts: HostMap
   /// The values of a contribution.
   private let count: Int
-  private let observer: ((ExchangeEvent) -> Void)?
-  private var watchdog: Watchdog
+  private let clock: ExchangeClock
   /// What is still to be done, the next one last.
   private var stages: [Stage] = []
   private let announced = Atomic<Int>(0)
-  private var waitingSince: ContinuousClock.Instant?
   /// Where the result goes, once it is wanted.
   private(set) var sink: Sink?
   /// Whether an exchange is under way.
   private(set) var isActive = false
-  private(set) var timing = ExchangeTiming()
   private(set) var exchangeCount = 0
 
   init(_ hosts: HostMap, count: Int, observer: ((ExchangeEvent) -> Void)?) {
-    (self.hosts, self.count, self.observer) = (hosts, count, observer)
-    watchdog = Watchdog(hosts.waitingRanks)
+    (self.hosts, self.count, clock) = (hosts, count, ExchangeClock(hosts, observer: observer))
   }
+
+  var timing: ExchangeTiming { clock.timing }
 
   /// Begins an exchange that is done by these stages.
   func begin(_ contribution: Contribution, _ stages: [Stage]) {
@@ -71,13 +69,13 @@ final class StagedExchange {
     sink = nil
     announced.store(contribution.isReady ? count : 0, ordering: .releasing)
     self.stages = stages.reversed()
-    watchdog.progress()
+    clock.begin()
   }
 
-  /// Puts stages before those that follow.
+  /// Inserts stages before those that follow.
   func next(_ stages: [Stage]) { self.stages += stages.reversed() }
 
-  /// Gives up what is under way.
+  /// Gives up the exchange under way.
   func abandon() {
     isActive = false
     stages = []
@@ -88,7 +86,7 @@ final class StagedExchange {
   /// Whether the whole contribution is final.
   var isContributionReady: Bool { announced.load(ordering: .acquiring) == count }
 
-  /// A stage that waits until the result is wanted, and works on where it goes.
+  /// A stage that waits until the delivery is requested, and works on its sink.
   func delivery(_ work: @escaping (Sink) throws -> Void) -> Stage {
     Stage(.decode, isReady: { [unowned self] in sink != nil }) { [unowned self] in try sink.map(work) }
   }
@@ -100,7 +98,7 @@ final class StagedExchange {
       guard let stage = stages.last else {
         isActive = false
         exchangeCount += 1
-        endWait(at: start)
+        clock.endWait(at: start)
         return .done
       }
       guard try stage.isReady() else {
@@ -109,8 +107,7 @@ final class StagedExchange {
       }
       stages.removeLast()
       try stage.work()
-      note(stage.kind, since: start)
-      watchdog.progress()
+      clock.note(stage.kind, 0..<count, since: start)
       return .busy
     } catch {
       abandon()
@@ -118,51 +115,18 @@ final class StagedExchange {
     }
   }
 
-  /// Carries the exchange to its end, whose result goes to `sink`.
+  /// Carries the exchange to its end, with the result going to `sink`.
   func deliver(into sink: Sink, advance: () throws -> ExchangeTurn) throws {
     require(isActive, "a delivery without an exchange")
     markReady(upTo: count)
     self.sink = sink
     defer { self.sink = nil }
-    var idleSince: ContinuousClock.Instant?
-    while true {
-      let turn = try advance()
-      if turn == .idle {
-        if idleSince == nil { idleSince = .now }
-        watchdog.giveWay()
-        continue
-      }
-      if let start = idleSince { timing.wait += .now - start }
-      idleSince = nil
-      if turn == .done { return }
-    }
+    try clock.finish(advance)
   }
-
-  // MARK: Time
 
   private func wait(for stage: Stage, since start: ContinuousClock.Instant) throws {
-    if observer != nil && waitingSince == nil && sink != nil { waitingSince = start }
-    guard !stage.awaited().isEmpty else { return watchdog.rest() }
-    try watchdog.check { seconds in
+    try clock.wait(since: start, isWanted: sink != nil, isForOthers: !stage.awaited().isEmpty) { seconds in
       ExchangeError.timedOut(activity: stage.activity, awaited: stage.awaited().map(hosts.name), seconds: seconds)
     }
-  }
-
-  private func endWait(at end: ContinuousClock.Instant) {
-    guard let start = waitingSince else { return }
-    observer?(ExchangeEvent(kind: .wait, elements: 0..<0, start: start, end: end))
-    waitingSince = nil
-  }
-
-  private func note(_ kind: ExchangeEvent.Kind, since start: ContinuousClock.Instant) {
-    let end = ContinuousClock.now
-    switch kind {
-    case .encode, .send: timing.encode += end - start
-    case .sum: timing.sum += end - start
-    case .decode, .deliver, .wait: timing.decode += end - start
-    }
-    guard let observer else { return }
-    endWait(at: start)
-    observer(ExchangeEvent(kind: kind, elements: 0..<count, start: start, end: end))
   }
 }

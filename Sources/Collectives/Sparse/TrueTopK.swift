@@ -1,9 +1,10 @@
 internal import Buffers
 internal import Codecs
+internal import Kernels
 internal import MPI
 internal import Transport
 
-/// What a sketch is measured by: owners add the gradients themselves, and the k largest values of all they remember change the model.
+/// The reference for sketches: owners sum the gradients themselves; the k largest values of all their memory change the model.
 ///
 ///     u ← ρu + Σ g_i      e ← e + ηu      Δ = Top_k(e) over all owners      w ← w − Δ
 ///
@@ -29,7 +30,7 @@ final class TrueTopK: SparseAggregation {
   private let errors: FloatBuffer
   /// Where each owned shard begins in them, and their end.
   private let starts: [Int]
-  /// What this rank tells the others in this step.
+  /// The values this rank sends to the others in this step.
   private var chosen: [SparseVector] = []
 
   init(_ settings: SparseSettings, parts: AggregationParts) throws {
@@ -49,7 +50,7 @@ final class TrueTopK: SparseAggregation {
     errors = FloatBuffer(count: starts.last!)
   }
 
-  /// What rank `rank` of `rankCount` sends, the search for the threshold apart.
+  /// The messages of rank `rank` of `rankCount`, except those of the search for the threshold.
   static func messages(
     _ settings: SparseSettings, rank: Int, of rankCount: Int
   ) -> (scatter: LinearReduceScatter, gather: SparseAllGather, rounds: [MessageRounds.Round]) {
@@ -78,7 +79,7 @@ final class TrueTopK: SparseAggregation {
     return [beginning] + sum + [choice] + telling + delivering(gather, in: 1) + [rounds.ending()]
   }
 
-  /// The stages that narrow the search for the k-th largest magnitude of all ranks, one digit at a time, and choose then.
+  /// The stages that narrow the search for the k-th largest magnitude of all ranks, one digit at a time, and then choose.
   private func searching(_ search: MagnitudeSearch) -> [Stage] {
     guard search.binCount != nil else { return choosing(search.threshold) }
     return [
@@ -93,7 +94,7 @@ final class TrueTopK: SparseAggregation {
     ]
   }
 
-  /// The stages that take this rank's share of the k largest values out of the memory: of equal ones those of the lowest ranks.
+  /// The stages that take this rank's share of the k largest values out of the memory; ties go to the lowest ranks.
   private func choosing(_ threshold: MagnitudeThreshold) -> [Stage] {
     [
       Stage(.sum) { [self] in
@@ -105,7 +106,7 @@ final class TrueTopK: SparseAggregation {
     ]
   }
 
-  /// This rank's share of the k largest values of all ranks, by shard; they leave the memory.
+  /// This rank's share of the k largest values of all ranks, by shard; they are removed from the memory.
   private func choose(_ threshold: MagnitudeThreshold, tiesBefore: Int) -> [SparseVector] {
     var before = tiesBefore
     return owned.map { shard in
@@ -149,7 +150,7 @@ final class TrueTopK: SparseAggregation {
 
   var traffic: Traffic { rounds.traffic + counts.traffic }
   var predictedTraffic: Traffic {
-    // Four rounds of digits and one of ties at most.
+    // At most four rounds of digits and one of ties.
     (0..<5).reduce(rounds.predictedTraffic) { sum, _ in sum + counts.predictedTraffic }
   }
 }

@@ -1,17 +1,18 @@
 internal import Buffers
 internal import Codecs
+internal import Kernels
 internal import MPI
 internal import Transport
 
-/// Sketches say where, ranks say how much: the heavy values that owners see in the sum of all sketches are fetched exactly.
+/// Sketches give the positions, ranks the values: heavy values that owners find in the sum of all sketches are fetched exactly.
 ///
-///     u_i ← ρu_i + g_i      v_i ← v_i + ηu_i      H = candidates of Σ S(v_i)      A = Σ v_i[H]      Δ = Top_k(A)      w ← w − Δ
+///     u_i ← ρu_i + g_i      v_i ← v_i + ηu_i     H = candidates of Σ S(v_i)      A = Σ v_i[H]      Δ = Top_k(A)      w ← w − Δ
 ///
-/// and every rank sets v_i (and u_i, where momentum is masked) to zero where Δ is. Nothing is ever estimated into the model: Σ v_i + Δ
-/// stays what it was, bit for bit where the sum is taken in rank order.
+/// and every rank sets v_i (and u_i, if momentum is masked) to zero where Δ is nonzero. No estimate ever enters the model:
+/// Σ v_i + Δ is unchanged, bit for bit if the sum is taken in rank order.
 ///
 /// Source: Ivkin et al. 2019, "Communication-efficient distributed SGD with sketching"; algorithms §2.4 and §2.5.
-/// - Cost: beside ``FetchSGD``'s, the indices of P·k candidates to K − 1 ranks and their values to their owners.
+/// - Cost: besides ``FetchSGD``'s, the indices of P·k candidates to K − 1 ranks and their values to their owners.
 final class TwoRoundSketch: SparseAggregation {
   /// How candidates are found.
   enum Selection: String, CaseIterable {
@@ -34,7 +35,7 @@ final class TwoRoundSketch: SparseAggregation {
   let rounds: MessageRounds
   private let rank: Int
   private let sums: [ShardMemory]
-  /// Of this step: where the owner of each shard expects the largest values, and what all ranks remember there, for the own shards.
+  /// This step's candidate positions of each shard, from its owner, and all ranks' memory summed there, for this rank's shards.
   private var candidates: [[UInt32]] = []
   private var candidateSums: [Float] = []
 
@@ -71,7 +72,7 @@ final class TwoRoundSketch: SparseAggregation {
     let rounds: [MessageRounds.Round]
   }
 
-  /// What rank `rank` of `rankCount` sends.
+  /// The messages of rank `rank` of `rankCount`.
   static func messages(
     _ settings: SparseSettings, _ code: SketchCode, candidates: Int, rank: Int, of rankCount: Int
   ) -> Messages {
@@ -119,7 +120,7 @@ final class TwoRoundSketch: SparseAggregation {
     return [beginning] + sketches + asking + asked + [answering] + answers + choosing + delivery + [rounds.ending()]
   }
 
-  /// Where the owner of a shard, this rank, expects the largest values.
+  /// Where this rank, the owner of the shard, expects the largest values.
   private func candidates(of shard: Int, step: Int) -> SparseVector {
     let (sum, count) = (sums[shard - scatter.owned[rank].lowerBound], candidateCounts[shard])
     let indices =
@@ -134,7 +135,7 @@ final class TwoRoundSketch: SparseAggregation {
     return SparseVector(indices: indices, values: Array(repeating: 0, count: indices.count))
   }
 
-  /// Tells owners what this rank remembers at the candidates of their shards; they add in rank order.
+  /// Sends owners this rank's memory at the candidates of their shards; they add in rank order.
   private func sendValues() throws {
     let counts = scatter.owned.map { $0.reduce(0) { $0 + candidates[$1].count } }
     for (owner, owned) in scatter.owned.enumerated() {
@@ -150,7 +151,7 @@ final class TwoRoundSketch: SparseAggregation {
     try rounds.send(2, outgoing: counts, incoming: counts.map { _ in counts[rank] })
   }
 
-  /// The largest sums at the candidates of each own shard.
+  /// The largest sums at the candidates of each of this rank's shards.
   private func choices() -> [SparseVector] {
     var next = 0
     return scatter.owned[rank].map { shard in

@@ -46,7 +46,7 @@ func distributeToMaxima(
       for row in 0..<window {
         for column in 0..<window {
           let offset = corner + first + (row * width + column) * channels
-          // Where the maximum is NaN, the first input takes its gradient, so that it does not get lost.
+          // If the maximum is NaN, the first input takes its gradient, so that it does not get lost.
           let isTaken = isOpen .& .!(lanes(at: inputs + offset, count) .< maximum)
           store(Lanes.zero.replacing(with: gradient, where: isTaken), at: inputGradient + offset, count)
           isOpen = isOpen .& .!isTaken

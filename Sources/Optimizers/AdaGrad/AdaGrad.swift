@@ -2,25 +2,26 @@ internal import Buffers
 
 /// AdaGrad: every coordinate is divided by the root of the sum of its squares so far.
 ///
-/// For a vector x with the state a, at first 0: a ← a + x ⊙ x, s = √(a + ε), and x becomes (x ⊘ s)/m̄. The average multiplier m̄ is
-/// the mean of 1/s over a whole tensor, so that a coordinate is multiplied by 1 on average and the learning rate keeps its
-/// meaning.
+/// For a vector x with the state a, initially 0: a ← a + x ⊙ x, s = √(a + ε), and x becomes (x ⊘ s)/m̄. The average multiplier
+/// m̄ is the mean of 1/s over a whole tensor, so that a coordinate is multiplied by 1 on average and the learning rate keeps
+/// its meaning.
 ///
 /// A coordinate that never had a gradient has 1/s = 1/√ε, 10⁸ by default, and a few of them would make the steps of all others
-/// vanish: the mean is taken over the coordinates with a > 0, and is 1 where there is none. ``Normalization/cntk`` takes it over all.
+/// vanish. The mean is therefore taken over the coordinates with a > 0, and is 1 if there are none. ``Normalization/cntk``
+/// takes it over all.
 /// Source: Seide et al. 2014, section 3.4; Duchi et al. 2011; algorithms §1.7.
 public struct AdaGrad: Hashable, Sendable {
   /// Where in a step gradients are scaled.
   public enum Place: String, CaseIterable, Sendable {
     /// The sum over the ranks, at its owner, before it is encoded a second time: the paper's best.
     case aggregate
-    /// The part of each rank, before it is encoded; every rank has its own scales.
+    /// Each rank's contribution, before it is encoded; every rank has its own scales.
     case partial
     /// The gradient after momentum smoothing, on every rank.
     case momentum
   }
 
-  /// Which coordinates the average multiplier is taken over.
+  /// The coordinates over which the average multiplier is taken.
   public enum Normalization: String, CaseIterable, Sendable {
     /// Those that ever had a gradient.
     case positive
@@ -35,7 +36,7 @@ public struct AdaGrad: Hashable, Sendable {
   /// How the average multiplier is taken.
   public var normalization: Normalization
 
-  /// The usual constants.
+  /// Creates a rule with the usual constants by default.
   public init(place: Place = .aggregate, epsilon: Float = 1e-16, normalization: Normalization = .positive) {
     self.place = place
     self.epsilon = epsilon

@@ -1,22 +1,22 @@
 package import Buffers
 
-/// What AdaGrad remembers of some coordinates, and its loop over them.
+/// AdaGrad's state for some coordinates, and its loop over them.
 ///
-/// An update of the state can be taken back: a step whose gradient turns out not to be finite leaves no trace. Sums of squares are
-/// read from one buffer and written to another, and ``commit()`` makes the new ones those that count.
+/// An update of the state can be undone: a step whose gradient turns out not to be finite leaves no trace. Sums of squares are
+/// read from one buffer and written to another, and ``commit()`` makes the new ones current.
 package final class AdaGradState {
   private typealias Block = MultiplierSum.Block
 
-  /// a: the sums of squares of the steps that count.
+  /// a: the sums of squares of the committed steps.
   package private(set) var squares: FloatBuffer
   private var next: FloatBuffer
   private let rule: AdaGrad
 
-  /// Nothing yet of `count` coordinates.
+  /// Creates an empty state of `count` coordinates.
   ///
   /// - Parameters:
   ///   - rule: The constants.
-  ///   - count: The coordinates.
+  ///   - count: The number of coordinates.
   ///   - isRestorable: Whether a step may end without ``commit()``, which costs a second buffer.
   package init(_ rule: AdaGrad, count: Int, isRestorable: Bool) {
     self.rule = rule
@@ -24,16 +24,16 @@ package final class AdaGradState {
     next = isRestorable ? FloatBuffer(count: count) : squares
   }
 
-  /// Keeps what the last step added; each coordinate must have been part of it once.
+  /// Keeps what the last step added; it must have covered each coordinate once.
   package func commit() { swap(&squares, &next) }
 
-  /// Divides `count` values by the root of their sums of squares, those of this step included: x becomes x · (1/s).
+  /// Divides `count` values by the root of their sums of squares, including this step's: x becomes x · (1/s).
   ///
   /// - Parameters:
-  ///   - values: The values, those of the coordinates from `offset` on.
-  ///   - offset: The place of the first in the state.
-  ///   - count: How many.
-  ///   - sum: Gets the multipliers that the mean is taken over.
+  ///   - values: The values of the coordinates from `offset` on.
+  ///   - offset: The index of the first in the state.
+  ///   - count: The number of values.
+  ///   - sum: Receives the multipliers over which the mean is taken.
   package func scale(_ values: UnsafeMutablePointer<Float>, at offset: Int, count: Int, addingTo sum: MultiplierSum) {
     let old = UnsafeRawPointer(squares.baseAddress + offset)
     let new = UnsafeMutableRawPointer(next.baseAddress + offset)
@@ -53,11 +53,11 @@ package final class AdaGradState {
     for lane in 0..<rest { (values[start + lane], next[offset + start + lane]) = (scaled[lane], updated[lane]) }
   }
 
-  /// Sixteen coordinates, of which `count` are there.
+  /// Sixteen coordinates, of which `count` are present.
   @inline(__always)
   private func step(_ x: Block, _ old: Block, _ sum: MultiplierSum, count: Int = Block.scalarCount) -> (x: Block, a: Block) {
     var a = old + x * x
-    // Squares beyond the largest number count as that; a sum that is none changes nothing.
+    // Squares beyond the largest finite number count as that number; a sum that is not a number changes nothing.
     let largest = Block(repeating: .greatestFiniteMagnitude)
     a.replace(with: largest, where: a .> largest)
     a.replace(with: old, where: a .!= a)
@@ -70,7 +70,7 @@ package final class AdaGradState {
   }
 }
 
-/// Multiplies `values` with `factor`.
+/// Multiplies `values` by `factor`.
 func multiply(_ values: UnsafeMutableBufferPointer<Float>, by factor: Float) {
   guard let base = values.baseAddress else { return }
   let raw = UnsafeMutableRawPointer(base)

@@ -4,13 +4,13 @@ package import Transport
 
 /// AdaGrad on the sum over the ranks, by the owner of each coordinate: `adagrad:place=aggregate`.
 ///
-/// The order of a step is sum, AdaGrad, second encoding, momentum and update; the first on the owner of a coordinate, the last on every
-/// rank. The average multiplier m̄ is that of a whole tensor, whose parts are summed by several owners; if each had to know it before
-/// it encoded, the pipeline of the exchange would stand still once for every tensor. What owners encode is therefore x ⊘ s, and
-/// every rank divides by m̄ after decoding. A code scales with its values, so that this is the same but for the residual of the
-/// owners: it stays in units of x ⊘ s, and what it carries into a later step is divided by the m̄ of that step.
+/// The order of a step is sum, AdaGrad, second encoding, momentum and update; the first three on the owner of a coordinate, the
+/// last two on every rank. The average multiplier m̄ is that of a whole tensor, whose parts are summed by several owners; if
+/// each had to know it before encoding, the exchange pipeline would stall once per tensor. Owners therefore encode x ⊘ s, and
+/// every rank divides by m̄ after decoding. A code scales with its values, so this is the same except for the owners' residual:
+/// it stays in units of x ⊘ s, and what it carries into a later step is divided by the m̄ of that step.
 /// Source: Seide et al. 2014, section 3.4; algorithms §1.7 (b).
-/// - Cost: one float for each parameter that a rank owns (two where a step can be discarded), and one for every parameter where
+/// - Cost: one float for each parameter that a rank owns (two if a step can be discarded), and one for every parameter, where
 ///   the sums wait for m̄; 24 bytes per tensor to each other rank.
 package final class AggregateScaling: OwnerTransform {
   private let tensors: [Tensor]
@@ -22,10 +22,10 @@ package final class AggregateScaling: OwnerTransform {
   private var records: RecordExchange?
   private let aggregate: FloatBuffer
   private let rule: AdaGrad
-  /// Seconds spent on what is not part of the exchange, the update of the model among them.
+  /// Seconds spent on work outside the exchange, including the update of the model.
   package private(set) var seconds = 0.0
 
-  /// Nil if owners do not scale.
+  /// Creates the transform; nil if owners do not scale.
   package init?(_ parts: TransformParts) {
     guard let rule = parts.scaling, rule.place == .aggregate else { return nil }
     self.rule = rule
@@ -35,7 +35,7 @@ package final class AggregateScaling: OwnerTransform {
     aggregate = FloatBuffer(count: parts.layout.count)
   }
 
-  /// Prepares for what this rank owns; a tensor is whole over all of `hosts`.
+  /// Prepares for the ranges this rank owns; each tensor is complete over all of `hosts`.
   package func attach(ownedRanges: [Range<Int>], isRestorable: Bool, hosts: HostMap) throws {
     self.ownedRanges = ownedRanges
     var end = 0
@@ -47,21 +47,21 @@ package final class AggregateScaling: OwnerTransform {
     records = try RecordExchange(hosts, capacity: MultiplierSum.wordCount * tensors.count)
   }
 
-  /// The sums of squares of what this rank owns.
+  /// The sums of squares of the ranges this rank owns.
   private var squares: FloatBuffer { state.squares }
 
-  /// Adds what it remembers to the list of everything.
+  /// Adds its state to the inventory.
   package func contribute(to inventory: inout StateInventory) {
     inventory.tensors.append(SavedTensor("ownerAdaGrad", .owned(ownedRanges), of: squares))
   }
 
-  /// What was sent to agree on multipliers.
+  /// The traffic of agreeing on multipliers.
   package var traffic: Traffic { records?.traffic ?? Traffic() }
 
-  /// Prepares for the sums of an exchange that begins.
+  /// Prepares for the sums of a new exchange.
   package func begin() { for sum in sums { sum.clear() } }
 
-  /// Scales a piece of a sum that this rank owns; called by whoever drives the exchange.
+  /// Scales a piece of a sum that this rank owns; called by the thread that drives the exchange.
   package func transform(_ range: Range<Int>, _ values: UnsafeMutablePointer<Float>) {
     guard !range.isEmpty else { return }
     let piece = ownedRanges.partitionPoint { $0.upperBound > range.lowerBound }
@@ -81,7 +81,7 @@ package final class AggregateScaling: OwnerTransform {
   /// Takes the sums that `deliver` brings, divides them by the average multipliers, and passes them on; collective.
   ///
   /// - Parameters:
-  ///   - destination: Where they are wanted.
+  ///   - destination: Where they go.
   ///   - deliver: Ends the exchange.
   package func deliver(
     into destination: Sink, by deliver: (Sink) throws -> Void
@@ -102,7 +102,7 @@ package final class AggregateScaling: OwnerTransform {
     if case .update(let update) = destination { update(0..<buffer.count, buffer.baseAddress) }
   }
 
-  /// Turns what owners had left behind into units of a gradient again, where this rank owns everything.
+  /// Converts the owners' residual back to units of a gradient, if this rank owns everything.
   package func restoreUnits(of remainder: FloatBuffer) {
     require(remainder.count == squares.count, "what was left behind is not what this rank owns")
     for index in 0..<remainder.count { remainder[index] *= (squares[index] + rule.epsilon).squareRoot() }
@@ -110,7 +110,7 @@ package final class AggregateScaling: OwnerTransform {
 }
 
 extension Array {
-  /// The first index whose element is `isBeyond`, in an array whose elements are so from some index on.
+  /// The first index whose element satisfies `isBeyond`, in an array in which all elements from some index on do.
   fileprivate func partitionPoint(_ isBeyond: (Element) -> Bool) -> Int {
     var (low, high) = (0, count)
     while low < high {

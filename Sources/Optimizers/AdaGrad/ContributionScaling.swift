@@ -1,8 +1,8 @@
 package import Buffers
 
-/// AdaGrad on the part of one rank, before it is encoded: `adagrad:place=partial`.
+/// AdaGrad on each rank's contribution, before it is encoded: `adagrad:place=partial`.
 ///
-/// Every rank scales by what it has seen itself, so that the sum over ranks is no sum of gradients that one scale was applied to.
+/// Every rank scales by its own history, so the sum over ranks is not a sum of gradients with one common scale.
 /// Source: Seide et al. 2014, section 3.4; algorithms §1.7 (a).
 /// - Cost: two floats per parameter on every rank; nothing is sent.
 package final class ContributionScaling: RankTransform {
@@ -10,7 +10,7 @@ package final class ContributionScaling: RankTransform {
   private let state: AdaGradState
   private let sum = MultiplierSum()
 
-  /// Nil if contributions are not scaled.
+  /// Creates the transform; nil if contributions are not scaled.
   package init?(_ parts: TransformParts) {
     guard let rule = parts.scaling, rule.place == .partial else { return nil }
     tensors = parts.layout.tensors

@@ -1,32 +1,32 @@
-/// The sum of the multipliers 1/s of a tensor, or of a part of it: exact, so that it does not matter who adds which in which order.
+/// The sum of the multipliers 1/s of a tensor or a part of it: exact, so that neither order nor grouping of additions matters.
 ///
-/// How a tensor is cut between owners, and in which pieces its sums arrive, must not change a bit of the model, and sums of floats
-/// would. Each multiplier is its 24 digits times a power of two: digits are added as integers, apart for every power.
+/// How a tensor is cut between owners, and in which pieces its sums arrive, must not change a bit of the model; sums of floats
+/// would. Each multiplier is its 24 digits times a power of two: digits are added as integers, separately for every power.
 package final class MultiplierSum {
   /// The multipliers that are added at a time.
   package typealias Block = SIMD16<Float>
 
-  /// The number of words that say a sum.
+  /// The number of words that represent a sum.
   package static let wordCount = 3
-  /// The worth of a unit of the total is two to this power: half of the smallest digit of any multiplier that matters.
+  /// The unit of the total is two to this power: half of the smallest digit of any multiplier that matters.
   private static let unitExponent = -56
 
   /// The digits by exponent; those of zeros come first.
   private let digits = UnsafeMutablePointer<UInt64>.allocate(capacity: 256)
   private var addedCount = 0
 
-  /// The sum of nothing.
+  /// Creates an empty sum.
   package init() { clear() }
 
   deinit { digits.deallocate() }
 
-  /// Forgets everything.
+  /// Resets the sum.
   package func clear() {
     digits.update(repeating: 0, count: 256)
     addedCount = 0
   }
 
-  /// Adds positive numbers from 2⁻⁶⁴ on; zeros are not counted.
+  /// Adds positive numbers of at least 2⁻⁶⁴; zeros are not counted.
   @inline(__always)
   package func add(_ multipliers: Block) {
     let bits = unsafeBitCast(multipliers, to: SIMD16<UInt32>.self)
@@ -40,7 +40,7 @@ package final class MultiplierSum {
   package var words: [UInt64] {
     var total: UInt128 = 0
     for exponent in 1..<256 where digits[exponent] > 0 {
-      // 2^(exponent − 150) is the worth of a digit's unit.
+      // The unit of a digit is 2^(exponent − 150).
       let shift = exponent - 150 - MultiplierSum.unitExponent
       let digits = UInt128(digits[exponent])
       total += shift >= 0 ? digits << UInt128(shift) : digits >> UInt128(-shift)
@@ -50,7 +50,7 @@ package final class MultiplierSum {
     return [UInt64(truncatingIfNeeded: total >> 64), UInt64(truncatingIfNeeded: total), UInt64(count)]
   }
 
-  /// The mean multiplier of a tensor from the words of its parts; 1 where there are no multipliers.
+  /// The mean multiplier of a tensor from the words of its parts; 1 if there are no multipliers.
   package static func mean(of parts: some Sequence<[UInt64]>) -> Double {
     var (total, count): (UInt128, UInt64) = (0, 0)
     for words in parts {

@@ -1,10 +1,11 @@
 public import Buffers
-internal import Codecs
+internal import Kernels
 
 /// AdaGrad after momentum smoothing, on every rank: `adagrad:place=momentum`.
 ///
-/// u ← ρu + (1 − ρ)g as pieces of the gradient arrive, then for each tensor x = u goes through AdaGrad, and w ← w − η(x ⊘ s/m̄ + λw). The
-/// paper found it weaker than the other places: smoothing takes away the peaks that AdaGrad answers to.
+/// u ← ρu + (1 − ρ)g as pieces of the gradient arrive; then for each tensor x = u goes through AdaGrad, and
+/// w ← w − η(x ⊘ s/m̄ + λw). The paper found it weaker than the other places: smoothing removes the peaks that AdaGrad
+/// responds to.
 /// Source: Seide et al. 2014, section 3.4; algorithms §1.7 (c).
 /// - Cost: three floats per parameter on every rank; a pass over the model that is not fused into the decoding.
 public final class SmoothedAdaGrad: Optimizer {

@@ -1,11 +1,11 @@
 package import Buffers
 internal import Collectives
 
-/// Gradient clipping on every rank: an aggregated gradient that is too long is shortened (`NormClip`).
+/// Gradient clipping on every rank: an aggregated gradient whose norm is too large is scaled down (`NormClip`).
 package final class NormClipping: UpdateTransform {
   private let clip: NormClip
 
-  /// Nil if nothing is clipped, or the aggregation clips before it remembers.
+  /// Creates the transform; nil if nothing is clipped, or the aggregation clips before its memory.
   package init?(_ parts: TransformParts) {
     guard let limit = parts.clip, parts.result == .gradient else { return nil }
     clip = NormClip(limit: limit)

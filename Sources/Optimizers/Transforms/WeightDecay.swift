@@ -1,16 +1,16 @@
 package import Buffers
 internal import Collectives
 
-/// Weight decay as a part of every rank's contribution, for aggregations that deliver a change: λw enters before what they remember.
+/// Weight decay within every rank's contribution, for aggregations that deliver a change: λw enters before their memory.
 ///
-/// Every rank adds its share of λw, so that the sum of all contributions has it once. Optimizers add λw themselves, in the same pass in which they
-/// read the parameters (`DescentStep`), which costs nothing.
+/// Every rank adds its share of λw, so that the sum of all contributions has it once. Optimizers add λw themselves, in the pass
+/// in which they read the parameters (`DescentStep`), which costs nothing.
 package final class WeightDecay: RankTransform {
   private let tensors: [Tensor]
   /// λ, divided by the number of ranks.
   private let decay: Float
 
-  /// Nil if nothing decays, or the optimizer sees to it.
+  /// Creates the transform; nil if there is no decay, or the optimizer applies it.
   package init?(_ parts: TransformParts) {
     guard parts.result == .change, parts.weightDecay > 0 else { return nil }
     tensors = parts.layout.tensors

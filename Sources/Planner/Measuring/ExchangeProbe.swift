@@ -66,7 +66,7 @@ struct ExchangeProbe {
 
   private func measureFloats(_ layout: TensorLayout, _ effort: Rounds.Effort) throws -> (bytes: Double, seconds: Double) {
     let gradient = try SharedGradient(count: layout.count, hosts: hosts)
-    let exchange = try CodedAllReduce(None(), layout: layout, gradient: gradient)
+    let exchange = try CodedAllReduce(Identity(), layout: layout, gradient: gradient)
     let own = exchange.predictedTraffic
     let isOneHost = hosts.remoteRanks.isEmpty
     let bytes = try rounds.largest(Double(isOneHost ? own.hostBytesSent : own.networkBytesSent * ranksPerHost))

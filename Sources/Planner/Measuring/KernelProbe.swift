@@ -13,7 +13,7 @@ struct KernelProbe {
   func measure(_ codec: any Codec, _ effort: Rounds.Effort) throws -> KernelCosts {
     let groups = codec.grouping.groups(of: layout)
     guard layout.count > 0 else { return KernelCosts() }
-    let residual = FloatBuffer(count: codec.isIdentity ? 0 : layout.count)
+    let coder = GroupCoder(codec, count: layout.count)
     let longest = groups.map(\.count).max() ?? 0
     let scratch = FloatBuffer(count: longest)
     var offsets = [0]
@@ -32,14 +32,14 @@ struct KernelProbe {
       if codec.isIdentity {
         code.copyMemory(from: gradient.baseAddress + group.lowerBound, byteCount: 4 * group.count)
       } else {
-        _ = codec.encode(
-          gradient: gradient.baseAddress + group.lowerBound, residual: residual.baseAddress + group.lowerBound,
-          count: group.count, into: code)
+        coder.encode(
+          gradient.baseAddress + group.lowerBound, at: group.lowerBound, count: group.count, into: code,
+          context: EncodingContext())
       }
     }
     if !codec.isIdentity {
       costs.decode = try perValue { group, code in
-        codec.decode(code, count: group.count, setting: scratch.baseAddress, streaming: false)
+        coder.decode(code, count: group.count, setting: scratch.baseAddress)
       }
     }
     // The same code for every rank: an owner reads codes that have just arrived in its cache.
@@ -48,8 +48,8 @@ struct KernelProbe {
     for count in [few, many] {
       sums.append(
         try perValue { group, code in
-          let codes = Array(repeating: UnsafeRawPointer(code), count: count)
-          codec.decodeSum(codes, codeCount: count, count: group.count, into: scratch.baseAddress)
+          var codes = Array(repeating: UnsafeRawPointer(code), count: count)
+          coder.decodeSum(&codes, codeCount: count, count: group.count, into: scratch.baseAddress)
         })
     }
     costs.sumPerCode = max(0, sums[1] - sums[0]) / Double(many - few)

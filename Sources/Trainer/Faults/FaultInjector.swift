@@ -3,13 +3,13 @@ internal import Glibc
 internal import Reporting
 internal import Synchronization
 
-/// Makes one rank stop for a while, die or throw at a phase of a run, for tests.
+/// Pauses or kills one rank, or makes it throw, at a phase of a run, for tests.
 ///
-/// The phases are those of the timeline, where the training thread comes to them.
+/// The phases are those of the timeline, at the points where the training thread reaches them.
 final class FaultInjector: Sendable {
   /// What happens.
   enum Kind: String, CaseIterable {
-    /// The process stops, with all its threads, and goes on after some seconds.
+    /// The process stops, with all its threads, and continues after some seconds.
     case pause
     /// The process is killed.
     case kill
@@ -24,12 +24,12 @@ final class FaultInjector: Sendable {
     var phase = Timeline.Activity.step
     /// The step, from 1, at or after which it happens.
     var step = 0
-    /// At which time from then on that the phase is reached.
+    /// The occurrence of the phase, counted from then on, at which it happens.
     var time = 1
-    /// How long a pause lasts.
+    /// The length of a pause in seconds.
     var seconds = 2.0
 
-    /// Reads a fault; nil where the text is none.
+    /// Parses a fault; nil if the text is not one.
     init?(_ text: String) {
       let parts = text.split(separator: ":", maxSplits: 1).map(String.init)
       guard parts.count == 2, let kind = Kind(rawValue: parts[0]) else { return nil }
@@ -56,22 +56,22 @@ final class FaultInjector: Sendable {
     }
   }
 
-  /// That of this process; nil where nothing is to happen.
+  /// This process's injector; nil if nothing is to happen.
   private static let current = Mutex<FaultInjector?>(nil)
 
   private let fault: Fault
-  /// The step that goes on, and how often the phase was reached.
+  /// The current step, and how often the phase was reached.
   private let course = Mutex((step: 0, times: 0))
 
   private init(_ fault: Fault) { self.fault = fault }
 
-  /// Arranges for `text`, which was checked before, where it concerns this rank.
+  /// Installs the fault `text`, already validated, if it concerns this rank.
   static func install(_ text: String?, rank: Int) {
     let fault = text.flatMap(Fault.init)
     current.withLock { $0 = fault.flatMap { $0.rank == rank ? FaultInjector($0) : nil } }
   }
 
-  /// The training thread comes to a phase.
+  /// Called when the training thread reaches a phase.
   static func reach(_ phase: Timeline.Activity, _ number: Int? = nil) throws {
     guard let injector = current.withLock({ $0 }) else { return }
     try injector.reach(phase, number)
@@ -100,7 +100,7 @@ final class FaultInjector: Sendable {
     }
   }
 
-  /// Stops this process as SIGSTOP does; another wakes it.
+  /// Stops this process with SIGSTOP; a child process wakes it.
   private func stop() {
     guard let alarm = try? ChildProcess(["/bin/sh", "-c", "sleep \(fault.seconds); kill -CONT \(getpid())"]) else { return }
     _ = raise(SIGSTOP)
@@ -108,7 +108,7 @@ final class FaultInjector: Sendable {
   }
 }
 
-/// What was thrown for a test.
+/// An error thrown for a test.
 struct InjectedFault: Error, CustomStringConvertible {
   let description: String
 }

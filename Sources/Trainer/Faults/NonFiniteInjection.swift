@@ -1,12 +1,12 @@
-/// Where a gradient gets a value that is not finite, for tests: `3:1` in step 3 of rank 1, both counted from 0; `3-12:1` in ten
-/// steps; `3-12:1:0` in the first half of each, where steps are done by halves.
+/// Where a gradient gets a non-finite value, for tests: `3:1` in step 3 of rank 1, both counted from 0; `3-12:1` in ten
+/// steps; `3-12:1:0` in the first half of each, if steps are done by halves.
 struct NonFiniteInjection: Hashable, Sendable {
   let steps: ClosedRange<Int>
   let rank: Int
   /// Nil for every part of a step.
   let part: Int?
 
-  /// Nil where `text` has another form.
+  /// Nil if `text` has another form.
   init?(_ text: String) {
     let fields = text.split(separator: ":", omittingEmptySubsequences: false)
     let steps = fields[0].split(separator: "-", omittingEmptySubsequences: false).map { Int($0) }

@@ -1,7 +1,7 @@
 internal import Reporting
 
 extension Timeline? {
-  /// Does something that a timeline shows where there is one; tests make faults here.
+  /// Runs `body` and records it in the timeline, if there is one; tests inject faults here.
   func span<Result>(_ activity: Timeline.Activity, _ number: Int? = nil, _ body: () throws -> Result) throws -> Result {
     try FaultInjector.reach(activity, number)
     guard let self else { return try body() }

@@ -60,10 +60,10 @@ extension TrainerOptions {
   ) throws(OptionError) {
     self.init()
     for (name, text) in configuration?.texts ?? [] {
-      do { try set(name, to: text) } catch {
+      do { try give(name, text) } catch {
         throw OptionError("in '\(configuration?.path ?? "")': \(error.description)", exitStatus: .configuration)
       }
     }
-    for (name, text) in commandLine { try set(name, to: text) }
+    for (name, text) in commandLine { try give(name, text) }
   }
 }

@@ -6,7 +6,8 @@ extension TrainerOptions {
   ///
   /// - Parameter config: The file that the options come from.
   func fileFaults(config: String?) -> [String] {
-    let outputs: [FileConflicts.Named] = [("metrics", metrics), ("timeline", timeline), ("output", output)]
+    let (data, checkpoint) = (self.data, self.checkpoint)
+    let outputs: [FileConflicts.Named] = [("metrics", self.metrics), ("timeline", self.timeline), ("output", self.output)]
     var faults = FileConflicts.faults(outputs: [("checkpoint", checkpoint)] + outputs, inputs: [("config", config)])
     guard let directory = try? Specification(data).values.first else { return faults }
     for case (let option, let name?) in outputs

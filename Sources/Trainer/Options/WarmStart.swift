@@ -4,32 +4,32 @@ internal import Files
 ///
 /// Source: Seide et al. 2014, whose first 24 hours of data are processed without parallelism and quantization; algorithms §1.10.
 public enum WarmStart: Codable, Hashable, Sendable {
-  /// So many steps exchange floats; 0 for none.
+  /// N steps of floats; 0 for none.
   case floats(Int)
-  /// So many steps in which every rank processes the whole minibatch, and no gradient crosses between ranks.
+  /// N steps in which every rank processes the whole minibatch, and no gradient crosses between ranks.
   case replicated(Int)
   /// Phases of fewer and fewer bits for a value; 32 are floats.
   case bits([BitPhase])
   /// Floats until little of the gradient is signal, for a quarter of the run at most (`GradientNoise`).
   case automatic
 
-  /// So many steps of so many bits.
+  /// A number of steps with a number of bits for a value.
   public struct BitPhase: Codable, Hashable, Sendable {
     /// 32, or those of the codec `multi-bit`.
     public var bits: Int
     /// Its length.
     public var steps: Int
 
-    /// So many steps of so many bits.
+    /// A phase of `steps` steps with `bits` bits for a value.
     public init(bits: Int, steps: Int) { (self.bits, self.steps) = (bits, steps) }
   }
 
   /// How people write each, with a line of explanation.
   public static let forms = [
-    (name: "N", summary: "so many steps exchange floats; 0 for none, a tenth of the run by default"),
-    (name: "replicated:N", summary: "in so many steps every rank does the whole minibatch, and no gradient crosses"),
+    (name: "N", summary: "N steps of floats; 0 for none, a tenth of the run by default"),
+    (name: "replicated:N", summary: "N steps in which every rank computes the whole minibatch, and no gradient is exchanged"),
     (name: "bits:8xN+2xN", summary: "phases of 32 (floats), 16, 8, 4 or 2 bits for a value, fewer in each"),
-    (name: "auto", summary: "floats until the gradient is four fifths noise, for a quarter of the run at most"),
+    (name: "auto", summary: "floats until the gradient is 80 % noise, for a quarter of the run at most"),
   ]
 }
 
@@ -68,6 +68,8 @@ extension WarmStart: OptionValue {
   var optionJSON: JSONValue {
     if case .floats(let steps) = self { .integer(steps) } else { .string(optionText ?? "") }
   }
+
+  static var mayBeginWithDash: Bool { true }
 
   static var expectation: String { "a number of steps, replicated:STEPS, bits:BITSxSTEPS+BITSxSTEPS… or auto" }
 

@@ -1,21 +1,21 @@
 internal import Foundation
 internal import Glibc
 
-/// What this process may use of its host: cores and memory, by the system and by the control groups that it is in.
+/// The cores and memory that this process may use on its host, by the system and by its control groups.
 package enum HostResources {
-  /// The cores of the host.
+  /// The number of cores of the host.
   static var coreCount: Int { max(1, sysconf(CInt(_SC_NPROCESSORS_ONLN))) }
 
-  /// The cores that this process may use: those it is bound to, and no more than its control groups give it the time of.
+  /// The number of cores that this process may use: those it is bound to, limited by the CPU time of its control groups.
   static var usableCoreCount: Int {
-    // A mask of hexadecimal digits, in which cores may have bits that the host does not have.
+    // A mask of hexadecimal digits, which may have bits for cores that the host does not have.
     let status = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
     let line = status.split(separator: "\n").first { $0.hasPrefix("Cpus_allowed:") }
     let bound = line?.dropFirst("Cpus_allowed:".count).reduce(0) { $0 + ($1.hexDigitValue ?? 0).nonzeroBitCount } ?? coreCount
     return max(1, min(bound, coreCount, ControlGroup.own.coreCount ?? .max))
   }
 
-  /// The bytes that can still be had without taking them from others; nil where the system does not say.
+  /// The bytes that can still be allocated without taking them from others; nil if the system does not report them.
   package static var availableMemory: Int? {
     guard let text = try? String(contentsOfFile: "/proc/meminfo", encoding: .utf8) else { return nil }
     func bytes(_ name: String) -> Int? {
@@ -27,12 +27,12 @@ package enum HostResources {
   }
 }
 
-/// A control group of Linux (version 2) and those around it, each of which may set limits.
+/// A Linux control group (version 2) and its ancestors, each of which may set limits.
 package struct ControlGroup {
-  /// Its directory and those around it, the innermost first.
+  /// Its directory and its ancestors', innermost first.
   private let directories: [String]
 
-  /// That of this process.
+  /// This process's control group.
   static var own: ControlGroup {
     let text = (try? String(contentsOfFile: "/proc/self/cgroup", encoding: .utf8)) ?? ""
     let path = text.split(separator: "\n").first { $0.hasPrefix("0::") }.map { $0.dropFirst(3) } ?? "/"
@@ -45,7 +45,7 @@ package struct ControlGroup {
     directories = (0...names.count).reversed().map { ([root] + names[..<$0]).joined(separator: "/") }
   }
 
-  /// The cores whose time the groups give, rounded up; nil where none limits it.
+  /// The number of cores whose time the groups grant, rounded up; nil if none limits it.
   package var coreCount: Int? {
     directories.compactMap { directory -> Int? in
       let fields = words(of: "\(directory)/cpu.max")
@@ -54,7 +54,7 @@ package struct ControlGroup {
     }.min()
   }
 
-  /// The bytes that the groups leave, files that can be dropped counted as free; nil where none limits them.
+  /// The bytes that the groups leave, with droppable file pages counted as free; nil if none limits them.
   package var memoryLeft: Int? {
     directories.compactMap { directory -> Int? in
       guard let limit = words(of: "\(directory)/memory.max").first.flatMap({ Int($0) }),

@@ -6,28 +6,28 @@ internal import MPI
 internal import Optimizers
 internal import Transport
 
-/// The memory that a run is known to need before it begins: all that is as long as the model or the data set.
+/// The memory that a run is known to need before it begins: everything the size of the model or the data set.
 ///
-/// It is less than the whole: what is not counted here is small, or asked for where it is taken. Ranks that cannot have it say so
-/// together, before anything is written and before lists grow that cannot fail in order.
+/// It is a lower bound: what is not counted here is small, or checked where it is allocated. Ranks that cannot have it fail
+/// together, before anything is written and before arrays grow whose allocation cannot fail cleanly.
 package struct MemoryNeed {
-  /// Each with the words for it.
+  /// The parts, each with its name.
   package private(set) var parts: [(name: String, byteCount: Int)] = []
   /// The bytes that other ranks of the host own, and this one maps.
   package var mappedByteCount = 0
   /// The bytes of this rank that others map.
   package var sharedByteCount = 0
 
-  /// Nothing yet.
+  /// An empty need.
   package init() {}
 
   /// Adds `count` values of `size` bytes.
   package mutating func add(_ name: String, _ count: Int, of size: Int = 4) { parts.append((name, count * size)) }
 
-  /// All of them together.
+  /// The bytes of all parts together.
   package var byteCount: Int { parts.reduce(0) { $0 + $1.byteCount } }
 
-  /// Throws where a limit of this process leaves less.
+  /// Throws if a limit of this process leaves less.
   package func checkLimits() throws(OutOfMemory) {
     for limit in MemoryLimit.all {
       let need = limit.kind == .addressSpace ? byteCount + mappedByteCount : byteCount - sharedByteCount
@@ -35,7 +35,7 @@ package struct MemoryNeed {
     }
   }
 
-  /// Throws on all ranks where one cannot have its memory by its limits, or those of a host cannot together.
+  /// Throws on all ranks if one exceeds its limits, or the ranks of a host together exceed the host's free memory.
   ///
   /// Collective.
   package func check(over agreement: Agreement) throws {
@@ -53,7 +53,7 @@ package struct MemoryNeed {
     }
   }
 
-  /// Why the ranks cannot share memory, a sentence without a full stop; nil where every host has enough for that.
+  /// Why the ranks cannot share memory, a sentence without a full stop; nil if every host has enough for it.
   ///
   /// Collective; the same on all ranks.
   package func obstacleToSharing(over agreement: Agreement) throws -> String? {
@@ -70,7 +70,7 @@ package struct MemoryNeed {
     return nil
   }
 
-  /// The whole and its largest parts.
+  /// The total and its largest parts.
   private var sentence: String {
     let largest = parts.sorted { $0.byteCount > $1.byteCount }.prefix(4)
     let text = largest.map { "\($0.name) \(MemoryLimit.text($0.byteCount))" }.joined(separator: ", ")

@@ -1,16 +1,18 @@
 internal import Checkpoints
-package import Codecs
 internal import Files
+package import Kernels
 internal import Networks
 
-/// What people should know of the processors of a run before it begins.
+/// What users should know about a run's processors before it begins.
 package struct StartAdvice {
   private let agreement: Agreement
   private let threads: Int
 
   init(threads: Int, over agreement: Agreement) { (self.threads, self.agreement) = (threads, agreement) }
 
-  /// Sentences without a full stop, the same on all ranks; collective.
+  /// Sentences without a full stop, the same on all ranks.
+  ///
+  /// Collective.
   func sentences() throws -> [String] {
     let own = [HostResources.usableCoreCount, HostResources.coreCount, blasAdvice() == nil ? 0 : 1]
     let all = try agreement.gather(own.map { UInt64($0) }).map { $0.map { Int($0) } }
@@ -25,7 +27,7 @@ package struct StartAdvice {
     return sentences
   }
 
-  /// That threads will wait for one another.
+  /// The advice that there are more threads than cores.
   package static func tooManyThreads(_ threads: Int, rank: Int, cores: Int, of all: Int) -> String {
     let remedy =
       cores < all
@@ -35,14 +37,14 @@ package struct StartAdvice {
   }
 }
 
-/// Why matrix products are slower than they need be, with what helps; nil where they are not.
+/// Why matrix products are slower than necessary, and the remedy; nil if they are not.
 ///
-/// OpenBLAS runs the kernels of the oldest processors on those that are younger than itself.
+/// OpenBLAS uses the kernels of the oldest processors on processors newer than itself.
 public func blasAdvice() -> String? {
   blasAdvice(kernels: blasKernelName, path: KernelPath.available.last ?? .portable)
 }
 
-/// The advice where OpenBLAS runs `kernels`, and the processor has the instructions of `path`.
+/// The advice if OpenBLAS runs `kernels` and the processor has the instructions of `path`.
 package func blasAdvice(kernels: String, path: KernelPath) -> String? {
   guard ["Prescott", "Core2", "Generic"].contains(kernels), path != .portable else { return nil }
   let better = path == .avx512 ? "SkylakeX" : "Haswell"

@@ -7,10 +7,10 @@ internal import MPI
 internal import Optimizers
 internal import Transport
 
-/// Chooses a codec for a run by what its steps would take: gives it as people write it, and why, a sentence without a full stop.
+/// Chooses a codec for a run by its time per step; returns its specification and the reason, a sentence without a full stop.
 ///
-/// Collective, and the same on all ranks. It has the run, without its codec, whose parameters are only read, and what it is trained
-/// on.
+/// Collective, with the same result on all ranks. It gets the run, without its codec, whose parameters are only read, and the
+/// data set it is trained on.
 public typealias CodecChooser = (_ parts: StrategyParts, _ dataset: any Dataset) throws -> (codec: String, reason: String)
 
 /// The codec that a run with `--codec auto` has chosen, and why; the same on all ranks.
@@ -20,10 +20,10 @@ struct CodecChoice {
   /// A sentence without a full stop.
   let reason: String
 
-  /// The codec as people write it.
+  /// The full specification of the codec.
   var specification: String { codec.specification }
 
-  /// What `--codec` says to leave the choice to the ranks.
+  /// The value of `--codec` that leaves the choice to the ranks.
   static let word = "auto"
 
   private init(_ specification: String, reason: String) throws {
@@ -31,16 +31,16 @@ struct CodecChoice {
     self.reason = reason
   }
 
-  /// The choice of a run where there is one to make; nil where the codec was said.
+  /// The choice of a run, if there is one to make; nil if the options name the codec.
   ///
   /// Collective.
   ///
   /// - Parameters:
   ///   - parts: The run, without its codec.
-  ///   - saved: The run that is resumed, if it is.
-  ///   - dataset: What it is trained on.
+  ///   - saved: The run that is resumed, if any.
+  ///   - dataset: The data set it is trained on.
   ///   - optimizer: Makes an optimizer for measuring, whose state is lost.
-  ///   - choose: Chooses the codec of a run that begins.
+  ///   - choose: Chooses the codec of a new run.
   init?(
     for parts: StrategyParts, saved: SavedRun?, dataset: any Dataset, optimizer: () -> any Optimizer, by choose: CodecChooser?
   ) throws {
@@ -54,14 +54,14 @@ struct CodecChoice {
     }
   }
 
-  /// The choice of the run that is resumed, which must go on as it began.
+  /// The choice of the resumed run, which must go on as it began.
   private init(saved specification: String) throws {
     do { try self.init(specification, reason: "the saved run had chosen it") } catch {
       throw TrainingError("the checkpoint's codec is unknown here: \(error)", exitStatus: .configuration)
     }
   }
 
-  /// Takes the one that `choose` chooses.
+  /// The choice made by `choose`.
   ///
   /// Collective.
   ///

@@ -4,10 +4,10 @@ internal import Files
 internal import Reporting
 internal import Transport
 
-/// What a run ends with: the result, what crossed between ranks, and one sentence on whether compression was worth it.
+/// The summary at the end of a run: the result, the traffic between ranks, and one sentence on whether compression paid off.
 struct EndSummary {
   private let outcome: TrainingOutcome
-  /// The steps of this job, which may have resumed another.
+  /// The number of steps of this job, which may have resumed another.
   private let stepCount: Int
   private var report: ExchangeReport
   private let seconds: Double
@@ -16,15 +16,17 @@ struct EndSummary {
   private let shareCount: Int
   private let sliceCount: Int
   private let parameterCount: Int
-  /// Seconds spent on trials of minibatches and rates, on the slowest rank; nil where nothing was tuned.
+  /// Seconds spent on trials of minibatches and rates, on the slowest rank; nil if nothing was tuned.
   private let trialSeconds: Double?
   /// By rank: sent, received, messages, predicted, inside the host, fallbacks, warm start, agreement, floats
-  /// in the place of codes, activations, predicted activations, trials of minibatches and rates, sent back by owners.
+  /// instead of codes, activations, predicted activations, trials of minibatches and rates, sent back by owners.
   private let traffic: [[Int]]
 
-  /// Gathers what all ranks counted; collective.
+  /// Gathers the counts of all ranks.
   ///
-  /// `activations` are the bytes that this rank sent to the other slices of its model, and what they should have been.
+  /// Collective.
+  ///
+  /// `activations` are the bytes that this rank sent to the other slices of its model, and the number predicted.
   init(
     _ outcome: TrainingOutcome, since firstStep: Int, _ report: ExchangeReport, times: PhaseTimes, seconds: Double,
     on grid: RankGrid,
@@ -38,7 +40,7 @@ struct EndSummary {
     let own = [
       report.traffic.bytesSent, report.traffic.bytesReceived, report.traffic.messagesSent,
       report.predictedTraffic.bytesSent * report.steps, report.traffic.hostBytesSent,
-      report.isCompressed ? report.traffic.plainGroups + report.nonFiniteGroups : 0, report.warmStartTraffic.bytesSent,
+      report.isCompressed ? report.traffic.rawGroups + report.nonFiniteGroups : 0, report.warmStartTraffic.bytesSent,
       report.agreementTraffic.bytesSent, report.floatTraffic.bytesSent * report.steps,
       (activations?.sent ?? 0) - trials.sent, (activations?.predicted ?? 0) - trials.predicted, tuner?.bytesSent ?? 0,
       report.traffic.returnedBytesSent,
@@ -56,7 +58,7 @@ struct EndSummary {
     trialSeconds = tuner?.searches == true ? slowest[7] : nil
   }
 
-  /// Takes over what was measured after everything was counted.
+  /// Adds what was measured after everything was counted.
   mutating func note(comparison: ExchangeReport) {
     (report.floatSeconds, report.codedSeconds) = (comparison.floatSeconds, comparison.codedSeconds)
     report.comparisonObstacle = comparison.comparisonObstacle
@@ -66,13 +68,13 @@ struct EndSummary {
   private func total(_ column: Int) -> Int { byRank(column).reduce(0, +) }
   private func most(_ column: Int) -> Int { byRank(column).max() ?? 0 }
 
-  /// Bits of a parameter in one direction: each of K contributions to it crosses once, but its owner's, and its sum K − 1 times.
+  /// Bits per parameter and direction: each of K contributions is sent once, except its owner's, and the sum K − 1 times.
   private var bitsPerParameter: Double? {
     guard report.isCompressed, report.steps > 0 else { return nil }
     return Double(total(0)) * 8 / (2 * Double(shareCount - 1) * Double(parameterCount) * Double(report.steps))
   }
 
-  /// How many times more bytes floats would have been on the same ways.
+  /// How many times more bytes floats would have taken on the same routes.
   private var compressionRatio: Double? {
     guard report.isCompressed, report.steps > 0, total(0) > 0 else { return nil }
     return Double(total(8)) / Double(total(0))
@@ -93,7 +95,7 @@ struct EndSummary {
       timing: times, trials: trialSeconds.map { EndEvent.Trials(seconds: $0, bytesSent: byRank(11)) })
   }
 
-  /// What people read.
+  /// The text for users.
   var text: String {
     var lines: [String] = []
     let result = outcome.evaluation.map { evaluation in
@@ -104,7 +106,7 @@ struct EndSummary {
     let time = stepCount > 0 ? "in \(duration(seconds))" : "done before"
     lines.append(
       "\(counted(outcome.steps, "step")) \(time): \(result ?? "not evaluated"), model \(hexadecimal(outcome.modelHash))")
-    // Of steps of other jobs nothing is known here.
+    // Steps of other jobs are unknown here.
     guard stepCount > 0 else { return lines[0] }
     if traffic.count > 1 {
       lines.append("bytes sent by the busiest rank:")
@@ -143,11 +145,11 @@ struct EndSummary {
       "Compression was engaged in \(engagedSteps) of \(stepCount) steps: \(decimal(bitsPerParameter, digits: 2)) bits per "
       + "parameter and direction, \(saved), \(fallbacks); "
     guard let floats = report.floatSeconds, let codes = report.codedSeconds else {
-      let reason = report.comparisonObstacle ?? "a warm start in floats would have told"
-      return engaged + "whether floats would have been faster was not measured, \(reason)."
+      let reason = report.comparisonObstacle ?? "a warm start of floats measures it"
+      return engaged + "whether floats would have been faster was not measured: \(reason)."
     }
     let measured =
-      "\(report.areHidden ? "what computing did not hide of an exchange" : "an exchange") with its update took \(decimal(codes * 1000, digits: 2)) ms, one of floats \(decimal(floats * 1000, digits: 2)) ms"
+      "\(report.areHidden ? "the part of an exchange that computing did not hide" : "an exchange") with its update took \(decimal(codes * 1000, digits: 2)) ms, one of floats \(decimal(floats * 1000, digits: 2)) ms"
     return engaged + measured
       + (floats < 0.9 * codes
         ? ": plain fp32 would have been faster here."

@@ -6,31 +6,32 @@ internal import MPI
 public import Networks
 public import Transport
 
-/// How good a model is on the test samples.
+/// The quality of a model on the test samples.
 public struct Evaluation: Hashable, Sendable {
   /// The mean of −log p over the test samples.
   public let loss: Double
-  /// The share of test samples classified rightly.
+  /// The share of test samples classified correctly.
   public let accuracy: Double
   /// The share of utterances recognised, for speech.
   public let digitAccuracy: Double?
-  /// The share of test samples classified as their realigned labels say; nil before the first realignment.
+  /// The share of test samples classified as their realigned labels; nil before the first realignment.
   ///
-  /// ``accuracy`` and ``loss`` are always those against the labels of the data set, so that runs with and without realignment can be
-  /// compared. This one is another measure: a model made these labels, and is judged by how well it agrees with them.
+  /// ``accuracy`` and ``loss`` always use the labels of the data set, so that runs with and without realignment are comparable.
+  /// This is a different measure: a model made these labels, and is judged by how well it agrees with them.
   public let alignedAccuracy: Double?
 }
 
-/// Judges a model on the test samples, each rank on its share, which the slices of a model have in common; all ranks get the same numbers.
+/// Evaluates a model on the test samples; all ranks get the same numbers.
 ///
-/// Of speech, a rank takes whole utterances. Sums of ranks are added in rank order, in fp64.
+/// Each rank takes its share, which all slices of a model have in common; for speech, whole utterances. Sums of ranks are added
+/// in rank order, in fp64.
 public final class Evaluator {
   private static let batchSize = 512
 
   private let dataset: any Dataset
   private let network: any Network
   private let records: RecordExchange
-  /// Whether this rank speaks of the samples that it shares with the other slices of its model.
+  /// Whether this rank reports the samples that it has in common with the other slices of its model.
   private let isCounted: Bool
   /// This rank's test samples.
   private let samples: Range<Int>
@@ -42,7 +43,7 @@ public final class Evaluator {
 
   /// An evaluator of models of `network` on the test samples of `dataset`.
   ///
-  /// The ranks of `grid` tell one another their sums by `records`, which names a rank that stays away.
+  /// The ranks of `grid` exchange their sums over `records`, which names a rank that does not respond.
   public convenience init(_ dataset: any Dataset, network: any Network, on grid: RankGrid, over records: RecordExchange) {
     self.init(dataset, network: network, on: grid, over: records, labels: nil)
   }
@@ -68,9 +69,11 @@ public final class Evaluator {
     logPosteriors = dataset.utterances == nil ? nil : FloatBuffer(count: batch.capacity * network.classCount)
   }
 
-  /// Judges `parameters`; collective.
+  /// Evaluates `parameters`.
   ///
-  /// - Communication: one record of each rank to each other.
+  /// Collective.
+  ///
+  /// - Communication: One record from each rank to each other.
   public func evaluate(_ parameters: FloatBuffer) throws -> Evaluation {
     var total = BatchResult()
     var (recognised, agreeing) = (0, 0)
@@ -98,7 +101,7 @@ public final class Evaluator {
       alignedAccuracy: aligned.map { _ in sum(4) / count })
   }
 
-  /// How many of `samples` have the class of the highest posterior, the lowest of equals, by their realigned labels.
+  /// The number of `samples` whose class of highest posterior, the lowest of equals, is their realigned label.
   private func agreement(
     of logPosteriors: UnsafeBufferPointer<Float>, with labels: RealignedLabels, for samples: Range<Int>
   ) -> Int {
@@ -110,7 +113,7 @@ public final class Evaluator {
     }
   }
 
-  /// Judges test samples, a minibatch at a time; `posteriors` gets the samples and rows of log posteriors of each, of speech alone.
+  /// Evaluates test samples by minibatches; `posteriors` gets the samples and log posterior rows of each, for speech only.
   private func evaluate(
     _ range: Range<Int>, with parameters: FloatBuffer, adding total: inout BatchResult,
     posteriors: (Range<Int>, UnsafeMutableBufferPointer<Float>) -> Void

@@ -5,24 +5,24 @@ internal import Optimizers
 package import Transport
 
 extension MemoryNeed {
-  /// What a run trains with.
+  /// The memory needed for training.
   ///
   /// - Parameters:
-  ///   - options: Those of the run.
-  ///   - recipe: What they name.
-  ///   - parameterCount: The parameters on this rank.
-  ///   - sampleCount: The training samples.
+  ///   - options: The options of the run.
+  ///   - recipe: The recipe of these options.
+  ///   - parameterCount: The number of parameters on this rank.
+  ///   - sampleCount: The number of training samples.
   ///   - grid: The ranks.
   package init(_ options: TrainerOptions, _ recipe: Recipe, parameterCount: Int, sampleCount: Int, on grid: RankGrid) {
     let ranks = grid.shareCount
     let gradients = recipe.strategy.isDelayed ? 2 : 1
-    // Of other aggregations only what every run has is counted.
+    // For other aggregations only what every run has is counted.
     let codec = recipe.aggregation.codec
     self.init()
     add("parameters", parameterCount)
     add(gradients == 1 ? "gradient" : "gradients", gradients * parameterCount)
     if let host = grid.dataGroup.host, let codec {
-      // Codes, and a shard of their sums; floats are read where gradients lie.
+      // Codes, and a shard of their sums; floats are read directly from the gradients.
       let codes = codec.isIdentity ? 0 : codec.encodedByteCount(of: parameterCount)
       let hasFloats = codec.isIdentity || options.warmStart != .floats(0)
       sharedByteCount =

@@ -6,23 +6,23 @@ public import Networks
 public import Optimizers
 internal import Transport
 
-/// The choices of a run's options, looked up by name: what can be known before data are read and ranks meet.
+/// The choices of a run's options, looked up by name: what can be known before data are read and ranks connect.
 public struct Recipe {
   /// Makes the network for the samples of a data set.
   public let network: NetworkRecipe
   /// Opens the data.
   public let dataset: (_ seed: UInt64) throws -> any Dataset
-  /// How training samples are dealt to clients.
+  /// How training samples are distributed to clients.
   public let partition: ClientPartition
   /// Makes the optimizer.
   public let optimizer: OptimizerRecipe
   /// How the learning rate changes.
   public let schedule: Schedule
-  /// What ranks make of their gradients after the warm start; the sum of floats as long as `--codec auto` has not been decided.
+  /// How gradients are aggregated after the warm start; the sum of floats until `--codec auto` is decided.
   public let aggregation: AggregationRecipe
-  /// How the minibatch is tuned; nil where it stays.
+  /// How the minibatch is tuned; nil if it is fixed.
   public let minibatchSearch: MinibatchSearch?
-  /// How the learning rate is tuned; nil where it follows its schedule.
+  /// How the learning rate is tuned; nil if it follows its schedule.
   public let rateControl: RateControl?
   /// Whether a minibatch or a rate is searched by trials.
   var searches: Bool {
@@ -30,10 +30,10 @@ public struct Recipe {
   }
   /// When ranks exchange what.
   public let strategy: StrategyRecipe
-  /// What people should know of options that are not heeded; sentences without a full stop.
+  /// Notes on options that have no effect; sentences without a full stop.
   private(set) var notes: [String] = []
 
-  /// Looks everything up; throws `OptionError` that says what is unknown and what is known.
+  /// Looks everything up; throws `OptionError` with the unknown name and the known ones.
   public init(_ options: TrainerOptions) throws {
     network = try Recipe.look("model", options.model, in: models)
     dataset = try Recipe.look("data", options.data, in: datasets)
@@ -51,13 +51,13 @@ public struct Recipe {
     }
     schedule = try Recipe.look("schedule", options.schedule, in: schedules)
     strategy = try Recipe.look("strategy", options.strategy, in: strategies)
-    if strategy.aggregation != nil, options.codec != TrainerOptions().codec {
+    if strategy.aggregation != nil, options.given.contains("codec") || options.codec != TrainerOptions().codec {
       let name = options.strategy.prefix { $0 != ":" }
       throw OptionError(
         "--codec \(options.codec) does not go with --strategy \(name), which has a code of its own; leave it out")
     }
     let codec = options.codec == CodecChoice.word ? "none" : options.codec
-    aggregation = try strategy.aggregation ?? Recipe.look("codec", codec, in: aggregations)
+    aggregation = try strategy.aggregation ?? Recipe.look("codec", codec, in: aggregations, besides: [CodecChoice.word])
     minibatchSearch = try options.tuneMinibatch.map { try Recipe.look("tune-minibatch", $0, in: minibatchSearches) }
     if let largest = minibatchSearch?.largest, largest < options.minibatch {
       throw OptionError("--tune-minibatch: max=\(largest) is smaller than --minibatch \(options.minibatch)")
@@ -70,13 +70,13 @@ public struct Recipe {
     try refuseWhatCannotBe(options)
   }
 
-  /// Refuses what would remember or compare gradients of different sizes.
+  /// Rejects options that would store or compare gradients of different magnitudes.
   private static func check(_ start: WarmStart?, _ optimizer: OptimizerRecipe, _ options: TrainerOptions) throws(OptionError) {
     let place = optimizer.scaling?.place
     if case .replicated = start, place != nil {
       throw OptionError(
         "--warm-start \(options.texts["warm-start"] ?? "") does not go with --optimizer \(options.optimizer): what owners or ranks "
-          + "remember begins with the first exchange; place=momentum does")
+          + "remember begins with the first exchange; place=momentum goes with it")
     }
     if start == .automatic, place == .aggregate {
       throw OptionError(
@@ -85,13 +85,17 @@ public struct Recipe {
     }
   }
 
-  private static func look<Product>(_ option: String, _ text: String, in registry: Registry<Product>) throws -> Product {
-    do { return try registry.make(text) } catch { throw OptionError("--\(option): \(error)") }
+  private static func look<Product>(
+    _ option: String, _ text: String, in registry: Registry<Product>, besides words: [String] = []
+  ) throws -> Product {
+    do { return try registry.make(text, besides: words) } catch { throw OptionError("--\(option): \(error)") }
   }
 
-  /// Makes the strategy; collective.
+  /// Makes the strategy.
   ///
-  /// What is wrong with its sizes for so many parameters is an `OptionError`, on all ranks alike.
+  /// Collective.
+  ///
+  /// Sizes that do not fit the number of parameters are an `OptionError`, on all ranks alike.
   func strategy(for parts: StrategyParts) throws -> any Strategy {
     let option = strategy.aggregation == nil ? "--codec" : "--strategy"
     do { return try strategy(parts) } catch let error as SpecificationError {
@@ -99,7 +103,7 @@ public struct Recipe {
     } catch let error as SketchError { throw OptionError("\(option): \(error)") }
   }
 
-  /// Throws where an option asks for what the aggregation's capabilities do not have.
+  /// Throws if an option requires something that the aggregation's capabilities lack.
   private mutating func refuseWhatCannotBe(_ options: TrainerOptions) throws(OptionError) {
     let (can, defaults) = (aggregation.capabilities, TrainerOptions())
     let option = strategy.aggregation == nil ? "codec" : "strategy"
@@ -112,24 +116,25 @@ public struct Recipe {
       "whose momentum (--momentum) is part of what it remembers; leave it out")
     try refuse(
       !can.clips && options.clip != nil, "clip",
-      "which knows no gradient's norm" + (name.hasSuffix("fetch-sgd") ? " but with recovery=subtract or recovery=zero" : ""))
+      "which does not know the gradient's norm"
+        + (name.hasSuffix("fetch-sgd") ? ", except with recovery=subtract or recovery=zero" : ""))
     try refuse(
       !can.warmStarts && options.warmStart.map { $0 != .floats(0) } ?? false, "warm-start",
-      "which begins with its own code; leave it out")
+      "which uses its own code from the first step; leave it out")
     try refuse(!can.hasTrials && options.tuneMinibatch != nil, "tune-minibatch", "whose memory a trial would spoil")
     try refuse(!can.hasTrials && options.tuneRate != nil, "tune-rate", "whose memory a trial would spoil")
     let codec = aggregation.specification.prefix { $0 != ":" }
     let unheeded = [
       (
         !can.isHierarchical && options.topology == .hierarchical, "topology hierarchical",
-        "for which every rank encodes by itself; leave it out"
+        "in which every rank encodes its own gradient; leave it out"
       ),
       (
         !can.discards && !strategy.isDelayed && [.thread, .inline].contains(options.overlap), "overlap \(options.overlap)",
-        "whose exchange begins when the whole gradient is there; --strategy double-buffer with --codec \(codec) hides it"
+        "whose exchange begins when the whole gradient is computed; --strategy double-buffer with --codec \(codec) hides it"
       ),
     ]
-    // Short forms were there before there were capabilities, and take these options without heeding them.
+    // Short forms are older than capabilities, and accept these options without effect.
     for (isAsked, option, reason) in unheeded where isAsked {
       if strategy.aggregation == nil { try refuse(true, option, reason) }
       notes.append("--\(option) changes nothing with \(name), \(reason)")

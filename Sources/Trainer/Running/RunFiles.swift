@@ -1,15 +1,15 @@
 internal import Checkpoints
 internal import Files
 
-/// The files that a run writes beside its checkpoints; rank 0 finds out where they go.
+/// The files that a run writes besides its checkpoints; rank 0 resolves their destinations.
 struct RunFiles {
   let metrics: FileDestination?
   let timeline: FileDestination?
   let output: FileDestination?
 
-  /// Finds out what the names stand for; nothing is opened or written.
+  /// Resolves the names; nothing is opened or written.
   ///
-  /// Throws where one of them cannot be such a file.
+  /// Throws if one of them cannot be such a file.
   init(_ options: TrainerOptions, ranks: Int, hosts: Int) throws {
     metrics = try options.metrics.map(FileDestination.init)
     timeline = try options.timeline.map(FileDestination.init)
@@ -22,10 +22,10 @@ struct RunFiles {
 
   var all: [FileDestination] { [metrics, timeline, output].compactMap(\.self) }
 
-  /// Says before the run, not after it, that one of them has nowhere to go.
+  /// Fails before the run, not after it, if one of them cannot be written.
   func open() throws(FileError) {
     for file in [metrics, output] { try file?.open() }
-    // Ranks open it for themselves.
+    // Each rank opens it itself.
     if let timeline, timeline.isFile { try timeline.open() }
   }
 }

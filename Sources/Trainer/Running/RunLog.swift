@@ -2,25 +2,25 @@ internal import Files
 internal import Glibc
 internal import Reporting
 
-/// What a run tells people and files; it lives on rank 0.
+/// The output of a run to users and files; it exists on rank 0.
 ///
 /// Summaries go to standard output, progress and warnings to standard error, events to the metrics file.
 final class RunLog {
   private let metrics: MetricsWriter?
   private let display: ProgressDisplay
   private let isSilent: Bool
-  /// Where the final model goes; nil for nowhere.
+  /// Where the final model is written; nil if it is not.
   let output: FileDestination?
-  /// Whether summaries go to standard output: they would spoil a file that goes there.
+  /// Whether summaries go to standard output: they would corrupt a file that is written there.
   private let ownsStandardOutput: Bool
-  /// Why a part of the summaries is missing; nil where nothing is.
+  /// Why part of the summaries is missing; nil if nothing is.
   private(set) var loss: FileError?
-  /// The share of test samples classified rightly at the last evaluation.
+  /// The share of test samples classified correctly at the last evaluation.
   var accuracy: Double?
 
-  /// Opens the files; of a run that may go on, its lines come after those that are there.
+  /// Opens the files; a run that may resume appends to existing ones.
   ///
-  /// Another run has `patience` seconds to let go of them.
+  /// Another run has `patience` seconds to release them.
   init(_ options: TrainerOptions, _ files: RunFiles, isSilent: Bool, patience: Double) throws {
     self.isSilent = isSilent
     output = files.output
@@ -37,11 +37,11 @@ final class RunLog {
     }
   }
 
-  /// Prints a line of a summary; where that fails the run goes on, with a warning.
+  /// Prints a line of a summary; if that fails, the run continues with a warning.
   func say(_ text: String) {
     if isSilent { return }
     display.finish()
-    // One write: what mpirun passes on must not wait in a buffer.
+    // One write: what mpirun forwards must not wait in a buffer.
     guard ownsStandardOutput else { return Terminal.write("\(text)\n") }
     do { try StandardStreams.write("\(text)\n") } catch {
       if loss == nil { warn("\(error); the run goes on") }
@@ -49,7 +49,7 @@ final class RunLog {
     }
   }
 
-  /// Tells something that people should know and that ends nothing.
+  /// Prints and logs a warning.
   func warn(_ text: String) {
     display.message("warning: \(text)")
     metrics?.write(WarningEvent(text))
@@ -58,7 +58,7 @@ final class RunLog {
   /// Writes an event.
   func tell(_ event: any MetricsEvent) { metrics?.write(event) }
 
-  /// Shows how far the run is, where it is time to.
+  /// Shows the progress of the run, if it is time to.
   func show(_ progress: ProgressDisplay.Progress, isEvaluation: Bool = false) {
     if isEvaluation { display.evaluated(progress) } else { display.update(progress) }
   }

@@ -7,21 +7,21 @@ public import MPI
 internal import Networks
 internal import Transport
 
-/// A model in a checkpoint, with the data to judge it by.
+/// A model in a checkpoint, with the data to evaluate it on.
 public struct SavedModel {
   private let run: SavedRun
   private let data: String
   private let parameters: FloatBuffer
   private let evaluator: Evaluator
 
-  /// Reads the newest whole checkpoint in `directory`, or the one that `directory` is.
+  /// Reads the newest intact checkpoint in `directory`, or `directory` itself if it is a checkpoint.
   ///
   /// Collective.
   ///
   /// - Parameters:
-  ///   - directory: Where checkpoints are.
-  ///   - data: The data to judge it by; those of the run where it is nil.
-  ///   - seed: The seed of drawn data; that of the run where it is nil.
+  ///   - directory: Where checkpoints are, or one of them.
+  ///   - data: The data to evaluate on; nil for those of the run.
+  ///   - seed: The seed of drawn data; nil for that of the run.
   ///   - world: The ranks that share the work.
   /// - Throws: `TrainingError` or `CheckpointError`, on all ranks alike.
   public init(_ directory: String, data: String? = nil, seed: UInt64? = nil, on world: Communicator) throws {
@@ -53,27 +53,29 @@ public struct SavedModel {
     }
   }
 
-  /// Judges it on the test samples; collective.
+  /// Evaluates the model on the test samples.
+  ///
+  /// Collective.
   public func evaluate() throws -> Evaluation { try evaluator.evaluate(parameters) }
 
-  /// What came out, as people read it.
+  /// The result as a sentence for users.
   public func sentence(for result: Evaluation) -> String {
     let digits = result.digitAccuracy.map { ", digits \(decimal($0 * 100, digits: 2)) %" } ?? ""
     return "\(run.path), step \(run.step), on \(data): test loss \(decimal(result.loss, digits: 4)), accuracy "
       + "\(decimal(result.accuracy * 100, digits: 2)) %\(digits), model \(hexadecimal(parameters.hash()))"
   }
 
-  /// The newest whole checkpoint in `directory`, or the one that `directory` is, with its parameters open for reading: a job that
-  /// writes there may remove it while it is looked at, and then the next one is taken.
+  /// The newest intact checkpoint in `directory`, or `directory` itself, with its parameters open for reading: a job that
+  /// writes there may remove a checkpoint while it is examined, and then the next one is taken.
   private static func newest(in directory: String, over agreement: Agreement) throws -> (SavedRun, OpenModel) {
     let store = CheckpointStore(directory: directory, over: agreement)
     var seen: String?
     var reasons: [String] = []
     while true {
       let paths = try together(agreement, otherwise: .inputOutput) { try SavedModel.paths(in: directory) }
-      // Ranks may have seen different ones: rank 0's list is the one that counts.
+      // Ranks may have seen different ones: rank 0's list counts.
       let list = try agreement.share(paths.joined(separator: "\0"))
-      // What is there for the second time is not being removed.
+      // A list that is unchanged is not being removed.
       guard list != seen else { break }
       (seen, reasons) = (list, [])
       for path in list.split(separator: "\0").map(String.init) {
@@ -90,11 +92,11 @@ public struct SavedModel {
     throw TrainingError(
       reasons.isEmpty
         ? "there is no checkpoint in \(directory)"
-        : "no checkpoint in \(directory) is whole; \(reasons.joined(separator: "; "))",
+        : "no checkpoint in \(directory) is complete; \(reasons.joined(separator: "; "))",
       exitStatus: .configuration)
   }
 
-  /// The checkpoints that may be meant by `directory`, the best first.
+  /// The checkpoints that `directory` may refer to, the best first.
   private static func paths(in directory: String) throws -> [String] {
     guard SavedRun.isCheckpoint(directory) else { return try SavedRun.names(in: directory).map { "\(directory)/\($0)" } }
     var path = directory
@@ -103,7 +105,7 @@ public struct SavedModel {
   }
 }
 
-/// The parameters of a checkpoint, whose file stays readable when it is removed.
+/// The parameters of a checkpoint, whose file stays readable after it is removed.
 private final class OpenModel {
   private let reader: SafetensorsReader
 

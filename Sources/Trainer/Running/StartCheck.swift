@@ -4,9 +4,9 @@ internal import Files
 internal import Foundation
 internal import MPI
 
-/// Makes sure that all ranks run the same program with the same options on the same data, before they waste hours.
+/// Verifies that all ranks run the same program with the same options on the same data, before hours are wasted.
 ///
-/// What differs is named with the rank that differs from most. Every function is collective.
+/// The error names the difference and the rank that differs from most. Every function is collective.
 package struct StartCheck {
   let agreement: Agreement
 
@@ -27,15 +27,15 @@ package struct StartCheck {
       TrainerOptions.fields.map { ("--\($0.name)", XXHash64.hash(texts[$0.name] ?? "")) })
   }
 
-  /// Compares what the data hold.
+  /// Compares the contents of the data.
   func data(_ fingerprint: UInt64) throws { try compare("has other data", [("contents", fingerprint)]) }
 
-  /// Compares to whom they were dealt.
+  /// Compares the distribution of the data to clients.
   func clients(_ fingerprint: UInt64?) throws { try compare("has other data", [("clients", fingerprint ?? 0)]) }
 
-  /// Compares named hashes; throws on all ranks where a rank's differ.
+  /// Compares named hashes; throws on all ranks if a rank's differ.
   ///
-  /// - Communication: a record of each rank to each other for every seven names.
+  /// - Communication: A record from each rank to each other for every seven names.
   private func compare(_ verdict: String, _ hashes: [(name: String, hash: UInt64)]) throws {
     let world = agreement.world
     guard world.count > 1 else { return }

@@ -6,7 +6,7 @@ internal import MPI
 internal import Networks
 internal import Transport
 
-/// What people read before a run begins.
+/// The text that users see before a run begins.
 struct StartSummary {
   let text: String
 
@@ -18,7 +18,7 @@ struct StartSummary {
       "\(ranks) on \(hosts): \(options.model), \(trainer.model.parameterCount) parameters, on \(options.data), "
         + "\(plan.sampleCount) training and \(trainer.dataset.count(.test)) test samples",
       "\(counted(plan.steps, "step")) of \(plan.minibatch) samples, \(plan.stepsPerEpoch) to an epoch"
-        + (options.tuneMinibatch == nil ? "" : "; fewer where the minibatch grows"),
+        + (options.tuneMinibatch == nil ? "" : "; fewer if the minibatch grows"),
     ]
     if let clients = trainer.loader.clients {
       let counts = clients.clients.map(\.count)
@@ -42,12 +42,13 @@ struct StartSummary {
     text = lines.joined(separator: "\n")
   }
 
-  /// How models are split, and what that costs.
+  /// How models are split, and the cost.
   private static func slices(_ slice: any SlicedNetwork, _ trainer: TrainingRun) -> String {
     let grid = trainer.grid
     let samples = trainer.plan.places(of: 0, rank: grid.share, ranks: grid.shareCount).count
     let bytes = withPrefix(Double((slice.bytesPerSample.forward + slice.bytesPerSample.backward) * samples)) + "B"
-    return "\(counted(grid.shareCount, "model")) in \(grid.sliceCount) slices each: this rank holds "
+    let each = grid.shareCount > 1 ? " each" : ""
+    return "\(counted(grid.shareCount, "model")) in \(grid.sliceCount) slices\(each): this rank holds "
       + "\(slice.layout.count) parameters and sends \(bytes) of activations a step"
   }
 
@@ -68,7 +69,7 @@ struct StartSummary {
       if plan.warmStart == 0 {
         ""
       } else if plan.warmStartPhases.isOpen {
-        "\(floats) a step until noise is four fifths of the gradient, for \(warmStart) at most, then "
+        "\(floats) a step until the gradient is 80 % noise, for \(warmStart) at most, then "
       } else if plan.warmStartPhases.contains(.replicated) {
         "nothing in the replicated start of \(warmStart), then "
       } else if !plan.warmStartPhases.bitCounts.isEmpty {
@@ -79,7 +80,7 @@ struct StartSummary {
     return "this rank sends \(start)\(codes) a step by \(report.codec) (floats: \(floats))"
   }
 
-  /// What an option means that has no value.
+  /// The effective value of an option that was not given.
   private static func derived(_ name: String, _ plan: RunPlan) -> String {
     switch name {
     case "steps": "\(plan.steps)"

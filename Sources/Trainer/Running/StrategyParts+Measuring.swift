@@ -5,13 +5,13 @@ internal import Optimizers
 package import Transport
 
 extension StrategyParts {
-  /// The parts of a run that is not trained but measured: parameters as at the start, the optimizer of the options.
+  /// The parts of a run that is measured, not trained: initial parameters, the optimizer of the options.
   ///
   /// - Parameters:
-  ///   - recipe: What the options name.
-  ///   - options: Those of the run.
+  ///   - recipe: The recipe of the options.
+  ///   - options: The options of the run.
   ///   - network: Its network.
-  ///   - sampleCount: The training samples.
+  ///   - sampleCount: The number of training samples.
   ///   - grid: The ranks, each with the whole model.
   ///   - records: How all ranks agree.
   package init(

@@ -4,17 +4,19 @@ internal import MPI
 internal import Networks
 internal import Transport
 
-/// The whole model, as files and its hash show it, whether it is on one rank or in slices over several.
+/// The whole model, as in files and in its hash, whether it is on one rank or in slices over several.
 final class WholeModel {
   private let grid: RankGrid
   private let network: any Network
   private let parameters: FloatBuffer
   private let slices: SlicedLayout
-  /// Among the ranks of the first model; nil on others, and where a model is on one rank.
+  /// Among the ranks of the first model; nil on others, and if the model is on one rank.
   private let sliceGather: SliceGather?
-  /// On rank 0 all parameters: those of the network where it is whole, else memory for them once they are wanted.
+  /// All parameters, on rank 0: the network's if it is whole, else memory allocated when they are first needed.
   private var whole: FloatBuffer?
 
+  /// A view of the whole model over `grid`.
+  ///
   /// Collective.
   init(_ network: any Network, parameters: FloatBuffer, on grid: RankGrid) throws {
     self.grid = grid
@@ -30,7 +32,7 @@ final class WholeModel {
   /// The number of parameters of the whole model.
   var parameterCount: Int { slices.whole.count }
 
-  /// This rank's parameters as parts of the tensors that files hold.
+  /// This rank's parameters as parts of the tensors in files.
   var ownTensors: [SavedTensor] {
     zip(network.layout.tensors, zip(slices.whole.tensors, slices.places(in: grid.slice))).map { own, place in
       let (tensor, range) = place
@@ -40,20 +42,26 @@ final class WholeModel {
     }
   }
 
-  /// The tensors of the whole model, with their values on rank 0 alone; collective.
+  /// The tensors of the whole model, with their values on rank 0 only.
+  ///
+  /// Collective.
   func tensors() throws -> [SavedTensor] {
     guard let whole = try gathered() else { return [] }
     return slices.whole.tensors.map { SavedTensor($0.name, shape: $0.shape, of: whole, range: $0.range) }
   }
 
-  /// The xxHash64 of all parameters, the same on every rank; collective.
+  /// The xxHash64 of all parameters, the same on every rank.
+  ///
+  /// Collective.
   func hash(over records: RecordExchange) throws -> UInt64 {
     guard grid.sliceCount > 1 else { return parameters.hash() }
     let hash = try gathered()?.hash() ?? 0
     return try records.gather([hash], activity: "the hash of the model")[0][0]
   }
 
-  /// All parameters, on rank 0; collective.
+  /// All parameters, on rank 0.
+  ///
+  /// Collective.
   private func gathered() throws -> FloatBuffer? {
     guard grid.sliceCount > 1 else { return grid.all.world.rank == 0 ? parameters : nil }
     if grid.all.world.rank == 0 && whole == nil { whole = FloatBuffer(count: slices.whole.count) }

@@ -3,27 +3,27 @@ internal import Collectives
 package import Datasets
 internal import Transport
 
-/// Gives a rank its samples of each step: its slice of the minibatch, in the order of the epoch.
+/// Loads a rank's samples of each step: its share of the minibatch, in the epoch's order.
 ///
-/// The samples of a step do not depend on the number of ranks, unless every rank is a client of its own.
+/// The samples of a step do not depend on the number of ranks, unless each rank is its own client.
 public final class BatchLoader {
   private let dataset: any Dataset
   /// Which samples belong to which step.
   package var plan: RunPlan
   private let seed: UInt64
-  /// Whose samples come when; nil where samples belong to nobody.
+  /// The order of the clients' samples; nil without clients.
   let clients: ClientOrder?
   private let rank: Int
   private let ranks: Int
   private var batch: Minibatch
-  /// Labels in the place of the data set's own.
+  /// Labels that replace the data set's own.
   private let labels: RealignedLabels?
   private var epoch = -1
   private var samples: [Int32] = []
-  /// Seconds spent here.
+  /// Seconds spent loading.
   package private(set) var seconds = 0.0
 
-  /// The share `rank` of `ranks` of the samples of `dataset`, by steps of `plan`.
+  /// A loader of share `rank` of `ranks` of the samples of `dataset`, in the steps of `plan`.
   package convenience init(_ dataset: any Dataset, plan: RunPlan, seed: UInt64, rank: Int, of ranks: Int) {
     self.init(dataset, plan: plan, seed: seed, clients: nil, rank: rank, of: ranks)
   }
@@ -42,19 +42,19 @@ public final class BatchLoader {
     batch = Minibatch(capacity: (plan.minibatch - 1) / ranks + 1, featureCount: dataset.featureCount)
   }
 
-  /// A loader of the same samples with a place of its own.
+  /// A loader of the same samples with its own position.
   func copy() -> BatchLoader {
     BatchLoader(dataset, plan: plan, seed: seed, clients: clients, rank: rank, of: ranks, labels: labels)
   }
 
-  /// This rank's samples of a step, or of one of the parts in which it is done; valid until the next call.
+  /// This rank's samples of a step, or of one of the `parts` parts of it; valid until the next call.
   public func batch(at step: Int, part: Int = 0, of parts: Int = 1) -> Minibatch {
     let stopwatch = Stopwatch()
     defer { seconds += stopwatch.seconds }
     return load(plan.places(of: step, part: part, of: parts, rank: rank, ranks: ranks), of: plan.epoch(of: step))
   }
 
-  /// All samples of a step, whichever rank they belong to; valid until the next call.
+  /// All samples of a step, over all ranks; valid until the next call.
   func wholeBatch(at step: Int) -> Minibatch {
     let stopwatch = Stopwatch()
     defer { seconds += stopwatch.seconds }

@@ -7,15 +7,15 @@ internal import MPI
 internal import Networks
 internal import Transport
 
-/// Gives the samples of a data set the labels that a model holds for most likely; each rank aligns its share of the utterances,
-/// which the slices of a model have in common.
+/// Assigns the samples of a data set their most likely labels under a model; each rank aligns its share of the utterances,
+/// which all slices of a model have in common.
 ///
-/// The log posteriors of an utterance are computed in minibatches of its own, so that labels do not depend on the number of ranks.
+/// The log posteriors of each utterance are computed in minibatches of its own, so labels do not depend on the number of ranks.
 /// Source: algorithms §1.11.
 struct Realigner {
-  /// What became of the training samples; the same on every rank.
+  /// The outcome for the training samples; the same on every rank.
   struct Result: Hashable {
-    /// The number of training samples whose label is another one now.
+    /// The number of training samples whose label changed.
     var changed = 0
     /// The number of training utterances that were too short and kept their labels.
     var kept = 0
@@ -28,17 +28,19 @@ struct Realigner {
   let grid: RankGrid
   let records: RecordExchange
 
-  /// Makes the labels of both splits anew with the model `parameters`; collective.
+  /// Recomputes the labels of both splits with the model `parameters`.
   ///
-  /// Class priors are the shares of the training labels as they were. Every rank ends with the same labels, which the ranks verify by
-  /// hash, and the number of samples of each class, which they verify by integer sums of what each has aligned.
+  /// Collective.
   ///
-  /// - Communication: an all-gather of 2 bytes per sample, an all-reduce of 8 bytes per class, one record.
-  /// - Throws: `TrainingError` on all ranks where the sums or hashes differ.
+  /// Class priors are the relative frequencies of the previous training labels. All ranks end with the same labels, verified by
+  /// hash, and the same number of samples of each class, verified by integer sums of what each rank has aligned.
+  ///
+  /// - Communication: An all-gather of 2 bytes per sample, an all-reduce of 8 bytes per class, one record.
+  /// - Throws: `TrainingError` on all ranks if the sums or hashes differ.
   func realign(_ labels: RealignedLabels, with parameters: FloatBuffer, after epoch: Int) throws -> Result {
     let old = labels.counts(.train, classCount: dataset.classCount)
     let total = Double(old.reduce(0, +))
-    // A class that no sample has is in no alignment either, unless an alignment of short utterances put it nowhere by chance.
+    // A class without samples is in no alignment either, unless an alignment of short utterances left it out by chance.
     let logPriors = old.map { log(Double(max($0, 1)) / total) }
     let result = try align(.train, labels, parameters, logPriors)
     _ = try align(.test, labels, parameters, logPriors)
@@ -53,7 +55,7 @@ struct Realigner {
     let frames = dataset.frames(ofUtterances: split)
     let share = Partition(cumulativeWeights: [0] + frames.map(\.upperBound), into: grid.shareCount)[grid.share]
     let aligned = try align(share, of: split, frames, labels, parameters, logPriors)
-    // The first slice of a model speaks for all.
+    // The first slice of a model reports for all.
     let (own, kept) = grid.slice == 0 ? aligned : ([], 0)
 
     let activity = "the realignment"
@@ -79,7 +81,7 @@ struct Realigner {
     return result
   }
 
-  /// The labels of the frames of some utterances, one after another, and how many utterances kept theirs.
+  /// The labels of the frames of `utterances`, concatenated, and the number of utterances that kept theirs.
   private func align(
     _ utterances: Range<Int>, of split: Split, _ frames: [Range<Int>], _ labels: RealignedLabels, _ parameters: FloatBuffer,
     _ logPriors: [Double]

@@ -2,11 +2,11 @@ internal import Buffers
 
 /// Which samples belong to which step, and how long the run is: pure arithmetic, the same on every rank.
 ///
-/// The minibatch may change where an epoch begins. What is given in steps (the length of the run, its warm start, the horizon of a
-/// schedule) counts steps of the minibatch that was asked for, so that it means the same number of samples whatever becomes of
-/// the minibatch; the position of a step in the run is counted in these. While the minibatch stays, a step's number is its position.
+/// The minibatch may change at the start of an epoch. Lengths given in steps (of the run, its warm start, the horizon of a
+/// schedule) count steps of the requested minibatch, so that they mean the same number of samples even if the minibatch
+/// changes; so does the position of a step in the run. While the minibatch is unchanged, a step's number is its position.
 public struct RunPlan: Hashable, Sendable {
-  /// Epochs with one minibatch.
+  /// Consecutive epochs with the same minibatch.
   struct Stretch: Hashable, Sendable {
     /// The first epoch.
     let epoch: Int
@@ -18,25 +18,25 @@ public struct RunPlan: Hashable, Sendable {
 
   /// The number of training samples.
   public private(set) var sampleCount: Int
-  /// Samples of a step as asked for, over all ranks; the last step of an epoch may have fewer.
+  /// The requested samples per step, over all ranks; the last step of an epoch may have fewer.
   public let minibatch: Int
-  /// ⌈samples/minibatch⌉, for the minibatch that was asked for.
+  /// ⌈samples/minibatch⌉, for the requested minibatch.
   public let stepsPerEpoch: Int
-  /// The length of the run in steps of the minibatch that was asked for, which is the horizon of a schedule.
+  /// The length of the run in steps of the requested minibatch, which is the horizon of a schedule.
   public let horizon: Int
-  /// Which way the gradient of each step takes.
+  /// How the gradient of each step is exchanged.
   public private(set) var warmStartPhases: WarmStartPhases
-  /// In the order of their epochs; the first begins with epoch 0, save in a trial.
+  /// In the order of their epochs; the first begins with epoch 0, except in a trial.
   private(set) var stretches: [Stretch]
-  /// The number of steps after which the run ends before its planned length; nil where it does not.
+  /// The number of steps after which the run ends before its planned length; nil if it does not.
   public private(set) var end: Int?
 
-  /// The plan that `options` make for so many training samples.
+  /// The plan of `options` for the given number of training samples.
   ///
   /// - Parameters:
-  ///   - options: What was asked for.
-  ///   - sampleCount: The training samples.
-  ///   - saved: The counters of the run that is resumed, whose warm start a run of another length must not change.
+  ///   - options: The options of the run.
+  ///   - sampleCount: The number of training samples.
+  ///   - saved: The counters of the resumed run, whose warm start a different run length must not change.
   public init(_ options: TrainerOptions, sampleCount: Int, saved: [String: String] = [:]) {
     require(sampleCount > 0 && options.minibatch > 0, "a run needs samples and a minibatch")
     self.sampleCount = sampleCount
@@ -48,7 +48,7 @@ public struct RunPlan: Hashable, Sendable {
     stretches = [Stretch(epoch: 0, step: 0, minibatch: minibatch, stepsPerEpoch: stepsPerEpoch)]
   }
 
-  /// Lets all steps from the beginning of `epoch` on have `minibatch` samples; earlier steps stay as they are.
+  /// Sets the minibatch of all steps from the start of `epoch` on; earlier steps are unchanged.
   public mutating func use(minibatch: Int, from epoch: Int) {
     let step = firstStep(of: epoch)
     let size = min(minibatch, sampleCount)
@@ -58,10 +58,10 @@ public struct RunPlan: Hashable, Sendable {
     stretches.append(Stretch(epoch: epoch, step: step, minibatch: size, stepsPerEpoch: (sampleCount - 1) / size + 1))
   }
 
-  /// Lets the run end after `step` steps; what was planned stays the horizon.
+  /// Ends the run after `step` steps; the horizon stays as planned.
   public mutating func end(after step: Int) { end = step }
 
-  /// The plan of a trial: the first `sampleCount` samples of `epoch` in steps of `minibatch`, at the positions that they have here.
+  /// The plan of a trial: the first `sampleCount` samples of `epoch` in steps of `minibatch`, at their positions in this plan.
   func trial(of epoch: Int, minibatch: Int, sampleCount: Int) -> (plan: RunPlan, steps: Range<Int>) {
     var trial = self
     let (first, count) = (firstStep(of: epoch), (sampleCount - 1) / minibatch + 1)
@@ -73,7 +73,7 @@ public struct RunPlan: Hashable, Sendable {
   /// The stretch that a step belongs to.
   private func stretch(of step: Int) -> Stretch { stretches.last { $0.step <= step } ?? stretches[0] }
 
-  /// The samples of the epoch that come before a step.
+  /// The number of samples of the epoch before a step.
   private func samplesOfEpoch(before step: Int) -> Int {
     let stretch = stretch(of: step)
     return min((step - stretch.step) % stretch.stepsPerEpoch * stretch.minibatch, sampleCount)
@@ -110,18 +110,18 @@ extension RunPlan {
   /// Whether a step is the first of its epoch.
   public func beginsEpoch(_ step: Int) -> Bool { firstStep(of: epoch(of: step)) == step }
 
-  /// How far the run is before `step`, in steps of the minibatch that was asked for.
+  /// The position of the run before `step`, in steps of the requested minibatch.
   public func position(of step: Int) -> Double {
     Double(epoch(of: step) * stepsPerEpoch) + Double(samplesOfEpoch(before: step)) / Double(minibatch)
   }
 
-  /// Which way the gradient of a step takes between ranks.
+  /// How the gradient of a step is exchanged between ranks.
   public func phase(of step: Int) -> WarmStartPhase { warmStartPhases.phase(at: position(of: step)) }
 
   /// Whether a step belongs to the warm start.
   public func isInWarmStart(_ step: Int) -> Bool { position(of: step) < warmStartPhases.end }
 
-  /// The length of the warm start, in steps of the minibatch that was asked for.
+  /// The length of the warm start, in steps of the requested minibatch.
   public var warmStart: Int { Int(warmStartPhases.end.rounded(.up)) }
 
   /// Ends an automatic warm start before `step`.
@@ -131,7 +131,7 @@ extension RunPlan {
 // MARK: - Checkpoints
 
 extension RunPlan {
-  /// What a resumed run must know, beside its options.
+  /// What a resumed run must know besides its options.
   var counters: [String: String] {
     var counters = warmStartPhases.counters
     counters["minibatches"] = stretches.map { "\($0.epoch):\($0.minibatch)" }.joined(separator: " ")
@@ -139,10 +139,10 @@ extension RunPlan {
     return counters
   }
 
-  /// Takes back the minibatches and the end; returns whether that was possible.
+  /// Restores the minibatches and the end; returns whether that was possible.
   mutating func restore(_ counters: [String: String]) -> Bool {
     end = counters["end"].flatMap { Int($0) }
-    // A run of a version that did not change its minibatch says nothing of it.
+    // Versions that did not change the minibatch saved nothing about it.
     for text in (counters["minibatches"] ?? "").split(separator: " ") {
       let numbers = text.split(separator: ":").compactMap { Int($0) }
       guard numbers.count == 2, numbers[0] >= 0, numbers[1] > 0 else { return false }
@@ -164,19 +164,19 @@ extension RunPlan {
     return start..<min(start + stretch(of: step).minibatch, sampleCount)
   }
 
-  /// The places of one part of a step's samples, where a step is done in `parts` parts.
+  /// The places of one part of a step's samples, if a step is done in `parts` parts.
   public func places(of step: Int, part: Int, of parts: Int) -> Range<Int> {
     places(of: step).slice(part, of: parts)
   }
 
-  /// The places of one rank's samples: its slice of the step's, or of a part of the step's.
+  /// The places of one rank's samples: its share of the step's, or of a part of the step's.
   public func places(of step: Int, part: Int = 0, of parts: Int = 1, rank: Int, ranks: Int) -> Range<Int> {
     places(of: step, part: part, of: parts).slice(rank, of: ranks)
   }
 }
 
 extension Range<Int> {
-  /// One of `count` slices as equal as can be.
+  /// One of `count` slices that are as equal as possible.
   fileprivate func slice(_ index: Int, of count: Int) -> Range<Int> {
     let slice = Partition(count: self.count, into: count)[index]
     return lowerBound + slice.lowerBound..<lowerBound + slice.upperBound

@@ -1,36 +1,36 @@
 internal import Buffers
 
-/// How the gradient of a step crosses between ranks.
+/// How the gradient of a step is exchanged between ranks.
 public enum WarmStartPhase: Hashable, Sendable {
-  /// Not at all: every rank computes the whole gradient.
+  /// Not at all: each rank computes the whole gradient.
   case replicated
   /// As floats.
   case floats
-  /// By so many bits for a value.
+  /// With the given number of bits per value.
   case bits(Int)
-  /// By the codec of the run.
+  /// With the codec of the run.
   case codec
 }
 
-/// Which way the gradient of each step takes: some phases at the start, and the codec of the run after them.
+/// How the gradient of each step is exchanged: the phases of the warm start, then the codec of the run.
 ///
-/// Phases are counted in positions, steps of the minibatch that was asked for (``RunPlan/position(of:)``).
+/// Phases are measured in positions, that is, steps of the requested minibatch (``RunPlan/position(of:)``).
 public struct WarmStartPhases: Hashable, Sendable {
   private struct Phase: Hashable {
     let phase: WarmStartPhase
-    /// The position that it does not reach.
+    /// The position at which it ends, exclusive.
     var end: Double
   }
 
   private var phases: [Phase] = []
-  /// Whether no option says where the warm start ends.
+  /// Whether no option sets the end of the warm start.
   private var followsFromTheRun = false
-  /// Whether the end of the warm start is still to be decided, and ``end`` is only the latest.
+  /// Whether the end of the warm start is undecided, and ``end`` is only the latest.
   public private(set) var isOpen = false
 
   /// A warm start of a run of `horizon` steps.
   ///
-  /// Nil is a tenth of the run as floats. An automatic one lasts a quarter of the run at most.
+  /// Nil means a tenth of the run as floats. An automatic one lasts at most a quarter of the run.
   public init(_ start: WarmStart?, horizon: Int) {
     followsFromTheRun = start == nil || start == .automatic
     switch start {
@@ -48,16 +48,16 @@ public struct WarmStartPhases: Hashable, Sendable {
     if steps > 0 { phases.append(Phase(phase: phase, end: end + Double(steps))) }
   }
 
-  /// The position at which the codec of the run takes over, or at the latest does.
+  /// The position at which the codec of the run takes over; the latest one while ``isOpen``.
   public var end: Double { phases.last?.end ?? 0 }
 
-  /// The way at a position.
+  /// The phase at a position.
   public func phase(at position: Double) -> WarmStartPhase { phases.first { position < $0.end }?.phase ?? .codec }
 
-  /// Whether a phase takes this way.
+  /// Whether the warm start has this phase.
   public func contains(_ phase: WarmStartPhase) -> Bool { phases.contains { $0.phase == phase } }
 
-  /// The numbers of bits of the phases that have some for each value.
+  /// The bits per value of the phases that send bits.
   public var bitCounts: [Int] {
     phases.compactMap { if case .bits(let count) = $0.phase { count } else { nil } }
   }
@@ -77,11 +77,11 @@ public struct WarmStartPhases: Hashable, Sendable {
 // MARK: - Checkpoints
 
 extension WarmStartPhases {
-  /// What a resumed run must know, beside its options.
+  /// What a resumed run must know besides its options.
   var counters: [String: String] { ["warmStart": String(end), "warmStartIsOpen": String(isOpen)] }
 
-  /// Takes back where the warm start ends, for one whose length follows from the length of the run or from what was measured; the
-  /// others follow from the options.
+  /// Restores the end of a warm start whose length follows from the length of the run or from measurements; the others follow
+  /// from the options.
   mutating func restore(_ counters: [String: String]) {
     guard followsFromTheRun, let end = counters["warmStart"].flatMap({ Double($0) }) else { return }
     setEnd(end)

@@ -1,15 +1,15 @@
 internal import Buffers
 internal import Files
 
-/// Watches the floats of an automatic warm start, and says when codes can take over.
+/// Measures the float gradients of an automatic warm start, and decides when codes can take over.
 ///
-/// Every rank comes to the same end by itself: norms of contributions come with the agreement on a step, in rank order, and the sum
-/// that arrives is the same bits everywhere.
-/// - Cost: two passes over the gradient in each step that is watched; nothing is sent.
+/// Every rank comes to the same decision by itself: norms of contributions come with the agreement on a step, in rank order,
+/// and the sum that arrives is the same bits everywhere.
+/// - Cost: Two passes over the gradient in each step that is measured; nothing is sent.
 struct AutomaticStart {
   /// Why a warm start ends.
   struct End: Hashable {
-    /// The share of the signal, nil where it could not be measured.
+    /// The share of the signal; nil if it could not be measured.
     let share: Double?
     /// Whether the latest step was reached before the share fell.
     let isBound: Bool
@@ -18,7 +18,7 @@ struct AutomaticStart {
     var reason: String {
       func percent(_ share: Double) -> String { "\(decimal(100 * share, digits: 1)) %" }
       let limit = percent(GradientNoise.limit)
-      guard let share else { return "a quarter of the run is over, and no signal could be told from noise" }
+      guard let share else { return "a quarter of the run is over, and signal and noise could not be told apart" }
       return isBound
         ? "a quarter of the run is over; the signal is still \(percent(share)) of the squared gradient, and not yet the \(limit) at which noise hides what codes delay"
         : "the signal has fallen to \(percent(share)) of the squared gradient over the last \(GradientNoise.window) exchanges; from \(limit) on noise hides what codes delay"
@@ -34,14 +34,14 @@ struct AutomaticStart {
     parts.isCompressed && plan.warmStartPhases.isOpen && plan.isInWarmStart(step)
   }
 
-  /// Notes that the aggregated gradient of what the ranks agreed on has arrived.
+  /// Records that the aggregated gradient of an agreed step has arrived.
   mutating func note(_ agreement: StepAgreement, sumSquares: Double) {
     noise.add(
       contributionSquares: agreement.sum(\.gradientSquares), sumSquares: sumSquares,
       sampleCounts: agreement.statements.map(\.sampleCount))
   }
 
-  /// Ends the warm start after `step` if it is time to, and says why.
+  /// Ends the warm start after `step` if it is time to, and returns why.
   func decide(after step: Int, _ plan: inout RunPlan, _ parts: StrategyParts) -> End? {
     guard AutomaticStart.watches(step, of: plan, parts) else { return nil }
     let isBound = !plan.isInWarmStart(step + 1)
@@ -51,11 +51,11 @@ struct AutomaticStart {
     return End(share: share, isBound: !isReached)
   }
 
-  /// Adds what it remembers to the list of everything.
+  /// Adds its state to the inventory.
   func contribute(to inventory: inout StateInventory) {
     if !noise.text.isEmpty { inventory.counters["gradientNoise"] = noise.text }
   }
 
-  /// Takes back what it remembers.
+  /// Restores its state.
   mutating func restore(_ counters: [String: String]) { noise = GradientNoise(text: counters["gradientNoise"] ?? "") }
 }

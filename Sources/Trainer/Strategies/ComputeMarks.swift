@@ -1,12 +1,12 @@
 internal import Networks
 internal import Reporting
 
-/// Cuts the passes of a network into pieces for a timeline, where the network calls between its layers and as tensors become final.
+/// Splits the passes of a network into pieces for a timeline, at its calls between layers and as tensors become final.
 ///
-/// What comes before the first final tensor is the forward pass, layer by layer; the piece that ends with a tensor is that tensor's
-/// gradient, and the one that ends between layers is the gradient of activations.
+/// Pieces before the first final tensor are the forward pass, layer by layer; a piece that ends with a tensor is that tensor's
+/// gradient, and one that ends between layers is the gradient of activations.
 final class ComputeMarks {
-  /// Less is no work, but the way from a call of the network to the next.
+  /// Anything shorter is not work, but the time between two calls of the network.
   private static let shortest = Duration.microseconds(2)
 
   private let timeline: Timeline
@@ -17,7 +17,7 @@ final class ComputeMarks {
   /// Begins the forward pass.
   init(_ timeline: Timeline) { self.timeline = timeline }
 
-  /// Between two layers, where `body` is done.
+  /// Called between two layers; runs `body`.
   func betweenLayers(_ body: (() -> Void)?) {
     let end = ContinuousClock.now
     if !isBackward {
@@ -30,7 +30,7 @@ final class ComputeMarks {
     start = .now
   }
 
-  /// The gradient of `tensor` is final.
+  /// Called when the gradient of `tensor` is final.
   func ready(_ tensor: Int) {
     isBackward = true
     let end = ContinuousClock.now

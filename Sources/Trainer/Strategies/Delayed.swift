@@ -8,39 +8,39 @@ internal import Transport
 /// Double buffering with half batches: while one half of a minibatch is computed, the gradient of the half before is exchanged.
 ///
 /// Half *h* is computed with all changes up to that of half *h* − 2, so the delay is exactly half a minibatch. After it is
-/// computed, the exchange of half *h* − 1 is awaited and applied, at the rate of its own step, and that of half *h* begins. Each half
-/// carries 1/N of its samples' gradients, N being the whole minibatch: the rate per sample is that of `all-reduce`. The delay stays
-/// with one rank, where nothing is exchanged. What is in flight is applied after the last step.
+/// computed, the exchange of half *h* − 1 is awaited and applied, at the rate of its own step, and that of half *h* begins.
+/// Each half carries 1/N of its samples' gradients, N being the whole minibatch: the rate per sample is that of `all-reduce`.
+/// The delay also applies with one rank, where nothing is exchanged. What is in flight is applied after the last step.
 /// Source: Seide et al. 2014, section 3.3; algorithms §1.5.
 final class Delayed: EngineStrategy {
-  /// The parts of a minibatch.
+  /// The number of parts of a minibatch.
   private static let parts = 2
 
-  /// An exchange under way.
+  /// An exchange in flight.
   private struct Flight {
     let exchange: any Aggregation
-    /// The learning rate of its step, which is that of its update.
+    /// The learning rate of its step, used for its update.
     let rate: Float
-    /// The samples whose gradient it carries.
+    /// The number of samples whose gradient it carries.
     let samples: Int
     /// Their share of the step.
     let share: Float
-    /// What was counted before it.
+    /// The traffic counted before it.
     let trafficBefore: Traffic
-    /// What the ranks said of it, where an automatic warm start watches.
+    /// The agreement on it, if an automatic warm start watches.
     let watched: StepAgreement?
   }
 
   let engine: StepEngine
   private var flight: Flight?
-  /// The gradient that is computed next.
+  /// The index of the gradient that is computed next.
   private var turn = 0
-  /// A result that has arrived and waits for its turn to be applied, with the rate of its step; the rate is nil where none waits.
+  /// A result that has arrived but is not yet applied, with the learning rate of its step; the rate is nil if there is none.
   private let arrived: FloatBuffer
   private var arrivedRate: Float?
   private var arrivedSamples = 0
   private var arrivedShare: Float = 1
-  /// What an exchange cost that was settled between steps.
+  /// The traffic of exchanges settled between steps.
   private var settledTraffic = Traffic()
 
   init(_ parts: StrategyParts) throws {
@@ -63,11 +63,11 @@ final class Delayed: EngineStrategy {
         needsNorm: isMeasured || isWatched,
         computed: { statement in
           guard isMeasured else { return }
-          // The residual is not at rest before.
+          // The residual is still changing before this.
           outcome.traffic += try applyOldest()
           statement.residualSquares = exchange.residualSquares
         },
-        // Ranks tell one another while the exchange of the half before goes on.
+        // The agreement goes on during the exchange of the previous half.
         told: { outcome.traffic += try applyOldest() })
       if !judgement.verdict.isSkipped {
         try begin(exchange, step: step, part: part, judgement.agreement, of: samples, isWatched: isWatched)
@@ -78,7 +78,7 @@ final class Delayed: EngineStrategy {
     return outcome
   }
 
-  /// Hands the gradient that was just computed over, and turns to the other.
+  /// Hands over the gradient just computed, and turns to the other.
   private func begin(
     _ exchange: any Aggregation, step: Int, part: Int, _ agreement: StepAgreement, of stepSamples: Int, isWatched: Bool
   ) throws {
@@ -93,7 +93,7 @@ final class Delayed: EngineStrategy {
     turn = 1 - turn
   }
 
-  /// Waits for the exchange of the half before, if one is under way, and applies it; returns its traffic.
+  /// Waits for the exchange of the previous half, if one is in flight, and applies it; returns its traffic.
   private func applyOldest() throws -> Traffic {
     if let rate = arrivedRate {
       try engine.update.apply(arrived, rate: rate, samples: arrivedSamples, share: arrivedShare)

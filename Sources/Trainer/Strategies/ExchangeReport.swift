@@ -1,39 +1,39 @@
 internal import Collectives
 public import Transport
 
-/// What the exchanges of a run cost one rank, and what floats would have cost.
+/// The cost of a run's exchanges on one rank, and what floats would have cost.
 public struct ExchangeReport: Sendable {
-  /// The codec, as people write it.
+  /// The full specification of the codec.
   public var codec = ""
-  /// Whether gradients were encoded at all: not with one rank, and not by a codec that sends floats.
+  /// Whether gradients were encoded at all: not with one rank, and not with a codec that sends floats.
   public var isCompressed = false
-  /// Exchanges of the warm start, and what they sent.
+  /// The number of exchanges in the warm start, and their traffic.
   public var warmStartSteps = 0
   public var warmStartTraffic = Traffic()
-  /// Exchanges after it, what they sent, and what the format says they must have sent.
+  /// The number of exchanges after it, their traffic, and the traffic that the format implies.
   public var steps = 0
-  /// How many exchanges make a step.
+  /// The number of exchanges in a step.
   public var exchangesInStep = 1
-  /// Whether computing hid a part of them, so that the seconds below are those of the rest.
+  /// Whether computation hid part of the exchanges, so that the seconds below are those of the rest.
   public var areHidden = false
   public var traffic = Traffic()
   /// The traffic of one exchange after the warm start, by the format alone.
   public var predictedTraffic = Traffic()
-  /// Whether ``predictedTraffic`` is the most that there can be, because messages are as long as what was found.
+  /// Whether ``predictedTraffic`` is an upper bound, because message lengths depend on the data.
   public var predictsAtMost = false
   /// The traffic of one exchange of floats through the same topology, by the format alone.
   public var floatTraffic = Traffic()
-  /// Groups sent as zeros because their sums were not finite.
+  /// The number of groups sent as zeros because their sums were not finite.
   public var nonFiniteGroups = 0
-  /// Records exchanged to agree on steps and compare models.
+  /// The traffic of records exchanged to agree on steps and compare models.
   public var agreementTraffic = Traffic()
-  /// The median seconds of an exchange of floats with its update, on the slowest rank; nil where none was measured.
+  /// The median seconds of an exchange of floats with its update, on the slowest rank; nil if none was measured.
   public var floatSeconds: Double?
   /// The median seconds of an encoded exchange with its update, on the slowest rank.
   public var codedSeconds: Double?
-  /// Why the two could not be measured at the end of the run; nil where nothing was in the way.
+  /// Why the two could not be measured at the end of the run; nil if nothing prevented it.
   public var comparisonObstacle: String?
 
-  /// Nothing yet.
+  /// An empty report.
   public init() {}
 }

@@ -6,16 +6,16 @@ internal import Optimizers
 internal import Reporting
 internal import Transport
 
-/// Computes a rank's part of the mean gradient of a step, and looks at each tensor while it is in the cache.
+/// Computes a rank's part of the mean gradient of a step, and checks each tensor while it is in the cache.
 package final class GradientComputation {
   private let parts: StrategyParts
   private let injection: NonFiniteInjection?
   private let transforms: [any RankTransform]
-  /// What a run on more ranks had left behind, until the next gradient that counts has taken it along; nil otherwise.
+  /// The residuals of a run on more ranks, until the next gradient that counts has included them; nil otherwise.
   var inherited: FloatBuffer?
-  /// What is done between the layers of the network.
+  /// Called between the layers of the network.
   var betweenLayers: (() -> Void)?
-  /// Seconds spent here.
+  /// Seconds spent computing.
   private(set) var seconds = 0.0
   /// Seconds spent waiting for the other slices of the model.
   private(set) var waitingSeconds = 0.0
@@ -31,12 +31,12 @@ package final class GradientComputation {
   /// - Parameters:
   ///   - step: The step, from 0.
   ///   - batch: This rank's samples of the step, or of a part of it.
-  ///   - part: Which part, where steps are done by parts.
+  ///   - part: Which part, if steps are done in parts.
   ///   - sampleCount: N.
   ///   - share: The samples of the part over all ranks, as a share of N.
-  ///   - gradient: Where the gradient goes.
-  ///   - ready: Called as tensors become final, with the end of what is final of the flat buffer.
-  /// - Returns: what this rank has to say of it.
+  ///   - gradient: The output.
+  ///   - ready: Called as tensors become final, with the end of the final part of the flat buffer.
+  /// - Returns: This rank's statement about it.
   /// - Throws: What the network throws.
   package func compute(
     _ step: Int, of batch: Minibatch, part: Int? = nil, among sampleCount: Int, share: Float = 1,
@@ -61,13 +61,13 @@ package final class GradientComputation {
       let range = tensors[tensor].range
       if isInjected && tensor == 0 && !range.isEmpty { gradient[range.lowerBound] = .nan }
       for transform in transforms { transform.transform(tensor, of: gradient, at: parts.parameters, share: share) }
-      // What others had left behind was scaled when it came about.
+      // Inherited residuals are already scaled.
       if let inherited { for index in range { gradient.baseAddress[index] += inherited.baseAddress[index] } }
       watch.look(at: tensor, range: range, of: gradient, clears: parts.options.nonFinite == .zero)
       marks?.ready(tensor)
       ready(range.upperBound)
     }
-    // The slices of a model see the same samples: the first speaks of them.
+    // The slices of a model see the same samples: the first reports them.
     let isFirst = parts.grid.slice == 0
     return StepAgreement.Statement(
       sampleCount: isFirst ? batch.count : 0, correctCount: isFirst ? result.correct : 0,
@@ -76,13 +76,13 @@ package final class GradientComputation {
 
   private var waited: Double { (parts.blocks?.waiting ?? .zero) / .seconds(1) }
 
-  /// Says that the gradient computed last counts: it will be exchanged and applied.
+  /// Marks the gradient computed last as accepted: it will be exchanged and applied.
   func accept() {
     inherited = nil
     for transform in transforms { transform.commit() }
   }
 
-  /// Adds what is remembered of gradients to the list of everything.
+  /// Adds the state kept about gradients to the inventory.
   func contribute(to inventory: inout StateInventory) {
     for transform in transforms { transform.contribute(to: &inventory) }
   }

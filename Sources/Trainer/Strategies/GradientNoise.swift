@@ -1,20 +1,20 @@
 internal import Files
 
-/// Tells from the gradients of the ranks how much of an aggregated gradient is signal and how much is the noise of its samples, and
-/// from that when codes can take the place of floats.
+/// Estimates from the gradients of the ranks how much of an aggregated gradient is signal and how much is sampling noise, and
+/// thus when codes can replace floats.
 ///
-/// Of a minibatch of N samples rank i has b_i, and contributes g_i, (b_i/N) times the mean gradient of its samples. With the true
-/// gradient μ and a sample's variance σ² the expectations are
+/// Of a minibatch of N samples, rank i has b_i and contributes g_i, (b_i/N) times the mean gradient of its samples. With the
+/// true gradient μ and a sample's variance σ², the expectations are
 ///
 ///     Σ ‖g_i‖² = q ‖μ‖² + σ²/N,  q = Σ (b_i/N)²        ‖Σ g_i‖² = ‖μ‖² + σ²/N
 ///
-/// so that ‖μ‖² is estimated without bias by (‖Σ g_i‖² − Σ ‖g_i‖²)/(1 − q), and its share of ‖Σ g_i‖² says how much would be left if
-/// there were samples without end. While the signal is strong, all gradients point down the steepest walls of the loss, and a
-/// remainder that comes a few steps late pushes over them; once noise is most of the gradient anyway, it does not matter.
+/// so that (‖Σ g_i‖² − Σ ‖g_i‖²)/(1 − q) is an unbiased estimate of ‖μ‖², whose share of ‖Σ g_i‖² is what would remain with
+/// infinitely many samples. While the signal is strong, all gradients point down the steepest walls of the loss, and a residual
+/// that arrives a few steps late overshoots them; once noise is most of the gradient anyway, it does not matter.
 /// Source: the gradient noise scale of McCandlish et al. 2018, "An empirical model of large-batch training", appendix A, from
 /// batches of b_i and N samples.
 package struct GradientNoise {
-  /// The number of exchanges over which sums are taken; single ones tell little.
+  /// The number of exchanges over which sums are taken; single ones are not significant.
   package static let window = 16
   /// The share of the signal at which codes take over.
   package static let limit = 0.2
@@ -26,7 +26,7 @@ package struct GradientNoise {
 
   package init() {}
 
-  /// Notes an exchange.
+  /// Records an exchange.
   ///
   /// - Parameters:
   ///   - contributionSquares: Σ ‖g_i‖².
@@ -35,25 +35,25 @@ package struct GradientNoise {
   package mutating func add(contributionSquares: Double, sumSquares: Double, sampleCounts: [Int]) {
     let sampleCount = Double(sampleCounts.reduce(0, +))
     let concentration = sampleCounts.reduce(0) { $0 + Double($1) * Double($1) } / (sampleCount * sampleCount)
-    // One rank with all samples tells nothing.
+    // One rank with all samples carries no information.
     guard concentration < 1, sumSquares.isFinite, contributionSquares.isFinite else { return }
     signals = signals.suffix(GradientNoise.window - 1) + [(sumSquares - contributionSquares) / (1 - concentration)]
     totals = totals.suffix(GradientNoise.window - 1) + [sumSquares]
   }
 
-  /// The share of the signal over the last ``window`` exchanges, nil while there are fewer.
+  /// The share of the signal over the last ``window`` exchanges; nil while there are fewer.
   package var share: Double? {
     let total = totals.reduce(0, +)
     guard signals.count == GradientNoise.window, total > 0 else { return nil }
     return signals.reduce(0, +) / total
   }
 
-  /// What is remembered, as text.
+  /// The state as text.
   package var text: String {
     zip(signals, totals).map { "\(hexadecimal($0.bitPattern))\(hexadecimal($1.bitPattern))" }.joined()
   }
 
-  /// Takes back what ``text`` gave.
+  /// Restores the state from ``text``.
   package init(text: String) {
     let words = stride(from: 0, to: text.utf8.count / 16 * 16, by: 16).map { start in
       Double(bitPattern: UInt64(text.dropFirst(start).prefix(16), radix: 16) ?? 0)

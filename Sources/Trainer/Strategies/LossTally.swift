@@ -8,7 +8,7 @@ struct LossTally {
     self.sampleCount = sampleCount
   }
 
-  /// Adds a step; what was skipped of it taught nothing and counts for nothing.
+  /// Adds a step; skipped parts of it do not count.
   mutating func add(_ outcome: StepOutcome) {
     add(lossSum: outcome.learnt.lossSum, sampleCount: outcome.learnt.sampleCount)
   }
@@ -19,6 +19,6 @@ struct LossTally {
     self.sampleCount += sampleCount
   }
 
-  /// The mean loss of a sample, NaN of none.
+  /// The mean loss per sample; NaN if there are none.
   var mean: Double { lossSum / Double(sampleCount) }
 }

@@ -1,19 +1,20 @@
 internal import Buffers
 internal import Codecs
 package import Collectives
+internal import Kernels
 internal import Networks
 internal import Optimizers
 internal import Reporting
 internal import Transport
 
-/// Changes the parameters by the result of an exchange: a gradient goes through the optimizer, piece by piece as it is decoded unless
-/// its norm is needed first; a change is subtracted.
+/// Updates the parameters with the result of an exchange: a gradient goes through the optimizer, piece by piece as it is
+/// decoded unless its norm is needed first; a change is subtracted.
 package final class ModelUpdate {
   private let parts: StrategyParts
   private let transforms: [any UpdateTransform]
-  /// Where the aggregated gradient waits for its norm; empty while nobody asks for it.
+  /// Holds the aggregated gradient until its norm is known; empty until first needed.
   private var aggregate = FloatBuffer(count: 0)
-  /// Seconds spent here on what is not fused into the decoding.
+  /// Seconds spent on updates that are not fused into decoding.
   private(set) var seconds = 0.0
 
   package init(_ parts: StrategyParts) {
@@ -26,10 +27,10 @@ package final class ModelUpdate {
   /// Whether updates are made while results are decoded.
   var isFused: Bool { isChange || transforms.isEmpty }
 
-  /// Updates the parameters at the learning rate `rate` with what `deliver` puts where it is told: the result of `samples`,
-  /// which are a `share` of a step.
+  /// Updates the parameters at the learning rate `rate` with what `deliver` writes to its sink: the result of `samples` samples
+  /// that are a `share` of a step.
   ///
-  /// - Returns: The square of the aggregated gradient's norm where it `isMeasured`, which costs a pass over it and changes no bit.
+  /// - Returns: The square of the aggregated gradient's norm if `isMeasured`, which costs a pass over it and changes no bit.
   @discardableResult
   package func apply(
     rate: Float, samples: Int, share: Float = 1, isMeasured: Bool = false, from deliver: (Sink) throws -> Void
@@ -60,7 +61,7 @@ package final class ModelUpdate {
     return squares
   }
 
-  /// The same with a result that is there as a whole.
+  /// The same with a complete result.
   func apply(_ result: FloatBuffer, rate: Float, samples: Int, share: Float = 1) throws {
     guard !isChange else {
       for index in 0..<result.count { parts.parameters.baseAddress[index] -= result.baseAddress[index] }
@@ -75,9 +76,11 @@ package final class ModelUpdate {
     }
   }
 
-  /// The square of the norm of an aggregated gradient of the whole model; collective where a model is split.
+  /// The square of the norm of an aggregated gradient of the whole model.
   ///
-  /// Every rank computes the same norm of the same bits; the slices of a model add up their parts of it, in their order.
+  /// Collective if the model is split.
+  ///
+  /// Every rank computes the same norm from the same bits; the slices of a model sum their parts of it, in slice order.
   func sumOfSquares(of aggregate: FloatBuffer) throws -> Double {
     let squares = aggregate.sumOfSquares
     guard let slices = parts.sliceRecords else { return squares }
@@ -85,7 +88,7 @@ package final class ModelUpdate {
       .reduce(0) { $0 + Double(bitPattern: $1[0]) }
   }
 
-  /// Updates with an aggregated gradient that is there as a whole, shortened where it has to be; returns the square of its norm.
+  /// Updates with a complete aggregated gradient, clipped if necessary; returns the square of its norm.
   private func update(with aggregate: FloatBuffer, rate: Float, share: Float) throws -> Double {
     let squares = try sumOfSquares(of: aggregate)
     for transform in transforms { transform.transform(aggregate, squaredNorm: squares, share: Double(share)) }
@@ -93,7 +96,7 @@ package final class ModelUpdate {
     return squares
   }
 
-  /// Adds what the optimizer remembers to the list of everything; changes have their momentum inside.
+  /// Adds the optimizer's state to the inventory; changes already include their momentum.
   func contribute(to inventory: inout StateInventory) {
     guard !isChange else { return }
     inventory.tensors += parts.optimizer.state.map { SavedTensor($0.name, of: $0.values) }

@@ -3,22 +3,23 @@ internal import Checkpoints
 internal import Codecs
 internal import Collectives
 internal import Files
+internal import Kernels
 internal import MPI
 internal import Networks
 internal import Transport
 
-/// Decides what becomes of a step whose gradient is not finite on some rank, the same on every rank.
+/// Decides what to do with a step whose gradient is not finite on some rank, the same on every rank.
 ///
-/// Source: algorithms A5. A skipped step changes no parameter, residual or momentum; the step counter goes on. Where a step has
-/// parts that are judged each by itself, one with a skipped part counts as skipped.
+/// Source: algorithms A5. A skipped step changes no parameter, residual or momentum; the step counter still advances. If a step
+/// has parts that are judged separately, one with a skipped part counts as skipped.
 struct NonFiniteGuard {
-  /// So many skipped steps in a row end the run.
+  /// The number of consecutive skipped steps that ends the run.
   static let limit = 10
 
   let policy: NonFinitePolicy
-  /// Steps skipped in a row, up to the last that was judged.
+  /// The number of consecutive skipped steps, up to the last judged.
   private var skippedInARow = 0
-  /// The step that was judged last, and whether a part of it was skipped; nil where it was before this job or a trial.
+  /// The step that was judged last, and whether a part of it was skipped; nil if that was before this job or a trial.
   private var last: (step: Int, isSkipped: Bool)?
   /// Whether the last step had values replaced by zero.
   private var isClearing = false
@@ -27,33 +28,33 @@ struct NonFiniteGuard {
   /// A guard that follows the policy of the run.
   init(_ parts: StrategyParts) {
     policy = parts.options.nonFinite
-    // What is remembered of changes says nothing of gradients.
+    // The state of changes is no measure of gradients.
     let codec = parts.isCompressed ? parts.aggregation.codec : nil
     residuals = ResidualWatch(codec: codec?.specification)
   }
 
-  /// Adds what it counts to the list of everything.
+  /// Adds its counts to the inventory.
   func contribute(to inventory: inout StateInventory) {
     inventory.counters["skippedInARow"] = String(last?.isSkipped ?? true ? skippedInARow : 0)
   }
 
-  /// Takes back what it counted.
+  /// Restores its counts.
   mutating func restore(_ counters: [String: String]) {
     skippedInARow = counters["skippedInARow"].flatMap { Int($0) } ?? 0
     last = nil
   }
 
-  /// What becomes of a step.
+  /// The verdict on a step.
   struct Verdict {
     /// Whether it changes nothing, on all ranks.
     var isSkipped = false
-    /// What the user should be told.
+    /// A warning for the user.
     var warning: String?
     /// Why the run ends with this step, on all ranks; it names tensor, rank and step.
     var end: TrainingError?
   }
 
-  /// Judges a step, or a part of one, by what all ranks said; `what` is its name for people.
+  /// Judges a step, or a part of one, by the statements of all ranks; `what` names it in messages.
   mutating func judge(
     _ step: Int, _ agreement: StepAgreement, _ parts: StrategyParts, _ what: String = "the step"
   ) -> Verdict {
@@ -63,7 +64,7 @@ struct NonFiniteGuard {
       let warning = residuals.add(agreement.residualRatio, norm: agreement.sum(\.residualSquares).squareRoot())
       let cleared = agreement.sum(\.clearedValues)
       defer { isClearing = cleared > 0 }
-      // Once for each row of such steps, as below.
+      // Once per run of such steps, as below.
       guard cleared > 0 && !isClearing else { return Verdict(warning: warning) }
       return Verdict(warning: "step \(step + 1): \(counted(cleared, "value")) of the gradients not finite, set to zero")
     }
@@ -78,11 +79,11 @@ struct NonFiniteGuard {
         "\(sentence)\(row); \(advice(parts.parameters.isFinite(in: 0..<parts.parameters.count)))", exitStatus: .configuration)
       return Verdict(isSkipped: true, end: end)
     }
-    // Once for each row of such steps: the sentence that ends the run, if it comes to that, says how many there were.
+    // Once per run of such steps: the message that ends the run, if it comes to that, reports their number.
     return Verdict(isSkipped: true, warning: skippedInARow == 1 ? "\(sentence); \(what) is skipped on all ranks" : nil)
   }
 
-  /// What is the likely cause, and what to do.
+  /// The likely cause, and the remedy.
   private func advice(_ areParametersFinite: Bool) -> String {
     if let hint = residuals.hint { return hint }
     return areParametersFinite
@@ -92,7 +93,7 @@ struct NonFiniteGuard {
 }
 
 extension StepAgreement {
-  /// ‖residuals of all ranks‖/‖gradients of all ranks‖; 0 where nothing is left behind or the norms were not wanted.
+  /// ‖residuals of all ranks‖/‖gradients of all ranks‖; 0 without residuals or if the norms were not measured.
   var residualRatio: Double {
     let (gradient, residual) = (sum(\.gradientSquares), sum(\.residualSquares))
     return gradient > 0 && gradient.isFinite ? (residual / gradient).squareRoot() : 0

@@ -1,22 +1,22 @@
 internal import Buffers
 internal import Files
 
-/// Notices that a codec leaves more behind than it can send later, because the learning rate is too high for it.
+/// Detects that a codec leaves larger residuals than it can send later, because the learning rate is too high for it.
 ///
-/// A run that goes well has residuals of one to three times the norm of its gradients, and more only while the gradients vanish,
-/// when residuals shrink with them. Where they stay above four times and have grown, old gradients outweigh the new ones, and the
-/// model gets far worse than with floats although no value need ever become infinite. Single steps tell little: the middle one of
+/// A healthy run has residuals of one to three times the norm of its gradients, and more only while the gradients vanish, when
+/// residuals shrink with them. If they stay above four times and have grown, old gradients outweigh the new ones, and the model
+/// gets far worse than with floats although no value need ever become infinite. Single steps are not significant: the median of
 /// nine decides.
 package struct ResidualWatch {
-  /// A run whose ratios stay above this is warned.
+  /// The ratio above which a run is warned, if ratios stay there.
   private static let limit = 4.0
-  /// A run that has failed was led there by ratios above this.
+  /// The ratio above which the codec is suspected in a failed run.
   private static let suspicion = 3.0
   private static let window = 9
 
-  /// The codec, nil where nothing is left behind.
+  /// The codec; nil without residuals.
   let codec: String?
-  /// The last ratios of residuals to gradients that were measured.
+  /// The last measured ratios of residuals to gradients.
   private var ratios: [Double] = []
   /// ‖residuals of all ranks‖ when it was first measured.
   private var firstNorm: Double?
@@ -24,12 +24,12 @@ package struct ResidualWatch {
 
   package init(codec: String?) { self.codec = codec }
 
-  /// Notes a step whose norms were measured.
+  /// Records a step whose norms were measured.
   ///
   /// - Parameters:
-  ///   - ratio: ‖residuals of all ranks‖/‖gradients of all ranks‖; 0 where nothing is left behind.
+  ///   - ratio: ‖residuals of all ranks‖/‖gradients of all ranks‖; 0 without residuals.
   ///   - norm: ‖residuals of all ranks‖.
-  /// - Returns: a warning, once in a run.
+  /// - Returns: A warning, once in a run.
   package mutating func add(_ ratio: Double, norm: Double) -> String? {
     guard codec != nil, ratio > 0 else { return nil }
     ratios = ratios.suffix(ResidualWatch.window - 1) + [ratio]
@@ -41,7 +41,7 @@ package struct ResidualWatch {
     return sentence(middle)
   }
 
-  /// What to say to somebody whose run has failed; nil where the codec is not to blame.
+  /// The hint for a failed run; nil if the codec is not to blame.
   package var hint: String? {
     guard let most = ratios.max(), most > ResidualWatch.suspicion else { return nil }
     return sentence(most)

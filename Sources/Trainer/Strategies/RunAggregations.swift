@@ -1,23 +1,25 @@
 internal import Buffers
 internal import Codecs
 package import Collectives
+internal import Kernels
 internal import MPI
 internal import Networks
 internal import Optimizers
 internal import Reporting
 package import Transport
 
-/// The aggregations of a run, one for each way that gradients take (``WarmStartPhase``), and what they cost.
+/// The aggregations of a run, one for each ``WarmStartPhase``, and their costs.
 ///
-/// All read the same gradients. Those of a warm start and the one after it are one stream: residuals are in the units of gradients, and stay when the number
-/// of bits changes. With AdaGrad by owners all have the same owners, so that what these remember goes on through the switch.
+/// All read the same gradients. Those of a warm start and the one after it are one stream: residuals are in the units of
+/// gradients, and stay when the number of bits changes. With AdaGrad by owners all have the same owners, so that their state
+/// carries over.
 /// Source: algorithms §1.10.
 package final class RunAggregations {
-  /// Of the steps after the warm start.
+  /// The aggregation after the warm start.
   package let main: any Aggregation
-  /// Of the floats of a warm start; nil where there are none.
+  /// The aggregation of a warm start's floats; nil if there are none.
   private let floats: CodedAllReduce?
-  /// Of its phases of several bits.
+  /// The aggregations of its phases of several bits, by number of bits.
   private let bits: [Int: CodedAllReduce]
   /// ``main``, if it is a coded all-reduce.
   private let coded: CodedAllReduce?
@@ -30,7 +32,9 @@ package final class RunAggregations {
   /// Why floats could not be tried at the end of the run.
   private var comparisonObstacle: String?
 
-  /// Prepares the exchanges of what lies in `gradients`, which are carried on as `overlap` says; collective.
+  /// Prepares the exchanges of `gradients`, advanced according to `overlap`.
+  ///
+  /// Collective.
   ///
   /// - Parameter isRestorable: Whether an exchange may be discarded.
   package init(_ parts: StrategyParts, gradients: [SharedGradient], overlap: Overlap, isRestorable: Bool = false) throws {
@@ -41,12 +45,13 @@ package final class RunAggregations {
     var options = CodedAllReduce.Options()
     options.topology = parts.options.topology
     let capabilities = parts.aggregation.capabilities
-    // Two half batches have whole gradients to exchange; there buckets gain nothing.
+    // Two half batches exchange whole gradients; buckets gain nothing there.
     if overlap != .off && gradients.count == 1 && capabilities.discards {
       options.linkSpeed = try LinkSpeed.measured(between: parts.hosts)
     }
     options.isRestorable = isRestorable
-    // A thread has the time to decode while the model computes; between layers nothing is gained.
+    options.seed = parts.options.seed
+    // A thread has time to decode while the model computes; between layers nothing is gained.
     options.decodesAhead = overlap == .thread
     options.observer = parts.timeline.map { timeline in
       let isFused = GradientTransforms.atUpdate(parts.transformParts).isEmpty
@@ -88,13 +93,13 @@ package final class RunAggregations {
     try exchange.begin(contribution)
   }
 
-  /// Delivers what `driver` has driven, as it is meant for the update.
+  /// Delivers the exchange that `driver` has driven, in the form that the update needs.
   package func deliver(_ exchange: any Aggregation, by driver: ExchangeDriver, into sink: Sink) throws {
     guard let transform else { return try driver.deliver(exchange, into: sink) }
     try transform.deliver(into: sink) { try driver.deliver(exchange, into: $0) }
   }
 
-  /// The aggregation of a step, counted from 0; nil where every rank computes the whole gradient for itself.
+  /// The aggregation of a step, counted from 0; nil if every rank computes the whole gradient by itself.
   func aggregation(of step: Int, in plan: RunPlan) -> (any Aggregation)? {
     switch plan.phase(of: step) {
     case .replicated: return nil
@@ -104,39 +109,41 @@ package final class RunAggregations {
     }
   }
 
-  /// All of them.
+  /// All aggregations.
   private var all: [any Aggregation] { [main] + ofWarmStart }
 
   /// Those of the warm start.
   private var ofWarmStart: [any Aggregation] { [floats].compactMap { $0 } + bits.values }
 
-  /// Notes how long an exchange took with its update.
+  /// Records how long an exchange took with its update.
   func note(_ seconds: Double, of exchange: any Aggregation) {
     if exchange === main || exchange === floats { comparison.add(seconds, isFloat: exchange === floats) }
   }
 
-  /// Adds the residuals to the list of everything.
+  /// Adds the residuals to the inventory.
   func contribute(to inventory: inout StateInventory) {
     transform?.contribute(to: &inventory)
     main.contribute(to: &inventory)
   }
 
-  /// Takes back what was counted.
+  /// Restores the counters.
   func restore(counters: [String: String]) { main.restore(counters: counters) }
 
-  /// Gives residuals that were loaded to the ranks that encode them; collective.
+  /// Moves loaded residuals to the ranks that encode them.
+  ///
+  /// Collective.
   func place() throws { try main.place() }
 
-  /// Sets the residuals to zero; no exchange is under way.
+  /// Sets the residuals to zero; no exchange may be in flight.
   func forget() { main.forget() }
 
-  /// Makes one vector, in units of a gradient, of what ranks and owners had left behind: it is added to `contributions`.
+  /// Merges the residuals of ranks and owners, in gradient units: they are added to `contributions`.
   func merge(_ sums: FloatBuffer, into contributions: FloatBuffer) {
     transform?.restoreUnits(of: sums)
     for index in 0..<contributions.count { contributions[index] += sums[index] }
   }
 
-  /// The seconds of steps in `frame` whose changes `update` makes.
+  /// The seconds of steps in `frame`, updated by `update`.
   func times(_ frame: StepFrame, _ update: ModelUpdate) -> PhaseTimes {
     var times = PhaseTimes()
     times.compute = frame.computation.seconds
@@ -146,7 +153,7 @@ package final class RunAggregations {
     for exchange in all {
       times.encode += exchange.timing.encode / .seconds(1)
       times.wait += exchange.timing.wait / .seconds(1)
-      // The owner's part is decoding for the most part.
+      // The owner's part is mostly decoding.
       times.decode += exchange.timing.sum / .seconds(1)
       let decode = exchange.timing.decode / .seconds(1)
       if update.isFused && transform == nil { times.update += decode } else { times.decode += decode }
@@ -155,7 +162,7 @@ package final class RunAggregations {
     return times
   }
 
-  /// What this rank sent and received so far, and how that compares with floats.
+  /// This rank's traffic so far, compared with that of floats.
   var report: ExchangeReport {
     let hosts = parts.hosts
     var report = ExchangeReport()
@@ -187,28 +194,31 @@ package final class RunAggregations {
     return report
   }
 
-  /// Measures what the report still lacks, unless there is no memory for that; collective.
+  /// Measures what the report still lacks, unless there is no memory for it.
+  ///
+  /// Collective.
   func finish() throws {
     guard parts.isCompressed, let coded else { return }
-    // What is hidden says nothing of what is not. Inside one host trial exchanges take no time worth mentioning; over a slow network they might.
+    // Hidden exchanges cannot be compared with others. Within one host, trial exchanges take no time worth mentioning; over a
+    // slow network they might.
     if !isOverlapped && floats == nil && coded.exchangeCount > 0 && parts.grid.all.hostCount == 1 {
       do {
         try parts.hosts.releasingMemory { try tryFloats() }
       } catch ExchangeError.noSharedMemory {
-        comparisonObstacle = "no shared memory is left for it (/dev/shm)"
+        comparisonObstacle = "no shared memory is left (/dev/shm)"
       }
     }
     try comparison.settle(over: parts.records)
   }
 
-  /// Exchanges the last gradient a few times as floats, with an update of scratch memory that costs what the real one does.
+  /// Exchanges the last gradient a few times as floats, with an update of scratch memory that costs as much as the real one.
   private func tryFloats() throws {
     let count = gradients[0].values.count
     // Scratch memory, and some for the exchange.
     let isPossible = MemoryLimit.allows(byteCount: 4 * 4 * count + 1 << 24)
     let votes = try parts.records.gather([isPossible ? 1 : 0], activity: "a trial exchange of floats")
     guard votes.allSatisfy({ $0[0] == 1 }) else {
-      comparisonObstacle = "a limit leaves no memory for it"
+      comparisonObstacle = "a limit leaves too little memory"
       return
     }
     let (weights, momenta) = (FloatBuffer(count: count), FloatBuffer(count: count))
@@ -232,6 +242,6 @@ package final class RunAggregations {
 }
 
 extension StrategyParts {
-  /// Whether contributions cross between ranks as something else than floats.
+  /// Whether contributions are exchanged between ranks in a form other than floats.
   var isCompressed: Bool { aggregation.codec?.isIdentity != true && hosts.world.count > 1 }
 }

@@ -1,18 +1,19 @@
 internal import Buffers
 internal import Collectives
+internal import Kernels
 internal import Transport
 
-/// What ranks tell one another of a step before anything is encoded: whether it may be done at all, and what is reported of it.
+/// What ranks exchange about a step before anything is encoded: whether it may be done at all, and what is reported about it.
 package struct StepAgreement {
-  /// What one rank says.
+  /// What one rank reports.
   package struct Statement {
-    /// Its samples.
+    /// The number of its samples.
     var sampleCount = 0
-    /// How many of them were classified rightly.
+    /// How many of them were classified correctly.
     var correctCount = 0
-    /// The first tensor whose gradient has a value that is not finite.
+    /// The first tensor whose gradient has a non-finite value.
     var nonFiniteTensor: Int?
-    /// How many values it replaced by zero.
+    /// The number of values it replaced by zero.
     var clearedValues = 0
     /// Whether it was asked to stop.
     var isStopRequested = false
@@ -29,7 +30,9 @@ package struct StepAgreement {
   /// By rank.
   let statements: [Statement]
 
-  /// Gathers what every rank says; collective.
+  /// Gathers the statements of all ranks.
+  ///
+  /// Collective.
   ///
   /// - Communication: one record of seven words to each other rank.
   init(_ own: Statement, over records: RecordExchange, step: Int, meanwhile: (() -> Void)? = nil) throws {
@@ -37,10 +40,10 @@ package struct StepAgreement {
     try self.init(over: records, step: step, meanwhile: meanwhile)
   }
 
-  /// Sends what this rank says; the answers are gathered later.
+  /// Sends this rank's statement; the answers are gathered later.
   static func send(_ own: Statement, over records: RecordExchange) throws { try records.begin(own.words) }
 
-  /// Gathers what every rank has sent.
+  /// Gathers the statements that all ranks have sent.
   init(over records: RecordExchange, step: Int, meanwhile: (() -> Void)? = nil) throws {
     statements = try records.finish(activity: "the agreement on step \(step)", meanwhile: meanwhile).map(Statement.init)
   }
@@ -48,12 +51,12 @@ package struct StepAgreement {
   /// The learning rate of the step: that of rank 0, the same bits everywhere.
   var rate: Float { statements[0].rate }
 
-  /// The sum of what all ranks say, in rank order.
+  /// The sum over the statements of all ranks, in rank order.
   func sum<Number: AdditiveArithmetic>(_ path: KeyPath<Statement, Number>) -> Number {
     statements.reduce(.zero) { $0 + $1[keyPath: path] }
   }
 
-  /// The lowest rank whose gradient is not finite, with the first such tensor; nil where all are finite.
+  /// The lowest rank whose gradient is not finite, with the first such tensor; nil if all are finite.
   var firstNonFinite: (rank: Int, tensor: Int)? {
     for (rank, statement) in statements.enumerated() {
       if let tensor = statement.nonFiniteTensor { return (rank, tensor) }
@@ -83,14 +86,14 @@ extension StepAgreement.Statement {
   }
 }
 
-/// Watches a gradient for values that are not finite, tensor by tensor, while each is still in the cache.
+/// Checks a gradient for non-finite values, tensor by tensor, while each is still in the cache.
 struct FiniteWatch {
-  /// The first tensor with such a value, nil where all are finite.
+  /// The first tensor with such a value; nil if all are finite.
   private(set) var firstTensor: Int?
-  /// How many values were replaced by zero.
+  /// The number of values replaced by zero.
   private(set) var clearedValues = 0
 
-  /// Looks at the gradient of one tensor; with `clears`, replaces what is not finite instead of reporting it.
+  /// Checks the gradient of one tensor; with `clears`, replaces non-finite values by zero instead of reporting them.
   mutating func look(at tensor: Int, range: Range<Int>, of gradient: FloatBuffer, clears: Bool) {
     guard !gradient.isFinite(in: range) else { return }
     if clears {

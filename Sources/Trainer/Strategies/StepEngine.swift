@@ -5,11 +5,11 @@ internal import Optimizers
 internal import Reporting
 internal import Transport
 
-/// What strategies that exchange gradients have in common: the frame of a step, the aggregations of the run and their driver, and the update of
-/// the model.
+/// The common part of strategies that exchange gradients: the frame of a step, the aggregations of the run, their driver, and
+/// the update of the model.
 final class StepEngine {
   let parts: StrategyParts
-  /// Where contributions lie; several are used in turn.
+  /// The buffers of contributions; several are used in turn.
   let gradients: [SharedGradient]
   let driver: ExchangeDriver
   let aggregations: RunAggregations
@@ -18,7 +18,9 @@ final class StepEngine {
   let replicated: ReplicatedStart
   var start = AutomaticStart()
 
-  /// Prepares the exchange of `gradientCount` gradients in turn, driven as `overlap` says; collective.
+  /// Prepares the exchange of `gradientCount` gradients in turn, driven according to `overlap`.
+  ///
+  /// Collective.
   ///
   /// - Parameter isRestorable: Whether an exchange may be discarded.
   init(_ parts: StrategyParts, gradientCount: Int, overlap: Overlap, isRestorable: Bool = false) throws {
@@ -37,7 +39,7 @@ final class StepEngine {
   /// Whether the gradient of a step is measured, for an automatic warm start.
   func watches(_ step: Int, on course: Course) -> Bool { AutomaticStart.watches(step, of: course.loader.plan, parts) }
 
-  /// Ends an automatic warm start after `step` if it is time to, and notes it.
+  /// Ends an automatic warm start after `step` if it is time to, and records it in `outcome`.
   func decideStart(after step: Int, on course: Course, noting outcome: inout StepOutcome) {
     outcome.signalShare = start.share
     outcome.warmStartEnd = start.decide(after: step, &course.loader.plan, parts)
@@ -60,7 +62,7 @@ extension StepEngine {
     start.restore(counters)
   }
 
-  /// Forgets what past gradients left behind; no exchange is under way.
+  /// Discards what past gradients left behind; no exchange may be in flight.
   func forget() {
     frame.computation.inherited = nil
     aggregations.forget()

@@ -1,26 +1,27 @@
 internal import Buffers
 internal import Collectives
 internal import Datasets
+internal import Kernels
 internal import MPI
 internal import Networks
 internal import Reporting
 internal import Transport
 
-/// The frame of a step, or of a part of one: this rank's samples, their gradient, what all ranks say of it, and whether it counts.
+/// The frame of a step, or of a part of one: this rank's samples, their gradient, the agreement on it, and whether it counts.
 ///
-/// Every strategy does its steps in this frame; what is exchanged when, and what becomes of it, is the strategy's own.
+/// Every strategy does its steps in this frame; what is exchanged when, and what is done with it, is up to the strategy.
 final class StepFrame {
   /// Which samples of a step a rank takes.
   enum Portion {
-    /// Its share of all.
+    /// Its share of all samples.
     case share
-    /// Its share of one of the parts in which a step is done.
+    /// Its share of one of the parts of the step.
     case part(Int, of: Int)
-    /// All of them, like every other rank.
+    /// All samples, like every other rank.
     case everything
   }
 
-  /// What the ranks said, and what becomes of it: the same on every rank.
+  /// What the ranks reported, and the verdict: the same on every rank.
   struct Judgement {
     let agreement: StepAgreement
     let verdict: NonFiniteGuard.Verdict
@@ -30,7 +31,7 @@ final class StepFrame {
   private let driver: ExchangeDriver
   let computation: GradientComputation
   private var nonFiniteGuard: NonFiniteGuard
-  /// Seconds spent waiting for what other ranks say.
+  /// Seconds spent waiting for the statements of other ranks.
   private(set) var agreementSeconds = 0.0
 
   init(_ parts: StrategyParts, driver: ExchangeDriver) {
@@ -40,18 +41,20 @@ final class StepFrame {
     computation.betweenLayers = driver.betweenLayers
   }
 
-  /// Computes a gradient, tells the others of it, and judges by what they tell; collective.
+  /// Computes a gradient, reports on it to the other ranks, and judges it by their reports.
+  ///
+  /// Collective.
   ///
   /// - Parameters:
   ///   - step: The step, from 0.
-  ///   - course: Gives the samples and the rate.
-  ///   - portion: Which samples.
-  ///   - gradient: Where the gradient goes, (1/N)·Σ over this rank's samples, N being the samples of the whole step over all ranks.
-  ///   - needsNorm: Whether the norm of the gradient is wanted.
-  ///   - ready: Called as tensors become final, with the end of what is final.
-  ///   - computed: Called when the gradient is there, to add to what this rank tells.
-  ///   - told: Called when this rank has told, while the others do.
-  /// - Throws: What ends the run on all ranks, too (``NonFiniteGuard/Verdict/end``), after `ending` was called.
+  ///   - course: The samples and the learning rate.
+  ///   - portion: Which samples to take.
+  ///   - gradient: The output, (1/N)·Σ over this rank's samples, N being the samples of the whole step over all ranks.
+  ///   - needsNorm: Whether the norm of the gradient is needed.
+  ///   - ready: Called as tensors become final, with the end of the final part.
+  ///   - computed: Called when the gradient is complete, to add to this rank's statement.
+  ///   - told: Called when this rank's statement is sent, while the others send theirs.
+  /// - Throws: Also the error that ends the run on all ranks (``NonFiniteGuard/Verdict/end``), after `ending` was called.
   func run(
     _ step: Int, on course: Course, _ portion: Portion = .share, into gradient: FloatBuffer, needsNorm: Bool,
     ready: (_ end: Int) -> Void = { _ in }, computed: (inout StepAgreement.Statement) throws -> Void = { _ in },
@@ -104,7 +107,7 @@ extension StepFrame.Portion {
 }
 
 extension RunPlan {
-  /// The samples over all ranks of a step, or of a part of it.
+  /// The number of samples over all ranks of a step, or of a part of it.
   fileprivate func samples(of step: Int, _ portion: StepFrame.Portion) -> Int {
     if case .part(let part, let parts) = portion {
       places(of: step, part: part, of: parts).count

@@ -5,52 +5,52 @@ public import Optimizers
 public import Reporting
 public import Transport
 
-/// When a rank contributes what, and what it does with what arrives.
+/// When a rank contributes what, and what it does with the results.
 ///
-/// The loop knows no more than this. Every call is collective, save ``abandon()``.
+/// The training loop depends only on this. Every call is collective, except ``abandon()``.
 public protocol Strategy: Stateful {
   /// Whether the models of all ranks are equal, and when.
   var consistency: Consistency { get }
 
-  /// Trains from step `step`, counted from 0, to a step at which all ranks are together: `meeting` at the latest.
+  /// Trains from step `step`, counted from 0, to a step at which all ranks are synchronized: `meeting` at the latest.
   ///
   /// A synchronous strategy does one step; others do as many as lie before their next meeting.
   ///
-  /// - Throws: `TrainingError` where the run must not go on, on every rank.
+  /// - Throws: `TrainingError` on every rank if the run must not continue.
   func advance(from step: Int, to meeting: Int, on course: Course) throws -> StepOutcome
 
-  /// Applies what is still under way, after the last step; returns its traffic.
+  /// Applies what is still in flight after the last step; returns its traffic.
   func drain() throws -> Traffic
-  /// Brings what is under way to a standstill before state is read; changes no later bit.
+  /// Completes what is in flight before state is read; changes no later bit.
   func settle() throws
-  /// Gives up what is under way, where the run ends by an error.
+  /// Abandons what is in flight, if the run ends with an error.
   func abandon()
 
-  /// Puts what was loaded where it is needed, when other ranks had saved it. Collective.
+  /// Moves loaded state to where it is needed, if other ranks had saved it. Collective.
   func place() throws
-  /// Ends what is under way, and forgets what past gradients left behind.
+  /// Completes what is in flight, and discards what past gradients left behind.
   ///
-  /// Collective. Residuals and momentum become zero. Sums of squares stay, by which an optimizer knows the sizes of gradients.
+  /// Collective. Residuals and momentum become zero. Sums of squares, an optimizer's estimate of gradient sizes, are kept.
   func forget() throws
-  /// Takes over what other ranks had left behind of their contributions, and owners of their sums, where this run has no
-  /// residuals: it goes into the next gradient.
+  /// Takes over the residuals that other ranks had of their contributions, and owners of their sums, if this run has none:
+  /// they go into the next gradient.
   func inherit(_ contributions: FloatBuffer, sums: FloatBuffer)
 
-  /// Seconds spent so far, `data` apart.
+  /// Seconds spent so far, except `data`.
   var times: PhaseTimes { get }
-  /// What this rank sent and received so far, and how that compares with floats.
+  /// This rank's traffic so far, compared with that of floats.
   var report: ExchangeReport { get }
   /// Called once after the last step, when everything is saved: measures what the report still lacks. Collective.
   func finish() throws
 }
 
-/// Whether the models of all ranks are equal, and when: replica check, evaluation, checkpoint and hash ask it.
+/// Whether the models of all ranks are equal, and when: used by replica check, evaluation, checkpoint and hash.
 public enum Consistency: Hashable, Sendable {
   /// After every step.
   case replicated
   /// At meetings.
   case atMeetings
-  /// Never; one model speaks for all.
+  /// Never; one model represents all.
   case independent
 }
 
@@ -59,22 +59,22 @@ extension Strategy {
 
   public func place() throws {}
 
-  /// Does step `step`, counted from 0, at the rate `rate`.
+  /// Does step `step`, counted from 0, at the learning rate `rate`.
   package func step(_ step: Int, from loader: BatchLoader, rate: Float, isMeasured: Bool) throws -> StepOutcome {
     try advance(from: step, to: step + 1, on: Course(loader: loader, rate: { _ in rate }, isMeasured: { _ in isMeasured }))
   }
 }
 
-/// What a strategy is told of the steps that it does.
+/// What a strategy needs to know about the steps that it does.
 public struct Course {
-  /// Gives this rank's samples, possibly none.
+  /// Loads this rank's samples, possibly none.
   public let loader: BatchLoader
   /// The learning rate of a step as this rank computes it.
   ///
-  /// Cosines and powers may be rounded differently on another machine, and the rate reaches the model: that of rank 0 counts on all
-  /// ranks.
+  /// Cosines and powers may be rounded differently on another machine, and the rate affects the model: all ranks use that of
+  /// rank 0.
   public let rate: (_ step: Int) -> Float
-  /// Whether norms are wanted of a step, which cost a pass over gradient and residual.
+  /// Whether norms of a step are needed, which cost a pass over gradient and residual.
   public let isMeasured: (_ step: Int) -> Bool
 
   /// A course.
@@ -83,42 +83,42 @@ public struct Course {
   }
 }
 
-/// What became of a step, or of several: the same on every rank, traffic apart.
+/// The outcome of one or several steps: the same on every rank, except traffic.
 public struct StepOutcome {
-  /// The steps that were done.
+  /// The number of steps done.
   public var stepCount = 1
   /// Σ −log p over the step's samples.
   public var lossSum = 0.0
-  /// The step's samples over all ranks.
+  /// The number of samples of the step over all ranks.
   public var sampleCount = 0
-  /// How many of them were classified rightly, before the step.
+  /// How many of them were classified correctly, before the step.
   public var correctCount = 0
-  /// Whether the step, or a part of it, changed nothing, because some gradient was not finite.
+  /// Whether the step, or a part of it, changed nothing because some gradient was not finite.
   public var isSkipped = false
-  /// The loss over the samples of those parts that did change something.
+  /// The loss over the samples of the parts that were applied.
   var learnt = LossTally()
   /// Whether some rank was asked to stop.
   public var isStopRequested = false
-  /// What the user should be told.
+  /// A warning for the user.
   public var warning: String?
-  /// ‖residuals of all ranks‖/‖gradients of all ranks‖ before the step, where it was wanted; 0 where nothing is left behind.
+  /// ‖residuals of all ranks‖/‖gradients of all ranks‖ before the step, if measured; 0 without residuals.
   public var residualRatio = 0.0
-  /// The share of the signal in the last gradients, while an automatic warm start watches it; nil otherwise.
+  /// The share of the signal in the last gradients while an automatic warm start is running; nil otherwise.
   public var signalShare: Double?
-  /// Why an automatic warm start ended with this step; nil where it did not.
+  /// Why an automatic warm start ended with this step; nil if it did not.
   var warmStartEnd: AutomaticStart.End?
   /// This rank's traffic in this step.
   public var traffic = Traffic()
-  /// The bytes of activations that this rank sent in this step; nil where a model is on one rank.
+  /// The bytes of activations that this rank sent in this step; nil if the model is on one rank.
   public var activationBytes: Int?
 
-  /// Nothing yet.
+  /// An empty outcome.
   public init() {}
 
-  /// The mean loss of a sample: of those that were learnt from, of all where there are none.
+  /// The mean loss per sample: over those that were applied, or over all if there are none.
   var meanLoss: Double { learnt.sampleCount > 0 ? learnt.mean : lossSum / Double(sampleCount) }
 
-  /// Adds what the ranks said of the step, or of a part of it, and what became of it.
+  /// Adds the agreement on the step, or on a part of it, and its verdict.
   mutating func add(_ judgement: StepFrame.Judgement) {
     let (agreement, verdict) = (judgement.agreement, judgement.verdict)
     let (loss, samples) = (agreement.sum(\.lossSum), agreement.sum(\.sampleCount))
@@ -139,9 +139,9 @@ public struct StrategyParts {
   public var grid: RankGrid
   /// How all ranks agree on a step.
   public var records: RecordExchange
-  /// How the ranks that hold the slices of one model add up what each knows of its own; nil where a model is on one rank.
+  /// How the ranks that hold the slices of one model sum their local values; nil if the model is on one rank.
   public var sliceRecords: RecordExchange?
-  /// How they reach one another's activations; nil where a model is on one rank.
+  /// How these ranks exchange activations; nil if the model is on one rank.
   public var blocks: BlockExchange?
   /// The network, whose layout the parameters have.
   public var network: any Network
@@ -149,18 +149,18 @@ public struct StrategyParts {
   public var parameters: FloatBuffer
   /// Turns aggregated gradients into updates.
   public var optimizer: any Optimizer
-  /// How gradients are scaled on their way between the ranks; nil for not at all.
+  /// How gradients are scaled on their way between ranks; nil for not at all.
   public var scaling: AdaGrad?
-  /// What ranks make of their gradients after the warm start.
+  /// How gradients are aggregated after the warm start.
   public var aggregation: AggregationRecipe
   /// The options of the run.
   public var options: TrainerOptions
-  /// The run as planned at its start; which samples belong to a step, the loader knows.
+  /// The run as planned at its start; the loader knows which samples belong to a step.
   public var plan: RunPlan
-  /// Where the strategy notes what it does; nil where nobody asked for that.
+  /// Where the strategy records what it does; nil if no timeline was requested.
   var timeline: Timeline?
 
-  /// The parts of a strategy whose model is whole on each rank, unless ranks are told how they reach one another's activations.
+  /// The parts of a strategy; each rank has the whole model unless `blocks` connects its slices.
   package init(
     grid: RankGrid, records: RecordExchange, sliceRecords: RecordExchange? = nil, blocks: BlockExchange? = nil,
     network: any Network, parameters: FloatBuffer, optimizer: any Optimizer, scaling: AdaGrad? = nil,
@@ -181,28 +181,30 @@ extension StrategyParts {
       layout: network.layout, result: aggregation.capabilities.result, shareCount: grid.shareCount,
       weightDecay: options.weightDecay, clip: options.clip, scaling: scaling)
   }
-  /// Who carries exchanges on while the model computes.
+  /// What advances exchanges while the model computes.
   package var overlap: Overlap { options.overlap.resolved(for: hosts, among: grid.all, threads: options.threads) }
 }
 
-/// A strategy that was chosen, before the model and the ranks are known.
+/// A chosen strategy, before the model and the ranks are known.
 public struct StrategyRecipe: Sendable {
-  /// The aggregation that a short form names itself; nil where `--codec` does.
+  /// The aggregation that a short form implies; nil if `--codec` sets it.
   public var aggregation: AggregationRecipe?
-  /// Whether computing and exchange take turns by half minibatches.
+  /// Whether computation and exchange alternate by half minibatches.
   public var isDelayed = false
-  /// The exchanges of a step.
+  /// The number of exchanges in a step.
   public var exchangesInStep: Int { isDelayed ? 2 : 1 }
 
-  /// Makes the strategy; collective.
+  /// Makes the strategy.
+  ///
+  /// Collective.
   package func callAsFunction(_ parts: StrategyParts) throws -> any Strategy {
     isDelayed ? try Delayed(parts) : try Synchronous(parts)
   }
 }
 
-/// The strategies that `--strategy` knows: when ranks exchange what.
+/// The strategies of `--strategy`: when ranks exchange what.
 ///
-/// What they make of it, `--codec` says; names of sparse aggregations are short for `all-reduce` with them.
+/// How it is aggregated is set by `--codec`; names of sparse aggregations are short for `all-reduce` with them.
 public let strategies = Registry<StrategyRecipe>(
   "strategy",
   [

@@ -7,10 +7,10 @@ internal import Transport
 
 /// Synchronous data-parallel training: every rank exchanges every step's gradient and makes the same change.
 ///
-/// Between hosts the exchange is under way while the backward pass computes: tensors cross as they become final, and only the
-/// change waits until all ranks have said that their gradients are finite (``Overlap``). Aggregations that cannot be discarded begin
-/// after that. The steps of the warm start take their own ways (``WarmStartPhase``). With one rank nothing is exchanged, and the run is plain
-/// stochastic gradient descent bit for bit.
+/// Between hosts the exchange overlaps with the backward pass: tensors are sent as they become final, and only the change
+/// waits until all ranks have reported that their gradients are finite (``Overlap``). Aggregations that cannot be discarded
+/// begin after that. Steps of the warm start are exchanged in their own ways (``WarmStartPhase``). With one rank nothing is
+/// exchanged, and the run is plain stochastic gradient descent bit for bit.
 /// Source: Seide et al. 2014; algorithms A7 and A8 (T1), §1.10.
 final class Synchronous: EngineStrategy {
   let engine: StepEngine

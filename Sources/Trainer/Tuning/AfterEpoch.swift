@@ -1,15 +1,15 @@
-/// Changes the learning rate after epochs by how much they improved the criterion.
+/// Changes the learning rate after epochs by how much the criterion improved.
 ///
-/// Where the criterion got worse, or is not finite, the run goes back to the state it was compared with, and goes on with the next
-/// samples. Where it improved by no more than θ of itself, the rate falls; where by more than θ′, it rises. With ``continues`` a rate
-/// that has fallen once falls every time, and the second time that too little was gained ends the run.
+/// If the criterion got worse or is not finite, the run goes back to the state it was compared with and continues with the next
+/// samples. If it improved by at most the share θ, the rate falls; if by more than θ′, it rises. With ``continues``, a rate
+/// that has fallen once falls every time, and the second insufficient improvement ends the run.
 /// Source: CNTK's `AdjustAfterEpoch`; algorithms §1.9. A criterion that is not finite is never compared with.
 public struct AfterEpoch: Hashable, Sendable {
   /// The samples whose mean loss is the criterion.
   public enum Samples: String, CaseIterable, Sendable {
-    /// Those trained on, as they were trained on.
+    /// The training samples, as they were trained on.
     case train
-    /// The test samples, which are unseen no longer then.
+    /// The test samples, which are then no longer unseen.
     case test
   }
 
@@ -20,34 +20,34 @@ public struct AfterEpoch: Hashable, Sendable {
   public var leastImprovement = 0.0
   /// θ′, the share by which the criterion must fall for the rate to rise.
   public var largeImprovement = Double.infinity
-  /// What the rate is multiplied with where it falls.
+  /// The factor by which the rate falls.
   public var reduction = 0.618
-  /// What the rate is multiplied with where it rises.
+  /// The factor by which the rate rises.
   public var increase = 1.382
-  /// Whether the rate, once it has fallen, goes on falling, and the second failure ends the run.
+  /// Whether the rate, once it has fallen, keeps falling, and the second failure ends the run.
   public var continues = false
-  /// Whether a worse criterion brings back the state before.
+  /// Whether a worse criterion restores the previous state.
   public var loadsBest = true
 
-  /// The usual control.
+  /// The default control.
   public init() {}
 
-  /// What is remembered between decisions.
+  /// The state kept between decisions.
   public struct Memory: Hashable, Sendable {
     /// The criterion to compare with.
     public var previous: Double?
     /// Whether the rate has fallen.
     public var hasReduced = false
 
-    /// Nothing yet.
+    /// An empty memory.
     public init() {}
   }
 
-  /// What follows from a criterion.
+  /// The consequences of a criterion.
   public struct Decision: Hashable, Sendable {
-    /// What the rate is multiplied with.
+    /// The factor for the rate.
     public var factor = 1.0
-    /// Whether the state that was compared with comes back.
+    /// Whether the state that was compared with is restored.
     public var goesBack = false
     /// Whether the run ends.
     public var ends = false
@@ -56,7 +56,7 @@ public struct AfterEpoch: Hashable, Sendable {
     public init() {}
   }
 
-  /// Decides by the mean criterion since the last decision.
+  /// Decides from the mean criterion since the last decision.
   public func decide(_ criterion: Double, _ memory: inout Memory) -> Decision {
     var decision = Decision()
     var (isWorse, isLittle, isMuch) = (!criterion.isFinite, !criterion.isFinite, false)

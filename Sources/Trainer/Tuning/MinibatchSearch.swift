@@ -1,51 +1,50 @@
 public import Buffers
 
-/// Finds the largest minibatch that does not hurt, where an epoch begins: fewer updates, and less to exchange.
+/// Finds the largest minibatch that does no harm at the start of an epoch: fewer updates, and less to exchange.
 ///
-/// Each size is tried on the next samples of the epoch, from the same state; the first sets the base, and sizes grow by √2 until one is
-/// worse than the base by more than a margin. While the learning rate falls the smallest size grows, by the root of how
-/// far it has fallen; from the third epoch on a search begins at half the size before and ends at twice that.
+/// Each size is tried on the next samples of the epoch, from the same state; the first sets the base, and sizes grow by √2
+/// until one is worse than the base by more than a margin. As the learning rate falls, the smallest size grows by the root of
+/// its reduction; from the third epoch on, a search ranges from half to twice the previous size.
 ///
-/// The minibatch that was asked for is tried as it is; other sizes are multiples of 64. A trial whose criterion is not a number has
-/// failed (CNTK accepts it). A size needs four steps at least within the samples of a trial: one step alone says nothing of its
-/// size.
+/// The requested minibatch is tried as it is; other sizes are multiples of 64. A trial whose criterion is NaN has failed (CNTK
+/// accepts it). A size needs at least four steps within the samples of a trial: a single step is no evidence about its size.
 /// Source: Seide et al. 2014, section 4 ("minibatch-size selection"), and CNTK's `AdaptiveMinibatchSizing`; algorithms §1.9.
 public struct MinibatchSearch: Hashable, Sendable {
-  /// What a trial is judged by.
+  /// The criterion of a trial.
   public enum Criterion: String, CaseIterable, Sendable {
-    /// The mean loss of the samples as they are trained on; the margin is a share of the base's.
+    /// The mean loss of the samples as they are trained on; the margin is relative to the base's.
     case loss
-    /// The share of them classified rightly, as in the paper; the margin is taken off the base's.
+    /// The share of them classified correctly, as in the paper; the margin is subtracted from the base's.
     case accuracy
   }
 
-  /// Epochs between searches; in the first epochs, as many, there is one in each.
+  /// Epochs between searches; each of the first epochs, up to this number, has one too.
   public var interval = 1
-  /// Samples of each trial, nil for the usual.
+  /// Samples of each trial; nil for the default.
   public var samples: Int?
-  /// How much worse than the base a size may be, in percent; where it is negative, how much better it must be.
+  /// How much worse than the base a size may be, in percent; if negative, how much better it must be.
   public var margin = 1.0
-  /// No larger size is tried.
+  /// The largest size tried.
   public var largest = 1_048_576
   public var criterion = Criterion.loss
 
-  /// The usual search.
+  /// The default search.
   public init() {}
 
-  /// What is known where an epoch begins.
+  /// What is known at the start of an epoch.
   public struct Situation: Hashable, Sendable {
     /// The epoch, from 0.
     public var epoch: Int
-    /// The minibatch that was asked for.
+    /// The requested minibatch.
     public var initial: Int
-    /// The minibatch of the epoch before.
+    /// The minibatch of the previous epoch.
     public var current: Int
     /// The learning rate as a share of the full one.
     public var rateShare: Double
-    /// The samples of an epoch.
+    /// The number of samples of an epoch.
     public var sampleCount: Int
 
-    /// What is known where an epoch begins.
+    /// What is known at the start of an epoch.
     public init(epoch: Int, initial: Int, current: Int, rateShare: Double, sampleCount: Int) {
       self.epoch = epoch
       self.initial = initial
@@ -58,7 +57,7 @@ public struct MinibatchSearch: Hashable, Sendable {
   /// A size that was tried.
   public struct Trial: Hashable, Sendable {
     public var minibatch: Int
-    /// What it is judged by; NaN where it failed.
+    /// The value of the criterion; NaN if the trial failed.
     public var criterion: Double
     public var isAccepted: Bool
   }
@@ -69,12 +68,12 @@ public struct MinibatchSearch: Hashable, Sendable {
     epoch < 2 || epoch + 1 <= interval || (epoch + 1) % interval == 0
   }
 
-  /// The samples of a trial.
+  /// The number of samples of a trial.
   public func sampleCount(in situation: Situation) -> Int {
     min(samples ?? max(32 * situation.initial, situation.sampleCount / 8), situation.sampleCount)
   }
 
-  /// The sizes to try, in the order of trying; one alone is taken without a trial.
+  /// The sizes to try, in that order; a single one is taken without a trial.
   public func sizes(in situation: Situation) -> [Int] {
     let reduction = situation.rateShare.squareRoot()
     var low = reduction < 1 ? Int(Double(situation.initial) / max(reduction, 1e-6)) : situation.initial
@@ -102,10 +101,10 @@ public struct MinibatchSearch: Hashable, Sendable {
   /// Chooses among `sizes`.
   ///
   /// - Parameters:
-  ///   - sizes: In the order of trying.
-  ///   - current: The minibatch that stays where the first trial fails, because nothing can be compared then.
-  ///   - measure: Trains with a size and gives the criterion; nil ends the search without a choice.
-  /// - Returns: the choice and what was tried; nil where the search was ended.
+  ///   - sizes: The sizes, in the order of trying.
+  ///   - current: The minibatch to keep if the first trial fails, because nothing can be compared then.
+  ///   - measure: Trains with a size and returns the criterion; nil ends the search without a choice.
+  /// - Returns: The choice and the trials; nil if the search was ended.
   public func choose(
     among sizes: [Int], current: Int, measure: (Int) throws -> Double?
   ) rethrows -> (minibatch: Int, trials: [Trial])? {
@@ -129,7 +128,7 @@ public struct MinibatchSearch: Hashable, Sendable {
   }
 }
 
-/// The searches that `--tune-minibatch` knows.
+/// The searches of `--tune-minibatch`.
 public let minibatchSearches = Registry<MinibatchSearch>(
   "minibatch search",
   [

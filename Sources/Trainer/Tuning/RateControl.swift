@@ -1,8 +1,8 @@
 public import Buffers
 
-/// How the learning rate is controlled, beside its schedule, by how training goes.
+/// How training progress controls the learning rate, besides its schedule.
 public enum RateControl: Hashable, Sendable {
-  /// Changed after epochs by what they gained.
+  /// Changed after epochs by how much they improved.
   case afterEpoch(AfterEpoch)
   /// Searched before epochs.
   case search(RateSearch)
@@ -16,21 +16,21 @@ public enum RateControl: Hashable, Sendable {
   }
 }
 
-/// The controls that `--tune-rate` knows.
+/// The controls of `--tune-rate`.
 public let rateControls = Registry<RateControl>(
   "rate control",
   [
     .init(
-      "after-epoch", "changes the rate after epochs by what they gained; it multiplies that of --schedule",
+      "after-epoch", "changes the rate after each epoch by how much the loss fell; multiplies the rate of --schedule",
       keys: [
         ("every", "epochs between decisions (1)"),
         ("by", "train (default): the mean loss of the samples trained on; test: that of the test samples"),
-        ("improve", "percent by which the loss must fall, or the rate does (0)"),
-        ("boost", "percent of fall beyond which the rate rises (none)"),
-        ("reduce", "what the rate is multiplied with where it falls (0.618)"),
-        ("increase", "what the rate is multiplied with where it rises (1.382)"),
-        ("continue", "true: once fallen, the rate falls every time, and the second failure ends the run (false)"),
-        ("load-best", "false: a loss that rose does not bring the state before it back (true)"),
+        ("improve", "percent by which the loss must fall; if it does not, the rate is reduced (0)"),
+        ("boost", "percent by which the loss must fall for the rate to be increased (none)"),
+        ("reduce", "factor when the rate is reduced (0.618)"),
+        ("increase", "factor when the rate is increased (1.382)"),
+        ("continue", "true: once reduced, the rate is reduced every time, and the second failure ends the run (false)"),
+        ("load-best", "true: if the loss rises, the state before that is restored (true)"),
       ]
     ) { specification in
       var control = AfterEpoch()
@@ -52,7 +52,7 @@ public let rateControls = Registry<RateControl>(
       return .afterEpoch(control)
     },
     .init(
-      "search", "finds the rate of an epoch by short trials before it; from there it follows --schedule",
+      "search", "finds the rate of an epoch by short trials before it; from there on the rate follows --schedule",
       keys: [
         ("every", "epochs between searches (1)"),
         ("samples", "training samples of each trial (an eighth of an epoch, 32 minibatches at least)"),

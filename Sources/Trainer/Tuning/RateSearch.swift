@@ -1,33 +1,33 @@
 /// Finds the learning rate of an epoch before it begins, by trials on its first samples, all from the same state.
 ///
-/// The base is the criterion at the rate 0, drawn towards that of the epoch before by the root of the trial's share of an epoch, where
-/// that is higher. From 0.618⁻¹ times the largest of the last five rates the rate is multiplied with 0.618 until a trial is no
-/// worse than the base. Before the first epoch a bracket, from a hundredth of the rate that was asked for up to the rate found, is
-/// then narrowed by golden sections at its worse end, until its ends differ by a fifth at most; the better end is the rate.
-/// A criterion that is not a number is worse than any number.
+/// The base is the criterion at rate 0, or, if higher, its mean with the previous epoch's, weighted by the root of the trial's
+/// share of an epoch. From 0.618⁻¹ times the largest of the last five rates, the rate is multiplied by 0.618 until a trial is
+/// no worse than the base. Before the first epoch, a bracket from a hundredth of the requested rate to the rate found is then
+/// narrowed by golden sections at its worse end until its ends differ by at most a fifth; the better end is the rate.
+/// NaN is worse than any number.
 /// Source: CNTK's `SearchForBestLearnRate`; algorithms §1.9.
 public struct RateSearch: Hashable, Sendable {
   /// A rate that was tried.
   public struct Trial: Hashable, Sendable {
     public var rate: Double
-    /// The mean loss of the samples; NaN where the trial failed.
+    /// The mean loss of the samples; NaN if the trial failed.
     public var criterion: Double
   }
 
-  /// What is known where an epoch begins; rates are those of the minibatch that was asked for.
+  /// What is known at the start of an epoch; rates are those of the requested minibatch.
   public struct Situation: Hashable, Sendable {
-    /// The rate that was asked for.
+    /// The requested rate.
     public var initial: Double
-    /// The rate that the epoch would have, which stays where not even the rate 0 has a criterion.
+    /// The rate that the epoch would have, which is kept if even rate 0 has no criterion.
     public var current: Double
-    /// The rates of the last epochs, at most five count.
+    /// The rates of the last epochs; at most five count.
     public var recent: [Double]
     /// The criterion since the last search; nil before the first epoch.
     public var previous: Double?
     /// The share of an epoch that a trial covers.
     public var share: Double
 
-    /// What is known where an epoch begins.
+    /// What is known at the start of an epoch.
     public init(initial: Double, current: Double, recent: [Double], previous: Double?, share: Double) {
       self.initial = initial
       self.current = current
@@ -44,15 +44,15 @@ public struct RateSearch: Hashable, Sendable {
 
   /// Epochs between searches.
   public var interval = 1
-  /// Samples of each trial, nil for the usual.
+  /// Samples of each trial; nil for the default.
   public var samples: Int?
-  /// The least rate, as a share of the one asked for.
+  /// The least rate, as a share of the requested one.
   public var least = 0.001
 
-  /// The usual search.
+  /// The default search.
   public init() {}
 
-  /// The samples of a trial.
+  /// The number of samples of a trial.
   public func sampleCount(of epoch: Int, minibatch: Int) -> Int { min(samples ?? max(32 * minibatch, epoch / 8), epoch) }
 
   /// Chooses a rate.
@@ -60,8 +60,8 @@ public struct RateSearch: Hashable, Sendable {
   /// - Parameters:
   ///   - situation: What is known.
   ///   - isFirst: Whether the epoch is the first.
-  ///   - measure: Trains with a rate and gives the mean loss; nil ends the search without a choice.
-  /// - Returns: the choice and what was tried, the rate 0 first; nil where the search was ended.
+  ///   - measure: Trains with a rate and returns the mean loss; nil ends the search without a choice.
+  /// - Returns: The choice and the trials, rate 0 first; nil if the search was ended.
   public func choose(
     in situation: Situation, isFirst: Bool, measure: (Double) throws -> Double?
   ) rethrows -> (rate: Double, trials: [Trial])? {

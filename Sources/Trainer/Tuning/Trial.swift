@@ -5,19 +5,19 @@ internal import Networks
 internal import Optimizers
 internal import Transport
 
-/// Trains a copy of the model on a few samples, to see how a minibatch or a rate would do; what it copies is never touched.
+/// Trains a copy of the model on a few samples to test a minibatch or a learning rate; the original is never touched.
 ///
-/// The copy is trained by `all-reduce`, whatever the strategy of the run: with the delay of double buffering larger minibatches would
-/// look worse than they are, and the speed that they bring would be lost (Seide et al. 2014, table 3). The copy has parameters,
-/// momenta, residuals and exchanges of its own, so that nothing need be put back, and its traffic is counted apart.
+/// The copy is trained by `all-reduce`, whatever the strategy of the run: with the delay of double buffering, larger
+/// minibatches would look worse than they are, and their speedup would be lost (Seide et al. 2014, table 3). The copy has its
+/// own parameters, momenta, residuals and exchanges, so nothing need be restored, and its traffic is counted separately.
 ///
-/// - Cost: as much memory as the run itself, networks apart.
+/// - Cost: As much memory as the run itself, not counting networks.
 final class Trial {
-  /// What came of a trial, the same on every rank.
+  /// The outcome of a trial, the same on every rank.
   struct Outcome {
-    /// The mean loss of the samples as they were trained on; NaN where the trial failed.
+    /// The mean loss of the samples as they were trained on; NaN if the trial failed.
     var loss = Double.nan
-    /// The share of them classified rightly; NaN where the trial failed.
+    /// The share of them classified correctly; NaN if the trial failed.
     var accuracy = Double.nan
   }
 
@@ -25,7 +25,9 @@ final class Trial {
   private let strategy: Synchronous
   private let loader: BatchLoader
 
-  /// Prepares trials of a run of `parts` on the samples of `loader`, with an optimizer of their own; collective.
+  /// Prepares trials of a run of `parts` on the samples of `loader`, with their own optimizer.
+  ///
+  /// Collective.
   init(like parts: StrategyParts, optimizer: any Optimizer, loader: BatchLoader) throws {
     var parts = parts
     parts.optimizer = optimizer
@@ -39,15 +41,17 @@ final class Trial {
     self.loader = loader.copy()
   }
 
-  /// Trains from the state `source`, of steps of `currentMinibatch` samples; collective.
+  /// Trains from the state `source`, reached in steps of `currentMinibatch` samples.
+  ///
+  /// Collective.
   ///
   /// - Parameters:
   ///   - source: The state of the run.
-  ///   - currentMinibatch: The samples of the steps that led there.
+  ///   - currentMinibatch: The number of samples of the steps that led there.
   ///   - plan: The samples of each step.
   ///   - steps: The steps to do.
   ///   - rate: The learning rate of a step.
-  /// - Returns: nil where somebody asked to stop.
+  /// - Returns: The outcome; nil if a stop was requested.
   func run(
     from source: StateInventory, currentMinibatch: Int, plan: RunPlan, steps: Range<Int>, rate: (Int) -> Float
   ) throws -> Outcome? {
@@ -69,13 +73,13 @@ final class Trial {
         guard total.loss.isFinite else { return Outcome() }
       }
     } catch is TrainingError {
-      // All ranks saw the same.
+      // All ranks have seen the same.
       return Outcome()
     }
     return Outcome(loss: total.loss / Double(total.samples), accuracy: Double(total.correct) / Double(total.samples))
   }
 
-  /// What this rank sent and received so far, agreement included.
+  /// This rank's traffic so far, including the agreement on steps.
   var traffic: Traffic {
     let report = strategy.report
     return report.traffic + report.warmStartTraffic + report.agreementTraffic

@@ -3,46 +3,46 @@ internal import Collectives
 internal import Optimizers
 internal import Transport
 
-/// What a run that tunes itself remembers: what was decided, and what the next decisions rest on.
+/// The state of a run that tunes itself: past decisions, and what the next ones are based on.
 final class Tuner {
   let search: MinibatchSearch?
   let control: RateControl?
-  /// What a search trains, while one goes on.
+  /// The trial that a search trains, while one is running.
   private(set) var trial: Trial?
-  /// Makes it; nil where there is nothing to search.
+  /// Makes it; nil if there is nothing to search.
   private let makeTrial: (() throws -> Trial)?
   private let grid: RankGrid
 
-  /// What the rate of options and schedule is multiplied with.
+  /// The factor for the learning rate given by options and schedule.
   var factor = 1.0
-  /// The last epoch whose rate is decided; a run that was stopped in the search after that does not decide it twice.
+  /// The last epoch whose rate is decided; a run stopped in the search after that does not decide it twice.
   var decidedEpoch = -1
-  /// The rates at the beginning of the last epochs, of the minibatch that was asked for.
+  /// The rates at the start of the last epochs, for the requested minibatch.
   var recentRates: [Double] = []
   /// The loss since the last decision about the rate, over all ranks.
   var tally = LossTally()
-  /// What changes after epochs rest on.
+  /// What changes after epochs are based on.
   var memory = AfterEpoch.Memory()
-  /// The state to go back to where the loss rises, and the minibatch that led there; nil where that never happens.
+  /// The state to go back to if the loss rises, and the minibatch that led there; nil if the run never goes back.
   var best: (state: StateSnapshot, minibatch: Int)?
   /// Seconds spent on trials by this job.
   var seconds = 0.0
-  /// The bytes that this rank sent in trials to the other slices of its model, and what they should have been.
+  /// The bytes that this rank sent in trials to the other slices of its model, and the number predicted.
   var activations = (sent: 0, predicted: 0)
-  /// The bytes that this rank sent in trials to those that share the samples.
+  /// The bytes that this rank sent in trials to the ranks that share the samples.
   private var gradientBytesSent = 0
   /// All bytes that this rank sent in trials.
   var bytesSent: Int { gradientBytesSent + activations.sent }
-  /// Whether something is searched by trials.
+  /// Whether anything is searched by trials.
   var searches: Bool { makeTrial != nil }
 
   /// A tuner of a run; nil if neither minibatch nor rate is tuned.
   ///
   /// - Parameters:
-  ///   - search: How the minibatch is found.
-  ///   - control: How the rate follows how training goes.
+  ///   - search: How the minibatch is searched.
+  ///   - control: How training progress controls the rate.
   ///   - parts: What the strategy of the run is made from.
-  ///   - optimizer: Makes one for trials alone.
+  ///   - optimizer: Makes an optimizer for trials only.
   ///   - loader: The samples of the run.
   init?(
     _ search: MinibatchSearch?, _ control: RateControl?, like parts: StrategyParts,
@@ -56,16 +56,18 @@ final class Tuner {
     if search == nil && control == nil { return nil }
   }
 
-  /// Runs a search, which has a ``trial`` meanwhile; collective.
+  /// Runs a search, during which there is a ``trial``.
   ///
-  /// What the ranks shared for it is given back.
+  /// Collective.
+  ///
+  /// Memory that the ranks share for it is released afterwards.
   func searching<Result>(_ body: () throws -> Result) throws -> Result {
     guard let makeTrial else { fatalError("there is nothing to search") }
     return try grid.all.releasingMemory {
       try grid.dataGroup.releasingMemory {
         let trial = try makeTrial()
         self.trial = trial
-        // Where it throws, messages may be under way that need their memory.
+        // If it throws, messages may be in flight that need their memory.
         let result = try body()
         gradientBytesSent += trial.traffic.bytesSent
         self.trial = nil
@@ -74,12 +76,12 @@ final class Tuner {
     }
   }
 
-  /// Takes the state before the first step for the best, where a run may go back.
+  /// Records the state before the first step as the best, if the run may go back.
   func begin(with state: StateInventory, minibatch: Int) {
     if case .afterEpoch(let control) = control, control.loadsBest { best = (StateSnapshot(of: state), minibatch) }
   }
 
-  /// Forgets losses and states of the labels before a realignment, which those after it cannot be compared with.
+  /// Discards losses and states of the labels before a realignment, which later ones cannot be compared with.
   func startAfresh(with state: StateInventory, minibatch: Int) {
     tally = LossTally()
     memory.previous = nil
@@ -87,10 +89,10 @@ final class Tuner {
     best?.minibatch = minibatch
   }
 
-  /// Notes the rate of an epoch that begins.
+  /// Records the rate of an epoch that begins.
   func note(rate: Double) { recentRates = recentRates.suffix(RateSearch.memory - 1) + [rate] }
 
-  /// Adds everything here that later decisions rest on to the list of everything.
+  /// Adds everything that later decisions are based on to the inventory.
   func contribute(to inventory: inout StateInventory) {
     inventory.counters["tunedFactor"] = String(factor.bitPattern)
     inventory.counters["tunedEpoch"] = String(decidedEpoch)
@@ -106,7 +108,7 @@ final class Tuner {
     inventory.tensors += (state.model + state.tensors).map { $0.renamed($0.name + Tuner.mark) }
   }
 
-  /// Takes back the counters; tensors are read into their own places.
+  /// Restores the counters; tensors are read in place.
   func restore(_ counters: [String: String]) {
     func number(_ name: String) -> Double? { counters[name].flatMap { UInt64($0) }.map { Double(bitPattern: $0) } }
     factor = number("tunedFactor") ?? 1
@@ -122,6 +124,6 @@ final class Tuner {
     self.best?.minibatch = counters["minibatch\(Tuner.mark)"].flatMap { Int($0) } ?? best.minibatch
   }
 
-  /// What follows the names of the state to go back to in a checkpoint.
+  /// The suffix that marks the state to go back to in a checkpoint.
   private static let mark = ".best"
 }

@@ -27,7 +27,7 @@ enum ReferenceCodec: Hashable {
       case .none: (row, length) = (size, 1024)
       case .oneBit(let elements?): (row, length) = (size, elements)
       case .oneBit(elements: nil):
-        row = tensor.shape[tensor.shape.count - 1]
+        row = tensor.shape.count > 1 ? tensor.shape.dropFirst().reduce(1, *) : size
         let pieces = (row + 4095) / 4096
         let share = Int((Double(row) / Double(pieces)).rounded(.up))
         length = pieces == 1 ? row : (share + 31) / 32 * 32
@@ -51,7 +51,7 @@ enum ReferenceCodec: Hashable {
   }
 
   /// Whether a group goes as floats because its code would be no smaller.
-  func isPlain(_ count: Int) -> Bool {
+  func isRaw(_ count: Int) -> Bool {
     switch self {
     case .none: false
     case .oneBit: 4 * count <= 8 + 4 * ((count + 31) / 32)
@@ -62,7 +62,7 @@ enum ReferenceCodec: Hashable {
   func transfer(_ gradient: ArraySlice<Float>, residual: ArraySlice<Float>) -> (values: [Float], residual: [Float])? {
     if case .none = self { return gradient.allSatisfy(\.isFinite) ? (Array(gradient), []) : nil }
     let v = zip(gradient, residual).map { ($0 + $1) + 0.0 }
-    if isPlain(v.count) { return v.allSatisfy(\.isFinite) ? (v, v.map { _ in 0 }) : nil }
+    if isRaw(v.count) { return v.allSatisfy(\.isFinite) ? (v, v.map { _ in 0 }) : nil }
     let positives = ReferenceCodec.laneSum(v) { $0 >= 0 }
     let negatives = ReferenceCodec.laneSum(v) { $0 < 0 }
     guard v.allSatisfy(\.isFinite), positives.isFinite, negatives.isFinite else { return nil }

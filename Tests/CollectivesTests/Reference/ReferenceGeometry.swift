@@ -102,8 +102,8 @@ struct ReferenceGeometry {
       traffic.messages += messages
       if isOnSameHost(peer) { traffic.hostBytes += payload } else { traffic.networkBytes += payload + 64 * messages }
     }
-    traffic.plainGroups =
-      groups.count { codec.isPlain($0.count) } + shards[rank].joined().count { codec.isPlain(groups[$0].count) }
+    traffic.rawGroups =
+      groups.count { codec.isRaw($0.count) } + shards[rank].joined().count { codec.isRaw(groups[$0].count) }
     return traffic
   }
 }
@@ -113,6 +113,6 @@ struct ReferenceTraffic: Hashable {
   var networkBytes = 0
   var hostBytes = 0
   var messages = 0
-  var plainGroups = 0
+  var rawGroups = 0
   var bytes: Int { networkBytes + hostBytes }
 }

@@ -1,4 +1,4 @@
-/// The loops of ``MultiBit`` for groups whose slots are too narrow for fp32: those of `Kernel` on values that are 2⁶⁴ times as
+/// The loops of the codec `MultiBit` for groups whose slots are too narrow for fp32: those of `Kernel` on values that are 2⁶⁴ times as
 /// large, which loses nothing on the way up and is rounded once on the way down.
 enum LiftedLanes<Kernel: MultiBitKernel>: MultiBitKernel {
   static func encode(

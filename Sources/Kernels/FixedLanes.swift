@@ -1,3 +1,5 @@
+package import Buffers
+
 /// Reductions that are bitwise identical on every machine.
 package enum FixedLanes {
   /// Σ x², in fp64 over 8 lanes: lane l sums elements l, l + 8, …; lanes are combined in a fixed tree.

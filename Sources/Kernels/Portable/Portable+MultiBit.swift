@@ -1,4 +1,4 @@
-/// The loops of ``MultiBit`` for one number of bits.
+/// The loops of the codec `MultiBit` for one number of bits.
 protocol MultiBitKernel: SendableMetatype {
   /// Writes the codes of a group and leaves the new residual.
   static func encode(

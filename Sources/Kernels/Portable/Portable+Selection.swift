@@ -25,8 +25,8 @@ extension Portable {
   /// The digits of a pattern without its sign, the highest first: where they begin, and how many values they have.
   private static var digits: [(shift: UInt32, bins: Int)] { [(20, 1 << 11), (10, 1 << 10), (0, 1 << 10)] }
 
-  /// The threshold of the `k` largest magnitudes; that of everything but zeros where there are no more than k of these.
-  static func threshold(of values: UnsafePointer<Float>, _ count: Int, k: Int) -> MagnitudeThreshold {
+  /// The least pattern of the `k` largest magnitudes and how many of it are among them; nil if no more than k are not zero.
+  static func threshold(of values: UnsafePointer<Float>, _ count: Int, k: Int) -> (key: UInt32, tieCount: Int)? {
     withUnsafeTemporaryAllocation(of: UInt32.self, capacity: 1 << 11) { room in
       let bins = room.baseAddress!
       var (wanted, prefix) = (k, UInt32(0))
@@ -44,7 +44,7 @@ extension Portable {
         }
         prefix = prefix << above | UInt32(bin)
       }
-      return prefix == 0 ? MagnitudeThreshold() : MagnitudeThreshold(key: prefix, tieCount: wanted)
+      return prefix == 0 ? nil : (prefix, wanted)
     }
   }
 }

@@ -1,5 +1,5 @@
 extension Portable {
-  /// The code of a group of three values or more, as ``OneBit`` describes it.
+  /// The code of a group of three values or more, as the codec `OneBit` describes it.
   static func oneBitEncode(
     _ gradient: UnsafePointer<Float>, _ residual: UnsafeMutablePointer<Float>, _ count: Int, _ code: UnsafeMutableRawPointer
   ) -> Bool {

@@ -13,7 +13,7 @@ public struct DescentStep: Hashable, Sendable {
   /// Whether the step looks ahead: it uses gain·y + ρ·u instead of u.
   public var isNesterov: Bool
 
-  /// A step of plain gradient descent, or with more where it is said.
+  /// A step of plain gradient descent; the other arguments add momentum, gain, decay and looking ahead.
   public init(rate: Float, momentum: Float = 0, gain: Float = 1, decay: Float = 0, isNesterov: Bool = false) {
     self.rate = rate
     self.momentum = momentum

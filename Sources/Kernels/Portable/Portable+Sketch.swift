@@ -32,7 +32,7 @@ extension Portable {
   ) {
     for place in 0..<count {
       for word in 0..<words {
-        signs[words * place + word] = BlockHash.signs(keys[2 * place], word: word) ^ keys[2 * place + 1]
+        signs[words * place + word] = BlockSigns.word(word, of: keys[2 * place]) ^ keys[2 * place + 1]
       }
     }
   }

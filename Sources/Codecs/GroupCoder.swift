@@ -1,0 +1,222 @@
+public import Buffers
+internal import Kernels
+
+#if canImport(Glibc)
+  internal import Glibc
+#endif
+
+/// Encodes groups with what earlier codes could not carry, and decodes them: residual in, groups out.
+///
+/// A coder owns the residual of one stream of codes. A group travels in one of three forms, which both sides know from its length:
+///
+///     raw       its floats, if its code would be no smaller (`Codec.isRaw(count:)`); nothing stays in the residual
+///     code      as the codec wrote it
+///     uint32    the bytes of the code that follows, if the codec's codes vary in length, then the code and zeros up to a
+///               multiple of 4; a length of 0 stands for zeros
+///
+/// A group whose values or sums are not finite is sent as zeros, keeps its residual, and is counted. Any thread may use a coder, one at
+/// a time.
+public final class GroupCoder {
+  /// How groups are encoded.
+  public let codec: any Codec
+  /// What codes could not carry so far; empty for an identity, which loses nothing.
+  public let residual: FloatBuffer
+  /// The residual as it was before the groups were encoded that may be taken back; empty if none may.
+  private let kept: FloatBuffer
+  /// The groups that were sent as zeros so far.
+  public private(set) var nonFiniteGroups = 0
+  private var nonFiniteGroupsBefore = 0
+  private let isVarying: Bool
+  /// The form of groups of the length that came last: most groups are as long as the one before.
+  private var lastForm: GroupForm
+
+  /// A coder of `count` values, with a residual of zeros; ``restore()`` is possible if it `isRestorable`, which costs a copy of the
+  /// residual.
+  public convenience init(_ codec: any Codec, count: Int, isRestorable: Bool = false) {
+    let count = codec.isIdentity ? 0 : count
+    self.init(codec, residual: FloatBuffer(count: count), kept: FloatBuffer(count: isRestorable ? count : 0))
+  }
+
+  /// A coder of the same stream as `other`, whose residual is its own, too; never do both encode at a time.
+  public convenience init(_ codec: any Codec, continuing other: GroupCoder) {
+    require(codec.isIdentity == other.codec.isIdentity, "floats and codes are not one stream")
+    self.init(codec, residual: other.residual, kept: other.kept)
+  }
+
+  /// A coder whose residual is `residual`, as long as what is encoded.
+  public convenience init(_ codec: any Codec, residual: FloatBuffer) {
+    self.init(codec, residual: residual, kept: FloatBuffer(count: 0))
+  }
+
+  private init(_ codec: any Codec, residual: FloatBuffer, kept: FloatBuffer) {
+    (self.codec, self.residual, self.kept) = (codec, residual, kept)
+    isVarying = codec.hasVaryingLength
+    lastForm = GroupForm(codec, count: 0)
+  }
+
+  @inline(__always)
+  private func form(of count: Int) -> GroupForm { lastForm.count == count ? lastForm : formAnew(of: count) }
+
+  @inline(never)
+  private func formAnew(of count: Int) -> GroupForm {
+    lastForm = GroupForm(codec, count: count)
+    return lastForm
+  }
+
+  // MARK: Encoding
+
+  /// Encodes a group of `count` values, whose residual begins at `place`.
+  ///
+  /// - Returns: the bytes written, a multiple of 4, at most `Codec.encodedByteCount(of:)`, and exactly these unless the codec's codes
+  ///   vary in length.
+  @discardableResult
+  public func encode(
+    _ gradient: UnsafePointer<Float>, at place: Int, count: Int, into code: UnsafeMutableRawPointer, context: EncodingContext
+  ) -> Int {
+    let (form, rest) = (form(of: count), residual.baseAddress + place)
+    if kept.count > 0 { memcpy(kept.baseAddress + place, rest, 4 * count) }
+    if form.isRaw {
+      encodeRaw(gradient, rest, count, code.assumingMemoryBound(to: Float.self))
+      return form.byteCount
+    }
+    let payload = isVarying ? code + GroupForm.lengthByteCount : code
+    let written = codec.encode(gradient: gradient, residual: rest, count: count, into: payload, context: context)
+    if written == nil { nonFiniteGroups += 1 }
+    if isVarying { return frame(written ?? 0, in: code, atMost: form.codeByteCount) }
+    if written == nil { memset(code, 0, form.byteCount) }
+    return form.byteCount
+  }
+
+  /// Writes the length of a code in front of it, and zeros behind it; returns the bytes of all.
+  private func frame(_ byteCount: Int, in code: UnsafeMutableRawPointer, atMost most: Int) -> Int {
+    require(byteCount <= most, "\(codec.specification) wrote \(byteCount) bytes where it promises at most \(most)")
+    code.storeBytes(of: UInt32(byteCount).littleEndian, as: UInt32.self)
+    let padded = (byteCount + 3) / 4 * 4
+    memset(code + GroupForm.lengthByteCount + byteCount, 0, padded - byteCount)
+    return GroupForm.lengthByteCount + padded
+  }
+
+  /// Sends gradient + residual whole, so that no residual stays.
+  private func encodeRaw(
+    _ gradient: UnsafePointer<Float>, _ residual: UnsafeMutablePointer<Float>, _ count: Int, _ code: UnsafeMutablePointer<Float>
+  ) {
+    var isFinite = true
+    for i in 0..<count {
+      code[i] = (gradient[i] + residual[i]) + 0.0
+      isFinite = isFinite && code[i].isFinite
+    }
+    for i in 0..<count {
+      if isFinite { residual[i] = 0 } else { code[i] = 0 }
+    }
+    if !isFinite { nonFiniteGroups += 1 }
+  }
+
+  // MARK: Decoding
+
+  /// Sets `values` to the decoded group of `count` values; `streaming` as in `Codec.decode`.
+  ///
+  /// - Returns: the bytes that the group took.
+  @discardableResult
+  public func decode(
+    _ code: UnsafeRawPointer, count: Int, setting values: UnsafeMutablePointer<Float>, streaming: Bool = false
+  ) -> Int {
+    // Small groups take some ten nanoseconds; what is rare stands elsewhere.
+    guard lastForm.count == count && lastForm.isCodeOfFixedLength else {
+      return decodeAny(code, count, setting: values, streaming)
+    }
+    codec.decode(code, byteCount: lastForm.byteCount, count: count, setting: values, streaming: streaming)
+    return lastForm.byteCount
+  }
+
+  @inline(never)
+  private func decodeAny(
+    _ code: UnsafeRawPointer, _ count: Int, setting values: UnsafeMutablePointer<Float>, _ streaming: Bool
+  ) -> Int {
+    let form = form(of: count)
+    if form.isCodeOfFixedLength { return decode(code, count: count, setting: values, streaming: streaming) }
+    if form.isRaw {
+      copy(code.assumingMemoryBound(to: Float.self), count: count, to: values)
+      return form.byteCount
+    }
+    let (payload, byteCount, end) = unframe(code, atMost: form.codeByteCount)
+    if byteCount > 0 {
+      codec.decode(payload, byteCount: byteCount, count: count, setting: values, streaming: streaming)
+    } else {
+      values.update(repeating: 0, count: count)
+    }
+    return end
+  }
+
+  /// Adds the decoded group of `count` values to `values`.
+  ///
+  /// - Returns: the bytes that the group took.
+  @discardableResult
+  public func decode(_ code: UnsafeRawPointer, count: Int, addingTo values: UnsafeMutablePointer<Float>) -> Int {
+    guard lastForm.count == count && lastForm.isCodeOfFixedLength else { return decodeAny(code, count, addingTo: values) }
+    codec.decode(code, byteCount: lastForm.byteCount, count: count, addingTo: values)
+    return lastForm.byteCount
+  }
+
+  @inline(never)
+  private func decodeAny(_ code: UnsafeRawPointer, _ count: Int, addingTo values: UnsafeMutablePointer<Float>) -> Int {
+    let form = form(of: count)
+    if form.isCodeOfFixedLength { return decode(code, count: count, addingTo: values) }
+    if form.isRaw {
+      add(code.assumingMemoryBound(to: Float.self), count: count, to: values)
+      return form.byteCount
+    }
+    let (payload, byteCount, end) = unframe(code, atMost: form.codeByteCount)
+    if byteCount > 0 {
+      codec.decode(payload, byteCount: byteCount, count: count, addingTo: values)
+    } else {
+      // It makes +0 of −0.
+      for i in 0..<count { values[i] += 0 }
+    }
+    return end
+  }
+
+  /// Sets `values` to the sum of decoded groups of `count` values, added in the order given, in fp32, and moves each of `codes` to
+  /// what follows the group.
+  public func decodeSum(
+    _ codes: UnsafeMutablePointer<UnsafeRawPointer>, codeCount: Int, count: Int, into values: UnsafeMutablePointer<Float>
+  ) {
+    require(codeCount > 0, "a sum needs a code")
+    let form = form(of: count)
+    if form.isCodeOfFixedLength {
+      codec.decodeSum(codes, codeCount: codeCount, count: count, into: values)
+    } else if form.isRaw {
+      UnsafePointer(codes).withMemoryRebound(to: UnsafePointer<Float>.self, capacity: codeCount) {
+        orderedSum($0, termCount: codeCount, count: count, into: values)
+      }
+    } else {
+      codes[0] += decode(codes[0], count: count, setting: values)
+      for k in stride(from: 1, to: codeCount, by: 1) { codes[k] += decode(codes[k], count: count, addingTo: values) }
+      return
+    }
+    for k in 0..<codeCount { codes[k] += form.byteCount }
+  }
+
+  /// Where a code with a length before it is, how many bytes it has, and how many with its length.
+  private func unframe(
+    _ code: UnsafeRawPointer, atMost most: Int
+  ) -> (payload: UnsafeRawPointer, byteCount: Int, end: Int) {
+    let byteCount = Int(UInt32(littleEndian: code.load(as: UInt32.self)))
+    require(byteCount <= most, "a code of \(byteCount) bytes where \(codec.specification) writes at most \(most)")
+    return (code + GroupForm.lengthByteCount, byteCount, GroupForm.lengthByteCount + (byteCount + 3) / 4 * 4)
+  }
+
+  // MARK: Taking back
+
+  /// From here on groups may be taken back by ``restore()``, each of which is encoded once.
+  public func mark() { nonFiniteGroupsBefore = nonFiniteGroups }
+
+  /// Puts residual and count back as they were at ``mark()``; every group of which something stays was encoded since.
+  public func restore() {
+    require(kept.count == residual.count, "a coder keeps no copy of its residual")
+    residual.copy(from: kept)
+    nonFiniteGroups = nonFiniteGroupsBefore
+  }
+
+  /// Forgets the residual.
+  public func clear() { residual.clear() }
+}

@@ -1,0 +1,213 @@
+import Buffers
+import Codecs
+import Collectives
+import MPI
+import Testing
+import Transport
+import _TestSupport
+
+/// Codes that vary in length, and stochastic ones, through the whole exchange, against the whole of it in plain code.
+@Suite(.serialized) struct VaryingLengthTests {
+  static let layouts: [(name: String, layout: TensorLayout)] = [
+    ("awkward", Layouts.awkward), ("single", Layouts.single), ("manyGroups", Layouts.manyGroups),
+  ]
+
+  struct Case: CustomTestStringConvertible, Sendable {
+    let codec: any ComparableCodec
+    let topology: Topology
+    var testDescription: String { "\(codec.specification) \(topology)" }
+    static let all = TestCodecs.all.flatMap { codec in
+      [Topology.flat, .hierarchical].map { Case(codec: codec, topology: $0) }
+    }
+  }
+
+  /// The gradient of a rank, with runs of zeros of which some fill whole groups.
+  private func draw(_ count: Int, step: Int, rank: Int) -> [Float] {
+    var values = drawGradient(count: count, seed: 90, step: step, rank: rank)
+    for index in values.indices where index % 64 > 20 + 9 * rank || index / 640 % 3 == step { values[index] = 0 }
+    return values
+  }
+
+  /// One host, a host for each rank, and hosts of two: shared memory, messages, and both.
+  @Test(arguments: Case.all) func equalsTheReference(_ test: Case) throws {
+    let (rank, rankCount) = (allRanks.rank, allRanks.count)
+    for hosts in [Array(repeating: 0, count: rankCount), Array(0..<rankCount), (0..<rankCount).map { $0 / 2 }] {
+      for (name, layout) in Self.layouts {
+        let map = try HostMap(allRanks, pretendedHost: hosts[rank])
+        let gradient = try SharedGradient(count: layout.count, hosts: map)
+        var options = randomDelays(seed: 91)
+        options.topology = test.topology
+        options.seed = 0x1_0000_0005
+        options.isRestorable = true
+        let exchange = try CodedAllReduce(test.codec, layout: layout, gradient: gradient, options: options)
+        var reference = VaryingReference(test.codec, layout, exchange.geometry, exchange.routes, seed: options.seed)
+        let what = "\(name), hosts \(hosts)"
+        #expect(exchange.predictsAtMost == test.codec.hasVaryingLength)
+        for step in 0..<3 {
+          let gradients = (0..<rankCount).map { draw(layout.count, step: step, rank: $0) }
+          let expected = reference.run(gradients, step: step)
+          gradient.values.set(gradients[rank])
+          // What is discarded leaves no trace but its traffic.
+          try exchange.begin(Contribution(step: step))
+          try exchange.discard()
+          let output = FloatBuffer(count: layout.count)
+          output.fill(.nan)
+          if step == 1 {
+            try exchange.run(step: step, into: .inPlace)
+            output.copy(from: gradient.values)
+          } else {
+            try exchange.begin(Contribution(step: step))
+            try exchange.deliver(into: .buffer(output))
+          }
+          #expect(firstDifference(output.array, expected) == nil, "\(what), step \(step)")
+          #expect(try isSameOnAllRanks(output.array), "\(what), step \(step)")
+          if rankCount > 1 {
+            #expect(firstDifference(exchange.residual.array, reference.residuals[rank]) == nil, "\(what), step \(step)")
+          }
+        }
+        let (counted, most) = (exchange.traffic, exchange.predictedTraffic * 6)
+        #expect(counted.messagesSent == most.messagesSent && counted.rawGroups == most.rawGroups, "\(what)")
+        #expect(counted.bytesSent <= most.bytesSent && counted.bytesReceived <= most.bytesReceived, "\(what)")
+        if !test.codec.hasVaryingLength { #expect(counted == most, "\(what)") }
+        if exchange.routes.parties.count == rankCount {
+          let (sent, received) = reference.bytes(of: rank)
+          #expect(counted.bytesSent == 2 * sent && counted.bytesReceived == 2 * received, "\(what)")
+        }
+        let total = try allRanks.allReduce(counted.bytesSent - counted.bytesReceived, .sum)
+        #expect(total == 0, "\(what)")
+        // Something is saved at all.
+        if test.codec.hasVaryingLength && rankCount > 1 && name == "manyGroups" {
+          #expect(try allRanks.allReduce(most.bytesSent - counted.bytesSent, .sum) > 0, "\(what)")
+        }
+      }
+    }
+  }
+
+  /// A group that is not finite travels as an empty code, is counted, and keeps its residual.
+  @Test(.enabled(if: allRanks.count > 1), arguments: TestCodecs.all.map(\.specification), transports)
+  func whatIsNotFiniteIsZeros(_ specification: String, _ transport: Transport) throws {
+    let codec = TestCodecs.all.first { $0.specification == specification }!
+    let layout = TensorLayout([("weights", [8, 50])])
+    let hosts = try HostMap(allRanks, transport: transport)
+    let gradient = try SharedGradient(count: layout.count, hosts: hosts)
+    let exchange = try CodedAllReduce(codec, layout: layout, gradient: gradient)
+    let output = FloatBuffer(count: layout.count)
+    gradient.values.fill(1)
+    if allRanks.rank == 1 { for index in 100..<150 { gradient.values[index] = index == 120 ? .nan : 2 } }
+    try exchange.run(step: 0, into: .buffer(output))
+    #expect(exchange.nonFiniteGroups == (allRanks.rank == 1 ? 1 : 0))
+    #expect((0..<layout.count).allSatisfy { output[$0].isFinite })
+    #expect(!(100..<150).contains { output[$0] > Float(allRanks.count - 1) + 0.01 })
+    if allRanks.rank == 1 { #expect((100..<150).allSatisfy { exchange.residual[$0] == 0 }) }
+  }
+
+  /// Another seed, step, tensor, group or stream gives other numbers; the same give the same.
+  @Test(.oneProcess) func everyGroupHasItsOwnNumbers() {
+    var contexts = [EncodingContext(seed: 1)]
+    contexts.append(EncodingContext(seed: 2))
+    contexts.append(EncodingContext(seed: 1, step: 1))
+    contexts.append(EncodingContext(seed: 1, stream: 1))
+    contexts.append(EncodingContext(seed: 1, tensor: 1))
+    contexts.append(EncodingContext(seed: 1, group: 1))
+    contexts.append(EncodingContext(seed: 1, group: 1 << 16))
+    let words = contexts.flatMap { context in (0..<4).map { context.random(.stochasticRounding).words(quad: $0) } }
+    #expect(Set(words).count == words.count)
+    let random = contexts[5].random(.stochasticRounding)
+    #expect((0..<1000).allSatisfy { (0..<1).contains(random.uniform($0)) })
+    #expect(random.uniform(6) == Float(random.words(quad: 1)[2] >> 8) / Float(1 << 24))
+  }
+}
+
+/// All ranks of an exchange by a test codec, in plain scalar code, on the shards and routes of the exchange.
+private struct VaryingReference {
+  let codec: any ComparableCodec
+  let layout: TensorLayout
+  let geometry: ExchangeGeometry
+  let routes: ExchangeRoutes
+  let seed: UInt64
+  private(set) var residuals: [[Float]]
+  private var ownerResidual: [Float]
+  /// By owner: the bytes of each contributor's codes, and those of the sum.
+  private var contributed: [[Int: Int]]
+  private var summed: [Int]
+  private var steps = 0
+  /// By group: its tensor, and its number there.
+  private let addresses: [(tensor: Int, number: Int)]
+
+  init(
+    _ codec: any ComparableCodec, _ layout: TensorLayout, _ geometry: ExchangeGeometry, _ routes: ExchangeRoutes, seed: UInt64
+  ) {
+    (self.codec, self.layout, self.geometry, self.routes, self.seed) = (codec, layout, geometry, routes, seed)
+    residuals = Array(repeating: Array(repeating: 0, count: layout.count), count: routes.rankCount)
+    ownerResidual = residuals[0]
+    contributed = Array(repeating: [:], count: routes.rankCount)
+    summed = Array(repeating: 0, count: routes.rankCount)
+    var next = Array(repeating: 0, count: layout.tensors.count)
+    addresses = geometry.groupStarts.dropLast().map { start in
+      let tensor = layout.tensors.firstIndex { $0.range.contains(start) }!
+      next[tensor] += 1
+      return (tensor, next[tensor] - 1)
+    }
+  }
+
+  mutating func run(_ gradients: [[Float]], step: Int) -> [Float] {
+    steps += 1
+    if gradients.count == 1 { return gradients[0] }
+    var output = [Float](repeating: .nan, count: layout.count)
+    for (owner, segments) in geometry.segments.enumerated() {
+      for group in segments.flatMap({ Array($0.groups) }) {
+        let range = geometry.groupStarts[group]..<geometry.groupStarts[group + 1]
+        var sum: [Float] = []
+        for contributor in routes.contributors(toShard: owner) {
+          var own: [Float] = []
+          for member in routes.parties[routes.partyOfRank[contributor]] {
+            let part = Array(gradients[member][range])
+            own = own.isEmpty ? part : zip(own, part).map { $0 + $1 }
+          }
+          let byteCount = send(&own, group, step: step, stream: 2 * contributor, leaving: &residuals[contributor])
+          contributed[owner][contributor, default: 0] += byteCount
+          sum = sum.isEmpty ? own : zip(sum, own).map { $0 + $1 }
+        }
+        summed[owner] += send(&sum, group, step: step, stream: 2 * owner + 1, leaving: &ownerResidual)
+        output.replaceSubrange(range, with: sum)
+      }
+    }
+    return output
+  }
+
+  /// Replaces values by what arrives of them; returns the bytes sent.
+  private func send(
+    _ values: inout [Float], _ group: Int, step: Int, stream: Int, leaving residual: inout [Float]
+  ) -> Int {
+    let range = geometry.groupStarts[group]..<geometry.groupStarts[group + 1]
+    let raw = 4 * values.count
+    let most = codec.codeByteCount(of: values.count) + (codec.hasVaryingLength ? 4 : 0)
+    if raw <= most {
+      values = zip(values, residual[range]).map { ($0 + $1) + 0 }
+      for index in range { residual[index] = 0 }
+      return raw
+    }
+    let (tensor, number) = addresses[group]
+    let random = Philox(seed: seed, purpose: .stochasticRounding, step: step, stream: stream)
+    let v = zip(values, residual[range]).map { $0 + $1 }
+    let (byteCount, arrived, rest) = codec.transfer(v) { random.words(quad: (number << 16) + $0 / 4, tensor: tensor)[$0 % 4] }!
+    values = arrived
+    residual.replaceSubrange(range, with: rest)
+    return codec.hasVaryingLength ? 4 + (byteCount + 3) / 4 * 4 : byteCount
+  }
+
+  /// The bytes that a rank sent and received so far, in a flat exchange.
+  func bytes(of rank: Int) -> (sent: Int, received: Int) {
+    var (sent, received) = (0, 0)
+    for owner in 0..<routes.rankCount where routes.rankCount > 1 {
+      let headers = 64 * geometry.segments[owner].count * steps
+      for peer in 0..<routes.rankCount where peer != owner {
+        let header = routes.areOnOneHost(peer, owner) ? 0 : headers
+        let (up, down) = ((contributed[owner][peer] ?? 0) + header, summed[owner] + header)
+        if peer == rank { (sent, received) = (sent + up, received + down) }
+        if owner == rank { (sent, received) = (sent + down, received + up) }
+      }
+    }
+    return (sent, received)
+  }
+}
