@@ -12,7 +12,12 @@ typedef struct {
 } Pass;
 
 // Memory objects hold addresses: each call sets them.
+//
+// Biases and their gradient go by way of scratch memory. Code that reads twenty of them reads thirty-two with the last lanes masked, at
+// every place of a filter; if those lanes lie on a page that is not mapped, as they may at the end of a flat buffer, the processor
+// takes an assist each time, and the convolution ten times as long.
 struct CDNN_Convolution {
+  size_t bias_count;
   dnnl_stream_t stream;
   dnnl_memory_t inputs, outputs, plain, biases;
   Pass passes[3];
@@ -104,6 +109,7 @@ static dnnl_status_t make(CDNN_Convolution *convolution, const CDNN_Shape *shape
       (shape->width + 2 * shape->padding - shape->kernel_width) / shape->stride + 1};
   dnnl_dims_t kernel = {shape->filters, shape->channels, shape->kernel_height, shape->kernel_width};
   dnnl_dims_t bias = {shape->filters};
+  convolution->bias_count = shape->filters;
   dnnl_memory_desc_t inputs, outputs, plain, weights, biases;
   TRY(dnnl_memory_desc_init_by_tag(&inputs, 4, in, dnnl_f32, dnnl_nhwc));
   TRY(dnnl_memory_desc_init_by_tag(&outputs, 4, out, dnnl_f32, dnnl_nhwc));
@@ -157,6 +163,9 @@ const char *CDNN_convolution_implementation(const CDNN_Convolution *convolution,
   return convolution->passes[direction].name;
 }
 
+// With room for the masked lanes.
+static size_t bias_bytes(const CDNN_Convolution *convolution) { return aligned(convolution->bias_count * sizeof(float)) + 64; }
+
 size_t CDNN_convolution_scratch(const CDNN_Convolution *convolution) {
   size_t most = 0;
   for (int direction = 0; direction < 3; direction++) {
@@ -164,7 +173,7 @@ size_t CDNN_convolution_scratch(const CDNN_Convolution *convolution) {
     size_t bytes = aligned(pass->weight_bytes) + aligned(pass->pad_bytes);
     if (bytes > most) most = bytes;
   }
-  return most;
+  return most + bias_bytes(convolution);
 }
 
 static dnnl_status_t reorder(CDNN_Convolution *convolution, Pass *pass, int is_from_plain) {
@@ -182,15 +191,18 @@ static dnnl_status_t point(
   TRY(dnnl_memory_set_data_handle(convolution->inputs, (void *)inputs));
   TRY(dnnl_memory_set_data_handle(convolution->outputs, (void *)outputs));
   TRY(dnnl_memory_set_data_handle(convolution->plain, (void *)weights));
-  TRY(dnnl_memory_set_data_handle(pass->weights, pass->reorder ? scratch : (void *)weights));
-  return dnnl_memory_set_data_handle(pass->pad, (char *)scratch + aligned(pass->weight_bytes));
+  // In scratch memory: biases, weights in the layout of the primitive, what the primitive needs.
+  char *rest = (char *)scratch + bias_bytes(convolution);
+  TRY(dnnl_memory_set_data_handle(convolution->biases, scratch));
+  TRY(dnnl_memory_set_data_handle(pass->weights, pass->reorder ? rest : (void *)weights));
+  return dnnl_memory_set_data_handle(pass->pad, rest + aligned(pass->weight_bytes));
 }
 
 int CDNN_convolution_forward(
     CDNN_Convolution *convolution, const float *inputs, const float *weights, const float *biases, float *outputs, void *scratch) {
   Pass *pass = &convolution->passes[CDNN_FORWARD];
   TRY(point(convolution, pass, inputs, outputs, weights, scratch));
-  TRY(dnnl_memory_set_data_handle(convolution->biases, (void *)biases));
+  memcpy(scratch, biases, convolution->bias_count * sizeof(float));
   if (pass->reorder) TRY(reorder(convolution, pass, 1));
   dnnl_exec_arg_t arguments[] = {
       {DNNL_ARG_SRC, convolution->inputs}, {DNNL_ARG_WEIGHTS, pass->weights}, {DNNL_ARG_BIAS, convolution->biases},
@@ -216,11 +228,12 @@ int CDNN_convolution_weights(
     float *bias_gradient, void *scratch) {
   Pass *pass = &convolution->passes[CDNN_WEIGHTS];
   TRY(point(convolution, pass, inputs, output_gradient, weight_gradient, scratch));
-  TRY(dnnl_memory_set_data_handle(convolution->biases, bias_gradient));
   dnnl_exec_arg_t arguments[] = {
       {DNNL_ARG_SRC, convolution->inputs}, {DNNL_ARG_DIFF_WEIGHTS, pass->weights}, {DNNL_ARG_DIFF_BIAS, convolution->biases},
       {DNNL_ARG_DIFF_DST, convolution->outputs}, {DNNL_ARG_SCRATCHPAD, pass->pad}};
   TRY(dnnl_primitive_execute(pass->primitive, convolution->stream, 5, arguments));
   if (pass->reorder) TRY(reorder(convolution, pass, 0));
-  return dnnl_stream_wait(convolution->stream);
+  TRY(dnnl_stream_wait(convolution->stream));
+  memcpy(bias_gradient, scratch, convolution->bias_count * sizeof(float));
+  return dnnl_success;
 }
