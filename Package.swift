@@ -53,6 +53,9 @@ let package = Package(
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     // The vector loops whose instructions Swift cannot select at run time.
     .target(name: "CKernels"),
+    // Convolutions and matrix products of deep models: oneDNN (libdnnl-dev) generates code for the processor at hand, two to three
+    // times as fast as OpenBLAS with patches of images laid out as matrices, and also for processors younger than itself.
+    .target(name: "CDNN", linkerSettings: [.linkedLibrary("dnnl")]),
 
     library("Buffers", []),
     // Loops over vectors of floats, for every processor.
@@ -61,7 +64,7 @@ let package = Package(
     library("Codecs", ["Kernels", "Buffers"]),
     library("Transport", ["MPI", "Buffers"]),
     library("Collectives", ["Transport", "MPI", "Codecs", "Kernels", "Buffers"]),
-    library("Networks", ["Buffers"]),
+    library("Networks", ["CDNN", "Buffers"]),
     library("Datasets", ["CZlib", "Buffers"]),
     // Files and their names, JSON, numbers as people read them.
     library("Files", ["Buffers"]),

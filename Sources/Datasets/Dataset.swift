@@ -17,6 +17,8 @@ public protocol Dataset: AnyObject, Sendable {
   var specification: String { get }
   /// The number of inputs of a sample.
   var featureCount: Int { get }
+  /// The shape of a sample that is an image, of `featureCount` values; nil if samples are none.
+  var imageShape: SampleShape? { get }
   /// Labels are 0 … `classCount` − 1.
   var classCount: Int { get }
   /// A hash of the data, by which ranks check that they hold the same.
@@ -41,6 +43,9 @@ public protocol Dataset: AnyObject, Sendable {
 }
 
 extension Dataset {
+  /// Nil, unless a data set overrides it.
+  public var imageShape: SampleShape? { nil }
+
   /// Nil, unless a data set overrides it.
   public var utterances: Utterances? { nil }
 

@@ -1,7 +1,26 @@
 public import Buffers
 
-/// The available models; each makes its network for a data set's number of inputs and classes.
-public let models = Registry<(_ inputCount: Int, _ classCount: Int) throws -> any Network>(
+/// Makes the network of a specification for the samples of a data set.
+public struct NetworkRecipe: Sendable {
+  private let make: @Sendable (_ inputCount: Int, _ classCount: Int, _ image: SampleShape?) throws -> any Network
+
+  init(_ make: @escaping @Sendable (_ inputCount: Int, _ classCount: Int, _ image: SampleShape?) throws -> any Network) {
+    self.make = make
+  }
+
+  /// A network for samples of `inputCount` values, which are an image of shape `image` if that is not nil.
+  ///
+  /// Throws `SpecificationError` if the model cannot be that large, does not fit on the image, or needs one.
+  public func callAsFunction(_ inputCount: Int, _ classCount: Int, image: SampleShape? = nil) throws -> any Network {
+    if let image {
+      require(image.count == inputCount, "an image of \(image) for samples of \(inputCount) values")
+    }
+    return try make(inputCount, classCount, image)
+  }
+}
+
+/// The available models; each makes its network for a data set's samples and number of classes.
+public let models = Registry<NetworkRecipe>(
   "model",
   [
     .init("softmax", "softmax regression: one linear layer", keys: [startKey]) { specification in
@@ -13,6 +32,13 @@ public let models = Registry<(_ inputCount: Int, _ classCount: Int) throws -> an
       keys: [("activation", "relu or sigmoid (relu)"), startKey]
     ) { specification in
       try perceptron(specification, hiddenSizes: hiddenSizes(of: specification))
+    },
+    .init(
+      "cnn", "convolutional network on images: 5×5 convolutions, each with 2×2 max pooling, then a hidden linear layer",
+      values: "filters of each convolution from the input on, then the hidden units (20,50,500)",
+      keys: [("activation", "relu or sigmoid (relu)"), startKey]
+    ) { specification in
+      try convolutional(specification)
     },
   ])
 
@@ -26,10 +52,10 @@ private let parameterLimit = 1 << 31
 
 private func perceptron(
   _ specification: Specification, hiddenSizes: [Int]
-) throws(SpecificationError) -> (Int, Int) throws -> any Network {
+) throws(SpecificationError) -> NetworkRecipe {
   let activation: Activation = try choice("activation", default: .relu, in: specification)
   let start: Initialization = try choice("start", default: .uniform, in: specification)
-  return { inputCount, classCount in
+  return NetworkRecipe { inputCount, classCount, _ in
     let sizes = [inputCount] + hiddenSizes + [classCount]
     let parameterCount = zip(sizes, sizes.dropFirst()).reduce(0) { $0 + ($1.0 + 1) * $1.1 }
     guard parameterCount <= parameterLimit else {
@@ -39,6 +65,31 @@ private func perceptron(
     }
     return MultilayerPerceptron(
       inputCount: inputCount, hiddenSizes: hiddenSizes, classCount: classCount, activation: activation, start: start)
+  }
+}
+
+private func convolutional(_ specification: Specification) throws(SpecificationError) -> NetworkRecipe {
+  let activation: Activation = try choice("activation", default: .relu, in: specification)
+  let start: Initialization = try choice("start", default: .uniform, in: specification)
+  let texts = specification.values.isEmpty ? ["20", "50", "500"] : specification.values
+  let sizes = texts.compactMap { Int($0) }.filter { (1...sizeLimit).contains($0) }
+  guard sizes.count == texts.count, (2...layerLimit).contains(sizes.count) else {
+    throw SpecificationError(
+      "'\(specification)': write the filters of each convolution and then the hidden units, whole numbers of 1 to \(sizeLimit), "
+        + "such as cnn:20,50,500")
+  }
+  return NetworkRecipe { inputCount, classCount, image in
+    guard let image else {
+      throw SpecificationError(
+        "'\(specification)' reads images, and samples of \(inputCount) values without height and width are none; mlp takes any")
+    }
+    do {
+      return try convolutionalNetwork(
+        of: image, filterCounts: sizes.dropLast(), hiddenSize: sizes[sizes.count - 1], classCount: classCount,
+        activation: activation, start: start, parameterLimit: parameterLimit)
+    } catch {
+      throw SpecificationError("'\(specification)' on images of \(image): \(error)")
+    }
   }
 }
 

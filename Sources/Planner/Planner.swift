@@ -41,7 +41,7 @@ public struct Planner {
       guard dataset.count(.train) >= world.count else {
         throw TrainingError("\(options.data) has fewer training samples than there are ranks", exitStatus: .configuration)
       }
-      return try recipe.network(dataset.featureCount, dataset.classCount)
+      return try recipe.network(dataset.featureCount, dataset.classCount, image: dataset.imageShape)
     }
     let grid = try RankGrid(hosts)
     var need = MemoryNeed(

@@ -67,7 +67,7 @@ extension TrainingRun {
             + "that share them",
           exitStatus: .configuration)
       }
-      return try recipe.network(dataset.featureCount, dataset.classCount)
+      return try recipe.network(dataset.featureCount, dataset.classCount, image: dataset.imageShape)
     }
     let blocks = try grid.modelGroup.map { try BlockExchange($0) }
     let own = try blocks.map { try sliced(network, over: $0, options.model) } ?? network

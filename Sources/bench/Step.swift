@@ -37,7 +37,7 @@ struct StepCommand: ParsableCommand {
 
   @Option(help: "The model; see 'train list'.")
   var model = "mlp:2048,2048,2048"
-  @Option(help: "Values of a sample.")
+  @Option(help: "Values of a sample; a square number is an image of one channel.")
   var inputs = 784
   @Option(help: "Classes.")
   var classes = 10
@@ -82,6 +82,9 @@ struct StepCommand: ParsableCommand {
     let _: Overlap = try choice(overlap, for: "overlap")
     let _: Topology = try choice(topology, for: "topology")
     guard let peer else { return }
+    if !["softmax", "mlp"].contains(model.prefix { $0 != ":" }) {
+      throw ValidationError("--peer compares steps of softmax and mlp, not of '\(model)'")
+    }
     if access(peer, R_OK) != 0 { throw ValidationError("--peer: there is no readable file '\(peer)'") }
     if emulatedCompute != nil || strategy != "all-reduce" || modelParallel > 1 {
       throw ValidationError(
@@ -90,9 +93,15 @@ struct StepCommand: ParsableCommand {
     }
   }
 
+  /// The image that a sample is: a square of one channel if the number of its values is one; else samples are no images.
+  private var squareImage: SampleShape? {
+    let side = Int(Double(inputs).squareRoot())
+    return side * side == inputs ? SampleShape(height: side, width: side, channels: 1) : nil
+  }
+
   func run() throws {
     // Invalid arguments are reported before MPI starts.
-    let network = try models.make(model)(inputs, classes)
+    let network = try models.make(model)(inputs, classes, image: squareImage)
     // Parameters, momentum, and gradients: of steps, of steps without an exchange, and of exchanges alone.
     try requireMemory(values: network.layout.count / max(1, modelParallel), buffers: 5)
     let (aggregation, strategy) = try choices()

@@ -45,6 +45,13 @@ import _TestSupport
     }
   }
 
+  /// Samples of a square number of values are images.
+  @Test func convolutionalStepsAreMeasured() throws {
+    let arguments = ["step", "--model", "cnn:3,5", "--inputs", "144", "--iterations", "2", "--turns", "2", "--json"]
+    let row = try row(ranks: 2, arguments)
+    #expect(row["model"] as? String == "cnn:3,5" && (row["compute"] as? Double ?? 0) > 0)
+  }
+
   @Test func unusableOptionsAreNamed() throws {
     let missing = NSTemporaryDirectory() + "morse-missing-\(UUID().uuidString)"
     let faults: [(arguments: [String], words: String)] = [
@@ -56,6 +63,8 @@ import _TestSupport
       (["step", "--emulated-compute", "nan"], "--emulated-compute is a number of milliseconds, more than 0"),
       (["step", "--model-parallel", "0"], "--model-parallel is at least 1, not 0"),
       (["step", "--model-parallel", "2"], "--model-parallel 2 needs a number of ranks that is a multiple of 2, not 1"),
+      (["step", "--model", "cnn", "--inputs", "50"], "'cnn' reads images, and samples of 50 values"),
+      (["step", "--model", "cnn", "--peer", "/dev/null"], "--peer compares steps of softmax and mlp, not of 'cnn'"),
       (["step", "--turns", "0"], "--turns is at least 1, not 0"),
       (["step", "--peer", "/dev/null", "--emulated-compute", "5"], "--peer compares real steps of all-reduce"),
       (["step", "--peer", "/dev/null", "--strategy", "double-buffer"], "--peer compares real steps of all-reduce"),

@@ -91,8 +91,8 @@ struct Started {
   let parameters: FloatBuffer
   let gradient: FloatBuffer
 
-  init(_ specification: String, inputs: Int, classes: Int, seed: UInt64 = 1) throws {
-    network = try models.make(specification)(inputs, classes)
+  init(_ specification: String, inputs: Int, classes: Int, image: SampleShape? = nil, seed: UInt64 = 1) throws {
+    network = try models.make(specification)(inputs, classes, image: image)
     parameters = FloatBuffer(count: network.layout.count)
     network.initialize(parameters, seed: seed)
     gradient = FloatBuffer(count: network.layout.count)

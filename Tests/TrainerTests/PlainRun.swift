@@ -22,7 +22,7 @@ struct PlainRun {
     setBLASThreads(options.threads)
     self.options = options
     data = try datasets.make(options.data)(options.seed)
-    network = try models.make(options.model)(data.featureCount, data.classCount)
+    network = try models.make(options.model)(data.featureCount, data.classCount, image: data.imageShape)
     weights = FloatBuffer(count: network.layout.count)
     gradient = FloatBuffer(count: weights.count)
     network.initialize(weights, seed: options.seed)

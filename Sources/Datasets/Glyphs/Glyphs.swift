@@ -1,4 +1,4 @@
-internal import Buffers
+public import Buffers
 
 /// Pictures of digits, 28×28 bytes, drawn on demand.
 ///
@@ -7,6 +7,7 @@ internal import Buffers
 public final class Glyphs: Dataset {
   public let specification: String
   public let featureCount = GlyphCanvas.side * GlyphCanvas.side
+  public let imageShape: SampleShape? = SampleShape(height: GlyphCanvas.side, width: GlyphCanvas.side, channels: 1)
   public let classCount = 10
   public let fingerprint: UInt64
 

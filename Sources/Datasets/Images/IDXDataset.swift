@@ -1,10 +1,11 @@
-internal import Buffers
+public import Buffers
 
 /// Images and labels in the four IDX files of MNIST and similar data sets.
 ///
 /// Pixels stay bytes in memory, and are standardised when read, by the mean and deviation of all training pixels.
 public final class IDXDataset: Dataset {
   public let specification: String
+  public let imageShape: SampleShape?
   public let featureCount: Int
   public let classCount: Int
   public let fingerprint: UInt64
@@ -56,6 +57,7 @@ public final class IDXDataset: Dataset {
     self.classCount = classCount
     self.specification = specification
     featureCount = train.shape[1] * train.shape[2]
+    imageShape = SampleShape(height: train.shape[1], width: train.shape[2], channels: 1)
     scale = PixelScale(mean: mean, deviation: deviation)
     fingerprint = combinedHash(parts.flatMap { [$0.images.content, $0.labels.content] }.map(hash))
   }

@@ -31,6 +31,22 @@ public enum Activation: String, CaseIterable, Sendable {
         Sigmoid.self, activations, incoming: incoming, rowCount: rowCount, columnCount: columnCount, sums: biasGradient)
     }
   }
+
+  /// outputs = activation(inputs), of `count` values.
+  func forward(_ inputs: UnsafePointer<Float>, count: Int, into outputs: UnsafeMutablePointer<Float>) {
+    switch self {
+    case .relu: apply(ReLU.self, inputs, count: count, into: outputs)
+    case .sigmoid: apply(Sigmoid.self, inputs, count: count, into: outputs)
+    }
+  }
+
+  /// Replaces the gradient of `count` outputs with that of the inputs.
+  func backward(_ outputs: UnsafePointer<Float>, count: Int, gradient: UnsafeMutablePointer<Float>) {
+    switch self {
+    case .relu: chain(ReLU.self, outputs, count: count, gradient: gradient)
+    case .sigmoid: chain(Sigmoid.self, outputs, count: count, gradient: gradient)
+    }
+  }
 }
 
 /// values += biases, for each row.
@@ -117,5 +133,37 @@ private func differentiate<Function: LaneActivation>(
       delta.store(at: row + whole, count: rest)
       (Lanes(at: sums + whole, count: rest, padding: 0) + delta).store(at: sums + whole, count: rest)
     }
+  }
+}
+
+private func apply<Function: LaneActivation>(
+  _ function: Function.Type, _ inputs: UnsafePointer<Float>, count: Int, into outputs: UnsafeMutablePointer<Float>
+) {
+  let whole = count & ~15
+  var index = 0
+  while index < whole {
+    Function.forward(Lanes(at: inputs + index)).store(at: outputs + index)
+    index += 16
+  }
+  if count > whole {
+    let rest = count - whole
+    Function.forward(Lanes(at: inputs + whole, count: rest, padding: 0)).store(at: outputs + whole, count: rest)
+  }
+}
+
+private func chain<Function: LaneActivation>(
+  _ function: Function.Type, _ outputs: UnsafePointer<Float>, count: Int, gradient: UnsafeMutablePointer<Float>
+) {
+  let whole = count & ~15
+  var index = 0
+  while index < whole {
+    Function.backward(Lanes(at: outputs + index), Lanes(at: gradient + index)).store(at: gradient + index)
+    index += 16
+  }
+  if count > whole {
+    let rest = count - whole
+    Function.backward(
+      Lanes(at: outputs + whole, count: rest, padding: 0), Lanes(at: gradient + whole, count: rest, padding: 0)
+    ).store(at: gradient + whole, count: rest)
   }
 }

@@ -1,4 +1,5 @@
 internal import Buffers
+internal import CDNN
 
 #if canImport(Glibc)
   internal import Glibc
@@ -89,12 +90,13 @@ public func prepareBLAS(threads count: Int) throws {
   blas.ssyrk(BLAS.rowMajor, BLAS.upper, BLAS.asItIs, 1, 1, 1, [1], 1, 0, &result, 1)
 }
 
-/// Sets the number of BLAS threads; 1, as at the start, is right whenever ranks share a machine.
+/// Sets the number of threads of the BLAS and of oneDNN; 1, as at the start, is right whenever ranks share a machine.
 ///
 /// Takes effect at once, in this process. With one thread, the same product has the same bits every time.
 public func setBLASThreads(_ count: Int) {
   require(count > 0, "the BLAS needs at least one thread, not \(count)")
   BLAS.shared.setThreadCount(CInt(count))
+  CDNN_set_threads(CInt(count))
 }
 
 /// The processor family whose kernels the BLAS runs, for example `SkylakeX` or `Haswell`.

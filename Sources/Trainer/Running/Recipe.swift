@@ -8,8 +8,8 @@ internal import Transport
 
 /// The choices of a run's options, looked up by name: what can be known before data are read and ranks connect.
 public struct Recipe {
-  /// Makes the network for the given numbers of inputs and classes.
-  public let network: (_ inputCount: Int, _ classCount: Int) throws -> any Network
+  /// Makes the network for the samples of a data set.
+  public let network: NetworkRecipe
   /// Opens the data.
   public let dataset: (_ seed: UInt64) throws -> any Dataset
   /// How training samples are distributed to clients.

@@ -42,7 +42,7 @@ public struct SavedModel {
         let status = exitStatus(of: error).flatMap(TrainingError.ExitStatus.init) ?? .configuration
         throw TrainingError("the run's data cannot be read: \(error); --data says where they are now", exitStatus: status)
       }
-      let network = try recipe.network(dataset.featureCount, dataset.classCount)
+      let network = try recipe.network(dataset.featureCount, dataset.classCount, image: dataset.imageShape)
       var need = MemoryNeed()
       need.add("parameters", network.layout.count)
       try need.checkLimits()

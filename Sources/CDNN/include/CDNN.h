@@ -1,0 +1,61 @@
+// What Morse uses of oneDNN: matrix products, and convolutions of channels-last activations with plain parameters.
+//
+// Nothing else in the package includes oneDNN's headers, so that a new version of its interface changes this target alone.
+#ifndef CDNN_H
+#define CDNN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#pragma clang assume_nonnull begin
+
+// The library's version as three numbers.
+void CDNN_version(int *major, int *minor, int *patch);
+// The instruction set that its kernels use, for example "avx512_core".
+const char *CDNN_instruction_set(void);
+
+// The threads of products and convolutions: of this process, from the next call on; at first 1. The library counts threads for each
+// thread that calls it, so every function below sets them in its own.
+void CDNN_set_threads(int count);
+int CDNN_threads(void);
+
+// result = a · b, or with aᵀ or bᵀ, of rows × inner and inner × columns; all row-major, a stride is the distance from one row to the
+// next as the matrix lies in memory. 0, or the library's status.
+int CDNN_product(
+    int is_a_transposed, int is_b_transposed, int64_t rows, int64_t columns, int64_t inner, const float *a, int64_t a_stride,
+    const float *b, int64_t b_stride, float *result, int64_t result_stride);
+
+// A convolution of images of height × width × channels, each padded with `padding` zeros on all four sides.
+typedef struct {
+  int64_t samples, height, width, channels;
+  int64_t filters, kernel_height, kernel_width, stride, padding;
+} CDNN_Shape;
+
+typedef enum { CDNN_FORWARD = 0, CDNN_DATA = 1, CDNN_WEIGHTS = 2 } CDNN_Direction;
+
+// The three passes of a convolution of one shape, for any number of calls in one thread at a time.
+typedef struct CDNN_Convolution CDNN_Convolution;
+
+// Makes the passes; `needs_data` says whether that to the inputs' gradient is among them. Null if the library refuses, with its status.
+CDNN_Convolution *_Nullable CDNN_convolution_create(const CDNN_Shape *shape, int needs_data, int *status);
+void CDNN_convolution_destroy(CDNN_Convolution *convolution);
+// The library's name of the code that runs a pass, for example "jit:avx512_core"; "ref:any" is a hundred times slower than any other.
+// Empty for a pass that was not made.
+const char *CDNN_convolution_implementation(const CDNN_Convolution *convolution, CDNN_Direction direction);
+// The scratch memory of a call, aligned to 64 bytes.
+size_t CDNN_convolution_scratch(const CDNN_Convolution *convolution);
+
+// outputs = biases + inputs ∗ weights: samples × height × width × channels, weights of filters × channels × kernel height × kernel width.
+int CDNN_convolution_forward(
+    CDNN_Convolution *convolution, const float *inputs, const float *weights, const float *biases, float *outputs, void *scratch);
+// The gradient of the inputs, from that of the outputs.
+int CDNN_convolution_data(
+    CDNN_Convolution *convolution, const float *output_gradient, const float *weights, float *input_gradient, void *scratch);
+// The gradients of weights and biases, which are set, not added to.
+int CDNN_convolution_weights(
+    CDNN_Convolution *convolution, const float *inputs, const float *output_gradient, float *weight_gradient,
+    float *bias_gradient, void *scratch);
+
+#pragma clang assume_nonnull end
+
+#endif

@@ -1,0 +1,31 @@
+package import Buffers
+
+/// An activation function of each value.
+package final class Nonlinearity: Layer {
+  private let activation: Activation
+  private var valueCount = 0
+  private var needsInputGradient = false
+  private var output: Plan.Output!
+
+  /// This function.
+  package init(_ activation: Activation) { self.activation = activation }
+
+  package func build(_ input: SampleShape, _ plan: inout Plan) -> SampleShape {
+    valueCount = input.count
+    needsInputGradient = plan.needsInputGradient
+    output = plan.declareOutputs(input)
+    return input
+  }
+
+  package func forward(_ inputs: UnsafePointer<Float>, _ pass: Pass) -> UnsafeMutablePointer<Float> {
+    let outputs = pass.outputs(output)
+    activation.forward(inputs, count: pass.sampleCount * valueCount, into: outputs)
+    return outputs
+  }
+
+  package func backward(_ gradient: UnsafeMutablePointer<Float>, _ pass: Pass) -> UnsafeMutablePointer<Float>? {
+    guard needsInputGradient else { return nil }
+    activation.backward(pass.outputs(output), count: pass.sampleCount * valueCount, gradient: gradient)
+    return gradient
+  }
+}
