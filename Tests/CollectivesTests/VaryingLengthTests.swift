@@ -7,7 +7,7 @@ import Transport
 import _TestSupport
 
 /// Codes that vary in length, and stochastic ones, through the whole exchange, against the whole of it in plain code.
-@Suite(.serialized) struct VaryingLengthTests {
+@Suite(.serialized, .ranks(atMost: 4)) struct VaryingLengthTests {
   static let layouts: [(name: String, layout: TensorLayout)] = [
     ("awkward", Layouts.awkward), ("single", Layouts.single), ("manyGroups", Layouts.manyGroups),
   ]
