@@ -73,11 +73,7 @@ public final class MultilayerPerceptron: Network {
     of batch: Minibatch, parameters: FloatBuffer, scale: Float, into gradient: FloatBuffer, ready: (_ tensor: Int) -> Void
   ) -> BatchResult {
     checkCount(of: gradient)
-    guard batch.count > 0 else {
-      gradient.clear()
-      layout.tensors.indices.forEach(ready)
-      return BatchResult()
-    }
+    guard batch.count > 0 else { return gradientOfNoSamples(into: gradient, ready: ready) }
     forward(batch, parameters)
     let rowCount = batch.count
     let delta = outputs[layers.count - 1].baseAddress

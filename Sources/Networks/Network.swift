@@ -71,3 +71,12 @@ public struct BatchResult: Hashable, Sendable {
     self.count = count
   }
 }
+
+extension Network {
+  /// Sets the gradient of an empty minibatch, zeros, and reports all tensors as ready.
+  func gradientOfNoSamples(into gradient: FloatBuffer, ready: (_ tensor: Int) -> Void) -> BatchResult {
+    gradient.clear()
+    layout.tensors.indices.forEach(ready)
+    return BatchResult()
+  }
+}

@@ -42,11 +42,7 @@ package final class ComposedNetwork: Network {
     of batch: Minibatch, parameters: FloatBuffer, scale: Float, into gradient: FloatBuffer, ready: (_ tensor: Int) -> Void
   ) -> BatchResult {
     checkCount(of: gradient)
-    guard batch.count > 0 else {
-      gradient.clear()
-      layout.tensors.indices.forEach(ready)
-      return BatchResult()
-    }
+    guard batch.count > 0 else { return gradientOfNoSamples(into: gradient, ready: ready) }
     let logits = forward(batch, parameters)
     let (lossSum, correct) = softmaxGradient(
       logits, labels: batch.labels, rowCount: batch.count, classCount: classCount, scale: scale)
@@ -73,7 +69,7 @@ package final class ComposedNetwork: Network {
     require(
       batch.featureCount == inputCount, "samples of \(batch.featureCount) values for a network of \(inputCount) inputs")
     require(batch.count <= batch.capacity, "\(batch.count) samples in a minibatch of \(batch.capacity)")
-    pass.begin(sampleCount: batch.count, parameters: parameters, interlude: betweenLayers)
+    pass.begin(sampleCount: batch.count, parameters: parameters, betweenLayers: betweenLayers)
     let logits = layers.forward(batch.inputs.baseAddress, pass)
     betweenLayers?()
     return logits

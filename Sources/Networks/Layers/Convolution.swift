@@ -67,7 +67,7 @@ package final class Convolution: Layer {
     )
     pass.ready(tensors.weights, tensors.biases)
     guard needsInputGradient else { return nil }
-    pass.interlude?()
+    pass.betweenLayers?()
     let result = pass.inputGradient(besides: gradient)
     passes.backward(gradient, weights: pass.parameters(of: tensors.weights), into: result, scratch: scratch)
     return result

@@ -21,7 +21,7 @@ package final class Pass {
   private var gradient: FloatBuffer?
   private var report: ((_ tensor: Int) -> Void)?
   /// Called between two layers.
-  private(set) var interlude: (() -> Void)?
+  private(set) var betweenLayers: (() -> Void)?
 
   /// Passes of layers with this plan.
   init(_ plan: Plan, layout: TensorLayout, places: [Int]) {
@@ -29,8 +29,8 @@ package final class Pass {
   }
 
   /// Begins a pass with these parameters.
-  func begin(sampleCount: Int, parameters: FloatBuffer, interlude: (() -> Void)?) {
-    (self.sampleCount, self.parameters, self.interlude) = (sampleCount, parameters, interlude)
+  func begin(sampleCount: Int, parameters: FloatBuffer, betweenLayers: (() -> Void)?) {
+    (self.sampleCount, self.parameters, self.betweenLayers) = (sampleCount, parameters, betweenLayers)
     guard sampleCount > capacity else { return }
     capacity = sampleCount
     outputs = outputCounts.map { FloatBuffer(count: sampleCount * $0) }

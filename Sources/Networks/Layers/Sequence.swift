@@ -19,7 +19,7 @@ package final class Sequence: Layer {
   package func forward(_ inputs: UnsafePointer<Float>, _ pass: Pass) -> UnsafeMutablePointer<Float> {
     var outputs = layers[0].forward(inputs, pass)
     for layer in layers.dropFirst() {
-      pass.interlude?()
+      pass.betweenLayers?()
       outputs = layer.forward(outputs, pass)
     }
     return outputs
@@ -29,7 +29,7 @@ package final class Sequence: Layer {
     var gradient = gradient
     for layer in layers.reversed() {
       guard let next = layer.backward(gradient, pass) else { return nil }
-      pass.interlude?()
+      pass.betweenLayers?()
       gradient = next
     }
     return gradient
