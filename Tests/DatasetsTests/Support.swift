@@ -1,40 +1,28 @@
 import Datasets
+import Foundation
 import Glibc
 import Testing
 
-/// A directory of this process's own that is removed, with what was written into it, when the last reference goes.
+/// A directory of this process's own that is removed, with all that is in it, when the last reference goes.
 final class TemporaryDirectory {
-  let path: String
-  private var files: Set<String> = []
-  private var folders: [String] = []
+  let path = NSTemporaryDirectory() + "morse-datasets-\(UUID().uuidString)"
 
-  init() {
-    var template = Array("/tmp/morse-datasets-XXXXXX".utf8CString)
-    path = template.withUnsafeMutableBufferPointer { String(cString: mkdtemp($0.baseAddress!)) }
-  }
+  init() { makeFolder("") }
 
   func makeFolder(_ name: String) {
     mkdir("\(path)/\(name)", 0o755)
-    folders.append("\(path)/\(name)")
   }
 
   func write(_ bytes: [UInt8], to name: String) {
-    let file = fopen("\(path)/\(name)", "w")!
-    bytes.withUnsafeBytes { _ = fwrite($0.baseAddress, 1, $0.count, file) }
-    fclose(file)
-    files.insert("\(path)/\(name)")
+    let isWritten = FileManager.default.createFile(atPath: "\(path)/\(name)", contents: Data(bytes))
+    precondition(isWritten, "\(path)/\(name) cannot be written")
   }
 
   func remove(_ name: String) {
     unlink("\(path)/\(name)")
-    files.remove("\(path)/\(name)")
   }
 
-  deinit {
-    for file in files { unlink(file) }
-    for folder in folders.reversed() { rmdir(folder) }
-    rmdir(path)
-  }
+  deinit { try? FileManager.default.removeItem(atPath: path) }
 }
 
 /// The folder of real data beside the package, nil where it is absent.
