@@ -53,8 +53,8 @@ let package = Package(
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     // The vector loops whose instructions Swift cannot select at run time.
     .target(name: "CKernels"),
-    // Convolutions and matrix products of deep models: oneDNN (libdnnl-dev) generates code for the processor at hand, two to three
-    // times as fast as OpenBLAS with patches of images laid out as matrices, and also for processors younger than itself.
+    // Matrix products and convolutions: oneDNN (libdnnl-dev) generates code for the processor at hand, also for processors younger
+    // than itself.
     .target(name: "CDNN", linkerSettings: [.linkedLibrary("dnnl")]),
 
     library("Buffers", []),

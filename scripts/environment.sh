@@ -24,13 +24,6 @@ export OMPI_MCA_oob_tcp_keepalive_time="${OMPI_MCA_oob_tcp_keepalive_time:-5}"
 export OMPI_MCA_oob_tcp_keepalive_intvl="${OMPI_MCA_oob_tcp_keepalive_intvl:-2}"
 export OMPI_MCA_oob_tcp_keepalive_probes="${OMPI_MCA_oob_tcp_keepalive_probes:-4}"
 
-# Products run the right kernels also on processors that are younger than OpenBLAS. mpirun takes the variable to other hosts with
-# -x OPENBLAS_CORETYPE.
-if [ -z "${OPENBLAS_CORETYPE:-}" ]; then
-  OPENBLAS_CORETYPE=$("$(dirname "${BASH_SOURCE[0]:-$0}")/openblas-core-type" || true)
-  if [ -n "$OPENBLAS_CORETYPE" ]; then export OPENBLAS_CORETYPE; else unset OPENBLAS_CORETYPE; fi
-fi
-
 # Where a container forbids ranks to read each other's memory ("Read -1, expected …, errno = 1"):
 #   export OMPI_MCA_btl_vader_single_copy_mechanism=none
 # Where a host has several networks, name the one to use, the same on all hosts:

@@ -17,8 +17,8 @@ public protocol Dataset: AnyObject, Sendable {
   var specification: String { get }
   /// The number of inputs of a sample.
   var featureCount: Int { get }
-  /// The shape of a sample that is an image, of `featureCount` values; nil if samples are none.
-  var imageShape: SampleShape? { get }
+  /// What the inputs of a sample are.
+  var kind: SampleForm.Kind { get }
   /// Labels are 0 … `classCount` − 1.
   var classCount: Int { get }
   /// A hash of the data, by which ranks check that they hold the same.
@@ -32,34 +32,48 @@ public protocol Dataset: AnyObject, Sendable {
   /// The label of a sample.
   func label(_ index: Int, of split: Split) -> Int
 
-  /// Writes the inputs of one sample, standardised to about zero mean and unit variance over the training split.
+  /// Writes the inputs and the targets of one sample; values are standardised to about zero mean and unit variance over the training
+  /// split.
   ///
   /// - Parameters:
   ///   - index: 0 … `count(split)` − 1.
   ///   - split: the part of the data.
+  ///   - variation: random numbers for a variation of the sample, such as a mirrored image, if the data set makes any; nil for the
+  ///     sample as it is.
   ///   - inputs: room for `featureCount` values.
-  /// - Returns: the sample's label.
-  func read(_ index: Int, of split: Split, into inputs: UnsafeMutablePointer<Float>) -> Int
+  ///   - labels: room for the targets.
+  func read(
+    _ index: Int, of split: Split, variation: Philox?, into inputs: UnsafeMutablePointer<Float>,
+    labels: UnsafeMutablePointer<Int32>)
 }
 
 extension Dataset {
-  /// Nil, unless a data set overrides it.
-  public var imageShape: SampleShape? { nil }
+  /// Values without a place, unless a data set overrides it.
+  public var kind: SampleForm.Kind { .values }
+
+  /// The form of the samples.
+  public var form: SampleForm { SampleForm(inputCount: featureCount, classCount: classCount, kind: kind) }
 
   /// Nil, unless a data set overrides it.
   public var utterances: Utterances? { nil }
 
-  /// Fills `batch` with the samples `indices` of `split`, one row each, and sets its count.
+  /// Fills `batch` with the samples `indices` of `split`, one row each, and sets its count; varied if the minibatch has an origin.
   public func load(_ indices: some Collection<some BinaryInteger>, of split: Split, into batch: Minibatch) {
     require(
-      batch.featureCount == featureCount,
-      "a minibatch of samples of \(batch.featureCount) inputs cannot take samples of \(featureCount)")
+      batch.featureCount == featureCount && batch.targetCount == form.targetCount,
+      "a minibatch of samples of \(batch.featureCount) inputs and \(batch.targetCount) targets cannot take samples of "
+        + "\(featureCount) and \(form.targetCount)")
     require(indices.count <= batch.capacity, "a minibatch of \(batch.capacity) cannot take \(indices.count) samples")
     let count = count(split)
     var row = 0
     for index in indices {
       require(index >= 0 && index < count, "no sample \(index) in a split of \(count)")
-      batch.labels[row] = Int32(read(Int(index), of: split, into: batch.inputs.baseAddress + row * featureCount))
+      let variation = batch.origin?.random(.augmentation, row: row)
+      batch.labels.withUnsafeMutableBufferPointer { labels in
+        read(
+          Int(index), of: split, variation: variation, into: batch.inputs.baseAddress + row * featureCount,
+          labels: labels.baseAddress! + row * batch.targetCount)
+      }
       row += 1
     }
     batch.count = row

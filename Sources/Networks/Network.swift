@@ -11,6 +11,8 @@ public protocol Network: AnyObject {
   var inputCount: Int { get }
   /// The number of classes.
   var classCount: Int { get }
+  /// The number of classes that are predicted for a sample: 1, or one for each position of a text.
+  var targetCount: Int { get }
   /// If set, called between the products of two layers, forward and backward: a caller without a spare core progresses its
   /// communication there.
   var betweenLayers: (() -> Void)? { get set }
@@ -23,7 +25,8 @@ public protocol Network: AnyObject {
   /// Sets `parameters` to the random initial values that follow from `seed`, bitwise identical on every machine.
   func initialize(_ parameters: FloatBuffer, seed: UInt64)
 
-  /// Sets `gradient` to `scale` · Σ over the minibatch's samples of the gradient of the cross-entropy.
+  /// Sets `gradient` to `scale` · Σ over the minibatch's samples of the gradient of the cross-entropy, which is the mean over the
+  /// targets of a sample.
   ///
   /// An empty minibatch has the gradient +0. Non-finite values propagate to the loss and the gradient.
   ///
@@ -33,7 +36,7 @@ public protocol Network: AnyObject {
   ///   - scale: 1/N, where N is the number of samples of the step over all ranks.
   ///   - gradient: In the layout of this network; its previous contents are lost.
   ///   - ready: Called with the index of a tensor once its gradient is final, in the order of the layout.
-  /// - Returns: The loss (without `scale`) and the number of samples classified correctly.
+  /// - Returns: The loss (without `scale`) and the number of targets predicted correctly.
   /// - Throws: If the network is split over several ranks and one of them cannot be reached; never on one rank.
   func gradient(
     of batch: Minibatch, parameters: FloatBuffer, scale: Float, into gradient: FloatBuffer, ready: (_ tensor: Int) -> Void
@@ -44,22 +47,25 @@ public protocol Network: AnyObject {
   /// - Parameters:
   ///   - batch: The samples.
   ///   - parameters: In the layout of this network.
-  ///   - logPosteriors: Set to samples × classes, by rows; values beyond that are left unchanged.
-  /// - Returns: The loss and the number of samples classified correctly, the same bits as from `gradient`.
+  ///   - logPosteriors: Set to one row of classes for each target; values beyond that are left unchanged.
+  /// - Returns: The loss and the number of targets predicted correctly, the same bits as from `gradient` if nothing is random in it.
   /// - Throws: As `gradient`.
   func evaluate(_ batch: Minibatch, parameters: FloatBuffer, logPosteriors: FloatBuffer?) throws -> BatchResult
 }
 
 extension Network {
+  /// One, unless a network overrides it.
+  public var targetCount: Int { 1 }
+
   /// Most kinds of networks cannot be split.
   public func sliced(over exchange: any SliceExchange) -> (any SlicedNetwork)? { nil }
 }
 
 /// A network's result on a minibatch.
 public struct BatchResult: Hashable, Sendable {
-  /// Σ −log p(class of the sample), in nats; NaN if activations are not finite.
+  /// Σ over the samples of the mean over their targets of −log p(target), in nats; NaN if activations are not finite.
   public var lossSum: Double
-  /// The number of samples whose most probable class is the correct one; the lowest class wins a tie.
+  /// The number of targets that are the most probable class; the lowest class wins a tie.
   public var correct: Int
   /// The number of samples.
   public var count: Int

@@ -35,13 +35,13 @@ public struct Planner {
     try check.program()
     try check.options(options)
     let hosts = try HostMap(world, transport: options.transport, patience: options.waiting())
-    try together(agreement, otherwise: .inputOutput) { try prepareBLAS(threads: options.threads) }
+    try together(agreement, otherwise: .inputOutput) { try prepareProducts(threads: options.threads) }
     let dataset = try together(agreement, otherwise: .configuration) { try recipe.dataset(options.seed) }
     let network = try together(agreement, otherwise: .configuration) {
       guard dataset.count(.train) >= world.count else {
         throw TrainingError("\(options.data) has fewer training samples than there are ranks", exitStatus: .configuration)
       }
-      return try recipe.network(dataset.featureCount, dataset.classCount, image: dataset.imageShape)
+      return try recipe.network(dataset.form)
     }
     let grid = try RankGrid(hosts)
     var need = MemoryNeed(

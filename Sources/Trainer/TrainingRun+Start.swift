@@ -52,7 +52,7 @@ extension TrainingRun {
         world, transport: transport, patience: options.waiting(isSilent: isSilent), pretendedHost: pretendedHost)
     }
     var grid = try RankGrid(hosts(options.transport), sliceCount: options.modelParallel)
-    try together(agreement, otherwise: .inputOutput) { try prepareBLAS(threads: options.threads) }
+    try together(agreement, otherwise: .inputOutput) { try prepareProducts(threads: options.threads) }
 
     let reading = agreement.about("reading the data")
     let dataset = try together(reading, otherwise: .configuration) { try recipe.dataset(options.seed) }
@@ -67,7 +67,7 @@ extension TrainingRun {
             + "that share them",
           exitStatus: .configuration)
       }
-      return try recipe.network(dataset.featureCount, dataset.classCount, image: dataset.imageShape)
+      return try recipe.network(dataset.form)
     }
     let blocks = try grid.modelGroup.map { try BlockExchange($0) }
     let own = try blocks.map { try sliced(network, over: $0, options.model) } ?? network
@@ -104,6 +104,7 @@ extension TrainingRun {
     if let obstacle { runLog?.warn(obstacle) }
     for advice in try StartAdvice(threads: options.threads, over: agreement).sentences() { runLog?.warn(advice) }
     if let warning = saved.flatMap({ placement.warning(after: $0.placement) }) { runLog?.warn(warning) }
+    if let warning = saved.flatMap(StartAdvice.otherArithmetic) { runLog?.warn(warning) }
     let timeline = try options.timeline.map {
       try Timeline(
         $0, of: grid.all, layout: own.layout, isAppending: options.resume, agreement: agreement, patience: patience)
@@ -171,6 +172,7 @@ extension TrainingRun {
     var inventory = stateInventory
     inventory.counters["step"] = String(step)
     inventory.counters["data"] = hexadecimal(dataset.fingerprint)
+    inventory.counters["arithmetic"] = oneDNNDescription
     inventory.counters["lossSum"] = String(progress.tally.lossSum.bitPattern)
     inventory.counters["lossSamples"] = String(progress.tally.sampleCount)
     inventory.counters["codec"] = codecChoice?.specification

@@ -93,15 +93,16 @@ struct StepCommand: ParsableCommand {
     }
   }
 
-  /// The image that a sample is: a square of one channel if the number of its values is one; else samples are no images.
-  private var squareImage: SampleShape? {
+  /// The form of the samples: images of one channel if the number of values is a square; else values without a place.
+  private var form: SampleForm {
     let side = Int(Double(inputs).squareRoot())
-    return side * side == inputs ? SampleShape(height: side, width: side, channels: 1) : nil
+    let image = side * side == inputs ? SampleForm.Kind.image(SampleShape(height: side, width: side, channels: 1)) : .values
+    return SampleForm(inputCount: inputs, classCount: classes, kind: image)
   }
 
   func run() throws {
     // Invalid arguments are reported before MPI starts.
-    let network = try models.make(model)(inputs, classes, image: squareImage)
+    let network = try models.make(model)(form)
     // Parameters, momentum, and gradients: of steps, of steps without an exchange, and of exchanges alone.
     try requireMemory(values: network.layout.count / max(1, modelParallel), buffers: 5)
     let (aggregation, strategy) = try choices()
@@ -125,8 +126,8 @@ struct StepCommand: ParsableCommand {
         }
         return 64
       }
-      try prepareBLAS(threads: threads)
-      if world.rank == 0, let advice = blasAdvice() { report("warning: \(advice)") }
+      try prepareProducts(threads: threads)
+      if world.rank == 0, let advice = productAdvice() { report("warning: \(advice)") }
       let benchmark = try StepBenchmark(setting, world: world)
       let peer = try peer.map { script in
         try StepPeer(

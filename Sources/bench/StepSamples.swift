@@ -66,11 +66,14 @@ final class RandomSamples: Dataset {
 
   func label(_ index: Int, of split: Split) -> Int { Int(random.word(index, tensor: 1) % UInt32(classCount)) }
 
-  func read(_ index: Int, of split: Split, into inputs: UnsafeMutablePointer<Float>) -> Int {
+  func read(
+    _ index: Int, of split: Split, variation: Philox?, into inputs: UnsafeMutablePointer<Float>,
+    labels: UnsafeMutablePointer<Int32>
+  ) {
     self.inputs.withUnsafeBufferPointer { all in
       inputs.update(from: all.baseAddress! + index * featureCount, count: featureCount)
     }
-    return label(index, of: split)
+    labels[0] = Int32(label(index, of: split))
   }
 }
 
@@ -85,6 +88,7 @@ final class EmulatedNetwork: Network {
   var layout: TensorLayout { network.layout }
   var inputCount: Int { network.inputCount }
   var classCount: Int { network.classCount }
+  var targetCount: Int { network.targetCount }
   var betweenLayers: (() -> Void)?
 
   func initialize(_ parameters: FloatBuffer, seed: UInt64) { network.initialize(parameters, seed: seed) }

@@ -80,7 +80,7 @@ import Testing
       #expect(Array(some.inputs.values(in: row * 784..<(row + 1) * 784)) == Array(one.inputs.values))
     }
     #expect(data.count(.train) == 50 && data.count(.test) == 20 && data.utterances == nil)
-    #expect(data.imageShape == SampleShape(height: 28, width: 28, channels: 1))
+    #expect(data.kind == .image(SampleShape(height: 28, width: 28, channels: 1)))
   }
 
   @Test func fingerprintTellsSeedsAndCountsApart() {

@@ -40,7 +40,7 @@ private let good: [String: [UInt8]] = [
 
   @Test func readsAndStandardises() throws {
     let data = try read()
-    #expect(data.imageShape == SampleShape(height: 2, width: 3, channels: 1))
+    #expect(data.kind == .image(SampleShape(height: 2, width: 3, channels: 1)))
     #expect(data.featureCount == 6 && data.classCount == 10 && data.count(.train) == 3 && data.count(.test) == 2)
     let batch = Minibatch(capacity: 3, featureCount: 6)
     data.load([2, 0, 1], of: .train, into: batch)

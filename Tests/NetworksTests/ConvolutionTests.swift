@@ -134,7 +134,7 @@ private let cases = [
   }
 
   @Test func libraryNamesItself() {
-    setBLASThreads(1)
+    setProductThreads(1)
     #expect(oneDNNDescription.hasPrefix("oneDNN 2.") && oneDNNDescription.hasSuffix(", 1 thread"), "\(oneDNNDescription)")
   }
 }

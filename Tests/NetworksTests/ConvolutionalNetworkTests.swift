@@ -100,7 +100,7 @@ import Testing
 
   /// The same inputs give the same bits: again, in other memory, after larger minibatches, and in a thread for which nothing was set.
   @Test func gradientRepeatsBitForBit() throws {
-    setBLASThreads(1)
+    setProductThreads(1)
     let small = Minibatch.random(count: 5, featureCount: 784, classCount: 10, spare: 11)
     let large = Minibatch.random(count: 40, featureCount: 784, classCount: 10, seed: 2)
     func hashes() throws -> [UInt64] {

@@ -67,14 +67,14 @@ private let cases: [LayerCase] = [
     let gradient = FloatBuffer(count: network.layout.count)
     for index in 0..<gradient.count { gradient[index] = .nan }
     var order: [Int] = []
-    let result = network.gradient(of: batch, parameters: parameters, scale: 0.125, into: gradient) { order.append($0) }
+    let result = try network.gradient(of: batch, parameters: parameters, scale: 0.125, into: gradient) { order.append($0) }
     #expect(order == Array(network.layout.tensors.indices))
 
     let reference = ReferenceComposition(input: it.input, layers: layers)
     let doubles = parameters.doubles
     #expect(result.count == it.count)
     #expect(abs(result.lossSum - reference.loss(of: batch, parameters: doubles)) <= 1e-5 * Double(it.count))
-    #expect(network.evaluate(batch, parameters: parameters, logPosteriors: nil) == result)
+    #expect(try network.evaluate(batch, parameters: parameters, logPosteriors: nil) == result)
     let expected = reference.gradient(of: batch, parameters: doubles).map { $0 / 8 }
     for tensor in network.layout.tensors {
       let largest = tensor.range.reduce(1e-3) { max($0, abs(expected[$1])) }
@@ -108,7 +108,7 @@ private let cases: [LayerCase] = [
     let batch = Minibatch(capacity: 1, featureCount: 4)
     for index in 0..<4 { batch.inputs[index] = 0.5 }
     batch.count = 1
-    _ = network.gradient(of: batch, parameters: parameters, scale: 1, into: gradient) { _ in }
+    _ = try network.gradient(of: batch, parameters: parameters, scale: 1, into: gradient) { _ in }
     // Weights of the output layer, its biases, whose gradients are those of the logits, then the filter and its bias.
     let delta = gradient[2] * parameters[0] + gradient[3] * parameters[1]
     #expect(abs(gradient[4] - delta * 0.5) < 1e-6 && abs(gradient[5] - delta) < 1e-6 && abs(delta) > 1e-3)
@@ -124,7 +124,7 @@ private let cases: [LayerCase] = [
     let gradient = FloatBuffer(count: network.layout.count)
     let batch = Minibatch.random(count: 1, featureCount: 4, classCount: 2)
     batch.inputs[place] = .nan
-    let result = network.gradient(of: batch, parameters: parameters, scale: 1, into: gradient) { _ in }
+    let result = try network.gradient(of: batch, parameters: parameters, scale: 1, into: gradient) { _ in }
     #expect(result.lossSum.isNaN && result.correct == 0)
     #expect((0..<gradient.count).allSatisfy { !gradient[$0].isFinite })
   }

@@ -49,7 +49,7 @@ import Testing
   @Test(arguments: cases, [1, 2, 3, 5]) func slicesTogetherAreTheWhole(
     _ model: (name: String, inputs: Int, classes: Int), _ sliceCount: Int
   ) throws {
-    setBLASThreads(1)
+    setProductThreads(1)
     let small = Minibatch.random(count: 3, featureCount: model.inputs, classCount: model.classes, spare: 1)
     let large = Minibatch.random(count: 17, featureCount: model.inputs, classCount: model.classes, spare: 2, seed: 5)
     let whole = try Started(model.name, inputs: model.inputs, classes: model.classes, seed: 3)

@@ -31,7 +31,6 @@ import _TestSupport
     #expect(!result.standardError.contains("Fatal error") && !result.standardError.contains("Backtrace"), "\(what)")
   }
 
-  /// OpenBLAS 0.3.21 would ask for its memory for ever.
   @Test(arguments: [180, 200, 250, 300, 400, 600, 1000]) func aSmallRunUnderALimitRunsOrSaysWhy(megabytes: Int) throws {
     let result = try run("train", small, limit: "ulimit -v \(megabytes)000")
     if result.status != 0 || megabytes <= 250 { expectSentence(result, "\(megabytes) MB") }
@@ -104,16 +103,15 @@ import _TestSupport
     #expect(try !Job("train", small).run().standardError.contains("--threads"))
   }
 
-  @Test(.enabled(if: hasAVX2, "needs a processor with AVX2")) func kernelsOfAnOldProcessorAreToldOnce() throws {
+  @Test(.enabled(if: hasAVX2, "needs a processor with AVX2")) func codeForAnOldProcessorIsToldOnce() throws {
     var job = Job("train", small)
-    job.environment["OPENBLAS_CORETYPE"] = "Prescott"
+    job.environment["DNNL_MAX_CPU_ISA"] = "SSE41"
     let slow = try job.run(ranks: 2)
     #expect(
-      slow.status == 0 && slow.standardError.components(separatedBy: "kernels for Prescott").count == 2, "\(slow.standardError)"
-    )
-    #expect(slow.standardError.contains("scripts/environment.sh"))
-    job.environment["OPENBLAS_CORETYPE"] = "Haswell"
-    #expect(try !job.run().standardError.contains("OpenBLAS"))
+      slow.status == 0 && slow.standardError.components(separatedBy: "limited to sse41").count == 2, "\(slow.standardError)")
+    #expect(slow.standardError.contains("unset DNNL_MAX_CPU_ISA"))
+    job.environment["DNNL_MAX_CPU_ISA"] = "ALL"
+    #expect(try !job.run().standardError.contains("oneDNN"))
   }
 
   private static let hasAVX2 = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8))?.contains(" avx2 ") ?? false

@@ -19,10 +19,10 @@ struct PlainRun {
 
   init(_ options: TrainerOptions) throws {
     // As a run does: products of more threads are rounded in another way.
-    setBLASThreads(options.threads)
+    setProductThreads(options.threads)
     self.options = options
     data = try datasets.make(options.data)(options.seed)
-    network = try models.make(options.model)(data.featureCount, data.classCount, image: data.imageShape)
+    network = try models.make(options.model)(data.form)
     weights = FloatBuffer(count: network.layout.count)
     gradient = FloatBuffer(count: weights.count)
     network.initialize(weights, seed: options.seed)

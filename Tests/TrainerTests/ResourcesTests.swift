@@ -53,43 +53,14 @@ import _TestSupport
     #expect(few.contains("--threads 4 is more than the 1 core that rank 2 may use") && few.contains("node:PE=4"))
     let all = StartAdvice.tooManyThreads(4, rank: 0, cores: 2, of: 2)
     #expect(all.contains("ask for at most 2") && !all.contains("mpirun"))
-    #expect(blasAdvice(kernels: "Prescott", path: .avx512)?.contains("OPENBLAS_CORETYPE=SkylakeX") ?? false)
-    #expect(blasAdvice(kernels: "Prescott", path: .avx2)?.contains("OPENBLAS_CORETYPE=Haswell") ?? false)
-    // An old processor, and kernels that are right.
-    #expect(blasAdvice(kernels: "Prescott", path: .portable) == nil)
-    #expect(blasAdvice(kernels: "Haswell", path: .avx512) == nil)
-  }
-
-  /// What scripts/environment.sh chooses, for descriptions of processors.
-  @Test(.outsideMPI) func kernelsAreChosenByTheProcessor() throws {
-    let package = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-    let file = NSTemporaryDirectory() + "morse-processor-\(UUID().uuidString)"
-    defer { try? FileManager.default.removeItem(atPath: file) }
-    let wide = "avx512f avx512dq avx512cd avx512bw avx512vl"
-    let cases: [(kernels: String, vendor: String, flags: String, choice: String)] = [
-      ("Prescott", "GenuineIntel", "sse4_2 avx2 fma \(wide) avx512_bf16", "SkylakeX"),
-      ("Prescott", "GenuineIntel", "sse4_2 avx2 fma avx512f", "Haswell"),
-      ("Prescott", "AuthenticAMD", "sse4_2 avx2 fma", "Zen"),
-      ("Prescott", "GenuineIntel", "sse4_2 ssse3", ""),
-      ("Cooperlake", "GenuineIntel", "sse4_2 avx2 fma \(wide)", ""),
-      ("Zen", "AuthenticAMD", "sse4_2 avx2 fma \(wide)", ""),
-    ]
-    for (kernels, vendor, flags, choice) in cases {
-      let text = "processor\t: 0\nvendor_id\t: \(vendor)\nflags\t\t: fpu \(flags) erms\nbugs\t\t: none\n\n"
-      try (text + text).write(toFile: file, atomically: false, encoding: .utf8)
-      let script = package.appending(path: "scripts/openblas-core-type").path
-      let result = try Job(script, [kernels, file]).run()
-      #expect(result.status == 0 && result.standardOutput == (choice.isEmpty ? "" : "\(choice)\n"), "\(kernels) \(flags)")
-    }
-  }
-
-  /// A choice of the user's stays, and nothing is chosen where OpenBLAS knows better.
-  @Test(.outsideMPI) func theUsersKernelsStay() throws {
-    let package = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-    var job = Job("/bin/bash", ["-euc", "source scripts/environment.sh; echo \"$OPENBLAS_CORETYPE\""])
-    job.directory = package.path
-    job.environment["OPENBLAS_CORETYPE"] = "Nehalem"
-    let result = try job.run()
-    #expect(result.status == 0 && result.standardOutput == "Nehalem\n", "\(result.standardError)")
+    #expect(productAdvice(instructionSet: "any", path: .portable)?.contains("portable code") ?? false)
+    #expect(productAdvice(instructionSet: "sse41", path: .avx2)?.contains("unset DNNL_MAX_CPU_ISA") ?? false)
+    let other = "oneDNN 2.6.3, avx2, 1 thread"
+    #expect(
+      StartAdvice.otherArithmetic(than: other)?.contains("computed with \(other), and this one computes with oneDNN") ?? false)
+    #expect(StartAdvice.otherArithmetic(than: nil) == nil && StartAdvice.otherArithmetic(than: other, now: other) == nil)
+    // An old processor, and code that is right.
+    #expect(productAdvice(instructionSet: "sse41", path: .portable) == nil)
+    #expect(productAdvice(instructionSet: "avx2", path: .avx512) == nil)
   }
 }

@@ -69,7 +69,7 @@ struct Gradients: ParsableCommand {
     let network: any Network
     do {
       dataset = try datasets.make(data)(seed)
-      network = try models.make(model)(dataset.featureCount, dataset.classCount, image: dataset.imageShape)
+      network = try models.make(model)(dataset.form)
     } catch { throw Failure("\(error)") }
     let count = network.layout.count
     let buffers = (0..<4).map { _ in FloatBuffer(count: count) }

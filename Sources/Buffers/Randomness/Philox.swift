@@ -10,6 +10,9 @@ public struct Philox: Sendable {
     case heavyMixFill = 0x11
     case clientSampling = 0x13
     case clientPartition = 0x16
+    case dropout = 0x20
+    case dropConnect = 0x21
+    case augmentation = 0x22
     case initialization = 0x30
     case drawing = 0x31
     case tests = 0x7F

@@ -14,8 +14,7 @@ extension Specification {
   ) throws(SpecificationError) -> Choice {
     guard let text = options[key] else { return standard }
     guard let choice = Choice(rawValue: text) else {
-      let known = Choice.allCases.map(\.rawValue).joined(separator: ", ")
-      throw SpecificationError("'\(description)': \(key) is one of \(known), not '\(text)'")
+      throw SpecificationError(unknown("'\(description)': unknown \(key)", text, known: Choice.allCases.map(\.rawValue)))
     }
     return choice
   }

@@ -7,7 +7,7 @@ public import Buffers
 public final class Glyphs: Dataset {
   public let specification: String
   public let featureCount = GlyphCanvas.side * GlyphCanvas.side
-  public let imageShape: SampleShape? = SampleShape(height: GlyphCanvas.side, width: GlyphCanvas.side, channels: 1)
+  public let kind = SampleForm.Kind.image(SampleShape(height: GlyphCanvas.side, width: GlyphCanvas.side, channels: 1))
   public let classCount = 10
   public let fingerprint: UInt64
 
@@ -40,11 +40,13 @@ public final class Glyphs: Dataset {
     return random.integer(below: 10)
   }
 
-  public func read(_ index: Int, of split: Split, into inputs: UnsafeMutablePointer<Float>) -> Int {
+  public func read(
+    _ index: Int, of split: Split, variation: Philox?, into inputs: UnsafeMutablePointer<Float>,
+    labels: UnsafeMutablePointer<Int32>
+  ) {
     withUnsafeTemporaryAllocation(of: UInt8.self, capacity: featureCount) { pixels in
-      let label = drawGlyph(index, of: split, seed: seed, into: pixels.baseAddress!)
+      labels[0] = Int32(drawGlyph(index, of: split, seed: seed, into: pixels.baseAddress!))
       Self.scale.standardize(pixels.baseAddress!, count: featureCount, into: inputs)
-      return label
     }
   }
 }

@@ -5,7 +5,7 @@ public import Buffers
 /// Pixels stay bytes in memory, and are standardised when read, by the mean and deviation of all training pixels.
 public final class IDXDataset: Dataset {
   public let specification: String
-  public let imageShape: SampleShape?
+  public let kind: SampleForm.Kind
   public let featureCount: Int
   public let classCount: Int
   public let fingerprint: UInt64
@@ -57,18 +57,21 @@ public final class IDXDataset: Dataset {
     self.classCount = classCount
     self.specification = specification
     featureCount = train.shape[1] * train.shape[2]
-    imageShape = SampleShape(height: train.shape[1], width: train.shape[2], channels: 1)
+    kind = .image(SampleShape(height: train.shape[1], width: train.shape[2], channels: 1))
     scale = PixelScale(mean: mean, deviation: deviation)
     fingerprint = combinedHash(parts.flatMap { [$0.images.content, $0.labels.content] }.map(hash))
   }
 
   public func count(_ split: Split) -> Int { parts[split.rawValue].labels.shape[0] }
 
-  public func read(_ index: Int, of split: Split, into inputs: UnsafeMutablePointer<Float>) -> Int {
+  public func read(
+    _ index: Int, of split: Split, variation: Philox?, into inputs: UnsafeMutablePointer<Float>,
+    labels: UnsafeMutablePointer<Int32>
+  ) {
     parts[split.rawValue].images.values.withUnsafeBufferPointer { pixels in
       scale.standardize(pixels.baseAddress! + index * featureCount, count: featureCount, into: inputs)
     }
-    return label(index, of: split)
+    labels[0] = Int32(label(index, of: split))
   }
 
   public func label(_ index: Int, of split: Split) -> Int {

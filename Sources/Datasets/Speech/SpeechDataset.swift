@@ -1,4 +1,4 @@
-internal import Buffers
+public import Buffers
 
 /// Spoken digits for an acoustic model: a sample is a frame with its neighbours; its class is the digit and the part of it.
 ///
@@ -88,7 +88,10 @@ public final class SpeechDataset: RealignableDataset {
 
   public func count(_ split: Split) -> Int { parts[split.rawValue].labels.count }
 
-  public func read(_ index: Int, of split: Split, into inputs: UnsafeMutablePointer<Float>) -> Int {
+  public func read(
+    _ index: Int, of split: Split, variation: Philox?, into inputs: UnsafeMutablePointer<Float>,
+    labels: UnsafeMutablePointer<Int32>
+  ) {
     let part = parts[split.rawValue]
     let range = part.ranges[Int(part.recordings[index])]
     part.features.withUnsafeBufferPointer { features in
@@ -98,7 +101,7 @@ public final class SpeechDataset: RealignableDataset {
           from: features.baseAddress! + frame * melCount, count: melCount)
       }
     }
-    return Int(part.labels[index])
+    labels[0] = Int32(label(index, of: split))
   }
 
   public func frames(ofUtterances split: Split) -> [Range<Int>] { parts[split.rawValue].ranges }

@@ -2,33 +2,45 @@ package import Buffers
 
 /// A network of layers with a softmax at the end.
 ///
-/// The gradient of the output layer replaces its outputs, so that the last layer is one that does not read them backward: a linear one.
+/// The gradient of the output layer replaces its outputs, so that the last layer is one that does not read them backward: a linear
+/// one. An image of logits has a target at each of its pixels.
 package final class ComposedNetwork: Network {
   package let layout: TensorLayout
   package let inputCount: Int
   package let classCount: Int
+  package let targetCount: Int
   package var betweenLayers: (() -> Void)?
 
   private let layers: any Layer
   /// The largest magnitude that each tensor of the layout is drawn with.
   private let bounds: [Float]
   private let pass: Pass
+  private let slice: ((any SliceExchange) -> any SlicedNetwork)?
 
   /// The network that `layers` make of samples of shape `input`.
   ///
-  /// Throws `SpecificationError` if a layer does not fit on what comes before it, or if there are more than `parameterLimit`
-  /// parameters.
-  package init(_ layers: any Layer, input: SampleShape, parameterLimit: Int = .max) throws(SpecificationError) {
+  /// - Parameters:
+  ///   - layers: The layers, from the input on.
+  ///   - input: The shape of a sample.
+  ///   - parameterLimit: The number of parameters that must not be exceeded.
+  ///   - slice: Makes a slice of the same network, if it can be split over ranks.
+  /// - Throws: `SpecificationError` if a layer does not fit on what comes before it, or if there are too many parameters.
+  package init(
+    _ layers: any Layer, input: SampleShape, parameterLimit: Int = .max,
+    slicedBy slice: ((any SliceExchange) -> any SlicedNetwork)? = nil
+  ) throws(SpecificationError) {
     var plan = Plan()
     let output = try layers.build(input, &plan)
     guard plan.parameterCount <= parameterLimit else {
       throw SpecificationError("it has \(plan.parameterCount) parameters; at most \(parameterLimit) are possible")
     }
     let (layout, places, bounds) = plan.arrangement
-    (self.layers, self.layout, self.bounds) = (layers, layout, bounds)
-    (inputCount, classCount) = (input.count, output.count)
+    (self.layers, self.layout, self.bounds, self.slice) = (layers, layout, bounds, slice)
+    (inputCount, classCount, targetCount) = (input.count, output.channels, output.pixelCount)
     pass = Pass(plan, layout: layout, places: places)
   }
+
+  package func sliced(over exchange: any SliceExchange) -> (any SlicedNetwork)? { slice?(exchange) }
 
   package func initialize(_ parameters: FloatBuffer, seed: UInt64) {
     checkCount(of: parameters)
@@ -40,37 +52,43 @@ package final class ComposedNetwork: Network {
 
   package func gradient(
     of batch: Minibatch, parameters: FloatBuffer, scale: Float, into gradient: FloatBuffer, ready: (_ tensor: Int) -> Void
-  ) -> BatchResult {
+  ) throws -> BatchResult {
     checkCount(of: gradient)
     guard batch.count > 0 else { return gradientOfNoSamples(into: gradient, ready: ready) }
-    let logits = forward(batch, parameters)
+    let logits = try forward(batch, parameters, .training(batch.origin))
     let (lossSum, correct) = softmaxGradient(
-      logits, labels: batch.labels, rowCount: batch.count, classCount: classCount, scale: scale)
-    pass.withGradient(gradient, report: ready) { _ = layers.backward(logits, pass) }
-    return BatchResult(lossSum: lossSum, correct: correct, count: batch.count)
+      logits, labels: batch.labels, rowCount: batch.count * targetCount, classCount: classCount,
+      scale: scale / Float(targetCount))
+    try pass.withGradient(gradient, report: ready) { _ = try layers.backward(logits, pass) }
+    return BatchResult(lossSum: lossSum / Double(targetCount), correct: correct, count: batch.count)
   }
 
-  package func evaluate(_ batch: Minibatch, parameters: FloatBuffer, logPosteriors: FloatBuffer?) -> BatchResult {
+  package func evaluate(_ batch: Minibatch, parameters: FloatBuffer, logPosteriors: FloatBuffer?) throws -> BatchResult {
+    let rowCount = batch.count * targetCount
     if let logPosteriors {
       require(
-        logPosteriors.count >= batch.count * classCount,
-        "\(logPosteriors.count) values for the posteriors of \(batch.count) samples and \(classCount) classes")
+        logPosteriors.count >= rowCount * classCount,
+        "\(logPosteriors.count) values for the posteriors of \(rowCount) targets and \(classCount) classes")
     }
     guard batch.count > 0 else { return BatchResult() }
-    let logits = forward(batch, parameters)
+    let logits = try forward(batch, parameters, .evaluation)
     let (lossSum, correct) = softmaxLoss(
-      logits, labels: batch.labels, rowCount: batch.count, classCount: classCount, logPosteriors: logPosteriors?.baseAddress)
-    return BatchResult(lossSum: lossSum, correct: correct, count: batch.count)
+      logits, labels: batch.labels, rowCount: rowCount, classCount: classCount, logPosteriors: logPosteriors?.baseAddress)
+    return BatchResult(lossSum: lossSum / Double(targetCount), correct: correct, count: batch.count)
   }
 
   /// The logits of a minibatch.
-  private func forward(_ batch: Minibatch, _ parameters: FloatBuffer) -> UnsafeMutablePointer<Float> {
+  private func forward(
+    _ batch: Minibatch, _ parameters: FloatBuffer, _ mode: Pass.Mode
+  ) throws -> UnsafeMutablePointer<Float> {
     checkCount(of: parameters)
     require(
-      batch.featureCount == inputCount, "samples of \(batch.featureCount) values for a network of \(inputCount) inputs")
+      batch.featureCount == inputCount && batch.targetCount == targetCount,
+      "samples of \(batch.featureCount) values and \(batch.targetCount) targets for a network of \(inputCount) inputs and "
+        + "\(targetCount) targets")
     require(batch.count <= batch.capacity, "\(batch.count) samples in a minibatch of \(batch.capacity)")
-    pass.begin(sampleCount: batch.count, parameters: parameters, betweenLayers: betweenLayers)
-    let logits = layers.forward(batch.inputs.baseAddress, pass)
+    pass.begin(mode, sampleCount: batch.count, parameters: parameters, betweenLayers: betweenLayers)
+    let logits = try layers.forward(batch.inputs.baseAddress, pass)
     betweenLayers?()
     return logits
   }

@@ -75,7 +75,7 @@ package final class Convolution: Layer {
 
   /// The prepared passes for minibatches of this size.
   private func passes(for sampleCount: Int) -> ConvolutionPasses {
-    let key = CacheKey(sampleCount: sampleCount, threadCount: GeneratedProducts.threadCount)
+    let key = CacheKey(sampleCount: sampleCount, threadCount: productThreadCount)
     if let passes = cache[key] { return passes }
     if cache.count == Convolution.cacheLimit { cache.removeAll() }
     let passes = ConvolutionPasses(geometry, sampleCount: sampleCount, givesInputGradient: needsInputGradient)

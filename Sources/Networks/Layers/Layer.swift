@@ -2,7 +2,7 @@ package import Buffers
 
 /// One layer of a ``ComposedNetwork``: what it makes of its input, and of the gradient of its output.
 ///
-/// A layer is built once and then runs forward and backward in turn. It keeps no parameters, only where they lie in the flat buffers,
+/// A layer is built once and then runs forward and backward in turn; a pass throws only if it has to hear from other ranks. It keeps no parameters, only where they lie in the flat buffers,
 /// and what its backward pass reads of the forward pass before it.
 package protocol Layer: AnyObject {
   /// Checks the shape of the inputs and declares in `plan` what the layer needs.
@@ -12,7 +12,7 @@ package protocol Layer: AnyObject {
   func build(_ input: SampleShape, _ plan: inout Plan) throws(SpecificationError) -> SampleShape
 
   /// The outputs of a minibatch; valid until the next forward pass.
-  func forward(_ inputs: UnsafePointer<Float>, _ pass: Pass) -> UnsafeMutablePointer<Float>
+  func forward(_ inputs: UnsafePointer<Float>, _ pass: Pass) throws -> UnsafeMutablePointer<Float>
 
   /// The gradient of the inputs, from that of the outputs; sets the gradients of the layer's tensors and says that they are ready.
   ///
@@ -20,5 +20,5 @@ package protocol Layer: AnyObject {
   ///   - gradient: Of the shape of the outputs; the layer may overwrite it.
   ///   - pass: That of the forward pass before.
   /// - Returns: The gradient of the inputs, perhaps in the same memory; nil if there is no tensor before this layer.
-  func backward(_ gradient: UnsafeMutablePointer<Float>, _ pass: Pass) -> UnsafeMutablePointer<Float>?
+  func backward(_ gradient: UnsafeMutablePointer<Float>, _ pass: Pass) throws -> UnsafeMutablePointer<Float>?
 }

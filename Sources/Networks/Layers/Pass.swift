@@ -4,6 +4,14 @@ internal import Buffers
 ///
 /// Memory is allocated for the largest minibatch seen, once for all layers.
 package final class Pass {
+  /// What a pass is for.
+  enum Mode {
+    /// A gradient of samples that stand at this place of a run; nil if they stand at none, and nothing is random.
+    case training(MinibatchOrigin?)
+    /// Predictions.
+    case evaluation
+  }
+
   private let layout: TensorLayout
   /// The place of each declared tensor in the layout.
   private let places: [Int]
@@ -11,10 +19,13 @@ package final class Pass {
   /// The number of samples there is room for.
   private var capacity = 0
   private var outputs: [FloatBuffer] = []
-  /// The gradients of the outputs of a layer and of its inputs, in turn.
+  /// Memory for gradients of the outputs and inputs of layers: two in turn, and one more for each that is held.
   private var gradients: [FloatBuffer] = []
+  private var heldGradients: [UnsafeMutablePointer<Float>] = []
   private var scratchMemory = ByteBuffer(count: 0)
 
+  /// What the pass is for.
+  private(set) var mode = Mode.evaluation
   /// The number of samples.
   private(set) var sampleCount = 0
   private var parameters = FloatBuffer(count: 0)
@@ -29,21 +40,21 @@ package final class Pass {
   }
 
   /// Begins a pass with these parameters.
-  func begin(sampleCount: Int, parameters: FloatBuffer, betweenLayers: (() -> Void)?) {
-    (self.sampleCount, self.parameters, self.betweenLayers) = (sampleCount, parameters, betweenLayers)
+  func begin(_ mode: Mode, sampleCount: Int, parameters: FloatBuffer, betweenLayers: (() -> Void)?) {
+    (self.mode, self.sampleCount, self.parameters, self.betweenLayers) = (mode, sampleCount, parameters, betweenLayers)
+    heldGradients = []
     guard sampleCount > capacity else { return }
     capacity = sampleCount
     outputs = outputCounts.map { FloatBuffer(count: sampleCount * $0) }
-    let largest = outputCounts.max() ?? 0
-    gradients = (0..<2).map { _ in FloatBuffer(count: sampleCount * largest) }
+    gradients = []
   }
 
   /// Runs `body`, a backward pass into `gradient` that reports each tensor, by its place in the layout, to `report`.
-  func withGradient(_ gradient: FloatBuffer, report: (_ tensor: Int) -> Void, _ body: () -> Void) {
-    withoutActuallyEscaping(report) { report in
+  func withGradient(_ gradient: FloatBuffer, report: (_ tensor: Int) -> Void, _ body: () throws -> Void) rethrows {
+    try withoutActuallyEscaping(report) { report in
       (self.gradient, self.report) = (gradient, report)
-      body()
-      (self.gradient, self.report) = (nil, nil)
+      defer { (self.gradient, self.report) = (nil, nil) }
+      try body()
     }
   }
 
@@ -66,9 +77,22 @@ package final class Pass {
   /// The memory of a layer's outputs.
   func outputs(_ output: Plan.Output) -> UnsafeMutablePointer<Float> { outputs[output.number].baseAddress }
 
-  /// Memory for the gradient of a layer's inputs, which is not that of `outputGradient`, the gradient of its outputs.
+  /// Memory for the gradient of a layer's inputs, which is not that of `outputGradient`, the gradient of its outputs, nor held.
   func inputGradient(besides outputGradient: UnsafeMutablePointer<Float>) -> UnsafeMutablePointer<Float> {
-    gradients[0].baseAddress == outputGradient ? gradients[1].baseAddress : gradients[0].baseAddress
+    if let free = gradients.first(where: {
+      $0.baseAddress != outputGradient && !heldGradients.contains($0.baseAddress)
+    }) {
+      return free.baseAddress
+    }
+    gradients.append(FloatBuffer(count: capacity * (outputCounts.max() ?? 0)))
+    return gradients[gradients.count - 1].baseAddress
+  }
+
+  /// Keeps a gradient as it is while `body` goes backward through other layers.
+  func holding<Result>(_ gradient: UnsafeMutablePointer<Float>, _ body: () throws -> Result) rethrows -> Result {
+    heldGradients.append(gradient)
+    defer { heldGradients.removeLast() }
+    return try body()
   }
 
   /// Memory of `byteCount` bytes, aligned to a cache line, for the duration of a call.

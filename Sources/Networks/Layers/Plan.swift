@@ -22,8 +22,6 @@ package struct Plan {
   private var layers: [[Declaration]] = []
   /// The values of a sample in each output.
   private(set) var outputCounts: [Int] = []
-  /// The largest number of values of a sample between two layers, the input not counted.
-  var largestOutput: Int { outputCounts.max() ?? 0 }
 
   /// Whether a layer before had tensors: the gradient of what it made is needed.
   var needsInputGradient: Bool { !layers.isEmpty }

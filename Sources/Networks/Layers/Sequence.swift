@@ -16,19 +16,19 @@ package final class Sequence: Layer {
     return shape
   }
 
-  package func forward(_ inputs: UnsafePointer<Float>, _ pass: Pass) -> UnsafeMutablePointer<Float> {
-    var outputs = layers[0].forward(inputs, pass)
+  package func forward(_ inputs: UnsafePointer<Float>, _ pass: Pass) throws -> UnsafeMutablePointer<Float> {
+    var outputs = try layers[0].forward(inputs, pass)
     for layer in layers.dropFirst() {
       pass.betweenLayers?()
-      outputs = layer.forward(outputs, pass)
+      outputs = try layer.forward(outputs, pass)
     }
     return outputs
   }
 
-  package func backward(_ gradient: UnsafeMutablePointer<Float>, _ pass: Pass) -> UnsafeMutablePointer<Float>? {
+  package func backward(_ gradient: UnsafeMutablePointer<Float>, _ pass: Pass) throws -> UnsafeMutablePointer<Float>? {
     var gradient = gradient
     for layer in layers.reversed() {
-      guard let next = layer.backward(gradient, pass) else { return nil }
+      guard let next = try layer.backward(gradient, pass) else { return nil }
       pass.betweenLayers?()
       gradient = next
     }

@@ -1,5 +1,13 @@
 internal import Buffers
 
+/// The sizes of the layers of a perceptron, and what lies between them.
+struct PerceptronShape {
+  /// The values of a sample, of each hidden layer from the input on, and the classes.
+  let sizes: [Int]
+  let activation: Activation
+  let start: Initialization
+}
+
 /// One slice of a multi-layer perceptron whose layers are split over several ranks by their output units.
 ///
 /// The samples are the same on all slices. A slice computes its own columns of a layer's outputs from the columns of all slices
@@ -33,7 +41,7 @@ final class SlicedPerceptron: SlicedNetwork {
   let layers: [Layer]
   let exchange: any SliceExchange
   let slice: Int
-  private let whole: MultilayerPerceptron
+  private let whole: PerceptronShape
   /// The number of samples there is room for.
   private var capacity = 0
   /// The number of samples that went forward, and backward.
@@ -46,23 +54,28 @@ final class SlicedPerceptron: SlicedNetwork {
   private var logits = FloatBuffer(count: 0)
 
   /// The slice of `whole` that `exchange` specifies.
-  init(_ whole: MultilayerPerceptron, over exchange: any SliceExchange) {
+  init(_ whole: PerceptronShape, over exchange: any SliceExchange) {
     self.whole = whole
     self.exchange = exchange
     slice = exchange.slice
-    slices = SlicedLayout(whole.layout, into: exchange.sliceCount)
-    layout = slices.layout(of: slice)
-    (inputCount, classCount) = (whole.inputCount, whole.classCount)
-    let weights = whole.layout.tensors.indices.filter { whole.layout.tensors[$0].shape.count == 2 }
+    let sizes = whole.sizes
+    var wholeLayout = TensorLayout()
     var layers: [Layer] = []
-    for tensor in weights.reversed() {
-      let shape = whole.layout.tensors[tensor].shape
+    for number in 1..<sizes.count {
+      let weights = 2 * (sizes.count - 1 - number)
       layers.append(
         Layer(
-          inputCount: shape[1], inputs: layers.last?.outputs.ranges ?? [0..<shape[1]],
-          outputs: SlicedLayout.rows(of: shape[0], into: exchange.sliceCount), weights: tensor, biases: tensor + 1))
+          inputCount: sizes[number - 1], inputs: layers.last?.outputs.ranges ?? [0..<sizes[0]],
+          outputs: SlicedLayout.rows(of: sizes[number], into: exchange.sliceCount), weights: weights, biases: weights + 1))
+    }
+    for number in (1..<sizes.count).reversed() {
+      wholeLayout.append("weights.\(number)", shape: [sizes[number], sizes[number - 1]])
+      wholeLayout.append("biases.\(number)", shape: [sizes[number]])
     }
     self.layers = layers
+    slices = SlicedLayout(wholeLayout, into: exchange.sliceCount)
+    layout = slices.layout(of: slice)
+    (inputCount, classCount) = (sizes[0], sizes[sizes.count - 1])
   }
 
   func initialize(_ parameters: FloatBuffer, seed: UInt64) {
@@ -185,9 +198,10 @@ extension SlicedPerceptron {
       let source = (slice + distance) % layer.inputs.count
       let columns = layer.inputs[source]
       guard !columns.isEmpty else { continue }
-      try multiplyByTransposed(
+      try MatrixProducts.multiply(
         inputs(of: index, from: source, batch), address(of: layer.weights, in: parameters) + columns.lowerBound,
-        rowCount: batch.count, columnCount: layer.outputs[slice].count, innerCount: columns.count, bStride: layer.inputCount,
+        transposingB: true, rowCount: batch.count, columnCount: layer.outputs[slice].count, innerCount: columns.count,
+        bStride: layer.inputCount,
         into: output, isAdding: isAdding)
       isAdding = true
     }
@@ -204,7 +218,7 @@ extension SlicedPerceptron {
     func multiplyBlock(for target: Int) {
       let columns = layer.inputs[target]
       guard !columns.isEmpty else { return }
-      multiply(
+      MatrixProducts.multiply(
         deltas[index].baseAddress, address(of: layer.weights, in: parameters) + columns.lowerBound, rowCount: rowCount,
         columnCount: columns.count, innerCount: own, bStride: layer.inputCount, into: shared + columns.lowerBound * rowCount)
     }
@@ -219,8 +233,9 @@ extension SlicedPerceptron {
     let own = layer.outputs[slice].count
     guard own > 0 else { return }
     for (source, columns) in layer.inputs.enumerated() where !columns.isEmpty {
-      try multiplyTransposed(
-        deltas[index].baseAddress, inputs(of: index, from: source, batch), rowCount: own, columnCount: columns.count,
+      try MatrixProducts.multiply(
+        deltas[index].baseAddress, inputs(of: index, from: source, batch), transposingA: true, rowCount: own,
+        columnCount: columns.count,
         innerCount: batch.count, into: address(of: layer.weights, in: gradient) + columns.lowerBound,
         resultStride: layer.inputCount)
     }

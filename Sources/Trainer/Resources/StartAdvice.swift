@@ -1,3 +1,4 @@
+internal import Buffers
 internal import Checkpoints
 internal import Files
 package import Kernels
@@ -15,18 +16,38 @@ package struct StartAdvice {
   ///
   /// Collective.
   func sentences() throws -> [String] {
-    let own = [HostResources.usableCoreCount, HostResources.coreCount, blasAdvice() == nil ? 0 : 1]
+    let own = [HostResources.usableCoreCount, HostResources.coreCount, productAdvice() == nil ? 0 : 1]
     let all = try agreement.gather(own.map { UInt64($0) }).map { $0.map { Int($0) } }
     var sentences: [String] = []
     if let rank = all.firstIndex(where: { $0[0] < threads }) {
       sentences.append(StartAdvice.tooManyThreads(threads, rank: rank, cores: all[rank][0], of: all[rank][1]))
     }
     if let rank = all.firstIndex(where: { $0[2] == 1 }) {
-      let advice = try agreement.share(blasAdvice(), from: rank)
+      let advice = try agreement.share(productAdvice(), from: rank)
       sentences.append(rank == 0 ? advice : "rank \(rank): \(advice)")
     }
+    if let sentence = try differentArithmetic() { sentences.append(sentence) }
     return sentences
   }
+
+  /// That ranks compute products by different code: what every rank computes for itself then differs in its last bits.
+  private func differentArithmetic() throws -> String? {
+    let all = try agreement.gather([XXHash64.hash(oneDNNDescription)]).map { $0[0] }
+    guard let rank = all.firstIndex(where: { $0 != all[0] }) else { return nil }
+    let (other, first) = (try agreement.share(oneDNNDescription, from: rank), try agreement.share(oneDNNDescription))
+    return "rank \(rank) computes with \(other), rank 0 with \(first); \(StartAdvice.consequence)"
+  }
+
+  /// That the run was saved by one that computed products by other code; nil if it was not.
+  static func otherArithmetic(than saved: SavedRun) -> String? { otherArithmetic(than: saved.counters["arithmetic"]) }
+
+  package static func otherArithmetic(than saved: String?, now: String? = nil) -> String? {
+    let now = now ?? oneDNNDescription
+    guard let saved, saved != now else { return nil }
+    return "the checkpoint comes from a run that computed with \(saved), and this one computes with \(now); \(consequence)"
+  }
+
+  private static let consequence = "the last bits of what each computes may differ"
 
   /// The advice that there are more threads than cores.
   package static func tooManyThreads(_ threads: Int, rank: Int, cores: Int, of all: Int) -> String {
@@ -38,18 +59,17 @@ package struct StartAdvice {
   }
 }
 
-/// Why matrix products are slower than necessary, and the remedy; nil if they are not.
-///
-/// OpenBLAS uses the kernels of the oldest processors on processors newer than itself.
-public func blasAdvice() -> String? {
-  blasAdvice(kernels: blasKernelName, path: KernelPath.available.last ?? .portable)
+/// Why products and convolutions are slower than necessary, and the remedy; nil if they are not.
+public func productAdvice() -> String? {
+  productAdvice(instructionSet: productInstructionSet, path: KernelPath.available.last ?? .portable)
 }
 
-/// The advice if OpenBLAS runs `kernels` and the processor has the instructions of `path`.
-package func blasAdvice(kernels: String, path: KernelPath) -> String? {
-  guard ["Prescott", "Core2", "Generic"].contains(kernels), path != .portable else { return nil }
-  let better = path == .avx512 ? "SkylakeX" : "Haswell"
-  return
-    "OpenBLAS does not know this processor and runs kernels for \(kernels), several times slower; "
-    + "source scripts/environment.sh, or set OPENBLAS_CORETYPE=\(better)"
+/// The advice if oneDNN uses `instructionSet` and the processor has the instructions of `path`.
+package func productAdvice(instructionSet: String, path: KernelPath) -> String? {
+  if instructionSet == "any" {
+    return
+      "oneDNN has no fast products and convolutions for this processor, and computes them with portable code, many times slower"
+  }
+  guard ["sse41", "avx"].contains(instructionSet), path != .portable else { return nil }
+  return "oneDNN is limited to \(instructionSet), several times slower than this processor can; unset DNNL_MAX_CPU_ISA"
 }

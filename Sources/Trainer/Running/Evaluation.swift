@@ -65,7 +65,7 @@ public final class Evaluator {
       utterances = 0..<0
       samples = Partition(count: dataset.count(.test), into: grid.shareCount)[grid.share]
     }
-    batch = Minibatch(capacity: max(1, min(Evaluator.batchSize, samples.count)), featureCount: dataset.featureCount)
+    batch = Minibatch(capacity: max(1, min(Evaluator.batchSize, samples.count)), of: dataset.form)
     logPosteriors = dataset.utterances == nil ? nil : FloatBuffer(count: batch.capacity * network.classCount)
   }
 

@@ -31,7 +31,7 @@ public struct SavedModel {
     var options = TrainerOptions()
     let grid = try RankGrid(HostMap(world, patience: options.waiting()))
     let records = try RecordExchange(grid.all)
-    try together(agreement, otherwise: .inputOutput) { try prepareBLAS(threads: 1) }
+    try together(agreement, otherwise: .inputOutput) { try prepareProducts(threads: 1) }
     (self.data, parameters, evaluator) = try together(agreement, otherwise: .configuration) {
       for (name, text) in run.options { try options.set(name, to: text) }
       if let data { options.data = data }
@@ -42,7 +42,7 @@ public struct SavedModel {
         let status = exitStatus(of: error).flatMap(TrainingError.ExitStatus.init) ?? .configuration
         throw TrainingError("the run's data cannot be read: \(error); --data says where they are now", exitStatus: status)
       }
-      let network = try recipe.network(dataset.featureCount, dataset.classCount, image: dataset.imageShape)
+      let network = try recipe.network(dataset.form)
       var need = MemoryNeed()
       need.add("parameters", network.layout.count)
       try need.checkLimits()

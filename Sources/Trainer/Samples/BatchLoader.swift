@@ -39,7 +39,7 @@ public final class BatchLoader {
     self.rank = rank
     self.ranks = ranks
     self.labels = labels
-    batch = Minibatch(capacity: (plan.minibatch - 1) / ranks + 1, featureCount: dataset.featureCount)
+    batch = Minibatch(capacity: (plan.minibatch - 1) / ranks + 1, of: dataset.form)
   }
 
   /// A loader of the same samples with its own position.
@@ -51,17 +51,18 @@ public final class BatchLoader {
   public func batch(at step: Int, part: Int = 0, of parts: Int = 1) -> Minibatch {
     let stopwatch = Stopwatch()
     defer { seconds += stopwatch.seconds }
-    return load(plan.places(of: step, part: part, of: parts, rank: rank, ranks: ranks), of: plan.epoch(of: step))
+    return load(plan.places(of: step, part: part, of: parts, rank: rank, ranks: ranks), of: step)
   }
 
   /// All samples of a step, over all ranks; valid until the next call.
   func wholeBatch(at step: Int) -> Minibatch {
     let stopwatch = Stopwatch()
     defer { seconds += stopwatch.seconds }
-    return load(plan.places(of: step), of: plan.epoch(of: step))
+    return load(plan.places(of: step), of: step)
   }
 
-  private func load(_ places: Range<Int>, of epoch: Int) -> Minibatch {
+  private func load(_ places: Range<Int>, of step: Int) -> Minibatch {
+    let epoch = plan.epoch(of: step)
     if epoch != self.epoch {
       self.epoch = epoch
       samples =
@@ -69,7 +70,8 @@ public final class BatchLoader {
         ?? SampleOrder(count: dataset.count(.train), seed: seed).epoch(epoch)
     }
     // Minibatches may grow.
-    if places.count > batch.capacity { batch = Minibatch(capacity: places.count, featureCount: dataset.featureCount) }
+    if places.count > batch.capacity { batch = Minibatch(capacity: places.count, of: dataset.form) }
+    batch.origin = MinibatchOrigin(seed: seed, step: step, position: places.lowerBound - plan.places(of: step).lowerBound)
     dataset.load(samples[places], of: .train, into: batch)
     if let labels, labels.epoch > 0 {
       for (row, sample) in samples[places].enumerated() { batch.labels[row] = Int32(labels[Int(sample), .train]) }

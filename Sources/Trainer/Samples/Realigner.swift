@@ -87,7 +87,7 @@ struct Realigner {
     _ logPriors: [Double]
   ) throws -> (labels: [UInt16], kept: Int) {
     let classCount = dataset.classCount
-    let batch = Minibatch(capacity: Realigner.batchSize, featureCount: dataset.featureCount)
+    let batch = Minibatch(capacity: Realigner.batchSize, of: dataset.form)
     let rows = FloatBuffer(count: Realigner.batchSize * classCount)
     let logPosteriors = FloatBuffer(count: (frames[utterances].map(\.count).max() ?? 0) * classCount)
     var (own, kept): ([UInt16], Int) = ([], 0)
