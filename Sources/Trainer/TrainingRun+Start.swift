@@ -127,21 +127,8 @@ extension TrainingRun {
   private func resume(_ saved: SavedRun) throws {
     context.labels?.prepare(for: saved.counters)
     var state = inventory
-    let savedShares = saved.ranks / grid.sliceCount
-    // One rank has no residual; the residuals of several go into its first gradient, so that nothing is lost.
-    let inherited = FloatBuffer(count: savedShares > 1 && grid.shareCount == 1 && isLossy ? parameters.count : 0)
-    let inheritedSums = FloatBuffer(count: inherited.count)
-    if savedShares == 1 && isLossy {
-      state.tensors.removeAll { $0.isShareOfMean }
-    }
-    if inherited.count > 0 {
-      state.tensors += [
-        SavedTensor("residual", .summed, of: inherited),
-        SavedTensor("ownerResidual", .owned([0..<inherited.count]), of: inheritedSums),
-      ]
-    }
+    strategy.prepareToLoad(&state, savedBy: saved.ranks / grid.sliceCount)
     try context.store?.load(saved, into: &state)
-    if inherited.count > 0 { strategy.inherit(inherited, sums: inheritedSums) }
     progress.step = saved.step
     progress.resumed = saved
     progress.newestCheckpoint = saved.path

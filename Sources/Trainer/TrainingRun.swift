@@ -21,8 +21,6 @@ public final class TrainingRun {
   let model: WholeModel
   /// The codec that the ranks have chosen; nil if the options name one.
   let codecChoice: CodecChoice?
-  /// Whether the codec leaves a residual.
-  let isLossy: Bool
   package let strategy: any Strategy
   package let loader: BatchLoader
   let optimizer: any Optimizer
@@ -62,7 +60,6 @@ public final class TrainingRun {
       try CodecChoice(for: parts, saved: saved, dataset: dataset, optimizer: { recipe.optimizer(settings) }, by: choose)
     }
     if let codecChoice { parts.aggregation = AggregationRecipe(codecChoice.codec) }
-    isLossy = parts.aggregation.codec.map { !$0.isIdentity } ?? false
     strategy = try recipe.strategy(for: parts)
     loader = BatchLoader(
       dataset, plan: plan, seed: options.seed, clients: clients, rank: grid.share, of: grid.shareCount,

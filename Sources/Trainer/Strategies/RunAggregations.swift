@@ -28,6 +28,8 @@ package final class RunAggregations {
   private let gradients: [SharedGradient]
   private let transform: (any OwnerTransform)?
   private let isOverlapped: Bool
+  /// Residuals of the ranks of a checkpoint, until they are placed.
+  private var inheritance: (contributions: FloatBuffer, sums: FloatBuffer)?
   private var comparison = ExchangeComparison()
   /// Why floats could not be tried at the end of the run.
   private var comparisonObstacle: String?
@@ -138,10 +140,27 @@ package final class RunAggregations {
   /// Sets the residuals to zero; no exchange may be in flight.
   func forget() { main.forget() }
 
-  /// Merges the residuals of ranks and owners, in gradient units: they are added to `contributions`.
-  func merge(_ sums: FloatBuffer, into contributions: FloatBuffer) {
+  /// Adjusts the inventory to what `shareCount` ranks have saved.
+  ///
+  /// One rank has no residuals: those of several are loaded to go into its first gradient, so that nothing is lost, and several
+  /// ranks begin without any after one.
+  func prepareToLoad(_ inventory: inout StateInventory, savedBy shareCount: Int) {
+    guard let codec = parts.aggregation.codec, !codec.isIdentity else { return }
+    if shareCount == 1 { inventory.tensors.removeAll { $0.isShareOfMean } }
+    guard shareCount > 1, parts.hosts.world.count == 1 else { return }
+    let count = parts.network.layout.count
+    let inheritance = (contributions: FloatBuffer(count: count), sums: FloatBuffer(count: count))
+    self.inheritance = inheritance
+    inventory.tensors += CodedAllReduce.savedResiduals(inheritance.contributions, ofOwner: inheritance.sums, [0..<count])
+  }
+
+  /// What ranks and owners had not sent, in gradient units, if this run has loaded it and has no residuals; nil otherwise.
+  func takeInheritance() -> FloatBuffer? {
+    guard let (contributions, sums) = inheritance else { return nil }
+    inheritance = nil
     transform?.restoreUnits(of: sums)
     for index in 0..<contributions.count { contributions[index] += sums[index] }
+    return contributions
   }
 
   /// The seconds of steps in `frame`, updated by `update`.

@@ -82,11 +82,13 @@ extension EngineStrategy {
 
   func forget() throws { engine.forget() }
 
-  func place() throws { try engine.aggregations.place() }
+  func prepareToLoad(_ inventory: inout StateInventory, savedBy shareCount: Int) {
+    engine.aggregations.prepareToLoad(&inventory, savedBy: shareCount)
+  }
 
-  func inherit(_ contributions: FloatBuffer, sums: FloatBuffer) {
-    engine.aggregations.merge(sums, into: contributions)
-    engine.frame.computation.inherited = contributions
+  func place() throws {
+    try engine.aggregations.place()
+    engine.frame.computation.inherited = engine.aggregations.takeInheritance()
   }
 
   func abandon() {

@@ -26,16 +26,14 @@ public protocol Strategy: Stateful {
   /// Abandons what is in flight, if the run ends with an error.
   func abandon()
 
+  /// Adjusts the inventory to what `shareCount` ranks that share samples have saved, before it is loaded from their checkpoint.
+  func prepareToLoad(_ inventory: inout StateInventory, savedBy shareCount: Int)
   /// Moves loaded state to where it is needed, if other ranks had saved it. Collective.
   func place() throws
   /// Completes what is in flight, and discards what past gradients left behind.
   ///
   /// Collective. Residuals and momentum become zero. Sums of squares, an optimizer's estimate of gradient sizes, are kept.
   func forget() throws
-  /// Takes over the residuals that other ranks had of their contributions, and owners of their sums, if this run has none:
-  /// they go into the next gradient.
-  func inherit(_ contributions: FloatBuffer, sums: FloatBuffer)
-
   /// Seconds spent so far, except `data`.
   var times: PhaseTimes { get }
   /// This rank's traffic so far, compared with that of floats.
@@ -56,6 +54,8 @@ public enum Consistency: Hashable, Sendable {
 
 extension Strategy {
   public var consistency: Consistency { .replicated }
+
+  public func prepareToLoad(_ inventory: inout StateInventory, savedBy shareCount: Int) {}
 
   public func place() throws {}
 
