@@ -202,7 +202,10 @@ int CDNN_convolution_forward(
     CDNN_Convolution *convolution, const float *inputs, const float *weights, const float *biases, float *outputs, void *scratch) {
   Pass *pass = &convolution->passes[CDNN_FORWARD];
   TRY(point(convolution, pass, inputs, outputs, weights, scratch));
-  memcpy(scratch, biases, convolution->bias_count * sizeof(float));
+  if (biases)
+    memcpy(scratch, biases, convolution->bias_count * sizeof(float));
+  else
+    memset(scratch, 0, convolution->bias_count * sizeof(float));
   if (pass->reorder) TRY(reorder(convolution, pass, 1));
   dnnl_exec_arg_t arguments[] = {
       {DNNL_ARG_SRC, convolution->inputs}, {DNNL_ARG_WEIGHTS, pass->weights}, {DNNL_ARG_BIAS, convolution->biases},
@@ -234,6 +237,6 @@ int CDNN_convolution_weights(
   TRY(dnnl_primitive_execute(pass->primitive, convolution->stream, 5, arguments));
   if (pass->reorder) TRY(reorder(convolution, pass, 0));
   TRY(dnnl_stream_wait(convolution->stream));
-  memcpy(bias_gradient, scratch, convolution->bias_count * sizeof(float));
+  if (bias_gradient) memcpy(bias_gradient, scratch, convolution->bias_count * sizeof(float));
   return dnnl_success;
 }
