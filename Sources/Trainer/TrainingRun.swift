@@ -58,6 +58,7 @@ public final class TrainingRun {
       blocks: context.blocks, network: network, parameters: parameters,
       optimizer: optimizer, scaling: recipe.optimizer.scaling, aggregation: recipe.aggregation, options: options, plan: plan)
     parts.timeline = context.timeline
+    parts.statistics = try StatisticsGather(for: network, among: parts.hosts)
     codecChoice = try context.timeline.span(.planning) {
       try CodecChoice(for: parts, saved: saved, dataset: dataset, optimizer: { recipe.optimizer(settings) }, by: choose)
     }
@@ -171,6 +172,7 @@ public final class TrainingRun {
     guard strategy.consistency != .independent else { return }
     try timeline.span(.verification) {
       try replicas.verify(parameters, step: step)
+      try model.statistics?.verify(over: records, step: step)
       guard endsReplication else { return }
       for (_, values) in optimizer.state where values.count == parameters.count { try replicas.verify(values, step: step) }
     }

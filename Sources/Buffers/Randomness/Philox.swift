@@ -36,7 +36,7 @@ public struct Philox: Sendable {
     return Philox.block(counter: SIMD4(low, high, step, purposeAndStream), key: key)
   }
 
-  /// The words of sixteen quads at once, those of `words(quad:tensor:)` from `first` on: the sixteen first words, the second ones …
+  /// The words of sixteen quads at once, from `first` on: the first word of each, the second ones, and so on.
   package func words(quads first: Int, tensor: Int = 0) -> (Words, Words, Words, Words) {
     let high = UInt32(truncatingIfNeeded: first >> 32) & 0xFFFF | UInt32(truncatingIfNeeded: tensor) << 16
     var c0 = Words(repeating: UInt32(truncatingIfNeeded: first)) &+ Philox.ascending

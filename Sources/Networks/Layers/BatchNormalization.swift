@@ -33,7 +33,7 @@ package final class BatchNormalization: Layer {
     shape = input
     needsInputGradient = plan.needsInputGradient
     tensors = plan.declareScaling(input.channels)
-    statistics = plan.declareStatistics(input.channels, isSynchronized: isSynchronized)
+    statistics = plan.declareStatistics(input, isSynchronized: isSynchronized)
     output = plan.declareOutputs(input)
     return input
   }

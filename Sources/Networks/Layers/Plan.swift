@@ -38,8 +38,8 @@ package struct Plan {
   private let vectorKind: Buffers.Tensor.Kind
   /// The values of a sample in each output.
   private(set) var outputCounts: [Int] = []
-  /// The tensors of the running statistics, and whether the ranks share those of a batch.
-  private(set) var statistics = (layout: TensorLayout(), isSynchronized: false)
+  /// The tensors of the running statistics, whether the ranks share those of a batch, and the fewest rows of a sample.
+  private(set) var statistics = (layout: TensorLayout(), isSynchronized: false, fewestRows: Int.max)
   /// The number of masks declared.
   private var maskCount = 0
 
@@ -99,10 +99,11 @@ package struct Plan {
     start.bounds(inputCount: shape.dropFirst().reduce(1, *), outputCount: shape[0] * reach)
   }
 
-  /// Declares a running mean and variance of each of `count` channels, under the number of the layer declared last.
-  mutating func declareStatistics(_ count: Int, isSynchronized: Bool) -> Statistics {
+  /// Declares a running mean and variance of each channel of `shape`, under the number of the layer declared last.
+  mutating func declareStatistics(_ shape: SampleShape, isSynchronized: Bool) -> Statistics {
     let number = statistics.layout.tensors.count / 2
-    for name in ["mean", "variance"] { statistics.layout.append("\(name).\(layers.count)", shape: [count]) }
+    for name in ["mean", "variance"] { statistics.layout.append("\(name).\(layers.count)", shape: [shape.channels]) }
+    statistics.fewestRows = min(statistics.fewestRows, shape.pixelCount)
     statistics.isSynchronized = statistics.isSynchronized || isSynchronized
     return Statistics(number: number)
   }

@@ -11,6 +11,8 @@ public final class RunningStatistics {
   public let layout: TensorLayout
   /// Whether the ranks share the statistics of each batch, so that all hold the same running ones.
   public let isSynchronized: Bool
+  /// The fewest rows that a sample has in a normalized layer; a rank needs two to learn anything.
+  public let fewestRows: Int
   /// This rank's running statistics: 0.9 · themselves + 0.1 · those of the batch, with the variance of n/(n − 1).
   public let values: FloatBuffer
   /// The number of samples behind them in a step, which decays likewise; what they weigh among those of other ranks.
@@ -30,7 +32,7 @@ public final class RunningStatistics {
 
   /// Statistics of means 0 and variances 1; nil if no layer has any.
   init?(_ plan: Plan) {
-    (layout, isSynchronized) = plan.statistics
+    (layout, isSynchronized, fewestRows) = plan.statistics
     guard layout.count > 0 else { return nil }
     values = FloatBuffer(count: layout.count)
     weight = FloatBuffer(count: 1)
@@ -102,7 +104,9 @@ extension RunningStatistics {
       let channels = layout.tensors[2 * layer].count
       propose(try joined(BatchMoments(channels: channels)), of: Plan.Statistics(number: layer))
     }
-    for layer in isProposed.indices.reversed() { _ = try summed(Array(repeating: 0, count: 2 * layout.tensors[2 * layer].count)) }
+    for layer in isProposed.indices.reversed() {
+      _ = try summed(Array(repeating: 0, count: 2 * layout.tensors[2 * layer].count))
+    }
   }
 
   /// The sums over the ranks, in rank order.
@@ -143,7 +147,8 @@ extension RunningStatistics {
 
   /// Makes ``values`` those that evaluation reads, on a number of ranks that did not save this rank's own.
   public func startFromCombined() {
-    if !isSynchronized { values.copy(from: combined) }
+    guard !isSynchronized else { return }
+    values.copy(from: combined)
   }
 
   /// Runs `body`, and then takes back what it changed.

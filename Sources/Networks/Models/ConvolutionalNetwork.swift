@@ -8,8 +8,8 @@ let convolutionalNetwork = Registry<NetworkRecipe>.Entry(
   "cnn",
   "convolutional network on images: convolutions, each with 2×2 max pooling, then linear layers; on gray images LeNet, on colour "
     + "images 3×3 convolutions with batch normalization",
-  values: "filters of each convolution from the input on and, without norm and hidden, then the hidden units (20,50,500; on colour "
-    + "images 32,64,128)",
+  values: "filters of each convolution from the input on, and then, without norm and hidden, the hidden units (20,50,500; on "
+    + "colour images 32,64,128)",
   keys: [
     activationKey, startKey,
     ("norm", "none, batch (each rank by its own samples) or sync (by those of all ranks) (none; on colour images batch)"),

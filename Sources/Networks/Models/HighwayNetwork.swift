@@ -10,7 +10,8 @@ let highwayNetwork = Registry<NetworkRecipe>.Entry(
   let start = try specification.choice("start", default: Initialization.uniform)
   let gate = Float(specification.options["gate"] ?? "-2")
   guard let gate, abs(gate) <= 100 else {
-    throw SpecificationError("'\(specification)': gate is a number of -100 to 100, not '\(specification.options["gate"] ?? "")'")
+    throw SpecificationError(
+      "'\(specification)': gate is a number of -100 to 100, not '\(specification.options["gate"] ?? "")'")
   }
   let factors = specification.values.first?.split(separator: "x", omittingEmptySubsequences: false).map { Int($0) } ?? []
   guard specification.values.count == 1, factors.count == 2, let count = factors[0], (1...layerLimit).contains(count),

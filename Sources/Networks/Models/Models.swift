@@ -21,7 +21,9 @@ public struct NetworkRecipe: Sendable {
 /// The available models; each makes its network for the samples of a data set.
 ///
 /// A row each.
-public let models = Registry<NetworkRecipe>("model", [
+public let models = Registry<NetworkRecipe>(
+  "model",
+  [
     softmaxRegression, multilayerPerceptron, convolutionalNetwork, residualNetwork, highwayNetwork,
   ])
 

@@ -23,7 +23,8 @@ let residualNetwork = Registry<NetworkRecipe>.Entry(
   }
   let width = try specification.number("width", in: 1...1024) ?? 16
   guard width % 16 == 0 else {
-    throw SpecificationError("'\(specification)': width is a multiple of 16, which convolutions compute at a time, not \(width)")
+    throw SpecificationError(
+      "'\(specification)': width is a multiple of 16, the channels that convolutions compute at a time, not \(width)")
   }
   guard specification.values.count == 1, let depth = Int(specification.values[0]),
     depth == 9 || (8...110).contains(depth) && depth % 6 == 2

@@ -63,6 +63,14 @@ final class StepFrame {
     let plan = course.loader.plan
     let batch = try parts.timeline.span(.data) { course.loader.batch(at: step, portion) }
     let expected = plan.samples(of: step, portion)
+    let statistics = parts.network.statistics
+    defer { statistics?.exchange = nil }
+    if case .everything = portion {
+      // Every rank has the whole batch.
+    } else {
+      statistics?.exchange = parts.statistics
+      parts.statistics?.meanwhile = driver.turn
+    }
     var own = try computation.compute(
       step, of: batch, part: portion.part, among: plan.places(of: step).count,
       share: Float(expected) / Float(plan.places(of: step).count), into: gradient, ready: ready)
