@@ -153,6 +153,12 @@ import _TestSupport
         "\($0)".contains(part) && exitStatus(of: $0) == 64
       }
     }
+    guard world.count % 2 == 0 else { return try world.barrier() }
+    #expect {
+      try train(small("mlp:9,dropout=0.1") { $0.modelParallel = 2 })
+    } throws: {
+      "\($0)".contains("'mlp:9,dropout=0.1' cannot be split") && exitStatus(of: $0) == 64
+    }
     try world.barrier()
   }
 }

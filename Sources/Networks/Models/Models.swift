@@ -33,7 +33,7 @@ let startKey = ("start", "uniform by fan-in, he or glorot (uniform)")
 let activationKey = ("activation", "relu or sigmoid (relu)")
 
 /// The key of models with batch normalization.
-let normKey = ("norm", "none, batch (each rank by its own samples) or sync (by those of all ranks)")
+let normKey = ("norm", "none, batch (each rank by its own samples) or sync (by those of all ranks) (none)")
 /// The key of models with dropout.
 let dropoutKey = ("dropout", "probability of dropping a value in training (0)")
 

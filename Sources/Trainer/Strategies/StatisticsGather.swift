@@ -10,6 +10,8 @@ internal import Transport
 /// - Cost: 8 · (2C + 1) bytes to each other rank forward and 16 · C backward for a layer of C channels.
 final class StatisticsGather: StatisticsExchange {
   private let records: RecordExchange
+  /// Seconds spent waiting for the others.
+  private(set) var waitingSeconds = 0.0
   /// Called while waiting for others.
   var meanwhile: (() -> Void)?
 
@@ -23,7 +25,9 @@ final class StatisticsGather: StatisticsExchange {
   }
 
   func gather(_ own: [Double]) throws -> [[Double]] {
-    try records.gather(own.map(\.bitPattern), activity: "the statistics of a batch", meanwhile: meanwhile)
+    let stopwatch = Stopwatch()
+    defer { waitingSeconds += stopwatch.seconds }
+    return try records.gather(own.map(\.bitPattern), activity: "the statistics of a batch", meanwhile: meanwhile)
       .map { $0.map { Double(bitPattern: $0) } }
   }
 
