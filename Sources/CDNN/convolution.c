@@ -25,36 +25,8 @@ struct CDNN_Convolution {
 
 static size_t aligned(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
 
-#define TRY(call) \
-  do { \
-    dnnl_status_t status_of_call = (call); \
-    if (status_of_call != dnnl_success) return status_of_call; \
-  } while (0)
-
-static dnnl_status_t describe(
-    dnnl_convolution_desc_t *operation, CDNN_Direction direction, const CDNN_Shape *shape, const dnnl_memory_desc_t *inputs,
-    const dnnl_memory_desc_t *weights, const dnnl_memory_desc_t *biases, const dnnl_memory_desc_t *outputs) {
-  dnnl_dims_t strides = {shape->stride, shape->stride};
-  dnnl_dims_t padding = {shape->padding, shape->padding};
-  // Rows and columns at the far edges that no whole stride reaches are not read: the padding there is less, or negative.
-  dnnl_dims_t end = {
-      (outputs->dims[2] - 1) * shape->stride + shape->kernel_height - shape->height - shape->padding,
-      (outputs->dims[3] - 1) * shape->stride + shape->kernel_width - shape->width - shape->padding};
-  switch (direction) {
-    case CDNN_FORWARD:
-      return dnnl_convolution_forward_desc_init(
-          operation, dnnl_forward_training, dnnl_convolution_direct, inputs, weights, biases, outputs, strides, padding, end);
-    case CDNN_DATA:
-      return dnnl_convolution_backward_data_desc_init(
-          operation, dnnl_convolution_direct, inputs, weights, outputs, strides, padding, end);
-    default:
-      return dnnl_convolution_backward_weights_desc_init(
-          operation, dnnl_convolution_direct, inputs, weights, biases, outputs, strides, padding, end);
-  }
-}
-
 static dnnl_status_t make_reorder(
-    dnnl_primitive_t *reorder, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to, dnnl_engine_t engine) {
+    dnnl_primitive_t *reorder, FormReference from, FormReference to, dnnl_engine_t engine) {
   dnnl_primitive_desc_t description;
   TRY(dnnl_reorder_primitive_desc_create(&description, from, engine, to, engine, NULL));
   dnnl_status_t result = dnnl_primitive_create(reorder, description);
@@ -63,12 +35,12 @@ static dnnl_status_t make_reorder(
 }
 
 static dnnl_status_t make_pass_of(
-    Pass *pass, CDNN_Direction direction, dnnl_primitive_desc_t description, const dnnl_memory_desc_t *plain, dnnl_engine_t engine) {
+    Pass *pass, CDNN_Direction direction, dnnl_primitive_desc_t description, FormReference plain, dnnl_engine_t engine) {
   const char *name = "";
   TRY(dnnl_primitive_desc_query(description, dnnl_query_impl_info_str, 0, &name));
   strncpy(pass->name, name, sizeof pass->name - 1);
   TRY(dnnl_primitive_create(&pass->primitive, description));
-  const dnnl_memory_desc_t *weights = dnnl_primitive_desc_query_md(
+  FormReference weights = dnnl_primitive_desc_query_md(
       description, direction == CDNN_WEIGHTS ? dnnl_query_diff_weights_md : dnnl_query_weights_md, 0);
   TRY(dnnl_memory_create(&pass->weights, weights, engine, DNNL_MEMORY_NONE));
   if (!dnnl_memory_desc_equal(weights, plain)) {
@@ -76,62 +48,68 @@ static dnnl_status_t make_pass_of(
     TRY(direction == CDNN_WEIGHTS ? make_reorder(&pass->reorder, weights, plain, engine)
                                   : make_reorder(&pass->reorder, plain, weights, engine));
   }
-  const dnnl_memory_desc_t *pad = dnnl_primitive_desc_query_md(description, dnnl_query_scratchpad_md, 0);
+  FormReference pad = dnnl_primitive_desc_query_md(description, dnnl_query_scratchpad_md, 0);
   pass->pad_bytes = dnnl_memory_desc_get_size(pad);
   return dnnl_memory_create(&pass->pad, pad, engine, DNNL_MEMORY_NONE);
 }
 
 static dnnl_status_t make_pass(
-    Pass *pass, CDNN_Direction direction, const dnnl_convolution_desc_t *operation, const dnnl_memory_desc_t *plain,
-    dnnl_primitive_desc_t hint, dnnl_primitive_desc_t *kept) {
+    Pass *pass, CDNN_Direction direction, const CDNN_Shape *shape, const Forms *forms, dnnl_primitive_desc_t *forward) {
   dnnl_primitive_attr_t attributes;
   TRY(dnnl_primitive_attr_create(&attributes));
   dnnl_primitive_attr_set_scratchpad_mode(attributes, dnnl_scratchpad_mode_user);
   dnnl_primitive_desc_t description = NULL;
-  dnnl_status_t result = dnnl_primitive_desc_create(&description, operation, attributes, CDNN_engine(), hint);
+  dnnl_status_t result = CDNN_describe(&description, direction, shape, forms, *forward, attributes);
   dnnl_primitive_attr_destroy(attributes);
   TRY(result);
-  result = make_pass_of(pass, direction, description, plain, CDNN_engine());
-  if (kept)
-    *kept = description;
+  result = make_pass_of(pass, direction, description, reference(&forms->plain), CDNN_engine());
+  if (direction == CDNN_FORWARD)
+    *forward = description;
   else
     dnnl_primitive_desc_destroy(description);
   return result;
 }
 
-static dnnl_status_t make(CDNN_Convolution *convolution, const CDNN_Shape *shape, int needs_data) {
-  dnnl_engine_t engine = CDNN_engine();
-  if (!engine) return dnnl_unimplemented;
-  TRY(dnnl_stream_create(&convolution->stream, engine, dnnl_stream_default_flags));
+static dnnl_status_t make_forms(Forms *forms, const CDNN_Shape *shape) {
   dnnl_dims_t in = {shape->samples, shape->channels, shape->height, shape->width};
   dnnl_dims_t out = {
       shape->samples, shape->filters, (shape->height + 2 * shape->padding - shape->kernel_height) / shape->stride + 1,
       (shape->width + 2 * shape->padding - shape->kernel_width) / shape->stride + 1};
   dnnl_dims_t kernel = {shape->filters, shape->channels, shape->kernel_height, shape->kernel_width};
   dnnl_dims_t bias = {shape->filters};
-  convolution->bias_count = shape->filters;
-  dnnl_memory_desc_t inputs, outputs, plain, weights, biases;
-  TRY(dnnl_memory_desc_init_by_tag(&inputs, 4, in, dnnl_f32, dnnl_nhwc));
-  TRY(dnnl_memory_desc_init_by_tag(&outputs, 4, out, dnnl_f32, dnnl_nhwc));
-  TRY(dnnl_memory_desc_init_by_tag(&plain, 4, kernel, dnnl_f32, dnnl_oihw));
-  TRY(dnnl_memory_desc_init_by_tag(&weights, 4, kernel, dnnl_f32, dnnl_format_tag_any));
-  TRY(dnnl_memory_desc_init_by_tag(&biases, 1, bias, dnnl_f32, dnnl_x));
-  TRY(dnnl_memory_create(&convolution->inputs, &inputs, engine, DNNL_MEMORY_NONE));
-  TRY(dnnl_memory_create(&convolution->outputs, &outputs, engine, DNNL_MEMORY_NONE));
-  TRY(dnnl_memory_create(&convolution->plain, &plain, engine, DNNL_MEMORY_NONE));
-  TRY(dnnl_memory_create(&convolution->biases, &biases, engine, DNNL_MEMORY_NONE));
+  TRY(make_form(&forms->inputs, 4, in, dnnl_nhwc));
+  TRY(make_form(&forms->outputs, 4, out, dnnl_nhwc));
+  TRY(make_form(&forms->plain, 4, kernel, dnnl_oihw));
+  TRY(make_form(&forms->weights, 4, kernel, dnnl_format_tag_any));
+  return make_form(&forms->biases, 1, bias, dnnl_x);
+}
 
-  dnnl_primitive_desc_t hint = NULL;
+static dnnl_status_t make_of(CDNN_Convolution *convolution, const CDNN_Shape *shape, const Forms *forms, int needs_data) {
+  dnnl_engine_t engine = CDNN_engine();
+  TRY(dnnl_memory_create(&convolution->inputs, reference(&forms->inputs), engine, DNNL_MEMORY_NONE));
+  TRY(dnnl_memory_create(&convolution->outputs, reference(&forms->outputs), engine, DNNL_MEMORY_NONE));
+  TRY(dnnl_memory_create(&convolution->plain, reference(&forms->plain), engine, DNNL_MEMORY_NONE));
+  TRY(dnnl_memory_create(&convolution->biases, reference(&forms->biases), engine, DNNL_MEMORY_NONE));
+  dnnl_primitive_desc_t forward = NULL;
   dnnl_status_t result = dnnl_success;
   for (CDNN_Direction direction = CDNN_FORWARD; direction <= CDNN_WEIGHTS && result == dnnl_success; direction++) {
     if (direction == CDNN_DATA && !needs_data) continue;
-    dnnl_convolution_desc_t operation;
-    result = describe(&operation, direction, shape, &inputs, &weights, &biases, &outputs);
-    if (result == dnnl_success)
-      result = make_pass(
-          &convolution->passes[direction], direction, &operation, &plain, hint, direction == CDNN_FORWARD ? &hint : NULL);
+    result = make_pass(&convolution->passes[direction], direction, shape, forms, &forward);
   }
-  if (hint) dnnl_primitive_desc_destroy(hint);
+  if (forward) dnnl_primitive_desc_destroy(forward);
+  return result;
+}
+
+static dnnl_status_t make(CDNN_Convolution *convolution, const CDNN_Shape *shape, int needs_data) {
+  if (!CDNN_engine()) return dnnl_unimplemented;
+  TRY(dnnl_stream_create(&convolution->stream, CDNN_engine(), dnnl_stream_default_flags));
+  convolution->bias_count = shape->filters;
+  Forms forms;
+  memset(&forms, 0, sizeof forms);
+  dnnl_status_t result = make_forms(&forms, shape);
+  if (result == dnnl_success) result = make_of(convolution, shape, &forms, needs_data);
+  Form *all[] = {&forms.inputs, &forms.outputs, &forms.biases, &forms.plain, &forms.weights};
+  for (int index = 0; index < 5; index++) destroy_form(all[index]);
   return result;
 }
 
@@ -199,7 +177,8 @@ static dnnl_status_t point(
 }
 
 int CDNN_convolution_forward(
-    CDNN_Convolution *convolution, const float *inputs, const float *weights, const float *biases, float *outputs, void *scratch) {
+    CDNN_Convolution *convolution, const float *inputs, const float *weights, const float *biases, float *outputs,
+    void *scratch) {
   Pass *pass = &convolution->passes[CDNN_FORWARD];
   TRY(point(convolution, pass, inputs, outputs, weights, scratch));
   if (biases)

@@ -21,7 +21,8 @@ const char *CDNN_instruction_set(void) {
     case dnnl_cpu_isa_avx512_core_vnni: return "avx512_core_vnni";
     case dnnl_cpu_isa_avx512_core_bf16: return "avx512_core_bf16";
     case dnnl_cpu_isa_avx512_core_amx: return "avx512_core_amx";
-    default: return "any";
+    case 0: return "any";
+    default: return "newer";
   }
 }
 

@@ -131,22 +131,9 @@ extension TrainingRun {
     context.labels?.prepare(for: saved.counters)
     var state = inventory
     state.model += model.statistics?.tensors ?? []
-    let savedShares = saved.ranks / grid.sliceCount
-    // One rank has no residual; the residuals of several go into its first gradient, so that nothing is lost.
-    let inherited = FloatBuffer(count: savedShares > 1 && grid.shareCount == 1 && isLossy ? parameters.count : 0)
-    let inheritedSums = FloatBuffer(count: inherited.count)
-    if savedShares == 1 && isLossy {
-      state.tensors.removeAll { $0.isShareOfMean }
-    }
-    if inherited.count > 0 {
-      state.tensors += [
-        SavedTensor("residual", .summed, of: inherited),
-        SavedTensor("ownerResidual", .owned([0..<inherited.count]), of: inheritedSums),
-      ]
-    }
+    strategy.prepareToLoad(&state, savedBy: saved.ranks / grid.sliceCount)
     try context.store?.load(saved, into: &state)
     if saved.ranks != world.count { model.statistics?.startFromCombined(tuner?.best?.state.inventory) }
-    if inherited.count > 0 { strategy.inherit(inherited, sums: inheritedSums) }
     progress.step = saved.step
     progress.resumed = saved
     progress.newestCheckpoint = saved.path

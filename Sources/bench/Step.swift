@@ -67,6 +67,8 @@ struct StepCommand: ParsableCommand {
   var threads = 1
   @Option(help: "A Python script that runs the same steps when asked to, such as scripts/peers/torch-step.py; one rank only.")
   var peer: String?
+  @Option(help: "The Python that runs it; Debian's is the one with Debian's PyTorch.")
+  var python = "/usr/bin/python3"
   @OptionGroup var output: OutputOptions
 
   func validate() throws {
@@ -82,10 +84,8 @@ struct StepCommand: ParsableCommand {
     let _: Overlap = try choice(overlap, for: "overlap")
     let _: Topology = try choice(topology, for: "topology")
     guard let peer else { return }
-    if !["softmax", "mlp"].contains(model.prefix { $0 != ":" }) {
-      throw ValidationError("--peer compares steps of softmax and mlp, not of '\(model)'")
-    }
     if access(peer, R_OK) != 0 { throw ValidationError("--peer: there is no readable file '\(peer)'") }
+    if access(python, X_OK) != 0 { throw ValidationError("--python: there is no program '\(python)'") }
     if emulatedCompute != nil || strategy != "all-reduce" || modelParallel > 1 {
       throw ValidationError(
         "--peer compares real steps of all-reduce: it does not go with --emulated-compute, double-buffer or --model-parallel"
@@ -131,7 +131,8 @@ struct StepCommand: ParsableCommand {
       let benchmark = try StepBenchmark(setting, world: world)
       let peer = try peer.map { script in
         try StepPeer(
-          script: script, sizes: benchmark.sizes, specification: Specification(model), minibatch: minibatch, threads: threads)
+          script: script, python: python, model: model, inputs: "\(inputs)", classes: classes, minibatch: minibatch,
+          threads: threads)
       }
       try measure(benchmark, peer)
       return 0

@@ -135,12 +135,6 @@ final class StepBenchmark {
     exchange = try setting.aggregation(aggregationParts)
   }
 
-  /// The sizes of the layers, from the inputs to the classes.
-  var sizes: [Int] {
-    [setting.network.inputCount]
-      + setting.network.layout.tensors.reversed().filter { $0.shape.count == 2 }.map { $0.shape[0] }
-  }
-
   /// Runs iterations of one part back to back, as in training: ranks wait for one another only in the exchange.
   ///
   /// Collective.

@@ -25,16 +25,17 @@ final class StepPeer {
   private let input = Pipe()
   private let output = Pipe()
 
-  /// Starts `script` with Debian's Python, which is the one with Debian's PyTorch.
-  init(script: String, sizes: [Int], specification: Specification, minibatch: Int, threads: Int) throws {
+  /// Starts `script` with the Python at `python`, for steps of `model` on samples of the form and classes given.
+  init(
+    script: String, python: String, model: String, inputs: String, classes: Int, minibatch: Int, threads: Int
+  ) throws {
     self.script = script
     // A peer that has ended is an error to report, not a signal.
     signal(SIGPIPE, SIG_IGN)
-    process.executableURL = URL(fileURLWithPath: "/usr/bin/python3")
+    process.executableURL = URL(fileURLWithPath: python)
     process.arguments = [
-      script, "--sizes", sizes.map(String.init).joined(separator: ","), "--minibatch", "\(minibatch)", "--threads",
+      script, "--model", model, "--inputs", inputs, "--classes", "\(classes)", "--minibatch", "\(minibatch)", "--threads",
       "\(threads)",
-      "--activation", specification.options["activation"] ?? "relu",
     ]
     process.standardInput = input
     process.standardOutput = output

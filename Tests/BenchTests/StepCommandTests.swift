@@ -64,7 +64,7 @@ import _TestSupport
       (["step", "--model-parallel", "0"], "--model-parallel is at least 1, not 0"),
       (["step", "--model-parallel", "2"], "--model-parallel 2 needs a number of ranks that is a multiple of 2, not 1"),
       (["step", "--model", "cnn", "--inputs", "50"], "'cnn' reads images, and samples of 50 values"),
-      (["step", "--model", "cnn", "--peer", "/dev/null"], "--peer compares steps of softmax and mlp, not of 'cnn'"),
+      (["step", "--peer", "/dev/null", "--python", missing], "--python: there is no program '\(missing)'"),
       (["step", "--turns", "0"], "--turns is at least 1, not 0"),
       (["step", "--peer", "/dev/null", "--emulated-compute", "5"], "--peer compares real steps of all-reduce"),
       (["step", "--peer", "/dev/null", "--strategy", "double-buffer"], "--peer compares real steps of all-reduce"),

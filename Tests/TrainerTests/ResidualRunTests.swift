@@ -54,6 +54,15 @@ import _TestSupport
     try world.barrier()
   }
 
+  /// Lets a run on one rank take over residuals that two had of their contributions and, as owners, of the sums.
+  private func inherit(_ trainer: TrainingRun, _ residuals: (Int) -> (Float, Float)) throws {
+    var state = StateInventory()
+    trainer.strategy.prepareToLoad(&state, savedBy: 2)
+    let (contributions, sums) = (try #require(state.tensor("residual")), try #require(state.tensor("ownerResidual")))
+    for i in contributions.values.indices { (contributions.values[i], sums.values[i]) = residuals(i) }
+    try trainer.strategy.place()
+  }
+
   /// What owners had left behind is in units of x ⊘ s; as a part of a gradient it is s times as much (algorithms §1.7 b).
   @Test(.enabled(if: World.count == 1, "one rank takes over what several had")) func whatOwnersOfAdaGradLeftBehindIsAGradient()
     throws
@@ -63,13 +72,10 @@ import _TestSupport
         options { ($0.optimizer, $0.momentum) = ("adagrad:epsilon=1e-6", 0) }, on: world, isSilent: true)
       for step in 0..<3 { _ = try trainer.strategy.step(step, from: trainer.loader, rate: 0.01, isMeasured: false) }
       let squares = try #require(tensor("ownerAdaGrad", of: trainer))
-      let count = trainer.parameters.count
-      let (contributions, sums) = (FloatBuffer(count: count), FloatBuffer(count: count))
-      for i in 0..<count {
+      try inherit(trainer) { i in
         let remainder = Float(i % 7 - 3) * 0.25
-        if ownersPart { sums[i] = remainder } else { contributions[i] = remainder * (squares[i] + 1e-6).squareRoot() }
+        return ownersPart ? (0, remainder) : (remainder * (squares[i] + 1e-6).squareRoot(), 0)
       }
-      trainer.strategy.inherit(contributions, sums: sums)
       _ = try trainer.strategy.step(3, from: trainer.loader, rate: 0.01, isMeasured: false)
       return Array(trainer.parameters.values)
     }
@@ -84,9 +90,7 @@ import _TestSupport
     func models(carrying isCarrying: Bool) throws -> [[Float]] {
       let trainer = try TrainingRun(run, on: world, isSilent: true)
       if isCarrying {
-        let (contributions, sums) = (FloatBuffer(count: trainer.parameters.count), FloatBuffer(count: trainer.parameters.count))
-        for i in 0..<sums.count { (contributions[i], sums[i]) = (Float(i % 5) * 0.25, Float(i % 3) * 0.5) }
-        trainer.strategy.inherit(contributions, sums: sums)
+        try inherit(trainer) { i in (Float(i % 5) * 0.25, Float(i % 3) * 0.5) }
       }
       return try (0..<4).map { step in
         // What comes after the first step that counts is not seen, at the rate 0.

@@ -2,7 +2,8 @@
 """PyTorch's side of `bench step`: the same model, minibatch and optimizer, on as many threads.
 
 For each line "N" on standard input it runs N training steps (forward, backward, SGD with momentum) and answers with the
-seconds they took; the first line it writes is PyTorch's version. It ends with its input. Needs Debian's python3-torch.
+seconds they took; the first line it writes is PyTorch's version. It ends with its input. Needs a PyTorch: Debian's
+python3-torch, or that of the Python which runs it.
 """
 
 import argparse
@@ -11,8 +12,9 @@ import sys
 import time
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("--sizes", required=True, help="layer sizes from the inputs to the classes: 784,512,10")
-parser.add_argument("--activation", choices=["relu", "sigmoid"], default="relu")
+parser.add_argument("--model", required=True, help="the model as Morse names it: cnn:20,50,500")
+parser.add_argument("--inputs", default="784", help="the form of a sample: 784, 32x32x3 or text:128")
+parser.add_argument("--classes", type=int, default=10)
 parser.add_argument("--minibatch", type=int, default=256)
 parser.add_argument("--rate", type=float, default=0.001)
 parser.add_argument("--momentum", type=float, default=0.9)
@@ -24,20 +26,25 @@ os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = str(options
 
 import torch  # noqa: E402  (only now, because of the line above)
 
+from torch_models import build, form_of, random_samples  # noqa: E402
+
 torch.set_num_threads(options.threads)
 torch.manual_seed(1)
-sizes = [int(size) for size in options.sizes.split(",")]
-activation = {"relu": torch.nn.ReLU, "sigmoid": torch.nn.Sigmoid}[options.activation]
-layers = []
-for inputs, outputs in zip(sizes, sizes[1:]):
-    layers += [torch.nn.Linear(inputs, outputs), activation()]
-model = torch.nn.Sequential(*layers[:-1])
-optimizer = torch.optim.SGD(model.parameters(), lr=options.rate, momentum=options.momentum)
+form = form_of(options.inputs)
+model = build(options.model, form, options.classes)
+if form[0] == "image":
+    model = model.to(memory_format=torch.channels_last)
+settings = {"lr": options.rate, "momentum": options.momentum}
+try:
+    optimizer = torch.optim.SGD(model.parameters(), fused=True, **settings)
+except (TypeError, RuntimeError):
+    # Only newer versions update all parameters in one pass.
+    optimizer = torch.optim.SGD(model.parameters(), **settings)
 cross_entropy = torch.nn.CrossEntropyLoss()
-inputs = torch.randn(options.minibatch, sizes[0])
-labels = torch.randint(sizes[-1], (options.minibatch,))
+inputs, labels = random_samples(form, options.classes, options.minibatch)
 
-print(f"PyTorch {torch.__version__}", flush=True)
+kernels = os.environ.get("OPENBLAS_CORETYPE")
+print(f"PyTorch {torch.__version__}" + (f" with OPENBLAS_CORETYPE={kernels}" if kernels else ""), flush=True)
 for line in sys.stdin:
     start = time.perf_counter()
     for _ in range(int(line)):

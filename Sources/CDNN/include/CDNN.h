@@ -11,7 +11,7 @@
 
 // The library's version as three numbers.
 void CDNN_version(int *major, int *minor, int *patch);
-// The instruction set that its kernels use, for example "avx512_core".
+// The instruction set that its kernels use, for example "avx512_core"; "newer" for one that has no name here, "any" for portable code.
 const char *CDNN_instruction_set(void);
 
 // The threads of products and convolutions: of this process, from the next call on; at first 1. The library counts threads for each
@@ -19,11 +19,11 @@ const char *CDNN_instruction_set(void);
 void CDNN_set_threads(int count);
 int CDNN_threads(void);
 
-// result = scale · a · b, or with aᵀ or bᵀ, of rows × inner and inner × columns, or added to it; all row-major, a stride is the distance from one row to the
-// next as the matrix lies in memory. 0, or the library's status.
+// result = scale · a · b, or with aᵀ or bᵀ, of rows × inner and inner × columns, or added to the result; all row-major, a stride is
+// the distance from one row to the next as the matrix lies in memory. 0, or the library's status.
 int CDNN_product(
-    int is_a_transposed, int is_b_transposed, int64_t rows, int64_t columns, int64_t inner, float scale, const float *a, int64_t a_stride,
-    const float *b, int64_t b_stride, int is_adding, float *result, int64_t result_stride);
+    int is_a_transposed, int is_b_transposed, int64_t rows, int64_t columns, int64_t inner, float scale, const float *a,
+    int64_t a_stride, const float *b, int64_t b_stride, int is_adding, float *result, int64_t result_stride);
 
 // A convolution of images of height × width × channels, each padded with `padding` zeros on all four sides.
 typedef struct {

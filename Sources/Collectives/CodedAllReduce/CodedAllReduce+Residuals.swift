@@ -33,7 +33,14 @@ extension CodedAllReduce {
 
   public func contribute(to inventory: inout StateInventory) {
     guard residual.count > 0 else { return }
-    inventory.tensors += [
+    inventory.tensors += CodedAllReduce.savedResiduals(residual, ofOwner: ownerResidual, ownedRanges)
+  }
+
+  /// The residuals of a rank's contributions, and those of the sums of the ranges that it owns, as they are saved.
+  package static func savedResiduals(
+    _ residual: FloatBuffer, ofOwner ownerResidual: FloatBuffer, _ ownedRanges: [Range<Int>]
+  ) -> [SavedTensor] {
+    [
       SavedTensor("residual", .summed, isShareOfMean: true, of: residual),
       SavedTensor("ownerResidual", .owned(ownedRanges), isShareOfMean: true, of: ownerResidual),
     ]

@@ -39,15 +39,13 @@ public struct Recipe {
     dataset = try Recipe.look("data", options.data, in: datasets)
     partition = try Recipe.look("partition", options.partition, in: partitions)
     optimizer = try Recipe.look("optimizer", options.optimizer, in: optimizers)
-    guard optimizer.timeConstant == nil || options.momentum == TrainerOptions().momentum else {
+    if let source = optimizer.ownMomentum, options.momentum != TrainerOptions().momentum {
       throw OptionError(
-        "--momentum \(options.momentum) does not go with --optimizer \(options.optimizer), whose time constant gives the momentum"
-      )
+        "--momentum \(options.momentum) does not go with --optimizer \(options.optimizer), whose \(source) gives the momentum")
     }
-    guard options.modelParallel == 1 || optimizer.worksOnSlices else {
+    if let reason = optimizer.obstacles.slices, options.modelParallel > 1 {
       throw OptionError(
-        "--optimizer \(options.optimizer) does not go with --model-parallel \(options.modelParallel): the mean multiplier of a tensor "
-          + "takes all its slices, and only the owners of place=aggregate add them up")
+        "--optimizer \(options.optimizer) does not go with --model-parallel \(options.modelParallel): \(reason)")
     }
     schedule = try Recipe.look("schedule", options.schedule, in: schedules)
     strategy = try Recipe.look("strategy", options.strategy, in: strategies)
@@ -72,17 +70,12 @@ public struct Recipe {
 
   /// Rejects options that would store or compare gradients of different magnitudes.
   private static func check(_ start: WarmStart?, _ optimizer: OptimizerRecipe, _ options: TrainerOptions) throws(OptionError) {
-    let place = optimizer.scaling?.place
-    if case .replicated = start, place != nil {
-      throw OptionError(
-        "--warm-start \(options.texts["warm-start"] ?? "") does not go with --optimizer \(options.optimizer): what owners or ranks "
-          + "remember begins with the first exchange; place=momentum goes with it")
-    }
-    if start == .automatic, place == .aggregate {
-      throw OptionError(
-        "--warm-start auto does not go with --optimizer \(options.optimizer): the sum is scaled, and cannot be compared with its "
-          + "parts; give a number of steps")
-    }
+    var reason: String?
+    if case .replicated = start { reason = optimizer.obstacles.replicatedStart }
+    if start == .automatic { reason = optimizer.obstacles.automaticStart }
+    guard let reason else { return }
+    throw OptionError(
+      "--warm-start \(options.texts["warm-start"] ?? "") does not go with --optimizer \(options.optimizer): \(reason)")
   }
 
   private static func look<Product>(
@@ -117,9 +110,9 @@ public struct Recipe {
     try refuse(
       !can.clips && options.clip != nil, "clip",
       "which does not know the gradient's norm" + (can.clipsIf.map { ", except \($0)" } ?? ""))
-    try refuse(
-      !can.transformsAtOwners && optimizer.scaling?.place == .aggregate, "optimizer \(options.optimizer)",
-      "which has no owners of whole sums; place=partial or place=momentum does")
+    if let reason = optimizer.obstacles.sumsWithoutOwners {
+      try refuse(!can.transformsAtOwners, "optimizer \(options.optimizer)", reason)
+    }
     try refuse(
       !can.warmStarts && options.warmStart.map { $0 != .floats(0) } ?? false, "warm-start",
       "which uses its own code from the first step; leave it out")

@@ -1,7 +1,6 @@
 internal import Buffers
 internal import Codecs
 package import Collectives
-internal import Kernels
 internal import MPI
 internal import Networks
 internal import Optimizers
@@ -11,8 +10,8 @@ package import Transport
 /// The aggregations of a run, one for each ``WarmStartPhase``, and their costs.
 ///
 /// All read the same gradients. Those of a warm start and the one after it are one stream: residuals are in the units of
-/// gradients, and stay when the number of bits changes. With AdaGrad by owners all have the same owners, so that their state
-/// carries over.
+/// gradients, and stay when the number of bits changes. Where owners transform sums, all have the same owners, so that their
+/// state carries over.
 /// Source: algorithms §1.10.
 package final class RunAggregations {
   /// The aggregation after the warm start.
@@ -28,6 +27,8 @@ package final class RunAggregations {
   private let gradients: [SharedGradient]
   private let transform: (any OwnerTransform)?
   private let isOverlapped: Bool
+  /// Residuals of the ranks of a checkpoint, until they are placed.
+  private var inheritance: (contributions: FloatBuffer, sums: FloatBuffer)?
   private var comparison = ExchangeComparison()
   /// Why floats could not be tried at the end of the run.
   private var comparisonObstacle: String?
@@ -128,7 +129,10 @@ package final class RunAggregations {
   }
 
   /// Restores the counters.
-  func restore(counters: [String: String]) { main.restore(counters: counters) }
+  func restore(counters: [String: String]) {
+    transform?.restore(counters: counters)
+    main.restore(counters: counters)
+  }
 
   /// Moves loaded residuals to the ranks that encode them.
   ///
@@ -138,10 +142,27 @@ package final class RunAggregations {
   /// Sets the residuals to zero; no exchange may be in flight.
   func forget() { main.forget() }
 
-  /// Merges the residuals of ranks and owners, in gradient units: they are added to `contributions`.
-  func merge(_ sums: FloatBuffer, into contributions: FloatBuffer) {
+  /// Adjusts the inventory to what `shareCount` ranks have saved.
+  ///
+  /// One rank has no residuals: those of several are loaded to go into its first gradient, so that nothing is lost, and several
+  /// ranks begin without any after one.
+  func prepareToLoad(_ inventory: inout StateInventory, savedBy shareCount: Int) {
+    guard let codec = parts.aggregation.codec, !codec.isIdentity else { return }
+    if shareCount == 1 { inventory.tensors.removeAll { $0.isShareOfMean } }
+    guard shareCount > 1, parts.hosts.world.count == 1 else { return }
+    let count = parts.network.layout.count
+    let inheritance = (contributions: FloatBuffer(count: count), sums: FloatBuffer(count: count))
+    self.inheritance = inheritance
+    inventory.tensors += CodedAllReduce.savedResiduals(inheritance.contributions, ofOwner: inheritance.sums, [0..<count])
+  }
+
+  /// What ranks and owners had not sent, in gradient units, if this run has loaded it and has no residuals; nil otherwise.
+  func takeInheritance() -> FloatBuffer? {
+    guard let (contributions, sums) = inheritance else { return nil }
+    inheritance = nil
     transform?.restoreUnits(of: sums)
     for index in 0..<contributions.count { contributions[index] += sums[index] }
+    return contributions
   }
 
   /// The seconds of steps in `frame`, updated by `update`.
@@ -223,7 +244,7 @@ package final class RunAggregations {
       comparisonObstacle = "a limit leaves too little memory"
       return
     }
-    let (weights, momenta) = (FloatBuffer(count: count), FloatBuffer(count: count))
+    let (weights, optimizer) = (FloatBuffer(count: count), parts.optimizer.fresh())
     var options = options
     options.observer = nil
     let sample = try CodedAllReduce(
@@ -231,13 +252,9 @@ package final class RunAggregations {
     for step in 0..<7 {
       _ = try parts.records.gather([UInt64(step)], activity: "a sample exchange of floats")
       let stopwatch = Stopwatch()
-      try sample.run(
-        step: step,
-        into: .update { range, values in
-          sgdUpdate(
-            weights: weights.values(in: range).baseAddress!, gradient: values,
-            momenta: momenta.values(in: range).baseAddress!, count: range.count, step: DescentStep(rate: 0, momentum: 0.5))
-        })
+      optimizer.prepare(samples: parts.plan.minibatch, share: 1)
+      try sample.run(step: step, into: .update { optimizer.update($0, of: weights, with: $1, rate: 0) })
+      optimizer.finish(weights, rate: 0)
       if step > 1 { comparison.add(stopwatch.seconds, isFloat: true) }
     }
   }

@@ -57,6 +57,7 @@ extension StepEngine {
   }
 
   func restore(counters: [String: String]) {
+    update.restore(counters: counters)
     frame.restore(counters: counters)
     aggregations.restore(counters: counters)
     start.restore(counters)
@@ -82,11 +83,13 @@ extension EngineStrategy {
 
   func forget() throws { engine.forget() }
 
-  func place() throws { try engine.aggregations.place() }
+  func prepareToLoad(_ inventory: inout StateInventory, savedBy shareCount: Int) {
+    engine.aggregations.prepareToLoad(&inventory, savedBy: shareCount)
+  }
 
-  func inherit(_ contributions: FloatBuffer, sums: FloatBuffer) {
-    engine.aggregations.merge(sums, into: contributions)
-    engine.frame.computation.inherited = contributions
+  func place() throws {
+    try engine.aggregations.place()
+    engine.frame.computation.inherited = engine.aggregations.takeInheritance()
   }
 
   func abandon() {

@@ -9,7 +9,8 @@ internal import Transport
 
 /// The frame of a step, or of a part of one: this rank's samples, their gradient, the agreement on it, and whether it counts.
 ///
-/// Every strategy does its steps in this frame; what is exchanged when, and what is done with it, is up to the strategy.
+/// Every strategy does its steps in this frame; what is exchanged when, and what is done with it, is up to the strategy. One that
+/// agrees less often computes with ``compute(_:on:_:into:needsNorm:ready:)`` and agrees on several steps at once.
 final class StepFrame {
   /// Which samples of a step a rank takes.
   enum Portion {
@@ -60,21 +61,15 @@ final class StepFrame {
     ready: (_ end: Int) -> Void = { _ in }, computed: (inout StepAgreement.Statement) throws -> Void = { _ in },
     sent: () throws -> Void = {}, ending: () throws -> Void = {}
   ) throws -> Judgement {
-    let plan = course.loader.plan
-    let batch = try parts.timeline.span(.data) { course.loader.batch(at: step, portion) }
-    let expected = plan.samples(of: step, portion)
     let statistics = parts.network.statistics
-    defer { statistics?.exchange = nil }
     if case .everything = portion {
       // Every rank has the whole batch.
     } else {
       statistics?.exchange = parts.statistics
       parts.statistics?.meanwhile = driver.turn
     }
-    var own = try computation.compute(
-      step, of: batch, part: portion.part, among: plan.places(of: step).count,
-      share: Float(expected) / Float(plan.places(of: step).count), into: gradient, ready: ready)
-    if needsNorm { own.gradientSquares = gradient.sumOfSquares }
+    defer { statistics?.exchange = nil }
+    var own = try compute(step, on: course, portion, into: gradient, needsNorm: needsNorm, ready: ready)
     try computed(&own)
     if case .everything = portion, parts.hosts.world.rank > 0 {
       // All ranks have the same samples, which count once.
@@ -91,7 +86,9 @@ final class StepFrame {
       try StepAgreement(over: parts.records, step: step, meanwhile: driver.turn)
     }
     agreementSeconds += stopwatch.seconds
-    require(agreement.sum(\.sampleCount) == expected, "the ranks' samples are not those of the step, or of its part")
+    require(
+      agreement.sum(\.sampleCount) == course.loader.plan.samples(of: step, portion),
+      "the ranks' samples are not those of the step, or of its part")
     let verdict = nonFiniteGuard.judge(step, agreement, parts, portion.name)
     if let end = verdict.end {
       try ending()
@@ -100,12 +97,33 @@ final class StepFrame {
     return Judgement(agreement: agreement, verdict: verdict)
   }
 
+  /// Loads this rank's samples and computes their gradient; nothing crosses between ranks.
+  ///
+  /// - Parameters: Those of ``run(_:on:_:into:needsNorm:ready:computed:sent:ending:)``.
+  /// - Returns: What this rank has to state about it.
+  func compute(
+    _ step: Int, on course: Course, _ portion: Portion = .share, into gradient: FloatBuffer, needsNorm: Bool,
+    ready: (_ end: Int) -> Void = { _ in }
+  ) throws -> StepAgreement.Statement {
+    let plan = course.loader.plan
+    let batch = try parts.timeline.span(.data) { course.loader.batch(at: step, portion) }
+    let sampleCount = plan.places(of: step).count
+    var own = try computation.compute(
+      step, of: batch, part: portion.part, among: sampleCount,
+      share: Float(plan.samples(of: step, portion)) / Float(sampleCount), into: gradient, ready: ready)
+    if needsNorm { own.gradientSquares = gradient.sumOfSquares }
+    return own
+  }
+
   func contribute(to inventory: inout StateInventory) {
     computation.contribute(to: &inventory)
     nonFiniteGuard.contribute(to: &inventory)
   }
 
-  func restore(counters: [String: String]) { nonFiniteGuard.restore(counters) }
+  func restore(counters: [String: String]) {
+    computation.restore(counters: counters)
+    nonFiniteGuard.restore(counters)
+  }
 }
 
 extension StepFrame.Portion {

@@ -26,16 +26,14 @@ public protocol Strategy: Stateful {
   /// Abandons what is in flight, if the run ends with an error.
   func abandon()
 
+  /// Adjusts the inventory to what `shareCount` ranks that share samples have saved, before it is loaded from their checkpoint.
+  func prepareToLoad(_ inventory: inout StateInventory, savedBy shareCount: Int)
   /// Moves loaded state to where it is needed, if other ranks had saved it. Collective.
   func place() throws
   /// Completes what is in flight, and discards what past gradients left behind.
   ///
   /// Collective. Residuals and momentum become zero. Sums of squares, an optimizer's estimate of gradient sizes, are kept.
   func forget() throws
-  /// Takes over the residuals that other ranks had of their contributions, and owners of their sums, if this run has none:
-  /// they go into the next gradient.
-  func inherit(_ contributions: FloatBuffer, sums: FloatBuffer)
-
   /// Seconds spent so far, except `data`.
   var times: PhaseTimes { get }
   /// This rank's traffic so far, compared with that of floats.
@@ -56,6 +54,8 @@ public enum Consistency: Hashable, Sendable {
 
 extension Strategy {
   public var consistency: Consistency { .replicated }
+
+  public func prepareToLoad(_ inventory: inout StateInventory, savedBy shareCount: Int) {}
 
   public func place() throws {}
 
@@ -149,8 +149,8 @@ public struct StrategyParts {
   public var parameters: FloatBuffer
   /// Turns aggregated gradients into updates.
   public var optimizer: any Optimizer
-  /// How gradients are scaled on their way between ranks; nil for not at all.
-  public var scaling: AdaGrad?
+  /// The transforms of gradients that belong to the optimizer.
+  package var transforms: OptimizerTransforms
   /// How gradients are aggregated after the warm start.
   public var aggregation: AggregationRecipe
   /// The options of the run.
@@ -165,11 +165,12 @@ public struct StrategyParts {
   /// The parts of a strategy; each rank has the whole model unless `blocks` connects its slices.
   package init(
     grid: RankGrid, records: RecordExchange, sliceRecords: RecordExchange? = nil, blocks: BlockExchange? = nil,
-    network: any Network, parameters: FloatBuffer, optimizer: any Optimizer, scaling: AdaGrad? = nil,
-    aggregation: AggregationRecipe, options: TrainerOptions, plan: RunPlan
+    network: any Network, parameters: FloatBuffer, optimizer: any Optimizer,
+    transforms: OptimizerTransforms = OptimizerTransforms(), aggregation: AggregationRecipe, options: TrainerOptions,
+    plan: RunPlan
   ) {
     (self.grid, self.records, self.sliceRecords, self.blocks) = (grid, records, sliceRecords, blocks)
-    (self.network, self.parameters, self.optimizer, self.scaling) = (network, parameters, optimizer, scaling)
+    (self.network, self.parameters, self.optimizer, self.transforms) = (network, parameters, optimizer, transforms)
     (self.aggregation, self.options, self.plan) = (aggregation, options, plan)
   }
 }
@@ -181,7 +182,7 @@ extension StrategyParts {
   package var transformParts: TransformParts {
     TransformParts(
       layout: network.layout, result: aggregation.capabilities.result, shareCount: grid.shareCount,
-      weightDecay: options.weightDecay, clip: options.clip, scaling: scaling)
+      weightDecay: options.weightDecay, clip: options.clip, ofOptimizer: transforms)
   }
   /// What advances exchanges while the model computes.
   package var overlap: Overlap { options.overlap.resolved(for: hosts, among: grid.all, threads: options.threads) }
