@@ -9,10 +9,16 @@ public struct StrategyRecipe: Sendable {
   public let exchangesInStep: Int
   /// Whether an exchange goes on while the next part is computed, so that two gradients are held at a time.
   public let isDelayed: Bool
+  /// Whether the ranks compute each step at the same time, so that they can share the statistics of its batch.
+  public let keepsRanksInStep: Bool
   private let make: @Sendable (StrategyParts) throws -> any Strategy
 
-  init(exchangesInStep: Int = 1, isDelayed: Bool = false, make: @escaping @Sendable (StrategyParts) throws -> any Strategy) {
-    (self.exchangesInStep, self.isDelayed, self.make) = (exchangesInStep, isDelayed, make)
+  init(
+    exchangesInStep: Int = 1, isDelayed: Bool = false, keepsRanksInStep: Bool = false,
+    make: @escaping @Sendable (StrategyParts) throws -> any Strategy
+  ) {
+    (self.exchangesInStep, self.isDelayed, self.keepsRanksInStep) = (exchangesInStep, isDelayed, keepsRanksInStep)
+    self.make = make
   }
 
   /// Makes the strategy; collective.
@@ -33,7 +39,7 @@ public let strategies = Registry<StrategyRecipe>(
     },
   ] + ["fetch-sgd", "sketched-sgd", "true-top-k", "local-top-k"].map(shortForm))
 
-private let allReduce = StrategyRecipe { try Synchronous($0) }
+private let allReduce = StrategyRecipe(keepsRanksInStep: true) { try Synchronous($0) }
 
 /// `all-reduce` with an aggregation of nearly the same name.
 private func shortForm(_ name: String) -> Registry<StrategyRecipe>.Entry {
