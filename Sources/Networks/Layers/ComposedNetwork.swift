@@ -9,11 +9,14 @@ package final class ComposedNetwork: Network {
   package let inputCount: Int
   package let classCount: Int
   package let targetCount: Int
+  package let bytesOfSample: Int
+  /// The layers, from the input on.
+  package let notes: [Plan.Note]
   package var betweenLayers: (() -> Void)?
 
   private let layers: any Layer
-  /// The largest magnitude that each tensor of the layout is drawn with.
-  private let bounds: [Float]
+  /// How each tensor of the layout is set before the first step.
+  private let starts: [Plan.Start]
   private let pass: Pass
   private let slice: ((any SliceExchange) -> any SlicedNetwork)?
 
@@ -30,12 +33,13 @@ package final class ComposedNetwork: Network {
     slicedBy slice: ((any SliceExchange) -> any SlicedNetwork)? = nil
   ) throws(SpecificationError) {
     var plan = Plan()
-    let output = try layers.build(input, &plan)
+    let output = try plan.build(layers, on: input)
     guard plan.parameterCount <= parameterLimit else {
       throw SpecificationError("it has \(plan.parameterCount) parameters; at most \(parameterLimit) are possible")
     }
-    let (layout, places, bounds) = plan.arrangement
-    (self.layers, self.layout, self.bounds, self.slice) = (layers, layout, bounds, slice)
+    let (layout, places, starts) = plan.arrangement
+    (self.layers, self.layout, self.starts, self.slice) = (layers, layout, starts, slice)
+    (notes, bytesOfSample) = (plan.notes, plan.bytesOfSample)
     (inputCount, classCount, targetCount) = (input.count, output.channels, output.pixelCount)
     pass = Pass(plan, layout: layout, places: places)
   }
@@ -46,7 +50,11 @@ package final class ComposedNetwork: Network {
     checkCount(of: parameters)
     let random = Philox(seed: seed, purpose: .initialization)
     for (index, tensor) in layout.tensors.enumerated() {
-      drawUniform(parameters.values(in: tensor.range), bound: bounds[index], from: random, tensor: index)
+      let values = parameters.values(in: tensor.range)
+      switch starts[index] {
+      case .uniform(let bound): drawUniform(values, bound: bound, from: random, tensor: index)
+      case .constant(let value): values.update(repeating: value)
+      }
     }
   }
 

@@ -32,6 +32,10 @@ package final class Convolution: Layer {
     (self.filterCount, self.kernel, self.stride, self.padding, self.start) = (filterCount, kernel, stride, padding, start)
   }
 
+  package var summary: String? {
+    "convolution \(kernel.height)×\(kernel.width)\(stride > 1 ? ", stride \(stride)" : "")\(padding > 0 ? ", padding \(padding)" : "")"
+  }
+
   package func build(_ input: SampleShape, _ plan: inout Plan) throws(SpecificationError) -> SampleShape {
     guard
       let geometry = ConvolutionGeometry(

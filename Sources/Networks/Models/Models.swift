@@ -21,12 +21,13 @@ public struct NetworkRecipe: Sendable {
 /// The available models; each makes its network for the samples of a data set.
 ///
 /// A row each.
-public let models = Registry<NetworkRecipe>("model", [softmaxRegression, multilayerPerceptron, convolutionalNetwork])
+public let models = Registry<NetworkRecipe>(
+  "model", [softmaxRegression, multilayerPerceptron, convolutionalNetwork, transformer])
 
 /// The key of models whose parameters are drawn in one of several ways.
 let startKey = ("start", "uniform by fan-in, he or glorot (uniform)")
 /// The key of models with an activation between their layers.
-let activationKey = ("activation", "relu or sigmoid (relu)")
+let activationKey = ("activation", "relu, sigmoid, tanh or gelu (relu)")
 
 /// The maximum number of layers of a kind that a model repeats, and of values in a layer.
 let layerLimit = 64

@@ -22,17 +22,17 @@ private func perceptron(
   let activation = try specification.choice("activation", default: Activation.relu)
   let start = try specification.choice("start", default: Initialization.uniform)
   return NetworkRecipe { form in
-    guard form.kind != .tokens else {
-      throw SpecificationError("'\(specification)' reads values, and samples of text are tokens; transformer reads those")
-    }
+    guard form.kind != .tokens else { throw textIsUnread(by: specification, "values") }
     let shape = PerceptronShape(
       sizes: [form.inputCount] + hiddenSizes + [form.classCount], activation: activation, start: start)
     let layers =
       hiddenSizes.map { Linear($0, activation, start: start) } + [Linear(form.classCount, start: start)]
+    // Slices keep the values of activations, not what these read.
+    let slice: ((any SliceExchange) -> any SlicedNetwork)? =
+      activation.readsInputsBackward ? nil : { SlicedPerceptron(shape, over: $0) }
     return try network(
       of: specification, Sequence(layers), on: SampleShape(height: 1, width: 1, channels: form.inputCount),
-      called: "samples of \(form.inputCount) values and \(form.classCount) classes"
-    ) { SlicedPerceptron(shape, over: $0) }
+      called: "samples of \(form.inputCount) values and \(form.classCount) classes", slicedBy: slice)
   }
 }
 
