@@ -11,7 +11,7 @@ public struct Recipe {
   /// Makes the network for the samples of a data set.
   public let network: NetworkRecipe
   /// Opens the data.
-  public let dataset: (_ seed: UInt64) throws -> any Dataset
+  public let dataset: DatasetRecipe
   /// How training samples are distributed to clients.
   public let partition: ClientPartition
   /// Makes the optimizer.
@@ -36,8 +36,16 @@ public struct Recipe {
   /// Looks everything up; throws `OptionError` with the unknown name and the known ones.
   public init(_ options: TrainerOptions) throws {
     network = try Recipe.look("model", options.model, in: models)
-    dataset = try Recipe.look("data", options.data, in: datasets)
+    let data = try Recipe.look("data", options.data, in: datasets)
+    do { dataset = try data.forModel(reading: Recipe.context(of: options.model)) } catch {
+      throw OptionError("--data: \(error)")
+    }
     partition = try Recipe.look("partition", options.partition, in: partitions)
+    guard partition == .independent || !dataset.isText else {
+      throw OptionError(
+        "--partition \(options.partition) does not go with --data \(options.data): the windows of a text have no class to be "
+          + "dealt by; iid goes with it")
+    }
     optimizer = try Recipe.look("optimizer", options.optimizer, in: optimizers)
     guard optimizer.timeConstant == nil || options.momentum == TrainerOptions().momentum else {
       throw OptionError(
@@ -83,6 +91,11 @@ public struct Recipe {
         "--warm-start auto does not go with --optimizer \(options.optimizer): the sum is scaled, and cannot be compared with its "
           + "parts; give a number of steps")
     }
+  }
+
+  /// The tokens that a model reads at once; nil if its specification, which is valid, does not say.
+  private static func context(of model: String) throws(SpecificationError) -> Int? {
+    try Specification(model).options["context"].flatMap { Int($0) }
   }
 
   private static func look<Product>(
