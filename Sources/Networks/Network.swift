@@ -13,7 +13,7 @@ public protocol Network: AnyObject {
   var classCount: Int { get }
   /// The number of classes that are predicted for a sample: 1, or one for each position of a text.
   var targetCount: Int { get }
-  /// About the bytes of memory that each sample of a minibatch takes while its gradient is computed.
+  /// The bytes of memory that each sample of a minibatch takes while its gradient is computed, at least.
   var bytesOfSample: Int { get }
   /// If set, called between the products of two layers, forward and backward: a caller without a spare core progresses its
   /// communication there.

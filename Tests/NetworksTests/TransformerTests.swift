@@ -13,6 +13,8 @@ import Testing
     #expect(try models.make("transformer")(Self.form(128, 65)).layout.count == 826_368)
     let large = try models.make("transformer:layers=6,heads=6,width=384,context=256")(Self.form(256, 65))
     #expect(large.layout.count == 65 * 384 + 256 * 384 + 6 * (12 * 384 * 384 + 13 * 384) + 2 * 384 + 65 * 384)
+    // Outputs of all layers, and the weights of all heads.
+    #expect((50_000_000...56_000_000).contains(large.bytesOfSample), "\(large.bytesOfSample)")
     #expect(large.targetCount == 256 && large.inputCount == 256 && large.classCount == 65)
   }
 

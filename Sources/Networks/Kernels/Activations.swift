@@ -1,3 +1,5 @@
+internal import Kernels
+
 /// The activation function between two linear layers.
 public enum Activation: String, CaseIterable, Sendable {
   /// max(0, z).
@@ -45,28 +47,35 @@ public enum Activation: String, CaseIterable, Sendable {
       differentiate(
         Tanh.self, activations, incoming: incoming, rowCount: rowCount, columnCount: columnCount, sums: biasGradient)
     case .gelu:
+      if geluBackward(activations, incoming: incoming, count: rowCount * columnCount, into: activations) {
+        return columnSums(of: activations, rowCount: rowCount, columnCount: columnCount, into: biasGradient)
+      }
       differentiate(
         GELU.self, activations, incoming: incoming, rowCount: rowCount, columnCount: columnCount, sums: biasGradient)
     }
   }
 
   /// outputs = activation(inputs), of `count` values.
-  func forward(_ inputs: UnsafePointer<Float>, count: Int, into outputs: UnsafeMutablePointer<Float>) {
+  package func forward(_ inputs: UnsafePointer<Float>, count: Int, into outputs: UnsafeMutablePointer<Float>) {
     switch self {
     case .relu: apply(ReLU.self, inputs, count: count, into: outputs)
     case .sigmoid: apply(Sigmoid.self, inputs, count: count, into: outputs)
     case .tanh: apply(Tanh.self, inputs, count: count, into: outputs)
-    case .gelu: apply(GELU.self, inputs, count: count, into: outputs)
+    case .gelu:
+      if Kernels.gelu(inputs, count: count, into: outputs) { return }
+      apply(GELU.self, inputs, count: count, into: outputs)
     }
   }
 
   /// Replaces the gradient of `count` outputs with that of the inputs; `outputs` are the inputs if the activation reads these backward.
-  func backward(_ outputs: UnsafePointer<Float>, count: Int, gradient: UnsafeMutablePointer<Float>) {
+  package func backward(_ outputs: UnsafePointer<Float>, count: Int, gradient: UnsafeMutablePointer<Float>) {
     switch self {
     case .relu: chain(ReLU.self, outputs, count: count, gradient: gradient)
     case .sigmoid: chain(Sigmoid.self, outputs, count: count, gradient: gradient)
     case .tanh: chain(Tanh.self, outputs, count: count, gradient: gradient)
-    case .gelu: chain(GELU.self, outputs, count: count, gradient: gradient)
+    case .gelu:
+      if geluBackward(outputs, incoming: gradient, count: count, into: gradient) { return }
+      chain(GELU.self, outputs, count: count, gradient: gradient)
     }
   }
 }

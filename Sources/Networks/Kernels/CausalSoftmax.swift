@@ -6,7 +6,7 @@
 ///   - row: `count` values.
 ///   - live: Those in use, the first ones; the others are set to 0.
 ///   - count: At least `live`.
-func causalSoftmax(_ row: UnsafeMutablePointer<Float>, live: Int, count: Int) {
+package func causalSoftmax(_ row: UnsafeMutablePointer<Float>, live: Int, count: Int) {
   let whole = live & ~15
   let rest = live - whole
   var maxima = Lanes(repeating: -.infinity)
@@ -20,18 +20,7 @@ func causalSoftmax(_ row: UnsafeMutablePointer<Float>, live: Int, count: Int) {
   maxima.replace(with: last, where: last .> maxima)
   // NaN is no maximum, but its term is NaN; so is that of an infinite maximum.
   let maximum = maxima.max()
-  var sums = Lanes.zero
-  index = 0
-  while index < whole {
-    let terms = exponential(Lanes(at: row + index) - maximum)
-    terms.store(at: row + index)
-    sums += terms
-    index += 16
-  }
-  let terms = exponential(last - maximum)
-  sums += terms
-  terms.store(at: row + whole, count: rest)
-  let factor = 1 / sums.total
+  let factor = 1 / exponentialSum(row, live, maximum, storingInto: row)
   index = 0
   while index < whole {
     (Lanes(at: row + index) * factor).store(at: row + index)

@@ -96,8 +96,8 @@ package struct Plan {
   /// The number of parameters.
   var parameterCount: Int { layers.joined().reduce(0) { $0 + $1.shape.reduce(1, *) } }
 
-  /// The bytes that a sample keeps in a pass: outputs, and the gradients of three layers.
-  var bytesOfSample: Int { 4 * (outputCounts.reduce(0, +) + 3 * largestOutputCount) }
+  /// The bytes that a sample takes in a pass, at least: all outputs, and the gradient of one layer.
+  var bytesOfSample: Int { 4 * (outputCounts.reduce(0, +) + largestOutputCount) }
 
   /// The tensors in backward order, the last layer first; the place of each declared tensor among them; and how each is set before
   /// the first step.
