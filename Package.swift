@@ -64,7 +64,7 @@ let package = Package(
     library("Codecs", ["Kernels", "Buffers"]),
     library("Transport", ["MPI", "Buffers"]),
     library("Collectives", ["Transport", "MPI", "Codecs", "Kernels", "Buffers"]),
-    library("Networks", ["CDNN", "Buffers"]),
+    library("Networks", ["CDNN", "Kernels", "Buffers"]),
     library("Datasets", ["CZlib", "Buffers"]),
     // Files and their names, JSON, numbers as people read them.
     library("Files", ["Buffers"]),
@@ -127,7 +127,7 @@ let package = Package(
     tests("MPI", ["MPI", "example-hello", "example-ring", "example-reduce", "example-overlap", "example-user-operation"]),
     tests("Codecs", ["Codecs", "Kernels", "Buffers"]),
     tests("Collectives", ["Collectives", "Transport", "MPI", "Codecs", "Buffers"]),
-    tests("Networks", ["Networks", "Buffers"]),
+    tests("Networks", ["Networks", "Kernels", "Buffers"]),
     tests("Datasets", ["Datasets", "CZlib", "Buffers"]),
     tests("Bench", ["bench"]),
     tests(

@@ -9,6 +9,7 @@
 #pragma clang attribute push(__attribute__((target("avx2,popcnt,bmi2"))), apply_to = function)
 
 #include "elementwise.h"
+#include "exponential.h"
 
 #define EACH_OF_FOUR _Pragma("clang loop unroll(full)") for (int i = 0; i < 4; i++)
 
@@ -257,5 +258,8 @@ const ck_kernels ck_avx2_kernels = {
     .sketch_insert = sketch_insert,
     .sketch_query = sketch_query,
     .select_at_least = select_at_least,
+    .exponential_sum = exponential_sum,
+    .gelu = gelu,
+    .gelu_backward = gelu_backward,
 };
 #endif

@@ -9,6 +9,7 @@
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,popcnt,bmi2"))), apply_to = function)
 
 #include "elementwise.h"
+#include "exponential.h"
 
 typedef __m512 vector;
 typedef uint16_t lane_bits;
@@ -238,5 +239,8 @@ const ck_kernels ck_avx512_kernels = {
     .sketch_insert = sketch_insert,
     .sketch_query = sketch_query,
     .select_at_least = select_at_least,
+    .exponential_sum = exponential_sum,
+    .gelu = gelu,
+    .gelu_backward = gelu_backward,
 };
 #endif

@@ -13,6 +13,8 @@ public protocol Network: AnyObject {
   var classCount: Int { get }
   /// The number of classes that are predicted for a sample: 1, or one for each position of a text.
   var targetCount: Int { get }
+  /// The bytes of memory that each sample of a minibatch takes while its gradient is computed, at least.
+  var bytesOfSample: Int { get }
   /// If set, called between the products of two layers, forward and backward: a caller without a spare core progresses its
   /// communication there.
   var betweenLayers: (() -> Void)? { get set }
@@ -69,6 +71,8 @@ extension Network {
 
   /// Nothing.
   public func accept() {}
+  /// Those of the inputs alone, unless a network overrides it.
+  public var bytesOfSample: Int { 4 * inputCount }
 
   /// Most kinds of networks cannot be split.
   public func sliced(over exchange: any SliceExchange) -> (any SlicedNetwork)? { nil }

@@ -45,7 +45,7 @@ public struct Planner {
     }
     let grid = try RankGrid(hosts)
     var need = MemoryNeed(
-      options, recipe, parameterCount: network.layout.count, sampleCount: dataset.count(.train), on: grid)
+      options, recipe, network: network, sampleCount: dataset.count(.train), on: grid)
     need.add("measuring codecs", 4 * network.layout.count)
     try need.check(over: agreement)
     let parts = StrategyParts(

@@ -37,7 +37,9 @@ public final class ProgressDisplay {
     public var samplesLeft: Int
     /// The mean loss of the last minibatches.
     public var loss: Double
-    /// The share of test samples classified correctly at the last evaluation.
+    /// Whether that is the loss of each token of a text, so that its perplexity and bits are shown too.
+    public var isOfText: Bool
+    /// The share of the targets of test samples classified correctly at the last evaluation.
     public var accuracy: Double?
     /// The bytes that the busiest rank sent in the last step.
     public var bytesPerStep: Int
@@ -46,8 +48,8 @@ public final class ProgressDisplay {
 
     /// The progress of a run.
     public init(
-      epoch: Int, epochs: Int, step: Int, steps: Int, samples: Int, samplesLeft: Int, loss: Double, accuracy: Double?,
-      bytesPerStep: Int, seconds: Double
+      epoch: Int, epochs: Int, step: Int, steps: Int, samples: Int, samplesLeft: Int, loss: Double, isOfText: Bool = false,
+      accuracy: Double?, bytesPerStep: Int, seconds: Double
     ) {
       self.epoch = epoch
       self.epochs = epochs
@@ -56,6 +58,7 @@ public final class ProgressDisplay {
       self.samples = samples
       self.samplesLeft = samplesLeft
       self.loss = loss
+      self.isOfText = isOfText
       self.accuracy = accuracy
       self.bytesPerStep = bytesPerStep
       self.seconds = seconds
@@ -140,6 +143,10 @@ public final class ProgressDisplay {
       "epoch \(progress.epoch)/\(progress.epochs)", "step \(progress.step)/\(progress.steps)",
       "loss \(decimal(progress.loss, digits: 3))",
     ]
+    if progress.isOfText {
+      parts.append("perplexity \(decimal(exp(progress.loss), digits: 2))")
+      parts.append("\(decimal(progress.loss / log(2), digits: 2)) bits/character")
+    }
     if let accuracy = progress.accuracy { parts.append("accuracy \(decimal(accuracy * 100, digits: 2)) %") }
     if progress.seconds > 0 {
       let speed = withPrefix(Double(progress.samples) / progress.seconds)

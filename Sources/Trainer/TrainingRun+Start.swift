@@ -75,7 +75,7 @@ extension TrainingRun {
     let blocks = try grid.modelGroup.map { try BlockExchange($0) }
     let own = try blocks.map { try sliced(network, over: $0, options.model) } ?? network
     let need = MemoryNeed(
-      options, recipe, parameterCount: own.layout.count, sampleCount: dataset.count(.train), on: grid)
+      options, recipe, network: own, sampleCount: dataset.count(.train), on: grid)
     try need.check(over: agreement)
     // Slices of a model already share memory here.
     let obstacle = grid.sliceCount == 1 ? try need.obstacleToSharing(over: agreement) : nil

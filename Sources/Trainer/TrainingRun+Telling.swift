@@ -1,5 +1,7 @@
+internal import Buffers
 internal import Checkpoints
 internal import Collectives
+internal import Datasets
 internal import MPI
 internal import Networks
 internal import Reporting
@@ -63,7 +65,8 @@ extension TrainingRun {
     runLog?.tell(
       EpochEvent(
         epoch: epoch, trainLoss: progress.tally.mean, testLoss: result.loss, testAccuracy: result.accuracy,
-        testDigitAccuracy: result.digitAccuracy, testAlignedAccuracy: result.alignedAccuracy, seconds: seconds))
+        testDigitAccuracy: result.digitAccuracy, testAlignedAccuracy: result.alignedAccuracy, testPerplexity: result.perplexity,
+        testBitsPerCharacter: result.bitsPerCharacter, seconds: seconds))
     runLog?.accuracy = result.accuracy
     runLog?.show(progressReport(loss: progress.tally.mean, bytesPerStep: 0), isEvaluation: true)
   }
@@ -114,7 +117,7 @@ extension TrainingRun {
     ProgressDisplay.Progress(
       epoch: epoch, epochs: plan.epoch(of: plan.steps - 1) + 1, step: step, steps: plan.steps,
       samples: plan.samples(before: step) - plan.samples(before: firstStep),
-      samplesLeft: plan.samples(before: plan.steps) - plan.samples(before: step), loss: loss, accuracy: runLog?.accuracy,
-      bytesPerStep: bytesPerStep, seconds: stopwatch.seconds)
+      samplesLeft: plan.samples(before: plan.steps) - plan.samples(before: step), loss: loss, isOfText: dataset.kind == .tokens,
+      accuracy: runLog?.accuracy, bytesPerStep: bytesPerStep, seconds: stopwatch.seconds)
   }
 }

@@ -1,6 +1,4 @@
 import ArgumentParser
-import Buffers
-import Datasets
 import MPI
 import Trainer
 
@@ -20,9 +18,7 @@ extension Train {
     var seed: String?
 
     func run() throws {
-      if let data {
-        do { _ = try datasets.make(data) } catch { throw OptionError("--data: \(error)") }
-      }
+      if let data { try Launch.check(data: data) }
       var options = TrainerOptions()
       if let seed { try options.set("seed", to: seed) }
       let chosenSeed = seed == nil ? nil : options.seed

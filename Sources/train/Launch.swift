@@ -2,6 +2,7 @@ import ArgumentParser
 import Buffers
 import Checkpoints
 import Collectives
+import Datasets
 import Files
 import Foundation
 import Glibc
@@ -140,6 +141,11 @@ enum Launch {
     throw OptionError("--config \(name): all \(ranks) ranks read it, and what one reads is lost to the others; name a file")
   }
 
+  /// Throws if a specification names no data, before MPI starts.
+  static func check(data: String) throws(OptionError) {
+    do { _ = try datasets.make(data) } catch { throw OptionError("--data: \(error)") }
+  }
+
   /// Prints one line for each fault on standard error.
   static func complain(_ text: String) {
     let lines = text.split(separator: "\n").map { "train: \($0)\n" }.joined()
@@ -162,6 +168,8 @@ enum Launch {
     let known =
       switch command {
       case "evaluate": ["checkpoint", "data", "seed", "help"]
+      case "sample": Train.Sample.optionNames
+      case "describe": Train.Describe.optionNames
       case "list": ["help"]
       case "plan": Train.Plan.optionNames
       default: TrainerOptions.fields.filter { !$0.isHidden }.map(\.name) + ["config", "help", "version"]

@@ -22,6 +22,8 @@ struct Train: ParsableCommand {
         mpirun --hostfile HOSTS -np 64 train --config run.yaml --checkpoint DIR --checkpoint-every 500
         mpirun --hostfile HOSTS -np 64 train --config run.yaml --checkpoint DIR --resume
         train evaluate --checkpoint DIR --data idx:DIR   a saved model's loss and accuracy
+        train sample --checkpoint DIR --prompt TEXT      text by a saved transformer
+        train describe --model SPEC --data SPEC          a model's layers, and the bytes of a step
         train list                                       the choices for SPEC
 
       A SPEC is a name, or a name, a colon and comma-separated values, then key=value pairs: mlp:2048,2048,activation=sigmoid. \
@@ -32,7 +34,7 @@ struct Train: ParsableCommand {
       the job was asked to stop, and can be resumed.
       """,
     version: "Morse 0.1.0",
-    subcommands: [Run.self, Plan.self, Evaluate.self, List.self],
+    subcommands: [Run.self, Plan.self, Evaluate.self, Sample.self, Describe.self, List.self],
     defaultSubcommand: Run.self)
 
   static func main() {

@@ -104,6 +104,31 @@ private let cases: [LayerCase] = [
   LayerCase("DropConnect", 1, 1, 12, count: 4) {
     [.dropConnect(23, 0.5, number: 1), .sigmoid, .dropout(0, number: 2), .dropConnect(5, 0.25, number: 3)]
   },
+  LayerCase("tanh and GELU", 1, 1, 7) { [.linear(17), .tanh, .linear(5), .gelu, .linear(3)] },
+  LayerCase("GELU first", 1, 1, 19) { [.gelu, .linear(3)] },
+  LayerCase("the same weights for each pixel", 3, 2, 5) {
+    [.linearOfEachPixel(7), .sigmoid, .linearOfEachPixel(3, hasBiases: false)]
+  },
+  LayerCase("layer normalisation", 3, 1, 5) {
+    [.layerNormalization, .linearOfEachPixel(19), .layerNormalization, .linearOfEachPixel(3)]
+  },
+  LayerCase("a sum around what overwrites gradients", 2, 2, 3) {
+    [.linearOfEachPixel(5), .residual([.sigmoid, .linearOfEachPixel(5), .gelu, .layerNormalization], isNormalized: false), .linearOfEachPixel(3)]
+  },
+  LayerCase("a sum first, and one within another", 2, 1, 4) {
+    [.residual([.linearOfEachPixel(4), .residual([.tanh, .linearOfEachPixel(4)], isNormalized: false)], isNormalized: false), .linearOfEachPixel(3)]
+  },
+  LayerCase("embedding", 6, 1, 1, count: 4) { [.embedding(tokens: 5, width: 3), .linearOfEachPixel(5)] },
+  LayerCase("a transformer", 7, 1, 1) {
+    func block(_ width: Int) -> [ReferenceLayer] {
+      [
+        .residual([.layerNormalization, .linearOfEachPixel(3 * width), .attention(heads: 2), .linearOfEachPixel(width)], isNormalized: false),
+        .residual([.layerNormalization, .linearOfEachPixel(4 * width), .gelu, .linearOfEachPixel(width)], isNormalized: false),
+      ]
+    }
+    return [.embedding(tokens: 5, width: 6)] + block(6) + block(6)
+      + [.layerNormalization, .linearOfEachPixel(5, hasBiases: false)]
+  },
   LayerCase("a small LeNet", 16, 16, 1, count: 2) {
     [
       .convolution(filters: 2, kernel: (5, 5), stride: 1, padding: 0), .pooling(2), .relu,
@@ -119,8 +144,10 @@ private let cases: [LayerCase] = [
     let network = try ComposedNetwork(Sequence(layers.map(\.product)), input: it.input)
     let parameters = FloatBuffer(count: network.layout.count)
     network.initialize(parameters, seed: 3)
+    let tokenCount: Int? = if case .embedding(let tokens, _) = layers[0] { tokens } else { nil }
     let batch = Minibatch.random(
-      count: it.count, featureCount: it.input.count, classCount: network.classCount, spare: 2)
+      count: it.count, featureCount: it.input.count, classCount: network.classCount, targetCount: network.targetCount,
+      tokenCount: tokenCount, spare: 2)
     batch.origin = MinibatchOrigin(seed: 7, step: 11, position: 5)
     let gradient = FloatBuffer(count: network.layout.count)
     for index in 0..<gradient.count { gradient[index] = .nan }

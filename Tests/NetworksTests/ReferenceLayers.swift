@@ -19,6 +19,12 @@ enum ReferenceLayer {
   /// Gates of sigmoid units beside a linear layer with a sigmoid.
   case highway(Int, gateBias: Float)
   case averagePooling
+  case tanh
+  case gelu
+  case linearOfEachPixel(Int, hasBiases: Bool = true)
+  case embedding(tokens: Int, width: Int)
+  case layerNormalization
+  case attention(heads: Int)
   /// The mask of this number in a network.
   case dropout(Double, number: Int)
   case dropConnect(Int, Double, number: Int)
@@ -33,6 +39,11 @@ struct ReferenceImage {
   func value(_ row: Int, _ column: Int, _ channel: Int) -> Double {
     guard row >= 0, row < height, column >= 0, column < width else { return 0 }
     return values[(row * width + column) * channels + channel]
+  }
+
+  /// The channels of each pixel.
+  var pixels: [[Double]] {
+    (0..<height * width).map { Array(values[$0 * channels..<($0 + 1) * channels]) }
   }
 }
 
@@ -110,6 +121,68 @@ struct ReferenceComposition {
         (0..<pixels).reduce(0) { $0 + image.values[$1 * image.channels + channel] } / Double(pixels)
       }
       return ReferenceImage(height: 1, width: 1, channels: image.channels, values: values)
+    case .tanh:
+      var result = image
+      result.values = image.values.map { Foundation.tanh($0) }
+      return result
+    case .gelu:
+      var result = image
+      result.values = image.values.map {
+        0.5 * $0 * (1 + Foundation.tanh((2 / Double.pi).squareRoot() * ($0 + 0.044715 * $0 * $0 * $0)))
+      }
+      return result
+    case .linearOfEachPixel(let count, let hasBiases):
+      var result = image
+      result.channels = count
+      result.values = image.pixels.flatMap { pixel in
+        let alone = ReferenceImage(height: 1, width: 1, channels: pixel.count, values: pixel)
+        return apply(.linear(count), to: alone, hasBiases ? parameters : parameters + Array(repeating: 0, count: count)[...])
+          .values
+      }
+      return result
+    case .embedding(let tokens, let width):
+      var result = image
+      result.channels = width
+      result.values = image.values.enumerated().flatMap { position, token in
+        (0..<width).map {
+          parameters[parameters.startIndex + Int(token) * width + $0]
+            + parameters[parameters.startIndex + (tokens + position) * width + $0]
+        }
+      }
+      return result
+    case .layerNormalization:
+      var result = image
+      result.values = image.pixels.flatMap { pixel in
+        let mean = pixel.reduce(0, +) / Double(pixel.count)
+        let variance = pixel.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(pixel.count)
+        return pixel.enumerated().map { channel, value in
+          (value - mean) / (variance + 1e-5).squareRoot() * parameters[parameters.startIndex + channel]
+            + parameters[parameters.startIndex + pixel.count + channel]
+        }
+      }
+      return result
+    case .attention(let heads):
+      let width = image.channels / 3
+      let size = width / heads
+      var result = ReferenceImage(height: image.height, width: image.width, channels: width, values: [])
+      let pixels = image.pixels
+      for position in pixels.indices {
+        for head in 0..<heads {
+          let scores = (0...position).map { other in
+            (0..<size).reduce(0) {
+              $0 + pixels[position][head * size + $1] * pixels[other][width + head * size + $1]
+            } / Double(size).squareRoot()
+          }
+          let largest = scores.max()!
+          let terms = scores.map { exp($0 - largest) }
+          let total = terms.reduce(0, +)
+          for channel in 0..<size {
+            let sum = terms.indices.reduce(0) { $0 + terms[$1] * pixels[$1][2 * width + head * size + channel] }
+            result.values.append(sum / total)
+          }
+        }
+      }
+      return result
     case .batchNormalization, .residual, .highway, .dropout, .dropConnect: fatalError("no layer of one sample")
     }
   }
@@ -202,22 +275,28 @@ struct ReferenceComposition {
     case .linear(let count): count * (image.values.count + 1)
     case .convolutionAlone(let filters, let kernel, _, _): filters * image.channels * kernel.height * kernel.width
     case .linearAlone(let count): count * image.values.count
-    case .pooling, .relu, .sigmoid, .averagePooling: 0
+    case .linearOfEachPixel(let count, let hasBiases): count * (image.channels + (hasBiases ? 1 : 0))
+    case .embedding(let tokens, let width): (tokens + image.values.count) * width
+    case .layerNormalization: 2 * image.channels
+    case .pooling, .relu, .sigmoid, .averagePooling, .tanh, .gelu, .attention: 0
     case .batchNormalization, .residual, .highway, .dropout, .dropConnect: fatalError("no layer of one sample")
     }
   }
 
-  /// Σ −log p(label) over a minibatch; `parameters` lie last layer first, weights before biases.
+  /// Σ over a minibatch of the mean over the pixels of −log p(label); `parameters` lie last layer first, weights before biases.
   func loss(of batch: Minibatch, parameters: [Double]) -> Double {
     var end = parameters.count
     let images = (0..<batch.count).map {
       ReferenceImage(height: input.height, width: input.width, channels: input.channels, values: batch.sample($0))
     }
     return run(layers, on: images, parameters, &end).enumerated().reduce(0) { sum, sample in
-      let (row, image) = sample
-      let maximum = image.values.max()!
-      let logSum = maximum + log(image.values.reduce(0) { $0 + exp($1 - maximum) })
-      return sum + logSum - image.values[Int(batch.labels[row])]
+      let (row, pixels) = (sample.offset, sample.element.pixels)
+      return pixels.enumerated().reduce(sum) { sum, pixel in
+        let maximum = pixel.element.max()!
+        let logSum = maximum + log(pixel.element.reduce(0) { $0 + exp($1 - maximum) })
+        let label = Int(batch.labels[row * pixels.count + pixel.offset])
+        return sum + (logSum - pixel.element[label]) / Double(pixels.count)
+      }
     }
   }
 
@@ -253,6 +332,12 @@ extension ReferenceLayer {
         end: isNormalized ? BatchNormalization(relu: true) : nil)
     case .highway(let width, let gateBias): Highway(Linear(width, .sigmoid), width: width, gateBias: gateBias)
     case .averagePooling: GlobalAveragePooling()
+    case .tanh: Nonlinearity(.tanh)
+    case .gelu: Nonlinearity(.gelu)
+    case .linearOfEachPixel(let count, let hasBiases): Linear(count, forEachPixel: true, hasBiases: hasBiases)
+    case .embedding(let tokens, let width): Embedding(tokenCount: tokens, width: width, bound: 0.7)
+    case .layerNormalization: LayerNormalization()
+    case .attention(let heads): Attention(heads: heads)
     case .dropout(let rate, _): Dropout(rate)
     case .dropConnect(let count, let rate, _): Linear(count, dropConnect: rate)
     }

@@ -55,22 +55,27 @@ extension Minibatch {
     (0..<featureCount).map { Double(inputs[row * featureCount + $0]) }
   }
 
-  /// Random inputs in [−2, 2) and labels; room for `spare` samples more, whose values are poison.
-  static func random(count: Int, featureCount: Int, classCount: Int, spare: Int = 0, seed: UInt64 = 1) -> Minibatch {
-    let batch = Minibatch(capacity: count + spare, featureCount: featureCount)
+  /// Random inputs in [−2, 2), or of `tokenCount` tokens, and labels; room for `spare` samples more, whose values are poison.
+  static func random(
+    count: Int, featureCount: Int, classCount: Int, targetCount: Int = 1, tokenCount: Int? = nil, spare: Int = 0,
+    seed: UInt64 = 1
+  ) -> Minibatch {
+    let batch = Minibatch(capacity: count + spare, featureCount: featureCount, targetCount: targetCount)
     let random = Philox(seed: seed, purpose: .tests)
-    for index in 0..<count * featureCount { batch.inputs[index] = 4 * random.uniform(index) - 2 }
+    for index in 0..<count * featureCount {
+      batch.inputs[index] = tokenCount.map { Float(Int(random.word(index)) % $0) } ?? (4 * random.uniform(index) - 2)
+    }
     for index in count * featureCount..<batch.inputs.count { batch.inputs[index] = .nan }
-    for row in 0..<count { batch.labels[row] = Int32(random.word(row, tensor: 1) % UInt32(classCount)) }
+    for row in 0..<count * targetCount { batch.labels[row] = Int32(random.word(row, tensor: 1) % UInt32(classCount)) }
     batch.count = count
     return batch
   }
 
   /// The samples in `rows` alone.
   func part(_ rows: Range<Int>) -> Minibatch {
-    let part = Minibatch(capacity: rows.count, featureCount: featureCount)
+    let part = Minibatch(capacity: rows.count, featureCount: featureCount, targetCount: targetCount)
+    part.labels = Array(labels[rows.lowerBound * targetCount..<rows.upperBound * targetCount])
     for (target, row) in rows.enumerated() {
-      part.labels[target] = labels[row]
       for feature in 0..<featureCount {
         part.inputs[target * featureCount + feature] = inputs[row * featureCount + feature]
       }

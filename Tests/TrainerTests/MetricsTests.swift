@@ -48,6 +48,8 @@ import _TestSupport
         == #"{"event":"epoch","epoch":1,"trainLoss":0.61,"testLoss":0.44,"testAccuracy":0.871,"seconds":9.2}"#)
     epoch.testDigitAccuracy = 0.99
     #expect("\(epoch.json)".hasSuffix(#""testAccuracy":0.871,"testDigitAccuracy":0.99,"seconds":9.2}"#))
+    (epoch.testDigitAccuracy, epoch.testPerplexity, epoch.testBitsPerCharacter) = (nil, 2, 1)
+    #expect("\(epoch.json)".hasSuffix(#""testAccuracy":0.871,"testPerplexity":2.0,"testBitsPerCharacter":1.0,"seconds":9.2}"#))
     #expect(
       "\(CheckpointEvent(step: 100, path: "d/step-00000100").json)"
         == #"{"event":"checkpoint","step":100,"path":"d/step-00000100"}"#)

@@ -49,6 +49,19 @@ import _TestSupport
       ])
   }
 
+  @Test func ofTextTheLossIsToldInThreeUnits() {
+    var text = ""
+    let display = ProgressDisplay(.lines(interval: 10)) { text += $0 }
+    var progress = progress(step: 200, seconds: 30, accuracy: 0.5)
+    (progress.isOfText, progress.loss) = (true, 1.866)
+    display.evaluated(progress)
+    #expect(
+      text == """
+        epoch 1/4  step 200/400  loss 1.866  perplexity 6.46  2.69 bits/character  accuracy 50.00 %  1.71 k samples/s  43.1 kB/step  30 s left
+
+        """)
+  }
+
   @Test func quietShowsMessagesAlone() {
     var text = ""
     let display = ProgressDisplay(.quiet) { text += $0 }

@@ -13,6 +13,7 @@ public struct Philox: Sendable {
     case dropout = 0x20
     case dropConnect = 0x21
     case augmentation = 0x22
+    case textSampling = 0x23
     case initialization = 0x30
     case drawing = 0x31
     case tests = 0x7F

@@ -60,6 +60,13 @@ typedef struct {
   // how many. There is room for `count` of each and 16 beyond.
   size_t (*select_at_least)(
       const float *values, size_t count, uint32_t key, uint32_t first_index, uint32_t *indices, float *selected);
+
+  // The sum over 16 lanes of e^(value - maximum); the terms go to `terms`, which may be the values, or null.
+  float (*exponential_sum)(const float *values, size_t count, float maximum, float *_Nullable terms);
+  // outputs = the activation GELU of the inputs, which may be the same memory.
+  void (*gelu)(const float *inputs, size_t count, float *outputs);
+  // deltas = incoming times the derivative of GELU at the inputs; may be the memory of either.
+  void (*gelu_backward)(const float *inputs, const float *incoming, size_t count, float *deltas);
 } ck_kernels;
 
 enum { CK_PORTABLE = 0, CK_AVX2 = 1, CK_AVX512 = 2 };

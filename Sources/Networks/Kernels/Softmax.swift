@@ -1,4 +1,5 @@
 internal import Buffers
+internal import Kernels
 
 #if canImport(Glibc)
   internal import Glibc
@@ -70,9 +71,10 @@ private func largest(_ row: UnsafePointer<Float>, _ count: Int) -> (maximum: Flo
 /// Σ e^(value − maximum) over a row, summed by lanes; the terms are stored in `terms`, if given, which may be the row.
 ///
 /// From 1 to `count` if all values are finite, else NaN: an infinite maximum minus itself is NaN, and so is its term.
-private func exponentialSum(
+func exponentialSum(
   _ row: UnsafePointer<Float>, _ count: Int, _ maximum: Float, storingInto terms: UnsafeMutablePointer<Float>?
 ) -> Float {
+  if let sum = exponentialSum(row, count: count, maximum: maximum, storingInto: terms) { return sum }
   var sums = Lanes.zero
   var index = 0
   while index < count {

@@ -29,6 +29,8 @@ package final class BatchNormalization: Layer {
     (isRectified, self.isSynchronized) = (relu, isSynchronized)
   }
 
+  package var summary: String? { "batch normalization\(isSynchronized ? ", synchronized" : "")\(isRectified ? ", relu" : "")" }
+
   package func build(_ input: SampleShape, _ plan: inout Plan) -> SampleShape {
     shape = input
     needsInputGradient = plan.needsInputGradient

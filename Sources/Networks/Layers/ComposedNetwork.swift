@@ -9,10 +9,13 @@ package final class ComposedNetwork: Network {
   package let inputCount: Int
   package let classCount: Int
   package let targetCount: Int
+  package let bytesOfSample: Int
+  /// The layers, from the input on.
+  package let notes: [Plan.Note]
   package var betweenLayers: (() -> Void)?
 
   private let layers: any Layer
-  /// How each tensor of the layout starts.
+  /// How each tensor of the layout is set before the first step.
   private let starts: [Plan.Start]
   private let pass: Pass
   private let slice: ((any SliceExchange) -> any SlicedNetwork)?
@@ -31,12 +34,13 @@ package final class ComposedNetwork: Network {
     slicedBy slice: ((any SliceExchange) -> any SlicedNetwork)? = nil
   ) throws(SpecificationError) {
     var plan = Plan(codesVectors: codesVectors)
-    let output = try layers.build(input, &plan)
+    let output = try plan.build(layers, on: input)
     guard plan.parameterCount <= parameterLimit else {
       throw SpecificationError("it has \(plan.parameterCount) parameters; at most \(parameterLimit) are possible")
     }
     let (layout, places, starts) = plan.arrangement
     (self.layers, self.layout, self.starts, self.slice) = (layers, layout, starts, slice)
+    (notes, bytesOfSample) = (plan.notes, plan.bytesOfSample)
     (inputCount, classCount, targetCount) = (input.count, output.channels, output.pixelCount)
     pass = Pass(plan, layout: layout, places: places)
   }

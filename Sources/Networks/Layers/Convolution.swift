@@ -35,6 +35,10 @@ package final class Convolution: Layer {
     self.hasBiases = hasBiases
   }
 
+  package var summary: String? {
+    "convolution \(kernel.height)×\(kernel.width)\(stride > 1 ? ", stride \(stride)" : "")\(padding > 0 ? ", padding \(padding)" : "")"
+  }
+
   package func build(_ input: SampleShape, _ plan: inout Plan) throws(SpecificationError) -> SampleShape {
     guard
       let geometry = ConvolutionGeometry(

@@ -9,6 +9,8 @@ package final class GlobalAveragePooling: Layer {
   /// A layer without parameters.
   package init() {}
 
+  package var summary: String? { "mean over the pixels" }
+
   package func build(_ input: SampleShape, _ plan: inout Plan) -> SampleShape {
     self.input = input
     needsInputGradient = plan.needsInputGradient

@@ -19,11 +19,13 @@ package final class Highway: Layer {
     gate = Linear(width, .sigmoid, start: start, bias: gateBias)
   }
 
+  package var summary: String? { "highway: past by the gate" }
+
   package func build(_ input: SampleShape, _ plan: inout Plan) throws(SpecificationError) -> SampleShape {
     (needsInputGradient, count) = (plan.needsInputGradient, input.count)
-    let gates = gate.build(input, &plan)
+    let gates = try plan.build(gate, on: input)
     plan.needsInputGradient = needsInputGradient
-    let changed = try transform.build(input, &plan)
+    let changed = try plan.build(transform, on: input)
     plan.needsInputGradient = true
     guard changed == input, gates.count == input.count else {
       throw SpecificationError("a highway layer of \(changed) does not fit on \(input)")

@@ -5,6 +5,9 @@ package import Buffers
 /// A layer is built once and then runs forward and backward in turn; a pass throws only if it has to hear from other ranks. It keeps no parameters, only where they lie in the flat buffers,
 /// and what its backward pass reads of the forward pass before it.
 package protocol Layer: AnyObject {
+  /// What the layer is, in a few words for a table; nil for one that is only its parts. Read after `build`.
+  var summary: String? { get }
+
   /// Checks the shape of the inputs and declares in `plan` what the layer needs.
   ///
   /// - Returns: The shape of the outputs.
@@ -21,4 +24,9 @@ package protocol Layer: AnyObject {
   ///   - pass: That of the forward pass before.
   /// - Returns: The gradient of the inputs, perhaps in the same memory; nil if there is no tensor before this layer.
   func backward(_ gradient: UnsafeMutablePointer<Float>, _ pass: Pass) throws -> UnsafeMutablePointer<Float>?
+}
+
+extension Layer {
+  /// The name of the type, unless a layer says more.
+  package var summary: String? { "\(type(of: self))" }
 }

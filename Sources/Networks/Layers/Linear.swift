@@ -10,6 +10,7 @@ package final class Linear: Layer {
   private let activation: Activation?
   private let isForEachPixel: Bool
   private let start: Initialization
+  private let bound: Float?
   private let bias: Float?
   private let hasBiases: Bool
   private let dropConnect: DropConnect?
@@ -19,6 +20,8 @@ package final class Linear: Layer {
   private var needsInputGradient = false
   private var tensors: (weights: Plan.Tensor, biases: Plan.Tensor?)!
   private var output: Plan.Output!
+  /// What the activation was computed from, if its derivative is not known from its value.
+  private var linearPart: Plan.Output?
   private var inputs: UnsafePointer<Float>?
 
   /// A layer of `outputCount` units.
@@ -28,17 +31,23 @@ package final class Linear: Layer {
   ///   - activation: The activation after it.
   ///   - isForEachPixel: Whether each pixel is read by itself.
   ///   - start: How the weights, and the biases unless `bias` says so, are drawn.
+  ///   - bound: What the weights are drawn uniform in, ± it, whatever `start` is.
   ///   - bias: What all biases start at.
   ///   - hasBiases: Whether there are biases; a layer without them has no activation.
   ///   - dropConnect: The share of the weights that do not count in a step.
   package init(
     _ outputCount: Int, _ activation: Activation? = nil, forEachPixel isForEachPixel: Bool = false,
-    start: Initialization = .uniform, bias: Float? = nil, hasBiases: Bool = true, dropConnect: Double = 0
+    start: Initialization = .uniform, bound: Float? = nil, bias: Float? = nil, hasBiases: Bool = true, dropConnect: Double = 0
   ) {
     require(hasBiases || activation == nil, "an activation comes with the biases")
     (self.outputCount, self.activation, self.isForEachPixel) = (outputCount, activation, isForEachPixel)
-    (self.start, self.bias, self.hasBiases) = (start, bias, hasBiases)
+    (self.start, self.bound, self.bias, self.hasBiases) = (start, bound, bias, hasBiases)
     self.dropConnect = dropConnect > 0 ? DropConnect(dropConnect) : nil
+  }
+
+  package var summary: String? {
+    "linear \(inputCount) → \(outputCount)\(hasBiases ? "" : " without biases")\(dropConnect == nil ? "" : ", DropConnect")"
+      + (activation.map { ", \($0)" } ?? "")
   }
 
   package func build(_ input: SampleShape, _ plan: inout Plan) -> SampleShape {
@@ -47,27 +56,32 @@ package final class Linear: Layer {
     needsInputGradient = plan.needsInputGradient
     let shape = [outputCount, inputCount]
     if hasBiases {
-      tensors = plan.declareWeights(shape, start: start, bias: bias)
+      tensors = plan.declareWeights(shape, start: start, bound: bound, bias: bias)
     } else {
-      tensors = (plan.declareWeightsAlone(shape, start: start), nil)
+      tensors = (plan.declareWeightsAlone(shape, start: start, bound: bound), nil)
     }
     dropConnect?.build(weightCount: outputCount * inputCount, &plan)
     let result = SampleShape(
       height: isForEachPixel ? input.height : 1, width: isForEachPixel ? input.width : 1, channels: outputCount)
     output = plan.declareOutputs(result)
+    if activation?.readsInputsBackward ?? false { linearPart = plan.declareOutputs(result) }
     return result
   }
 
   package func forward(_ inputs: UnsafePointer<Float>, _ pass: Pass) -> UnsafeMutablePointer<Float> {
     self.inputs = inputs
     let outputs = pass.outputs(output)
+    let products = linearPart.map(pass.outputs) ?? outputs
     let rowCount = pass.sampleCount * rowCount
     dropConnect?.draw(pass.parameters(of: tensors.weights), pass)
     MatrixProducts.multiply(
       inputs, weights(pass), transposingB: true, rowCount: rowCount, columnCount: outputCount, innerCount: inputCount,
-      into: outputs)
+      into: products)
     guard let biases = tensors.biases.map(pass.parameters) else { return outputs }
-    if let activation {
+    if let activation, linearPart != nil {
+      addBiases(products, biases: biases, rowCount: rowCount, columnCount: outputCount)
+      activation.forward(products, count: rowCount * outputCount, into: outputs)
+    } else if let activation {
       activation.forward(outputs, biases: biases, rowCount: rowCount, columnCount: outputCount)
     } else {
       addBiases(outputs, biases: biases, rowCount: rowCount, columnCount: outputCount)
@@ -80,8 +94,8 @@ package final class Linear: Layer {
     let rowCount = pass.sampleCount * rowCount
     var delta = gradient
     if let activation, let biasGradient = tensors.biases.map(pass.gradient) {
-      // Nothing reads the outputs any more.
-      delta = pass.outputs(output)
+      // Nothing reads them any more.
+      delta = pass.outputs(linearPart ?? output)
       activation.backward(
         delta, incoming: gradient, rowCount: rowCount, columnCount: outputCount, biasGradient: biasGradient)
     } else if let biasGradient = tensors.biases.map(pass.gradient) {

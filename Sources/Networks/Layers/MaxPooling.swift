@@ -16,6 +16,8 @@ package final class MaxPooling: Layer {
     self.window = window
   }
 
+  package var summary: String? { "max pooling \(window)×\(window)" }
+
   package func build(_ input: SampleShape, _ plan: inout Plan) throws(SpecificationError) -> SampleShape {
     guard window <= min(input.height, input.width) else {
       throw SpecificationError("pooling \(window)×\(window) does not fit on \(input.height)×\(input.width)")

@@ -6,9 +6,12 @@ package final class Nonlinearity: Layer {
   private var valueCount = 0
   private var needsInputGradient = false
   private var output: Plan.Output!
+  private var inputs: UnsafePointer<Float>?
 
   /// This function.
   package init(_ activation: Activation) { self.activation = activation }
+
+  package var summary: String? { activation.rawValue }
 
   package func build(_ input: SampleShape, _ plan: inout Plan) -> SampleShape {
     valueCount = input.count
@@ -18,6 +21,7 @@ package final class Nonlinearity: Layer {
   }
 
   package func forward(_ inputs: UnsafePointer<Float>, _ pass: Pass) -> UnsafeMutablePointer<Float> {
+    self.inputs = inputs
     let outputs = pass.outputs(output)
     activation.forward(inputs, count: pass.sampleCount * valueCount, into: outputs)
     return outputs
@@ -25,7 +29,9 @@ package final class Nonlinearity: Layer {
 
   package func backward(_ gradient: UnsafeMutablePointer<Float>, _ pass: Pass) -> UnsafeMutablePointer<Float>? {
     guard needsInputGradient else { return nil }
-    activation.backward(pass.outputs(output), count: pass.sampleCount * valueCount, gradient: gradient)
+    guard let inputs else { fatalError("an activation goes backward before forward") }
+    let kept = activation.readsInputsBackward ? inputs : UnsafePointer(pass.outputs(output))
+    activation.backward(kept, count: pass.sampleCount * valueCount, gradient: gradient)
     return gradient
   }
 }

@@ -16,6 +16,7 @@ package final class Pass {
   /// The place of each declared tensor in the layout.
   private let places: [Int]
   private let outputCounts: [Int]
+  private let largestOutputCount: Int
   /// What normalizations keep of the batches; nil if there are none.
   let statistics: RunningStatistics?
   /// The number of samples there is room for.
@@ -38,7 +39,8 @@ package final class Pass {
 
   /// Passes of layers with this plan.
   init(_ plan: Plan, layout: TensorLayout, places: [Int]) {
-    (self.layout, self.places, outputCounts) = (layout, places, plan.outputCounts)
+    (self.layout, self.places) = (layout, places)
+    (outputCounts, largestOutputCount) = (plan.outputCounts, plan.largestOutputCount)
     statistics = RunningStatistics(plan)
   }
 
@@ -88,7 +90,7 @@ package final class Pass {
     }) {
       return free.baseAddress
     }
-    gradients.append(FloatBuffer(count: capacity * (outputCounts.max() ?? 0)))
+    gradients.append(FloatBuffer(count: capacity * largestOutputCount))
     return gradients[gradients.count - 1].baseAddress
   }
 

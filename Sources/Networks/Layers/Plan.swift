@@ -1,4 +1,4 @@
-internal import Buffers
+package import Buffers
 
 /// What the layers of a network need, collected while they are built from the input on.
 package struct Plan {
@@ -18,11 +18,21 @@ package struct Plan {
   }
 
   /// How the values of a tensor are chosen before the first step.
-  enum Start: Hashable {
+  package enum Start: Hashable {
     /// Uniform in ± this bound.
     case uniform(Float)
     /// All the same.
     case constant(Float)
+  }
+
+  /// A layer as a table shows it.
+  package struct Note {
+    /// What it is, in a few words.
+    package let summary: String
+    /// The shape of its outputs.
+    package let output: SampleShape
+    /// Its tensors, from those that the input meets first on.
+    package let tensors: [(name: String, shape: [Int])]
   }
 
   private struct Declaration {
@@ -36,8 +46,12 @@ package struct Plan {
   private var layers: [[Declaration]] = []
   /// How the gradients of vectors travel.
   private let vectorKind: Buffers.Tensor.Kind
-  /// The values of a sample in each output.
+  /// The values of a sample in each output, and in other memory that is kept.
   private(set) var outputCounts: [Int] = []
+  /// The values of a sample in the largest outputs, whose gradients need as many.
+  private(set) var largestOutputCount = 0
+  /// The layers, from the input on.
+  private(set) var notes: [Note] = []
   /// The tensors of the running statistics, whether the ranks share those of a batch, and the fewest rows of a sample.
   private(set) var statistics = (layout: TensorLayout(), isSynchronized: false, fewestRows: Int.max)
   /// The number of masks declared.
@@ -59,21 +73,24 @@ package struct Plan {
   ///   - shape: That of the weights.
   ///   - start: How they are drawn.
   ///   - reach: The number of outputs that an input has a part in, over the number of units: the pixels of a filter.
+  ///   - bound: What the weights are drawn uniform in, ± it, whatever `start` is; biases are then 0.
   ///   - bias: What all biases start at; nil for how `start` draws them.
   mutating func declareWeights(
-    _ shape: [Int], start: Initialization, reach: Int = 1, bias: Float? = nil
+    _ shape: [Int], start: Initialization, reach: Int = 1, bound: Float? = nil, bias: Float? = nil
   ) -> (weights: Tensor, biases: Tensor) {
-    let bounds = bounds(shape, start, reach)
+    let bounds = bound.map { ($0, Float(0)) } ?? bounds(shape, start, reach)
     let tensors = declare([
-      ("weights", shape, .uniform(bounds.weights)),
-      ("biases", [shape[0]], bias.map(Start.constant) ?? .uniform(bounds.biases)),
+      ("weights", shape, .uniform(bounds.0)),
+      ("biases", [shape[0]], bias.map(Start.constant) ?? .uniform(bounds.1)),
     ])
     return (tensors[0], tensors[1])
   }
 
   /// The same without biases.
-  mutating func declareWeightsAlone(_ shape: [Int], start: Initialization, reach: Int = 1) -> Tensor {
-    declare([("weights", shape, .uniform(bounds(shape, start, reach).weights))])[0]
+  mutating func declareWeightsAlone(
+    _ shape: [Int], start: Initialization, reach: Int = 1, bound: Float? = nil
+  ) -> Tensor {
+    declare([("weights", shape, .uniform(bound ?? bounds(shape, start, reach).weights))])[0]
   }
 
   /// Declares a gain and a bias for each of `count` channels, which start as the identity.
@@ -82,8 +99,8 @@ package struct Plan {
     return (tensors[0], tensors[1])
   }
 
-  /// Declares the tensors of a layer.
-  private mutating func declare(_ tensors: [(name: String, shape: [Int], start: Start)]) -> [Tensor] {
+  /// Declares the tensors of a layer, in the order in which their gradients become ready; their names get the layer's number.
+  mutating func declare(_ tensors: [(name: String, shape: [Int], start: Start)]) -> [Tensor] {
     let (number, first) = (layers.count + 1, layers.reduce(0) { $0 + $1.count })
     let isFirst = layers.isEmpty
     layers.append(
@@ -116,12 +133,32 @@ package struct Plan {
 
   /// Declares outputs of `shape`, which are kept until the next forward pass.
   mutating func declareOutputs(_ shape: SampleShape) -> Output {
-    outputCounts.append(shape.count)
+    largestOutputCount = max(largestOutputCount, shape.count)
+    return declareMemory(shape.count)
+  }
+
+  /// Declares memory of `count` values for each sample, which is kept until the next forward pass.
+  mutating func declareMemory(_ count: Int) -> Output {
+    outputCounts.append(count)
     return Output(number: outputCounts.count - 1)
+  }
+
+  /// Builds `layer` on inputs of this shape, and notes it with the tensors that are not yet in a note.
+  mutating func build(_ layer: any Layer, on input: SampleShape) throws(SpecificationError) -> SampleShape {
+    let output = try layer.build(input, &self)
+    if let summary = layer.summary {
+      let noted = notes.reduce(0) { $0 + $1.tensors.count }
+      let tensors = layers.joined().dropFirst(noted).map { ($0.name, $0.shape) }
+      notes.append(Note(summary: summary, output: output, tensors: tensors))
+    }
+    return output
   }
 
   /// The number of parameters.
   var parameterCount: Int { layers.joined().reduce(0) { $0 + $1.shape.reduce(1, *) } }
+
+  /// The bytes that a sample takes in a pass, at least: all outputs, and the gradient of one layer.
+  var bytesOfSample: Int { 4 * (outputCounts.reduce(0, +) + largestOutputCount) }
 
   /// The tensors in backward order, the last layer first; the place of each declared tensor among them; and how each starts.
   var arrangement: (layout: TensorLayout, places: [Int], starts: [Start]) {

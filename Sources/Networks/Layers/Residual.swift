@@ -20,13 +20,16 @@ package final class Residual: Layer {
     (self.body, self.shortcut, self.end) = (body, shortcut, end)
   }
 
+  package var summary: String? { shortcut == nil ? "plus the input" : "plus the shortcut" }
+
   package func build(_ input: SampleShape, _ plan: inout Plan) throws(SpecificationError) -> SampleShape {
     (needsInputGradient, inputCount) = (plan.needsInputGradient, input.count)
-    let past = try shortcut?.build(input, &plan) ?? input
+    var past = input
+    if let shortcut { past = try plan.build(shortcut, on: input) }
     let hasTensors = plan.needsInputGradient
     plan.needsInputGradient = needsInputGradient
-    shape = try body.build(input, &plan)
-    if let end { shape = end.build(shape, &plan) } else { output = plan.declareOutputs(shape) }
+    shape = try plan.build(body, on: input)
+    if let end { shape = try plan.build(end, on: shape) } else { output = plan.declareOutputs(shape) }
     plan.needsInputGradient = plan.needsInputGradient || hasTensors
     guard past == shape else {
       throw SpecificationError("a shortcut of \(past) does not fit beside \(shape!)")

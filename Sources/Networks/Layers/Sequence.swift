@@ -12,9 +12,12 @@ package final class Sequence: Layer {
 
   package func build(_ input: SampleShape, _ plan: inout Plan) throws(SpecificationError) -> SampleShape {
     var shape = input
-    for layer in layers { shape = try layer.build(shape, &plan) }
+    for layer in layers { shape = try plan.build(layer, on: shape) }
     return shape
   }
+
+  /// Only its layers are noted.
+  package var summary: String? { nil }
 
   package func forward(_ inputs: UnsafePointer<Float>, _ pass: Pass) throws -> UnsafeMutablePointer<Float> {
     var outputs = try layers[0].forward(inputs, pass)

@@ -2,8 +2,7 @@ internal import Buffers
 
 /// The `cnn` row of the models: LeNet and its kin without normalization, and convolutions that keep the size of an image with it.
 ///
-/// Without normalization pooling comes before the activation, a quarter of the work: the activations rise, so that the result is the
-/// same.
+/// Without normalization pooling comes before the activation, a quarter of the work: all but GELU rise, so that the result is the same.
 let convolutionalNetwork = Registry<NetworkRecipe>.Entry(
   "cnn",
   "convolutional network on images: convolutions, each with 2×2 max pooling, then linear layers; on gray images LeNet, on colour "
@@ -85,9 +84,15 @@ private struct ConvolutionalRecipe {
 /// The shape of samples that are images; throws if they are not.
 func image(of form: SampleForm, for specification: Specification) throws(SpecificationError) -> SampleShape {
   guard case .image(let shape) = form.kind else {
+    guard form.kind != .tokens else { throw textIsUnread(by: specification, "images") }
     throw SpecificationError(
       "'\(specification)' reads images, and samples of \(form.inputCount) values without height and width are none; mlp takes any"
     )
   }
   return shape
+}
+
+/// That a model cannot read the samples of a text.
+func textIsUnread(by specification: Specification, _ readable: String) -> SpecificationError {
+  SpecificationError("'\(specification)' reads \(readable), and samples of text are tokens; transformer reads those")
 }

@@ -24,13 +24,13 @@ public struct NetworkRecipe: Sendable {
 public let models = Registry<NetworkRecipe>(
   "model",
   [
-    softmaxRegression, multilayerPerceptron, convolutionalNetwork, residualNetwork, highwayNetwork,
+    softmaxRegression, multilayerPerceptron, convolutionalNetwork, residualNetwork, highwayNetwork, transformer,
   ])
 
 /// The key of models whose parameters are drawn in one of several ways.
 let startKey = ("start", "uniform by fan-in, he or glorot (uniform)")
 /// The key of models with an activation between their layers.
-let activationKey = ("activation", "relu or sigmoid (relu)")
+let activationKey = ("activation", "relu, sigmoid, tanh or gelu (relu)")
 
 /// The key of models with batch normalization.
 let normKey = ("norm", "none, batch (each rank by its own samples) or sync (by those of all ranks) (none)")

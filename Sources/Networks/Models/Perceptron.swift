@@ -38,16 +38,16 @@ private func perceptron(
     return [Linear(size, start: start, hasBiases: false, dropConnect: dropConnect)] + norm.layers(activation) + drop
   }
   return NetworkRecipe { form in
-    guard form.kind != .tokens else {
-      throw SpecificationError("'\(specification)' reads values, and samples of text are tokens; transformer reads those")
-    }
+    guard form.kind != .tokens else { throw textIsUnread(by: specification, "values") }
     let shape = PerceptronShape(
       sizes: [form.inputCount] + hiddenSizes + [form.classCount], activation: activation, start: start)
     let layers = hiddenSizes.flatMap(hidden) + [Linear(form.classCount, start: start)]
+    // Slices keep the values of activations, not what these read.
+    let canBeSliced = isPlain && !activation.readsInputsBackward
     return try network(
       of: specification, Sequence(layers), on: SampleShape(height: 1, width: 1, channels: form.inputCount),
       called: "samples of \(form.inputCount) values and \(form.classCount) classes", codesVectors: isPlain,
-      slicedBy: isPlain ? { SlicedPerceptron(shape, over: $0) } : nil)
+      slicedBy: canBeSliced ? { SlicedPerceptron(shape, over: $0) } : nil)
   }
 }
 

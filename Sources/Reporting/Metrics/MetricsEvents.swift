@@ -114,19 +114,23 @@ public struct EpochEvent: MetricsEvent {
   public var trainLoss: Double
   /// The mean loss of the test samples.
   public var testLoss: Double
-  /// The share of test samples classified correctly.
+  /// The share of the targets of test samples classified correctly: of the characters, for text.
   public var testAccuracy: Double
   /// The share of test utterances recognised, for speech data.
   public var testDigitAccuracy: Double?
   /// The share of test samples classified as their realigned labels; nil before the first realignment.
   public var testAlignedAccuracy: Double?
+  /// e to the mean loss of the test samples, for text.
+  public var testPerplexity: Double?
+  /// The mean loss of the test samples in bits for each character, for text.
+  public var testBitsPerCharacter: Double?
   /// Wall time since the start, of the slowest rank.
   public var seconds: Double
 
   /// An evaluation.
   public init(
     epoch: Int, trainLoss: Double, testLoss: Double, testAccuracy: Double, testDigitAccuracy: Double? = nil,
-    testAlignedAccuracy: Double? = nil, seconds: Double
+    testAlignedAccuracy: Double? = nil, testPerplexity: Double? = nil, testBitsPerCharacter: Double? = nil, seconds: Double
   ) {
     self.epoch = epoch
     self.trainLoss = trainLoss
@@ -134,17 +138,23 @@ public struct EpochEvent: MetricsEvent {
     self.testAccuracy = testAccuracy
     self.testDigitAccuracy = testDigitAccuracy
     self.testAlignedAccuracy = testAlignedAccuracy
+    self.testPerplexity = testPerplexity
+    self.testBitsPerCharacter = testBitsPerCharacter
     self.seconds = seconds
   }
 
   public var json: JSONValue {
     let digits = testDigitAccuracy.map { [JSONValue.Member("testDigitAccuracy", .number($0))] } ?? []
     let aligned = testAlignedAccuracy.map { [JSONValue.Member("testAlignedAccuracy", .number($0))] } ?? []
+    let ofText = [
+      testPerplexity.map { JSONValue.Member("testPerplexity", .number($0)) },
+      testBitsPerCharacter.map { JSONValue.Member("testBitsPerCharacter", .number($0)) },
+    ].compactMap(\.self)
     return .object(
       [
         .init("event", "epoch"), .init("epoch", .integer(epoch)), .init("trainLoss", .number(trainLoss)),
         .init("testLoss", .number(testLoss)), .init("testAccuracy", .number(testAccuracy)),
-      ] + digits + aligned + [.init("seconds", .number(seconds))])
+      ] + digits + aligned + ofText + [.init("seconds", .number(seconds))])
   }
 }
 

@@ -85,7 +85,8 @@ struct EndSummary {
     EndEvent(
       steps: outcome.steps, epochs: epochs, seconds: seconds, testLoss: outcome.evaluation?.loss ?? .nan,
       testAccuracy: outcome.evaluation?.accuracy ?? .nan, testDigitAccuracy: outcome.evaluation?.digitAccuracy,
-      testAlignedAccuracy: outcome.evaluation?.alignedAccuracy,
+      testAlignedAccuracy: outcome.evaluation?.alignedAccuracy, testPerplexity: outcome.evaluation?.perplexity,
+      testBitsPerCharacter: outcome.evaluation?.bitsPerCharacter,
       modelHash: outcome.modelHash,
       wire: EndEvent.Wire(
         bytesSent: byRank(0), bytesReceived: byRank(1), messages: byRank(2), predictedBytesSent: byRank(3),
@@ -98,11 +99,7 @@ struct EndSummary {
   /// The text for users.
   var text: String {
     var lines: [String] = []
-    let result = outcome.evaluation.map { evaluation in
-      "test loss \(decimal(evaluation.loss, digits: 4)), accuracy \(decimal(evaluation.accuracy * 100, digits: 2)) %"
-        + (evaluation.digitAccuracy.map { ", digits \(decimal($0 * 100, digits: 2)) %" } ?? "")
-        + (evaluation.alignedAccuracy.map { ", \(decimal($0 * 100, digits: 2)) % by realigned labels" } ?? "")
-    }
+    let result = outcome.evaluation?.text
     let time = stepCount > 0 ? "in \(duration(seconds))" : "done before"
     lines.append(
       "\(counted(outcome.steps, "step")) \(time): \(result ?? "not evaluated"), model \(hexadecimal(outcome.modelHash))")

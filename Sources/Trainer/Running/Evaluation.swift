@@ -1,6 +1,7 @@
 public import Buffers
 internal import Collectives
 public import Datasets
+internal import Files
 internal import Foundation
 internal import MPI
 public import Networks
@@ -8,9 +9,9 @@ public import Transport
 
 /// The quality of a model on the test samples.
 public struct Evaluation: Hashable, Sendable {
-  /// The mean of −log p over the test samples.
+  /// The mean of −log p over the targets of the test samples, in nats.
   public let loss: Double
-  /// The share of test samples classified correctly.
+  /// The share of the targets of the test samples that were the most probable class.
   public let accuracy: Double
   /// The share of utterances recognised, for speech.
   public let digitAccuracy: Double?
@@ -19,6 +20,22 @@ public struct Evaluation: Hashable, Sendable {
   /// ``accuracy`` and ``loss`` always use the labels of the data set, so that runs with and without realignment are comparable.
   /// This is a different measure: a model made these labels, and is judged by how well it agrees with them.
   public let alignedAccuracy: Double?
+  /// e to the loss, for text: as uncertain as a choice among so many equally probable tokens; nil for other data.
+  public let perplexity: Double?
+
+  /// The loss in bits for each token, for text; nil for other data.
+  public var bitsPerCharacter: Double? { perplexity.map { _ in loss / log(2) } }
+
+  /// The result in a few words for users, without a full stop.
+  var text: String {
+    let words: [String?] = [
+      "test loss \(decimal(loss, digits: 4))", perplexity.map { "perplexity \(decimal($0, digits: 3))" },
+      bitsPerCharacter.map { "\(decimal($0, digits: 3)) bits per character" },
+      "accuracy \(decimal(accuracy * 100, digits: 2)) %", digitAccuracy.map { "digits \(decimal($0 * 100, digits: 2)) %" },
+      alignedAccuracy.map { "\(decimal($0 * 100, digits: 2)) % by realigned labels" },
+    ]
+    return words.compactMap(\.self).joined(separator: ", ")
+  }
 }
 
 /// Evaluates a model on the test samples; all ranks get the same numbers.
@@ -26,7 +43,8 @@ public struct Evaluation: Hashable, Sendable {
 /// Each rank takes its share, which all slices of a model have in common; for speech, whole utterances. Sums of ranks are added
 /// in rank order, in fp64.
 public final class Evaluator {
-  private static let batchSize = 512
+  /// The number of samples that are evaluated at once: 512, or fewer if they need more than 64 MiB.
+  static func batchSize(of network: any Network) -> Int { max(1, min(512, (64 << 20) / max(1, network.bytesOfSample))) }
 
   private let dataset: any Dataset
   private let network: any Network
@@ -67,7 +85,7 @@ public final class Evaluator {
       utterances = 0..<0
       samples = Partition(count: dataset.count(.test), into: grid.shareCount)[grid.share]
     }
-    batch = Minibatch(capacity: max(1, min(Evaluator.batchSize, samples.count)), of: dataset.form)
+    batch = Minibatch(capacity: max(1, min(Evaluator.batchSize(of: network), samples.count)), of: dataset.form)
     logPosteriors = dataset.utterances == nil ? nil : FloatBuffer(count: batch.capacity * network.classCount)
   }
 
@@ -98,10 +116,11 @@ public final class Evaluator {
     let sums = try records.gather(own.map(\.bitPattern), activity: "an evaluation")
     func sum(_ word: Int) -> Double { sums.reduce(0) { $0 + Double(bitPattern: $1[word]) } }
     let count = max(1, sum(2))
+    let loss = sum(0) / count
     return Evaluation(
-      loss: sum(0) / count, accuracy: sum(1) / count,
+      loss: loss, accuracy: sum(1) / (count * Double(network.targetCount)),
       digitAccuracy: dataset.utterances.map { sum(3) / Double(max(1, $0.count)) },
-      alignedAccuracy: aligned.map { _ in sum(4) / count })
+      alignedAccuracy: aligned.map { _ in sum(4) / count }, perplexity: dataset.kind == .tokens ? exp(loss) : nil)
   }
 
   /// The number of `samples` whose class of highest posterior, the lowest of equals, is their realigned label.

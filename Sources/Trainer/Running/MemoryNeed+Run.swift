@@ -1,6 +1,8 @@
+internal import Buffers
 internal import Codecs
 internal import Collectives
 internal import MPI
+package import Networks
 internal import Optimizers
 package import Transport
 
@@ -10,10 +12,11 @@ extension MemoryNeed {
   /// - Parameters:
   ///   - options: The options of the run.
   ///   - recipe: The recipe of these options.
-  ///   - parameterCount: The number of parameters on this rank.
+  ///   - network: What this rank computes: the model, or its slice.
   ///   - sampleCount: The number of training samples.
   ///   - grid: The ranks.
-  package init(_ options: TrainerOptions, _ recipe: Recipe, parameterCount: Int, sampleCount: Int, on grid: RankGrid) {
+  package init(_ options: TrainerOptions, _ recipe: Recipe, network: any Network, sampleCount: Int, on grid: RankGrid) {
+    let parameterCount = network.layout.count
     let ranks = grid.shareCount
     let gradients = recipe.strategy.isDelayed ? 2 : 1
     // For other aggregations only what every run has is counted.
@@ -35,6 +38,8 @@ extension MemoryNeed {
     }
     if options.codec == CodecChoice.word && ranks > 1 { add("measuring codecs", 4 * parameterCount) }
     if recipe.searches { add("trials", 4 * parameterCount) }
+    // Of the samples of a rank in one step.
+    add("activations", max(1, min(options.minibatch, sampleCount) / ranks) * network.bytesOfSample, of: 1)
     // An order is drawn as pairs of 16 bytes.
     add("order of samples", sampleCount, of: 20)
     add("threads and lists", 24 << 20, of: 1)

@@ -15,7 +15,7 @@ final class RunLog {
   private let ownsStandardOutput: Bool
   /// Why part of the summaries is missing; nil if nothing is.
   private(set) var loss: FileError?
-  /// The share of test samples classified correctly at the last evaluation.
+  /// The share of the targets of test samples classified correctly at the last evaluation.
   var accuracy: Double?
 
   /// Opens the files; a run that may resume appends to existing ones.

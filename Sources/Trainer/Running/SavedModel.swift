@@ -9,10 +9,13 @@ internal import Transport
 
 /// A model in a checkpoint, with the data to evaluate it on.
 public struct SavedModel {
-  private let run: SavedRun
-  private let data: String
-  private let parameters: FloatBuffer
-  private let statistics: ModelStatistics?
+  let run: SavedRun
+  let data: String
+  let parameters: FloatBuffer
+  let network: any Network
+  let dataset: any Dataset
+  let rankCount: Int
+  let statistics: ModelStatistics?
   private let evaluator: Evaluator
 
   /// Reads the newest intact checkpoint in `directory`, or `directory` itself if it is a checkpoint.
@@ -28,12 +31,12 @@ public struct SavedModel {
   public init(_ directory: String, data: String? = nil, seed: UInt64? = nil, on world: Communicator) throws {
     let agreement = try Agreement(world: world, activity: "reading a model", patience: TrainerOptions().waiting())
     let (run, parts) = try SavedModel.newest(in: directory, over: agreement)
-    self.run = run
+    (self.run, rankCount) = (run, world.count)
     var options = TrainerOptions()
     let grid = try RankGrid(HostMap(world, patience: options.waiting()))
     let records = try RecordExchange(grid.all)
     try together(agreement, otherwise: .inputOutput) { try prepareProducts(threads: 1) }
-    (self.data, parameters, statistics, evaluator) = try together(agreement, otherwise: .configuration) {
+    (self.data, parameters, statistics, network, dataset, evaluator) = try together(agreement, otherwise: .configuration) {
       for (name, text) in run.options { try options.set(name, to: text) }
       if let data { options.data = data }
       if let seed { options.seed = seed }
@@ -46,13 +49,15 @@ public struct SavedModel {
       let network = try recipe.network(dataset.form)
       var need = MemoryNeed()
       need.add("parameters", network.layout.count)
+      let sampleCount = min(Evaluator.batchSize(of: network), dataset.count(.test) / world.count)
+      need.add("activations", sampleCount * network.bytesOfSample, of: 1)
       try need.checkLimits()
       let parameters = FloatBuffer(count: network.layout.count)
       let statistics = ModelStatistics(network, on: grid)
       try parts.read(
         into: network.layout.tensors.map { SavedTensor($0.name, shape: $0.shape, of: parameters, range: $0.range) }
           + (statistics?.tensors ?? []))
-      return (options.data, parameters, statistics, Evaluator(dataset, network: network, on: grid, over: records))
+      return (options.data, parameters, statistics, network, dataset, Evaluator(dataset, network: network, on: grid, over: records))
     }
   }
 
@@ -63,9 +68,7 @@ public struct SavedModel {
 
   /// The result as a sentence for users.
   public func sentence(for result: Evaluation) -> String {
-    let digits = result.digitAccuracy.map { ", digits \(decimal($0 * 100, digits: 2)) %" } ?? ""
-    return "\(run.path), step \(run.step), on \(data): test loss \(decimal(result.loss, digits: 4)), accuracy "
-      + "\(decimal(result.accuracy * 100, digits: 2)) %\(digits), model \(hexadecimal(statistics?.hash(with: parameters) ?? parameters.hash()))"
+    "\(run.path), step \(run.step), on \(data): \(result.text), model \(hexadecimal(statistics?.hash(with: parameters) ?? parameters.hash()))"
   }
 
   /// The newest intact checkpoint in `directory`, or `directory` itself, with its parameters open for reading: a job that

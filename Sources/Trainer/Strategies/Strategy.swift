@@ -91,7 +91,7 @@ public struct StepOutcome {
   public var lossSum = 0.0
   /// The number of samples of the step over all ranks.
   public var sampleCount = 0
-  /// How many of them were classified correctly, before the step.
+  /// How many of their targets were classified correctly, before the step.
   public var correctCount = 0
   /// Whether the step, or a part of it, changed nothing because some gradient was not finite.
   public var isSkipped = false

@@ -17,7 +17,7 @@ final class Trial {
   struct Outcome {
     /// The mean loss of the samples as they were trained on; NaN if the trial failed.
     var loss = Double.nan
-    /// The share of them classified correctly; NaN if the trial failed.
+    /// The share of their targets classified correctly; NaN if the trial failed.
     var accuracy = Double.nan
   }
 
@@ -88,7 +88,9 @@ final class Trial {
       // All ranks have seen the same.
       return Outcome()
     }
-    return Outcome(loss: total.loss / Double(total.samples), accuracy: Double(total.correct) / Double(total.samples))
+    return Outcome(
+      loss: total.loss / Double(total.samples),
+      accuracy: Double(total.correct) / Double(total.samples * parts.network.targetCount))
   }
 
   /// This rank's traffic so far, including the agreement on steps.
