@@ -1,6 +1,6 @@
 public import Buffers
 public import Codecs
-internal import Foundation
+internal import MPI
 public import Transport
 
 /// A parameter server whose shards are owned by the ranks that also work for it.
@@ -97,8 +97,9 @@ public final class ParameterServer {
     (rank, rankCount) = (hosts.world.rank, hosts.world.count)
     require(settings.workerCount % rankCount == 0, "\(settings.workerCount) workers on \(rankCount) ranks")
     // The groups of the codec, cut by its bytes, whatever is sent.
-    codes = ShardCodes(layout, codec: codec, shardCount: rankCount)
-    floats = ShardCodes(layout, codec: Identity(), shardCount: rankCount, like: codes)
+    let codes = ShardCodes(layout, codec: codec, shardCount: rankCount)
+    let floats = ShardCodes(layout, codec: Identity(), shardCount: rankCount, like: codes)
+    (self.codes, self.floats) = (codes, floats)
     let own = codes.elements(of: hosts.world.rank)
     var rules = ShardServer.Rules()
     (rules.rule, rules.bound, rules.pushesPerUpdate) = (settings.rule, settings.bound, settings.pushesPerUpdate)
@@ -124,8 +125,33 @@ public final class ParameterServer {
   /// The order in which this rank applied pushes since the last meeting, by worker; −1 − w for the news that worker w was done.
   public var history: [Int] { server.history }
 
-  /// The number of workers of this rank.
-  public var localWorkerCount: Int { workers.count }
+  /// The values of this rank's shard in the flat buffer.
+  public var ownElements: Range<Int> { server.elements }
+
+  /// The traffic of this rank if each worker does its share of `minibatchCount` minibatches, by the format alone; at meetings every rank
+  /// sends its shard once to each other in addition.
+  public func predictedTraffic(of minibatchCount: Int) -> Traffic {
+    traffic(of: minibatchCount, pushes: codes, answers: settings.pullsFloats ? floats : codes)
+  }
+
+  /// The same if all messages carried floats.
+  public func traffic(ofFloats minibatchCount: Int) -> Traffic {
+    traffic(of: minibatchCount, pushes: floats, answers: floats)
+  }
+
+  private func traffic(of minibatchCount: Int, pushes: ShardCodes, answers: ShardCodes) -> Traffic {
+    let header = MemoryLayout<ServerMessages.Header>.stride
+    let (own, others) = (minibatchCount / rankCount, minibatchCount - minibatchCount / rankCount)
+    var traffic = Traffic()
+    for shard in 0..<rankCount where shard != rank {
+      let (push, answer) = (pushes.byteCount(of: shard) + header, answers.byteCount(of: shard) + header)
+      traffic.networkBytesSent += own * push
+      traffic.networkBytesReceived += own * answer
+    }
+    traffic.networkBytesSent += others * (answers.byteCount(of: rank) + header)
+    traffic.networkBytesReceived += others * (pushes.byteCount(of: rank) + header)
+    return traffic
+  }
 
   /// Trains on `minibatches` and meets.
   ///

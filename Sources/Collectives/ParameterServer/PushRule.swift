@@ -1,5 +1,4 @@
 internal import Buffers
-internal import Kernels
 
 /// What an owner does about the age of a gradient before the optimizer applies it.
 ///

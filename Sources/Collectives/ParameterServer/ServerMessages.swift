@@ -1,5 +1,5 @@
 internal import Buffers
-internal import Foundation
+internal import MPI
 internal import Transport
 
 /// The messages of a parameter server: pushes of workers to owners, the answers, and the model at a meeting.

@@ -1,6 +1,4 @@
 internal import Buffers
-internal import Codecs
-internal import Foundation
 
 /// The owner of one shard of a model: applies the pushes of workers in its order, and knows what each worker holds.
 ///

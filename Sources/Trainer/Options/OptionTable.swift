@@ -110,6 +110,14 @@ public struct ExchangeOptions: OptionTable {
     off inside one host.
     """,
     value: "mode", mayChangeOnResume: true)
+  public let emulateSpeed = OptionRow<String?>(
+    "emulate-speed", nil,
+    """
+    Asynchronous strategies: owners apply gradients in the order of workers with these speeds, in emulated time: rr (all equal), exp, \
+    slow:F (the last F times slower) or jitter:F (now and then F slower); as they come by default.
+    """,
+    value: "speed", otherwise: "as they come", mayBeNone: true,
+    checkGiven: { EmulatedSpeed($0) != nil ? nil : "is rr, exp, slow:F with F from 1, or jitter:F, not '\($0)'" })
   public let topology = OptionRow<Topology>(
     "topology", .auto,
     """

@@ -67,6 +67,7 @@ public struct Recipe {
       throw OptionError("--warm-start bits:… needs a --codec that encodes, not \(options.codec)")
     }
     try Recipe.check(options.warmStart, optimizer, options)
+    try Recipe.check(strategy.capabilities, self, options)
     try refuseWhatCannotBe(options)
   }
 
@@ -82,6 +83,34 @@ public struct Recipe {
       throw OptionError(
         "--warm-start auto does not go with --optimizer \(options.optimizer): the sum is scaled, and cannot be compared with its "
           + "parts; give a number of steps")
+    }
+  }
+
+  /// Rejects options that require something that the strategy's capabilities lack.
+  private static func check(
+    _ can: StrategyCapabilities, _ recipe: Recipe, _ options: TrainerOptions
+  ) throws(OptionError) {
+    let name = "--strategy \(options.strategy.prefix { $0 != ":" })"
+    var startsInStep = false
+    if case .replicated = options.warmStart { startsInStep = true }
+    if case .bits = options.warmStart { startsInStep = true }
+    if options.warmStart == .automatic { startsInStep = true }
+    let refusals = [
+      (!can.takesAggregations && recipe.aggregation.codec == nil, "codec \(options.codec)", "whose owners take one rank's codes at a time"),
+      (!can.isInStep && options.codec == CodecChoice.word, "codec auto", "whose exchanges cannot be timed beforehand"),
+      (!can.splitsModels && options.modelParallel > 1, "model-parallel \(options.modelParallel)", "whose ranks hold whole models"),
+      (!can.knowsSums && options.clip != nil, "clip", "in which no rank knows the norm of a sum"),
+      (!can.isInStep && startsInStep, "warm-start \(options.texts["warm-start"] ?? "")", "whose ranks are not in step; a number of steps is"),
+      (!can.isInStep && options.tuneMinibatch != nil, "tune-minibatch", "whose ranks are not in step"),
+      (!can.isInStep && options.tuneRate != nil, "tune-rate", "whose ranks are not in step"),
+      (!can.isInStep && options.partition != TrainerOptions().partition, "partition", "in which any worker takes any minibatch"),
+      (!can.knowsSums && (recipe.optimizer.scaling != nil || !recipe.optimizer.worksOnSlices), "optimizer \(options.optimizer)", "in which no rank has whole sums"),
+    ]
+    for (isAsked, option, reason) in refusals where isAsked {
+      throw OptionError("--\(option) does not go with \(name), \(reason)")
+    }
+    if can.isInStep, options.emulateSpeed != nil {
+      throw OptionError("--emulate-speed does not go with \(name), whose ranks are in step; asgd, dc-asgd and ssp are not")
     }
   }
 

@@ -120,16 +120,20 @@ public struct StepOutcome {
 
   /// Adds the agreement on the step, or on a part of it, and its verdict.
   mutating func add(_ judgement: StepFrame.Judgement) {
-    let (agreement, verdict) = (judgement.agreement, judgement.verdict)
+    add(judgement.agreement, isSkipped: judgement.verdict.isSkipped)
+    warning = warning ?? judgement.verdict.warning
+  }
+
+  /// Adds what ranks agreed on.
+  mutating func add(_ agreement: StepAgreement, isSkipped: Bool = false) {
     let (loss, samples) = (agreement.sum(\.lossSum), agreement.sum(\.sampleCount))
     lossSum += loss
     sampleCount += samples
-    if !verdict.isSkipped { learnt.add(lossSum: loss, sampleCount: samples) }
+    if !isSkipped { learnt.add(lossSum: loss, sampleCount: samples) }
     correctCount += agreement.sum(\.correctCount)
     isStopRequested = isStopRequested || agreement.statements.contains { $0.isStopRequested }
     residualRatio = agreement.residualRatio
-    isSkipped = isSkipped || verdict.isSkipped
-    warning = warning ?? verdict.warning
+    self.isSkipped = self.isSkipped || isSkipped
   }
 }
 
