@@ -35,6 +35,7 @@ extension TrainingRun {
       runLog?.say("the warm start ends after step \(step): \(end.reason)")
       runLog?.tell(WarmStartEvent(step: step, signalShare: end.share, reason: end.reason, seconds: stopwatch.seconds))
     }
+    if let events = outcome.events { runLog?.record(events) }
     let loss = outcome.meanLoss
     if isLogged {
       // The slowest and the busiest rank.

@@ -55,7 +55,7 @@ public final class TrainingRun {
       sliceRecords: try grid.modelGroup.map { try RecordExchange($0) },
       blocks: context.blocks, network: network, parameters: parameters,
       optimizer: optimizer, scaling: recipe.optimizer.scaling, aggregation: recipe.aggregation, options: options, plan: plan)
-    parts.timeline = context.timeline
+    (parts.timeline, parts.replayed) = (context.timeline, context.replayed)
     codecChoice = try context.timeline.span(.planning) {
       try CodecChoice(for: parts, saved: saved, dataset: dataset, optimizer: { recipe.optimizer(settings) }, by: choose)
     }

@@ -165,6 +165,12 @@ public struct ReportOptions: OptionTable {
     "timeline", nil,
     "What each rank does, and when, as Chrome trace events for ui.perfetto.dev; a run that is killed keeps them.",
     value: "file", mayChangeOnResume: true, mayBeNone: true)
+  public let record = OptionRow<String?>(
+    "record", nil, "Asynchronous strategies: the order in which owners applied the gradients, as JSON lines.", value: "file",
+    mayChangeOnResume: true, mayBeNone: true)
+  public let replay = OptionRow<String?>(
+    "replay", nil, "Asynchronous strategies: a file of --record, whose order this run follows, bit for bit.", value: "file",
+    mayChangeOnResume: true, mayBeNone: true)
   public let logEvery = OptionRow<Int>(
     "log-every", 10, "Steps between logged steps.", value: "n", mayChangeOnResume: true, check: OptionCheck.atLeast(1, " step"))
   public let evaluateEvery = OptionRow<Int?>(

@@ -109,8 +109,13 @@ public struct Recipe {
     for (isAsked, option, reason) in refusals where isAsked {
       throw OptionError("--\(option) does not go with \(name), \(reason)")
     }
-    if can.isInStep, options.emulateSpeed != nil {
-      throw OptionError("--emulate-speed does not go with \(name), whose ranks are in step; asgd, dc-asgd and ssp are not")
+    for (option, isGiven) in [
+      ("emulate-speed", options.emulateSpeed != nil), ("record", options.record != nil), ("replay", options.replay != nil),
+    ] where can.isInStep && isGiven {
+      throw OptionError("--\(option) does not go with \(name), whose ranks are in step; asgd, dc-asgd and ssp are not")
+    }
+    if options.replay != nil, options.emulateSpeed != nil {
+      throw OptionError("--replay does not go with --emulate-speed: each names an order; leave one of them out")
     }
   }
 

@@ -109,6 +109,8 @@ public struct StepOutcome {
   var warmStartEnd: AutomaticStart.End?
   /// This rank's traffic in this step.
   public var traffic = Traffic()
+  /// The order of events, if it is recorded.
+  var events: EventLine?
   /// The bytes of activations that this rank sent in this step; nil if the model is on one rank.
   public var activationBytes: Int?
 
@@ -163,6 +165,8 @@ public struct StrategyParts {
   public var plan: RunPlan
   /// Where the strategy records what it does; nil if no timeline was requested.
   var timeline: Timeline?
+  /// The order of events to follow; nil for the one in which they come.
+  var replayed: EventRecord?
 
   /// The parts of a strategy; each rank has the whole model unless `blocks` connects its slices.
   package init(

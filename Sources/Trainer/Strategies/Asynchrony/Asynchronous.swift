@@ -84,7 +84,8 @@ final class Asynchronous: Strategy {
     rates.rate = course.rate
     var own = StepAgreement.Statement()
     var refused = 0
-    try server.run(minibatches, usesFloats: phase == .floats || codec.isIdentity, order: order(of: minibatches)) {
+    let order = try order(of: minibatches)
+    try server.run(minibatches, usesFloats: phase == .floats || codec.isIdentity, order: order) {
       worker, minibatch, parameters, gradient, serve in
       let (step, share) = minibatch.quotientAndRemainder(dividingBy: workerCount)
       let batch = try parts.timeline.span(.data) { course.loader.batch(at: step, share: share, of: workerCount) }
@@ -107,11 +108,26 @@ final class Asynchronous: Strategy {
     let agreement = try parts.timeline.span(.agreement) {
       try StepAgreement(own, over: parts.records, step: end - 1)
     }
-    return try outcome(of: agreement, from: step, to: end, phase, server.traffic - trafficBefore)
+    var outcome = try outcome(of: agreement, from: step, to: end, phase, server.traffic - trafficBefore)
+    if parts.options.record != nil { outcome.events = try events(of: minibatches) }
+    return outcome
+  }
+
+  /// The orders in which all owners applied pushes.
+  private func events(of minibatches: Range<Int>) throws -> EventLine {
+    let own = server.history.map { Int64($0) }
+    let all = try parts.hosts.enter("the record of events") { try parts.hosts.world.allGather(own) }
+    let orders = (0..<parts.grid.shareCount).map { all[$0 * own.count..<($0 + 1) * own.count].map { Int($0) } }
+    return EventLine(first: minibatches.lowerBound, end: minibatches.upperBound, orders: orders)
   }
 
   /// The order in which this rank applies pushes.
-  private func order(of minibatches: Range<Int>) -> ServiceOrder {
+  private func order(of minibatches: Range<Int>) throws -> ServiceOrder {
+    if let replayed = parts.replayed {
+      return .listed(
+        try replayed.order(
+          of: minibatches, shard: parts.grid.share, shardCount: parts.grid.shareCount, workerCount: workerCount))
+    }
     guard let speed = parts.options.emulateSpeed.flatMap(EmulatedSpeed.init) else { return .live }
     let course = speed.course(
       of: minibatches, workerCount: workerCount, bound: settings.bound, seed: parts.options.seed)
