@@ -76,7 +76,7 @@ extension TrainingRun {
     var times = strategy.times
     times.data = loader.seconds
     var summary = try EndSummary(
-      outcome, since: firstStep, strategy.report, times: times, seconds: stopwatch.seconds, on: grid,
+      outcome, since: firstStep, strategy.report, strategy.conclusion, times: times, seconds: stopwatch.seconds, on: grid,
       parameterCount: model.parameterCount,
       activations: activationBytes, tuner: tuner, over: agreement.about("the end of the run"))
     runLog?.tell(summary.event(epochs: plan.epoch(of: step)))

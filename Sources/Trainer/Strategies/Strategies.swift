@@ -11,13 +11,19 @@ public struct StrategyRecipe: Sendable {
   public let isDelayed: Bool
   /// What it can do, as data.
   public let capabilities: StrategyCapabilities
+  /// What it keeps in memory besides what every run has: values of four bytes, with a name for people.
+  package let memory: @Sendable (_ parameterCount: Int, _ rankCount: Int, _ isCoded: Bool) -> [(name: String, count: Int)]
   private let make: @Sendable (StrategyParts) throws -> any Strategy
 
   init(
     exchangesInStep: Int = 1, isDelayed: Bool = false, capabilities: StrategyCapabilities = StrategyCapabilities(),
+    memory: @escaping @Sendable (_ parameterCount: Int, _ rankCount: Int, _ isCoded: Bool) -> [(name: String, count: Int)] = {
+      _, _, _ in []
+    },
     make: @escaping @Sendable (StrategyParts) throws -> any Strategy
   ) {
-    (self.exchangesInStep, self.isDelayed, self.capabilities, self.make) = (exchangesInStep, isDelayed, capabilities, make)
+    (self.exchangesInStep, self.isDelayed, self.capabilities) = (exchangesInStep, isDelayed, capabilities)
+    (self.memory, self.make) = (memory, make)
   }
 
   /// Makes the strategy; collective.
@@ -72,7 +78,7 @@ public let strategies = Registry<StrategyRecipe>(
 private let allReduce = StrategyRecipe { try Synchronous($0) }
 
 private func asynchronous(_ settings: AsynchronySettings) -> StrategyRecipe {
-  StrategyRecipe(capabilities: .asynchronous) { try Asynchronous($0, settings) }
+  StrategyRecipe(capabilities: .asynchronous, memory: settings.memory) { try Asynchronous($0, settings) }
 }
 
 /// `all-reduce` with an aggregation of nearly the same name.

@@ -1,5 +1,6 @@
 public import Buffers
 public import Collectives
+public import Files
 public import Networks
 public import Optimizers
 public import Reporting
@@ -38,6 +39,8 @@ public protocol Strategy: Stateful {
   var times: PhaseTimes { get }
   /// This rank's traffic so far, compared with that of floats.
   var report: ExchangeReport { get }
+  /// Sentences about the run for the summary at its end, and the same as members of its last metrics line; on rank 0.
+  var conclusion: StrategyConclusion { get }
   /// Called once after the last step, when everything is saved: measures what the report still lacks. Collective.
   func finish() throws
 }
@@ -52,7 +55,20 @@ public enum Consistency: Hashable, Sendable {
   case independent
 }
 
+/// What a strategy has to say at the end of a run.
+public struct StrategyConclusion: Sendable {
+  /// Lines of the summary for users.
+  public var lines: [String] = []
+  /// Members of the last metrics line.
+  public var members: [JSONValue.Member] = []
+
+  /// Nothing to say.
+  public init() {}
+}
+
 extension Strategy {
+  public var conclusion: StrategyConclusion { StrategyConclusion() }
+
   public var consistency: Consistency { .replicated }
 
   public func prepareToLoad(_ inventory: inout StateInventory, savedBy shareCount: Int) {}

@@ -195,6 +195,28 @@ extension Asynchronous {
     emulatedTime = counters["emulatedTime"].flatMap { UInt64($0) }.map { Double(bitPattern: $0) } ?? 0
   }
 
+  /// How old gradients were when the owner of the first shard applied them, by worker.
+  var conclusion: StrategyConclusion {
+    let histograms = server.staleness
+    let all = histograms.reduce(into: [Int: Int]()) { $0.merge($1) { $0 + $1 } }
+    let count = all.values.reduce(0, +)
+    var conclusion = StrategyConclusion()
+    guard count > 0 else { return conclusion }
+    let mean = Double(all.reduce(0) { $0 + $1.key * $1.value }) / Double(count)
+    let pushes = histograms.map { String($0.values.reduce(0, +)) }.joined(separator: ", ")
+    conclusion.lines.append(
+      "gradients were \(decimal(mean, digits: 2)) pushes old when they were applied, at most \(all.keys.max()!); pushes by worker: \(pushes)")
+    if parts.options.emulateSpeed != nil {
+      conclusion.lines.append("emulated time: \(decimal(emulatedTime, digits: 1)) gradients of a usual worker")
+      conclusion.members.append(.init("emulatedTime", .number(emulatedTime)))
+    }
+    conclusion.members.append(
+      .init(
+        "staleness",
+        .array(histograms.map { histogram in .integers((0...(histogram.keys.max() ?? 0)).map { histogram[$0] ?? 0 }) })))
+    return conclusion
+  }
+
   var times: PhaseTimes {
     var times = PhaseTimes()
     times.compute = computation.seconds

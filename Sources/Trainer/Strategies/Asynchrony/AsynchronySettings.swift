@@ -67,3 +67,17 @@ struct AsynchronySettings: Sendable {
       clamp: clamp == 0 ? .infinity : Float(clamp))
   }
 }
+
+extension AsynchronySettings {
+  /// What workers and owners of a rank keep: what each worker holds and has not sent, and for each worker the owner's copy of its
+  /// shard, its gradient, and messages both ways.
+  @Sendable func memory(parameterCount: Int, rankCount: Int, isCoded: Bool) -> [(name: String, count: Int)] {
+    let workers = workerCount ?? rankCount
+    let shard = (parameterCount - 1) / rankCount + 1
+    let adaptive = rule.compensation?.form == .adaptive ? shard : 0
+    return [
+      ("values of workers", workers / rankCount * (isCoded ? 2 : 1) * parameterCount),
+      ("copies of owners", workers * 2 * shard + adaptive + shard), ("messages", workers * 2 * shard + 2 * parameterCount),
+    ]
+  }
+}
