@@ -85,6 +85,7 @@ import _TestSupport
     for (strategy, codec) in [("asgd", "none"), ("dc-asgd", "one-bit"), ("ssp:bound=1", "one-bit")] {
       let run = settings(strategy) {
         ($0.codec, $0.momentum, $0.learningRate, $0.epochs) = (codec, 0, 0.2, 8)
+        $0.steps = 60
       }
       let trainer = try TrainingRun(run, on: world, isSilent: true)
       let outcome = try trainer.run()
