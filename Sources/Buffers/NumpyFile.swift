@@ -35,7 +35,7 @@ public struct NumpyFile: Sendable {
     var text = "{'descr': '<f4', 'fortran_order': False, 'shape': (\(shape.count > 1 ? String(axes.dropLast()) : axes)), }"
     // Magic, version and length take 10 bytes; the values begin at a multiple of 64.
     text += String(repeating: " ", count: 63 - (10 + text.utf8.count) % 64) + "\n"
-    return NumpyFile.magic + [1, 0, UInt8(text.utf8.count & 255), UInt8(text.utf8.count >> 8)] + Array(text.utf8)
+    return NumpyHeader.magic + [1, 0, UInt8(text.utf8.count & 255), UInt8(text.utf8.count >> 8)] + Array(text.utf8)
   }
 
   /// Writes a file, version 1.0, `<f4`; an existing file is overwritten.
@@ -51,8 +51,6 @@ public struct NumpyFile: Sendable {
       throw NumpyFileError(path, "cannot be written: \(String(cString: strerror(errno)))", isWriting: true)
     }
   }
-
-  private static let magic: [UInt8] = [0x93] + Array("NUMPY".utf8)
 
   private static func contents(of path: String) throws -> ByteBuffer {
     guard let file = fopen(path, "rb") else {
@@ -71,80 +69,17 @@ public struct NumpyFile: Sendable {
   }
 
   private static func parse(_ bytes: UnsafeRawBufferPointer, path: String) throws -> NumpyFile {
-    guard bytes.count >= 10, bytes.prefix(6).elementsEqual(magic) else {
-      throw NumpyFileError(path, "is not a NumPy array (its first bytes are not those of an .npy file)")
-    }
-    guard bytes[6] == 1 || bytes[6] == 2, bytes[7] == 0, bytes.count >= 12 else {
-      throw NumpyFileError(path, "has the format version \(bytes[6]).\(bytes[7]); 1.0 and 2.0 can be read")
-    }
-    let isShort = bytes[6] == 1
-    let length = (0..<(isShort ? 2 : 4)).reduce(0) { $0 | Int(bytes[8 + $1]) << (8 * $1) }
-    let start = (isShort ? 10 : 12) + length
-    guard start <= bytes.count else { throw NumpyFileError(path, "ends within its header") }
-    let header = String(decoding: bytes[(isShort ? 10 : 12)..<start], as: UTF8.self)
-
-    let isDouble: Bool
-    switch field("descr", of: header) {
-    case "'<f4'": isDouble = false
-    case "'<f8'": isDouble = true
-    case let type: throw NumpyFileError(path, "holds values of type \(type ?? "unknown"); '<f4' and '<f8' can be read")
-    }
-    guard field("fortran_order", of: header) == "False" else {
-      throw NumpyFileError(path, "is in Fortran order; save numpy.ascontiguousarray of it")
-    }
-    guard let shape = axes(field("shape", of: header)) else {
-      throw NumpyFileError(path, "has a header without a shape")
-    }
-    // Every product is checked: a header may claim more values than there are addresses.
-    var count = 1
-    for axis in shape {
-      let (product, overflow) = count.multipliedReportingOverflow(by: axis)
-      guard !overflow, product <= Int.max / 8 else { throw NumpyFileError(path, "claims an impossible shape \(shape)") }
-      count = product
-    }
-    guard bytes.count - start == count * (isDouble ? 8 : 4) else {
-      throw NumpyFileError(
-        path, "holds \(bytes.count - start) bytes of values where its shape \(shape) needs \(count * (isDouble ? 8 : 4))")
-    }
-    let values = FloatBuffer(count: count)
-    if isDouble {
-      for i in 0..<count {
-        let pattern = bytes.loadUnaligned(fromByteOffset: start + 8 * i, as: UInt64.self)
+    let header = try NumpyHeader(bytes, path: path, elements: [.float32, .float64])
+    let values = FloatBuffer(count: header.count)
+    if header.element == .float64 {
+      for i in 0..<header.count {
+        let pattern = bytes.loadUnaligned(fromByteOffset: header.start + 8 * i, as: UInt64.self)
         values.baseAddress[i] = Float(Double(bitPattern: UInt64(littleEndian: pattern)))
       }
-    } else if count > 0 {
-      memcpy(values.baseAddress, bytes.baseAddress! + start, 4 * count)
+    } else if header.count > 0 {
+      memcpy(values.baseAddress, bytes.baseAddress! + header.start, 4 * header.count)
     }
-    return NumpyFile(shape: shape, values: values)
-  }
-
-  /// The text of a value in a header, which is a Python dictionary: up to the next comma outside parentheses.
-  private static func field(_ name: String, of header: String) -> String? {
-    let text = Array(header.utf8)
-    let key = Array("'\(name)':".utf8)
-    guard text.count > key.count,
-      let place = (0...text.count - key.count).first(where: { text[$0..<$0 + key.count].elementsEqual(key) })
-    else { return nil }
-    var value: [UInt8] = []
-    var depth = 0
-    for byte in text[(place + key.count)...] {
-      if byte == UInt8(ascii: "(") { depth += 1 }
-      if byte == UInt8(ascii: ")") { depth -= 1 }
-      if depth == 0 && (byte == UInt8(ascii: ",") || byte == UInt8(ascii: "}")) { break }
-      if byte != UInt8(ascii: " ") { value.append(byte) }
-    }
-    return String(decoding: value, as: UTF8.self)
-  }
-
-  /// The numbers of `(2,3)`, `(5,)` or `()`.
-  private static func axes(_ text: String?) -> [Int]? {
-    guard let text, text.hasPrefix("("), text.hasSuffix(")") else { return nil }
-    var axes: [Int] = []
-    for axis in text.dropFirst().dropLast().split(separator: ",") {
-      guard let length = Int(axis), length >= 0 else { return nil }
-      axes.append(length)
-    }
-    return axes
+    return NumpyFile(shape: header.shape, values: values)
   }
 }
 

@@ -250,6 +250,7 @@ const ck_kernels ck_avx2_kernels = {
     .copy_streaming = copy_streaming,
     .add = add,
     .descend = descend,
+    .adam = adam,
     .largest_magnitude = largest_magnitude,
     .sum_of_squares = sum_of_squares,
     .sketch_signs = sketch_signs,

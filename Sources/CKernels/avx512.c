@@ -231,6 +231,7 @@ const ck_kernels ck_avx512_kernels = {
     .copy_streaming = copy_streaming,
     .add = add,
     .descend = descend,
+    .adam = adam,
     .largest_magnitude = largest_magnitude,
     .sum_of_squares = sum_of_squares,
     .sketch_signs = sketch_signs,

@@ -109,6 +109,39 @@ static void descend(
 #undef AS
 }
 
+// Sixteen values of a step of Adam.
+static inline __attribute__((always_inline)) void adam_block(
+    float *weights, const float *gradient, float *means, float *squares, ck_adam_step step) {
+  const floats largest = (floats){0} + step.largest_gradient;
+  floats w = FLOATS(weights), x = step.gradient_scale * FLOATS(gradient) + step.gradient_decay * w;
+  words above = (words)(x > largest), below = (words)(x < -largest);
+  x = (floats)(((words)x & ~(above | below)) | ((words)largest & above) | ((words)-largest & below));
+  floats m = step.mean_kept * FLOATS(means) + step.mean_gain * x;
+  floats v = step.square_kept * FLOATS(squares) + step.square_gain * (x * x);
+  floats root = step.root_scale * __builtin_elementwise_sqrt(v) + step.epsilon;
+  STORE(means, m);
+  STORE(squares, v);
+  STORE(weights, w - (step.rate * (m / root) + step.shrinkage * w));
+}
+
+static void adam(
+    float *weights, const float *gradient, float *means, float *squares, size_t count, const ck_adam_step *given) {
+  const ck_adam_step step = *given;
+  size_t e = 0;
+  for (; e + 16 <= count; e += 16) adam_block(weights + e, gradient + e, means + e, squares + e, step);
+  if (e == count) return;
+  float last[4][16] = {{0}};
+  size_t size = (count - e) * 4;
+  __builtin_memcpy(last[0], weights + e, size);
+  __builtin_memcpy(last[1], gradient + e, size);
+  __builtin_memcpy(last[2], means + e, size);
+  __builtin_memcpy(last[3], squares + e, size);
+  adam_block(last[0], last[1], last[2], last[3], step);
+  __builtin_memcpy(weights + e, last[0], size);
+  __builtin_memcpy(means + e, last[2], size);
+  __builtin_memcpy(squares + e, last[3], size);
+}
+
 static uint32_t largest_magnitude(const float *values, size_t count) {
   words a = {0}, b = {0};
   const uint32_t *bits = (const uint32_t *)values;

@@ -29,7 +29,7 @@ public protocol Dataset: AnyObject, Sendable {
   /// The number of samples of a split.
   func count(_ split: Split) -> Int
 
-  /// The label of a sample.
+  /// The label of a sample; of one with several targets, the first of them.
   func label(_ index: Int, of split: Split) -> Int
 
   /// Writes the inputs and the targets of one sample; values are standardised to about zero mean and unit variance over the training

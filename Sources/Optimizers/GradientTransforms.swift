@@ -13,14 +13,15 @@ package struct TransformParts {
   package var weightDecay: Double
   /// The largest norm of an aggregated gradient; nil for no limit.
   package var clip: Double?
-  /// How gradients are scaled before they reach the optimizer; nil for not at all.
-  package var scaling: AdaGrad?
+  /// The transforms that the optimizer brings.
+  package var ofOptimizer: OptimizerTransforms
 
   package init(
-    layout: TensorLayout, result: AggregationResult, shareCount: Int, weightDecay: Double, clip: Double?, scaling: AdaGrad?
+    layout: TensorLayout, result: AggregationResult, shareCount: Int, weightDecay: Double, clip: Double?,
+    ofOptimizer: OptimizerTransforms
   ) {
     (self.layout, self.result, self.shareCount) = (layout, result, shareCount)
-    (self.weightDecay, self.clip, self.scaling) = (weightDecay, clip, scaling)
+    (self.weightDecay, self.clip, self.ofOptimizer) = (weightDecay, clip, ofOptimizer)
   }
 }
 
@@ -29,10 +30,12 @@ package struct TransformParts {
 /// Each is nil if the run does not ask for it.
 package enum GradientTransforms {
   private static let ofRanks: [@Sendable (TransformParts) -> (any RankTransform)?] = [
-    { ContributionScaling($0) }, { WeightDecay($0) },
+    { $0.ofOptimizer.atRank?($0) }, { WeightDecay($0) },
   ]
-  private static let ofOwners: [@Sendable (TransformParts) -> (any OwnerTransform)?] = [{ AggregateScaling($0) }]
-  private static let ofUpdates: [@Sendable (TransformParts) -> (any UpdateTransform)?] = [{ NormClipping($0) }]
+  private static let ofOwners: [@Sendable (TransformParts) -> (any OwnerTransform)?] = [{ $0.ofOptimizer.atOwner?($0) }]
+  private static let ofUpdates: [@Sendable (TransformParts) -> (any UpdateTransform)?] = [
+    { NormClipping($0) }, { $0.ofOptimizer.atUpdate?($0) },
+  ]
 
   /// The transforms of a rank's contributions.
   package static func atRank(_ parts: TransformParts) -> [any RankTransform] { ofRanks.compactMap { $0(parts) } }

@@ -28,11 +28,11 @@ public let schedules = Registry<Schedule>(
   "schedule",
   [
     schedule("constant", "The same rate at every step.") { _ in { _, _ in 1 } },
-    schedule("cosine", "Half a cosine, from the full rate to zero: (1 + cos πt/T)/2.") { _ in
-      { position, horizon in position >= horizon ? 0 : (1 + cos(Double.pi * position / horizon)) / 2 }
+    schedule("cosine", "Half a cosine, from the full rate to zero or a floor: (1 + cos πt/T)/2.", keys: [floorKey]) {
+      try descent($0) { position, horizon in (1 + cos(Double.pi * position / horizon)) / 2 }
     },
-    schedule("linear", "A straight line, from the full rate to zero: 1 − t/T.") { _ in
-      { position, horizon in position >= horizon ? 0 : 1 - position / horizon }
+    schedule("linear", "A straight line, from the full rate to zero or a floor: 1 − t/T.", keys: [floorKey]) {
+      try descent($0) { position, horizon in 1 - position / horizon }
     },
     schedule(
       "step", "Multiplied by a factor every N steps.",
@@ -46,6 +46,16 @@ public let schedules = Registry<Schedule>(
       return { position, _ in pow(factor, (position / Double(every)).rounded(.down)) }
     },
   ])
+
+private let floorKey = (name: "floor", meaning: "the factor at the end: 0.1 is a tenth of the full rate (0)")
+
+/// A shape that falls from 1 to the floor of a specification in the way that `shape` falls to 0.
+private func descent(
+  _ specification: Specification, _ shape: @escaping @Sendable (_ position: Double, _ horizon: Double) -> Double
+) throws -> @Sendable (_ position: Double, _ horizon: Double) -> Double {
+  let floor = try specification.number(floorKey.name, default: 0, in: 0...1)
+  return { position, horizon in position >= horizon ? floor : floor + (1 - floor) * shape(position, horizon) }
+}
 
 /// A registry entry, with the key that all schedules have.
 private func schedule(

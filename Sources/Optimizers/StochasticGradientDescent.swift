@@ -16,22 +16,28 @@ internal import Kernels
 public final class StochasticGradientDescent: Optimizer {
   private let settings: OptimizerSettings
   private let style: MomentumStyle
+  private let scope: DecayScope
   /// ρ at the minibatch of the settings.
   private let momentum: Float
+  private let decayRanges: DecayRanges
   private var step: DescentStep
   /// u; empty without momentum.
   private let velocity: FloatBuffer
 
-  /// Creates an optimizer with zero momentum.
-  public init(_ settings: OptimizerSettings, style: MomentumStyle = MomentumStyle()) {
+  /// Creates an optimizer with zero momentum, whose weight decay acts on the parameters of `scope`.
+  public init(_ settings: OptimizerSettings, style: MomentumStyle = MomentumStyle(), scope: DecayScope = .all) {
     self.settings = settings
     self.style = style
+    self.scope = scope
+    decayRanges = DecayRanges(settings.layout, scope, decay: settings.weightDecay)
     momentum = style.momentum(samples: settings.minibatch, otherwise: settings.momentum)
     step = DescentStep(
       rate: 0, momentum: momentum, gain: style.hasUnitGain ? 1 - momentum : 1, decay: settings.weightDecay,
       isNesterov: style.isNesterov)
     velocity = FloatBuffer(count: momentum == 0 ? 0 : settings.count)
   }
+
+  public func fresh() -> any Optimizer { StochasticGradientDescent(settings, style: style, scope: scope) }
 
   public func setMinibatch(_ count: Int) {
     // With a time constant, `prepare` gives the samples of each update.
@@ -50,16 +56,31 @@ public final class StochasticGradientDescent: Optimizer {
     step.gain = style.hasUnitGain ? 1 - momentum : (1 - momentum) / (1 - self.momentum)
   }
 
-  public var state: [(name: String, values: FloatBuffer)] {
-    velocity.count == 0 ? [] : [("momentum", velocity)]
+  public func contribute(to inventory: inout StateInventory) {
+    if velocity.count > 0 { inventory.tensors.append(SavedTensor("momentum", of: velocity)) }
   }
 
   public func forgetMomentum() { velocity.clear() }
 
   public func update(_ range: Range<Int>, of parameters: FloatBuffer, with gradient: UnsafePointer<Float>, rate: Float) {
     step.rate = rate
-    sgdUpdate(
-      weights: parameters.values(in: range).baseAddress!, gradient: gradient,
-      momenta: velocity.count == 0 ? nil : velocity.values(in: range).baseAddress!, count: range.count, step: step)
+    decayRanges.split(range) { part, decays in
+      var step = step
+      if !decays { step.decay = 0 }
+      sgdUpdate(
+        weights: parameters.values(in: part).baseAddress!, gradient: gradient + (part.lowerBound - range.lowerBound),
+        momenta: velocity.count == 0 ? nil : velocity.values(in: part).baseAddress!, count: part.count, step: step)
+    }
+  }
+
+  /// `sgd`.
+  static let entry = Registry<OptimizerRecipe>.Entry(
+    "sgd", "Stochastic gradient descent with momentum: u ← ρu + g, w ← w − ηu.",
+    keys: MomentumStyle.keys + [DecayScope.key(default: .all)]
+  ) { specification in
+    let (style, scope) = (try MomentumStyle(specification), try DecayScope(specification, default: .all))
+    return OptimizerRecipe(ownMomentum: style.source, bufferCount: style.bufferCount) {
+      StochasticGradientDescent($0, style: style, scope: scope)
+    }
   }
 }

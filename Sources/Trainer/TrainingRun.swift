@@ -54,7 +54,8 @@ public final class TrainingRun {
       grid: grid, records: records,
       sliceRecords: try grid.modelGroup.map { try RecordExchange($0) },
       blocks: context.blocks, network: network, parameters: parameters,
-      optimizer: optimizer, scaling: recipe.optimizer.scaling, aggregation: recipe.aggregation, options: options, plan: plan)
+      optimizer: optimizer, transforms: recipe.optimizer.transforms, aggregation: recipe.aggregation, options: options,
+      plan: plan)
     (parts.timeline, parts.replayed) = (context.timeline, context.replayed)
     codecChoice = try context.timeline.span(.planning) {
       try CodecChoice(for: parts, saved: saved, dataset: dataset, optimizer: { recipe.optimizer(settings) }, by: choose)
@@ -163,13 +164,18 @@ public final class TrainingRun {
   /// Whether gradients are exchanged from here on but were not before.
   private var endsReplication: Bool { plan.phase(of: step - 1) == .replicated && plan.phase(of: step) != .replicated }
 
-  /// Verifies that all ranks have the same model and, after a replicated start, the same momenta, which were not exchanged.
+  /// Verifies that all ranks have the same model and, after a replicated start, the same state of the optimizer, of which nothing
+  /// was exchanged.
   private func verify() throws {
     guard strategy.consistency != .independent else { return }
     try timeline.span(.verification) {
       try replicas.verify(parameters, step: step)
       guard endsReplication else { return }
-      for (_, values) in optimizer.state where values.count == parameters.count { try replicas.verify(values, step: step) }
+      var state = StateInventory()
+      optimizer.contribute(to: &state)
+      for tensor in state.tensors where tensor.placement == .replicated && tensor.values.count == parameters.count {
+        try replicas.verify(tensor.values, step: step)
+      }
     }
   }
 

@@ -24,14 +24,18 @@ public struct ReplicaCheck {
   ///
   /// - Throws: `ExchangeError.diverged`, on all ranks, with the tensors that differ and the ranks without the most common hash.
   @discardableResult
-  public func verify(_ parameters: FloatBuffer, step: Int) throws -> UInt64 {
-    let hash = parameters.hash()
+  public func verify(_ parameters: FloatBuffer, step: Int) throws -> UInt64 { try verify(parameters.values, step: step) }
+
+  /// The same for other values of the layout, such as momenta.
+  @discardableResult
+  public func verify(_ values: UnsafeMutableBufferPointer<Float>, step: Int) throws -> UInt64 {
+    let hash = XXHash64.hash(UnsafeRawBufferPointer(values))
     let hashes = try records.gather([hash], activity: "the comparison of models").map { $0[0] }
     guard !odd(among: hashes).isEmpty else { return hash }
     var tensors: [String] = []
     var ranks: Set<Int> = []
     for tensor in layout.tensors {
-      let own = parameters.hash(in: tensor.range)
+      let own = XXHash64.hash(UnsafeRawBufferPointer(UnsafeMutableBufferPointer(rebasing: values[tensor.range])))
       let all = try records.gather([own], activity: "the comparison of models").map { $0[0] }
       let odd = odd(among: all)
       if !odd.isEmpty { tensors.append(tensor.name) }

@@ -37,9 +37,13 @@ struct StepCommand: ParsableCommand {
 
   @Option(help: "The model; see 'train list'.")
   var model = "mlp:2048,2048,2048"
-  @Option(help: "Values of a sample; a square number is an image of one channel.")
-  var inputs = 784
-  @Option(help: "Classes.")
+  @Option(
+    help: """
+      A sample: a number of values, of which a square is an image of one channel; an image such as 32x32x3; or text:128, a text \
+      of 128 tokens.
+      """)
+  var inputs = "784"
+  @Option(help: "Classes; of a text, its distinct tokens.")
   var classes = 10
   @Option(help: "Samples in a step over all ranks.")
   var minibatch = 256
@@ -73,14 +77,17 @@ struct StepCommand: ParsableCommand {
 
   func validate() throws {
     let positive = [
-      ("inputs", inputs), ("classes", classes), ("minibatch", minibatch), ("iterations", iterations), ("turns", turns),
-      ("threads", threads), ("model-parallel", modelParallel),
+      ("classes", classes), ("minibatch", minibatch), ("iterations", iterations), ("turns", turns), ("threads", threads),
+      ("model-parallel", modelParallel),
     ]
     for (name, value) in positive where value < 1 { throw ValidationError("--\(name) is at least 1, not \(value)") }
     if let emulatedCompute, !(emulatedCompute > 0 && emulatedCompute <= 3.6e6) {
       throw ValidationError("--emulated-compute is a number of milliseconds, more than 0 and at most an hour")
     }
-    do { _ = try choices() } catch { throw ValidationError("\(error)") }
+    do {
+      _ = try choices()
+      _ = try sampleForm(inputs, classCount: classes)
+    } catch { throw ValidationError("\(error)") }
     let _: Overlap = try choice(overlap, for: "overlap")
     let _: Topology = try choice(topology, for: "topology")
     guard let peer else { return }
@@ -93,15 +100,9 @@ struct StepCommand: ParsableCommand {
     }
   }
 
-  /// The form of the samples: images of one channel if the number of values is a square; else values without a place.
-  private var form: SampleForm {
-    let side = Int(Double(inputs).squareRoot())
-    let image = side * side == inputs ? SampleForm.Kind.image(SampleShape(height: side, width: side, channels: 1)) : .values
-    return SampleForm(inputCount: inputs, classCount: classes, kind: image)
-  }
-
   func run() throws {
     // Invalid arguments are reported before MPI starts.
+    let form = try sampleForm(inputs, classCount: classes)
     let network = try models.make(model)(form)
     // Parameters, momentum, and gradients: of steps, of steps without an exchange, and of exchanges alone.
     try requireMemory(values: network.layout.count / max(1, modelParallel), buffers: 5)
@@ -111,7 +112,7 @@ struct StepCommand: ParsableCommand {
     (options.overlap, options.topology) = (try choice(overlap, for: "overlap"), try choice(topology, for: "topology"))
     (options.warmStart, options.strategy, options.codec) = (0, self.strategy, codec)
     let setting = StepBenchmark.Setting(
-      network: network, aggregation: aggregation, strategy: strategy, options: options,
+      form: form, network: network, aggregation: aggregation, strategy: strategy, options: options,
       emulatedCompute: emulatedCompute.map { $0 / 1000 })
     let status: Int32 = withMPI(threads: .multiple) { world in
       guard peer == nil || world.count == 1 else {
@@ -131,7 +132,7 @@ struct StepCommand: ParsableCommand {
       let benchmark = try StepBenchmark(setting, world: world)
       let peer = try peer.map { script in
         try StepPeer(
-          script: script, python: python, model: model, inputs: "\(inputs)", classes: classes, minibatch: minibatch,
+          script: script, python: python, model: model, inputs: inputs, classes: classes, minibatch: minibatch,
           threads: threads)
       }
       try measure(benchmark, peer)

@@ -16,6 +16,8 @@ import Transport
 final class StepBenchmark {
   /// What to measure.
   struct Setting {
+    /// What samples are.
+    var form: SampleForm
     var network: any Network
     /// How ranks aggregate their gradients, and when.
     var aggregation: AggregationRecipe
@@ -108,8 +110,7 @@ final class StepBenchmark {
     parameters = FloatBuffer(count: network.layout.count)
     network.initialize(parameters, seed: 1)
     records = try RecordExchange(grid.all)
-    samples = RandomSamples(
-      count: options.minibatch, featureCount: network.inputCount, classCount: network.classCount)
+    samples = RandomSamples(count: options.minibatch, of: setting.form)
     let parts = StrategyParts(
       grid: grid, records: records, sliceRecords: try grid.modelGroup.map { try RecordExchange($0) }, blocks: blocks,
       network: network, parameters: parameters,

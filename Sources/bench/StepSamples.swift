@@ -43,40 +43,6 @@ final class Steps {
   func batch(of parts: Int) -> Minibatch { loader.batch(at: 0, part: 0, of: parts) }
 }
 
-/// Random samples with random labels: a minibatch that repeats.
-final class RandomSamples: Dataset {
-  let specification = "random"
-  let featureCount: Int
-  let classCount: Int
-  let fingerprint: UInt64 = 0
-  private let sampleCount: Int
-  private let random: Philox
-
-  /// Samples for one step, `count` in number.
-  init(count: Int, featureCount: Int, classCount: Int) {
-    let random = Philox(seed: 1, purpose: .tests)
-    (sampleCount, self.featureCount, self.classCount, self.random) = (count, featureCount, classCount, random)
-    inputs = (0..<count * featureCount).map { (2 * random.uniform($0) - 1) * Float(3).squareRoot() }
-  }
-
-  /// Uniform in ±√3: mean 0 and variance 1, as for standardised inputs.
-  private let inputs: [Float]
-
-  func count(_ split: Split) -> Int { sampleCount }
-
-  func label(_ index: Int, of split: Split) -> Int { Int(random.word(index, tensor: 1) % UInt32(classCount)) }
-
-  func read(
-    _ index: Int, of split: Split, variation: Philox?, into inputs: UnsafeMutablePointer<Float>,
-    labels: UnsafeMutablePointer<Int32>
-  ) {
-    self.inputs.withUnsafeBufferPointer { all in
-      inputs.update(from: all.baseAddress! + index * featureCount, count: featureCount)
-    }
-    labels[0] = Int32(label(index, of: split))
-  }
-}
-
 /// A network that sleeps as long as it would compute; it leaves the values in a gradient as they were.
 final class EmulatedNetwork: Network {
   private let network: any Network

@@ -45,9 +45,9 @@ import _TestSupport
     }
   }
 
-  /// Samples of a square number of values are images.
-  @Test func convolutionalStepsAreMeasured() throws {
-    let arguments = ["step", "--model", "cnn:3,5", "--inputs", "144", "--iterations", "2", "--turns", "2", "--json"]
+  /// Samples of a square number of values are images, and images may have channels.
+  @Test(arguments: ["144", "12x12x1", "12x14x3"]) func convolutionalStepsAreMeasured(_ inputs: String) throws {
+    let arguments = ["step", "--model", "cnn:3,5", "--inputs", inputs, "--iterations", "2", "--turns", "2", "--json"]
     let row = try row(ranks: 2, arguments)
     #expect(row["model"] as? String == "cnn:3,5" && (row["compute"] as? Double ?? 0) > 0)
   }
@@ -65,6 +65,13 @@ import _TestSupport
       (["step", "--model-parallel", "2"], "--model-parallel 2 needs a number of ranks that is a multiple of 2, not 1"),
       (["step", "--model", "cnn", "--inputs", "50"], "'cnn' reads images, and samples of 50 values"),
       (["step", "--peer", "/dev/null", "--python", missing], "--python: there is no program '\(missing)'"),
+      (["step", "--model", "softmax", "--inputs", "text:9"], "'softmax' reads values, and samples of text are tokens"),
+      (["step", "--inputs", "0"], "'0'"), (["step", "--inputs", "32x32"], "'32x32'"),
+      (
+        ["step", "--inputs", "32x32x"],
+        "--inputs is a number of values such as 784, an image such as 32x32x3, or a text such as text:128, not '32x32x'"
+      ), (["step", "--inputs", "text:"], "'text:'"), (["step", "--inputs", "text:2x3"], "'text:2x3'"),
+      (["step", "--inputs", "99999999999x99999999999x3"], "not '99999999999x99999999999x3'"),
       (["step", "--turns", "0"], "--turns is at least 1, not 0"),
       (["step", "--peer", "/dev/null", "--emulated-compute", "5"], "--peer compares real steps of all-reduce"),
       (["step", "--peer", "/dev/null", "--strategy", "double-buffer"], "--peer compares real steps of all-reduce"),

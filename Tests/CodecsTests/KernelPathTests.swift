@@ -133,6 +133,37 @@ import Testing
     }
   }
 
+  @Test("steps of Adam", arguments: [0, 0.01] as [Float])
+  func adam(decay: Float) {
+    let step = AdamStep(
+      rate: 0.1, meanKept: 0.9, meanGain: 0.1, squareKept: 0.999, squareGain: 0.001, epsilon: 1e-8, gradientScale: 2,
+      gradientDecay: decay, rootScale: 3.7, shrinkage: decay / 2)
+    for count in [0, 1, 15, 16, 17, 31, 32, 33, 1000] {
+      for magnitude in Magnitudes.all {
+        var gradient = Magnitudes.values(count + 3, of: magnitude, .mixed)
+        if count > 5 { (gradient[3], gradient[5]) = (.infinity, -.infinity) }
+        compare("\(count) values of \(magnitude)") {
+          var (w, m) = (Gradients.normal.values(count + 3), Gradients.normal.values(count + 3, seed: 2))
+          var v = Gradients.normal.values(count + 3, seed: 3).map(\.magnitude)
+          for offset in [0, 3, 3] {
+            w.withUnsafeMutableBufferPointer { w in
+              m.withUnsafeMutableBufferPointer { m in
+                v.withUnsafeMutableBufferPointer { v in
+                  gradient.withUnsafeBufferPointer { y in
+                    adamUpdate(
+                      weights: w.base + offset, gradient: y.base + offset, means: m.base + offset, squares: v.base + offset,
+                      count: count, step: step)
+                  }
+                }
+              }
+            }
+          }
+          return [w.patterns, m.patterns, v.patterns]
+        }
+      }
+    }
+  }
+
   @Test("finiteness and sums of squares", arguments: Gradients.allCases)
   func reductions(family: Gradients) {
     for count in Self.counts {

@@ -7,18 +7,6 @@ private func idx(_ shape: [Int], _ values: [UInt8], magic: Int? = nil) -> [UInt8
   bigEndian(magic ?? 0x800 + shape.count) + shape.flatMap(bigEndian) + values
 }
 
-/// A gzip member that stores `content` uncompressed, with a checksum by its definition.
-private func gzip(_ content: [UInt8]) -> [UInt8] {
-  var remainder: UInt32 = .max
-  for byte in content {
-    remainder ^= UInt32(byte)
-    for _ in 0..<8 { remainder = remainder >> 1 ^ (remainder & 1 == 1 ? 0xEDB8_8320 : 0) }
-  }
-  let length = littleEndian(content.count, byteCount: 2)
-  return [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 3, 1] + length + length.map { ~$0 } + content
-    + littleEndian(Int(~remainder), byteCount: 4) + littleEndian(content.count, byteCount: 4)
-}
-
 private let names = ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]
 
 /// Three training and two test pictures of 2 × 3 pixels.

@@ -54,3 +54,15 @@ func bigEndian(_ value: Int) -> [UInt8] { (0..<4).map { UInt8(truncatingIfNeeded
 func littleEndian(_ value: Int, byteCount: Int) -> [UInt8] {
   (0..<byteCount).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) }
 }
+
+/// A gzip member that stores `content` uncompressed, with a checksum by its definition.
+func gzip(_ content: [UInt8]) -> [UInt8] {
+  var remainder: UInt32 = .max
+  for byte in content {
+    remainder ^= UInt32(byte)
+    for _ in 0..<8 { remainder = remainder >> 1 ^ (remainder & 1 == 1 ? 0xEDB8_8320 : 0) }
+  }
+  let length = littleEndian(content.count, byteCount: 2)
+  return [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 3, 1] + length + length.map { ~$0 } + content
+    + littleEndian(Int(~remainder), byteCount: 4) + littleEndian(content.count, byteCount: 4)
+}

@@ -107,10 +107,18 @@ import Trainer
   }
 
   @Test func specificationsSayWhatTheyMean() throws {
-    #expect(try optimizers.make("adagrad").scaling == AdaGrad(place: .aggregate, epsilon: 1e-16, normalization: .positive))
-    #expect(try optimizers.make("adagrad:place=partial,epsilon=1e-8,normalization=cntk").scaling?.place == .partial)
-    #expect(try optimizers.make("adagrad:place=momentum").scaling == nil)
-    #expect(try optimizers.make("sgd").scaling == nil)
+    #expect(try AdaGrad(Specification("adagrad")) == AdaGrad(place: .aggregate, epsilon: 1e-16, normalization: .positive))
+    #expect(
+      try AdaGrad(Specification("adagrad:place=partial,epsilon=1e-8,normalization=cntk"))
+        == AdaGrad(place: .partial, epsilon: 1e-8, normalization: .cntk))
+    for (text, isAtRank, isAtOwner) in [
+      ("adagrad", false, true), ("adagrad:place=partial", true, false), ("adagrad:place=momentum", false, false),
+      ("sgd", false, false), ("adam", false, false),
+    ] {
+      let recipe = try optimizers.make(text)
+      #expect((recipe.transforms.atRank != nil) == isAtRank && (recipe.transforms.atOwner != nil) == isAtOwner, "\(text)")
+      #expect(recipe.transforms.atUpdate == nil && (recipe.obstacles.replicatedStart != nil) == (isAtRank || isAtOwner))
+    }
     for text in [
       "adagrad:place=owner", "adagrad:epsilon=0", "adagrad:normalization=none", "adagrad:place=momentum,nesterov=true",
       "adagrad:place=momentum,gain=unit", "adagrad:0.1", "adagrad:time-constant=0",

@@ -75,7 +75,7 @@ import _TestSupport
         ($0.warmStart, $0.weightDecay) = (5, 0.01)
       }
     }
-      + ["nesterov=true", "gain=unit", "time-constant=500"].map { key in
+      + ["nesterov=true", "gain=unit", "time-constant=500", "decay=matrices"].map { key in
         Run("sgd:\(key), \(strategy)") { ($0.optimizer, $0.strategy, $0.weightDecay) = ("sgd:\(key)", strategy, 0.01) }
       } + [
         Run("without momentum, \(strategy)") { ($0.momentum, $0.strategy) = (0, strategy) },
@@ -88,6 +88,16 @@ import _TestSupport
           ($0.nonFinite, $0.injectNonFinite, $0.strategy) = (.zero, "3:0", strategy)
         },
       ]
+  }
+
+  static let moments: [Run] = dense.flatMap { strategy in
+    ["adam:decay=all", "adamw:beta2=0.99", "adamw:correct=false"].map { optimizer in
+      Run("\(optimizer), \(strategy)") {
+        ($0.optimizer, $0.strategy, $0.learningRate) = (optimizer, strategy, 0.005)
+        ($0.weightDecay, $0.clip, $0.injectNonFinite) = (0.01, 0.3, "2:0")
+        $0.warmStart = strategy == "all-reduce" ? .replicated(5) : 5
+      }
+    }
   }
 
   static let starting: [Run] = dense.flatMap { strategy in
@@ -117,10 +127,12 @@ import _TestSupport
     ("search:margin=20", nil), ("search:every=2,margin=20", "after-epoch:improve=5"), (nil, "search:every=2"),
     (nil, "after-epoch:improve=100,continue=true"), (nil, "after-epoch:improve=2,by=test"),
   ].flatMap { (minibatch: String?, rate: String?) in
-    dense.map { strategy in
-      Run("tuned by \(minibatch ?? "nothing") and \(rate ?? "nothing"), \(strategy)") {
-        ($0.tuneMinibatch, $0.tuneRate, $0.strategy) = (minibatch, rate, strategy)
-        ($0.minibatch, $0.learningRate, $0.schedule, $0.steps) = (40, 0.05, "constant", 36)
+    dense.flatMap { strategy in
+      [("sgd", 0.05), ("adam", 0.005)].map { optimizer, learningRate in
+        Run("tuned by \(minibatch ?? "nothing") and \(rate ?? "nothing"), \(strategy), \(optimizer)") {
+          ($0.tuneMinibatch, $0.tuneRate, $0.strategy, $0.optimizer) = (minibatch, rate, strategy, optimizer)
+          ($0.minibatch, $0.learningRate, $0.schedule, $0.steps) = (40, learningRate, "constant", 36)
+        }
       }
     }
   }
@@ -168,7 +180,7 @@ import _TestSupport
   /// In the middle of an epoch, and at the end of one.
   @Test(arguments: registered) func whatIsRegistered(_ run: Run) throws { try check(run.options, killed: 3, stopped: 7) }
   @Test(arguments: sparse) func descentByFewValues(_ run: Run) throws { try check(run.options, killed: 4, stopped: 14) }
-  @Test(.ranks(atMost: 4), arguments: optimizing) func optimizersAndExchanges(_ run: Run) throws {
+  @Test(.ranks(atMost: 4), arguments: optimizing + moments) func optimizersAndExchanges(_ run: Run) throws {
     try check(run.options, killed: 4, stopped: 7)
   }
   @Test(.ranks(atMost: 4), arguments: starting) func warmStarts(_ run: Run) throws {

@@ -37,7 +37,7 @@ import Trainer
       let start = Array(parameters.values)
       let optimizer = try optimizers.make(specification)(
         OptimizerSettings(count: count, momentum: momentum, weightDecay: decay))
-      #expect(optimizer.state.map(\.name) == (momentum == 0 ? [] : ["momentum"]))
+      #expect(StateInventory(of: optimizer).tensors.map(\.name) == (momentum == 0 ? [] : ["momentum"]))
       let rates: [Float] = [0.1, 0.05, 0.2]
       var gradients: [[Float]] = []
       for (step, rate) in rates.enumerated() {
@@ -73,7 +73,7 @@ import Trainer
         optimizer.prepare(samples: samples, share: 1)
         withUnsafePointer(to: gradient) { optimizer.update(0..<1, of: weights, with: $0, rate: 0.25) }
       }
-      return (Double(optimizer.state[0].values[0]), -Double(weights[0]))
+      return (Double(StateInventory(of: optimizer).tensors[0].values[0]), -Double(weights[0]))
     }
     let first = [(256, Float(1))]
     let start = try run(first).momentum
@@ -108,6 +108,8 @@ import Trainer
       ("constant", { (_: Double, _: Double) in 1.0 }),
       ("cosine", { t, n in 0.5 + 0.5 * cos(3.14159265358979 * t / n) }),
       ("linear", { t, n in (n - t) / n }),
+      ("cosine:floor=0.1", { t, n in 0.1 + 0.45 * (1 + cos(3.14159265358979 * t / n)) }),
+      ("linear:floor=0.25", { t, n in 1 - 0.75 * t / n }),
       ("step:every=7,by=0.5", { t, _ in pow(0.5, (t / 7).rounded(.down)) }),
     ] as [(String, (Double, Double) -> Double)] {
       for warmup in [0, 1, 10] {
@@ -120,17 +122,29 @@ import Trainer
         }
       }
     }
+    // The floor is where it ends, and stays.
+    for name in ["cosine", "linear"] {
+      for (floor, text) in [(0, name), (0.1, "\(name):floor=0.1"), (1, "\(name):floor=1")] {
+        let schedule = try schedules.make(text)
+        #expect(schedule.factor(at: 50, of: 50) == floor && schedule.factor(at: 70, of: 50) == floor)
+      }
+    }
     // A warm-up longer than the run is no division by zero.
     #expect(try schedules.make("cosine:warmup=100").factor(at: 9, of: 10) == 0.1)
   }
 
   @Test func faultySpecificationsAreRefused() {
     for text in [
-      "sgd:gain=double", "sgd:nesterov=1", "sgd:0.9", "sgd:lr=1", "adam", "sgd:time-constant=0", "sgd:time-constant=x",
+      "sgd:gain=double", "sgd:nesterov=1", "sgd:0.9", "sgd:lr=1", "adamax", "sgd:time-constant=0", "sgd:time-constant=x",
+      "sgd:decay=biases", "adam:beta1=1", "adam:beta2=-0.1", "adam:epsilon=0", "adam:correct=1", "adamw:decay=none",
+      "adam:gain=unit",
     ] {
       #expect(throws: SpecificationError.self, "\(text)") { try optimizers.make(text) }
     }
-    for text in ["step", "step:every=0", "step:every=3,by=2", "cosine:warmup=-1", "cosine:5", "poly"] {
+    for text in [
+      "step", "step:every=0", "step:every=3,by=2", "cosine:warmup=-1", "cosine:5", "poly", "cosine:floor=2",
+      "linear:floor=-0.1", "constant:floor=0.1",
+    ] {
       #expect(throws: SpecificationError.self, "\(text)") { try schedules.make(text) }
     }
   }

@@ -128,6 +128,26 @@ import _TestSupport
     try world.barrier()
   }
 
+  /// Adam goes by single values, and a slice of a matrix decays as the matrix does.
+  @Test(.ranks(atLeast: 2), arguments: Grid.possible) func adamGoesByValues(_ grid: Grid) throws {
+    let directory = try TemporaryDirectory(on: world)
+    let whole = options {
+      ($0.optimizer, $0.codec, $0.learningRate, $0.weightDecay) = ("adamw:epsilon=1e-3", "none", 0.01, 0.1)
+      $0.output = directory.path + "/whole.safetensors"
+    }
+    let expected = try train(whole, ranks: grid.models)
+    var sliced = whole
+    sliced.modelParallel = grid.slices
+    sliced.output = directory.path + "/sliced.safetensors"
+    let found = try train(sliced, ranks: grid.models * grid.slices)
+    try world.barrier()
+    if expected != nil, found != nil {
+      let (one, other) = (try model(whole.output!, whole), try model(sliced.output!, whole))
+      for index in 0..<one.count { #expect(abs(one[index] - other[index]) <= 1e-4) }
+    }
+    try world.barrier()
+  }
+
   @Test func otherPlacesOfAdaGradAreRefused() {
     for place in ["partial", "momentum"] {
       #expect(throws: OptionError.self) {

@@ -1,9 +1,14 @@
+import Buffers
 import Codecs
+import Datasets
 import Foundation
 import MPI
+import Networks
+import Optimizers
 import Planner
 import Testing
 import Trainer
+import Transport
 import _TestSupport
 
 /// Plans whose costs are measured on the ranks of the tests.
@@ -83,6 +88,22 @@ import _TestSupport
         }, on: world)
       guard let plan = planner.plan else { continue }
       #expect((try #require(plan.model).postSeconds > 0) == hasOwners, "\(optimizer)")
+    }
+  }
+
+  /// What is measured is what a run does: tensors decay, or do not, each for itself.
+  @Test func theUpdateIsMeasuredWithTheTensorsOfTheNetwork() throws {
+    let options = options { ($0.optimizer, $0.weightDecay) = ("adamw", 0.5) }
+    let (run, grid) = (try PlainRun(options), try RankGrid(HostMap(world)))
+    let parts = StrategyParts(
+      measuring: try Recipe(options), options: options, network: run.network, sampleCount: run.data.count(.train), on: grid,
+      records: try RecordExchange(grid.all))
+    for i in 0..<run.weights.count { (run.weights[i], run.gradient[i]) = (1, 0) }
+    parts.optimizer.prepare(samples: options.minibatch, share: 1)
+    parts.optimizer.update(0..<run.weights.count, of: run.weights, with: run.gradient.baseAddress, rate: 0.5)
+    for tensor in run.network.layout.tensors {
+      let expected: Float = tensor.shape.count > 1 ? 0.75 : 1
+      #expect(run.weights.values(in: tensor.range).allSatisfy { $0 == expected }, "\(tensor.name)")
     }
   }
 

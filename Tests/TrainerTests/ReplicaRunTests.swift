@@ -34,18 +34,19 @@ import _TestSupport
     try world.barrier()
   }
 
-  /// After a replicated start momenta are compared, too: nothing has been exchanged yet.
-  @Test func momentaThatDifferAreNoticedWhereAReplicatedStartEnds() throws {
+  /// After a replicated start the optimizer's state is compared, too: nothing has been exchanged yet.
+  @Test(arguments: [("sgd", "momentum"), ("adam", "momentum"), ("adamw", "squares")])
+  func momentaThatDifferAreNoticedWhereAReplicatedStartEnds(_ optimizer: String, _ name: String) throws {
     let trainer = try TrainingRun(
       options {
         ($0.warmStart, $0.verifyEvery, $0.steps, $0.logEvery) = (.replicated(4), 0, 20, 100)
-        $0.learningRate = 1e-30
+        ($0.optimizer, $0.learningRate) = (optimizer, 1e-30)
       }, on: world, isSilent: true)
     var state = StateInventory()
     trainer.strategy.contribute(to: &state)
-    let momentum = try #require(state.tensor("momentum"))
+    let values = try #require(state.tensor(name)).values
     let odd = world.count - 1
-    if world.rank == odd { momentum.values[1] = 1 }
+    if world.rank == odd { values[1] = 1 }
     let found = try #require(try diverged { _ = try trainer.run() })
     #expect(found.tensors == ["weights.3"] && found.ranks == [odd] && found.step == 4)
     try world.barrier()

@@ -28,6 +28,19 @@ import _TestSupport
     #expect(error?.exitStatus == 74)
   }
 
+  /// What an optimizer keeps is counted before it is made.
+  @Test func theMemoryOfAnOptimizerIsThatOfItsRecipe() throws {
+    let grid = try RankGrid(HostMap(World.communicator))
+    for (optimizer, momentum, count) in [
+      ("sgd", 0.9, 1), ("sgd", 0, 0), ("sgd:time-constant=500", 0.9, 1), ("adam", 0.9, 2), ("adamw", 0.9, 2),
+      ("adagrad:place=partial", 0, 2), ("adagrad", 0.9, 2), ("adagrad:place=momentum", 0.9, 3),
+    ] {
+      let options = options { ($0.optimizer, $0.momentum) = (optimizer, momentum) }
+      let need = try MemoryNeed(options, Recipe(options), parameterCount: 1000, sampleCount: 10, on: grid)
+      #expect(need.parts.first { $0.name == "optimizer" }?.byteCount == 4000 * count, "\(optimizer)")
+    }
+  }
+
   @Test func controlGroupsLimitCoresAndMemory() throws {
     let root = NSTemporaryDirectory() + "morse-groups-\(UUID().uuidString)"
     defer { try? FileManager.default.removeItem(atPath: root) }

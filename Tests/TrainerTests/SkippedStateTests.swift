@@ -13,12 +13,16 @@ import _TestSupport
     trainer.strategy.contribute(to: &state)
     var bits = ["model": trainer.parameters.values.map(\.bitPattern)]
     for tensor in state.tensors { bits[tensor.name] = tensor.values.map(\.bitPattern) }
+    for (name, text) in state.counters where ["momentumSteps", "squareSteps"].contains(name) {
+      bits[name] = text.utf8.map { UInt32($0) }
+    }
     return bits
   }
 
   static let runs: [(strategy: String, optimizer: String, start: WarmStart)] = [
     ("all-reduce", "sgd", 0), ("all-reduce", "sgd", .bits([.init(bits: 4, steps: 9)])), ("all-reduce", "sgd", .replicated(9)),
     ("all-reduce", "adagrad", 0), ("all-reduce", "adagrad:place=partial", 0), ("all-reduce", "adagrad:place=momentum", 0),
+    ("all-reduce", "adam", 0), ("all-reduce", "adamw", .replicated(9)),
     ("fetch-sgd:k=1/20,columns=1/8", "sgd", 0), ("fetch-sgd:k=1/20,columns=1/8,recovery=zero", "sgd", 0),
     ("true-top-k:k=1/20", "sgd", 0), ("local-top-k:k=1/20", "sgd", 0),
   ]

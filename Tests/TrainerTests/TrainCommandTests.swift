@@ -102,6 +102,10 @@ import Trainer
       (["--model-parallel", "0"], 64, "--model-parallel is at least 1"),
       (["--model-parallel", "3"], 64, "--model-parallel 3 needs a number of ranks that is a multiple of 3, not 2"),
       (["--data", "idx:" + missing], 65, missing),
+      (["--data", "cifar10:" + missing], 65, missing),
+      (["--data", "npy:" + missing], 65, missing),
+      (["--data", "text:" + missing], 65, missing),
+      (["--data", "text:" + missing, "--partition", "by-class"], 64, "the windows of a text have no class"),
       (["--config", missing], 65, missing),
       (["--metrics", missing + "/file"], 74, missing),
       (["--output", missing + "/file"], 74, missing),
@@ -114,6 +118,25 @@ import Trainer
       #expect(result.status == status && !result.isTimedOut, "\(arguments): \(result.status) \(result.standardError)")
       let sentences = result.standardError.split(separator: "\n").filter { $0.hasPrefix("train: ") }
       #expect(sentences.count == 1 && sentences[0].contains(words), "\(arguments): \(result.standardError)")
+    }
+  }
+
+  @Test func damagedDataEndInOneSentence() throws {
+    let folder = temporary()
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    for (name, bytes) in [("data_batch_1.bin", 3080), ("test_batch.bin", 3073), ("x_train.npy", 20), ("a.txt", 0)] {
+      try Data(count: bytes).write(to: URL(fileURLWithPath: "\(folder)/\(name)"))
+    }
+    try Data("To be, or not".utf8).write(to: URL(fileURLWithPath: "\(folder)/b.txt"))
+    for (data, words) in [
+      ("cifar10:\(folder)", "data_batch_1.bin' is truncated"), ("npy:\(folder)", "x_train.npy' is not a NumPy array"),
+      ("text:\(folder)/a.txt", "a.txt' is empty"), ("text:\(folder)/b.txt", "windows of 128 need 129"),
+      ("text:\(folder)/b.txt,context=1", "samples of text are tokens"),
+    ] {
+      let result = try Job("train", ["--data", data, "--model", "mlp:8", "--quiet"]).run(ranks: 2, options: ["-q"])
+      let sentences = result.standardError.split(separator: "\n").filter { $0.hasPrefix("train: ") }
+      #expect(result.status == 65 && sentences.count == 1 && sentences[0].contains(words), "\(data): \(result)")
     }
   }
 

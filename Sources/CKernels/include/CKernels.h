@@ -11,6 +11,13 @@
 
 #pragma clang assume_nonnull begin
 
+// The parameters of one step of Adam (see Sources/Kernels/AdamUpdates.swift).
+typedef struct {
+  float gradient_scale, gradient_decay, largest_gradient;
+  float mean_kept, mean_gain, square_kept, square_gain;
+  float root_scale, epsilon, rate, shrinkage;
+} ck_adam_step;
+
 typedef struct {
   // One-bit codes of a group (layout: Sources/Codecs/OneBit.swift).
   bool (*one_bit_encode)(const float *gradient, float *residual, size_t count, void *code);
@@ -28,6 +35,9 @@ typedef struct {
   void (*descend)(
       float *weights, const float *gradient, float *_Nullable momenta, size_t count, float rate, float momentum, float gain,
       float decay, bool nesterov);
+  // One step of Adam.
+  void (*adam)(
+      float *weights, const float *gradient, float *means, float *squares, size_t count, const ck_adam_step *step);
 
   // The bit pattern of the largest magnitude; that of a NaN or an infinity is 0x7f800000 or above.
   uint32_t (*largest_magnitude)(const float *values, size_t count);

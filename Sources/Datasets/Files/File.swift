@@ -29,11 +29,25 @@ func readFile(_ path: String) throws(DataError) -> [UInt8] {
   return bytes
 }
 
+/// The contents of a file, decompressed if its name ends in `.gz`.
+func readDecompressed(_ path: String) throws(DataError) -> [UInt8] {
+  let bytes = try readFile(path)
+  return path.hasSuffix(".gz") ? try decompressGzip(bytes, path: path) : bytes
+}
+
+/// The path of the first of `names`, each followed by its `.gz` form, that exists in a directory; nil if none does.
+///
+/// A folder of such a name is found only if there is nothing else.
+func firstFile(of names: [String], in directory: String) -> String? {
+  let present = names.flatMap { ["\(directory)/\($0)", "\(directory)/\($0).gz"] }.filter(exists)
+  return present.first { !isDirectory($0) } ?? present.first
+}
+
 /// Whether anything of any kind has this name.
-func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
+private func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 
 /// Whether this is the name of a directory, or of a link to one.
-func isDirectory(_ path: String) -> Bool {
+private func isDirectory(_ path: String) -> Bool {
   var status = stat()
   return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
 }

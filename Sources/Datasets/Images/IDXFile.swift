@@ -17,14 +17,11 @@ package struct IDXFile: Sendable {
   /// exists is read; a directory only if there is nothing else.
   package init(_ name: String, in directory: String, dimensionCount: Int) throws(DataError) {
     let names = [name, name.replacing("-idx", with: ".idx")]
-    let present = names.flatMap { ["\(directory)/\($0)", "\(directory)/\($0).gz"] }.filter(exists)
-    guard let path = present.first(where: { !isDirectory($0) }) ?? present.first else {
+    guard let path = firstFile(of: names, in: directory) else {
       throw DataError(
         "'\(directory)' holds neither \(name) nor \(name).gz (nor \(names[1])); give the directory of the four IDX files")
     }
-    let bytes = try readFile(path)
-    let content = path.hasSuffix(".gz") ? try decompressGzip(bytes, path: path) : bytes
-    try self.init(content: content, path: path, dimensionCount: dimensionCount)
+    try self.init(content: readDecompressed(path), path: path, dimensionCount: dimensionCount)
   }
 
   /// Checks that `content` is an IDX file of bytes with `dimensionCount` dimensions.

@@ -1,4 +1,4 @@
-internal import Buffers
+package import Buffers
 
 /// AdaGrad: every coordinate is divided by the root of the sum of its squares so far.
 ///
@@ -44,7 +44,7 @@ public struct AdaGrad: Hashable, Sendable {
   }
 
   /// Reads the keys of a specification.
-  init(_ specification: Specification) throws(SpecificationError) {
+  package init(_ specification: Specification) throws(SpecificationError) {
     place = try specification.choice("place", default: .aggregate)
     normalization = try specification.choice("normalization", default: .positive)
     epsilon = Float(try specification.number("epsilon", default: 1e-16, in: 1e-24...1))

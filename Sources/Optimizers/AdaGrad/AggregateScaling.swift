@@ -25,14 +25,13 @@ package final class AggregateScaling: OwnerTransform {
   /// Seconds spent on work outside the exchange, including the update of the model.
   package private(set) var seconds = 0.0
 
-  /// Creates the transform; nil if owners do not scale.
-  package init?(_ parts: TransformParts) {
-    guard let rule = parts.scaling, rule.place == .aggregate else { return nil }
+  /// Creates the transform of the sums of a model with these tensors.
+  package init(_ rule: AdaGrad, _ layout: TensorLayout) {
     self.rule = rule
-    tensors = parts.layout.tensors
+    tensors = layout.tensors
     state = AdaGradState(rule, count: 0, isRestorable: false)
-    sums = parts.layout.tensors.map { _ in MultiplierSum() }
-    aggregate = FloatBuffer(count: parts.layout.count)
+    sums = layout.tensors.map { _ in MultiplierSum() }
+    aggregate = FloatBuffer(count: layout.count)
   }
 
   /// Prepares for the ranges this rank owns; each tensor is complete over all of `hosts`.
@@ -106,17 +105,5 @@ package final class AggregateScaling: OwnerTransform {
   package func restoreUnits(of remainder: FloatBuffer) {
     require(remainder.count == squares.count, "what was left behind is not what this rank owns")
     for index in 0..<remainder.count { remainder[index] *= (squares[index] + rule.epsilon).squareRoot() }
-  }
-}
-
-extension Array {
-  /// The first index whose element satisfies `isBeyond`, in an array in which all elements from some index on do.
-  fileprivate func partitionPoint(_ isBeyond: (Element) -> Bool) -> Int {
-    var (low, high) = (0, count)
-    while low < high {
-      let middle = (low + high) / 2
-      if isBeyond(self[middle]) { high = middle } else { low = middle + 1 }
-    }
-    return low
   }
 }

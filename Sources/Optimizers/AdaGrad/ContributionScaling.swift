@@ -10,11 +10,10 @@ package final class ContributionScaling: RankTransform {
   private let state: AdaGradState
   private let sum = MultiplierSum()
 
-  /// Creates the transform; nil if contributions are not scaled.
-  package init?(_ parts: TransformParts) {
-    guard let rule = parts.scaling, rule.place == .partial else { return nil }
-    tensors = parts.layout.tensors
-    state = AdaGradState(rule, count: parts.layout.count, isRestorable: true)
+  /// Creates the transform of the contributions to a model with these tensors.
+  package init(_ rule: AdaGrad, _ layout: TensorLayout) {
+    tensors = layout.tensors
+    state = AdaGradState(rule, count: layout.count, isRestorable: true)
   }
 
   package func transform(_ index: Int, of gradient: FloatBuffer, at parameters: FloatBuffer, share: Float) {

@@ -10,7 +10,9 @@ internal import Kernels
 /// - Cost: three floats per parameter on every rank; a pass over the model that is not fused into the decoding.
 public final class SmoothedAdaGrad: Optimizer {
   private let settings: OptimizerSettings
+  private let rule: AdaGrad
   private let style: MomentumStyle
+  private let scope: DecayScope
   private let adaGrad: AdaGradState
   private let velocity: FloatBuffer
   private let scaled: FloatBuffer
@@ -18,9 +20,11 @@ public final class SmoothedAdaGrad: Optimizer {
   private var momentum: Float
   private var decay: Float
 
-  init(_ settings: OptimizerSettings, rule: AdaGrad, style: MomentumStyle) {
+  init(_ settings: OptimizerSettings, rule: AdaGrad, style: MomentumStyle, scope: DecayScope) {
     self.settings = settings
+    self.rule = rule
     self.style = style
+    self.scope = scope
     momentum = style.momentum(samples: settings.minibatch, otherwise: settings.momentum)
     decay = settings.weightDecay
     adaGrad = AdaGradState(rule, count: settings.count, isRestorable: false)
@@ -28,9 +32,11 @@ public final class SmoothedAdaGrad: Optimizer {
     scaled = FloatBuffer(count: settings.count)
   }
 
-  public var state: [(name: String, values: FloatBuffer)] {
-    [("momentum", velocity), ("adaGrad", adaGrad.squares)]
+  public func contribute(to inventory: inout StateInventory) {
+    inventory.tensors += [SavedTensor("momentum", of: velocity), SavedTensor("adaGrad", of: adaGrad.squares)]
   }
+
+  public func fresh() -> any Optimizer { SmoothedAdaGrad(settings, rule: rule, style: style, scope: scope) }
 
   public func forgetMomentum() { velocity.clear() }
 
@@ -52,7 +58,6 @@ public final class SmoothedAdaGrad: Optimizer {
 
   public func finish(_ parameters: FloatBuffer, rate: Float) {
     scaled.copy(from: velocity)
-    let step = DescentStep(rate: rate, decay: decay)
     for tensor in settings.layout.tensors where !tensor.range.isEmpty {
       let values = scaled.values(in: tensor.range)
       sum.clear()
@@ -60,7 +65,7 @@ public final class SmoothedAdaGrad: Optimizer {
       multiply(values, by: Float(1 / MultiplierSum.mean(of: [sum.words])))
       sgdUpdate(
         weights: parameters.values(in: tensor.range).baseAddress!, gradient: values.baseAddress!, momenta: nil,
-        count: values.count, step: step)
+        count: values.count, step: DescentStep(rate: rate, decay: scope.includes(tensor) ? decay : 0))
     }
   }
 }

@@ -42,7 +42,7 @@ package protocol OwnerTransform: Stateful {
 }
 
 /// Every rank's transform of the aggregated gradient before the optimizer; it needs the whole gradient, with its norm.
-package protocol UpdateTransform: AnyObject {
+package protocol UpdateTransform: Stateful {
   /// Transforms the gradient; every rank does the same to the same bits.
   ///
   /// - Parameters:

@@ -15,4 +15,6 @@ package final class NormClipping: UpdateTransform {
     guard let factor = clip.factor(norm: squaredNorm.squareRoot(), share: share) else { return }
     multiply(gradient.values(in: 0..<gradient.count), by: Float(factor))
   }
+
+  package func contribute(to inventory: inout StateInventory) {}
 }

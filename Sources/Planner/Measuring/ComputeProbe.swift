@@ -105,15 +105,17 @@ struct ComputeProbe {
   ///
   /// Collective.
   func postSeconds(_ effort: Repetitions.Effort) throws -> Double {
-    guard let rule = parts.scaling, rule.place == .aggregate else { return 0 }
+    guard let transform = GradientTransforms.atOwner(parts.transformParts) else { return 0 }
     let count = parts.network.layout.count
-    let (state, sum) = (AdaGradState(rule, count: count, isRestorable: false), MultiplierSum())
     let piece = 1024
     let values = FloatBuffer(count: piece)
-    return try repetitions.seconds(effort, by: .slowest) {
-      sum.clear()
-      for start in stride(from: 0, to: count, by: piece) {
-        state.scale(values.baseAddress, at: start, count: min(piece, count - start), addingTo: sum)
+    return try parts.grid.all.releasingMemory {
+      try transform.attach(ownedRanges: [0..<count], isRestorable: false, hosts: parts.grid.all)
+      return try repetitions.seconds(effort, by: .slowest) {
+        transform.begin()
+        for start in stride(from: 0, to: count, by: piece) {
+          transform.transform(start..<min(start + piece, count), values.baseAddress)
+        }
       }
     }
   }

@@ -40,15 +40,18 @@ public struct DescentOptions: OptionTable {
   static let rows = DescentOptions()
 
   public let optimizer = OptionRow<String>(
-    "optimizer", "sgd", "How a gradient becomes an update: sgd or adagrad, whose keys 'train list' shows.", value: "spec")
+    "optimizer", "sgd", "How a gradient becomes an update: sgd, adagrad, adam or adamw, whose keys 'train list' shows.",
+    value: "spec")
   public let learningRate = OptionRow<Double>(
     "learning-rate", 0.1, "The rate η, for the mean gradient of a minibatch.", value: "x",
     check: { $0.isFinite && Float($0).isFinite && Float($0) > 0 ? nil : "is a finite number above 0, not \($0)" })
   public let momentum = OptionRow<Double>(
-    "momentum", 0.9, "The share ρ of the direction that stays: u ← ρu + g, w ← w − ηu.", value: "x",
+    "momentum", 0.9, "The share ρ of the direction that stays: u ← ρu + g, w ← w − ηu; adam has beta1 instead.", value: "x",
     check: { $0 >= 0 && $0 < 1 ? nil : "is a number from 0 to below 1, not \($0)" })
   public let weightDecay = OptionRow<Double>(
-    "weight-decay", 0, "Adds this times the parameters to the gradient, before the momentum.", value: "x",
+    "weight-decay", 0,
+    "Adds this times the parameters to the gradient, before the momentum; adamw takes it from them apart from the gradient.",
+    value: "x",
     check: { $0 >= 0 && Float($0).isFinite ? nil : "is a finite number from 0, not \($0)" })
   public let clip = OptionRow<Double?>(
     "clip", nil,

@@ -29,7 +29,7 @@ extension MemoryNeed {
         4 * gradients * parameterCount + codes + codes / ranks + (hasFloats ? 4 * parameterCount / ranks : 0)
       mappedByteCount = sharedByteCount * (host.count - 1)
     }
-    if codec != nil && (options.momentum > 0 || recipe.optimizer.timeConstant != nil) { add("momentum", parameterCount) }
+    if codec != nil { add("optimizer", recipe.optimizer.bufferCount(momentum: options.momentum) * parameterCount) }
     for (name, count) in recipe.strategy.memory(parameterCount, ranks, codec?.isIdentity == false) { add(name, count) }
     if let codec, !codec.isIdentity, ranks > 1, recipe.strategy.capabilities.isInStep {
       add("residuals", parameterCount + parameterCount / ranks)

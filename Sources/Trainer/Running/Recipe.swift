@@ -11,7 +11,7 @@ public struct Recipe {
   /// Makes the network for the samples of a data set.
   public let network: NetworkRecipe
   /// Opens the data.
-  public let dataset: (_ seed: UInt64) throws -> any Dataset
+  public let dataset: DatasetRecipe
   /// How training samples are distributed to clients.
   public let partition: ClientPartition
   /// Makes the optimizer.
@@ -36,18 +36,24 @@ public struct Recipe {
   /// Looks everything up; throws `OptionError` with the unknown name and the known ones.
   public init(_ options: TrainerOptions) throws {
     network = try Recipe.look("model", options.model, in: models)
-    dataset = try Recipe.look("data", options.data, in: datasets)
-    partition = try Recipe.look("partition", options.partition, in: partitions)
-    optimizer = try Recipe.look("optimizer", options.optimizer, in: optimizers)
-    guard optimizer.timeConstant == nil || options.momentum == TrainerOptions().momentum else {
-      throw OptionError(
-        "--momentum \(options.momentum) does not go with --optimizer \(options.optimizer), whose time constant gives the momentum"
-      )
+    let data = try Recipe.look("data", options.data, in: datasets)
+    do { dataset = try data.forModel(reading: Recipe.context(of: options.model)) } catch {
+      throw OptionError("--data: \(error)")
     }
-    guard options.modelParallel == 1 || optimizer.worksOnSlices else {
+    partition = try Recipe.look("partition", options.partition, in: partitions)
+    guard partition == .independent || !dataset.isText else {
       throw OptionError(
-        "--optimizer \(options.optimizer) does not go with --model-parallel \(options.modelParallel): the mean multiplier of a tensor "
-          + "takes all its slices, and only the owners of place=aggregate add them up")
+        "--partition \(options.partition) does not go with --data \(options.data): the windows of a text have no class to be "
+          + "dealt by; iid goes with it")
+    }
+    optimizer = try Recipe.look("optimizer", options.optimizer, in: optimizers)
+    if let source = optimizer.ownMomentum, options.momentum != TrainerOptions().momentum {
+      throw OptionError(
+        "--momentum \(options.momentum) does not go with --optimizer \(options.optimizer), whose \(source) gives the momentum")
+    }
+    if let reason = optimizer.obstacles.slices, options.modelParallel > 1 {
+      throw OptionError(
+        "--optimizer \(options.optimizer) does not go with --model-parallel \(options.modelParallel): \(reason)")
     }
     schedule = try Recipe.look("schedule", options.schedule, in: schedules)
     strategy = try Recipe.look("strategy", options.strategy, in: strategies)
@@ -73,17 +79,17 @@ public struct Recipe {
 
   /// Rejects options that would store or compare gradients of different magnitudes.
   private static func check(_ start: WarmStart?, _ optimizer: OptimizerRecipe, _ options: TrainerOptions) throws(OptionError) {
-    let place = optimizer.scaling?.place
-    if case .replicated = start, place != nil {
-      throw OptionError(
-        "--warm-start \(options.texts["warm-start"] ?? "") does not go with --optimizer \(options.optimizer): what owners or ranks "
-          + "remember begins with the first exchange; place=momentum goes with it")
-    }
-    if start == .automatic, place == .aggregate {
-      throw OptionError(
-        "--warm-start auto does not go with --optimizer \(options.optimizer): the sum is scaled, and cannot be compared with its "
-          + "parts; give a number of steps")
-    }
+    var reason: String?
+    if case .replicated = start { reason = optimizer.obstacles.replicatedStart }
+    if start == .automatic { reason = optimizer.obstacles.automaticStart }
+    guard let reason else { return }
+    throw OptionError(
+      "--warm-start \(options.texts["warm-start"] ?? "") does not go with --optimizer \(options.optimizer): \(reason)")
+  }
+
+  /// The tokens that a model reads at once; nil if its specification, which is valid, does not say.
+  private static func context(of model: String) throws(SpecificationError) -> Int? {
+    try Specification(model).options["context"].flatMap { Int($0) }
   }
 
   /// Rejects options that require something that the strategy's capabilities lack.
@@ -104,7 +110,7 @@ public struct Recipe {
       (!can.isInStep && options.tuneMinibatch != nil, "tune-minibatch", "whose ranks are not in step"),
       (!can.isInStep && options.tuneRate != nil, "tune-rate", "whose ranks are not in step"),
       (!can.isInStep && options.partition != TrainerOptions().partition, "partition", "in which any worker takes any minibatch"),
-      (!can.knowsSums && (recipe.optimizer.scaling != nil || !recipe.optimizer.worksOnSlices), "optimizer \(options.optimizer)", "in which no rank has whole sums"),
+      (!can.knowsSums && recipe.optimizer.needsWholeSums, "optimizer \(options.optimizer)", "in which no rank has whole sums"),
     ]
     for (isAsked, option, reason) in refusals where isAsked {
       throw OptionError("--\(option) does not go with \(name), \(reason)")
@@ -151,9 +157,9 @@ public struct Recipe {
     try refuse(
       !can.clips && options.clip != nil, "clip",
       "which does not know the gradient's norm" + (can.clipsIf.map { ", except \($0)" } ?? ""))
-    try refuse(
-      !can.transformsAtOwners && optimizer.scaling?.place == .aggregate, "optimizer \(options.optimizer)",
-      "which has no owners of whole sums; place=partial or place=momentum does")
+    if let reason = optimizer.obstacles.sumsWithoutOwners {
+      try refuse(!can.transformsAtOwners, "optimizer \(options.optimizer)", reason)
+    }
     try refuse(
       !can.warmStarts && options.warmStart.map { $0 != .floats(0) } ?? false, "warm-start",
       "which uses its own code from the first step; leave it out")

@@ -21,11 +21,11 @@ extension StrategyParts {
     let parameters = FloatBuffer(count: network.layout.count)
     network.initialize(parameters, seed: options.seed)
     let settings = OptimizerSettings(
-      count: parameters.count, momentum: Float(options.momentum), weightDecay: Float(options.weightDecay),
+      layout: network.layout, momentum: Float(options.momentum), weightDecay: Float(options.weightDecay),
       minibatch: options.minibatch)
     self.init(
       grid: grid, records: records, network: network, parameters: parameters,
-      optimizer: recipe.optimizer(settings), scaling: recipe.optimizer.scaling, aggregation: recipe.aggregation,
+      optimizer: recipe.optimizer(settings), transforms: recipe.optimizer.transforms, aggregation: recipe.aggregation,
       options: options, plan: RunPlan(options, sampleCount: sampleCount))
   }
 }

@@ -88,4 +88,7 @@ package final class GradientComputation {
   func contribute(to inventory: inout StateInventory) {
     for transform in transforms { transform.contribute(to: &inventory) }
   }
+
+  /// Restores the counters.
+  func restore(counters: [String: String]) { for transform in transforms { transform.restore(counters: counters) } }
 }

@@ -96,9 +96,17 @@ package final class ModelUpdate {
     return squares
   }
 
-  /// Adds the optimizer's state to the inventory; changes already include their momentum.
+  /// Adds the state of the transforms and of the optimizer to the inventory; changes already include their momentum.
   func contribute(to inventory: inout StateInventory) {
     guard !isChange else { return }
-    inventory.tensors += parts.optimizer.state.map { SavedTensor($0.name, of: $0.values) }
+    for transform in transforms { transform.contribute(to: &inventory) }
+    parts.optimizer.contribute(to: &inventory)
+  }
+
+  /// Restores their counters.
+  func restore(counters: [String: String]) {
+    guard !isChange else { return }
+    for transform in transforms { transform.restore(counters: counters) }
+    parts.optimizer.restore(counters: counters)
   }
 }

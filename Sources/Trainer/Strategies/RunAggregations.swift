@@ -1,7 +1,6 @@
 internal import Buffers
 internal import Codecs
 package import Collectives
-internal import Kernels
 internal import MPI
 internal import Networks
 internal import Optimizers
@@ -11,8 +10,8 @@ package import Transport
 /// The aggregations of a run, one for each ``WarmStartPhase``, and their costs.
 ///
 /// All read the same gradients. Those of a warm start and the one after it are one stream: residuals are in the units of
-/// gradients, and stay when the number of bits changes. With AdaGrad by owners all have the same owners, so that their state
-/// carries over.
+/// gradients, and stay when the number of bits changes. Where owners transform sums, all have the same owners, so that their
+/// state carries over.
 /// Source: algorithms §1.10.
 package final class RunAggregations {
   /// The aggregation after the warm start.
@@ -130,7 +129,10 @@ package final class RunAggregations {
   }
 
   /// Restores the counters.
-  func restore(counters: [String: String]) { main.restore(counters: counters) }
+  func restore(counters: [String: String]) {
+    transform?.restore(counters: counters)
+    main.restore(counters: counters)
+  }
 
   /// Moves loaded residuals to the ranks that encode them.
   ///
@@ -241,7 +243,7 @@ package final class RunAggregations {
       comparisonObstacle = "a limit leaves too little memory"
       return
     }
-    let (weights, momenta) = (FloatBuffer(count: count), FloatBuffer(count: count))
+    let (weights, optimizer) = (FloatBuffer(count: count), parts.optimizer.fresh())
     var options = options
     options.observer = nil
     let sample = try CodedAllReduce(
@@ -249,13 +251,9 @@ package final class RunAggregations {
     for step in 0..<7 {
       _ = try parts.records.gather([UInt64(step)], activity: "a sample exchange of floats")
       let stopwatch = Stopwatch()
-      try sample.run(
-        step: step,
-        into: .update { range, values in
-          sgdUpdate(
-            weights: weights.values(in: range).baseAddress!, gradient: values,
-            momenta: momenta.values(in: range).baseAddress!, count: range.count, step: DescentStep(rate: 0, momentum: 0.5))
-        })
+      optimizer.prepare(samples: parts.plan.minibatch, share: 1)
+      try sample.run(step: step, into: .update { optimizer.update($0, of: weights, with: $1, rate: 0) })
+      optimizer.finish(weights, rate: 0)
       if step > 1 { comparison.add(stopwatch.seconds, isFloat: true) }
     }
   }

@@ -57,6 +57,7 @@ extension StepEngine {
   }
 
   func restore(counters: [String: String]) {
+    update.restore(counters: counters)
     frame.restore(counters: counters)
     aggregations.restore(counters: counters)
     start.restore(counters)

@@ -112,7 +112,10 @@ final class StepFrame {
     nonFiniteGuard.contribute(to: &inventory)
   }
 
-  func restore(counters: [String: String]) { nonFiniteGuard.restore(counters) }
+  func restore(counters: [String: String]) {
+    computation.restore(counters: counters)
+    nonFiniteGuard.restore(counters)
+  }
 }
 
 extension StepFrame.Portion {

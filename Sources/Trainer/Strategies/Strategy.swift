@@ -171,8 +171,8 @@ public struct StrategyParts {
   public var parameters: FloatBuffer
   /// Turns aggregated gradients into updates.
   public var optimizer: any Optimizer
-  /// How gradients are scaled on their way between ranks; nil for not at all.
-  public var scaling: AdaGrad?
+  /// The transforms of gradients that belong to the optimizer.
+  package var transforms: OptimizerTransforms
   /// How gradients are aggregated after the warm start.
   public var aggregation: AggregationRecipe
   /// The options of the run.
@@ -187,11 +187,12 @@ public struct StrategyParts {
   /// The parts of a strategy; each rank has the whole model unless `blocks` connects its slices.
   package init(
     grid: RankGrid, records: RecordExchange, sliceRecords: RecordExchange? = nil, blocks: BlockExchange? = nil,
-    network: any Network, parameters: FloatBuffer, optimizer: any Optimizer, scaling: AdaGrad? = nil,
-    aggregation: AggregationRecipe, options: TrainerOptions, plan: RunPlan
+    network: any Network, parameters: FloatBuffer, optimizer: any Optimizer,
+    transforms: OptimizerTransforms = OptimizerTransforms(), aggregation: AggregationRecipe, options: TrainerOptions,
+    plan: RunPlan
   ) {
     (self.grid, self.records, self.sliceRecords, self.blocks) = (grid, records, sliceRecords, blocks)
-    (self.network, self.parameters, self.optimizer, self.scaling) = (network, parameters, optimizer, scaling)
+    (self.network, self.parameters, self.optimizer, self.transforms) = (network, parameters, optimizer, transforms)
     (self.aggregation, self.options, self.plan) = (aggregation, options, plan)
   }
 }
@@ -203,7 +204,7 @@ extension StrategyParts {
   package var transformParts: TransformParts {
     TransformParts(
       layout: network.layout, result: aggregation.capabilities.result, shareCount: grid.shareCount,
-      weightDecay: options.weightDecay, clip: options.clip, scaling: scaling)
+      weightDecay: options.weightDecay, clip: options.clip, ofOptimizer: transforms)
   }
   /// What advances exchanges while the model computes.
   package var overlap: Overlap { options.overlap.resolved(for: hosts, among: grid.all, threads: options.threads) }

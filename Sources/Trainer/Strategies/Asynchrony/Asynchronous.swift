@@ -185,13 +185,17 @@ final class Asynchronous: Strategy {
 
 extension Asynchronous {
   func contribute(to inventory: inout StateInventory) {
-    let own = server.ownElements
-    inventory.tensors += parts.optimizer.state.map { SavedTensor($0.name, .owned([own]), of: $0.values, range: own) }
+    // Each owner has the state of its shard.
+    var state = StateInventory()
+    parts.optimizer.contribute(to: &state)
+    inventory.tensors += state.tensors.map { $0.owned(server.ownElements) }
+    inventory.counters.merge(state.counters) { $1 }
     server.contribute(to: &inventory)
     inventory.counters["emulatedTime"] = parts.options.emulateSpeed.map { _ in String(emulatedTime.bitPattern) }
   }
 
   func restore(counters: [String: String]) {
+    parts.optimizer.restore(counters: counters)
     emulatedTime = counters["emulatedTime"].flatMap { UInt64($0) }.map { Double(bitPattern: $0) } ?? 0
   }
 

@@ -1,0 +1,157 @@
+public import Buffers
+internal import Kernels
+
+/// Adam and AdamW: the mean of the gradients, divided by the root of the mean of their squares.
+///
+/// With x = g + λw (AdamW: x = g): m ← β₁m + (1 − β₁)x; v ← β₂v + (1 − β₂)x²; w ← w − η m̂/(√v̂ + ε), and AdamW takes away ηλw, too.
+/// m and v begin at zero; m̂ = m/(1 − β₁ᵗ) and v̂ = v/(1 − β₂ᵗ) at step t correct that, or are m and v themselves without
+/// correction. Each product, sum, quotient and root is rounded separately, in fp32; powers of β are taken in fp64.
+///
+/// What is given per step keeps its meaning in samples. An update that is the share s of a step (half a minibatch) has the gradient
+/// g/s, the mean over its own samples, the rate sη, β₁ˢ and β₂ˢ, and t grows by s: two halves move and forget as much as one step.
+/// With a minibatch of N instead of the N₀ of the settings, exponents and t are multiplied by N/N₀, as the caller multiplies η.
+/// A short last minibatch is a whole step. When momentum is forgotten, m and its t begin anew, and v stays.
+///
+/// Magnitudes of x beyond 2⁶³ count as 2⁶³, so that squares are finite, and an update is at most some η; those below 10⁻¹⁹ or so have
+/// squares that are rounded coarsely or to zero, and ε, 10⁻¹⁶ at least, hides that.
+/// Source: Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2; algorithms §14.2.
+/// - Cost: two floats per parameter on every rank; one pass over parameters, gradient and both.
+public final class Adam: Optimizer {
+  /// The constants.
+  public struct Rule: Hashable, Sendable {
+    /// β₁ and β₂, below 1.
+    public var (beta1, beta2) = (0.9, 0.999)
+    /// ε.
+    public var epsilon: Float = 1e-8
+    /// Whether the bias of m and v towards zero is corrected.
+    public var correctsBias = true
+    /// Whether weights decay beside the gradient (AdamW), not as a part of it.
+    public var isDecoupled = false
+    /// Which parameters decay.
+    public var scope = DecayScope.matrices
+
+    /// The usual constants.
+    public init() {}
+
+    /// Reads the keys of a specification.
+    init(_ specification: Specification, isDecoupled: Bool) throws(SpecificationError) {
+      beta1 = try specification.number("beta1", default: beta1, in: 0...0.999999)
+      beta2 = try specification.number("beta2", default: beta2, in: 0...0.999999)
+      epsilon = Float(try specification.number("epsilon", default: 1e-8, in: 1e-16...1))
+      correctsBias = try specification.flag("correct", default: true)
+      scope = try DecayScope(specification, default: .matrices)
+      self.isDecoupled = isDecoupled
+    }
+
+    /// The keys of a specification, for `train list`.
+    static let keys = [
+      (name: "beta1", meaning: "what a step keeps of the mean of gradients, in place of --momentum (0.9)"),
+      (name: "beta2", meaning: "what a step keeps of the mean of their squares (0.999)"),
+      (name: "epsilon", meaning: "what is added to the root of that mean (1e-8)"),
+      (name: "correct", meaning: "false: both means stay too small in the first steps (true)"),
+      DecayScope.key(default: .matrices),
+    ]
+  }
+
+  private let settings: OptimizerSettings
+  private let rule: Rule
+  private let decayRanges: DecayRanges
+  /// m.
+  private let means: FloatBuffer
+  /// v.
+  private let squares: FloatBuffer
+  /// t of m and of v, in steps of the minibatch of the settings.
+  private var (meanSteps, squareSteps) = (0.0, 0.0)
+  /// N/N₀.
+  private var minibatchRatio = 1.0
+  /// The share s of the update in its step, and its length in steps of the minibatch of the settings.
+  private var (share, length) = (Float(1), 1.0)
+  private var step: AdamStep
+  /// 1/(1 − β₁ᵗ), or 1 without correction.
+  private var meanScale = 1.0
+
+  /// Creates an optimizer that has seen no gradient; the momentum of the settings is not used.
+  public init(_ settings: OptimizerSettings, rule: Rule = Rule()) {
+    (self.settings, self.rule) = (settings, rule)
+    decayRanges = DecayRanges(settings.layout, rule.scope, decay: settings.weightDecay)
+    means = FloatBuffer(count: settings.count)
+    squares = FloatBuffer(count: settings.count)
+    step = AdamStep(rate: 0, meanKept: 0, meanGain: 0, squareKept: 0, squareGain: 0, epsilon: rule.epsilon)
+    prepare(samples: settings.minibatch, share: 1)
+  }
+
+  public func fresh() -> any Optimizer { Adam(settings, rule: rule) }
+
+  public func setMinibatch(_ count: Int) { minibatchRatio = Double(count) / Double(settings.minibatch) }
+
+  public func prepare(samples: Int, share: Float) {
+    self.share = share
+    length = Double(share) * minibatchRatio
+    let (kept1, kept2) = (power(rule.beta1, length), power(rule.beta2, length))
+    (step.meanKept, step.meanGain) = (Float(kept1), Float(1 - kept1))
+    (step.squareKept, step.squareGain) = (Float(kept2), Float(1 - kept2))
+    step.gradientScale = 1 / share
+    guard rule.correctsBias else { return }
+    meanScale = 1 / (1 - power(rule.beta1, meanSteps + length))
+    step.rootScale = Float((1 / (1 - power(rule.beta2, squareSteps + length))).squareRoot())
+  }
+
+  public func update(_ range: Range<Int>, of parameters: FloatBuffer, with gradient: UnsafePointer<Float>, rate: Float) {
+    let rate = Double(rate) * Double(share)
+    step.rate = Float(rate * meanScale)
+    let (inside, beside) =
+      rule.isDecoupled ? (0, Float(rate * Double(settings.weightDecay))) : (settings.weightDecay, Float(0))
+    decayRanges.split(range) { part, decays in
+      (step.gradientDecay, step.shrinkage) = decays ? (inside, beside) : (0, 0)
+      adamUpdate(
+        weights: parameters.values(in: part).baseAddress!, gradient: gradient + (part.lowerBound - range.lowerBound),
+        means: means.values(in: part).baseAddress!, squares: squares.values(in: part).baseAddress!, count: part.count,
+        step: step)
+    }
+  }
+
+  public func finish(_ parameters: FloatBuffer, rate: Float) {
+    meanSteps += length
+    squareSteps += length
+  }
+
+  public func forgetMomentum() {
+    means.clear()
+    meanSteps = 0
+  }
+}
+
+// MARK: - State
+
+extension Adam {
+  public func contribute(to inventory: inout StateInventory) {
+    inventory.tensors += [SavedTensor("momentum", of: means), SavedTensor("squares", of: squares)]
+    inventory.counters["momentumSteps"] = String(meanSteps.bitPattern)
+    inventory.counters["squareSteps"] = String(squareSteps.bitPattern)
+  }
+
+  public func restore(counters: [String: String]) {
+    func number(_ name: String) -> Double { counters[name].flatMap { UInt64($0) }.map { Double(bitPattern: $0) } ?? 0 }
+    (meanSteps, squareSteps) = (number("momentumSteps"), number("squareSteps"))
+  }
+}
+
+// MARK: - Choices
+
+extension Adam {
+  /// `adam`.
+  static let entry = entry(
+    "adam", "The mean of gradients, over the root of the mean of their squares; decay in the gradient (Kingma & Ba 2015).",
+    isDecoupled: false)
+  /// `adamw`.
+  static let decoupledEntry = entry(
+    "adamw", "The same with weight decay beside the gradient: w ← w − η(m̂/(√v̂ + ε) + λw) (Loshchilov & Hutter 2019).",
+    isDecoupled: true)
+
+  private static func entry(_ name: String, _ summary: String, isDecoupled: Bool) -> Registry<OptimizerRecipe>.Entry {
+    .init(name, summary, keys: Rule.keys) { specification in
+      let rule = try Rule(specification, isDecoupled: isDecoupled)
+      return OptimizerRecipe(ownMomentum: "beta1", bufferCount: { _ in 2 }) { Adam($0, rule: rule) }
+    }
+  }
+}

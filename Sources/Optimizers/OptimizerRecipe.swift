@@ -1,0 +1,75 @@
+public import Buffers
+
+/// An optimizer chosen before the model is known.
+public struct OptimizerRecipe: Sendable {
+  /// What gives its momentum, for example its `time constant`; nil if the settings do.
+  public var ownMomentum: String?
+  /// What it cannot be used with.
+  public var obstacles: OptimizerObstacles
+  /// The transforms of gradients that belong to it, before they reach it.
+  package var transforms: OptimizerTransforms
+  private let buffers: @Sendable (_ momentum: Double) -> Int
+  private let make: @Sendable (OptimizerSettings) -> any Optimizer
+
+  /// Creates a recipe that `make` carries out.
+  ///
+  /// - Parameters:
+  ///   - ownMomentum: What gives its momentum; nil if the settings do.
+  ///   - obstacles: What it cannot be used with.
+  ///   - transforms: The transforms of gradients that belong to it.
+  ///   - bufferCount: The buffers of ``bufferCount(momentum:)``.
+  ///   - make: Makes the optimizer.
+  init(
+    ownMomentum: String? = nil, obstacles: OptimizerObstacles = OptimizerObstacles(),
+    transforms: OptimizerTransforms = OptimizerTransforms(), bufferCount: @escaping @Sendable (_ momentum: Double) -> Int,
+    make: @escaping @Sendable (OptimizerSettings) -> any Optimizer
+  ) {
+    (self.ownMomentum, self.obstacles, self.transforms) = (ownMomentum, obstacles, transforms)
+    (buffers, self.make) = (bufferCount, make)
+  }
+
+  /// Makes the optimizer.
+  public func callAsFunction(_ settings: OptimizerSettings) -> any Optimizer { make(settings) }
+
+  /// Whether it needs the sum of all ranks' gradients, or whole tensors of it, and not a shard of one rank's.
+  package var needsWholeSums: Bool {
+    obstacles.slices != nil || transforms.atRank != nil || transforms.atOwner != nil || transforms.atUpdate != nil
+  }
+
+  /// The number of floats per parameter that the optimizer and its transforms keep on every rank.
+  ///
+  /// What the ranks hold in parts is not counted.
+  public func bufferCount(momentum: Double) -> Int { buffers(momentum) }
+}
+
+/// What an optimizer cannot be used with, each with the reason as the end of a sentence; nil if it can.
+public struct OptimizerObstacles: Sendable {
+  /// A model sliced over several ranks.
+  public var slices: String?
+  /// A start in which no gradient is exchanged.
+  public var replicatedStart: String?
+  /// A start that compares the sum of the gradients with its parts.
+  public var automaticStart: String?
+  /// An aggregation whose sums have no owners.
+  public var sumsWithoutOwners: String?
+
+  /// No obstacles.
+  public init() {}
+}
+
+/// The transforms of gradients that an optimizer brings, by where they apply; nil for none.
+package struct OptimizerTransforms: Sendable {
+  /// Makes the transform of a rank's contributions.
+  package var atRank: (@Sendable (TransformParts) -> any RankTransform)?
+  /// Makes the transform of the owners' sums.
+  package var atOwner: (@Sendable (TransformParts) -> any OwnerTransform)?
+  /// Makes the transform of aggregated gradients.
+  package var atUpdate: (@Sendable (TransformParts) -> any UpdateTransform)?
+
+  /// No transforms.
+  package init() {}
+}
+
+/// The optimizers of `--optimizer`.
+public let optimizers = Registry<OptimizerRecipe>(
+  "optimizer", [StochasticGradientDescent.entry, AdaGrad.entry, Adam.entry, Adam.decoupledEntry])
