@@ -54,15 +54,19 @@ import _TestSupport
   }
 
   /// A file without content, whose length alone is 3 GB.
-  @Test func dataThatDoNotFitAreRefused() throws {
+  @Test(arguments: [
+    ("idx:", "train-images-idx3-ubyte"), ("cifar10:", "data_batch_1.bin"), ("npy:", "x_train.npy"), ("text:", "text"),
+  ]) func dataThatDoNotFitAreRefused(data: String, name: String) throws {
     let directory = temporary()
     defer { try? FileManager.default.removeItem(atPath: directory) }
     try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-    let file = directory + "/train-images-idx3-ubyte"
-    #expect(FileManager.default.createFile(atPath: file, contents: nil))
-    #expect(truncate(file, 3_000_000_000) == 0)
-    let result = try run("train", ["--data", "idx:\(directory)", "--steps", "1"], limit: "ulimit -v 1000000")
-    expectSentence(result, of: "train-images-idx3-ubyte' needs 3.0 GB", "idx")
+    for name in [name, "test_batch.bin"] {
+      #expect(FileManager.default.createFile(atPath: "\(directory)/\(name)", contents: nil))
+    }
+    #expect(truncate("\(directory)/\(name)", 3_000_000_000) == 0)
+    let place = data == "text:" ? "\(directory)/\(name)" : directory
+    let result = try run("train", ["--data", data + place, "--steps", "1"], limit: "ulimit -v 1000000")
+    expectSentence(result, of: "\(name)' needs 3.0 GB", data)
   }
 
   @Test func aModelThatCannotBeJudgedSaysWhy() throws {

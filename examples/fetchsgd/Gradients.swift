@@ -75,7 +75,7 @@ struct Gradients: ParsableCommand {
     let buffers = (0..<4).map { _ in FloatBuffer(count: count) }
     let (parameters, gradient, momentum, client) = (buffers[0], buffers[1], buffers[2], buffers[3])
     network.initialize(parameters, seed: seed)
-    let batch = Minibatch(capacity: Gradients.minibatch, featureCount: dataset.featureCount)
+    let batch = Minibatch(capacity: Gradients.minibatch, of: dataset.form)
     let alike = (0..<dataset.count(.train)).filter { dataset.label($0, of: .train) == 3 % dataset.classCount }
     let looks = Set([1, 10, 100, 1000, 10_000].filter { $0 < steps } + [steps])
     let order = SampleOrder(count: dataset.count(.train), seed: seed)
