@@ -1,11 +1,21 @@
 /// A named range of a flat buffer with a shape.
 public struct Tensor: Hashable, Sendable {
+  /// How the gradient of a tensor may travel.
+  public enum Kind: Hashable, Sendable {
+    /// Encoded, as codecs do it.
+    case coded
+    /// As floats whatever the codec: what is small, and whose errors weigh more than its bytes.
+    case plain
+  }
+
   /// For example `weights.3`.
   public let name: String
   /// For example `[outputs, inputs]`; a vector has one entry.
   public let shape: [Int]
   /// Its range in the flat buffer.
   public let range: Range<Int>
+  /// How its gradient may travel.
+  public let kind: Kind
 
   /// The values that belong to one output unit, an index of the first dimension: those that feed it, or its bias.
   public var unitLength: Int { count / max(shape.first ?? 1, 1) }
@@ -34,10 +44,10 @@ public struct TensorLayout: Hashable, Sendable {
   public var count: Int { tensors.last?.range.upperBound ?? 0 }
 
   /// Adds a tensor at the end.
-  public mutating func append(_ name: String, shape: [Int]) {
+  public mutating func append(_ name: String, shape: [Int], kind: Tensor.Kind = .coded) {
     let size = shape.reduce(1, *)
     require(size >= 0 && !tensors.contains { $0.name == name }, "two tensors named \(name)")
-    tensors.append(Tensor(name: name, shape: shape, range: count..<count + size))
+    tensors.append(Tensor(name: name, shape: shape, range: count..<count + size, kind: kind))
   }
 
   /// The tensor of that name.

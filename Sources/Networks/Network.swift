@@ -17,6 +17,12 @@ public protocol Network: AnyObject {
   /// communication there.
   var betweenLayers: (() -> Void)? { get set }
 
+  /// What normalizations have seen of the batches in training; nil if the network has none.
+  var statistics: RunningStatistics? { get }
+
+  /// Makes the batch of the last gradient part of ``statistics``: its step was done.
+  func accept()
+
   /// This network with its layers split over the slices of `exchange`, of which this rank holds one.
   ///
   /// Nil if this kind of network cannot be split.
@@ -37,7 +43,8 @@ public protocol Network: AnyObject {
   ///   - gradient: In the layout of this network; its previous contents are lost.
   ///   - ready: Called with the index of a tensor once its gradient is final, in the order of the layout.
   /// - Returns: The loss (without `scale`) and the number of targets predicted correctly.
-  /// - Throws: If the network is split over several ranks and one of them cannot be reached; never on one rank.
+  /// - Throws: If the network is split over several ranks, or shares statistics with them, and one of them cannot be reached; never
+  ///   on one rank.
   func gradient(
     of batch: Minibatch, parameters: FloatBuffer, scale: Float, into gradient: FloatBuffer, ready: (_ tensor: Int) -> Void
   ) throws -> BatchResult
@@ -56,6 +63,12 @@ public protocol Network: AnyObject {
 extension Network {
   /// One, unless a network overrides it.
   public var targetCount: Int { 1 }
+
+  /// Most kinds of networks keep nothing of a batch.
+  public var statistics: RunningStatistics? { nil }
+
+  /// Nothing.
+  public func accept() {}
 
   /// Most kinds of networks cannot be split.
   public func sliced(over exchange: any SliceExchange) -> (any SlicedNetwork)? { nil }

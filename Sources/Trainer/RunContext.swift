@@ -2,7 +2,7 @@ internal import Checkpoints
 internal import Collectives
 internal import Datasets
 internal import MPI
-internal import Networks
+package import Networks
 internal import Reporting
 internal import Transport
 
@@ -56,7 +56,7 @@ extension TrainingRun {
   var blocks: BlockExchange? { context.blocks }
   var agreement: Agreement { context.agreement }
   var dataset: any Dataset { context.dataset }
-  var network: any Network { context.network }
+  package var network: any Network { context.network }
   var runLog: RunLog? { context.runLog }
   var timeline: Timeline? { context.timeline }
   var step: Int { progress.step }

@@ -23,6 +23,7 @@ extension TrainingRun {
     guard let labels = context.labels, let dataset = dataset as? any RealignableDataset else { return }
     let start = Stopwatch()
     try save()
+    try model.statistics?.combine()
     try strategy.forget()
     try replicas.verify(parameters, step: step)
     let epoch = plan.epoch(of: step)

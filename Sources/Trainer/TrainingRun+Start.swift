@@ -67,7 +67,10 @@ extension TrainingRun {
             + "that share them",
           exitStatus: .configuration)
       }
-      return try recipe.network(dataset.form)
+      let network = try recipe.network(dataset.form)
+      let minibatch = min(options.minibatch, dataset.count(.train))
+      try refuse(network.statistics, minibatch: minibatch, shares: grid.shareCount, recipe, options)
+      return network
     }
     let replayed = try together(agreement.about("reading a record"), otherwise: .configuration) {
       try options.replay.map(EventRecord.init)
@@ -130,8 +133,10 @@ extension TrainingRun {
   private func resume(_ saved: SavedRun) throws {
     context.labels?.prepare(for: saved.counters)
     var state = inventory
+    state.model += model.statistics?.tensors ?? []
     strategy.prepareToLoad(&state, savedBy: saved.ranks / grid.sliceCount)
     try context.store?.load(saved, into: &state)
+    if saved.ranks != world.count { model.statistics?.startFromCombined(tuner?.best?.state.inventory) }
     progress.step = saved.step
     progress.resumed = saved
     progress.newestCheckpoint = saved.path
@@ -144,6 +149,7 @@ extension TrainingRun {
       progress.tally = LossTally(lossSum: Double(bitPattern: bits), sampleCount: count)
     }
     try replicas.verify(parameters, step: step)
+    try model.statistics?.verify(over: records, step: step)
     runLog?.say(
       "resumed from \(saved.path) after step \(step) of \(plan.steps), saved by \(counted(saved.ranks, "rank"))")
   }
@@ -177,6 +183,7 @@ extension TrainingRun {
     var inventory = StateInventory()
     inventory.sliceCount = grid.sliceCount
     inventory.model = model.ownTensors
+    inventory.tensors = model.statistics?.state ?? []
     strategy.contribute(to: &inventory)
     return inventory
   }
@@ -201,9 +208,29 @@ private func sliced(
 ) throws(TrainingError) -> any Network {
   guard let slice = network.sliced(over: blocks) else {
     throw TrainingError(
-      "--model-parallel: the model '\(name)' cannot be split; softmax and mlp can", exitStatus: .usage)
+      "--model-parallel: the model '\(name)' cannot be split; softmax and mlp, without norm, dropout and dropconnect, can",
+      exitStatus: .usage)
   }
   return slice
+}
+
+/// Refuses a strategy in which ranks cannot share statistics that are synchronized, and minibatches too small to have a variance.
+private func refuse(
+  _ statistics: RunningStatistics?, minibatch: Int, shares: Int, _ recipe: Recipe, _ options: TrainerOptions
+) throws(TrainingError) {
+  guard let statistics else { return }
+  let strategy = options.strategy.prefix { $0 != ":" }
+  guard !statistics.isSynchronized || recipe.strategy.capabilities.sharesStatistics else {
+    throw TrainingError(
+      "--model \(options.model): norm=sync does not go with --strategy \(strategy), in which no rank waits for the others; "
+        + "norm=batch does", exitStatus: .usage)
+  }
+  let parts = recipe.strategy.exchangesInStep * (statistics.isSynchronized ? 1 : shares)
+  guard minibatch / parts * statistics.fewestRows > 1 else {
+    throw TrainingError(
+      "--model \(options.model): of a minibatch of \(minibatch) a rank has one sample, which has no variance to normalize by; raise "
+        + "--minibatch", exitStatus: .usage)
+  }
 }
 
 /// A block exchange connects the slices of a network.

@@ -57,6 +57,7 @@ public final class TrainingRun {
       optimizer: optimizer, transforms: recipe.optimizer.transforms, aggregation: recipe.aggregation, options: options,
       plan: plan)
     (parts.timeline, parts.replayed) = (context.timeline, context.replayed)
+    parts.statistics = try StatisticsGather(for: network, among: parts.hosts)
     codecChoice = try context.timeline.span(.planning) {
       try CodecChoice(for: parts, saved: saved, dataset: dataset, optimizer: { recipe.optimizer(settings) }, by: choose)
     }
@@ -170,6 +171,7 @@ public final class TrainingRun {
     guard strategy.consistency != .independent else { return }
     try timeline.span(.verification) {
       try replicas.verify(parameters, step: step)
+      try model.statistics?.verify(over: records, step: step)
       guard endsReplication else { return }
       var state = StateInventory()
       optimizer.contribute(to: &state)

@@ -30,6 +30,18 @@ import Testing
     #expect(words.count >= 6999)
   }
 
+  @Test("sixteen quads at once are those one by one")
+  func manyAtOnce() {
+    let random = Philox(seed: 0xFEDC_BA98_7654_3210, purpose: .tests, step: 0x8000_0001, stream: 0xFFFFFF)
+    for first in [0, 16, 0xFFFF_FFF0, 1 << 32] {
+      let words = random.words(quads: first, tensor: 0xABCD)
+      for quad in 0..<16 {
+        let expected = random.words(quad: first + quad, tensor: 0xABCD)
+        #expect(SIMD4(words.0[quad], words.1[quad], words.2[quad], words.3[quad]) == expected)
+      }
+    }
+  }
+
   @Test("uniform numbers lie in [0, 1) and are spread evenly")
   func uniform() {
     let random = Philox(seed: 5, purpose: .tests)

@@ -36,6 +36,20 @@ import Testing
     #expect(groups == Grouping.row.groups(of: matrix))
   }
 
+  @Test("tensors that travel as floats are single values, which no code shortens", arguments: codecs.entries.map(\.name))
+  func plainTensors(_ name: String) throws {
+    var layout = TensorLayout([("weights.2", [3, 50])])
+    layout.append("biases.2", shape: [70], kind: .plain)
+    layout.append("weights.1", shape: [4, 2, 3, 3], kind: .plain)
+    for grouping in [Grouping.row, .elements(16)] {
+      let groups = grouping.groups(of: layout)
+      checkTiling(groups, of: layout)
+      #expect(groups.filter { $0.lowerBound >= 150 }.allSatisfy { $0.count == 1 } && groups.first?.count != 1)
+    }
+    let codec = try codecs.make(name)
+    #expect(codec.isIdentity || codec.isRaw(count: 1))
+  }
+
   @Test("groups of so many elements end with their tensor")
   func elements() {
     let layout = TensorLayout([("weights.0", [3, 7]), ("biases.0", [3])])

@@ -9,6 +9,19 @@ enum ReferenceLayer {
   case relu
   case sigmoid
   case linear(Int)
+  /// Weights only.
+  case convolutionAlone(filters: Int, kernel: (height: Int, width: Int), stride: Int, padding: Int)
+  case linearAlone(Int)
+  /// By the whole minibatch.
+  case batchNormalization(relu: Bool)
+  /// Ends with a normalization that takes the sum in and has a ReLU; or with the plain sum.
+  case residual([ReferenceLayer], shortcut: [ReferenceLayer] = [], isNormalized: Bool)
+  /// Gates of sigmoid units beside a linear layer with a sigmoid.
+  case highway(Int, gateBias: Float)
+  case averagePooling
+  /// The mask of this number in a network.
+  case dropout(Double, number: Int)
+  case dropConnect(Int, Double, number: Int)
 }
 
 /// An image in fp64; values lie by rows, pixels and channels.
@@ -27,6 +40,8 @@ struct ReferenceImage {
 struct ReferenceComposition {
   let input: SampleShape
   let layers: [ReferenceLayer]
+  /// Where the samples stand in a run.
+  var origin: MinibatchOrigin?
 
   /// The outputs of a layer; weights of outputs × (channels × height × width), or × inputs, then biases.
   static func apply(_ layer: ReferenceLayer, to image: ReferenceImage, _ parameters: ArraySlice<Double>) -> ReferenceImage {
@@ -84,7 +99,100 @@ struct ReferenceComposition {
         }
       }
       return ReferenceImage(height: 1, width: 1, channels: count, values: values)
+    case .convolutionAlone(let filters, let kernel, let stride, let padding):
+      let layer = ReferenceLayer.convolution(filters: filters, kernel: kernel, stride: stride, padding: padding)
+      return apply(layer, to: image, ArraySlice(parameters + Array(repeating: 0, count: filters)))
+    case .linearAlone(let count):
+      return apply(.linear(count), to: image, ArraySlice(parameters + Array(repeating: 0, count: count)))
+    case .averagePooling:
+      let pixels = image.height * image.width
+      let values = (0..<image.channels).map { channel in
+        (0..<pixels).reduce(0) { $0 + image.values[$1 * image.channels + channel] } / Double(pixels)
+      }
+      return ReferenceImage(height: 1, width: 1, channels: image.channels, values: values)
+    case .batchNormalization, .residual, .highway, .dropout, .dropConnect: fatalError("no layer of one sample")
     }
+  }
+
+  /// The outputs of layers for a whole minibatch; `end` is where their parameters end, and becomes where they begin.
+  func run(
+    _ layers: [ReferenceLayer], on images: [ReferenceImage], _ parameters: [Double], _ end: inout Int
+  ) -> [ReferenceImage] {
+    layers.reduce(images) { run($1, on: $0, parameters, &end) }
+  }
+
+  private func run(
+    _ layer: ReferenceLayer, on images: [ReferenceImage], _ parameters: [Double], _ end: inout Int
+  ) -> [ReferenceImage] {
+    var result = images
+    switch layer {
+    case .batchNormalization(let relu):
+      let channels = images[0].channels
+      end -= 2 * channels
+      for channel in 0..<channels {
+        let values = images.flatMap { image in
+          stride(from: channel, to: image.values.count, by: channels).map { image.values[$0] }
+        }
+        let mean = values.reduce(0, +) / Double(values.count)
+        let variance = values.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(values.count)
+        for sample in images.indices {
+          for place in stride(from: channel, to: images[sample].values.count, by: channels) {
+            let normal = (images[sample].values[place] - mean) / (variance + 1e-5).squareRoot()
+            let value = parameters[end + channel] * normal + parameters[end + channels + channel]
+            result[sample].values[place] = relu ? max(0, value) : value
+          }
+        }
+      }
+    case .residual(let body, let shortcut, let isNormalized):
+      let past = run(shortcut, on: images, parameters, &end)
+      result = run(body, on: images, parameters, &end)
+      if isNormalized { result = run(.batchNormalization(relu: false), on: result, parameters, &end) }
+      for sample in result.indices {
+        for place in result[sample].values.indices {
+          let value = result[sample].values[place] + past[sample].values[place]
+          result[sample].values[place] = isNormalized ? max(0, value) : value
+        }
+      }
+    case .highway(let width, _):
+      let gates = run([.linear(width), .sigmoid], on: images, parameters, &end)
+      let changed = run([.linear(width), .sigmoid], on: images, parameters, &end)
+      for sample in images.indices {
+        for place in 0..<width {
+          let gate = gates[sample].values[place]
+          result[sample].values[place] =
+            gate * changed[sample].values[place] + (1 - gate) * images[sample].values[place]
+        }
+      }
+    case .dropout(let rate, let number):
+      guard let origin else { return images }
+      for sample in images.indices {
+        let random = origin.random(.dropout, row: sample)
+        for place in images[sample].values.indices {
+          result[sample].values[place] *= ReferenceComposition.factor(place, rate, number, random)
+        }
+      }
+    case .dropConnect(let count, let rate, let number):
+      let length = images[0].values.count
+      end -= count * (length + 1)
+      var own = Array(parameters[end..<end + count * (length + 1)])
+      if let random = origin?.random(.dropConnect) {
+        for place in 0..<count * length { own[place] *= ReferenceComposition.factor(place, rate, number, random) }
+      }
+      return images.map { ReferenceComposition.apply(.linear(count), to: $0, ArraySlice(own)) }
+    default:
+      end -= ReferenceComposition.parameterCount(layer, images[0])
+      let own = parameters[end..<end + ReferenceComposition.parameterCount(layer, images[0])]
+      return images.map { ReferenceComposition.apply(layer, to: $0, own) }
+    }
+    return result
+  }
+
+  /// What a mask multiplies a value by: its draw is one half of a word, by the formula in `RandomMask`.
+  static func factor(_ place: Int, _ rate: Double, _ number: Int, _ random: Philox) -> Double {
+    let (block, draw) = (place / 128, place % 128)
+    let word = random.words(quad: 16 * block + draw % 16, tensor: number)[draw / 16 % 4]
+    let half = draw < 64 ? word & 0xFFFF : word >> 16
+    return Double(half) < (1 - rate) * 65536 ? 1 / (1 - rate) : 0
   }
 
   /// The number of parameters of a layer that reads `image`.
@@ -92,20 +200,21 @@ struct ReferenceComposition {
     switch layer {
     case .convolution(let filters, let kernel, _, _): filters * (image.channels * kernel.height * kernel.width + 1)
     case .linear(let count): count * (image.values.count + 1)
-    case .pooling, .relu, .sigmoid: 0
+    case .convolutionAlone(let filters, let kernel, _, _): filters * image.channels * kernel.height * kernel.width
+    case .linearAlone(let count): count * image.values.count
+    case .pooling, .relu, .sigmoid, .averagePooling: 0
+    case .batchNormalization, .residual, .highway, .dropout, .dropConnect: fatalError("no layer of one sample")
     }
   }
 
   /// Σ −log p(label) over a minibatch; `parameters` lie last layer first, weights before biases.
   func loss(of batch: Minibatch, parameters: [Double]) -> Double {
-    (0..<batch.count).reduce(0) { sum, row in
-      var image = ReferenceImage(height: input.height, width: input.width, channels: input.channels, values: batch.sample(row))
-      var end = parameters.count
-      for layer in layers {
-        let start = end - ReferenceComposition.parameterCount(layer, image)
-        image = ReferenceComposition.apply(layer, to: image, parameters[start..<end])
-        end = start
-      }
+    var end = parameters.count
+    let images = (0..<batch.count).map {
+      ReferenceImage(height: input.height, width: input.width, channels: input.channels, values: batch.sample($0))
+    }
+    return run(layers, on: images, parameters, &end).enumerated().reduce(0) { sum, sample in
+      let (row, image) = sample
       let maximum = image.values.max()!
       let logSum = maximum + log(image.values.reduce(0) { $0 + exp($1 - maximum) })
       return sum + logSum - image.values[Int(batch.labels[row])]
@@ -134,6 +243,29 @@ extension ReferenceLayer {
     case .relu: Nonlinearity(.relu)
     case .sigmoid: Nonlinearity(.sigmoid)
     case .linear(let count): Linear(count)
+    case .convolutionAlone(let filters, let kernel, let stride, let padding):
+      Convolution(filters, kernel: kernel, stride: stride, padding: padding, hasBiases: false)
+    case .linearAlone(let count): Linear(count, hasBiases: false)
+    case .batchNormalization(let relu): BatchNormalization(relu: relu)
+    case .residual(let body, let shortcut, let isNormalized):
+      Residual(
+        Sequence(body.map(\.product)), shortcut: shortcut.isEmpty ? nil : Sequence(shortcut.map(\.product)),
+        end: isNormalized ? BatchNormalization(relu: true) : nil)
+    case .highway(let width, let gateBias): Highway(Linear(width, .sigmoid), width: width, gateBias: gateBias)
+    case .averagePooling: GlobalAveragePooling()
+    case .dropout(let rate, _): Dropout(rate)
+    case .dropConnect(let count, let rate, _): Linear(count, dropConnect: rate)
+    }
+  }
+}
+
+extension ReferenceLayer {
+  /// Whether training and evaluation differ.
+  var dependsOnMode: Bool {
+    switch self {
+    case .batchNormalization, .dropout, .dropConnect: true
+    case .residual(let body, let shortcut, let isNormalized): isNormalized || (body + shortcut).contains { $0.dependsOnMode }
+    default: false
     }
   }
 }

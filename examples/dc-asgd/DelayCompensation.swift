@@ -75,6 +75,7 @@ struct Figures {
   init(_ reports: some Sequence<Report>) throws {
     let reports = Array(reports)
     accuracy = Sample(values: try reports.map { try 100 * $0.number("testAccuracy") })
-    loss = Sample(values: try reports.map { try $0.number("testLoss") })
+    // The loss of a model that has diverged is not a number.
+    loss = Sample(values: reports.map { (try? $0.number("testLoss")) ?? 99 })
   }
 }

@@ -179,6 +179,10 @@ def build(specification, form, classes):
     """The twin of a model on samples of a form."""
     name, values, keys = parse(specification)
     kind, size = form
+    # What these twins lack, by model: keys that change the function, and forms with another default.
+    others = {"norm", "dropout", "dropconnect", "kernel", "hidden"} & keys.keys() - ({"norm"} if name == "resnet" else set())
+    if others or name == "cnn" and size[2] > 1 or name == "resnet" and values == ["9"]:
+        raise SystemExit(f"there is no PyTorch twin of '{specification}' on samples of this form")
     if name in ("softmax", "mlp"):
         inputs = size if kind == "values" else size[0] * size[1] * size[2]
         return Perceptron(inputs, classes, values, keys)

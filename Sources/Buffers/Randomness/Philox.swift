@@ -37,6 +37,43 @@ public struct Philox: Sendable {
     return Philox.block(counter: SIMD4(low, high, step, purposeAndStream), key: key)
   }
 
+  /// The words of sixteen quads at once, from `first` on: the first word of each, the second ones, and so on.
+  package func words(quads first: Int, tensor: Int = 0) -> (Words, Words, Words, Words) {
+    let high = UInt32(truncatingIfNeeded: first >> 32) & 0xFFFF | UInt32(truncatingIfNeeded: tensor) << 16
+    var c0 = Words(repeating: UInt32(truncatingIfNeeded: first)) &+ Philox.ascending
+    var c1 = Words(repeating: high)
+    var c2 = Words(repeating: step)
+    var c3 = Words(repeating: purposeAndStream)
+    var k = key
+    for round in 0..<10 {
+      if round > 0 { k = k &+ SIMD2(0x9E37_79B9, 0xBB67_AE85) }
+      let p0 = Philox.products(c0, 0xD251_1F53)
+      let p1 = Philox.products(c2, 0xCD9E_8D57)
+      (c0, c1, c2, c3) = (
+        p1.high ^ c1 ^ Words(repeating: k[0]), p1.low, p0.high ^ c3 ^ Words(repeating: k[1]), p0.low
+      )
+    }
+    return (c0, c1, c2, c3)
+  }
+
+  /// Sixteen random words.
+  package typealias Words = SIMD16<UInt32>
+
+  private static let ascending = Words(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
+
+  /// The upper and the lower halves of sixteen products, from those of the even and of the odd lanes in 64 bits.
+  @inline(__always)
+  private static func products(_ values: Words, _ factor: UInt64) -> (high: Words, low: Words) {
+    let pairs = unsafeBitCast(values, to: SIMD8<UInt64>.self)
+    let (lower, upper) = (SIMD8<UInt64>(repeating: 0xFFFF_FFFF), SIMD8<UInt64>(repeating: 0xFFFF_FFFF_0000_0000))
+    let factors = SIMD8<UInt64>(repeating: factor)
+    let even = (pairs & lower) &* factors
+    let odd = (pairs &>> 32) &* factors
+    return (
+      unsafeBitCast((even &>> 32) | (odd & upper), to: Words.self), unsafeBitCast((even & lower) | (odd &<< 32), to: Words.self)
+    )
+  }
+
   /// The random word of element `index` of tensor `tensor`.
   public func word(_ index: Int, tensor: Int = 0) -> UInt32 {
     words(quad: index >> 2, tensor: tensor)[index & 3]

@@ -45,16 +45,17 @@ const char *CDNN_convolution_implementation(const CDNN_Convolution *convolution,
 // The scratch memory of a call, aligned to 64 bytes.
 size_t CDNN_convolution_scratch(const CDNN_Convolution *convolution);
 
-// outputs = biases + inputs ∗ weights: samples × height × width × channels, weights of filters × channels × kernel height × kernel width.
+// outputs = biases + inputs ∗ weights, where no biases are zeros: samples × height × width × channels, weights of filters × channels × kernel height × kernel width.
 int CDNN_convolution_forward(
-    CDNN_Convolution *convolution, const float *inputs, const float *weights, const float *biases, float *outputs, void *scratch);
+    CDNN_Convolution *convolution, const float *inputs, const float *weights, const float *_Nullable biases, float *outputs,
+    void *scratch);
 // The gradient of the inputs, from that of the outputs.
 int CDNN_convolution_data(
     CDNN_Convolution *convolution, const float *output_gradient, const float *weights, float *input_gradient, void *scratch);
-// The gradients of weights and biases, which are set, not added to.
+// The gradients of weights and biases, which are set, not added to; that of the biases only if there is a place for it.
 int CDNN_convolution_weights(
     CDNN_Convolution *convolution, const float *inputs, const float *output_gradient, float *weight_gradient,
-    float *bias_gradient, void *scratch);
+    float *_Nullable bias_gradient, void *scratch);
 
 #pragma clang assume_nonnull end
 

@@ -73,9 +73,9 @@ package final class ConvolutionPasses {
     [CDNN_FORWARD, CDNN_DATA, CDNN_WEIGHTS].map { String(cString: CDNN_convolution_implementation(passes, $0)) }
   }
 
-  /// outputs = biases + inputs ∗ weights.
+  /// outputs = biases + inputs ∗ weights; without biases they are 0.
   package func forward(
-    _ inputs: UnsafePointer<Float>, weights: UnsafePointer<Float>, biases: UnsafePointer<Float>,
+    _ inputs: UnsafePointer<Float>, weights: UnsafePointer<Float>, biases: UnsafePointer<Float>?,
     into outputs: UnsafeMutablePointer<Float>, scratch: UnsafeMutableRawPointer
   ) {
     check(CDNN_convolution_forward(passes, inputs, weights, biases, outputs, scratch))
@@ -89,10 +89,10 @@ package final class ConvolutionPasses {
     check(CDNN_convolution_data(passes, outputGradient, weights, inputGradient, scratch))
   }
 
-  /// The gradients of weights and biases; sums over samples and places.
+  /// The gradients of weights and biases, if there are some; sums over samples and places.
   package func gradients(
     _ inputs: UnsafePointer<Float>, _ outputGradient: UnsafePointer<Float>, weights: UnsafeMutablePointer<Float>,
-    biases: UnsafeMutablePointer<Float>, scratch: UnsafeMutableRawPointer
+    biases: UnsafeMutablePointer<Float>?, scratch: UnsafeMutableRawPointer
   ) {
     check(CDNN_convolution_weights(passes, inputs, outputGradient, weights, biases, scratch))
   }

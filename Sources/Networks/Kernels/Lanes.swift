@@ -39,6 +39,28 @@ extension Lanes {
   }
 }
 
+/// The `count` lanes at `address`, up to sixteen, and 0 in the others.
+@inline(__always)
+func load(_ address: UnsafePointer<Float>, _ count: Int) -> Lanes {
+  count == 16 ? Lanes(at: address) : Lanes(at: address, count: count, padding: 0)
+}
+
+/// Writes the first `count` lanes, up to sixteen.
+@inline(__always)
+func store(_ values: Lanes, _ address: UnsafeMutablePointer<Float>, _ count: Int) {
+  if count == 16 { values.store(at: address) } else { values.store(at: address, count: count) }
+}
+
+/// Calls `body` for pieces of up to sixteen of `total` values.
+@inline(__always)
+func eachLanes(of total: Int, _ body: (_ first: Int, _ count: Int) -> Void) {
+  var first = 0
+  while first < total {
+    body(first, min(16, total - first))
+    first += 16
+  }
+}
+
 /// eˣ by lanes, within 2 ulp from −87 to 88; below that, 0; above, e⁸⁸; NaN stays NaN.
 ///
 /// x = n·ln 2 + r with |r| ≤ ln 2 / 2; eʳ by its Taylor series to r⁷, whose remainder is below 2⁻²⁷; 2ⁿ by its exponent bits.

@@ -12,8 +12,8 @@ package final class ComposedNetwork: Network {
   package var betweenLayers: (() -> Void)?
 
   private let layers: any Layer
-  /// The largest magnitude that each tensor of the layout is drawn with.
-  private let bounds: [Float]
+  /// How each tensor of the layout starts.
+  private let starts: [Plan.Start]
   private let pass: Pass
   private let slice: ((any SliceExchange) -> any SlicedNetwork)?
 
@@ -23,22 +23,27 @@ package final class ComposedNetwork: Network {
   ///   - layers: The layers, from the input on.
   ///   - input: The shape of a sample.
   ///   - parameterLimit: The number of parameters that must not be exceeded.
+  ///   - codesVectors: Whether codecs encode the gradients of vectors, which travel as floats otherwise.
   ///   - slice: Makes a slice of the same network, if it can be split over ranks.
   /// - Throws: `SpecificationError` if a layer does not fit on what comes before it, or if there are too many parameters.
   package init(
-    _ layers: any Layer, input: SampleShape, parameterLimit: Int = .max,
+    _ layers: any Layer, input: SampleShape, parameterLimit: Int = .max, codesVectors: Bool = false,
     slicedBy slice: ((any SliceExchange) -> any SlicedNetwork)? = nil
   ) throws(SpecificationError) {
-    var plan = Plan()
+    var plan = Plan(codesVectors: codesVectors)
     let output = try layers.build(input, &plan)
     guard plan.parameterCount <= parameterLimit else {
       throw SpecificationError("it has \(plan.parameterCount) parameters; at most \(parameterLimit) are possible")
     }
-    let (layout, places, bounds) = plan.arrangement
-    (self.layers, self.layout, self.bounds, self.slice) = (layers, layout, bounds, slice)
+    let (layout, places, starts) = plan.arrangement
+    (self.layers, self.layout, self.starts, self.slice) = (layers, layout, starts, slice)
     (inputCount, classCount, targetCount) = (input.count, output.channels, output.pixelCount)
     pass = Pass(plan, layout: layout, places: places)
   }
+
+  package var statistics: RunningStatistics? { pass.statistics }
+
+  package func accept() { statistics?.accept() }
 
   package func sliced(over exchange: any SliceExchange) -> (any SlicedNetwork)? { slice?(exchange) }
 
@@ -46,7 +51,11 @@ package final class ComposedNetwork: Network {
     checkCount(of: parameters)
     let random = Philox(seed: seed, purpose: .initialization)
     for (index, tensor) in layout.tensors.enumerated() {
-      drawUniform(parameters.values(in: tensor.range), bound: bounds[index], from: random, tensor: index)
+      let values = parameters.values(in: tensor.range)
+      switch starts[index] {
+      case .uniform(let bound): drawUniform(values, bound: bound, from: random, tensor: index)
+      case .constant(let value): values.update(repeating: value)
+      }
     }
   }
 
@@ -54,7 +63,10 @@ package final class ComposedNetwork: Network {
     of batch: Minibatch, parameters: FloatBuffer, scale: Float, into gradient: FloatBuffer, ready: (_ tensor: Int) -> Void
   ) throws -> BatchResult {
     checkCount(of: gradient)
-    guard batch.count > 0 else { return gradientOfNoSamples(into: gradient, ready: ready) }
+    guard batch.count > 0 else {
+      try statistics?.takePart()
+      return gradientOfNoSamples(into: gradient, ready: ready)
+    }
     let logits = try forward(batch, parameters, .training(batch.origin))
     let (lossSum, correct) = softmaxGradient(
       logits, labels: batch.labels, rowCount: batch.count * targetCount, classCount: classCount,

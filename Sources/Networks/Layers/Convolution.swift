@@ -9,9 +9,10 @@ package final class Convolution: Layer {
   private let stride: Int
   private let padding: Int
   private let start: Initialization
+  private let hasBiases: Bool
   private var geometry: ConvolutionGeometry!
   private var needsInputGradient = false
-  private var tensors: (weights: Plan.Tensor, biases: Plan.Tensor)!
+  private var tensors: (weights: Plan.Tensor, biases: Plan.Tensor?)!
   private var output: Plan.Output!
   private var inputs: UnsafePointer<Float>?
   private var cache: [CacheKey: ConvolutionPasses] = [:]
@@ -24,12 +25,14 @@ package final class Convolution: Layer {
   /// The sizes of minibatches for which code is kept: a whole one, the last of an epoch, those of an evaluation, and some more.
   private static let cacheLimit = 8
 
-  /// `filterCount` filters of `kernel` × `kernel` pixels.
+  /// `filterCount` filters of `kernel` pixels, without biases where a normalization follows.
   package init(
-    _ filterCount: Int, kernel: (height: Int, width: Int), stride: Int = 1, padding: Int = 0, start: Initialization = .uniform
+    _ filterCount: Int, kernel: (height: Int, width: Int), stride: Int = 1, padding: Int = 0, start: Initialization = .uniform,
+    hasBiases: Bool = true
   ) {
     require(stride > 0 && padding >= 0, "a convolution with stride \(stride) and padding \(padding)")
     (self.filterCount, self.kernel, self.stride, self.padding, self.start) = (filterCount, kernel, stride, padding, start)
+    self.hasBiases = hasBiases
   }
 
   package func build(_ input: SampleShape, _ plan: inout Plan) throws(SpecificationError) -> SampleShape {
@@ -43,7 +46,12 @@ package final class Convolution: Layer {
     }
     self.geometry = geometry
     needsInputGradient = plan.needsInputGradient
-    tensors = plan.declareWeights(geometry.weightShape, start: start, reach: kernel.height * kernel.width)
+    let (shape, reach) = (geometry.weightShape, kernel.height * kernel.width)
+    if hasBiases {
+      tensors = plan.declareWeights(shape, start: start, reach: reach)
+    } else {
+      tensors = (plan.declareWeightsAlone(shape, start: start, reach: reach), nil)
+    }
     output = plan.declareOutputs(geometry.output)
     return geometry.output
   }
@@ -53,7 +61,7 @@ package final class Convolution: Layer {
     let passes = passes(for: pass.sampleCount)
     let outputs = pass.outputs(output)
     passes.forward(
-      inputs, weights: pass.parameters(of: tensors.weights), biases: pass.parameters(of: tensors.biases), into: outputs,
+      inputs, weights: pass.parameters(of: tensors.weights), biases: tensors.biases.map(pass.parameters), into: outputs,
       scratch: pass.scratch(passes.scratchByteCount))
     return outputs
   }
@@ -63,9 +71,10 @@ package final class Convolution: Layer {
     let passes = passes(for: pass.sampleCount)
     let scratch = pass.scratch(passes.scratchByteCount)
     passes.gradients(
-      inputs, gradient, weights: pass.gradient(of: tensors.weights), biases: pass.gradient(of: tensors.biases), scratch: scratch
+      inputs, gradient, weights: pass.gradient(of: tensors.weights), biases: tensors.biases.map(pass.gradient), scratch: scratch
     )
-    pass.ready(tensors.weights, tensors.biases)
+    pass.ready(tensors.weights)
+    if let biases = tensors.biases { pass.ready(biases) }
     guard needsInputGradient else { return nil }
     pass.betweenLayers?()
     let result = pass.inputGradient(besides: gradient)

@@ -16,6 +16,8 @@ package final class Pass {
   /// The place of each declared tensor in the layout.
   private let places: [Int]
   private let outputCounts: [Int]
+  /// What normalizations keep of the batches; nil if there are none.
+  let statistics: RunningStatistics?
   /// The number of samples there is room for.
   private var capacity = 0
   private var outputs: [FloatBuffer] = []
@@ -37,12 +39,14 @@ package final class Pass {
   /// Passes of layers with this plan.
   init(_ plan: Plan, layout: TensorLayout, places: [Int]) {
     (self.layout, self.places, outputCounts) = (layout, places, plan.outputCounts)
+    statistics = RunningStatistics(plan)
   }
 
   /// Begins a pass with these parameters.
   func begin(_ mode: Mode, sampleCount: Int, parameters: FloatBuffer, betweenLayers: (() -> Void)?) {
     (self.mode, self.sampleCount, self.parameters, self.betweenLayers) = (mode, sampleCount, parameters, betweenLayers)
     heldGradients = []
+    if case .training = mode { statistics?.begin(sampleCount: sampleCount) }
     guard sampleCount > capacity else { return }
     capacity = sampleCount
     outputs = outputCounts.map { FloatBuffer(count: sampleCount * $0) }

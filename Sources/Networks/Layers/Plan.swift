@@ -12,35 +12,106 @@ package struct Plan {
     let number: Int
   }
 
+  /// What a layer keeps of the batches it has seen, by the order of declaration.
+  package struct Statistics: Hashable {
+    let number: Int
+  }
+
+  /// How the values of a tensor are chosen before the first step.
+  enum Start: Hashable {
+    /// Uniform in ± this bound.
+    case uniform(Float)
+    /// All the same.
+    case constant(Float)
+  }
+
   private struct Declaration {
     let name: String
     let shape: [Int]
-    let bound: Float
+    let start: Start
+    let kind: Buffers.Tensor.Kind
   }
 
   /// The tensors of each layer that has some.
   private var layers: [[Declaration]] = []
+  /// How the gradients of vectors travel.
+  private let vectorKind: Buffers.Tensor.Kind
   /// The values of a sample in each output.
   private(set) var outputCounts: [Int] = []
+  /// The tensors of the running statistics, whether the ranks share those of a batch, and the fewest rows of a sample.
+  private(set) var statistics = (layout: TensorLayout(), isSynchronized: false, fewestRows: Int.max)
+  /// The number of masks declared.
+  private var maskCount = 0
 
   /// Whether a layer before had tensors: the gradient of what it made is needed.
-  var needsInputGradient: Bool { !layers.isEmpty }
+  ///
+  /// A layer that builds branches side by side sets it to what it was before the first.
+  var needsInputGradient = false
+
+  /// A plan of no layers; the gradients of vectors travel as floats unless `codesVectors`.
+  init(codesVectors: Bool = false) { vectorKind = codesVectors ? .coded : .plain }
 
   /// Declares the weights of a layer, whose first dimension is its units, and a bias for each unit.
+  ///
+  /// The gradient of the filters that read the input travels as floats.
   ///
   /// - Parameters:
   ///   - shape: That of the weights.
   ///   - start: How they are drawn.
   ///   - reach: The number of outputs that an input has a part in, over the number of units: the pixels of a filter.
-  mutating func declareWeights(_ shape: [Int], start: Initialization, reach: Int = 1) -> (weights: Tensor, biases: Tensor) {
-    let number = layers.count + 1
-    let bounds = start.bounds(inputCount: shape.dropFirst().reduce(1, *), outputCount: shape[0] * reach)
-    let first = layers.reduce(0) { $0 + $1.count }
-    layers.append([
-      Declaration(name: "weights.\(number)", shape: shape, bound: bounds.weights),
-      Declaration(name: "biases.\(number)", shape: [shape[0]], bound: bounds.biases),
+  ///   - bias: What all biases start at; nil for how `start` draws them.
+  mutating func declareWeights(
+    _ shape: [Int], start: Initialization, reach: Int = 1, bias: Float? = nil
+  ) -> (weights: Tensor, biases: Tensor) {
+    let bounds = bounds(shape, start, reach)
+    let tensors = declare([
+      ("weights", shape, .uniform(bounds.weights)),
+      ("biases", [shape[0]], bias.map(Start.constant) ?? .uniform(bounds.biases)),
     ])
-    return (Tensor(number: first), Tensor(number: first + 1))
+    return (tensors[0], tensors[1])
+  }
+
+  /// The same without biases.
+  mutating func declareWeightsAlone(_ shape: [Int], start: Initialization, reach: Int = 1) -> Tensor {
+    declare([("weights", shape, .uniform(bounds(shape, start, reach).weights))])[0]
+  }
+
+  /// Declares a gain and a bias for each of `count` channels, which start as the identity.
+  mutating func declareScaling(_ count: Int) -> (gains: Tensor, biases: Tensor) {
+    let tensors = declare([("gain", [count], .constant(1)), ("bias", [count], .constant(0))])
+    return (tensors[0], tensors[1])
+  }
+
+  /// Declares the tensors of a layer.
+  private mutating func declare(_ tensors: [(name: String, shape: [Int], start: Start)]) -> [Tensor] {
+    let (number, first) = (layers.count + 1, layers.reduce(0) { $0 + $1.count })
+    let isFirst = layers.isEmpty
+    layers.append(
+      tensors.map { name, shape, start in
+        let isPlain = shape.count == 1 ? vectorKind == .plain : shape.count > 2 && isFirst
+        return Declaration(name: "\(name).\(number)", shape: shape, start: start, kind: isPlain ? .plain : .coded)
+      })
+    needsInputGradient = true
+    return tensors.indices.map { Tensor(number: first + $0) }
+  }
+
+  private func bounds(_ shape: [Int], _ start: Initialization, _ reach: Int) -> (weights: Float, biases: Float) {
+    start.bounds(inputCount: shape.dropFirst().reduce(1, *), outputCount: shape[0] * reach)
+  }
+
+  /// Declares a running mean and variance of each channel of `shape`, under the number of the layer declared last.
+  mutating func declareStatistics(_ shape: SampleShape, isSynchronized: Bool) -> Statistics {
+    let number = statistics.layout.tensors.count / 2
+    for name in ["mean", "variance"] { statistics.layout.append("\(name).\(layers.count)", shape: [shape.channels]) }
+    statistics.fewestRows = min(statistics.fewestRows, shape.pixelCount)
+    statistics.isSynchronized = statistics.isSynchronized || isSynchronized
+    return Statistics(number: number)
+  }
+
+  /// Declares a random mask; returns its number among those of the network.
+  mutating func declareMask() -> Int {
+    maskCount += 1
+    return maskCount
   }
 
   /// Declares outputs of `shape`, which are kept until the next forward pass.
@@ -52,19 +123,18 @@ package struct Plan {
   /// The number of parameters.
   var parameterCount: Int { layers.joined().reduce(0) { $0 + $1.shape.reduce(1, *) } }
 
-  /// The tensors in backward order, the last layer first; the place of each declared tensor among them; and the largest magnitude
-  /// that each is drawn with.
-  var arrangement: (layout: TensorLayout, places: [Int], bounds: [Float]) {
+  /// The tensors in backward order, the last layer first; the place of each declared tensor among them; and how each starts.
+  var arrangement: (layout: TensorLayout, places: [Int], starts: [Start]) {
     var layout = TensorLayout()
     var places: [Int] = []
-    var bounds: [Float] = []
+    var starts: [Start] = []
     for layer in layers.reversed() {
       places.insert(contentsOf: layer.indices.map { layout.tensors.count + $0 }, at: 0)
       for tensor in layer {
-        layout.append(tensor.name, shape: tensor.shape)
-        bounds.append(tensor.bound)
+        layout.append(tensor.name, shape: tensor.shape, kind: tensor.kind)
+        starts.append(tensor.start)
       }
     }
-    return (layout, places, bounds)
+    return (layout, places, starts)
   }
 }

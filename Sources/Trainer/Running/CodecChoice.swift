@@ -4,6 +4,7 @@ internal import Codecs
 internal import Collectives
 public import Datasets
 internal import MPI
+internal import Networks
 internal import Optimizers
 internal import Transport
 
@@ -50,6 +51,8 @@ struct CodecChoice {
     } else {
       var parts = parts
       parts.optimizer = optimizer()
+      // The same whatever the codec.
+      parts.statistics = nil
       try self.init(choosing: choose, parts: parts, dataset: dataset)
     }
   }
@@ -75,7 +78,8 @@ struct CodecChoice {
     guard let choose else {
       throw TrainingError("--codec \(CodecChoice.word): this program measures no codecs; name one", exitStatus: .configuration)
     }
-    let (codec, reason) = try choose(parts, dataset)
+    func measure() throws -> (codec: String, reason: String) { try choose(parts, dataset) }
+    let (codec, reason) = try parts.network.statistics?.restoring(after: measure) ?? measure()
     try self.init(codec, reason: reason)
   }
 }

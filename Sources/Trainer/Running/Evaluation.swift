@@ -40,6 +40,7 @@ public final class Evaluator {
   private let batch: Minibatch
   private let logPosteriors: FloatBuffer?
   private let labels: RealignedLabels?
+  private let statistics: ModelStatistics?
 
   /// An evaluator of models of `network` on the test samples of `dataset`.
   ///
@@ -57,6 +58,7 @@ public final class Evaluator {
     self.network = network
     self.records = records
     self.labels = labels
+    statistics = ModelStatistics(network, on: grid)
     if let spoken = dataset.utterances {
       let weights = [0] + spoken.frames.map(\.upperBound)
       utterances = Partition(cumulativeWeights: weights, into: grid.shareCount)[grid.share]
@@ -75,6 +77,7 @@ public final class Evaluator {
   ///
   /// - Communication: One record from each rank to each other.
   public func evaluate(_ parameters: FloatBuffer) throws -> Evaluation {
+    try statistics?.combine()
     var total = BatchResult()
     var (recognised, agreeing) = (0, 0)
     let aligned = labels.flatMap { $0.epoch > 0 ? $0 : nil }

@@ -12,6 +12,7 @@ public struct SavedModel {
   private let run: SavedRun
   private let data: String
   private let parameters: FloatBuffer
+  private let statistics: ModelStatistics?
   private let evaluator: Evaluator
 
   /// Reads the newest intact checkpoint in `directory`, or `directory` itself if it is a checkpoint.
@@ -32,7 +33,7 @@ public struct SavedModel {
     let grid = try RankGrid(HostMap(world, patience: options.waiting()))
     let records = try RecordExchange(grid.all)
     try together(agreement, otherwise: .inputOutput) { try prepareProducts(threads: 1) }
-    (self.data, parameters, evaluator) = try together(agreement, otherwise: .configuration) {
+    (self.data, parameters, statistics, evaluator) = try together(agreement, otherwise: .configuration) {
       for (name, text) in run.options { try options.set(name, to: text) }
       if let data { options.data = data }
       if let seed { options.seed = seed }
@@ -47,9 +48,11 @@ public struct SavedModel {
       need.add("parameters", network.layout.count)
       try need.checkLimits()
       let parameters = FloatBuffer(count: network.layout.count)
+      let statistics = ModelStatistics(network, on: grid)
       try parts.read(
-        into: network.layout.tensors.map { SavedTensor($0.name, shape: $0.shape, of: parameters, range: $0.range) })
-      return (options.data, parameters, Evaluator(dataset, network: network, on: grid, over: records))
+        into: network.layout.tensors.map { SavedTensor($0.name, shape: $0.shape, of: parameters, range: $0.range) }
+          + (statistics?.tensors ?? []))
+      return (options.data, parameters, statistics, Evaluator(dataset, network: network, on: grid, over: records))
     }
   }
 
@@ -62,7 +65,7 @@ public struct SavedModel {
   public func sentence(for result: Evaluation) -> String {
     let digits = result.digitAccuracy.map { ", digits \(decimal($0 * 100, digits: 2)) %" } ?? ""
     return "\(run.path), step \(run.step), on \(data): test loss \(decimal(result.loss, digits: 4)), accuracy "
-      + "\(decimal(result.accuracy * 100, digits: 2)) %\(digits), model \(hexadecimal(parameters.hash()))"
+      + "\(decimal(result.accuracy * 100, digits: 2)) %\(digits), model \(hexadecimal(statistics?.hash(with: parameters) ?? parameters.hash()))"
   }
 
   /// The newest intact checkpoint in `directory`, or `directory` itself, with its parameters open for reading: a job that

@@ -9,6 +9,8 @@ final class WholeModel {
   private let grid: RankGrid
   private let network: any Network
   private let parameters: FloatBuffer
+  /// What its normalizations have seen; nil if it has none.
+  let statistics: ModelStatistics?
   private let slices: SlicedLayout
   /// Among the ranks of the first model; nil on others, and if the model is on one rank.
   private let sliceGather: SliceGather?
@@ -22,6 +24,7 @@ final class WholeModel {
     self.grid = grid
     self.network = network
     self.parameters = parameters
+    statistics = ModelStatistics(network, on: grid)
     slices = (network as? any SlicedNetwork)?.slices ?? SlicedLayout(network.layout, into: 1)
     whole = grid.sliceCount == 1 ? parameters : nil
     sliceGather = try grid.modelGroup.flatMap {
@@ -42,18 +45,24 @@ final class WholeModel {
     }
   }
 
-  /// The tensors of the whole model, with their values on rank 0 only.
+  /// The tensors of the whole model and its statistics, with their values on rank 0 only.
   ///
   /// Collective.
   func tensors() throws -> [SavedTensor] {
+    try statistics?.combine()
     guard let whole = try gathered() else { return [] }
     return slices.whole.tensors.map { SavedTensor($0.name, shape: $0.shape, of: whole, range: $0.range) }
+      + (statistics?.tensors ?? [])
   }
 
-  /// The xxHash64 of all parameters, the same on every rank.
+  /// The xxHash64 of all parameters, and of the statistics if there are some, the same on every rank.
   ///
   /// Collective.
   func hash(over records: RecordExchange) throws -> UInt64 {
+    if let statistics {
+      try statistics.combine()
+      return statistics.hash(with: parameters)
+    }
     guard grid.sliceCount > 1 else { return parameters.hash() }
     let hash = try gathered()?.hash() ?? 0
     return try records.gather([hash], activity: "the hash of the model")[0][0]

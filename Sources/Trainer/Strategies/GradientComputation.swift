@@ -17,7 +17,7 @@ package final class GradientComputation {
   var betweenLayers: (() -> Void)?
   /// Seconds spent computing.
   private(set) var seconds = 0.0
-  /// Seconds spent waiting for the other slices of the model.
+  /// Seconds spent waiting for the other slices of the model, and for the statistics of other ranks.
   private(set) var waitingSeconds = 0.0
 
   package init(_ parts: StrategyParts) {
@@ -76,11 +76,14 @@ package final class GradientComputation {
       nonFiniteTensor: watch.firstTensor, clearedValues: watch.clearedValues, lossSum: isFirst ? result.lossSum : 0)
   }
 
-  private var waited: Double { (parts.blocks?.waiting ?? .zero) / .seconds(1) }
+  private var waited: Double {
+    (parts.blocks?.waiting ?? .zero) / .seconds(1) + (parts.statistics?.waitingSeconds ?? 0)
+  }
 
   /// Marks the gradient computed last as accepted: it will be exchanged and applied.
   func accept() {
     inherited = nil
+    parts.network.accept()
     for transform in transforms { transform.commit() }
   }
 

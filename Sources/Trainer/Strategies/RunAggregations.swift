@@ -208,7 +208,8 @@ package final class RunAggregations {
       ).predictedTraffic(of: hosts.world.rank, over: coded?.routes ?? hosts.routes(.flat))
     }
     report.nonFiniteGroups = all.reduce(0) { $0 + $1.nonFiniteGroups }
-    report.agreementTraffic = parts.records.traffic + (transform?.traffic ?? Traffic())
+    report.agreementTraffic =
+      parts.records.traffic + (transform?.traffic ?? Traffic()) + (parts.statistics?.traffic ?? Traffic())
     report.areHidden = isOverlapped
     report.floatSeconds = comparison.floatSeconds
     report.codedSeconds = comparison.codedSeconds

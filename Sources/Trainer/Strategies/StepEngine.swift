@@ -95,6 +95,7 @@ extension EngineStrategy {
   func abandon() {
     engine.driver.abandon()
     engine.parts.records.abandon()
+    engine.parts.statistics?.abandon()
   }
 
   var times: PhaseTimes { engine.aggregations.times(engine.frame, engine.update) }

@@ -61,6 +61,14 @@ final class StepFrame {
     ready: (_ end: Int) -> Void = { _ in }, computed: (inout StepAgreement.Statement) throws -> Void = { _ in },
     sent: () throws -> Void = {}, ending: () throws -> Void = {}
   ) throws -> Judgement {
+    let statistics = parts.network.statistics
+    if case .everything = portion {
+      // Every rank has the whole batch.
+    } else {
+      statistics?.exchange = parts.statistics
+      parts.statistics?.meanwhile = driver.turn
+    }
+    defer { statistics?.exchange = nil }
     var own = try compute(step, on: course, portion, into: gradient, needsNorm: needsNorm, ready: ready)
     try computed(&own)
     if case .everything = portion, parts.hosts.world.rank > 0 {

@@ -32,14 +32,23 @@ public struct StrategyRecipe: Sendable {
 
 /// What a strategy can do, as data: requests for anything else are refused by name.
 public struct StrategyCapabilities: Hashable, Sendable {
-  /// Whether ranks compute the same step at the same time.
+  /// Whether ranks do the same steps together.
   public var isInStep = true
+  /// Whether they compute each at the same time, so that they can share the statistics of its batch.
+  public var sharesStatistics = false
   /// Whether the whole gradient of a step, or its norm, is known somewhere.
   public var knowsSums = true
   /// Whether any aggregation carries its gradients; otherwise codecs alone do.
   public var takesAggregations = true
   /// Whether models in slices can be trained.
   public var splitsModels = true
+
+  /// Those of ranks that do each step at the same time.
+  static let synchronous: StrategyCapabilities = {
+    var capabilities = StrategyCapabilities()
+    capabilities.sharesStatistics = true
+    return capabilities
+  }()
 
   /// Those of owners that apply gradients as they come.
   static let asynchronous: StrategyCapabilities = {
@@ -75,7 +84,7 @@ public let strategies = Registry<StrategyRecipe>(
     ) { asynchronous(try AsynchronySettings($0, boundByDefault: 3)) },
   ] + ["fetch-sgd", "sketched-sgd", "true-top-k", "local-top-k"].map(shortForm))
 
-private let allReduce = StrategyRecipe { try Synchronous($0) }
+private let allReduce = StrategyRecipe(capabilities: .synchronous) { try Synchronous($0) }
 
 private func asynchronous(_ settings: AsynchronySettings) -> StrategyRecipe {
   StrategyRecipe(capabilities: .asynchronous, memory: settings.memory) { try Asynchronous($0, settings) }

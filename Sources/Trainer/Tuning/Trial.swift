@@ -33,6 +33,7 @@ final class Trial {
     parts.optimizer = optimizer
     parts.parameters = FloatBuffer(count: parts.parameters.count)
     parts.records = try RecordExchange(parts.grid.all)
+    parts.statistics = try StatisticsGather(for: parts.network, among: parts.hosts)
     // A gradient that is not finite ends the trial, not the run.
     if parts.options.nonFinite == .skip { parts.options.nonFinite = .abort }
     parts.options.injectNonFinite = nil
@@ -53,6 +54,17 @@ final class Trial {
   ///   - rate: The learning rate of a step.
   /// - Returns: The outcome; nil if a stop was requested.
   func run(
+    from source: StateInventory, currentMinibatch: Int, plan: RunPlan, steps: Range<Int>, rate: (Int) -> Float
+  ) throws -> Outcome? {
+    func train() throws -> Outcome? {
+      try self.train(from: source, currentMinibatch: currentMinibatch, plan: plan, steps: steps, rate: rate)
+    }
+    // What normalizations have seen is the network's, which the run uses, too.
+    guard let statistics = parts.network.statistics else { return try train() }
+    return try statistics.restoring(after: train)
+  }
+
+  private func train(
     from source: StateInventory, currentMinibatch: Int, plan: RunPlan, steps: Range<Int>, rate: (Int) -> Float
   ) throws -> Outcome? {
     let inventory = inventory
