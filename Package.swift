@@ -117,6 +117,7 @@ let package = Package(
     .target(
       name: "Laboratory", dependencies: ["Reporting", "Files", argumentParser], path: "examples/laboratory",
       swiftSettings: settings),
+    example("dc-asgd", ["Laboratory", "Files", argumentParser], exclude: ["README.md", "RESULTS.md"]),
     example("seide2014", ["Laboratory", "Files", argumentParser], exclude: ["README.md", "RESULTS.md"]),
     example(
       "fetchsgd", ["Laboratory", "Reporting", "Files", "Networks", "Datasets", "Buffers", argumentParser],

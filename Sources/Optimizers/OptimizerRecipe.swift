@@ -31,6 +31,11 @@ public struct OptimizerRecipe: Sendable {
   /// Makes the optimizer.
   public func callAsFunction(_ settings: OptimizerSettings) -> any Optimizer { make(settings) }
 
+  /// Whether it needs the sum of all ranks' gradients, or whole tensors of it, and not a shard of one rank's.
+  package var needsWholeSums: Bool {
+    obstacles.slices != nil || transforms.atRank != nil || transforms.atOwner != nil || transforms.atUpdate != nil
+  }
+
   /// The number of floats per parameter that the optimizer and its transforms keep on every rank.
   ///
   /// What the ranks hold in parts is not counted.

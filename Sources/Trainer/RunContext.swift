@@ -21,6 +21,8 @@ struct RunContext {
   let network: any Network
   /// The realigned labels; nil if realignment was not requested.
   let labels: RealignedLabels?
+  /// The order of events to follow; nil for the one in which they come.
+  let replayed: EventRecord?
   let store: CheckpointStore?
   /// Reports to people and files; on rank 0 only.
   let runLog: RunLog?

@@ -72,6 +72,9 @@ extension TrainingRun {
       try refuse(network.statistics, minibatch: minibatch, shares: grid.shareCount, recipe, options)
       return network
     }
+    let replayed = try together(agreement.about("reading a record"), otherwise: .configuration) {
+      try options.replay.map(EventRecord.init)
+    }
     let blocks = try grid.modelGroup.map { try BlockExchange($0) }
     let own = try blocks.map { try sliced(network, over: $0, options.model) } ?? network
     let need = MemoryNeed(
@@ -118,7 +121,7 @@ extension TrainingRun {
     let labels = try options.realign.map { _ in try RealignedLabels(requiredOf: dataset, options.data) }
     let context = RunContext(
       options: options, grid: grid, blocks: blocks, agreement: agreement, dataset: dataset, network: own, labels: labels,
-      store: store, runLog: runLog, timeline: timeline)
+      replayed: replayed, store: store, runLog: runLog, timeline: timeline)
     try self.init(context, recipe, clients: clients, saved: saved, choosingCodecBy: choose)
     if let first = options.realign?.first, first > plan.epoch(of: plan.steps - 1) {
       runLog?.warn("--realign \(options.texts["realign"] ?? ""): the run ends before that, so nothing is realigned")
@@ -217,7 +220,7 @@ private func refuse(
 ) throws(TrainingError) {
   guard let statistics else { return }
   let strategy = options.strategy.prefix { $0 != ":" }
-  guard !statistics.isSynchronized || recipe.strategy.keepsRanksInStep else {
+  guard !statistics.isSynchronized || recipe.strategy.capabilities.sharesStatistics else {
     throw TrainingError(
       "--model \(options.model): norm=sync does not go with --strategy \(strategy), in which no rank waits for the others; "
         + "norm=batch does", exitStatus: .usage)

@@ -37,6 +37,7 @@ extension TrainingRun {
       runLog?.say("the warm start ends after step \(step): \(end.reason)")
       runLog?.tell(WarmStartEvent(step: step, signalShare: end.share, reason: end.reason, seconds: stopwatch.seconds))
     }
+    if let events = outcome.events { runLog?.record(events) }
     let loss = outcome.meanLoss
     if isLogged {
       // The slowest and the busiest rank.
@@ -78,7 +79,7 @@ extension TrainingRun {
     var times = strategy.times
     times.data = loader.seconds
     var summary = try EndSummary(
-      outcome, since: firstStep, strategy.report, times: times, seconds: stopwatch.seconds, on: grid,
+      outcome, since: firstStep, strategy.report, strategy.conclusion, times: times, seconds: stopwatch.seconds, on: grid,
       parameterCount: model.parameterCount,
       activations: activationBytes, tuner: tuner, over: agreement.about("the end of the run"))
     runLog?.tell(summary.event(epochs: plan.epoch(of: step)))

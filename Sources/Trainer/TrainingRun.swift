@@ -56,7 +56,7 @@ public final class TrainingRun {
       blocks: context.blocks, network: network, parameters: parameters,
       optimizer: optimizer, transforms: recipe.optimizer.transforms, aggregation: recipe.aggregation, options: options,
       plan: plan)
-    parts.timeline = context.timeline
+    (parts.timeline, parts.replayed) = (context.timeline, context.replayed)
     parts.statistics = try StatisticsGather(for: network, among: parts.hosts)
     codecChoice = try context.timeline.span(.planning) {
       try CodecChoice(for: parts, saved: saved, dataset: dataset, optimizer: { recipe.optimizer(settings) }, by: choose)
@@ -140,10 +140,10 @@ public final class TrainingRun {
 
   /// The number of steps after which all ranks must next be synchronized: the first at which something is due.
   private var nextMeeting: Int {
-    // In the warm start the way of gradients may change with each step.
-    guard !plan.isInWarmStart(step) else { return step + 1 }
     let intervals = [options.verifyEvery, options.checkpointEvery ?? 0, options.evaluateEvery ?? 0].filter { $0 > 0 }
-    let due = intervals.map { (step / $0 + 1) * $0 } + [plan.firstStep(of: plan.epoch(of: step) + 1), plan.steps]
+    var due = intervals.map { (step / $0 + 1) * $0 } + [plan.firstStep(of: plan.epoch(of: step) + 1), plan.steps]
+    // In the warm start the way of gradients may change with each step.
+    if plan.isInWarmStart(step) { due.append(max(step + 1, plan.warmStart)) }
     return (due + [lastStep].compactMap { $0 }.filter { $0 > step }).min() ?? plan.steps
   }
 

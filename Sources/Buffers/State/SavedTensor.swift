@@ -66,6 +66,9 @@ public struct SavedTensor {
   /// The same memory under another name.
   package func renamed(_ name: String) -> SavedTensor { SavedTensor(name, of: self) }
 
+  /// The values `range` of a flat vector, of which this rank owns that part.
+  package func owned(_ range: Range<Int>) -> SavedTensor { SavedTensor(name, .owned([range]), of: buffer, range: range) }
+
   /// A tensor of the same name and size, with zeros in its own memory.
   package func emptyCopy() -> SavedTensor {
     SavedTensor(name, placement, isShareOfMean: isShareOfMean, shape: shape, of: FloatBuffer(count: values.count))

@@ -99,13 +99,14 @@ public struct EndEvent: MetricsEvent {
   public var timing: PhaseTimes
   /// The cost of trials of minibatch sizes and learning rates, not included above; nil if there were none.
   public var trials: Trials?
+  /// What the strategy has to say.
+  public var others: [JSONValue.Member]
 
   /// The end of a run.
   public init(
     steps: Int, epochs: Int, seconds: Double, testLoss: Double, testAccuracy: Double, testDigitAccuracy: Double? = nil,
     testAlignedAccuracy: Double? = nil, testPerplexity: Double? = nil, testBitsPerCharacter: Double? = nil, modelHash: UInt64,
-    wire: Wire, timing: PhaseTimes,
-    trials: Trials? = nil
+    wire: Wire, timing: PhaseTimes, trials: Trials? = nil, others: [JSONValue.Member] = []
   ) {
     self.steps = steps
     self.epochs = epochs
@@ -120,6 +121,7 @@ public struct EndEvent: MetricsEvent {
     self.wire = wire
     self.timing = timing
     self.trials = trials
+    self.others = others
   }
 
   public var json: JSONValue {
@@ -139,6 +141,6 @@ public struct EndEvent: MetricsEvent {
       members + digits + aligned + ofText + [
         .init("modelHash", .string(hexadecimal(modelHash))), .init("wire", wire.json),
         .init("timing", .object(zip(PhaseTimes.names, timing.seconds).map { .init($0, .number($1)) })),
-      ] + trials)
+      ] + trials + others)
   }
 }

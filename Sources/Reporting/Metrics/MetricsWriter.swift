@@ -7,6 +7,7 @@ internal import Glibc
 /// again.
 public final class MetricsWriter {
   private let file: File
+  private let content: String
   private let warn: (String) -> Void
   private var hasWarned = false
 
@@ -22,12 +23,16 @@ public final class MetricsWriter {
 
   /// Opens `destination`; if it is not a regular file, or was opened by another process, lines go to its current position.
   ///
-  /// Another run has `patience` seconds to release the file.
-  package init(_ destination: FileDestination, appending: Bool, patience: Double, warn: @escaping (String) -> Void) throws {
+  /// Another run has `patience` seconds to release the file, which holds `content`.
+  package init(
+    _ destination: FileDestination, of content: String = "metrics", appending: Bool, patience: Double,
+    warn: @escaping (String) -> Void
+  ) throws {
     file = try destination.append()
+    self.content = content
     self.warn = warn
     guard file.length != nil else { return }
-    try file.claim(for: "metrics", patience: patience)
+    try file.claim(for: content, patience: patience)
     guard let length = file.length else { return }
     let end = appending ? try file.endOfLastLine(before: length) : 0
     guard end == length || ftruncate(file.descriptor, off_t(end)) == 0 else { throw FileError.last("write", file.path) }
@@ -46,7 +51,7 @@ public final class MetricsWriter {
       if let before { _ = ftruncate(file.descriptor, off_t(before)) }
       guard !hasWarned else { return }
       hasWarned = true
-      warn("some metrics will be missing: \(error); the run goes on")
+      warn("some lines of the \(content) will be missing: \(error); the run goes on")
     }
   }
 }

@@ -113,6 +113,14 @@ public struct ExchangeOptions: OptionTable {
     off inside one host.
     """,
     value: "mode", mayChangeOnResume: true)
+  public let emulateSpeed = OptionRow<String?>(
+    "emulate-speed", nil,
+    """
+    Asynchronous strategies: owners apply gradients in the order of workers with these speeds, in emulated time: rr (all equal), exp, \
+    slow:F (the last F times slower) or jitter:F (now and then F slower); as they come by default.
+    """,
+    value: "speed", otherwise: "as they come", mayBeNone: true,
+    checkGiven: { EmulatedSpeed($0) != nil ? nil : "is rr, exp, slow:F with F from 1, or jitter:F, not '\($0)'" })
   public let topology = OptionRow<Topology>(
     "topology", .auto,
     """
@@ -160,6 +168,12 @@ public struct ReportOptions: OptionTable {
     "timeline", nil,
     "What each rank does, and when, as Chrome trace events for ui.perfetto.dev; a run that is killed keeps them.",
     value: "file", mayChangeOnResume: true, mayBeNone: true)
+  public let record = OptionRow<String?>(
+    "record", nil, "Asynchronous strategies: the order in which owners applied the gradients, as JSON lines.", value: "file",
+    mayChangeOnResume: true, mayBeNone: true)
+  public let replay = OptionRow<String?>(
+    "replay", nil, "Asynchronous strategies: a file of --record, whose order this run follows, bit for bit.", value: "file",
+    mayChangeOnResume: true, mayBeNone: true)
   public let logEvery = OptionRow<Int>(
     "log-every", 10, "Steps between logged steps.", value: "n", mayChangeOnResume: true, check: OptionCheck.atLeast(1, " step"))
   public let evaluateEvery = OptionRow<Int?>(

@@ -10,6 +10,7 @@ struct EndSummary {
   /// The number of steps of this job, which may have resumed another.
   private let stepCount: Int
   private var report: ExchangeReport
+  private let conclusion: StrategyConclusion
   private let seconds: Double
   private let times: PhaseTimes
   /// K models of P slices each.
@@ -28,12 +29,13 @@ struct EndSummary {
   ///
   /// `activations` are the bytes that this rank sent to the other slices of its model, and the number predicted.
   init(
-    _ outcome: TrainingOutcome, since firstStep: Int, _ report: ExchangeReport, times: PhaseTimes, seconds: Double,
+    _ outcome: TrainingOutcome, since firstStep: Int, _ report: ExchangeReport, _ conclusion: StrategyConclusion, times: PhaseTimes,
+    seconds: Double,
     on grid: RankGrid,
     parameterCount: Int, activations: (sent: Int, predicted: Int)?, tuner: Tuner?, over agreement: Agreement
   ) throws {
     self.outcome = outcome
-    self.report = report
+    (self.report, self.conclusion) = (report, conclusion)
     stepCount = outcome.steps - firstStep
     (shareCount, sliceCount, self.parameterCount) = (grid.shareCount, grid.sliceCount, parameterCount)
     let trials = tuner?.activations ?? (sent: 0, predicted: 0)
@@ -93,7 +95,8 @@ struct EndSummary {
         insideHost: byRank(4), bytesReturned: byRank(12), bitsPerParameter: bitsPerParameter,
         compressionRatio: compressionRatio, fallbacks: total(5),
         activations: sliceCount > 1 ? (byRank(9), byRank(10)) : nil),
-      timing: times, trials: trialSeconds.map { EndEvent.Trials(seconds: $0, bytesSent: byRank(11)) })
+      timing: times, trials: trialSeconds.map { EndEvent.Trials(seconds: $0, bytesSent: byRank(11)) },
+      others: conclusion.members)
   }
 
   /// The text for users.
@@ -119,6 +122,7 @@ struct EndSummary {
     let phases = zip(PhaseTimes.names, times.seconds).map { "\($0) \(decimal($1, digits: 2))" }.joined(separator: ", ")
     let trials = trialSeconds.map { ", trials \(decimal($0, digits: 2))" } ?? ""
     lines.append("seconds on the slowest rank: \(phases)\(trials)")
+    lines += conclusion.lines
     lines.append(verdict)
     return lines.joined(separator: "\n")
   }

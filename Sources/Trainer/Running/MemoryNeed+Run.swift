@@ -24,7 +24,7 @@ extension MemoryNeed {
     self.init()
     add("parameters", parameterCount)
     add(gradients == 1 ? "gradient" : "gradients", gradients * parameterCount)
-    if let host = grid.dataGroup.host, let codec {
+    if let host = grid.dataGroup.host, let codec, recipe.strategy.capabilities.isInStep {
       // Codes, and a shard of their sums; floats are read directly from the gradients.
       let codes = codec.isIdentity ? 0 : codec.encodedByteCount(of: parameterCount)
       let hasFloats = codec.isIdentity || options.warmStart != .floats(0)
@@ -33,7 +33,8 @@ extension MemoryNeed {
       mappedByteCount = sharedByteCount * (host.count - 1)
     }
     if codec != nil { add("optimizer", recipe.optimizer.bufferCount(momentum: options.momentum) * parameterCount) }
-    if let codec, !codec.isIdentity, ranks > 1 {
+    for (name, count) in recipe.strategy.memory(parameterCount, ranks, codec?.isIdentity == false) { add(name, count) }
+    if let codec, !codec.isIdentity, ranks > 1, recipe.strategy.capabilities.isInStep {
       add("residuals", parameterCount + parameterCount / ranks)
     }
     if options.codec == CodecChoice.word && ranks > 1 { add("measuring codecs", 4 * parameterCount) }

@@ -73,6 +73,7 @@ public struct Recipe {
       throw OptionError("--warm-start bits:… needs a --codec that encodes, not \(options.codec)")
     }
     try Recipe.check(options.warmStart, optimizer, options)
+    try Recipe.check(strategy.capabilities, self, options)
     try refuseWhatCannotBe(options)
   }
 
@@ -89,6 +90,39 @@ public struct Recipe {
   /// The tokens that a model reads at once; nil if its specification, which is valid, does not say.
   private static func context(of model: String) throws(SpecificationError) -> Int? {
     try Specification(model).options["context"].flatMap { Int($0) }
+  }
+
+  /// Rejects options that require something that the strategy's capabilities lack.
+  private static func check(
+    _ can: StrategyCapabilities, _ recipe: Recipe, _ options: TrainerOptions
+  ) throws(OptionError) {
+    let name = "--strategy \(options.strategy.prefix { $0 != ":" })"
+    var startsInStep = false
+    if case .replicated = options.warmStart { startsInStep = true }
+    if case .bits = options.warmStart { startsInStep = true }
+    if options.warmStart == .automatic { startsInStep = true }
+    let refusals = [
+      (!can.takesAggregations && recipe.aggregation.codec == nil, "codec \(options.codec)", "whose owners take one rank's codes at a time"),
+      (!can.isInStep && options.codec == CodecChoice.word, "codec auto", "whose exchanges cannot be timed beforehand"),
+      (!can.splitsModels && options.modelParallel > 1, "model-parallel \(options.modelParallel)", "whose ranks hold whole models"),
+      (!can.knowsSums && options.clip != nil, "clip", "in which no rank knows the norm of a sum"),
+      (!can.isInStep && startsInStep, "warm-start \(options.texts["warm-start"] ?? "")", "whose ranks are not in step; a number of steps is"),
+      (!can.isInStep && options.tuneMinibatch != nil, "tune-minibatch", "whose ranks are not in step"),
+      (!can.isInStep && options.tuneRate != nil, "tune-rate", "whose ranks are not in step"),
+      (!can.isInStep && options.partition != TrainerOptions().partition, "partition", "in which any worker takes any minibatch"),
+      (!can.knowsSums && recipe.optimizer.needsWholeSums, "optimizer \(options.optimizer)", "in which no rank has whole sums"),
+    ]
+    for (isAsked, option, reason) in refusals where isAsked {
+      throw OptionError("--\(option) does not go with \(name), \(reason)")
+    }
+    for (option, isGiven) in [
+      ("emulate-speed", options.emulateSpeed != nil), ("record", options.record != nil), ("replay", options.replay != nil),
+    ] where can.isInStep && isGiven {
+      throw OptionError("--\(option) does not go with \(name), whose ranks are in step; asgd, dc-asgd and ssp are not")
+    }
+    if options.replay != nil, options.emulateSpeed != nil {
+      throw OptionError("--replay does not go with --emulate-speed: each names an order; leave one of them out")
+    }
   }
 
   private static func look<Product>(

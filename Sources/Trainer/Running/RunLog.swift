@@ -7,6 +7,7 @@ internal import Reporting
 /// Summaries go to standard output, progress and warnings to standard error, events to the metrics file.
 final class RunLog {
   private let metrics: MetricsWriter?
+  private let events: MetricsWriter?
   private let display: ProgressDisplay
   private let isSilent: Bool
   /// Where the final model is written; nil if it is not.
@@ -35,6 +36,11 @@ final class RunLog {
     metrics = try files.metrics.map { file in
       try MetricsWriter(file, appending: options.resume, patience: patience) { display.message("warning: \($0)") }
     }
+    events = try files.record.map { file in
+      try MetricsWriter(file, of: "record", appending: options.resume, patience: patience) {
+        display.message("warning: \($0)")
+      }
+    }
   }
 
   /// Prints a line of a summary; if that fails, the run continues with a warning.
@@ -57,6 +63,9 @@ final class RunLog {
 
   /// Writes an event.
   func tell(_ event: any MetricsEvent) { metrics?.write(event) }
+
+  /// Records the order of events.
+  func record(_ line: EventLine) { events?.write(line) }
 
   /// Shows the progress of the run, if it is time to.
   func show(_ progress: ProgressDisplay.Progress, isEvaluation: Bool = false) {

@@ -54,6 +54,13 @@ public final class BatchLoader {
     return load(plan.places(of: step, part: part, of: parts, rank: rank, ranks: ranks), of: step)
   }
 
+  /// One of the `shares` shares of the samples of a step, whoever takes it; valid until the next call.
+  func batch(at step: Int, share: Int, of shares: Int) -> Minibatch {
+    let stopwatch = Stopwatch()
+    defer { seconds += stopwatch.seconds }
+    return load(plan.places(of: step, rank: share, ranks: shares), of: step)
+  }
+
   /// All samples of a step, over all ranks; valid until the next call.
   func wholeBatch(at step: Int) -> Minibatch {
     let stopwatch = Stopwatch()

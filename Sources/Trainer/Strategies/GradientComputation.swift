@@ -34,13 +34,14 @@ package final class GradientComputation {
   ///   - part: Which part, if steps are done in parts.
   ///   - sampleCount: N.
   ///   - share: The samples of the part over all ranks, as a share of N.
+  ///   - parameters: Where to compute it; the model of the run if nil.
   ///   - gradient: The output.
   ///   - ready: Called as tensors become final, with the end of the final part of the flat buffer.
   /// - Returns: This rank's statement about it.
   /// - Throws: What the network throws.
   package func compute(
     _ step: Int, of batch: Minibatch, part: Int? = nil, among sampleCount: Int, share: Float = 1,
-    into gradient: FloatBuffer, ready: (_ end: Int) -> Void = { _ in }
+    at parameters: FloatBuffer? = nil, into gradient: FloatBuffer, ready: (_ end: Int) -> Void = { _ in }
   ) throws -> StepAgreement.Statement {
     let (stopwatch, waitedBefore) = (Stopwatch(), waited)
     defer {
@@ -48,6 +49,7 @@ package final class GradientComputation {
       seconds += stopwatch.seconds - (waited - waitedBefore)
     }
     try FaultInjector.reach(.computing)
+    let parameters = parameters ?? parts.parameters
     let marks = parts.timeline.map(ComputeMarks.init)
     parts.network.betweenLayers =
       marks.map { marks in { [betweenLayers] in marks.betweenLayers(betweenLayers) } } ?? betweenLayers
@@ -56,11 +58,11 @@ package final class GradientComputation {
     let tensors = parts.network.layout.tensors
     let isInjected = injection?.strikes(step: step, part: part, rank: parts.grid.all.world.rank) ?? false
     let result = try parts.network.gradient(
-      of: batch, parameters: parts.parameters, scale: 1 / Float(sampleCount), into: gradient
+      of: batch, parameters: parameters, scale: 1 / Float(sampleCount), into: gradient
     ) { tensor in
       let range = tensors[tensor].range
       if isInjected && tensor == 0 && !range.isEmpty { gradient[range.lowerBound] = .nan }
-      for transform in transforms { transform.transform(tensor, of: gradient, at: parts.parameters, share: share) }
+      for transform in transforms { transform.transform(tensor, of: gradient, at: parameters, share: share) }
       // Inherited residuals are already scaled.
       if let inherited { for index in range { gradient.baseAddress[index] += inherited.baseAddress[index] } }
       watch.look(at: tensor, range: range, of: gradient, clears: parts.options.nonFinite == .zero)

@@ -9,20 +9,54 @@ public struct StrategyRecipe: Sendable {
   public let exchangesInStep: Int
   /// Whether an exchange goes on while the next part is computed, so that two gradients are held at a time.
   public let isDelayed: Bool
-  /// Whether the ranks compute each step at the same time, so that they can share the statistics of its batch.
-  public let keepsRanksInStep: Bool
+  /// What it can do, as data.
+  public let capabilities: StrategyCapabilities
+  /// What it keeps in memory besides what every run has: values of four bytes, with a name for people.
+  package let memory: @Sendable (_ parameterCount: Int, _ rankCount: Int, _ isCoded: Bool) -> [(name: String, count: Int)]
   private let make: @Sendable (StrategyParts) throws -> any Strategy
 
   init(
-    exchangesInStep: Int = 1, isDelayed: Bool = false, keepsRanksInStep: Bool = false,
+    exchangesInStep: Int = 1, isDelayed: Bool = false, capabilities: StrategyCapabilities = StrategyCapabilities(),
+    memory: @escaping @Sendable (_ parameterCount: Int, _ rankCount: Int, _ isCoded: Bool) -> [(name: String, count: Int)] = {
+      _, _, _ in []
+    },
     make: @escaping @Sendable (StrategyParts) throws -> any Strategy
   ) {
-    (self.exchangesInStep, self.isDelayed, self.keepsRanksInStep) = (exchangesInStep, isDelayed, keepsRanksInStep)
-    self.make = make
+    (self.exchangesInStep, self.isDelayed, self.capabilities) = (exchangesInStep, isDelayed, capabilities)
+    (self.memory, self.make) = (memory, make)
   }
 
   /// Makes the strategy; collective.
   package func callAsFunction(_ parts: StrategyParts) throws -> any Strategy { try make(parts) }
+}
+
+/// What a strategy can do, as data: requests for anything else are refused by name.
+public struct StrategyCapabilities: Hashable, Sendable {
+  /// Whether ranks do the same steps together.
+  public var isInStep = true
+  /// Whether they compute each at the same time, so that they can share the statistics of its batch.
+  public var sharesStatistics = false
+  /// Whether the whole gradient of a step, or its norm, is known somewhere.
+  public var knowsSums = true
+  /// Whether any aggregation carries its gradients; otherwise codecs alone do.
+  public var takesAggregations = true
+  /// Whether models in slices can be trained.
+  public var splitsModels = true
+
+  /// Those of ranks that do each step at the same time.
+  static let synchronous: StrategyCapabilities = {
+    var capabilities = StrategyCapabilities()
+    capabilities.sharesStatistics = true
+    return capabilities
+  }()
+
+  /// Those of owners that apply gradients as they come.
+  static let asynchronous: StrategyCapabilities = {
+    var capabilities = StrategyCapabilities()
+    (capabilities.isInStep, capabilities.knowsSums) = (false, false)
+    (capabilities.takesAggregations, capabilities.splitsModels) = (false, false)
+    return capabilities
+  }()
 }
 
 /// The strategies of `--strategy`: when ranks exchange what.
@@ -37,9 +71,24 @@ public let strategies = Registry<StrategyRecipe>(
     .init("double-buffer", "half a minibatch is computed while the gradient of the half before is exchanged") { _ in
       StrategyRecipe(exchangesInStep: 2, isDelayed: true) { try Delayed($0) }
     },
+    .init("asgd", "each rank's gradient is applied by the owners of shards when it comes; nobody waits", keys: AsynchronySettings.keys) {
+      asynchronous(try AsynchronySettings($0))
+    },
+    .init(
+      "dc-asgd", "asgd with the delay of a gradient compensated to first order (Zheng et al. 2017)",
+      keys: AsynchronySettings.compensationKeys + AsynchronySettings.keys
+    ) { asynchronous(try AsynchronySettings($0, isCompensated: true)) },
+    .init(
+      "ssp", "asgd in which a rank that is bound=3 pushes ahead of the slowest waits for it (Ho et al. 2013)",
+      keys: AsynchronySettings.keys
+    ) { asynchronous(try AsynchronySettings($0, boundByDefault: 3)) },
   ] + ["fetch-sgd", "sketched-sgd", "true-top-k", "local-top-k"].map(shortForm))
 
-private let allReduce = StrategyRecipe(keepsRanksInStep: true) { try Synchronous($0) }
+private let allReduce = StrategyRecipe(capabilities: .synchronous) { try Synchronous($0) }
+
+private func asynchronous(_ settings: AsynchronySettings) -> StrategyRecipe {
+  StrategyRecipe(capabilities: .asynchronous, memory: settings.memory) { try Asynchronous($0, settings) }
+}
 
 /// `all-reduce` with an aggregation of nearly the same name.
 private func shortForm(_ name: String) -> Registry<StrategyRecipe>.Entry {

@@ -1,5 +1,6 @@
 public import Buffers
 public import Collectives
+public import Files
 public import Networks
 public import Optimizers
 public import Reporting
@@ -38,6 +39,8 @@ public protocol Strategy: Stateful {
   var times: PhaseTimes { get }
   /// This rank's traffic so far, compared with that of floats.
   var report: ExchangeReport { get }
+  /// Sentences about the run for the summary at its end, and the same as members of its last metrics line; on rank 0.
+  var conclusion: StrategyConclusion { get }
   /// Called once after the last step, when everything is saved: measures what the report still lacks. Collective.
   func finish() throws
 }
@@ -52,7 +55,20 @@ public enum Consistency: Hashable, Sendable {
   case independent
 }
 
+/// What a strategy has to say at the end of a run.
+public struct StrategyConclusion: Sendable {
+  /// Lines of the summary for users.
+  public var lines: [String] = []
+  /// Members of the last metrics line.
+  public var members: [JSONValue.Member] = []
+
+  /// Nothing to say.
+  public init() {}
+}
+
 extension Strategy {
+  public var conclusion: StrategyConclusion { StrategyConclusion() }
+
   public var consistency: Consistency { .replicated }
 
   public func prepareToLoad(_ inventory: inout StateInventory, savedBy shareCount: Int) {}
@@ -109,6 +125,8 @@ public struct StepOutcome {
   var warmStartEnd: AutomaticStart.End?
   /// This rank's traffic in this step.
   public var traffic = Traffic()
+  /// The order of events, if it is recorded.
+  var events: EventLine?
   /// The bytes of activations that this rank sent in this step; nil if the model is on one rank.
   public var activationBytes: Int?
 
@@ -120,16 +138,20 @@ public struct StepOutcome {
 
   /// Adds the agreement on the step, or on a part of it, and its verdict.
   mutating func add(_ judgement: StepFrame.Judgement) {
-    let (agreement, verdict) = (judgement.agreement, judgement.verdict)
+    add(judgement.agreement, isSkipped: judgement.verdict.isSkipped)
+    warning = warning ?? judgement.verdict.warning
+  }
+
+  /// Adds what ranks agreed on.
+  mutating func add(_ agreement: StepAgreement, isSkipped: Bool = false) {
     let (loss, samples) = (agreement.sum(\.lossSum), agreement.sum(\.sampleCount))
     lossSum += loss
     sampleCount += samples
-    if !verdict.isSkipped { learnt.add(lossSum: loss, sampleCount: samples) }
+    if !isSkipped { learnt.add(lossSum: loss, sampleCount: samples) }
     correctCount += agreement.sum(\.correctCount)
     isStopRequested = isStopRequested || agreement.statements.contains { $0.isStopRequested }
     residualRatio = agreement.residualRatio
-    isSkipped = isSkipped || verdict.isSkipped
-    warning = warning ?? verdict.warning
+    self.isSkipped = self.isSkipped || isSkipped
   }
 }
 
@@ -161,6 +183,8 @@ public struct StrategyParts {
   var statistics: StatisticsGather?
   /// Where the strategy records what it does; nil if no timeline was requested.
   var timeline: Timeline?
+  /// The order of events to follow; nil for the one in which they come.
+  var replayed: EventRecord?
 
   /// The parts of a strategy; each rank has the whole model unless `blocks` connects its slices.
   package init(

@@ -1,0 +1,205 @@
+internal import Buffers
+internal import MPI
+internal import Transport
+
+/// The messages of a parameter server: pushes of workers to owners, the answers, and the model at a meeting.
+///
+/// A message is a header, whose length is known, and then codes, whose length it tells. What a rank sends to itself stays where it was
+/// written. A worker has one push under way to each owner, and an owner one answer to each worker; the last message of a worker
+/// before a meeting is a header that says so.
+final class ServerMessages {
+  /// What goes before the codes of a push or an answer.
+  struct Header {
+    /// The number of the minibatch, or in an answer of the next one; −1 for none.
+    var minibatch = -1
+    /// The number of samples of the gradient; −1 in the last message of a worker.
+    var samples = 0
+    /// The size in bytes of the codes.
+    var byteCount = 0
+  }
+
+  /// A message in memory.
+  final class Message {
+    private let headerMemory = ByteBuffer(count: 64)
+    private let codeMemory: ByteBuffer
+
+    init(capacity: Int) { codeMemory = ByteBuffer(count: capacity) }
+
+    var header: Header {
+      get { headerMemory.baseAddress.load(as: Header.self) }
+      set { headerMemory.baseAddress.storeBytes(of: newValue, as: Header.self) }
+    }
+    var codes: UnsafeMutableRawPointer { codeMemory.baseAddress }
+    var headerBytes: UnsafeMutableRawBufferPointer {
+      UnsafeMutableRawBufferPointer(start: headerMemory.baseAddress, count: MemoryLayout<Header>.stride)
+    }
+    /// The codes, of the length that the header tells.
+    var codeBytes: UnsafeMutableRawBufferPointer { UnsafeMutableRawBufferPointer(start: codes, count: header.byteCount) }
+  }
+
+  /// What has arrived completely.
+  enum Arrival {
+    /// A push of a worker.
+    case push(worker: Int)
+    /// The news that a worker is done.
+    case end(worker: Int)
+    /// The answer of an owner to one of this rank's workers.
+    case answer(owner: Int, local: Int)
+  }
+
+  private enum Kind: Int, CaseIterable { case pushHeader, push, answerHeader, answer, model }
+
+  private let rank: Int
+  private let rankCount: Int
+  private let localCount: Int
+  private let mailbox: Mailbox
+  /// By local worker and owner.
+  private let pushesOut: [[Message]]
+  private let answersIn: [[Message]]
+  /// By worker.
+  private let pushesIn: [Message]
+  private let answersOut: [Message]
+  private var arrivals: [Arrival] = []
+
+  /// Prepares messages; collective.
+  ///
+  /// - Parameters:
+  ///   - hosts: The ranks.
+  ///   - localCount: The workers of each rank; worker w is on rank w mod ranks.
+  ///   - capacities: The size of the largest codes of each shard.
+  init(_ hosts: HostMap, localCount: Int, capacities: [Int]) throws {
+    let (rank, rankCount) = (hosts.world.rank, hosts.world.count)
+    (self.rank, self.rankCount, self.localCount) = (rank, rankCount, localCount)
+    func toOwners() -> [[Message]] { (0..<localCount).map { _ in capacities.map { Message(capacity: $0) } } }
+    func toWorkers() -> [Message] { (0..<localCount * rankCount).map { _ in Message(capacity: capacities[rank]) } }
+    (pushesOut, answersIn, answersOut) = (toOwners(), toOwners(), toWorkers())
+    // A rank's own pushes are read where they were written.
+    let own = pushesOut
+    pushesIn = toWorkers().enumerated().map { $0 % rankCount == rank ? own[$0 / rankCount][rank] : $1 }
+    let pieces = capacities.map { Mailbox.pieceCount(of: $0) + 1 }
+    let most = localCount * (pieces.reduce(0, +) + rankCount * pieces[rank]) + pieces.reduce(0, +) + rankCount * pieces[rank]
+    mailbox = try Mailbox(hosts, slotCount: Kind.allCases.count * localCount, receiveCount: most, sendCount: 2 * most)
+  }
+
+  private func slot(_ kind: Kind, _ local: Int) -> Int { kind.rawValue * localCount + local }
+
+  /// The traffic counted so far.
+  var traffic: Traffic { mailbox.traffic }
+
+  /// Begins a segment: every worker of another rank may push.
+  func begin() throws { for worker in pushesIn.indices { try expect(worker) } }
+
+  private func expect(_ worker: Int) throws {
+    guard worker % rankCount != rank else { return }
+    try mailbox.receive(
+      into: pushesIn[worker].headerBytes, from: worker % rankCount, slot: slot(.pushHeader, worker / rankCount))
+  }
+
+  // MARK: Pushes
+
+  /// Where local worker `local` writes its push to an owner, once the one before has left.
+  func push(of local: Int, to owner: Int) throws -> Message {
+    try leave([slot(.pushHeader, local), slot(.push, local)], owner)
+    return pushesOut[local][owner]
+  }
+
+  /// Sends the push that was written.
+  func send(pushOf local: Int, to owner: Int) throws {
+    let message = pushesOut[local][owner]
+    guard owner != rank else { return arrivals.append(.push(worker: local * rankCount + rank)) }
+    try send(message, to: owner, slot(.pushHeader, local), slot(.push, local))
+    try mailbox.receive(into: answersIn[local][owner].headerBytes, from: owner, slot: slot(.answerHeader, local))
+  }
+
+  /// Tells all owners that a local worker is done.
+  func sendEnd(of local: Int) throws {
+    for owner in 0..<rankCount {
+      let message = try push(of: local, to: owner)
+      message.header = Header(minibatch: -1, samples: -1, byteCount: 0)
+      if owner == rank {
+        arrivals.append(.end(worker: local * rankCount + rank))
+      } else {
+        try send(message, to: owner, slot(.pushHeader, local), slot(.push, local))
+      }
+    }
+  }
+
+  /// The push of a worker that has arrived.
+  func push(from worker: Int) -> Message { pushesIn[worker] }
+
+  // MARK: Answers
+
+  /// Where the answer to a worker is written, once the one before has left.
+  func answer(to worker: Int) throws -> Message {
+    try leave([slot(.answerHeader, worker / rankCount), slot(.answer, worker / rankCount)], worker % rankCount)
+    return answersOut[worker]
+  }
+
+  /// Sends the answer that was written; after that the worker may push again.
+  func send(answerTo worker: Int) throws {
+    let (local, owner) = (worker / rankCount, worker % rankCount)
+    guard owner != rank else { return arrivals.append(.answer(owner: rank, local: local)) }
+    try expect(worker)
+    try send(answersOut[worker], to: owner, slot(.answerHeader, local), slot(.answer, local))
+  }
+
+  /// The answer of an owner that has arrived.
+  func answer(from owner: Int, to local: Int) -> Message {
+    owner == rank ? answersOut[local * rankCount + rank] : answersIn[local][owner]
+  }
+
+  // MARK: Progress
+
+  /// What has arrived since the last call, in the order of arrival.
+  func takeArrivals() -> [Arrival] {
+    defer { arrivals = [] }
+    return arrivals
+  }
+
+  /// Lets messages progress.
+  func poll() throws { _ = try mailbox.poll(take) }
+
+  /// Progresses messages until `isDone`, which is asked after each turn.
+  func wait(for activity: String, awaited: @escaping () -> [Int], until isDone: () throws -> Bool) throws {
+    try mailbox.wait(for: activity, awaited: awaited, arrived: take, until: isDone)
+  }
+
+  /// Sends this rank's part of the model to all ranks, and receives theirs; collective.
+  func share(_ parameters: FloatBuffer, elements: [Range<Int>]) throws {
+    for other in 0..<rankCount where other != rank {
+      let (own, theirs) = (parameters.values(in: elements[rank]), parameters.values(in: elements[other]))
+      try mailbox.receive(into: UnsafeMutableRawBufferPointer(theirs), from: other, slot: slot(.model, 0))
+      try mailbox.send(UnsafeRawBufferPointer(own), to: other, slot: slot(.model, 0))
+    }
+    try mailbox.wait(for: "the model at a meeting", arrived: take, until: { !mailbox.isUnderWay })
+  }
+
+  func abandon() { mailbox.abandon(keeping: self) }
+
+  private func send(_ message: Message, to rank: Int, _ headerSlot: Int, _ codeSlot: Int) throws {
+    try mailbox.send(UnsafeRawBufferPointer(message.headerBytes), to: rank, slot: headerSlot)
+    try mailbox.send(UnsafeRawBufferPointer(message.codeBytes), to: rank, slot: codeSlot)
+  }
+
+  /// Waits until messages have left; they have been received already, so that this takes no time.
+  private func leave(_ slots: [Int], _ rank: Int) throws {
+    try mailbox.wait(for: "the parameter servers", arrived: take) {
+      slots.allSatisfy { mailbox.hasLeft(slot: $0, to: rank) }
+    }
+  }
+
+  /// Takes a piece that has arrived: after a header the codes are received, after the codes the message is complete.
+  private func take(_ slot: Int, from rank: Int, _ byteCount: Int) throws {
+    let (kind, local) = slot.quotientAndRemainder(dividingBy: localCount)
+    guard mailbox.hasArrived(slot: slot, from: rank), let kind = Kind(rawValue: kind), kind != .model else { return }
+    let worker = local * rankCount + rank
+    let isPush = kind == .pushHeader || kind == .push
+    let message = isPush ? pushesIn[worker] : answersIn[local][rank]
+    if (kind == .pushHeader || kind == .answerHeader) && message.header.byteCount > 0 {
+      return try mailbox.receive(
+        into: message.codeBytes, from: rank, slot: self.slot(isPush ? .push : .answer, local))
+    }
+    arrivals.append(
+      !isPush ? .answer(owner: rank, local: local) : message.header.samples < 0 ? .end(worker: worker) : .push(worker: worker))
+  }
+}

@@ -1,0 +1,63 @@
+internal import Checkpoints
+internal import Files
+internal import Foundation
+internal import Reporting
+
+/// The orders in which the owners of shards applied pushes between two meetings, as a line of a record.
+struct EventLine: MetricsEvent, Hashable, Codable {
+  /// The first minibatch of the segment, and the end of all.
+  var first: Int
+  var end: Int
+  /// By shard, the workers in the order of their pushes; −1 − w for the news that worker w was done.
+  var orders: [[Int]]
+
+  var json: JSONValue {
+    .object([
+      .init("first", .integer(first)), .init("end", .integer(end)), .init("orders", .array(orders.map(JSONValue.integers))),
+    ])
+  }
+}
+
+/// A record of the orders of an asynchronous run, which another run can follow.
+///
+/// The file holds a line for each time between two meetings: `{"first":0,"end":400,"orders":[[1,0,…],…]}`.
+package struct EventRecord: Sendable {
+  private let name: String
+  private let lines: [Int: EventLine]
+
+  /// Reads a record; throws `TrainingError` with the line that is wrong.
+  init(_ name: String) throws {
+    self.name = name
+    var lines: [Int: EventLine] = [:]
+    let bytes = try InputFile.bytes(of: name)
+    for (number, text) in bytes.split(separator: 10).enumerated() {
+      guard let line = try? JSONDecoder().decode(EventLine.self, from: Data(text)), line.first >= 0, line.end > line.first,
+        line.orders.allSatisfy({ $0.count(where: { $0 >= 0 }) == line.end - line.first })
+      else {
+        throw TrainingError(
+          "--replay \(name): line \(number + 1) is not one of a record that --record writes", exitStatus: .configuration)
+      }
+      lines[line.first] = line
+    }
+    guard !lines.isEmpty else { throw TrainingError("--replay \(name) holds no events", exitStatus: .configuration) }
+    self.lines = lines
+  }
+
+  /// The order of shard `shard` for these minibatches of `workerCount` workers on `shardCount` ranks.
+  func order(of minibatches: Range<Int>, shard: Int, shardCount: Int, workerCount: Int) throws -> [Int] {
+    guard let line = lines[minibatches.lowerBound], line.end == minibatches.upperBound else {
+      throw TrainingError(
+        "--replay \(name) holds no events of minibatches \(minibatches.lowerBound + 1) to \(minibatches.upperBound): give the options of "
+          + "the run that was recorded",
+        exitStatus: .configuration)
+    }
+    let workers = Set(line.orders[0].filter { $0 < 0 })
+    guard line.orders.count == shardCount, workers == Set((0..<workerCount).map { -1 - $0 }) else {
+      throw TrainingError(
+        "--replay \(name) comes from \(counted(line.orders.count, "rank")) and \(counted(workers.count, "worker")); this run has "
+          + "\(shardCount) and \(workerCount)",
+        exitStatus: .configuration)
+    }
+    return line.orders[shard]
+  }
+}

@@ -1,0 +1,157 @@
+import Buffers
+import Collectives
+import Foundation
+import MPI
+import Testing
+import Trainer
+import _TestSupport
+
+/// Runs in which owners apply gradients as they come.
+@Suite(.serialized, .ranks(atMost: 4)) struct AsynchronousTests {
+  private func settings(_ strategy: String, _ change: (inout TrainerOptions) -> Void = { _ in }) -> TrainerOptions {
+    options {
+      ($0.strategy, $0.warmStart, $0.minibatch, $0.verifyEvery) = (strategy, 0, 48, 0)
+      ($0.momentum, $0.learningRate) = (0.5, 0.02)
+      change(&$0)
+    }
+  }
+
+  private func hash(_ options: TrainerOptions, on ranks: Communicator = world) throws -> UInt64 {
+    try TrainingRun(options, on: ranks, isSilent: true).run().modelHash
+  }
+
+  /// One worker is plain descent, whatever the rule: nothing is late.
+  @Test(.enabled(if: World.count == 1, "one rank is one worker"), arguments: ["asgd", "dc-asgd", "ssp:bound=0", "asgd:rate=inverse"])
+  func oneWorkerIsPlainDescent(_ strategy: String) throws {
+    for codec in ["none", "one-bit"] {
+      let run = settings(strategy) { ($0.codec, $0.weightDecay) = (codec, 1e-3) }
+      var plain = run
+      (plain.strategy, plain.codec) = ("all-reduce", "none")
+      // Between a rank and itself nothing is lost with floats.
+      if codec == "none" { #expect(try hash(run) == hash(plain), "\(strategy)") } else { #expect(try hash(run) != hash(plain)) }
+    }
+  }
+
+  /// In step, and as floats, the mean of the workers' gradients is the sum of an all-reduce, bit for bit.
+  @Test(.enabled(if: [2, 4].contains(World.count), "shares of a power of two are exact")) func aBoundOfZeroIsInStep() throws {
+    func run(_ strategy: String) -> TrainerOptions {
+      settings(strategy) { ($0.codec, $0.steps, $0.minibatch) = ("none", 5, 64) }
+    }
+    #expect(try hash(run("ssp:bound=0")) == hash(run("all-reduce")))
+  }
+
+  /// Emulated orders give the same bits on any number of ranks; delay matters, and its compensation, too.
+  @Test func emulatedOrdersGiveTheSameBitsOnAnyRanks() throws {
+    let alone = try world.split(color: world.rank)!
+    var hashes: [String: UInt64] = [:]
+    for strategy in ["asgd", "asgd:rate=inverse", "asgd:softsync=3", "dc-asgd", "dc-asgd:lambda=0", "dc-asgd:form=c,lambda=5", "ssp:bound=1"] {
+      let workers = strategy + (strategy.contains(":") ? "," : ":") + "workers=12"
+      for (speed, codec) in [("exp", "none"), ("slow:3", "one-bit")] {
+        let run = settings(workers) { ($0.emulateSpeed, $0.codec, $0.evaluateEvery) = (speed, codec, 3) }
+        let found = try hash(run)
+        #expect(try hash(run, on: alone) == found, "\(strategy) \(speed) \(codec)")
+        hashes["\(strategy) \(speed)"] = found
+      }
+    }
+    #expect(hashes["dc-asgd:lambda=0 exp"] == hashes["asgd exp"])
+    for other in ["dc-asgd exp", "dc-asgd:form=c,lambda=5 exp", "ssp:bound=1 exp", "asgd:softsync=3 exp", "asgd:rate=inverse exp"] {
+      #expect(hashes[other] != hashes["asgd exp"], "\(other)")
+    }
+    try world.barrier()
+  }
+
+  /// What a checkpoint holds is all that the next step depends on, also on another number of ranks if nothing is left unsent.
+  @Test(arguments: [("none", "dc-asgd"), ("one-bit", "dc-asgd")]) func resumesBitForBit(_ codec: String, _ strategy: String) throws {
+    let directory = try TemporaryDirectory(on: world)
+    var run = settings("\(strategy):workers=12") {
+      ($0.codec, $0.emulateSpeed, $0.steps, $0.evaluateEvery) = (codec, "exp", 9, 3)
+    }
+    let whole = try hash(run)
+    (run.checkpoint, run.checkpointEvery) = (directory.path + "/checkpoints", 3)
+    #expect(try train(run, until: 6).wasStopped)
+    run.resume = true
+    if codec == "none", world.count > 1 {
+      if let alone = try world.split(color: world.rank == 0 ? 0 : nil) {
+        #expect(try hash(run, on: alone) == whole, "on one rank")
+      }
+    } else {
+      #expect(try hash(run) == whole)
+    }
+    try world.barrier()
+  }
+
+  /// A live run trains: its loss falls as that of a run in step.
+  @Test func liveRunsLearn() throws {
+    for (strategy, codec) in [("asgd", "none"), ("dc-asgd", "one-bit"), ("ssp:bound=1", "one-bit")] {
+      let run = settings(strategy) {
+        ($0.codec, $0.momentum, $0.learningRate, $0.epochs) = (codec, 0, 0.2, 8)
+        $0.steps = 60
+      }
+      let trainer = try TrainingRun(run, on: world, isSilent: true)
+      let outcome = try trainer.run()
+      let start = try TrainingRun(settings("asgd") { $0.steps = 1; $0.learningRate = 1e-6 }, on: world, isSilent: true).run()
+      #expect(outcome.evaluation!.loss < 0.9 * start.evaluation!.loss, "\(strategy) \(codec)")
+      #expect(try world.allGather([outcome.modelHash]).allSatisfy { $0 == outcome.modelHash })
+    }
+  }
+
+  /// A live run that was recorded, replayed twice and from a checkpoint in its middle: one model.
+  @Test func recordedRunsAreReplayed() throws {
+    let directory = try TemporaryDirectory(on: world)
+    var run = settings("dc-asgd:bound=3") {
+      ($0.codec, $0.steps, $0.evaluateEvery, $0.checkpointEvery) = ("one-bit", 9, 3, 3)
+      ($0.checkpoint, $0.record) = (directory.path + "/live", directory.path + "/events")
+    }
+    let live = try hash(run)
+    (run.record, run.replay) = (nil, directory.path + "/events")
+    (run.checkpoint, run.checkpointEvery) = (nil, nil)
+    for _ in 0..<2 { #expect(try hash(run) == live) }
+    (run.checkpoint, run.checkpointEvery) = (directory.path + "/replayed", 3)
+    #expect(try train(run, until: 6).wasStopped)
+    run.resume = true
+    #expect(try hash(run) == live)
+    // Other meetings have other events.
+    (run.resume, run.checkpoint, run.checkpointEvery, run.evaluateEvery) = (false, nil, nil, 2)
+    let error = #expect(throws: (any Error).self) { try hash(run) }
+    #expect("\(String(describing: error))".contains("holds no events of minibatches"))
+  }
+
+  /// A gradient that is not finite is not pushed, and told.
+  @Test func gradientsThatAreNotFiniteAreNotPushed() throws {
+    let run = settings("asgd") { ($0.injectNonFinite, $0.steps) = ("1:0", 4) }
+    let trainer = try TrainingRun(run, on: world, isSilent: true)
+    let outcome = try trainer.run()
+    #expect(outcome.evaluation!.loss.isFinite && outcome.steps == 4)
+    var ending = run
+    ending.nonFinite = .abort
+    let error = #expect(throws: (any Error).self) { try TrainingRun(ending, on: world, isSilent: true).run() }
+    #expect("\(String(describing: error))".contains("not finite"))
+  }
+
+  /// What asynchronous strategies cannot do is refused by name.
+  @Test func whatCannotBeIsRefused() throws {
+    func refusal(_ strategy: String, _ change: (inout TrainerOptions) -> Void) -> String {
+      do {
+        _ = try TrainingRun(settings(strategy, change), on: world, isSilent: true)
+        return ""
+      } catch { return "\(error)" }
+    }
+    let cases: [(String, String, (inout TrainerOptions) -> Void)] = [
+      ("asgd", "--codec fetch-sgd does not go with --strategy asgd", { $0.codec = "fetch-sgd" }),
+      ("asgd", "--clip does not go with --strategy asgd", { $0.clip = 1 }),
+      ("dc-asgd", "--warm-start replicated:2 does not go with --strategy dc-asgd", { $0.warmStart = .replicated(2) }),
+      ("ssp", "--tune-rate does not go with --strategy ssp", { $0.tuneRate = "after-epoch" }),
+      ("asgd", "--optimizer adagrad does not go with --strategy asgd", { $0.optimizer = "adagrad" }),
+      ("all-reduce", "--emulate-speed does not go with --strategy all-reduce", { $0.emulateSpeed = "rr" }),
+      ("asgd:workers=\(3 * world.count)", "needs an order: --emulate-speed rr", { _ in }),
+      ("dc-asgd:form=b", "unknown form 'b'", { _ in }),
+    ]
+    for (strategy, sentence, change) in cases {
+      let found = refusal(strategy, change)
+      #expect(found.contains(sentence), "\(strategy): \(found)")
+    }
+    if world.count > 1 {
+      #expect(refusal("asgd:workers=\(world.count + 1)") { $0.emulateSpeed = "rr" }.contains("cannot be shared by \(world.count) ranks"))
+    }
+  }
+}

@@ -1,0 +1,33 @@
+import ArgumentParser
+import Foundation
+import Laboratory
+
+/// What CI runs: small tables without data, with the laws that small runs already show.
+struct Check: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Check the harness itself in a few seconds, without data.", shouldDisplay: false)
+
+  func run() throws {
+    let folder = FileManager.default.temporaryDirectory.appending(path: "dc-asgd-\(UUID().uuidString)").path
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    let laboratory = try Laboratory(folder: folder, runsAgain: false)
+    let setting = try Setting.parse(["--data", "glyphs:train=600,test=100", "--seeds", "1"])
+    func figure(_ strategy: String?, speed: String = "rr", _ key: String) throws -> Double {
+      let jobs = setting.jobs(
+        strategy ?? "one worker", strategy, workers: 8, perWorker: 8, samples: 600, speed: speed,
+        ["--model", "softmax", "--learning-rate", "0.05"])
+      return try laboratory.run(jobs)[0].number(key)
+    }
+    let losses = try ["asgd", "dc-asgd:lambda=0", "dc-asgd:lambda=10"].map { try figure($0, "testLoss") }
+    try expect(losses[0] == losses[1] && losses[2] < losses[0], "losses \(losses)")
+    // Seven workers that do a gradient each while the eighth does a quarter; in step all wait for it.
+    let free = try 80 / figure("asgd", speed: "slow:4", "emulatedTime")
+    let bound = try 80 / figure("ssp:bound=0", speed: "slow:4", "emulatedTime")
+    try expect(free > 5.5 && abs(bound - 2) < 0.01, "\(free) and \(bound) pushes")
+    print("delay, its compensation and bounds in emulated time: right")
+  }
+
+  private func expect(_ isRight: Bool, _ sentence: String) throws {
+    guard isRight else { throw Failure(sentence) }
+  }
+}
