@@ -136,7 +136,8 @@ import Testing
 
   @Test(arguments: [
     ("cnn:500", "such as cnn:20,50,500"), ("cnn:0,5", "1 to 65536"), ("cnn:20,5x5", "cnn:20,50,500"), ("cnn:20,", "1 to 65536"),
-    ("cnn:20,50,padding=3", "activation, start"), ("cnn:20,50,activation=softplus", "relu, sigmoid"), ("cn", "did you mean 'cnn'"),
+    ("cnn:20,50,padding=3", "activation, start"), ("cnn:20,50,activation=softplus", "relu, sigmoid"),
+    ("cn", "did you mean 'cnn'"),
   ]) func mistakesAreNamed(_ text: String, _ part: String) {
     let error = #expect(throws: SpecificationError.self) { try models.make(text) }
     #expect(error?.description.contains(part) == true, "\(error?.description ?? "no error")")

@@ -113,16 +113,24 @@ private let cases: [LayerCase] = [
     [.layerNormalization, .linearOfEachPixel(19), .layerNormalization, .linearOfEachPixel(3)]
   },
   LayerCase("a sum around what overwrites gradients", 2, 2, 3) {
-    [.linearOfEachPixel(5), .residual([.sigmoid, .linearOfEachPixel(5), .gelu, .layerNormalization], isNormalized: false), .linearOfEachPixel(3)]
+    [
+      .linearOfEachPixel(5), .residual([.sigmoid, .linearOfEachPixel(5), .gelu, .layerNormalization], isNormalized: false),
+      .linearOfEachPixel(3),
+    ]
   },
   LayerCase("a sum first, and one within another", 2, 1, 4) {
-    [.residual([.linearOfEachPixel(4), .residual([.tanh, .linearOfEachPixel(4)], isNormalized: false)], isNormalized: false), .linearOfEachPixel(3)]
+    [
+      .residual([.linearOfEachPixel(4), .residual([.tanh, .linearOfEachPixel(4)], isNormalized: false)], isNormalized: false),
+      .linearOfEachPixel(3),
+    ]
   },
   LayerCase("embedding", 6, 1, 1, count: 4) { [.embedding(tokens: 5, width: 3), .linearOfEachPixel(5)] },
   LayerCase("a transformer", 7, 1, 1) {
     func block(_ width: Int) -> [ReferenceLayer] {
       [
-        .residual([.layerNormalization, .linearOfEachPixel(3 * width), .attention(heads: 2), .linearOfEachPixel(width)], isNormalized: false),
+        .residual(
+          [.layerNormalization, .linearOfEachPixel(3 * width), .attention(heads: 2), .linearOfEachPixel(width)],
+          isNormalized: false),
         .residual([.layerNormalization, .linearOfEachPixel(4 * width), .gelu, .linearOfEachPixel(width)], isNormalized: false),
       ]
     }

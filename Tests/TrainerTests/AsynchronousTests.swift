@@ -21,7 +21,9 @@ import _TestSupport
   }
 
   /// One worker is plain descent, whatever the rule: nothing is late.
-  @Test(.enabled(if: World.count == 1, "one rank is one worker"), arguments: ["asgd", "dc-asgd", "ssp:bound=0", "asgd:rate=inverse"])
+  @Test(
+    .enabled(if: World.count == 1, "one rank is one worker"),
+    arguments: ["asgd", "dc-asgd", "ssp:bound=0", "asgd:rate=inverse"])
   func oneWorkerIsPlainDescent(_ strategy: String) throws {
     for codec in ["none", "one-bit"] {
       let run = settings(strategy) { ($0.codec, $0.weightDecay) = (codec, 1e-3) }
@@ -44,7 +46,9 @@ import _TestSupport
   @Test func emulatedOrdersGiveTheSameBitsOnAnyRanks() throws {
     let alone = try world.split(color: world.rank)!
     var hashes: [String: UInt64] = [:]
-    for strategy in ["asgd", "asgd:rate=inverse", "asgd:softsync=3", "dc-asgd", "dc-asgd:lambda=0", "dc-asgd:form=c,lambda=5", "ssp:bound=1"] {
+    for strategy in [
+      "asgd", "asgd:rate=inverse", "asgd:softsync=3", "dc-asgd", "dc-asgd:lambda=0", "dc-asgd:form=c,lambda=5", "ssp:bound=1",
+    ] {
       let workers = strategy + (strategy.contains(":") ? "," : ":") + "workers=12"
       for (speed, codec) in [("exp", "none"), ("slow:3", "one-bit")] {
         let run = settings(workers) { ($0.emulateSpeed, $0.codec, $0.evaluateEvery) = (speed, codec, 3) }
@@ -54,14 +58,18 @@ import _TestSupport
       }
     }
     #expect(hashes["dc-asgd:lambda=0 exp"] == hashes["asgd exp"])
-    for other in ["dc-asgd exp", "dc-asgd:form=c,lambda=5 exp", "ssp:bound=1 exp", "asgd:softsync=3 exp", "asgd:rate=inverse exp"] {
+    for other in [
+      "dc-asgd exp", "dc-asgd:form=c,lambda=5 exp", "ssp:bound=1 exp", "asgd:softsync=3 exp", "asgd:rate=inverse exp",
+    ] {
       #expect(hashes[other] != hashes["asgd exp"], "\(other)")
     }
     try world.barrier()
   }
 
   /// What a checkpoint holds is all that the next step depends on, also on another number of ranks if nothing is left unsent.
-  @Test(arguments: [("none", "dc-asgd"), ("one-bit", "dc-asgd")]) func resumesBitForBit(_ codec: String, _ strategy: String) throws {
+  @Test(arguments: [("none", "dc-asgd"), ("one-bit", "dc-asgd")]) func resumesBitForBit(_ codec: String, _ strategy: String)
+    throws
+  {
     let directory = try TemporaryDirectory(on: world)
     var run = settings("\(strategy):workers=12") {
       ($0.codec, $0.emulateSpeed, $0.steps, $0.evaluateEvery) = (codec, "exp", 9, 3)
@@ -89,7 +97,11 @@ import _TestSupport
       }
       let trainer = try TrainingRun(run, on: world, isSilent: true)
       let outcome = try trainer.run()
-      let start = try TrainingRun(settings("asgd") { $0.steps = 1; $0.learningRate = 1e-6 }, on: world, isSilent: true).run()
+      let start = try TrainingRun(
+        settings("asgd") {
+          $0.steps = 1; $0.learningRate = 1e-6
+        }, on: world, isSilent: true
+      ).run()
       #expect(outcome.evaluation!.loss < 0.9 * start.evaluation!.loss, "\(strategy) \(codec)")
       #expect(try world.allGather([outcome.modelHash]).allSatisfy { $0 == outcome.modelHash })
     }
@@ -151,7 +163,9 @@ import _TestSupport
       #expect(found.contains(sentence), "\(strategy): \(found)")
     }
     if world.count > 1 {
-      #expect(refusal("asgd:workers=\(world.count + 1)") { $0.emulateSpeed = "rr" }.contains("cannot be shared by \(world.count) ranks"))
+      #expect(
+        refusal("asgd:workers=\(world.count + 1)") { $0.emulateSpeed = "rr" }.contains(
+          "cannot be shared by \(world.count) ranks"))
     }
   }
 }

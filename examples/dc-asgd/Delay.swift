@@ -3,7 +3,8 @@ import Laboratory
 
 /// A softmax regression whose gradients are fifteen pushes late: what a compensation gives back.
 struct Delay: PaperTable {
-  static let configuration = CommandConfiguration(abstract: "Softmax regression, 16 workers in turn: delay and its compensation.")
+  static let configuration = CommandConfiguration(
+    abstract: "Softmax regression, 16 workers in turn: delay and its compensation.")
 
   @OptionGroup var setting: Setting
   @OptionGroup var telling: Telling

@@ -32,7 +32,8 @@ struct DelayCompensation: ParsableCommand {
 
 /// The options that all tables share.
 struct Setting: ParsableArguments {
-  @Option(help: ArgumentHelp("The data: the folder of MNIST's four files.", valueName: "spec")) var data = "idx:../shared/data/mnist"
+  @Option(help: ArgumentHelp("The data: the folder of MNIST's four files.", valueName: "spec")) var data =
+    "idx:../shared/data/mnist"
   @Option(help: ArgumentHelp("How many seeds a figure is the mean of.", valueName: "n")) var seeds = 4
 
   func validate() throws {

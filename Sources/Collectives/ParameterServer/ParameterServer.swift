@@ -89,9 +89,10 @@ public final class ParameterServer {
   ///     that of the push.
   public init(
     _ hosts: HostMap, layout: TensorLayout, parameters: FloatBuffer, codec: any Codec, settings: Settings,
-    update: @escaping (
-      _ range: Range<Int>, _ gradient: UnsafePointer<Float>, _ minibatch: Int, _ rate: (Float) -> Float, _ samples: Int
-    ) -> Void
+    update:
+      @escaping (
+        _ range: Range<Int>, _ gradient: UnsafePointer<Float>, _ minibatch: Int, _ rate: (Float) -> Float, _ samples: Int
+      ) -> Void
   ) throws {
     (self.hosts, self.settings, self.parameters) = (hosts, settings, parameters)
     (rank, rankCount) = (hosts.world.rank, hosts.world.count)
@@ -206,7 +207,8 @@ public final class ParameterServer {
 
   /// Whether this rank's workers are done and its shard has had all pushes.
   private var isOver: Bool {
-    server.pushCount == minibatches.count && server.endCount == settings.workerCount && workers.allSatisfy { $0.minibatch == nil && $0.awaited.isEmpty }
+    server.pushCount == minibatches.count && server.endCount == settings.workerCount
+      && workers.allSatisfy { $0.minibatch == nil && $0.awaited.isEmpty }
   }
 
   private var awaitedRanks: [Int] {

@@ -68,7 +68,8 @@ public struct ShardCodes: Sendable {
   }
 
   /// Decodes the codes of a shard into its values.
-  public func decode(_ shard: Int, _ code: UnsafeRawPointer, by coder: GroupCoder, setting values: UnsafeMutablePointer<Float>) {
+  public func decode(_ shard: Int, _ code: UnsafeRawPointer, by coder: GroupCoder, setting values: UnsafeMutablePointer<Float>)
+  {
     var end = 0
     let start = elements(of: shard).lowerBound
     for group in shardGroups[shard] {

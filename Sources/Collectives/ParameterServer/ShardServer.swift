@@ -25,7 +25,9 @@ final class ShardServer {
   }
 
   /// Updates values of the flat buffer with a gradient.
-  typealias Update = (_ range: Range<Int>, _ gradient: UnsafePointer<Float>, _ minibatch: Int, _ rate: (Float) -> Float, _ samples: Int) -> Void
+  typealias Update = (
+    _ range: Range<Int>, _ gradient: UnsafePointer<Float>, _ minibatch: Int, _ rate: (Float) -> Float, _ samples: Int
+  ) -> Void
 
   /// The values of the shard in the flat buffer.
   let elements: Range<Int>

@@ -38,15 +38,17 @@ let transformer = Registry<NetworkRecipe>.Entry(
     for _ in 0..<layerCount {
       layers += [
         Residual(
-          Sequence([
-            LayerNormalization(), Linear(3 * width, forEachPixel: true, bound: bound), Attention(heads: headCount),
-            Linear(width, forEachPixel: true, bound: sumBound),
-          ] + dropped())),
+          Sequence(
+            [
+              LayerNormalization(), Linear(3 * width, forEachPixel: true, bound: bound), Attention(heads: headCount),
+              Linear(width, forEachPixel: true, bound: sumBound),
+            ] + dropped())),
         Residual(
-          Sequence([
-            LayerNormalization(), Linear(4 * width, .gelu, forEachPixel: true, bound: bound),
-            Linear(width, forEachPixel: true, bound: sumBound),
-          ] + dropped())),
+          Sequence(
+            [
+              LayerNormalization(), Linear(4 * width, .gelu, forEachPixel: true, bound: bound),
+              Linear(width, forEachPixel: true, bound: sumBound),
+            ] + dropped())),
       ]
     }
     layers += [LayerNormalization(), Linear(form.classCount, forEachPixel: true, bound: bound, hasBiases: false)]

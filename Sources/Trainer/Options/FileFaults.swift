@@ -7,8 +7,11 @@ extension TrainerOptions {
   /// - Parameter config: The file the options come from.
   func fileFaults(config: String?) -> [String] {
     let (data, checkpoint) = (self.data, self.checkpoint)
-    let outputs: [FileConflicts.Named] = [("metrics", self.metrics), ("timeline", self.timeline), ("output", self.output), ("record", self.record)]
-    var faults = FileConflicts.faults(outputs: [("checkpoint", checkpoint)] + outputs, inputs: [("config", config), ("replay", self.replay)])
+    let outputs: [FileConflicts.Named] = [
+      ("metrics", self.metrics), ("timeline", self.timeline), ("output", self.output), ("record", self.record),
+    ]
+    var faults = FileConflicts.faults(
+      outputs: [("checkpoint", checkpoint)] + outputs, inputs: [("config", config), ("replay", self.replay)])
     guard let directory = try? Specification(data).values.first else { return faults }
     for case (let option, let name?) in outputs
     where FileConflicts.isFile(name, ending: ["ubyte", ".gz", ".wav"], in: [directory, directory + "/recordings"]) {

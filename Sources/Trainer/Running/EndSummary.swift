@@ -29,7 +29,8 @@ struct EndSummary {
   ///
   /// `activations` are the bytes that this rank sent to the other slices of its model, and the number predicted.
   init(
-    _ outcome: TrainingOutcome, since firstStep: Int, _ report: ExchangeReport, _ conclusion: StrategyConclusion, times: PhaseTimes,
+    _ outcome: TrainingOutcome, since firstStep: Int, _ report: ExchangeReport, _ conclusion: StrategyConclusion,
+    times: PhaseTimes,
     seconds: Double,
     on grid: RankGrid,
     parameterCount: Int, activations: (sent: Int, predicted: Int)?, tuner: Tuner?, over agreement: Agreement

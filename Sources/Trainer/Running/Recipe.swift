@@ -102,14 +102,25 @@ public struct Recipe {
     if case .bits = options.warmStart { startsInStep = true }
     if options.warmStart == .automatic { startsInStep = true }
     let refusals = [
-      (!can.takesAggregations && recipe.aggregation.codec == nil, "codec \(options.codec)", "whose owners take one rank's codes at a time"),
+      (
+        !can.takesAggregations && recipe.aggregation.codec == nil, "codec \(options.codec)",
+        "whose owners take one rank's codes at a time"
+      ),
       (!can.isInStep && options.codec == CodecChoice.word, "codec auto", "whose exchanges cannot be timed beforehand"),
-      (!can.splitsModels && options.modelParallel > 1, "model-parallel \(options.modelParallel)", "whose ranks hold whole models"),
+      (
+        !can.splitsModels && options.modelParallel > 1, "model-parallel \(options.modelParallel)",
+        "whose ranks hold whole models"
+      ),
       (!can.knowsSums && options.clip != nil, "clip", "in which no rank knows the norm of a sum"),
-      (!can.isInStep && startsInStep, "warm-start \(options.texts["warm-start"] ?? "")", "whose ranks are not in step; a number of steps is"),
+      (
+        !can.isInStep && startsInStep, "warm-start \(options.texts["warm-start"] ?? "")",
+        "whose ranks are not in step; a number of steps is"
+      ),
       (!can.isInStep && options.tuneMinibatch != nil, "tune-minibatch", "whose ranks are not in step"),
       (!can.isInStep && options.tuneRate != nil, "tune-rate", "whose ranks are not in step"),
-      (!can.isInStep && options.partition != TrainerOptions().partition, "partition", "in which any worker takes any minibatch"),
+      (
+        !can.isInStep && options.partition != TrainerOptions().partition, "partition", "in which any worker takes any minibatch"
+      ),
       (!can.knowsSums && recipe.optimizer.needsWholeSums, "optimizer \(options.optimizer)", "in which no rank has whole sums"),
     ]
     for (isAsked, option, reason) in refusals where isAsked {

@@ -57,7 +57,9 @@ public struct SavedModel {
       try parts.read(
         into: network.layout.tensors.map { SavedTensor($0.name, shape: $0.shape, of: parameters, range: $0.range) }
           + (statistics?.tensors ?? []))
-      return (options.data, parameters, statistics, network, dataset, Evaluator(dataset, network: network, on: grid, over: records))
+      return (
+        options.data, parameters, statistics, network, dataset, Evaluator(dataset, network: network, on: grid, over: records)
+      )
     }
   }
 

@@ -71,7 +71,10 @@ public let strategies = Registry<StrategyRecipe>(
     .init("double-buffer", "half a minibatch is computed while the gradient of the half before is exchanged") { _ in
       StrategyRecipe(exchangesInStep: 2, isDelayed: true) { try Delayed($0) }
     },
-    .init("asgd", "each rank's gradient is applied by the owners of shards when it comes; nobody waits", keys: AsynchronySettings.keys) {
+    .init(
+      "asgd", "each rank's gradient is applied by the owners of shards when it comes; nobody waits",
+      keys: AsynchronySettings.keys
+    ) {
       asynchronous(try AsynchronySettings($0))
     },
     .init(

@@ -47,7 +47,8 @@ final class Asynchronous: Strategy {
     workerCount = settings.workerCount ?? parts.grid.shareCount
     guard workerCount % parts.grid.shareCount == 0 else {
       throw SpecificationError(
-        "\(workerCount) workers cannot be shared by \(parts.grid.shareCount) ranks; their number is a multiple of that of the ranks")
+        "\(workerCount) workers cannot be shared by \(parts.grid.shareCount) ranks; their number is a multiple of that of the ranks"
+      )
     }
     guard workerCount == parts.grid.shareCount || parts.options.emulateSpeed != nil else {
       throw SpecificationError(
@@ -209,7 +210,8 @@ extension Asynchronous {
     let mean = Double(all.reduce(0) { $0 + $1.key * $1.value }) / Double(count)
     let pushes = histograms.map { String($0.values.reduce(0, +)) }.joined(separator: ", ")
     conclusion.lines.append(
-      "gradients were \(decimal(mean, digits: 2)) pushes old when they were applied, at most \(all.keys.max()!); pushes by worker: \(pushes)")
+      "gradients were \(decimal(mean, digits: 2)) pushes old when they were applied, at most \(all.keys.max()!); pushes by worker: \(pushes)"
+    )
     if parts.options.emulateSpeed != nil {
       conclusion.lines.append("emulated time: \(decimal(emulatedTime, digits: 1)) gradients of a usual worker")
       conclusion.members.append(.init("emulatedTime", .number(emulatedTime)))

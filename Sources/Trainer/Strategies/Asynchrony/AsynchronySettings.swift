@@ -22,7 +22,10 @@ struct AsynchronySettings: Sendable {
   /// The keys that all asynchronous strategies have.
   static let keys = [
     (name: "workers", meaning: "the workers, a multiple of the ranks, with --emulate-speed (as many as ranks)"),
-    (name: "rate", meaning: "how the rate depends on the staleness τ: uniform, inverse (η/max(1,τ)), exponential, adadelay (uniform)"),
+    (
+      name: "rate",
+      meaning: "how the rate depends on the staleness τ: uniform, inverse (η/max(1,τ)), exponential, adadelay (uniform)"
+    ),
     (name: "beta", meaning: "β of rate=exponential, η·e^(−βτ) (0.1)"),
     (name: "l", meaning: "L of rate=adadelay, η/(L + c√(t + τ)) for push t (1)"),
     (name: "c", meaning: "c of rate=adadelay (1)"),
