@@ -88,7 +88,7 @@ import _TestSupport
       switch kind {
       case "skipped": ($0.injectNonFinite, $0.nonFinite) = ("4-6:\(world.count - 1)", .skip)
       case "replicated": ($0.codec, $0.warmStart) = ("one-bit", .replicated(5))
-      case "trials": $0.tuneMinibatch = "search:max=50"
+      case "trials": $0.tuneMinibatch = "search:max=300,margin=-100"
       case "measured": $0.codec = "auto"
       case "double-buffer": $0.strategy = kind
       default: break
@@ -103,10 +103,12 @@ import _TestSupport
       return ("one-bit", "it is there")
     }
     #expect(try statistics(trainer).weight[0] == 0)
-    #expect(try trainer.run().steps == 12)
+    // A search may change the minibatch, and with it the number of steps.
+    let steps = try trainer.run().steps
+    #expect(steps == 12 || kind == "trials")
     let plan = trainer.loader.plan
     var counts: [Int] = []
-    for step in 0..<12 where !(kind == "skipped" && (4...6).contains(step)) {
+    for step in 0..<steps where !(kind == "skipped" && (4...6).contains(step)) {
       let parts = kind == "double-buffer" ? 2 : 1
       for part in 0..<parts {
         let own = plan.places(of: step, part: part, of: parts, rank: world.rank, ranks: world.count)
