@@ -31,15 +31,15 @@ import _TestSupport
     #expect(!result.standardError.contains("Fatal error") && !result.standardError.contains("Backtrace"), "\(what)")
   }
 
-  @Test(arguments: [180, 200, 250, 300, 400, 600, 1000]) func aSmallRunUnderALimitRunsOrSaysWhy(megabytes: Int) throws {
+  @Test(arguments: [125, 135, 150, 200, 300, 600, 1000]) func aSmallRunUnderALimitRunsOrSaysWhy(megabytes: Int) throws {
     let result = try run("train", small, limit: "ulimit -v \(megabytes)000")
-    if result.status != 0 || megabytes <= 250 { expectSentence(result, "\(megabytes) MB") }
+    if result.status != 0 || megabytes <= 150 { expectSentence(result, "\(megabytes) MB") }
     if megabytes >= 600 { #expect(result.status == 0, "\(megabytes) MB: \(result.standardError)") }
     #expect(!result.isTimedOut)
   }
 
   @Test func aLimitOfDataIsOne() throws {
-    expectSentence(try run("train", small, limit: "ulimit -d 100000"), of: "ulimit -d", "train")
+    expectSentence(try run("train", small, limit: "ulimit -d 30000"), of: "ulimit -d", "train")
   }
 
   @Test func modelsThatDoNotFitAreRefusedBeforeAnythingIsWritten() throws {
@@ -73,11 +73,11 @@ import _TestSupport
     let directory = temporary()
     defer { try? FileManager.default.removeItem(atPath: directory) }
     #expect(try Job("train", small + ["--checkpoint", directory]).run().status == 0)
-    expectSentence(try run("train", ["evaluate", "--checkpoint", directory], limit: "ulimit -v 200000"), "evaluate")
+    expectSentence(try run("train", ["evaluate", "--checkpoint", directory], limit: "ulimit -v 125000"), "evaluate")
   }
 
   @Test(arguments: ["true", "[ $OMPI_COMM_WORLD_RANK = 1 ]"]) func allRanksEndWhereOneHasALimit(condition: String) throws {
-    for megabytes in [200, 280] {
+    for megabytes in [200, 240] {
       let result = try run("train", small, limit: "ulimit -v \(megabytes)000", ranks: 3, condition: condition)
       #expect(result.status == 74 && !result.isTimedOut, "\(megabytes): \(result.status) \(result.standardError)")
       let sentences = result.standardError.split(separator: "\n").filter { $0.hasPrefix("train: ") }

@@ -1,6 +1,7 @@
 import Checkpoints
 import Foundation
 import Kernels
+import Networks
 import Testing
 import Trainer
 import Transport
@@ -31,12 +32,13 @@ import _TestSupport
   /// What an optimizer keeps is counted before it is made.
   @Test func theMemoryOfAnOptimizerIsThatOfItsRecipe() throws {
     let grid = try RankGrid(HostMap(World.communicator))
+    let network = try models.make("softmax")(99, 10)
     for (optimizer, momentum, count) in [
       ("sgd", 0.9, 1), ("sgd", 0, 0), ("sgd:time-constant=500", 0.9, 1), ("adam", 0.9, 2), ("adamw", 0.9, 2),
       ("adagrad:place=partial", 0, 2), ("adagrad", 0.9, 2), ("adagrad:place=momentum", 0.9, 3),
     ] {
       let options = options { ($0.optimizer, $0.momentum) = (optimizer, momentum) }
-      let need = try MemoryNeed(options, Recipe(options), parameterCount: 1000, sampleCount: 10, on: grid)
+      let need = try MemoryNeed(options, Recipe(options), network: network, sampleCount: 10, on: grid)
       #expect(need.parts.first { $0.name == "optimizer" }?.byteCount == 4000 * count, "\(optimizer)")
     }
   }
