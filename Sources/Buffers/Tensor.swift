@@ -8,7 +8,7 @@ public struct Tensor: Hashable, Sendable {
     case plain
   }
 
-  /// For example `weights.3`.
+  /// For example `layers.3.weight`.
   public let name: String
   /// For example `[outputs, inputs]`; a vector has one entry.
   public let shape: [Int]

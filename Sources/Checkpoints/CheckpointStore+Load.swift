@@ -116,7 +116,7 @@ extension SafetensorsReader {
   /// Reads the parameters of a whole model; throws `CheckpointError` naming the first tensor that differs from the file.
   package func read(into model: [SavedTensor]) throws {
     for tensor in model { _ = try entry(like: tensor) }
-    if let entry = entries.first(where: { entry in !model.contains { $0.name == entry.name } }) {
+    if let entry = entries.first(where: { entry in !model.contains { entry.isNamed($0.name) } }) {
       throw CheckpointError(
         .configuration,
         "\(path) is of another model: it holds '\(entry.name)' of shape \(entry.shape), which this model lacks")

@@ -14,6 +14,17 @@ public struct SafetensorsReader: ~Copyable {
     public let count: Int
     /// The offset of its first byte in the file.
     let offset: Int
+
+    /// Whether this is the tensor called `name`: files of earlier versions say `weights.3` and `biases.3` for `layers.3.weight` and
+    /// `layers.3.bias`.
+    func isNamed(_ name: String) -> Bool {
+      if self.name == name { return true }
+      let words = name.split(separator: ".")
+      guard words.count == 3, words[0] == "layers", let kind = ["weight": "weights", "bias": "biases"][String(words[2])] else {
+        return false
+      }
+      return self.name == "\(kind).\(words[1])"
+    }
   }
 
   /// The tensors in the order of the file.
@@ -60,6 +71,11 @@ public struct SafetensorsReader: ~Copyable {
     var entries: [Entry] = []
     var end = 0
     for (name, tensor) in header.tensors.sorted(by: { ($0.value.begin, $0.value.end) < ($1.value.begin, $1.value.end) }) {
+      // PyTorch counts the batches of a normalization, which is no part of a model.
+      if name.hasSuffix(".num_batches_tracked"), tensor.dtype == "I64", tensor.begin == end, tensor.end == end + 8 {
+        end = tensor.end
+        continue
+      }
       guard tensor.dtype == "F32" else { throw fault("holds tensor '\(name)' of type \(tensor.dtype); only F32 is read here") }
       guard let count = Self.count(of: tensor.shape) else {
         throw fault("gives tensor '\(name)' the impossible shape \(tensor.shape)")
@@ -83,7 +99,7 @@ public struct SafetensorsReader: ~Copyable {
   }
 
   /// The tensor with the given name.
-  public func entry(_ name: String) -> Entry? { entries.first { $0.name == name } }
+  public func entry(_ name: String) -> Entry? { entries.first { $0.isNamed(name) } }
 
   /// Reads the values of `entry` from index `start` on, as many as fit into `values`.
   public func read(_ entry: Entry, from start: Int = 0, into values: UnsafeMutableBufferPointer<Float>) throws(FileError) {

@@ -126,7 +126,20 @@ extension TrainingRun {
     if let first = options.realign?.first, first > plan.epoch(of: plan.steps - 1) {
       runLog?.warn("--realign \(options.texts["realign"] ?? ""): the run ends before that, so nothing is realigned")
     }
-    if let saved { try timeline.span(.resume) { try resume(saved) } }
+    if let saved { try timeline.span(.resume) { try resume(saved) } } else { try startFromFile() }
+  }
+
+  /// Begins with the parameters of a file, if one is named.
+  ///
+  /// Collective.
+  private func startFromFile() throws {
+    guard let file = options.initialModel else { return }
+    try together(agreement.about("reading --init"), otherwise: .configuration) {
+      try SafetensorsReader(file).read(into: model.ownTensors + (model.statistics?.tensors ?? []))
+    }
+    model.statistics?.startFromCombined(nil)
+    tuner?.begin(with: stateInventory, minibatch: plan.minibatch)
+    try replicas.verify(parameters, step: step)
   }
 
   /// Resumes from a checkpoint.

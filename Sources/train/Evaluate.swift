@@ -1,4 +1,6 @@
 import ArgumentParser
+import Buffers
+import Files
 import MPI
 import Trainer
 
@@ -17,6 +19,11 @@ extension Train {
       parsing: .unconditional, help: ArgumentHelp("The seed of drawn data; that of the run by default.", valueName: "n"))
     var seed: String?
 
+    @Option(
+      help: ArgumentHelp(
+        "Write the log posteriors of all test samples, too, as an array for NumPy; on one rank.", valueName: "file"))
+    var posteriors: String?
+
     func run() throws {
       if let data { try Launch.check(data: data) }
       var options = TrainerOptions()
@@ -25,6 +32,11 @@ extension Train {
       Launch.run { world in
         let saved = try SavedModel(checkpoint, data: data, seed: chosenSeed, on: world)
         let result = try saved.evaluate()
+        if let posteriors {
+          let array = try saved.logPosteriors()
+          try FileDestination(posteriors).write(
+            array.header, UnsafeRawBufferPointer(array.values.values(in: 0..<array.values.count)))
+        }
         return world.rank == 0 ? Launch.tell(saved.sentence(for: result)) : 0
       }
     }

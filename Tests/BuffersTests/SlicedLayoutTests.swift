@@ -2,7 +2,9 @@ import Buffers
 import Testing
 
 @Suite struct SlicedLayoutTests {
-  private let layout = TensorLayout([("weights.2", [3, 5]), ("biases.2", [3]), ("weights.1", [5, 2]), ("biases.1", [5])])
+  private let layout = TensorLayout([
+    ("layers.2.weight", [3, 5]), ("layers.2.bias", [3]), ("layers.1.weight", [5, 2]), ("layers.1.bias", [5]),
+  ])
 
   @Test func rowsGoToSlicesInOrder() {
     let sliced = SlicedLayout(layout, into: 2)

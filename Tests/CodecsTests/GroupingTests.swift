@@ -6,7 +6,7 @@ import Testing
   @Test("rows are groups, long rows are cut, tensors are not mixed")
   func rows() {
     let layout = TensorLayout([
-      ("weights.1", [3, 5]), ("biases.1", [3]), ("weights.0", [2, 10_000]), ("none", [0]), ("scalar", []),
+      ("layers.1.weight", [3, 5]), ("layers.1.bias", [3]), ("layers.0.weight", [2, 10_000]), ("none", [0]), ("scalar", []),
     ])
     let groups = Grouping.row.groups(of: layout)
     // 10 000 values: three pieces of at most 3 334, rounded up to 3 360.
@@ -38,9 +38,9 @@ import Testing
 
   @Test("tensors that travel as floats are single values, which no code shortens", arguments: codecs.entries.map(\.name))
   func plainTensors(_ name: String) throws {
-    var layout = TensorLayout([("weights.2", [3, 50])])
-    layout.append("biases.2", shape: [70], kind: .plain)
-    layout.append("weights.1", shape: [4, 2, 3, 3], kind: .plain)
+    var layout = TensorLayout([("layers.2.weight", [3, 50])])
+    layout.append("layers.2.bias", shape: [70], kind: .plain)
+    layout.append("layers.1.weight", shape: [4, 2, 3, 3], kind: .plain)
     for grouping in [Grouping.row, .elements(16)] {
       let groups = grouping.groups(of: layout)
       checkTiling(groups, of: layout)
@@ -52,7 +52,7 @@ import Testing
 
   @Test("groups of so many elements end with their tensor")
   func elements() {
-    let layout = TensorLayout([("weights.0", [3, 7]), ("biases.0", [3])])
+    let layout = TensorLayout([("layers.0.weight", [3, 7]), ("layers.0.bias", [3])])
     #expect(Grouping.elements(8).groups(of: layout) == [0..<8, 8..<16, 16..<21, 21..<24])
     #expect(Grouping.elements(1).groups(of: layout).count == 24)
     #expect(Grouping.elements(8).groups(of: TensorLayout()).isEmpty)

@@ -11,8 +11,8 @@ import Transport
     func first(_ name: String) -> Int { layout[name]!.range.lowerBound }
     if rank == allRanks.count - 1 {
       switch step {
-      case 1: gradient[first("weights.2") + 70] = .nan
-      case 2: gradient[first("weights.4") + 4999] = -.infinity
+      case 1: gradient[first("layers.2.weight") + 70] = .nan
+      case 2: gradient[first("layers.4.weight") + 4999] = -.infinity
       case 3: gradient[first("vector.2") + 1] = .infinity
       // Finite values whose sum is not.
       case 4: for index in 0..<5 { gradient[first("vector.1000") + 7 + index] = -.greatestFiniteMagnitude }
@@ -25,7 +25,7 @@ import Transport
     }
     // Finite means of all ranks whose sum is not: only the owner meets it.
     if step == 5 {
-      for index in layout["biases.2"]!.range { gradient[index] = .greatestFiniteMagnitude / 70 }
+      for index in layout["layers.2.bias"]!.range { gradient[index] = .greatestFiniteMagnitude / 70 }
       for index in layout["vector.2"]!.range { gradient[index] = .greatestFiniteMagnitude * 0.9 }
       gradient[first("vector.31")] = .greatestFiniteMagnitude * 0.9
       for index in layout["vector.31"]!.range.dropFirst() { gradient[index] = -1 }

@@ -139,8 +139,10 @@ import _TestSupport
       let course = speed.course(of: segment, workerCount: workers, bound: settings.bound, seed: 6)
       try server.run(segment, usesFloats: segment.lowerBound == 0, order: .listed(course.order)) {
         _, minibatch, parameters, gradient, serve in
-        serve()
-        for i in 0..<gradient.count { gradient[i] = parameters[i] - random.uniform(i + 10_000 * (minibatch % 3)) }
+        for i in 0..<gradient.count {
+          gradient[i] = parameters[i] - random.uniform(i + 10_000 * (minibatch % 3))
+          if i % 100 == 50 { serve() }
+        }
         return minibatch == 5 ? 0 : 3
       }
       #expect(server.history == course.order)

@@ -96,8 +96,8 @@ import Transport
 
   /// The sentence names tensors, ranks and the step.
   @Test func sentence() {
-    let text = "\(ExchangeError.diverged(tensors: ["weights.2"], ranks: [3], step: 41))"
-    #expect(text.contains("weights.2") && text.contains("3") && text.contains("41"))
+    let text = "\(ExchangeError.diverged(tensors: ["layers.2.weight"], ranks: [3], step: 41))"
+    #expect(text.contains("layers.2.weight") && text.contains("3") && text.contains("41"))
     #expect(ExchangeError.diverged(tensors: [], ranks: [], step: 0).exitStatus == 70)
   }
 

@@ -32,13 +32,20 @@ import Testing
     let network = try network()
     let parameters = parameters(of: network)
     let names = network.layout.tensors.map(\.name)
-    #expect(names == ["weights.4", "biases.4", "gain.3", "bias.3", "weights.2", "gain.1", "bias.1"])
-    for tensor in network.layout.tensors where tensor.name.hasPrefix("gain") || tensor.name.hasPrefix("bias.") {
-      let start: Float = tensor.name.hasPrefix("gain") ? 1 : 0
+    #expect(
+      names == [
+        "layers.4.weight", "layers.4.bias", "layers.3.weight", "layers.3.bias", "layers.2.weight", "layers.1.weight",
+        "layers.1.bias",
+      ])
+    for tensor in network.layout.tensors where ["layers.3", "layers.1"].contains(tensor.name.prefix(8)) {
+      let start: Float = tensor.name.hasSuffix("weight") ? 1 : 0
       #expect(tensor.range.allSatisfy { parameters[$0] == start })
     }
     let statistics = try #require(network.statistics)
-    #expect(statistics.layout.tensors.map(\.name) == ["mean.1", "variance.1", "mean.3", "variance.3"])
+    #expect(
+      statistics.layout.tensors.map(\.name) == [
+        "layers.1.running_mean", "layers.1.running_var", "layers.3.running_mean", "layers.3.running_var",
+      ])
     #expect(statistics.layout.tensors.map(\.shape) == [[19], [19], [5], [5]])
     #expect(Set(names).isDisjoint(with: statistics.layout.tensors.map(\.name)))
     #expect(try models.make("mlp:5")(7, 2).statistics == nil)

@@ -12,7 +12,7 @@ import Testing
 
   @Test func tensorsLieInBackwardOrder() throws {
     let network = try models.make("cnn")(784, 10, image: Self.image)
-    #expect(network.layout.tensors.map(\.name) == (1...4).reversed().flatMap { ["weights.\($0)", "biases.\($0)"] })
+    #expect(network.layout.tensors.map(\.name) == (1...4).reversed().flatMap { ["layers.\($0).weight", "layers.\($0).bias"] })
     let shapes = [[10, 500], [10], [500, 800], [500], [50, 20, 5, 5], [50], [20, 1, 5, 5], [20]]
     #expect(network.layout.tensors.map(\.shape) == shapes)
     // A row is a filter: all that one output unit reads.
@@ -36,7 +36,9 @@ import Testing
   @Test func startFollowsTheCounter() throws {
     let started = try started()
     let random = Philox(seed: 1, purpose: .initialization)
-    for (name, tensor, fanIn) in [("weights.1", 6, 25), ("weights.2", 4, 125), ("biases.2", 5, 125), ("weights.3", 2, 288)] {
+    for (name, tensor, fanIn) in [
+      ("layers.1.weight", 6, 25), ("layers.2.weight", 4, 125), ("layers.2.bias", 5, 125), ("layers.3.weight", 2, 288),
+    ] {
       let range = try #require(started.network.layout[name]).range
       let bound = 1 / Float(fanIn).squareRoot()
       for element in 0..<range.count {

@@ -32,7 +32,7 @@ import Testing
   @Test func valuesOfConvolutionalNetworks() throws {
     let gray = SampleShape(height: 28, width: 28, channels: 1)
     func shapes(_ model: String, _ image: SampleShape) throws -> [[Int]] {
-      try make(model, image).layout.tensors.filter { $0.name.hasPrefix("weights") }.map(\.shape)
+      try make(model, image).layout.tensors.filter { $0.shape.count > 1 }.map(\.shape)
     }
     #expect(try shapes("cnn", gray) == shapes("cnn:20,50,500,norm=none", gray))
     #expect(try shapes("cnn:20,50,hidden=500", gray) == shapes("cnn", gray))
@@ -45,14 +45,18 @@ import Testing
   /// Filters that read the image, and vectors, travel as floats; a perceptron's biases do not.
   @Test func plainTensors() throws {
     func plain(_ network: any Network) -> [String] { network.layout.tensors.filter { $0.kind == .plain }.map(\.name) }
-    #expect(try plain(make("cnn:4,8")) == ["biases.5", "gain.4", "bias.4", "gain.2", "bias.2", "weights.1"])
+    #expect(
+      try plain(make("cnn:4,8")) == [
+        "layers.5.bias", "layers.4.weight", "layers.4.bias", "layers.2.weight", "layers.2.bias", "layers.1.weight",
+      ])
     #expect(
       try plain(models.make("cnn:4,9")(784, 10, image: SampleShape(height: 28, width: 28, channels: 1))) == [
-        "biases.3", "biases.2", "weights.1", "biases.1",
+        "layers.3.bias", "layers.2.bias", "layers.1.weight", "layers.1.bias",
       ])
     #expect(try plain(models.make("mlp:5,4")(7, 2)).isEmpty && plain(models.make("softmax")(7, 2)).isEmpty)
-    #expect(try plain(models.make("mlp:5,norm=batch")(7, 2)) == ["biases.3", "gain.2", "bias.2"])
-    #expect(try plain(models.make("highway:1x3")(7, 2)) == ["biases.4", "biases.3", "biases.2", "biases.1"])
+    #expect(try plain(models.make("mlp:5,norm=batch")(7, 2)) == ["layers.3.bias", "layers.2.weight", "layers.2.bias"])
+    #expect(
+      try plain(models.make("highway:1x3")(7, 2)) == ["layers.4.bias", "layers.3.bias", "layers.2.bias", "layers.1.bias"])
   }
 
   /// A closed gate passes on what it reads, to the bit.
@@ -60,14 +64,14 @@ import Testing
     let batch = Minibatch.random(count: 5, featureCount: 12, classCount: 3)
     let highway = try Started("highway:4x7,gate=-50", inputs: 12, classes: 3)
     let plain = try Started("mlp:7", inputs: 12, classes: 3)
-    let names = ["weights.1", "biases.1", "weights.2", "biases.2"]
-    for (own, other) in zip(names, ["weights.1", "biases.1", "weights.10", "biases.10"]) {
+    let names = ["layers.1.weight", "layers.1.bias", "layers.2.weight", "layers.2.bias"]
+    for (own, other) in zip(names, ["layers.1.weight", "layers.1.bias", "layers.10.weight", "layers.10.bias"]) {
       let (target, source) = (plain.network.layout[own]!.range, highway.network.layout[other]!.range)
       for index in 0..<target.count {
         plain.parameters[target.lowerBound + index] = highway.parameters[source.lowerBound + index]
       }
     }
-    #expect(highway.network.layout["biases.2"]!.range.allSatisfy { highway.parameters[$0] == -50 })
+    #expect(highway.network.layout["layers.2.bias"]!.range.allSatisfy { highway.parameters[$0] == -50 })
     let expected = try plain.network.evaluate(batch, parameters: plain.parameters, logPosteriors: nil)
     #expect(try highway.network.evaluate(batch, parameters: highway.parameters, logPosteriors: nil) == expected)
   }

@@ -5,14 +5,17 @@ import Testing
 @Suite struct ModelsTests {
   @Test func tensorsLieInBackwardOrder() throws {
     let layout = try models.make("mlp:5,3")(7, 2).layout
-    #expect(layout.tensors.map(\.name) == ["weights.3", "biases.3", "weights.2", "biases.2", "weights.1", "biases.1"])
+    #expect(
+      layout.tensors.map(\.name) == [
+        "layers.3.weight", "layers.3.bias", "layers.2.weight", "layers.2.bias", "layers.1.weight", "layers.1.bias",
+      ])
     #expect(layout.tensors.map(\.shape) == [[2, 3], [2], [3, 5], [3], [5, 7], [5]])
     #expect(layout.count == 8 + 18 + 40)
-    #expect(try models.make("softmax")(7, 2).layout.tensors.map(\.name) == ["weights.1", "biases.1"])
+    #expect(try models.make("softmax")(7, 2).layout.tensors.map(\.name) == ["layers.1.weight", "layers.1.bias"])
   }
 
   @Test func repeatedSizesAreWrittenWithAnX() throws {
-    let layers = try models.make("mlp:9,3x4,2")(7, 2).layout.tensors.filter { $0.name.hasPrefix("weights") }
+    let layers = try models.make("mlp:9,3x4,2")(7, 2).layout.tensors.filter { $0.name.hasSuffix(".weight") }
     #expect(layers.map(\.shape) == [[2, 2], [2, 4], [4, 4], [4, 4], [4, 9], [9, 7]])
     let paper = try models.make("mlp:7x2048")(440, 9304)
     #expect(paper.layout.count == 2048 * 441 + 6 * 2048 * 2049 + 9304 * 2049)

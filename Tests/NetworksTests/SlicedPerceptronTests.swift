@@ -102,7 +102,9 @@ import Testing
         }
       }
       func range(_ name: String) -> Range<Int> { whole.network.layout.tensors.first { $0.name == name }!.range }
-      let (weights, deltas, biases) = (range("weights.2"), gradient[range("biases.2")].map { $0 }, range("biases.1"))
+      let (weights, deltas, biases) = (
+        range("layers.2.weight"), gradient[range("layers.2.bias")].map { $0 }, range("layers.1.bias")
+      )
       for unit in 0..<12 {
         let terms = (0..<3).map { deltas[$0] * whole.parameters[weights.lowerBound + 12 * $0 + unit] }
         let sum = (terms[0] + terms[1]) + terms[2]

@@ -19,7 +19,7 @@ import Testing
       let number = Int(tensor.name.split(separator: ".")[1])!
       let (inputs, outputs) = [(150.0, 300.0), (300, 200), (200, 100)][number - 1]
       let bounds = bounds(start, inputs, outputs)
-      let bound = tensor.name.hasPrefix("weights") ? bounds.weights : bounds.biases
+      let bound = tensor.name.hasSuffix(".weight") ? bounds.weights : bounds.biases
       let values = tensor.range.map { Double(started.parameters[$0]) }
       guard bound > 0 else {
         #expect(values.allSatisfy { $0 == 0 })
@@ -52,7 +52,7 @@ import Testing
   @Test func startFollowsTheCounter() throws {
     let started = try Started("mlp:3,start=glorot", inputs: 5, classes: 2, seed: 9)
     let random = Philox(seed: 9, purpose: .initialization)
-    let tensor = started.network.layout["weights.1"]!
+    let tensor = started.network.layout["layers.1.weight"]!
     let bound = (Float(6) / 8).squareRoot()
     for element in 0..<15 {
       #expect(started.parameters[tensor.range.lowerBound + element] == (2 * random.uniform(element, tensor: 2) - 1) * bound)

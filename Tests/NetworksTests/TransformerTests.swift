@@ -23,8 +23,10 @@ import Testing
     let tensors = try models.make("transformer:layers=1,heads=1,width=8")(Self.form(5, 3)).layout.tensors
     #expect(
       tensors.map(\.name) == [
-        "weights.9", "gain.8", "shift.8", "weights.7", "biases.7", "weights.6", "biases.6", "gain.5", "shift.5", "weights.4",
-        "biases.4", "weights.3", "biases.3", "gain.2", "shift.2", "tokens.1", "positions.1",
+        "layers.9.weight", "layers.8.weight", "layers.8.bias", "layers.7.weight", "layers.7.bias", "layers.6.weight",
+        "layers.6.bias", "layers.5.weight", "layers.5.bias", "layers.4.weight",
+        "layers.4.bias", "layers.3.weight", "layers.3.bias", "layers.2.weight", "layers.2.bias", "layers.1.tokens.weight",
+        "layers.1.positions.weight",
       ])
     #expect(tensors.map(\.shape).suffix(2) == [[3, 8], [5, 8]])
     #expect(tensors[3].shape == [8, 32] && tensors[5].shape == [32, 8] && tensors[11].shape == [24, 8])
@@ -38,11 +40,11 @@ import Testing
     for tensor in network.layout.tensors {
       let values = tensor.range.map { Double(parameters[$0]) }
       let deviation = (values.reduce(0) { $0 + $1 * $1 } / Double(values.count)).squareRoot()
-      switch tensor.name.split(separator: ".")[0] {
-      case "gain": #expect(values.allSatisfy { $0 == 1 })
-      case "shift", "biases": #expect(values.allSatisfy { $0 == 0 })
+      switch (tensor.shape.count, tensor.name.hasSuffix("weight")) {
+      case (1, true): #expect(values.allSatisfy { $0 == 1 })
+      case (1, false): #expect(values.allSatisfy { $0 == 0 })
       default:
-        let isBeforeSum = tensor.shape[0] == 64 && tensor.name.hasPrefix("weights")
+        let isBeforeSum = tensor.shape[0] == 64 && tensor.name.split(separator: ".").count == 3
         #expect(abs(deviation / (isBeforeSum ? 0.01 : 0.02) - 1) < 0.05, "\(tensor.name): \(deviation)")
       }
     }

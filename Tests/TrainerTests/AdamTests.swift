@@ -226,8 +226,8 @@ import Trainer
   @Test(arguments: ["sgd", "sgd:nesterov=true", "adagrad:place=momentum", "adam", "adamw"])
   func decayOfMatricesSparesVectors(specification: String) throws {
     let layout = TensorLayout([
-      ("biases.2", [3]), ("weights.2", [3, 5]), ("filters", [2, 3, 3, 1]), ("biases.1", [20]), ("scales", [7]),
-      ("none", [0, 4]), ("weights.1", [600, 2]),
+      ("layers.2.bias", [3]), ("layers.2.weight", [3, 5]), ("filters", [2, 3, 3, 1]), ("layers.1.bias", [20]), ("scales", [7]),
+      ("none", [0, 4]), ("layers.1.weight", [600, 2]),
     ])
     let random = Philox(seed: 2, purpose: .tests)
     func run(_ scope: String?, decay: Float) throws -> FloatBuffer {

@@ -39,7 +39,8 @@ import _TestSupport
     func run(_ strategy: String) -> TrainerOptions {
       settings(strategy) { ($0.codec, $0.steps, $0.minibatch) = ("none", 5, 64) }
     }
-    #expect(try hash(run("ssp:bound=0")) == hash(run("all-reduce")))
+    let (live, inStep) = (try hash(run("ssp:bound=0")), try hash(run("all-reduce")))
+    #expect(live == inStep)
   }
 
   /// Emulated orders give the same bits on any number of ranks; delay matters, and its compensation, too.

@@ -133,15 +133,16 @@ import _TestSupport
       return #expect(throws: CheckpointError.self) { try store.load(run, into: &state) }
     }
     var shapes: [(name: String, shape: [Int])] = [
-      ("weights.2", [3, 5]), ("biases.2", [3]), ("weights.1", [5, 8]), ("biases.1", [6]),
+      ("layers.2.weight", [3, 5]), ("layers.2.bias", [3]), ("layers.1.weight", [5, 8]), ("layers.1.bias", [6]),
     ]
     #expect(
-      try error(shapes)?.description == "\(file) is of another model: 'weights.1' has the shape [5, 7] there and [5, 8] here")
-    shapes[2] = ("weights.7", [5, 7])
-    #expect(try error(shapes)?.description == "\(file) is of another model: it lacks 'weights.7' of shape [5, 7]")
+      try error(shapes)?.description
+        == "\(file) is of another model: 'layers.1.weight' has the shape [5, 7] there and [5, 8] here")
+    shapes[2] = ("layers.7.weight", [5, 7])
+    #expect(try error(shapes)?.description == "\(file) is of another model: it lacks 'layers.7.weight' of shape [5, 7]")
     #expect(
       try error(Array(shapes.prefix(2)))?.description
-        == "\(file) is of another model: it holds 'weights.1' of shape [5, 7], which this model lacks")
+        == "\(file) is of another model: it holds 'layers.1.weight' of shape [5, 7], which this model lacks")
   }
 }
 

@@ -57,7 +57,9 @@ func edit(_ path: String, _ change: (inout Data) -> Void) throws {
 
 /// A small state with every kind of tensor and awkward values, different on every rank where it may be.
 final class SampleState {
-  let layout = TensorLayout([("weights.2", [3, 5]), ("biases.2", [3]), ("weights.1", [5, 7]), ("biases.1", [5])])
+  let layout = TensorLayout([
+    ("layers.2.weight", [3, 5]), ("layers.2.bias", [3]), ("layers.1.weight", [5, 7]), ("layers.1.bias", [5]),
+  ])
   let parameters: FloatBuffer
   let momentum: FloatBuffer
   let residual: FloatBuffer

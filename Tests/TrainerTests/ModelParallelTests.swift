@@ -217,7 +217,8 @@ import _TestSupport
     var fault = ""
     do { _ = try train(options, ranks: ranks) } catch { fault = "\(error)" }
     if world.rank < ranks {
-      #expect(fault.contains("step 4") && fault.contains("weights.3") && fault.contains("rank \(ranks - 1) on "), "\(fault)")
+      #expect(
+        fault.contains("step 4") && fault.contains("layers.3.weight") && fault.contains("rank \(ranks - 1) on "), "\(fault)")
     }
     // Skipped, the step teaches nothing on any slice.
     let skipping = self.options {

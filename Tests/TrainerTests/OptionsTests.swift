@@ -16,7 +16,9 @@ import Trainer
     "evaluate-every": "4", "verify-every": "0", "non-finite": "zero", "timeout": "2.5", "patience": "1.5", "output": "file",
     "quiet": "true", "transport": "messages", "inject-non-finite": "3:1",
     "realign": "1,3", "partition": "by-class:2", "clients": "40", "sampled": "4", "model-parallel": "2", "overlap": "inline",
-    "topology": "flat", "inject-fault": "kill:rank=1,phase=exchange", "pretend-hosts": "2",
+    "topology": "flat", "inject-fault": "kill:rank=1,phase=exchange", "pretend-hosts": "2", "emulate-speed": "exp",
+    "record": "file", "replay": "file",
+    "init": "file",
   ]
 
   @Test func everyOptionIsReadAndWrittenByItsName() throws {

@@ -10,7 +10,7 @@ import Trainer
 /// Predictions of steps: their bytes against the geometry's, their times against sums by hand.
 @Suite(.oneProcess) struct PlannerPredictionTests {
   private let layout = TensorLayout([
-    ("weights.2", [10, 512]), ("biases.2", [10]), ("weights.1", [512, 784]), ("biases.1", [512]),
+    ("layers.2.weight", [10, 512]), ("layers.2.bias", [10]), ("layers.1.weight", [512, 784]), ("layers.1.bias", [512]),
   ])
   private let oneBit = OneBit()
 
@@ -34,7 +34,7 @@ import Trainer
 
   @Test func bytesOfSeveralRanksOnAHostAreThoseOfTheRoutes() throws {
     // Several buckets of several segments.
-    let layout = TensorLayout([("weights.2", [1200, 700]), ("weights.1", [900, 1200]), ("biases.1", [900])])
+    let layout = TensorLayout([("layers.2.weight", [1200, 700]), ("layers.1.weight", [900, 1200]), ("layers.1.bias", [900])])
     #expect(ExchangeGeometry(layout, codec: oneBit, rankCount: 4, rule: .messages).buckets.count > 1)
     let memory = LinkCosts(latency: 1e-6, transfer: CostCurve(perUnit: 1e-10))
     for codec in [oneBit, Identity()] as [any Codec] {

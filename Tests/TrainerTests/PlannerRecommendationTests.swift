@@ -11,7 +11,7 @@ import Trainer
 /// What a plan says: the recommendation, the table, the files.
 @Suite(.oneProcess) struct PlannerRecommendationTests {
   private let layout = TensorLayout([
-    ("weights.2", [10, 512]), ("biases.2", [10]), ("weights.1", [512, 784]), ("biases.1", [512]),
+    ("layers.2.weight", [10, 512]), ("layers.2.bias", [10]), ("layers.1.weight", [512, 784]), ("layers.1.bias", [512]),
   ])
 
   /// A plan for `ranks` hosts on a link of that rate, with kernels of 2 · 10⁹ values a second.

@@ -22,7 +22,7 @@ import _TestSupport
     let odd = world.count - 1
     if world.rank == odd { trainer.parameters[3] += 0.5 }
     let found = try #require(try diverged { _ = try trainer.run() })
-    #expect(found.tensors == ["weights.3"] && found.ranks == [odd] && found.step == 3)
+    #expect(found.tensors == ["layers.3.weight"] && found.ranks == [odd] && found.step == 3)
     try world.barrier()
   }
 
@@ -48,7 +48,7 @@ import _TestSupport
     let odd = world.count - 1
     if world.rank == odd { values[1] = 1 }
     let found = try #require(try diverged { _ = try trainer.run() })
-    #expect(found.tensors == ["weights.3"] && found.ranks == [odd] && found.step == 4)
+    #expect(found.tensors == ["layers.3.weight"] && found.ranks == [odd] && found.step == 4)
     try world.barrier()
   }
 

@@ -1,3 +1,4 @@
+import Buffers
 import Checkpoints
 import Foundation
 import Kernels

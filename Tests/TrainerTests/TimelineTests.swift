@@ -97,7 +97,9 @@ import _TestSupport
       #expect(trace.spans("agreement", of: rank).count == exchanges)
       #expect(trace.spans("evaluation", of: rank).count == 2)
       #expect(trace.spans("verification", of: rank).count >= steps / 5)
-      for tensor in ["weights.3", "biases.3", "weights.2", "biases.2", "weights.1", "biases.1"] {
+      for tensor in [
+        "layers.3.weight", "layers.3.bias", "layers.2.weight", "layers.2.bias", "layers.1.weight", "layers.1.bias",
+      ] {
         #expect(trace.spans("compute", of: rank).count { $0.name == "backward " + tensor } == exchanges)
       }
       #expect(trace.spans("compute", of: rank).count { $0.name == "forward layer 3" } <= exchanges)

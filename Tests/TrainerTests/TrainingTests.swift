@@ -109,7 +109,7 @@ import _TestSupport
       try train(options)
     } throws: { error in
       let text = "\(error)"
-      return text.contains("step 4") && text.contains("weights.3") && (error as? TrainingError)?.exitStatus == 65
+      return text.contains("step 4") && text.contains("layers.3.weight") && (error as? TrainingError)?.exitStatus == 65
         && (World.count == 1 || text.contains("rank \(World.count - 1)"))
     }
   }
@@ -204,5 +204,20 @@ import _TestSupport
     }
     hashes.insert(try train(options { $0.momentum = 0 }).modelHash)
     #expect(hashes.count == 5)
+  }
+
+  /// A run begins with the parameters of a file; a file of another model is refused on all ranks.
+  @Test func aRunBeginsWithTheModelOfAFile() throws {
+    let directory = try TemporaryDirectory(on: world)
+    let file = directory.path + "/model"
+    let first = try train(options { ($0.output, $0.steps) = (file, 4) })
+    // A rate that moves nothing.
+    let later = try train(options { ($0.initialModel, $0.steps, $0.learningRate) = (file, 1, 1e-30) })
+    #expect(later.modelHash == first.modelHash)
+    let error = #expect(throws: (any Error).self) {
+      try train(options { ($0.initialModel, $0.model, $0.steps) = (file, "mlp:24", 1) })
+    }
+    #expect("\(String(describing: error))".contains("is of another model"))
+    try world.barrier()
   }
 }

@@ -29,20 +29,34 @@ def activation_of(keys):
     return {"relu": functional.relu, "sigmoid": torch.sigmoid}[keys.get("activation", "relu")]
 
 
-class Perceptron(nn.Module):
+class Twin(nn.Module):
+    """A model whose modules with parameters are numbered from the input on, as in model.safetensors: layers.1, layers.2, …"""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleDict()
+
+    def add(self, module):
+        """Numbers a module; returns a function that calls it."""
+        number = str(len(self.layers) + 1)
+        self.layers[number] = module
+        return lambda *inputs: self.layers[number](*inputs)
+
+
+class Perceptron(Twin):
     """softmax and mlp."""
 
     def __init__(self, inputs, classes, values, keys):
         super().__init__()
         sizes = [inputs, *sizes_of(values), classes]
         self.activation = activation_of(keys)
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:]))
+        self.linear = [self.add(nn.Linear(a, b)) for a, b in zip(sizes, sizes[1:])]
 
     def forward(self, x):
         x = x.flatten(1)
-        for layer in self.layers[:-1]:
-            x = self.activation(layer(x))
-        return self.layers[-1](x)
+        for linear in self.linear[:-1]:
+            x = self.activation(linear(x))
+        return self.linear[-1](x)
 
 
 def flatten(x):
@@ -50,7 +64,7 @@ def flatten(x):
     return x.permute(0, 2, 3, 1).flatten(1)
 
 
-class LeNet(nn.Module):
+class LeNet(Twin):
     """cnn on images of one channel: 5×5 convolutions with 2×2 pooling, a hidden linear layer, the output."""
 
     def __init__(self, image, classes, values, keys):
@@ -58,12 +72,12 @@ class LeNet(nn.Module):
         *filters, hidden = [int(value) for value in values or ["20", "50", "500"]]
         height, width, channels = image
         self.activation = activation_of(keys)
-        self.convolutions = nn.ModuleList()
+        self.convolutions = []
         for count in filters:
-            self.convolutions.append(nn.Conv2d(channels, count, 5))
+            self.convolutions.append(self.add(nn.Conv2d(channels, count, 5)))
             height, width, channels = (height - 4) // 2, (width - 4) // 2, count
-        self.hidden = nn.Linear(height * width * channels, hidden)
-        self.output = nn.Linear(hidden, classes)
+        self.hidden = self.add(nn.Linear(height * width * channels, hidden))
+        self.output = self.add(nn.Linear(hidden, classes))
 
     def forward(self, x):
         for convolution in self.convolutions:
@@ -71,61 +85,97 @@ class LeNet(nn.Module):
         return self.output(self.activation(self.hidden(flatten(x))))
 
 
-class ResidualBlock(nn.Module):
-    def __init__(self, channels, count, stride):
+class NormalizedNet(Twin):
+    """cnn on colour images: 3×3 convolutions that keep the size, each with batch normalization, ReLU and 2×2 pooling."""
+
+    def __init__(self, image, classes, values, keys):
         super().__init__()
-        self.convolution1 = nn.Conv2d(channels, count, 3, stride, 1, bias=False)
-        self.norm1 = nn.BatchNorm2d(count)
-        self.convolution2 = nn.Conv2d(count, count, 3, 1, 1, bias=False)
-        self.norm2 = nn.BatchNorm2d(count)
-        self.shortcut = None
-        if stride != 1 or channels != count:
-            self.shortcut = nn.Sequential(nn.Conv2d(channels, count, 1, stride, bias=False), nn.BatchNorm2d(count))
+        height, width, channels = image
+        self.stages = []
+        for count in [int(value) for value in values or ["32", "64", "128"]]:
+            convolution = self.add(nn.Conv2d(channels, count, 3, 1, 1, bias=False))
+            self.stages.append((convolution, self.add(nn.BatchNorm2d(count))))
+            height, width, channels = height // 2, width // 2, count
+        self.output = self.add(nn.Linear(height * width * channels, classes))
 
     def forward(self, x):
-        y = self.norm2(self.convolution2(functional.relu(self.norm1(self.convolution1(x)))))
-        return functional.relu(y + (x if self.shortcut is None else self.shortcut(x)))
+        for convolution, norm in self.stages:
+            x = functional.max_pool2d(functional.relu(norm(convolution(x))), 2)
+        return self.output(flatten(x))
 
 
-class ResNet(nn.Module):
+class ResNet(Twin):
     """resnet:6n+2 for images of 32×32 (He et al. 2016), with projections where the number of channels changes."""
 
     def __init__(self, image, classes, values, keys):
         super().__init__()
         depth, width = int((values or ["20"])[0]), int(keys.get("width", 16))
-        self.convolution = nn.Conv2d(image[2], width, 3, 1, 1, bias=False)
-        self.norm = nn.BatchNorm2d(width)
-        blocks, channels = [], width
+        self.start = self.normalized(image[2], width, 3, 1)
+        self.blocks, channels = [], width
         for stage in range(3):
             for number in range((depth - 2) // 6):
-                blocks.append(ResidualBlock(channels, width << stage, 2 if stage > 0 and number == 0 else 1))
-                channels = width << stage
-        self.blocks = nn.Sequential(*blocks)
-        self.output = nn.Linear(channels, classes)
+                count, stride = width << stage, 2 if stage > 0 and number == 0 else 1
+                shortcut = self.normalized(channels, count, 1, stride) if stride > 1 or channels != count else None
+                self.blocks.append((shortcut, self.normalized(channels, count, 3, stride), self.normalized(count, count, 3, 1)))
+                channels = count
+        self.output = self.add(nn.Linear(channels, classes))
+
+    def normalized(self, channels, count, size, stride):
+        convolution = self.add(nn.Conv2d(channels, count, size, stride, size // 2, bias=False))
+        norm = self.add(nn.BatchNorm2d(count))
+        return lambda x: norm(convolution(x))
 
     def forward(self, x):
-        x = functional.relu(self.norm(self.convolution(x)))
-        return self.output(self.blocks(x).mean((2, 3)))
+        x = functional.relu(self.start(x))
+        for shortcut, first, second in self.blocks:
+            x = functional.relu(second(functional.relu(first(x))) + (x if shortcut is None else shortcut(x)))
+        return self.output(x.mean((2, 3)))
 
 
-class Block(nn.Module):
-    def __init__(self, width, heads):
+class Embedding(nn.Module):
+    def __init__(self, context, classes, width):
         super().__init__()
-        self.heads = heads
-        self.norm1 = nn.LayerNorm(width)
-        self.attention = nn.Linear(width, 3 * width)
-        self.projection = nn.Linear(width, width)
-        self.norm2 = nn.LayerNorm(width)
-        self.expansion = nn.Linear(width, 4 * width)
-        self.contraction = nn.Linear(4 * width, width)
+        self.tokens = nn.Embedding(classes, width)
+        self.positions = nn.Embedding(context, width)
 
-    def forward(self, x):
+    def forward(self, tokens):
+        return self.tokens(tokens) + self.positions.weight[: tokens.shape[1]]
+
+
+class Transformer(Twin):
+    """transformer: pre-norm blocks of causal attention and a perceptron, learned positions, an output layer of its own."""
+
+    def __init__(self, context, classes, values, keys):
+        super().__init__()
+        width, self.heads, layers = (int(keys.get(key, value)) for key, value in (("width", 128), ("heads", 4), ("layers", 4)))
+        self.embedding = self.add(Embedding(context, classes, width))
+        self.blocks = [
+            [
+                self.add(module)
+                for module in (
+                    nn.LayerNorm(width),
+                    nn.Linear(width, 3 * width),
+                    nn.Linear(width, width),
+                    nn.LayerNorm(width),
+                    nn.Linear(width, 4 * width),
+                    nn.Linear(4 * width, width),
+                )
+            ]
+            for _ in range(layers)
+        ]
+        self.norm = self.add(nn.LayerNorm(width))
+        self.output = self.add(nn.Linear(width, classes, bias=False))
+
+    def forward(self, tokens):
+        x = self.embedding(tokens)
         samples, positions, width = x.shape
-        heads = self.attention(self.norm1(x)).view(samples, positions, 3, self.heads, width // self.heads)
-        query, key, value = heads.permute(2, 0, 3, 1, 4)
-        y = attend(query, key, value)
-        x = x + self.projection(y.transpose(1, 2).reshape(samples, positions, width))
-        return x + self.contraction(gelu(self.expansion(self.norm2(x))))
+        for norm1, attention, projection, norm2, expansion, contraction in self.blocks:
+            heads = attention(norm1(x)).view(samples, positions, 3, self.heads, width // self.heads)
+            query, key, value = heads.permute(2, 0, 3, 1, 4)
+            y = attend(query, key, value).transpose(1, 2).reshape(samples, positions, width)
+            x = x + projection(y)
+            x = x + contraction(gelu(expansion(norm2(x))))
+        return self.output(self.norm(x)).flatten(0, 1)
 
 
 def gelu(x):
@@ -145,25 +195,6 @@ def attend(query, key, value):
     return scores.masked_fill(future, float("-inf")).softmax(-1) @ value
 
 
-class Transformer(nn.Module):
-    """transformer: pre-norm blocks of causal attention and a perceptron, learned positions, an output layer of its own."""
-
-    def __init__(self, context, classes, values, keys):
-        super().__init__()
-        width, heads, layers = (int(keys.get(key, value)) for key, value in (("width", 128), ("heads", 4), ("layers", 4)))
-        self.tokens = nn.Embedding(classes, width)
-        self.positions = nn.Embedding(context, width)
-        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
-        self.norm = nn.LayerNorm(width)
-        self.output = nn.Linear(width, classes, bias=False)
-
-    def forward(self, tokens):
-        x = self.tokens(tokens) + self.positions.weight[: tokens.shape[1]]
-        for block in self.blocks:
-            x = block(x)
-        return self.output(self.norm(x)).flatten(0, 1)
-
-
 def form_of(text):
     """The form of samples: ("values", 784), ("image", (28, 28, 1)), or ("text", 128); a square number is an image of one channel."""
     if text.startswith("text:"):
@@ -180,14 +211,15 @@ def build(specification, form, classes):
     name, values, keys = parse(specification)
     kind, size = form
     # What these twins lack, by model: keys that change the function, and forms with another default.
-    others = {"norm", "dropout", "dropconnect", "kernel", "hidden"} & keys.keys() - ({"norm"} if name == "resnet" else set())
-    if others or name == "cnn" and size[2] > 1 or name == "resnet" and values == ["9"]:
+    others = {"norm", "dropout", "dropconnect", "kernel", "hidden"} & keys.keys() - ({"norm"} if name in ("cnn", "resnet") else set())
+    if others or name == "resnet" and values == ["9"]:
         raise SystemExit(f"there is no PyTorch twin of '{specification}' on samples of this form")
     if name in ("softmax", "mlp"):
         inputs = size if kind == "values" else size[0] * size[1] * size[2]
         return Perceptron(inputs, classes, values, keys)
     if name == "cnn":
-        return LeNet(size, classes, values, keys)
+        is_normalized = keys.get("norm", "batch" if size[2] > 1 else "none") != "none"
+        return (NormalizedNet if is_normalized else LeNet)(size, classes, values, keys)
     if name == "resnet":
         return ResNet(size, classes, values, keys)
     if name == "transformer":

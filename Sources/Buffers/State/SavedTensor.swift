@@ -18,7 +18,7 @@ public enum StatePlacement: Hashable, Sendable {
 ///
 /// They are used in place: saving reads the memory, resuming writes it.
 public struct SavedTensor {
-  /// For example `weights.3`, `residual` or `momentum`.
+  /// For example `layers.3.weight`, `residual` or `momentum`.
   public let name: String
   /// Its dimensions, the last one varying fastest.
   public let shape: [Int]

@@ -56,7 +56,7 @@ public struct ExchangeGeometry: Sendable {
   public let codeSpaceByteCount: Int
   /// The first group of each tensor, and the total number of groups.
   private let tensorGroups: [Int]
-  /// Whether each group is sent as floats because its code would be no smaller.
+  /// Whether each group is sent as floats although its tensor is to be encoded, because its code would be no smaller.
   let isRaw: [Bool]
   /// The number of such groups.
   public let rawGroupCount: Int
@@ -129,8 +129,13 @@ public struct ExchangeGeometry: Sendable {
       tensorGroups.append(end)
     }
     self.tensorGroups = tensorGroups
-    isRaw = groups.map { codec.isRaw(count: $0.count) }
-    rawGroupCount = isRaw.count { $0 }
+    var isFallback = groups.map { codec.isRaw(count: $0.count) }
+    // What is to travel as floats is no fallback.
+    for (index, tensor) in layout.tensors.enumerated() where tensor.kind != .coded {
+      for group in tensorGroups[index]..<tensorGroups[index + 1] { isFallback[group] = false }
+    }
+    isRaw = isFallback
+    rawGroupCount = isFallback.count { $0 }
   }
 
   /// The ranges of the values of shard `index` in the flat buffer: one for each bucket, adjacent ones joined.

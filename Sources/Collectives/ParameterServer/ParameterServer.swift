@@ -63,6 +63,8 @@ public final class ParameterServer {
   private let parameters: FloatBuffer
   private let gradient: FloatBuffer
   private let scratch: FloatBuffer
+  /// What an owner's answer adds; it may come while a gradient is being computed.
+  private let difference: FloatBuffer
   private let workers: [Worker]
   private let server: ShardServer
   private let floatCoder: GroupCoder
@@ -111,6 +113,7 @@ public final class ParameterServer {
     }
     gradient = FloatBuffer(count: layout.count)
     scratch = FloatBuffer(count: own.count)
+    difference = FloatBuffer(count: (0..<hosts.world.count).map { codes.elements(of: $0).count }.max() ?? 0)
     floatCoder = GroupCoder(Identity(), count: 0)
     differenceCoder = GroupCoder(codec, count: own.count)
     let shards = (0..<hosts.world.count).map { max(codes.byteCount(of: $0), floats.byteCount(of: $0)) }
@@ -256,8 +259,7 @@ extension ParameterServer {
     if usesFloats || settings.pullsFloats {
       floats.decode(shard, answer.codes, by: floatCoder, setting: values)
     } else {
-      let difference = gradient.baseAddress + elements.lowerBound
-      codes.decode(shard, answer.codes, by: worker.coder, setting: difference)
+      codes.decode(shard, answer.codes, by: worker.coder, setting: difference.baseAddress)
       for i in 0..<elements.count { values[i] += difference[i] }
     }
     worker.awaited.remove(shard)

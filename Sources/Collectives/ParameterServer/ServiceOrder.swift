@@ -126,6 +126,7 @@ private struct Emulation {
     while true {
       let slowest = clocks.indices.filter { !isFinished[$0] }.map { clocks[$0] }.min() ?? .max
       let released = held.filter { bound == nil || slowest == .max || clocks[$0.worker] - slowest <= bound! }
+        .sorted { $0.worker < $1.worker }
       held.removeAll { entry in released.contains { $0.worker == entry.worker } }
       for (worker, since) in released {
         course.waiting += time - since

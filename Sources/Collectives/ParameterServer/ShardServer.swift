@@ -179,7 +179,8 @@ final class ShardServer {
       return held
     }
     let slowest = clocks.indices.filter { !isFinished[$0] }.map { clocks[$0] }.min() ?? .max
-    let released = held.filter { slowest == .max || clocks[$0] - slowest <= bound }
+    // In the order of workers, so that in step each takes its own share again.
+    let released = held.filter { slowest == .max || clocks[$0] - slowest <= bound }.sorted()
     held.removeAll { released.contains($0) }
     return released
   }

@@ -26,7 +26,7 @@ package final class Embedding: Layer {
     }
     positionCount = input.pixelCount
     let declared = plan.declare([
-      ("tokens", [tokenCount, width], .uniform(bound)), ("positions", [positionCount, width], .uniform(bound)),
+      ("tokens.weight", [tokenCount, width], .uniform(bound)), ("positions.weight", [positionCount, width], .uniform(bound)),
     ])
     tensors = (declared[0], declared[1])
     let shape = SampleShape(height: input.height, width: input.width, channels: width)

@@ -23,7 +23,7 @@ package final class LayerNormalization: Layer {
   package func build(_ input: SampleShape, _ plan: inout Plan) -> SampleShape {
     (rowCount, columnCount) = (input.pixelCount, input.channels)
     needsInputGradient = plan.needsInputGradient
-    let declared = plan.declare([("gain", [columnCount], .constant(1)), ("shift", [columnCount], .constant(0))])
+    let declared = plan.declare([("weight", [columnCount], .constant(1)), ("bias", [columnCount], .constant(0))])
     tensors = (declared[0], declared[1])
     output = plan.declareOutputs(input)
     statistics = plan.declareMemory(2 * rowCount)

@@ -80,8 +80,8 @@ package struct Plan {
   ) -> (weights: Tensor, biases: Tensor) {
     let bounds = bound.map { ($0, Float(0)) } ?? bounds(shape, start, reach)
     let tensors = declare([
-      ("weights", shape, .uniform(bounds.0)),
-      ("biases", [shape[0]], bias.map(Start.constant) ?? .uniform(bounds.1)),
+      ("weight", shape, .uniform(bounds.0)),
+      ("bias", [shape[0]], bias.map(Start.constant) ?? .uniform(bounds.1)),
     ])
     return (tensors[0], tensors[1])
   }
@@ -90,23 +90,25 @@ package struct Plan {
   mutating func declareWeightsAlone(
     _ shape: [Int], start: Initialization, reach: Int = 1, bound: Float? = nil
   ) -> Tensor {
-    declare([("weights", shape, .uniform(bound ?? bounds(shape, start, reach).weights))])[0]
+    declare([("weight", shape, .uniform(bound ?? bounds(shape, start, reach).weights))])[0]
   }
 
   /// Declares a gain and a bias for each of `count` channels, which start as the identity.
   mutating func declareScaling(_ count: Int) -> (gains: Tensor, biases: Tensor) {
-    let tensors = declare([("gain", [count], .constant(1)), ("bias", [count], .constant(0))])
+    let tensors = declare([("weight", [count], .constant(1)), ("bias", [count], .constant(0))])
     return (tensors[0], tensors[1])
   }
 
-  /// Declares the tensors of a layer, in the order in which their gradients become ready; their names get the layer's number.
+  /// Declares the tensors of a layer, in the order in which their gradients become ready.
+  ///
+  /// Their names are those of PyTorch for the parameters of modules `layers.1`, `layers.2`, …: `layers.3.weight`.
   mutating func declare(_ tensors: [(name: String, shape: [Int], start: Start)]) -> [Tensor] {
     let (number, first) = (layers.count + 1, layers.reduce(0) { $0 + $1.count })
     let isFirst = layers.isEmpty
     layers.append(
       tensors.map { name, shape, start in
         let isPlain = shape.count == 1 ? vectorKind == .plain : shape.count > 2 && isFirst
-        return Declaration(name: "\(name).\(number)", shape: shape, start: start, kind: isPlain ? .plain : .coded)
+        return Declaration(name: "layers.\(number).\(name)", shape: shape, start: start, kind: isPlain ? .plain : .coded)
       })
     needsInputGradient = true
     return tensors.indices.map { Tensor(number: first + $0) }
@@ -119,7 +121,9 @@ package struct Plan {
   /// Declares a running mean and variance of each channel of `shape`, under the number of the layer declared last.
   mutating func declareStatistics(_ shape: SampleShape, isSynchronized: Bool) -> Statistics {
     let number = statistics.layout.tensors.count / 2
-    for name in ["mean", "variance"] { statistics.layout.append("\(name).\(layers.count)", shape: [shape.channels]) }
+    for name in ["running_mean", "running_var"] {
+      statistics.layout.append("layers.\(layers.count).\(name)", shape: [shape.channels])
+    }
     statistics.fewestRows = min(statistics.fewestRows, shape.pixelCount)
     statistics.isSynchronized = statistics.isSynchronized || isSynchronized
     return Statistics(number: number)

@@ -7,7 +7,7 @@ public import Buffers
 /// leave no trace. Unless the ranks share the statistics of each batch, those of a rank are its own and influence nothing but
 /// evaluation, which reads a combination of all ranks' (``combine(_:)``).
 public final class RunningStatistics {
-  /// A mean and a variance of each normalized layer, from the input on: `mean.3`, `variance.3`.
+  /// A mean and a variance of each normalized layer, from the input on: `layers.3.running_mean`, `layers.3.running_var`.
   public let layout: TensorLayout
   /// Whether the ranks share the statistics of each batch, so that all hold the same running ones.
   public let isSynchronized: Bool

@@ -69,8 +69,8 @@ final class SlicedPerceptron: SlicedNetwork {
           outputs: SlicedLayout.rows(of: sizes[number], into: exchange.sliceCount), weights: weights, biases: weights + 1))
     }
     for number in (1..<sizes.count).reversed() {
-      wholeLayout.append("weights.\(number)", shape: [sizes[number], sizes[number - 1]])
-      wholeLayout.append("biases.\(number)", shape: [sizes[number]])
+      wholeLayout.append("layers.\(number).weight", shape: [sizes[number], sizes[number - 1]])
+      wholeLayout.append("layers.\(number).bias", shape: [sizes[number]])
     }
     self.layers = layers
     slices = SlicedLayout(wholeLayout, into: exchange.sliceCount)

@@ -51,7 +51,7 @@ public final class MetricsWriter {
       if let before { _ = ftruncate(file.descriptor, off_t(before)) }
       guard !hasWarned else { return }
       hasWarned = true
-      warn("some lines of the \(content) will be missing: \(error); the run goes on")
+      warn("some \(content) will be missing: \(error); the run goes on")
     }
   }
 }

@@ -11,7 +11,8 @@ extension TrainerOptions {
       ("metrics", self.metrics), ("timeline", self.timeline), ("output", self.output), ("record", self.record),
     ]
     var faults = FileConflicts.faults(
-      outputs: [("checkpoint", checkpoint)] + outputs, inputs: [("config", config), ("replay", self.replay)])
+      outputs: [("checkpoint", checkpoint)] + outputs,
+      inputs: [("config", config), ("replay", self.replay), ("init", self.initialModel)])
     guard let directory = try? Specification(data).values.first else { return faults }
     for case (let option, let name?) in outputs
     where FileConflicts.isFile(name, ending: ["ubyte", ".gz", ".wav"], in: [directory, directory + "/recordings"]) {

@@ -152,6 +152,9 @@ public struct FileOptions: OptionTable {
     mayBeNone: true, checkGiven: OptionCheck.atLeast(1, " step"))
   public let resume = OptionRow<Bool>(
     "resume", false, "Continue from the newest complete checkpoint.", mayChangeOnResume: true)
+  public let initialModel = OptionRow<String?>(
+    "init", nil, "The parameters to begin with, a safetensors file such as --output writes or PyTorch; drawn by default.",
+    value: "file", otherwise: "drawn", mayChangeOnResume: true, mayBeNone: true)
   public let output = OptionRow<String?>(
     "output", nil, "The final model, as safetensors.", value: "file", mayChangeOnResume: true, mayBeNone: true)
 }

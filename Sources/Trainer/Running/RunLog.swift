@@ -37,7 +37,7 @@ final class RunLog {
       try MetricsWriter(file, appending: options.resume, patience: patience) { display.message("warning: \($0)") }
     }
     events = try files.record.map { file in
-      try MetricsWriter(file, of: "record", appending: options.resume, patience: patience) {
+      try MetricsWriter(file, of: "events", appending: options.resume, patience: patience) {
         display.message("warning: \($0)")
       }
     }

@@ -1,4 +1,4 @@
-internal import Buffers
+public import Buffers
 internal import Checkpoints
 internal import Collectives
 internal import Datasets
@@ -67,6 +67,29 @@ public struct SavedModel {
   ///
   /// Collective.
   public func evaluate() throws -> Evaluation { try evaluator.evaluate(parameters) }
+
+  /// The log posteriors of all test samples: samples × classes, or samples × positions × classes of a text.
+  ///
+  /// On one rank.
+  public func logPosteriors() throws -> NumpyFile {
+    guard rankCount == 1 else {
+      throw TrainingError("posteriors are computed on one rank, and this job has \(rankCount)", exitStatus: .usage)
+    }
+    let (form, sampleCount) = (dataset.form, dataset.count(.test))
+    let rowLength = form.targetCount * form.classCount
+    let axes = [sampleCount] + (form.targetCount > 1 ? [form.targetCount] : []) + [form.classCount]
+    try MemoryLimit.require(4 * sampleCount * rowLength, for: "the posteriors")
+    let all = FloatBuffer(count: sampleCount * rowLength)
+    let batch = Minibatch(capacity: 32, of: form)
+    let part = FloatBuffer(count: batch.capacity * rowLength)
+    for start in stride(from: 0, to: sampleCount, by: batch.capacity) {
+      let end = min(start + batch.capacity, sampleCount)
+      dataset.load(start..<end, of: .test, into: batch)
+      _ = try network.evaluate(batch, parameters: parameters, logPosteriors: part)
+      (all.baseAddress + start * rowLength).update(from: part.baseAddress, count: (end - start) * rowLength)
+    }
+    return NumpyFile(shape: axes, values: all)
+  }
 
   /// The result as a sentence for users.
   public func sentence(for result: Evaluation) -> String {

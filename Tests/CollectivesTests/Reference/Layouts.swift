@@ -4,9 +4,10 @@ import Buffers
 enum Layouts {
   /// Vectors of every length at which something changes, weights with biases, an empty tensor, rows over the longest group.
   static let awkward = TensorLayout([
-    ("weights.5", [3, 33]), ("biases.5", [3]), ("weights.4", [2, 5000]), ("biases.4", [2]), ("weights.3", [0, 7]),
+    ("layers.5.weight", [3, 33]), ("layers.5.bias", [3]), ("layers.4.weight", [2, 5000]), ("layers.4.bias", [2]),
+    ("layers.3.weight", [0, 7]),
     ("vector.1", [1]), ("vector.2", [2]), ("vector.31", [31]), ("vector.32", [32]), ("vector.33", [33]),
-    ("vector.1000", [1000]), ("weights.2", [65, 64]), ("biases.2", [65]),
+    ("vector.1000", [1000]), ("layers.2.weight", [65, 64]), ("layers.2.bias", [65]),
   ])
   /// A perceptron.
   static let perceptron = layout(inputs: 100, hidden: [64, 32], classes: 10)
@@ -33,8 +34,8 @@ enum Layouts {
     let sizes = [inputs] + hidden + [classes]
     var layout = TensorLayout()
     for layer in stride(from: sizes.count - 1, to: 0, by: -1) {
-      layout.append("weights.\(layer)", shape: [sizes[layer], sizes[layer - 1]])
-      layout.append("biases.\(layer)", shape: [sizes[layer]])
+      layout.append("layers.\(layer).weight", shape: [sizes[layer], sizes[layer - 1]])
+      layout.append("layers.\(layer).bias", shape: [sizes[layer]])
     }
     return layout
   }

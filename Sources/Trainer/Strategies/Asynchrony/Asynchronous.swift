@@ -27,7 +27,8 @@ final class Asynchronous: Strategy {
   private let computation: GradientComputation
   /// The learning rates of the segment, for the owners.
   private let rates = Rates()
-  private var nonFiniteGuard: NonFiniteGuard
+  /// The steps in a row, up to the last meeting, of which no gradient was finite.
+  private var refusedSteps = 0
   /// Emulated time so far, if speeds are emulated.
   private var emulatedTime = 0.0
   private var steps = (floats: 0, codes: 0)
@@ -60,7 +61,6 @@ final class Asynchronous: Strategy {
     serverSettings.pullsFloats = settings.pullsFloats
     serverSettings.seed = parts.options.seed
     computation = GradientComputation(parts)
-    nonFiniteGuard = NonFiniteGuard(parts)
     let (rates, workers, parameters, optimizer) = (rates, workerCount, parts.parameters, parts.optimizer)
     server = try ParameterServer(
       parts.hosts, layout: parts.network.layout, parameters: parameters, codec: codec, settings: serverSettings
@@ -83,6 +83,8 @@ final class Asynchronous: Strategy {
     let stopwatch = Stopwatch()
     let trafficBefore = server.traffic
     rates.rate = course.rate
+    // The course refers to the run, which must not outlive it.
+    defer { (rates.rate, computation.betweenLayers) = ({ _ in 0 }, nil) }
     var own = StepAgreement.Statement()
     var refused = 0
     let order = try order(of: minibatches)
@@ -156,11 +158,16 @@ final class Asynchronous: Strategy {
       let name = parts.network.layout.tensors[tensor].name
       let sentence =
         "up to step \(end): \(counted(count, "gradient")) not finite (\(name) on rank \(rank)), not pushed by the workers"
-      guard parts.options.nonFinite != .abort, count < workerCount * (end - step) else {
+      refusedSteps = count >= workerCount * (end - step) ? refusedSteps + end - step : 0
+      guard parts.options.nonFinite != .abort, refusedSteps < NonFiniteGuard.limit else {
+        let row = refusedSteps > 1 ? ", and \(refusedSteps) steps in a row had no other" : ""
         throw TrainingError(
-          "\(sentence); lower --learning-rate, or look for values in the data that are not finite", exitStatus: .configuration)
+          "\(sentence)\(row); lower --learning-rate, or look for values in the data that are not finite",
+          exitStatus: .configuration)
       }
       outcome.warning = sentence
+    } else {
+      refusedSteps = 0
     }
     return outcome
   }
@@ -192,11 +199,13 @@ extension Asynchronous {
     inventory.tensors += state.tensors.map { $0.owned(server.ownElements) }
     inventory.counters.merge(state.counters) { $1 }
     server.contribute(to: &inventory)
+    inventory.counters["refusedSteps"] = String(refusedSteps)
     inventory.counters["emulatedTime"] = parts.options.emulateSpeed.map { _ in String(emulatedTime.bitPattern) }
   }
 
   func restore(counters: [String: String]) {
     parts.optimizer.restore(counters: counters)
+    refusedSteps = counters["refusedSteps"].flatMap { Int($0) } ?? 0
     emulatedTime = counters["emulatedTime"].flatMap { UInt64($0) }.map { Double(bitPattern: $0) } ?? 0
   }
 
