@@ -1,7 +1,7 @@
 /// A data set of utterances whose labels follow from an alignment of states to frames, which a trained model can improve.
 ///
 /// What was spoken is known and fixed; which frames belong to which part of it is at first a guess. The data set itself never
-/// changes: the trainer keeps the new labels and uses them instead of those that ``Dataset/read(_:of:into:)`` returns.
+/// changes: the trainer keeps the new labels and uses them instead of those that ``Dataset/read(_:of:variation:into:labels:)`` returns.
 /// Source: Seide et al. 2014, realignment between passes; algorithms §1.11.
 public protocol RealignableDataset: Dataset {
   /// The samples of each utterance of a split, one utterance after another; together they are the whole split.

@@ -8,7 +8,7 @@ public import Transport
 /// A worker computes the gradient of a minibatch at the values that it holds, encodes it shard by shard with a residual of its own, and
 /// sends each shard to its owner, who applies it and answers with what has changed: as floats, or as a code of the difference to
 /// what the worker holds. Minibatches come from one counter, which the owner of the first shard keeps: a fast worker does more
-/// of them. Between two meetings nobody waits for anyone, unless a bound says so (``ShardServer``); at a meeting all pushes are
+/// of them. Between two meetings nobody waits for anyone, unless a bound says so; at a meeting all pushes are
 /// applied, and every rank gets the whole model.
 ///
 /// A rank may be several workers. Owners apply pushes as they arrive or in a listed order, and then the result has the same bits

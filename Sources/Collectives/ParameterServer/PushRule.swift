@@ -82,6 +82,7 @@ public struct DelayCompensation: Hashable, Sendable {
   ///   - now: w.
   ///   - before: b, what the worker had pulled.
   ///   - squares: s, which this gradient enters; not read in the constant form.
+  ///   - count: The number of values.
   public func correct(
     _ gradient: UnsafeMutablePointer<Float>, now: UnsafePointer<Float>, before: UnsafePointer<Float>,
     squares: UnsafeMutablePointer<Float>, count: Int
