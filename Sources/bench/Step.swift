@@ -166,7 +166,7 @@ struct StepCommand: ParsableCommand {
     var turnSeconds: [(own: Double, peer: Double)] = []
     for _ in 0..<turns {
       for part in parts.dropLast() { try benchmark.run(part, count: iterations) }
-      let own = try seconds { try benchmark.run(.whole, count: iterations) }
+      let own = try benchmark.run(.whole, count: iterations)
       if let peer { turnSeconds.append((own, try peer.run(steps: iterations))) }
     }
     var row = try StepRow(benchmark, forwardRepetitions: max(iterations, 5))

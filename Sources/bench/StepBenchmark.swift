@@ -139,7 +139,10 @@ final class StepBenchmark {
   /// Runs iterations of one part back to back, as in training: ranks wait for one another only in the exchange.
   ///
   /// Collective.
-  func run(_ part: Part, count: Int) throws {
+  ///
+  /// - Returns: The seconds that the iterations took, without the step before them.
+  @discardableResult
+  func run(_ part: Part, count: Int) throws -> Double {
     do {
       // Work in flight in a step comes from the previous one.
       try steps(of: part)?.prime()
@@ -148,8 +151,10 @@ final class StepBenchmark {
       let start = ContinuousClock.now
       for _ in 0..<count { times[part, default: []].append(try iteration(part)) }
       let exchanges = part == .communication ? count : count * setting.strategy.exchangesInStep
-      turnTimes[part, default: []].append((ContinuousClock.now - start) / .seconds(Double(exchanges)))
+      let seconds = (ContinuousClock.now - start) / .seconds(1)
+      turnTimes[part, default: []].append(seconds / Double(exchanges))
       try steps(of: part)?.drain()
+      return seconds
     } catch {
       whole.abandon()
       alone?.abandon()

@@ -11,6 +11,7 @@ posteriors, and ends with status 1 if that is more than 1e-4. Needs a PyTorch an
 import argparse
 import gzip
 import json
+import math
 import os
 import struct
 import sys
@@ -74,7 +75,7 @@ def test_inputs(specification):
     text = open(values[0], encoding="utf-8").read()
     vocabulary = {character: token for token, character in enumerate(sorted(set(text)))}
     context = int(keys.get("context", form_of(options.inputs)[1]))
-    test = [vocabulary[character] for character in text[len(text) - int(len(text) * 0.1) :]]
+    test = [vocabulary[character] for character in text[len(text) - math.ceil(len(text) * 0.1) :]]
     count = (len(test) - 1) // context
     return torch.tensor(test[: count * context]).reshape(count, context), len(vocabulary)
 
