@@ -118,6 +118,9 @@ let package = Package(
       name: "Laboratory", dependencies: ["Reporting", "Files", argumentParser], path: "examples/laboratory",
       swiftSettings: settings),
     example("dc-asgd", ["Laboratory", "Files", argumentParser], exclude: ["README.md", "RESULTS.md"]),
+    example(
+      "deep", ["Laboratory", "Reporting", "Files", argumentParser],
+      exclude: ["README.md", "depth.svg", "normalization.svg", "regularization.svg"]),
     example("seide2014", ["Laboratory", "Files", argumentParser], exclude: ["README.md", "RESULTS.md"]),
     example(
       "fetchsgd", ["Laboratory", "Reporting", "Files", "Networks", "Datasets", "Buffers", argumentParser],
