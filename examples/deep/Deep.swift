@@ -4,7 +4,7 @@ import Foundation
 import Laboratory
 import Reporting
 
-/// What regularisation, normalization and depth do to deep networks, as curves; README.md says how to read them.
+/// What regularization, normalization and depth do to deep networks, as curves; README.md says how to read them.
 @main
 struct Deep: ParsableCommand {
   static let configuration = CommandConfiguration(

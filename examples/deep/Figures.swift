@@ -19,7 +19,7 @@ struct Regularization: PaperTable {
     ]
     let common = ["--minibatch", "50", "--epochs", String(epochs), "--learning-rate", "0.02", "--schedule", "constant"]
     let reports = try laboratory.run(variants.map { $0.job(samples: 1500, common) })
-    try write("Regularisation: 1500 training samples", "testLoss", "test loss", variants, reports, to: svg)
+    try write("Regularization: 1500 training samples", "testLoss", "test loss", variants, reports, to: svg)
     var table = table("A perceptron on 1500 samples", variants, reports)
     table.notes = [
       "784-512-512-10, \(epochs) epochs in minibatches of 50, constant rate 0.02, momentum 0.9. The training loss of dropout and "
