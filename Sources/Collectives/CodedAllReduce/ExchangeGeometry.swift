@@ -122,12 +122,7 @@ public struct ExchangeGeometry: Sendable {
     self.groupStarts = groupStarts
     self.codeStarts = codeStarts
     codeSpaceByteCount = offset
-    var tensorGroups = [0]
-    for tensor in layout.tensors {
-      var end = tensorGroups.last!
-      while end < groups.count && groups[end].lowerBound < tensor.range.upperBound { end += 1 }
-      tensorGroups.append(end)
-    }
+    let tensorGroups = layout.groupBounds(groups)
     self.tensorGroups = tensorGroups
     var isFallback = groups.map { codec.isRaw(count: $0.count) }
     // What is to travel as floats is no fallback.

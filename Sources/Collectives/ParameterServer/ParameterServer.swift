@@ -17,44 +17,6 @@ public import Transport
 /// - Cost: per minibatch a worker sends the codes of the model and 24 bytes to each owner, and receives as much or 4 bytes a value.
 ///   An owner keeps its shard once or twice for each worker.
 public final class ParameterServer {
-  /// How the servers work.
-  public struct Settings {
-    /// The number of workers, a multiple of the number of ranks.
-    public var workerCount: Int
-    /// What owners do about the age of gradients.
-    public var rule = PushRule()
-    /// The pushes that a worker may be ahead of the slowest; nil for any number.
-    public var bound: Int?
-    /// The pushes whose mean is applied at once.
-    public var pushesPerUpdate = 1
-    /// Whether workers pull floats, and not codes.
-    public var pullsFloats = false
-    /// The seed of stochastic codes.
-    public var seed: UInt64 = 1
-
-    /// Settings of `workerCount` workers.
-    public init(workerCount: Int) { self.workerCount = workerCount }
-  }
-
-  /// One of this rank's workers.
-  private final class Worker {
-    let id: Int
-    /// The values that it holds.
-    let parameters: FloatBuffer
-    /// Encodes its gradients.
-    let coder: GroupCoder
-    /// Its minibatch; nil if there is none left.
-    var minibatch: Int?
-    /// The owners whose answers are awaited.
-    var awaited: Set<Int> = []
-
-    init(id: Int, codec: any Codec, count: Int) {
-      self.id = id
-      parameters = FloatBuffer(count: count)
-      coder = GroupCoder(codec, count: count)
-    }
-  }
-
   private let hosts: HostMap
   private let settings: Settings
   private let codes: ShardCodes
@@ -65,8 +27,8 @@ public final class ParameterServer {
   private let scratch: FloatBuffer
   /// What an owner's answer adds; it may come while a gradient is being computed.
   private let difference: FloatBuffer
-  private let workers: [Worker]
-  private let server: ShardServer
+  let workers: [Worker]
+  let server: ShardServer
   private let floatCoder: GroupCoder
   private let differenceCoder: GroupCoder
   private let messages: ServerMessages
@@ -323,18 +285,5 @@ extension ParameterServer {
     }
     message.header = header
     try messages.send(answerTo: worker)
-  }
-}
-
-// MARK: - State
-
-extension ParameterServer: Stateful {
-  public func contribute(to inventory: inout StateInventory) {
-    for (index, worker) in workers.enumerated() where worker.coder.residual.count > 0 {
-      inventory.tensors.append(SavedTensor(index == 0 ? "residual" : "residual.\(index)", .summed, of: worker.coder.residual))
-    }
-    if server.squares.count > 0 {
-      inventory.tensors.append(SavedTensor("meanSquare", .owned([server.elements]), of: server.squares))
-    }
   }
 }

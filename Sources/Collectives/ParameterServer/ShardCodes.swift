@@ -20,13 +20,7 @@ public struct ShardCodes: Sendable {
     groups = other?.groups ?? codec.grouping.groups(of: layout)
     let weights = groups.reduce(into: [0]) { $0.append($0.last! + codec.encodedByteCount(of: $1.count)) }
     shardGroups = other?.shardGroups ?? Partition(cumulativeWeights: weights, into: shardCount).ranges
-    var tensorGroups = [0]
-    for tensor in layout.tensors {
-      var end = tensorGroups.last!
-      while end < groups.count && groups[end].lowerBound < tensor.range.upperBound { end += 1 }
-      tensorGroups.append(end)
-    }
-    self.tensorGroups = tensorGroups
+    tensorGroups = layout.groupBounds(groups)
   }
 
   /// The values of a shard in the flat buffer.
