@@ -21,10 +21,12 @@ func example(_ name: String, _ dependencies: [Target.Dependency], exclude: [Stri
 }
 
 /// The tests of one module; those that need several ranks run under `mpirun`.
-func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+///
+/// Tests that compute little themselves are not optimized: most of the time of a build would go into them.
+func tests(_ name: String, _ dependencies: [Target.Dependency], areOptimized: Bool = true) -> Target {
   .testTarget(
     name: "\(name)Tests", dependencies: dependencies + ["_TestSupport"],
-    path: "Tests/\(name)Tests", swiftSettings: settings)
+    path: "Tests/\(name)Tests", swiftSettings: settings + (areOptimized ? [] : [.unsafeFlags(["-Onone"])]))
 }
 
 let argumentParser = Target.Dependency.product(
@@ -128,12 +130,14 @@ let package = Package(
 
     .target(name: "_TestSupport", dependencies: ["Files", "MPI"], path: "Tests/_TestSupport", swiftSettings: settings),
     tests("Buffers", ["Buffers"]),
-    tests("MPI", ["MPI", "example-hello", "example-ring", "example-reduce", "example-overlap", "example-user-operation"]),
+    tests(
+      "MPI", ["MPI", "example-hello", "example-ring", "example-reduce", "example-overlap", "example-user-operation"],
+      areOptimized: false),
     tests("Codecs", ["Codecs", "Kernels", "Buffers"]),
     tests("Collectives", ["Collectives", "Transport", "MPI", "Codecs", "Buffers"]),
     tests("Networks", ["Networks", "Kernels", "Buffers"]),
     tests("Datasets", ["Datasets", "CZlib", "Buffers"]),
-    tests("Bench", ["bench"]),
+    tests("Bench", ["bench"], areOptimized: false),
     tests(
       "Trainer",
       [

@@ -27,6 +27,12 @@ public struct DatasetRecipe: Sendable {
   /// The data set, with all randomness drawn from `seed`; throws `DataError` if files are at fault.
   public func callAsFunction(_ seed: UInt64) throws -> any Dataset { try make(seed, context) }
 
+  /// The recipe for the same data with their last `count` training samples in the place of the test samples; nil for none.
+  func holdingOut(_ count: Int?) -> DatasetRecipe {
+    guard let count else { return self }
+    return DatasetRecipe { seed in try HeldOutDataset(self(seed), count: count) }
+  }
+
   /// The recipe for a model that reads `context` tokens: so many has a window of a text whose specification does not say.
   ///
   /// Data that are no text, and models that do not say what they read (nil), change nothing. Throws `SpecificationError` if text and

@@ -9,23 +9,23 @@ public let datasets = Registry<DatasetRecipe>(
   [
     .init(
       "glyphs", "28×28 digits drawn from the seed, nothing to download",
-      keys: [("train", "training samples (60000)"), ("test", "test samples (10000)")]
+      keys: [("train", "training samples (60000)"), ("test", "test samples (10000)"), heldOut]
     ) { specification in
       let train = try specification.integer("train", default: 60_000, in: 1...100_000_000)
       let test = try specification.integer("test", default: 10_000, in: 1...100_000_000)
-      return DatasetRecipe { seed in
+      return try DatasetRecipe { seed in
         Glyphs(seed: seed, trainCount: train, testCount: test, specification: specification.description)
-      }
+      }.holdingOut(specification.count(heldOut.name))
     },
     .init(
       "idx", "images in the four IDX files of MNIST and data sets like it (train-images-idx3-ubyte …), .gz or plain",
-      values: "the directory that holds the files", keys: [("classes", "number of classes (10)")]
+      values: "the directory that holds the files", keys: [("classes", "number of classes (10)"), heldOut]
     ) { specification in
       let classes = try specification.integer("classes", default: 10, in: 2...256)
       let directory = try specification.path()
-      return DatasetRecipe { _ in
+      return try DatasetRecipe { _ in
         try IDXDataset(directory: directory, classCount: classes, specification: specification.description)
-      }
+      }.holdingOut(specification.count(heldOut.name))
     },
     .init(
       "cifar10", "colour images in the files of CIFAR-10's binary version (data_batch_1.bin … test_batch.bin), .gz or plain",
@@ -33,17 +33,18 @@ public let datasets = Registry<DatasetRecipe>(
       keys: [
         ("train", "training images, the first ones (all)"), ("test", "test images, the first ones (all)"),
         ("augment", "whether training images are moved by up to 4 pixels and mirrored half the time, true or false (true)"),
+        heldOut,
       ]
     ) { specification in
       let train = try specification.count("train")
       let test = try specification.count("test")
       let isVaried = try specification.flag("augment", default: true)
       let directory = try specification.path()
-      return DatasetRecipe { _ in
+      return try DatasetRecipe { _ in
         try CIFAR10Dataset(
           directory: directory, trainCount: train, testCount: test, isVaried: isVaried,
           specification: specification.description)
-      }
+      }.holdingOut(specification.count(heldOut.name))
     },
     .init(
       "npy", "arrays of NumPy: x_train.npy, y_train.npy, x_test.npy, y_test.npy, .gz or plain; classes = largest label + 1",
@@ -51,15 +52,16 @@ public let datasets = Registry<DatasetRecipe>(
       keys: [
         ("layout", "axes of images with channels after the first, nhwc or nchw (nhwc)"),
         ("standardize", "whether features, or channels of images, get mean 0 and deviation 1, true or false (true)"),
+        heldOut,
       ]
     ) { specification in
       let layout = try specification.choice("layout", default: NumpyDataset.Layout.nhwc)
       let isStandardised = try specification.flag("standardize", default: true)
       let directory = try specification.path()
-      return DatasetRecipe { _ in
+      return try DatasetRecipe { _ in
         try NumpyDataset(
           directory: directory, layout: layout, isStandardised: isStandardised, specification: specification.description)
-      }
+      }.holdingOut(specification.count(heldOut.name))
     },
     .init(
       "text", "windows of a UTF-8 text, .gz or plain: models predict the next character; classes = distinct characters",
@@ -99,6 +101,12 @@ public let datasets = Registry<DatasetRecipe>(
       }
     },
   ])
+
+/// The key of data whose samples are independent of each other.
+private let heldOut = (
+  name: "held-out",
+  meaning: "training samples, the last ones, that take the place of the test samples: to choose settings on (none)"
+)
 
 /// How training samples are dealt to clients.
 public let partitions = Registry<ClientPartition>(
