@@ -8,7 +8,6 @@ typedef struct {
   dnnl_primitive_t primitive, reorder;
   dnnl_memory_t weights, pad;
   size_t weight_bytes, pad_bytes;
-  char name[64];
 } Pass;
 
 // Memory objects hold addresses: each call sets them.
@@ -29,17 +28,16 @@ static dnnl_status_t make_reorder(
     dnnl_primitive_t *reorder, FormReference from, FormReference to, dnnl_engine_t engine) {
   dnnl_primitive_desc_t description;
   TRY(dnnl_reorder_primitive_desc_create(&description, from, engine, to, engine, NULL));
-  dnnl_status_t result = dnnl_primitive_create(reorder, description);
+  dnnl_status_t result = CDNN_make(reorder, description, "reorder");
   dnnl_primitive_desc_destroy(description);
   return result;
 }
 
+static const char *const names[] = {"convolution forward", "convolution data", "convolution weights"};
+
 static dnnl_status_t make_pass_of(
     Pass *pass, CDNN_Direction direction, dnnl_primitive_desc_t description, FormReference plain, dnnl_engine_t engine) {
-  const char *name = "";
-  TRY(dnnl_primitive_desc_query(description, dnnl_query_impl_info_str, 0, &name));
-  strncpy(pass->name, name, sizeof pass->name - 1);
-  TRY(dnnl_primitive_create(&pass->primitive, description));
+  TRY(CDNN_make(&pass->primitive, description, names[direction]));
   FormReference weights = dnnl_primitive_desc_query_md(
       description, direction == CDNN_WEIGHTS ? dnnl_query_diff_weights_md : dnnl_query_weights_md, 0);
   TRY(dnnl_memory_create(&pass->weights, weights, engine, DNNL_MEMORY_NONE));
@@ -135,10 +133,6 @@ void CDNN_convolution_destroy(CDNN_Convolution *convolution) {
     if (memories[index]) dnnl_memory_destroy(memories[index]);
   if (convolution->stream) dnnl_stream_destroy(convolution->stream);
   free(convolution);
-}
-
-const char *CDNN_convolution_implementation(const CDNN_Convolution *convolution, CDNN_Direction direction) {
-  return convolution->passes[direction].name;
 }
 
 // With room for the masked lanes.

@@ -14,6 +14,11 @@ dnnl_engine_t CDNN_engine(void);
 // Makes the number of threads hold in the calling thread.
 void CDNN_prepare_thread(void);
 
+// Makes a primitive of this kind, and names its code to the observer of this thread.
+dnnl_status_t CDNN_make(dnnl_primitive_t *primitive, const_dnnl_primitive_desc_t description, const char *kind);
+// Names the code of a product to the observer of this thread.
+void CDNN_note_product(void);
+
 #define TRY(call) \
   do { \
     dnnl_status_t status_of_call = (call); \

@@ -19,7 +19,8 @@ import sys
 import numpy
 import torch
 
-from torch_models import build, form_of, parse
+from torch_models import build, form_of
+from torch_twin import parse
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--model", required=True)

@@ -7,129 +7,154 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-
-def parse(specification):
-    """The name, the values and the keys of a specification such as cnn:20,50,500,activation=relu."""
-    name, _, rest = specification.partition(":")
-    parts = [part for part in rest.split(",") if part]
-    keys = dict(part.split("=", 1) for part in parts if "=" in part)
-    return name, [part for part in parts if "=" not in part], keys
-
-
-def sizes_of(values):
-    """Sizes of hidden layers: 512,512, or 7x2048 for seven layers of 2048."""
-    sizes = []
-    for value in values:
-        count, _, size = value.rpartition("x")
-        sizes += [int(size)] * int(count or 1)
-    return sizes
-
-
-def activation_of(keys):
-    return {"relu": functional.relu, "sigmoid": torch.sigmoid}[keys.get("activation", "relu")]
-
-
-class Twin(nn.Module):
-    """A model whose modules with parameters are numbered from the input on, as in model.safetensors: layers.1, layers.2, …"""
-
-    def __init__(self):
-        super().__init__()
-        self.layers = nn.ModuleDict()
-
-    def add(self, module):
-        """Numbers a module; returns a function that calls it."""
-        number = str(len(self.layers) + 1)
-        self.layers[number] = module
-        return lambda *inputs: self.layers[number](*inputs)
+from torch_twin import Twin, activation_of, dropout_of, flatten, gelu, normalizes, parse, sizes_of
 
 
 class Perceptron(Twin):
-    """softmax and mlp."""
+    """softmax and mlp: hidden layers with a normalization before their activation, and dropout after it, if the keys say so."""
 
     def __init__(self, inputs, classes, values, keys):
         super().__init__()
-        sizes = [inputs, *sizes_of(values), classes]
-        self.activation = activation_of(keys)
-        self.linear = [self.add(nn.Linear(a, b)) for a, b in zip(sizes, sizes[1:])]
+        sizes = [inputs, *sizes_of(values)]
+        self.activation, self.drop = activation_of(keys), dropout_of(keys)
+        self.drop_connect = float(keys.get("dropconnect", 0))
+        self.hidden = []
+        for count, size in zip(sizes, sizes[1:]):
+            linear = nn.Linear(count, size, bias=not normalizes(keys))
+            self.add(linear)
+            # In a list that PyTorch does not look into: the module has its number already.
+            self.hidden.append([linear, self.add(nn.BatchNorm1d(size)) if normalizes(keys) else lambda x: x])
+        self.output = self.add(nn.Linear(sizes[-1], classes))
 
     def forward(self, x):
-        x = x.flatten(1)
-        for linear in self.linear[:-1]:
-            x = self.activation(linear(x))
-        return self.linear[-1](x)
+        x = flatten(x)
+        for linear, norm in self.hidden:
+            weight = functional.dropout(linear.weight, self.drop_connect, self.training)
+            x = self.drop(self.activation(norm(functional.linear(x, weight, linear.bias))))
+        return self.output(x)
 
 
-def flatten(x):
-    """An image as the values of its pixels, in the order of memory."""
-    return x.permute(0, 2, 3, 1).flatten(1)
+class Highway(Twin):
+    """highway: a linear layer, then layers that mix what they compute with what they read; a gate's tensors come first."""
+
+    def __init__(self, inputs, classes, values, keys):
+        super().__init__()
+        count, width = (int(number) for number in values[0].split("x"))
+        self.activation = activation_of(keys)
+        self.start = self.add(nn.Linear(inputs, width))
+        self.mixing = [[self.add(nn.Linear(width, width)) for _ in range(2)] for _ in range(count)]
+        self.output = self.add(nn.Linear(width, classes))
+
+    def forward(self, x):
+        x = self.activation(self.start(flatten(x)))
+        for gate, transform in self.mixing:
+            x = x + torch.sigmoid(gate(x)) * (self.activation(transform(x)) - x)
+        return self.output(x)
 
 
 class LeNet(Twin):
-    """cnn on images of one channel: 5×5 convolutions with 2×2 pooling, a hidden linear layer, the output."""
+    """cnn without normalization: convolutions with 2×2 pooling, a hidden linear layer, the output."""
 
     def __init__(self, image, classes, values, keys):
         super().__init__()
-        *filters, hidden = [int(value) for value in values or ["20", "50", "500"]]
+        filters = [int(value) for value in values or ["20", "50"]]
+        hidden = int(keys["hidden"]) if "hidden" in keys else filters.pop() if values else 500
+        kernel = int(keys.get("kernel", 5))
         height, width, channels = image
-        self.activation = activation_of(keys)
+        self.activation, self.drop = activation_of(keys), dropout_of(keys)
         self.convolutions = []
         for count in filters:
-            self.convolutions.append(self.add(nn.Conv2d(channels, count, 5)))
-            height, width, channels = (height - 4) // 2, (width - 4) // 2, count
-        self.hidden = self.add(nn.Linear(height * width * channels, hidden))
-        self.output = self.add(nn.Linear(hidden, classes))
+            self.convolutions.append(self.add(nn.Conv2d(channels, count, kernel)))
+            height, width, channels = (height - kernel + 1) // 2, (width - kernel + 1) // 2, count
+        size = height * width * channels
+        self.hidden = self.add(nn.Linear(size, hidden)) if hidden else None
+        self.output = self.add(nn.Linear(hidden or size, classes))
 
     def forward(self, x):
         for convolution in self.convolutions:
             x = self.activation(functional.max_pool2d(convolution(x), 2))
-        return self.output(self.activation(self.hidden(flatten(x))))
+        x = flatten(x)
+        return self.output(self.drop(self.activation(self.hidden(x)) if self.hidden else x))
 
 
 class NormalizedNet(Twin):
-    """cnn on colour images: 3×3 convolutions that keep the size, each with batch normalization, ReLU and 2×2 pooling."""
+    """cnn with normalization: convolutions that keep the size, each with batch normalization, activation and 2×2 pooling."""
 
     def __init__(self, image, classes, values, keys):
         super().__init__()
+        kernel, hidden = int(keys.get("kernel", 3)), int(keys.get("hidden", 0))
         height, width, channels = image
+        self.activation, self.drop = activation_of(keys), dropout_of(keys)
         self.stages = []
         for count in [int(value) for value in values or ["32", "64", "128"]]:
-            convolution = self.add(nn.Conv2d(channels, count, 3, 1, 1, bias=False))
+            convolution = self.add(nn.Conv2d(channels, count, kernel, 1, kernel // 2, bias=False))
             self.stages.append((convolution, self.add(nn.BatchNorm2d(count))))
             height, width, channels = height // 2, width // 2, count
-        self.output = self.add(nn.Linear(height * width * channels, classes))
+        size = height * width * channels
+        self.hidden = [self.add(nn.Linear(size, hidden, bias=False)), self.add(nn.BatchNorm1d(hidden))] if hidden else None
+        self.output = self.add(nn.Linear(hidden or size, classes))
 
     def forward(self, x):
         for convolution, norm in self.stages:
-            x = functional.max_pool2d(functional.relu(norm(convolution(x))), 2)
-        return self.output(flatten(x))
+            x = functional.max_pool2d(self.activation(norm(convolution(x))), 2)
+        x = flatten(x)
+        if self.hidden:
+            linear, norm = self.hidden
+            x = self.activation(norm(linear(x)))
+        return self.output(self.drop(x))
 
 
-class ResNet(Twin):
-    """resnet:6n+2 for images of 32×32 (He et al. 2016), with projections where the number of channels changes."""
+class Residual(Twin):
+    """What the residual networks have in common: normalized convolutions, and blocks of two of them with a shortcut."""
 
-    def __init__(self, image, classes, values, keys):
-        super().__init__()
-        depth, width = int((values or ["20"])[0]), int(keys.get("width", 16))
-        self.start = self.normalized(image[2], width, 3, 1)
-        self.blocks, channels = [], width
-        for stage in range(3):
-            for number in range((depth - 2) // 6):
-                count, stride = width << stage, 2 if stage > 0 and number == 0 else 1
-                shortcut = self.normalized(channels, count, 1, stride) if stride > 1 or channels != count else None
-                self.blocks.append((shortcut, self.normalized(channels, count, 3, stride), self.normalized(count, count, 3, 1)))
-                channels = count
-        self.output = self.add(nn.Linear(channels, classes))
-
-    def normalized(self, channels, count, size, stride):
+    def normalized(self, channels, count, size=3, stride=1):
         convolution = self.add(nn.Conv2d(channels, count, size, stride, size // 2, bias=False))
         norm = self.add(nn.BatchNorm2d(count))
         return lambda x: norm(convolution(x))
 
+    def block(self, channels, count, stride=1):
+        shortcut = self.normalized(channels, count, 1, stride) if stride > 1 else lambda x: x
+        first, second = self.normalized(channels, count, 3, stride), self.normalized(count, count)
+        return lambda x: functional.relu(second(functional.relu(first(x))) + shortcut(x))
+
     def forward(self, x):
-        x = functional.relu(self.start(x))
-        for shortcut, first, second in self.blocks:
-            x = functional.relu(second(functional.relu(first(x))) + (x if shortcut is None else shortcut(x)))
+        for part in self.parts:
+            x = part(x)
         return self.output(x.mean((2, 3)))
+
+
+class ResNet(Residual):
+    """resnet:6n+2 for small images (He et al. 2016), with projections where the number of channels changes."""
+
+    def __init__(self, image, classes, values, keys):
+        super().__init__()
+        depth, width = int(values[0]), int(keys.get("width", 16))
+        start, channels = self.normalized(image[2], width), width
+        self.parts = [lambda x: functional.relu(start(x))]
+        for stage in range(3):
+            for number in range((depth - 2) // 6):
+                self.parts.append(self.block(channels, width << stage, 2 if stage > 0 and number == 0 else 1))
+                channels = width << stage
+        self.output = self.add(nn.Linear(channels, classes))
+
+
+class ResNet9(Residual):
+    """resnet:9: convolutions with pooling, and a block at half and at an eighth of the size (Page 2018)."""
+
+    def __init__(self, image, classes, values, keys):
+        super().__init__()
+        width = int(keys.get("width", 16))
+        self.parts, channels = [], image[2]
+        for count, is_pooled, has_block in ((1, False, False), (2, True, True), (4, True, False), (8, True, True)):
+            self.parts.append(self.stage(channels, count * width, is_pooled))
+            channels = count * width
+            if has_block:
+                self.parts.append(self.block(channels, channels))
+        self.output = self.add(nn.Linear(channels, classes))
+
+    def stage(self, channels, count, is_pooled):
+        convolution = self.normalized(channels, count)
+        return lambda x: functional.max_pool2d(functional.relu(convolution(x)), 2 if is_pooled else 1)
 
 
 class Embedding(nn.Module):
@@ -148,6 +173,7 @@ class Transformer(Twin):
     def __init__(self, context, classes, values, keys):
         super().__init__()
         width, self.heads, layers = (int(keys.get(key, value)) for key, value in (("width", 128), ("heads", 4), ("layers", 4)))
+        self.drop = dropout_of(keys)
         self.embedding = self.add(Embedding(context, classes, width))
         self.blocks = [
             [
@@ -167,23 +193,15 @@ class Transformer(Twin):
         self.output = self.add(nn.Linear(width, classes, bias=False))
 
     def forward(self, tokens):
-        x = self.embedding(tokens)
+        x = self.drop(self.embedding(tokens))
         samples, positions, width = x.shape
         for norm1, attention, projection, norm2, expansion, contraction in self.blocks:
             heads = attention(norm1(x)).view(samples, positions, 3, self.heads, width // self.heads)
             query, key, value = heads.permute(2, 0, 3, 1, 4)
             y = attend(query, key, value).transpose(1, 2).reshape(samples, positions, width)
-            x = x + projection(y)
-            x = x + contraction(gelu(expansion(norm2(x))))
+            x = x + self.drop(projection(y))
+            x = x + self.drop(contraction(gelu(expansion(norm2(x)))))
         return self.output(self.norm(x)).flatten(0, 1)
-
-
-def gelu(x):
-    """GELU by the hyperbolic tangent, as Morse computes it."""
-    try:
-        return functional.gelu(x, approximate="tanh")
-    except TypeError:  # PyTorch before 1.12
-        return 0.5 * x * (1 + torch.tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)))
 
 
 def attend(query, key, value):
@@ -210,21 +228,20 @@ def build(specification, form, classes):
     """The twin of a model on samples of a form."""
     name, values, keys = parse(specification)
     kind, size = form
-    # What these twins lack, by model: keys that change the function, and forms with another default.
-    others = {"norm", "dropout", "dropconnect", "kernel", "hidden"} & keys.keys() - ({"norm"} if name in ("cnn", "resnet") else set())
-    if others or name == "resnet" and values == ["9"]:
+    values_alone = {"softmax": Perceptron, "mlp": Perceptron, "highway": Highway}
+    if kind == "text":
+        twin = {"transformer": Transformer}.get(name)
+    elif name in values_alone:
+        twin, size = values_alone[name], size[0] * size[1] * size[2] if kind == "image" else size
+    elif kind == "image" and name == "cnn":
+        twin = NormalizedNet if normalizes(keys, "batch" if size[2] > 1 else "none") else LeNet
+    elif kind == "image" and name == "resnet":
+        twin = ResNet9 if values == ["9"] else ResNet
+    else:
+        twin = None
+    if twin is None:
         raise SystemExit(f"there is no PyTorch twin of '{specification}' on samples of this form")
-    if name in ("softmax", "mlp"):
-        inputs = size if kind == "values" else size[0] * size[1] * size[2]
-        return Perceptron(inputs, classes, values, keys)
-    if name == "cnn":
-        is_normalized = keys.get("norm", "batch" if size[2] > 1 else "none") != "none"
-        return (NormalizedNet if is_normalized else LeNet)(size, classes, values, keys)
-    if name == "resnet":
-        return ResNet(size, classes, values, keys)
-    if name == "transformer":
-        return Transformer(size, classes, values, keys)
-    raise SystemExit(f"there is no PyTorch twin of '{specification}'")
+    return twin(size, classes, values, keys)
 
 
 def random_samples(form, classes, count):

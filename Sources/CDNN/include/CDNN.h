@@ -19,6 +19,13 @@ const char *CDNN_instruction_set(void);
 void CDNN_set_threads(int count);
 int CDNN_threads(void);
 
+// Hears of a primitive: what it does, and the library's name of the code that does it, for example "jit:avx512_core"; "ref:any" is a
+// hundred times slower than any other. Both texts are the library's, or constant.
+typedef void (*CDNN_Observer)(const char *kind, const char *code, void *_Nullable context);
+// From now on `observer` hears of each primitive that the calling thread makes (a pass of a convolution, a reordering of its weights),
+// and of each product that it computes; null for no one.
+void CDNN_observe(CDNN_Observer _Nullable observer, void *_Nullable context);
+
 // result = scale · a · b, or with aᵀ or bᵀ, of rows × inner and inner × columns, or added to the result; all row-major, a stride is
 // the distance from one row to the next as the matrix lies in memory. 0, or the library's status.
 int CDNN_product(
@@ -39,9 +46,6 @@ typedef struct CDNN_Convolution CDNN_Convolution;
 // Makes the passes; `needs_data` says whether that to the inputs' gradient is among them. Null if the library refuses, with its status.
 CDNN_Convolution *_Nullable CDNN_convolution_create(const CDNN_Shape *shape, int needs_data, int *status);
 void CDNN_convolution_destroy(CDNN_Convolution *convolution);
-// The library's name of the code that runs a pass, for example "jit:avx512_core"; "ref:any" is a hundred times slower than any other.
-// Empty for a pass that was not made.
-const char *CDNN_convolution_implementation(const CDNN_Convolution *convolution, CDNN_Direction direction);
 // The scratch memory of a call, aligned to 64 bytes.
 size_t CDNN_convolution_scratch(const CDNN_Convolution *convolution);
 

@@ -68,11 +68,6 @@ package final class ConvolutionPasses {
 
   deinit { CDNN_convolution_destroy(passes) }
 
-  /// The library's names of the code that runs the passes: forward, to the inputs (empty if it was not prepared), to the weights.
-  package var implementations: [String] {
-    [CDNN_FORWARD, CDNN_DATA, CDNN_WEIGHTS].map { String(cString: CDNN_convolution_implementation(passes, $0)) }
-  }
-
   /// outputs = biases + inputs ∗ weights; without biases they are 0.
   package func forward(
     _ inputs: UnsafePointer<Float>, weights: UnsafePointer<Float>, biases: UnsafePointer<Float>?,
