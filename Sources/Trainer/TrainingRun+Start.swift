@@ -27,18 +27,20 @@ extension TrainingRun {
     try self.init(options, on: world, isSilent: isSilent, patience: 10, choosingCodecBy: choose)
   }
 
-  /// The same, for tests: another job has `patience` seconds to release this job's files, and this rank may act as if it were
-  /// on host `pretendedHost`.
+  /// The same, for tests: another job has `patience` seconds to release this job's files, this rank may act as if it were on
+  /// host `pretendedHost`, and `strategy` may replace that of the options.
   package convenience init(
     _ options: TrainerOptions, on world: Communicator, isSilent: Bool, pretendedHost: Int? = nil, patience: Double = 10,
-    choosingCodecBy choose: CodecChooser? = nil
+    strategy: StrategyRecipe? = nil, choosingCodecBy choose: CodecChooser? = nil
   ) throws {
     FaultInjector.install(options.injectFault, rank: world.rank)
     try FaultInjector.reach(.start)
     let agreement = try Agreement(world: world, patience: options.waiting(isSilent: isSilent))
     let recipe = try together(agreement, otherwise: .usage) {
       try options.validate(ranks: world.count)
-      return try Recipe(options)
+      var recipe = try Recipe(options)
+      if let strategy { recipe.strategy = strategy }
+      return recipe
     }
     var options = options
     if !recipe.aggregation.capabilities.warmStarts { options.warmStart = 0 }
@@ -138,6 +140,7 @@ extension TrainingRun {
       try SafetensorsReader(file).read(into: model.ownTensors + (model.statistics?.tensors ?? []))
     }
     model.statistics?.startFromCombined(nil)
+    try strategy.startFromModel()
     tuner?.begin(with: stateInventory, minibatch: plan.minibatch)
     try replicas.verify(parameters, step: step)
   }

@@ -165,10 +165,9 @@ public final class TrainingRun {
   /// Whether gradients are exchanged from here on but were not before.
   private var endsReplication: Bool { plan.phase(of: step - 1) == .replicated && plan.phase(of: step) != .replicated }
 
-  /// Verifies that all ranks have the same model and, after a replicated start, the same state of the optimizer, of which nothing
-  /// was exchanged.
+  /// Verifies that all ranks have the same model to represent the run and, after a replicated start, the same state of the
+  /// optimizer, of which nothing was exchanged.
   private func verify() throws {
-    guard strategy.consistency != .independent else { return }
     try timeline.span(.verification) {
       try replicas.verify(parameters, step: step)
       try model.statistics?.verify(over: records, step: step)

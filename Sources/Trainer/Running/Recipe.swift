@@ -29,7 +29,7 @@ public struct Recipe {
     if case .search = rateControl { true } else { minibatchSearch != nil }
   }
   /// When ranks exchange what.
-  public let strategy: StrategyRecipe
+  public internal(set) var strategy: StrategyRecipe
   /// Notes on options that have no effect; sentences without a full stop.
   private(set) var notes: [String] = []
 

@@ -1,7 +1,7 @@
 /// The loss over some steps, over all ranks.
-struct LossTally {
-  private(set) var lossSum = 0.0
-  private(set) var sampleCount = 0
+package struct LossTally {
+  package private(set) var lossSum = 0.0
+  package private(set) var sampleCount = 0
 
   init(lossSum: Double = 0, sampleCount: Int = 0) {
     self.lossSum = lossSum
@@ -14,7 +14,7 @@ struct LossTally {
   }
 
   /// Adds the losses of some samples.
-  mutating func add(lossSum: Double, sampleCount: Int) {
+  package mutating func add(lossSum: Double, sampleCount: Int) {
     self.lossSum += lossSum
     self.sampleCount += sampleCount
   }

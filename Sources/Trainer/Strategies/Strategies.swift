@@ -15,7 +15,7 @@ public struct StrategyRecipe: Sendable {
   package let memory: @Sendable (_ parameterCount: Int, _ rankCount: Int, _ isCoded: Bool) -> [(name: String, count: Int)]
   private let make: @Sendable (StrategyParts) throws -> any Strategy
 
-  init(
+  package init(
     exchangesInStep: Int = 1, isDelayed: Bool = false, capabilities: StrategyCapabilities = StrategyCapabilities(),
     memory: @escaping @Sendable (_ parameterCount: Int, _ rankCount: Int, _ isCoded: Bool) -> [(name: String, count: Int)] = {
       _, _, _ in []
@@ -42,6 +42,9 @@ public struct StrategyCapabilities: Hashable, Sendable {
   public var takesAggregations = true
   /// Whether models in slices can be trained.
   public var splitsModels = true
+
+  /// Everything but shared statistics.
+  package init() {}
 
   /// Those of ranks that do each step at the same time.
   static let synchronous: StrategyCapabilities = {

@@ -9,11 +9,18 @@ public import Transport
 /// When a rank contributes what, and what it does with the results.
 ///
 /// The training loop depends only on this. Every call is collective, except ``abandon()``.
+///
+/// ``advance(from:to:on:)`` and every other call returns at a *meeting*. There, ``StrategyParts/parameters`` hold the model that
+/// represents the run, the same bits on every rank (of a slice): the model of each rank if all are equal, that of the servers, an
+/// elastic centre, or the mean of models that differ, added in a fixed order. Replica check, evaluation, checkpoint, hash,
+/// `--output`, trials and realignment read it, at meetings only; in between, its contents are the strategy's business.
+///
+/// Models that ranks or workers keep for themselves are state of the strategy, in its own buffers and its inventory: `.local` for
+/// one on each rank, which is zero on a different number of ranks, where ``place()`` replaces it by the representative model; or
+/// `.owned` pieces of one flat vector of all workers' models. A meeting should not change what follows, so that
+/// `--evaluate-every` does not; a strategy in which it does says so.
 public protocol Strategy: Stateful {
-  /// Whether the models of all ranks are equal, and when.
-  var consistency: Consistency { get }
-
-  /// Trains from step `step`, counted from 0, to a step at which all ranks are synchronized: `meeting` at the latest.
+  /// Trains from step `step`, counted from 0, to a meeting: after `meeting` steps at the latest.
   ///
   /// A synchronous strategy does one step; others do as many as lie before their next meeting.
   ///
@@ -31,6 +38,9 @@ public protocol Strategy: Stateful {
   func prepareToLoad(_ inventory: inout StateInventory, savedBy shareCount: Int)
   /// Moves loaded state to where it is needed, if other ranks had saved it. Collective.
   func place() throws
+  /// Begins with the model in ``StrategyParts/parameters``, which was set from outside, the same on every rank: models that
+  /// ranks keep for themselves become it. Collective.
+  func startFromModel() throws
   /// Completes what is in flight, and discards what past gradients left behind.
   ///
   /// Collective. Residuals and momentum become zero. Sums of squares, an optimizer's estimate of gradient sizes, are kept.
@@ -43,16 +53,6 @@ public protocol Strategy: Stateful {
   var conclusion: StrategyConclusion { get }
   /// Called once after the last step, when everything is saved: measures what the report still lacks. Collective.
   func finish() throws
-}
-
-/// Whether the models of all ranks are equal, and when: used by replica check, evaluation, checkpoint and hash.
-public enum Consistency: Hashable, Sendable {
-  /// After every step.
-  case replicated
-  /// At meetings.
-  case atMeetings
-  /// Never; one model represents all.
-  case independent
 }
 
 /// What a strategy has to say at the end of a run.
@@ -69,11 +69,11 @@ public struct StrategyConclusion: Sendable {
 extension Strategy {
   public var conclusion: StrategyConclusion { StrategyConclusion() }
 
-  public var consistency: Consistency { .replicated }
-
   public func prepareToLoad(_ inventory: inout StateInventory, savedBy shareCount: Int) {}
 
   public func place() throws {}
+
+  public func startFromModel() throws {}
 
   /// Does step `step`, counted from 0, at the learning rate `rate`.
   package func step(_ step: Int, from loader: BatchLoader, rate: Float, isMeasured: Bool) throws -> StepOutcome {
@@ -112,7 +112,7 @@ public struct StepOutcome {
   /// Whether the step, or a part of it, changed nothing because some gradient was not finite.
   public var isSkipped = false
   /// The loss over the samples of the parts that were applied.
-  var learnt = LossTally()
+  package var learnt = LossTally()
   /// Whether some rank was asked to stop.
   public var isStopRequested = false
   /// A warning for the user.
@@ -167,7 +167,7 @@ public struct StrategyParts {
   public var blocks: BlockExchange?
   /// The network, whose layout the parameters have.
   public var network: any Network
-  /// The parameters, the same bits on every rank.
+  /// The model that represents the run: at meetings the same bits on every rank.
   public var parameters: FloatBuffer
   /// Turns aggregated gradients into updates.
   public var optimizer: any Optimizer

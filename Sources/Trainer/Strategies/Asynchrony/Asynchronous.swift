@@ -18,7 +18,6 @@ internal import Transport
 /// and their mean squares are left to save.
 /// Source: algorithms §7; house §1.
 final class Asynchronous: Strategy {
-  let consistency = Consistency.atMeetings
   private let parts: StrategyParts
   private let settings: AsynchronySettings
   private let workerCount: Int
