@@ -89,7 +89,10 @@ public final class ParameterServer {
     messages = try ServerMessages(ranks, localCount: workers.count, capacities: shards)
   }
 
-  /// How often pushes to this rank's shard had which staleness, by worker.
+  /// The number of groups that this rank sent as zeros, in pushes and answers, because they were not finite.
+  public var nonFiniteGroups: Int { workers.reduce(differenceCoder.nonFiniteGroups) { $0 + $1.coder.nonFiniteGroups } }
+
+  /// How often pushes to this rank's shard had which staleness, by worker, from the start of the run on.
   public var staleness: [[Int: Int]] { server.staleness }
 
   /// The order in which this rank applied pushes since the last meeting, by worker; −1 − w for the news that worker w was done.

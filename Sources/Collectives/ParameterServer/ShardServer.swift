@@ -36,7 +36,7 @@ final class ShardServer {
   /// The order in which pushes were applied since the last meeting, by worker; −1 − w stands for the news that worker w is done.
   private(set) var history: [Int] = []
   /// How often pushes had which staleness, by worker.
-  private(set) var staleness: [[Int: Int]]
+  var staleness: [[Int: Int]]
   /// s of the adaptive compensation; empty in other forms.
   let squares: FloatBuffer
 
