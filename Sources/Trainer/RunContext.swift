@@ -41,6 +41,8 @@ struct RunProgress {
   var resumed: SavedRun?
   /// The loss since the last evaluation, over all ranks.
   var tally = LossTally()
+  /// What this rank has told since the last meeting.
+  var passages = PassageLog()
   /// Traffic between steps, counted with the next step.
   var uncountedTraffic = Traffic()
   /// The last evaluation.

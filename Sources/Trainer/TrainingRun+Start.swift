@@ -98,7 +98,8 @@ extension TrainingRun {
     }
     let opening = try store?.open(resume: options.resume)
     let saved = opening?.run
-    options.settleClients(recipe.partition, saved: saved?.settledOptions, rankCount: grid.shareCount)
+    options.settleClients(
+      recipe.partition, saved: saved?.settledOptions, rankCount: recipe.strategy.workerCount ?? grid.shareCount)
     try saved?.check(options.texts, exempt: Set(TrainerOptions.fields.filter(\.mayChangeOnResume).map(\.name)))
     try saved?.check(data: dataset.fingerprint, of: options.data)
     let clients = try together(reading, otherwise: .configuration) { try ClientOrder(dataset, recipe.partition, options) }

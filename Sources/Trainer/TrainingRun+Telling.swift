@@ -41,9 +41,10 @@ extension TrainingRun {
     let loss = outcome.meanLoss
     if isLogged {
       // The slowest and the busiest rank.
+      let count = Double(outcome.stepCount)
       let own = [
-        stopwatch.seconds, Double(outcome.traffic.bytesSent), Double(outcome.traffic.messagesSent),
-        Double(outcome.activationBytes ?? 0),
+        stopwatch.seconds, Double(outcome.traffic.bytesSent) / count, Double(outcome.traffic.messagesSent) / count,
+        Double(outcome.activationBytes ?? 0) / count,
       ]
       let all = try timeline.span(.report) {
         try records.gather(own.map(\.bitPattern), activity: "the report of step \(step)")
@@ -55,7 +56,23 @@ extension TrainingRun {
           wireBytes: Int(most[1]), messages: Int(most[2]), residualRatio: outcome.residualRatio,
           activationBytes: outcome.activationBytes.map { _ in Int(most[3]) }, signalShare: outcome.signalShare))
     }
-    runLog?.show(progressReport(loss: loss, bytesPerStep: outcome.traffic.bytesSent))
+    runLog?.show(progressReport(after: step, loss: loss, bytesPerStep: outcome.traffic.bytesSent / outcome.stepCount))
+    progress.passages.begin(at: step)
+  }
+
+  /// Reports the steps between two meetings, as rank 0 sees them.
+  func tell(_ passage: Course.Passage) {
+    guard let runLog else { return }
+    let line = progress.passages.add(passage, every: options.logEvery)
+    let (done, since) = (passage.step, max(1, passage.step - step))
+    runLog.show(
+      progressReport(after: done, loss: line?.loss ?? progress.passages.loss, bytesPerStep: passage.traffic.bytesSent / since))
+    guard let line else { return }
+    runLog.tell(
+      StepEvent(
+        step: line.step, epoch: plan.epoch(of: line.step - 1) + 1, samples: plan.samples(before: line.step), loss: line.loss,
+        learningRate: rate(at: line.step - 1, of: plan, factor: 1), seconds: stopwatch.seconds, wireBytes: line.bytesSent,
+        messages: line.messagesSent, residualRatio: nil, rank: world.rank))
   }
 
   /// Reports an evaluation.
@@ -69,7 +86,7 @@ extension TrainingRun {
         testDigitAccuracy: result.digitAccuracy, testAlignedAccuracy: result.alignedAccuracy, testPerplexity: result.perplexity,
         testBitsPerCharacter: result.bitsPerCharacter, seconds: seconds))
     runLog?.accuracy = result.accuracy
-    runLog?.show(progressReport(loss: progress.tally.mean, bytesPerStep: 0), isEvaluation: true)
+    runLog?.show(progressReport(after: step, loss: progress.tally.mean, bytesPerStep: 0), isEvaluation: true)
   }
 
   /// Reports the outcome, the traffic between ranks, and whether compression paid off.
@@ -114,9 +131,9 @@ extension TrainingRun {
   /// The epoch of the last step, from 1.
   private var epoch: Int { plan.epoch(of: max(0, step - 1)) + 1 }
 
-  private func progressReport(loss: Double, bytesPerStep: Int) -> ProgressDisplay.Progress {
+  private func progressReport(after step: Int, loss: Double, bytesPerStep: Int) -> ProgressDisplay.Progress {
     ProgressDisplay.Progress(
-      epoch: epoch, epochs: plan.epoch(of: plan.steps - 1) + 1, step: step, steps: plan.steps,
+      epoch: plan.epoch(of: max(0, step - 1)) + 1, epochs: plan.epoch(of: plan.steps - 1) + 1, step: step, steps: plan.steps,
       samples: plan.samples(before: step) - plan.samples(before: firstStep),
       samplesLeft: plan.samples(before: plan.steps) - plan.samples(before: step), loss: loss, isOfText: dataset.kind == .tokens,
       accuracy: runLog?.accuracy, bytesPerStep: bytesPerStep, seconds: stopwatch.seconds)

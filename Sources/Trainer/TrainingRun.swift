@@ -102,6 +102,7 @@ public final class TrainingRun {
   private func train() throws -> TrainingOutcome {
     try tellStart()
     StopSignal.answer = .awaited
+    progress.passages.begin(at: step)
     var isStopping = false
     // A job that was asked to stop saves before it evaluates.
     if progress.resumed != nil && !isDone && progress.tally.sampleCount > 0 && isEvaluationDue { try evaluate() }
@@ -135,7 +136,7 @@ public final class TrainingRun {
     let (plan, factor) = (plan, tuner?.factor ?? 1)
     return Course(
       loader: loader, rate: { [self] in rate(at: $0, of: plan, factor: factor) },
-      isMeasured: { [options] in ($0 + 1) % options.logEvery == 0 })
+      isMeasured: { [options] in ($0 + 1) % options.logEvery == 0 }, note: { [self] in tell($0) })
   }
 
   /// The number of steps after which all ranks must next be synchronized: the first at which something is due.

@@ -29,6 +29,11 @@ import _TestSupport
       let run = settings(strategy) { ($0.codec, $0.weightDecay) = (codec, 1e-3) }
       var plain = run
       (plain.strategy, plain.codec) = ("all-reduce", "none")
+      // Its own samples are those of the only client, one after another over meetings.
+      var (own, all) = (run, plain)
+      (own.clients, own.steps, own.evaluateEvery) = (1, 6, 2)
+      (all.clients, all.steps) = (1, 6)
+      if codec == "none" { #expect(try hash(own) == hash(all), "\(strategy)") }
       // Between a rank and itself nothing is lost with floats.
       if codec == "none" { #expect(try hash(run) == hash(plain), "\(strategy)") } else { #expect(try hash(run) != hash(plain)) }
     }
@@ -68,12 +73,13 @@ import _TestSupport
   }
 
   /// What a checkpoint holds is all that the next step depends on, also on another number of ranks if nothing is left unsent.
-  @Test(arguments: [("none", "dc-asgd"), ("one-bit", "dc-asgd")]) func resumesBitForBit(_ codec: String, _ strategy: String)
-    throws
-  {
+  @Test(
+    arguments: [("none", "dc-asgd", "sgd"), ("one-bit", "dc-asgd", "sgd"), ("one-bit", "asgd", "adam")])
+  func resumesBitForBit(_ codec: String, _ strategy: String, _ optimizer: String) throws {
     let directory = try TemporaryDirectory(on: world)
     var run = settings("\(strategy):workers=12") {
       ($0.codec, $0.emulateSpeed, $0.steps, $0.evaluateEvery) = (codec, "exp", 9, 3)
+      if optimizer == "adam" { ($0.optimizer, $0.momentum, $0.partition) = ("adam", 0.9, "dirichlet:0.5") }
     }
     let whole = try hash(run)
     (run.checkpoint, run.checkpointEvery) = (directory.path + "/checkpoints", 3)
@@ -129,16 +135,76 @@ import _TestSupport
     #expect("\(String(describing: error))".contains("holds no events of minibatches"))
   }
 
-  /// A gradient that is not finite is not pushed, and told.
-  @Test func gradientsThatAreNotFiniteAreNotPushed() throws {
-    let run = settings("asgd") { ($0.injectNonFinite, $0.steps) = ("1:0", 4) }
-    let trainer = try TrainingRun(run, on: world, isSilent: true)
-    let outcome = try trainer.run()
-    #expect(outcome.evaluation!.loss.isFinite && outcome.steps == 4)
-    var ending = run
-    ending.nonFinite = .abort
-    let error = #expect(throws: (any Error).self) { try TrainingRun(ending, on: world, isSilent: true).run() }
+  /// A gradient that is not finite is not pushed, and counted; or its values are set to zero.
+  @Test(arguments: ["none", "one-bit"]) func gradientsThatAreNotFiniteAreNotPushed(_ codec: String) throws {
+    var run = settings("asgd") { ($0.injectNonFinite, $0.steps, $0.codec, $0.emulateSpeed) = ("1:0", 4, codec, "rr") }
+    run.verifyEvery = 1
+    func warnings(_ run: TrainerOptions) throws -> [String] {
+      let (outcome, lines) = try metrics(run)
+      #expect(outcome.evaluation!.loss.isFinite && outcome.steps == 4)
+      return lines.compactMap { $0["event"] as? String == "warning" ? $0["text"] as? String : nil }
+    }
+    #expect(try warnings(run) == ["up to step 2: 1 gradient not finite (layers.3.weight on rank 0), not pushed by the workers"])
+    run.nonFinite = .zero
+    #expect(try warnings(run) == ["up to step 2: 1 value of the gradients not finite, set to zero"])
+    run.nonFinite = .abort
+    let error = #expect(throws: (any Error).self) { try TrainingRun(run, on: world, isSilent: true).run() }
     #expect("\(String(describing: error))".contains("not finite"))
+  }
+
+  /// Workers whose samples are of different classes: the same bits on any number of ranks, and as few samples as a worker has.
+  @Test func workersTakeSamplesOfTheirOwn() throws {
+    let alone = try world.split(color: world.rank)!
+    func run(_ partition: String, _ clients: Int?) -> TrainerOptions {
+      settings("asgd:workers=12") {
+        ($0.partition, $0.clients, $0.emulateSpeed, $0.steps, $0.codec) = (partition, clients, "slow:3", 8, "one-bit")
+      }
+    }
+    var hashes: Set<UInt64> = []
+    for (partition, clients) in [("iid", nil), ("iid", 12), ("by-class:1", nil), ("by-class:2", 30)] {
+      let found = try hash(run(partition, clients))
+      #expect(try hash(run(partition, clients), on: alone) == found, "\(partition)")
+      hashes.insert(found)
+    }
+    #expect(hashes.count == 4)
+    try world.barrier()
+  }
+
+  /// The places of the samples that workers take: each client's own, one after another, whoever asks, and all ranks know of all.
+  @Test(.oneProcess) func clientsGiveTheirSamplesInTurn() throws {
+    var clients = try WorkerClients(clientCount: 5, workerCount: 3, minibatch: 10)
+    var other = clients
+    // Worker 0 has four samples a minibatch and the clients 0 and 3, worker 1 has three and the clients 1 and 4.
+    let order = [0, 1, 0, 0, 2, 1, 1]
+    let taken = order.map { clients.next(for: $0) }
+    #expect(taken.map(\.client) == [0, 1, 3, 0, 2, 4, 1])
+    #expect(taken.map(\.places) == [0..<4, 0..<3, 0..<4, 4..<8, 0..<3, 0..<3, 3..<6])
+    other.advance(by: [0, 1, 0, 0, -1, 2, 1, 1, -3, -2])
+    #expect(other == clients && clients.counter == "8 6 3 4 3")
+    // Two workers go on with the samples of three.
+    var fewer = try WorkerClients(clientCount: 5, workerCount: 2, minibatch: 10)
+    fewer.restore(clients.counter)
+    #expect(fewer.next(for: 1).places == 4..<9 && fewer.next(for: 1).client == 1)
+    #expect(throws: (any Error).self) { try WorkerClients(clientCount: 2, workerCount: 3, minibatch: 10) }
+  }
+
+  /// Between meetings rank 0 tells what it sees; the histogram of a run that was broken off is that of the whole.
+  @Test func whatIsToldBetweenMeetings() throws {
+    let run = settings("asgd:workers=12") {
+      ($0.emulateSpeed, $0.steps, $0.logEvery, $0.evaluateEvery) = ("rr", 20, 3, 1000)
+    }
+    let (outcome, lines) = try metrics(run)
+    let steps = lines.filter { $0["event"] as? String == "step" }
+    // An epoch has seven steps.
+    #expect(steps.map { $0["step"] as! Int } == [3, 6, 7, 9, 12, 14, 15, 18, 20], "\(steps)")
+    #expect(
+      steps.allSatisfy { ($0["rank"] != nil) == ((($0["step"] as! Int) % 7 != 0) && $0["step"] as! Int != 20) }, "\(steps)")
+    #expect(steps.allSatisfy { ($0["loss"] as! Double) > 0 && ($0["samples"] as! Int) > 0 })
+    let (broken, later) = try brokenOff(after: 6, run)
+    #expect(broken.steps == outcome.steps)
+    func staleness(_ lines: [[String: Any]]) -> [[Int]] { lines.last?["staleness"] as? [[Int]] ?? [] }
+    #expect(staleness(lines).joined().reduce(0, +) == 12 * 20)
+    #expect(staleness(later).joined().reduce(0, +) == 12 * 20, "\(staleness(later))")
   }
 
   /// What asynchronous strategies cannot do is refused by name.
@@ -158,6 +224,8 @@ import _TestSupport
       ("all-reduce", "--emulate-speed does not go with --strategy all-reduce", { $0.emulateSpeed = "rr" }),
       ("asgd:workers=\(3 * world.count)", "needs an order: --emulate-speed rr", { _ in }),
       ("dc-asgd:form=b", "unknown form 'b'", { _ in }),
+      ("asgd", "--sampled does not go with --strategy asgd", { ($0.clients, $0.sampled) = (40, 8) }),
+      ("asgd:workers=12", "--clients 7 is less than the 12 workers", { ($0.clients, $0.emulateSpeed) = (7, "rr") }),
     ]
     for (strategy, sentence, change) in cases {
       let found = refusal(strategy, change)

@@ -180,13 +180,14 @@ import Trainer
     #expect(resumed.status == 0, "\(resumed.standardError)")
   }
 
-  @Test func aRankThatStopsIsNamedByTheOthers() throws {
+  @Test(arguments: ["all-reduce", "asgd"]) func aRankThatStopsIsNamedByTheOthers(_ strategy: String) throws {
     let mark = temporary()
     let arguments = [
-      "--timeout", "3", "--patience", "0.7", "--steps", "1000000", "--evaluate-every", "1", "--metrics", mark,
+      "--timeout", "3", "--patience", "0.7", "--steps", "1000000", "--evaluate-every", "1", "--metrics", mark, "--strategy",
+      strategy, "--learning-rate", "0.01", "--checkpoint", mark + "-checkpoints",
     ]
     let running = try Job("train", small + arguments).start(ranks: 3)
-    defer { try? FileManager.default.removeItem(atPath: mark) }
+    defer { for path in [mark, mark + "-checkpoints"] { try? FileManager.default.removeItem(atPath: path) } }
     func hasBegun() -> Bool { (try? String(contentsOfFile: mark, encoding: .utf8))?.contains("\"epoch\"") ?? false }
     for _ in 0..<200 where !hasBegun() { Thread.sleep(forTimeInterval: 0.1) }
     let ranks = processes(mentioning: mark, childrenOf: running.processIdentifier)
@@ -199,6 +200,8 @@ import Trainer
     // The stopped rank is woken up to be ended, and may find the others gone.
     let warnings = ended.standardError.split(separator: "\n").filter { $0.hasPrefix("train: warning: rank 0") }
     #expect(warnings.count == 1 && warnings[0].contains("waiting for rank 2"), "\(ended.standardError)")
+    #expect(
+      ended.standardError.contains("start it again with --resume: its checkpoints are in \(mark)"), "\(ended.standardError)")
   }
 
   /// The command line is made from the table of options.

@@ -13,6 +13,8 @@ extension ParameterServer {
     var minibatch: Int?
     /// The owners whose answers are awaited.
     var awaited: Set<Int> = []
+    /// Whether it can compute a gradient.
+    var isReady: Bool { minibatch != nil && awaited.isEmpty }
 
     init(id: Int, codec: any Codec, count: Int) {
       self.id = id

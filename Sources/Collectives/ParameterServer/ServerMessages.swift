@@ -1,5 +1,4 @@
 internal import Buffers
-internal import MPI
 internal import Transport
 
 /// The messages of a parameter server: pushes of workers to owners, the answers, and the model at a meeting.
@@ -13,7 +12,9 @@ final class ServerMessages {
     /// The number of the minibatch, or in an answer of the next one; −1 for none.
     var minibatch = -1
     /// The number of samples of the gradient; −1 in the last message of a worker.
-    var samples = 0
+    var samples: Int32 = 0
+    /// In a push, whether its rank was asked to stop.
+    var isStopRequested = false
     /// The size in bytes of the codes.
     var byteCount = 0
   }
@@ -52,7 +53,7 @@ final class ServerMessages {
   private let rank: Int
   private let rankCount: Int
   private let localCount: Int
-  private let mailbox: Mailbox
+  private let network: any ServerNetwork
   /// By local worker and owner.
   private let pushesOut: [[Message]]
   private let answersIn: [[Message]]
@@ -64,11 +65,11 @@ final class ServerMessages {
   /// Prepares messages; collective.
   ///
   /// - Parameters:
-  ///   - hosts: The ranks.
+  ///   - ranks: The ranks.
   ///   - localCount: The workers of each rank; worker w is on rank w mod ranks.
   ///   - capacities: The size of the largest codes of each shard.
-  init(_ hosts: HostMap, localCount: Int, capacities: [Int]) throws {
-    let (rank, rankCount) = (hosts.world.rank, hosts.world.count)
+  init(_ ranks: ServerRanks, localCount: Int, capacities: [Int]) throws {
+    let (rank, rankCount) = (ranks.rank, ranks.count)
     (self.rank, self.rankCount, self.localCount) = (rank, rankCount, localCount)
     func toOwners() -> [[Message]] { (0..<localCount).map { _ in capacities.map { Message(capacity: $0) } } }
     func toWorkers() -> [Message] { (0..<localCount * rankCount).map { _ in Message(capacity: capacities[rank]) } }
@@ -78,21 +79,20 @@ final class ServerMessages {
     pushesIn = toWorkers().enumerated().map { $0 % rankCount == rank ? own[$0 / rankCount][rank] : $1 }
     let pieces = capacities.map { Mailbox.pieceCount(of: $0) + 1 }
     let most = localCount * (pieces.reduce(0, +) + rankCount * pieces[rank]) + pieces.reduce(0, +) + rankCount * pieces[rank]
-    mailbox = try Mailbox(hosts, slotCount: Kind.allCases.count * localCount, receiveCount: most, sendCount: 2 * most)
+    network = try ranks.network(Kind.allCases.count * localCount, most, 2 * most)
   }
 
   private func slot(_ kind: Kind, _ local: Int) -> Int { kind.rawValue * localCount + local }
 
   /// The traffic counted so far.
-  var traffic: Traffic { mailbox.traffic }
+  var traffic: Traffic { network.traffic }
 
   /// Begins a segment: every worker of another rank may push.
   func begin() throws { for worker in pushesIn.indices { try expect(worker) } }
 
   private func expect(_ worker: Int) throws {
     guard worker % rankCount != rank else { return }
-    try mailbox.receive(
-      into: pushesIn[worker].headerBytes, from: worker % rankCount, slot: slot(.pushHeader, worker / rankCount))
+    try receive(pushesIn[worker].headerBytes, from: worker % rankCount, slot(.pushHeader, worker / rankCount))
   }
 
   // MARK: Pushes
@@ -108,14 +108,14 @@ final class ServerMessages {
     let message = pushesOut[local][owner]
     guard owner != rank else { return arrivals.append(.push(worker: local * rankCount + rank)) }
     try send(message, to: owner, slot(.pushHeader, local), slot(.push, local))
-    try mailbox.receive(into: answersIn[local][owner].headerBytes, from: owner, slot: slot(.answerHeader, local))
+    try receive(answersIn[local][owner].headerBytes, from: owner, slot(.answerHeader, local))
   }
 
   /// Tells all owners that a local worker is done.
   func sendEnd(of local: Int) throws {
     for owner in 0..<rankCount {
       let message = try push(of: local, to: owner)
-      message.header = Header(minibatch: -1, samples: -1, byteCount: 0)
+      message.header = Header(samples: -1)
       if owner == rank {
         arrivals.append(.end(worker: local * rankCount + rank))
       } else {
@@ -157,47 +157,52 @@ final class ServerMessages {
   }
 
   /// Lets messages progress.
-  func poll() throws { _ = try mailbox.poll(take) }
+  func poll() throws { _ = try network.poll(take) }
 
   /// Progresses messages until `isDone`, which is asked after each turn.
-  func wait(for activity: String, awaited: @escaping () -> [Int], until isDone: () throws -> Bool) throws {
-    try mailbox.wait(for: activity, awaited: awaited, arrived: take, until: isDone)
+  ///
+  /// - Parameter awaited: The ranks that keep this one waiting; those with messages under way by default.
+  func wait(for activity: String, awaited: (() -> [Int])? = nil, until isDone: () throws -> Bool) throws {
+    try network.wait(for: activity, awaited: awaited, meanwhile: nil, patience: nil, arrived: take, until: isDone)
   }
 
-  /// Sends this rank's part of the model to all ranks, and receives theirs; collective.
+  /// Starts sending this rank's part of the model to all ranks, and receiving theirs; collective.
   func share(_ parameters: FloatBuffer, elements: [Range<Int>]) throws {
     for other in 0..<rankCount where other != rank {
       let (own, theirs) = (parameters.values(in: elements[rank]), parameters.values(in: elements[other]))
-      try mailbox.receive(into: UnsafeMutableRawBufferPointer(theirs), from: other, slot: slot(.model, 0))
-      try mailbox.send(UnsafeRawBufferPointer(own), to: other, slot: slot(.model, 0))
+      try receive(UnsafeMutableRawBufferPointer(theirs), from: other, slot(.model, 0))
+      try network.send(UnsafeRawBufferPointer(own), to: other, slot: slot(.model, 0), isVarying: false)
     }
-    try mailbox.wait(for: "the model at a meeting", arrived: take, until: { !mailbox.isUnderWay })
   }
 
-  func abandon() { mailbox.abandon(keeping: self) }
+  /// Whether messages have yet to arrive or leave.
+  var isUnderWay: Bool { network.isUnderWay }
+
+  func abandon() { network.abandon(keeping: self) }
+
+  private func receive(_ bytes: UnsafeMutableRawBufferPointer, from rank: Int, _ slot: Int) throws {
+    try network.receive(into: bytes, from: rank, slot: slot, isVarying: false)
+  }
 
   private func send(_ message: Message, to rank: Int, _ headerSlot: Int, _ codeSlot: Int) throws {
-    try mailbox.send(UnsafeRawBufferPointer(message.headerBytes), to: rank, slot: headerSlot)
-    try mailbox.send(UnsafeRawBufferPointer(message.codeBytes), to: rank, slot: codeSlot)
+    try network.send(UnsafeRawBufferPointer(message.headerBytes), to: rank, slot: headerSlot, isVarying: false)
+    try network.send(UnsafeRawBufferPointer(message.codeBytes), to: rank, slot: codeSlot, isVarying: false)
   }
 
   /// Waits until messages have left; they have been received already, so that this takes no time.
   private func leave(_ slots: [Int], _ rank: Int) throws {
-    try mailbox.wait(for: "the parameter servers", arrived: take) {
-      slots.allSatisfy { mailbox.hasLeft(slot: $0, to: rank) }
-    }
+    try wait(for: "the parameter servers") { slots.allSatisfy { network.hasLeft(slot: $0, to: rank) } }
   }
 
   /// Takes a piece that has arrived: after a header the codes are received, after the codes the message is complete.
   private func take(_ slot: Int, from rank: Int, _ byteCount: Int) throws {
     let (kind, local) = slot.quotientAndRemainder(dividingBy: localCount)
-    guard mailbox.hasArrived(slot: slot, from: rank), let kind = Kind(rawValue: kind), kind != .model else { return }
+    guard network.hasArrived(slot: slot, from: rank), let kind = Kind(rawValue: kind), kind != .model else { return }
     let worker = local * rankCount + rank
     let isPush = kind == .pushHeader || kind == .push
     let message = isPush ? pushesIn[worker] : answersIn[local][rank]
     if (kind == .pushHeader || kind == .answerHeader) && message.header.byteCount > 0 {
-      return try mailbox.receive(
-        into: message.codeBytes, from: rank, slot: self.slot(isPush ? .push : .answer, local))
+      return try receive(message.codeBytes, from: rank, self.slot(isPush ? .push : .answer, local))
     }
     arrivals.append(
       !isPush ? .answer(owner: rank, local: local) : message.header.samples < 0 ? .end(worker: worker) : .push(worker: worker))

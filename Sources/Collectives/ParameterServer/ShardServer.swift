@@ -24,28 +24,32 @@ final class ShardServer {
     let samples: Int
   }
 
-  /// Updates values of the flat buffer with a gradient.
-  typealias Update = (
-    _ range: Range<Int>, _ gradient: UnsafePointer<Float>, _ minibatch: Int, _ rate: (Float) -> Float, _ samples: Int
-  ) -> Void
+  /// Gradients of a worker that are not applied yet: their number, samples, and lowest minibatch.
+  private struct Pending {
+    var count = 0
+    var samples = 0
+    var minibatch = Int.max
+  }
 
   /// The values of the shard in the flat buffer.
   let elements: Range<Int>
   /// The order in which pushes were applied since the last meeting, by worker; −1 − w stands for the news that worker w is done.
   private(set) var history: [Int] = []
   /// How often pushes had which staleness, by worker.
-  private(set) var staleness: [[Int: Int]]
+  var staleness: [[Int: Int]]
   /// s of the adaptive compensation; empty in other forms.
   let squares: FloatBuffer
 
   private let rules: Rules
   private let parameters: FloatBuffer
-  private let update: Update
+  private let update: ParameterServer.Update
   /// What each worker holds of the shard.
   private let copies: [FloatBuffer]
-  /// Gradients that are not applied yet, by worker.
-  private let pending: [FloatBuffer]
-  private var pendingPushes: [Push?]
+  /// Sums of gradients that are not applied yet, by worker.
+  private let sums: [FloatBuffer]
+  private var pending: [Pending]
+  /// A gradient of a worker that has another one pending.
+  private let second: FloatBuffer
   /// The pushes since the last update, those without a gradient among them.
   private var pushesSinceUpdate = 0
   /// The staleness of the last push.
@@ -58,16 +62,21 @@ final class ShardServer {
   /// Workers that wait for an answer, in the order of their pushes.
   private var held: [Int] = []
   private var order = ServiceOrder.live
+  /// The next place of a listed order.
+  private var place = 0
   /// What has arrived and is not taken yet, in the order of arrival.
   private var arrivals: [Int] = []
   /// The number of pushes before this segment.
   private var pushesBefore = 0
 
-  init(elements: Range<Int>, of parameters: FloatBuffer, workerCount: Int, rules: Rules, update: @escaping Update) {
+  init(
+    elements: Range<Int>, of parameters: FloatBuffer, workerCount: Int, rules: Rules, update: @escaping ParameterServer.Update
+  ) {
     (self.elements, self.parameters, self.rules, self.update) = (elements, parameters, rules, update)
     copies = (0..<workerCount).map { _ in FloatBuffer(count: elements.count) }
-    pending = (0..<workerCount).map { _ in FloatBuffer(count: elements.count) }
-    pendingPushes = Array(repeating: nil, count: workerCount)
+    sums = (0..<workerCount).map { _ in FloatBuffer(count: elements.count) }
+    pending = Array(repeating: Pending(), count: workerCount)
+    second = FloatBuffer(count: rules.pushesPerUpdate > 1 ? elements.count : 0)
     pulledVersions = Array(repeating: 0, count: workerCount)
     clocks = Array(repeating: 0, count: workerCount)
     isFinished = Array(repeating: false, count: workerCount)
@@ -78,7 +87,7 @@ final class ShardServer {
   /// Begins a segment, after a meeting at which every worker got the same values.
   func begin(_ order: ServiceOrder, pushesBefore: Int) {
     (self.order, self.pushesBefore) = (order, pushesBefore)
-    (history, arrivals, held) = ([], [], [])
+    (history, arrivals, held, place) = ([], [], [], 0)
     for worker in copies.indices {
       copies[worker].baseAddress.update(from: values, count: elements.count)
       (clocks[worker], isFinished[worker], pulledVersions[worker]) = (0, false, version)
@@ -99,25 +108,33 @@ final class ShardServer {
   func note(_ event: Int) { arrivals.append(event) }
 
   /// The next event to take; nil if it has not arrived.
+  ///
+  /// A worker that is done before its last push of a listed order, because a stop was requested, is done in the place of that push.
   func next() -> Int? {
-    switch order {
-    case .live: return arrivals.isEmpty ? nil : arrivals.removeFirst()
-    case .listed(let list):
-      guard history.count < list.count, let place = arrivals.firstIndex(of: list[history.count]) else { return nil }
-      return arrivals.remove(at: place)
-    }
+    guard case .listed = order else { return arrivals.isEmpty ? nil : arrivals.removeFirst() }
+    guard let event = listedEvent,
+      let arrival = arrivals.firstIndex(where: { $0 == event || event >= 0 && $0 == -1 - event })
+    else { return nil }
+    place += 1
+    return arrivals.remove(at: arrival)
   }
 
-  /// The worker whose push comes next in a listed order; nil if any may.
-  var awaited: Int? {
-    guard case .listed(let list) = order, history.count < list.count else { return nil }
-    return list[history.count] >= 0 ? list[history.count] : -1 - list[history.count]
+  /// The next event of a listed order, without those of workers that are done.
+  private var listedEvent: Int? {
+    guard case .listed(let list) = order else { return nil }
+    while place < list.count, isFinished[list[place] >= 0 ? list[place] : -1 - list[place]] { place += 1 }
+    return place < list.count ? list[place] : nil
   }
+
+  /// The worker whose push, or end, comes next in a listed order; nil if any may.
+  var awaited: Int? { listedEvent.map { $0 >= 0 ? $0 : -1 - $0 } }
 
   // MARK: - Pushes and pulls
 
   /// Where the gradient of a worker's push is decoded to.
-  func gradient(of worker: Int) -> UnsafeMutablePointer<Float> { pending[worker].baseAddress }
+  func gradient(of worker: Int) -> UnsafeMutablePointer<Float> {
+    (pending[worker].count == 0 ? sums[worker] : second).baseAddress
+  }
 
   /// Takes a push whose gradient has been decoded; returns the workers to answer now, in this order.
   func take(_ push: Push) -> [Int] {
@@ -127,10 +144,15 @@ final class ShardServer {
     if push.samples > 0 {
       let age = version - pulledVersions[worker]
       staleness[worker][age, default: 0] += 1
+      let gradient = gradient(of: worker)
       rules.rule.compensation?.correct(
-        pending[worker].baseAddress, now: values, before: copies[worker].baseAddress, squares: squares.baseAddress,
-        count: elements.count)
-      pendingPushes[worker] = push
+        gradient, now: values, before: copies[worker].baseAddress, squares: squares.baseAddress, count: elements.count)
+      if pending[worker].count > 0 {
+        for i in 0..<elements.count { sums[worker].baseAddress[i] += gradient[i] }
+      }
+      pending[worker].count += 1
+      pending[worker].samples += push.samples
+      pending[worker].minibatch = min(pending[worker].minibatch, push.minibatch)
       lastAge = age
     }
     pushesSinceUpdate += 1
@@ -152,23 +174,24 @@ final class ShardServer {
   /// Applies the mean of the pending gradients, added in the order of workers.
   private func apply() {
     pushesSinceUpdate = 0
-    let workers = pendingPushes.indices.filter { pendingPushes[$0] != nil }
+    let workers = pending.indices.filter { pending[$0].count > 0 }
     guard let first = workers.first else { return }
-    let sum = pending[first].baseAddress
+    let sum = sums[first].baseAddress
     for worker in workers.dropFirst() {
-      for i in 0..<elements.count { sum[i] += pending[worker].baseAddress[i] }
+      for i in 0..<elements.count { sum[i] += sums[worker].baseAddress[i] }
     }
-    if workers.count > 1 {
-      let share = 1 / Float(workers.count)
+    let count = workers.reduce(0) { $0 + pending[$1].count }
+    if count > 1 {
+      let share = 1 / Float(count)
       for i in 0..<elements.count { sum[i] *= share }
     }
     let number = pushesBefore + pushCount
-    let samples = workers.reduce(0) { $0 + pendingPushes[$1]!.samples }
-    let minibatch = workers.map { pendingPushes[$0]!.minibatch }.min()!
+    let samples = workers.reduce(0) { $0 + pending[$1].samples }
+    let minibatch = workers.map { pending[$0].minibatch }.min()!
     // Of several gradients at once none is older than another by more than their number: their age is not counted.
-    let age = workers.count == 1 ? lastAge : 0
+    let age = count == 1 ? lastAge : 0
     update(elements, sum, minibatch, { [rules] in rules.rule.rate($0, staleness: age, number: number) }, samples)
-    for worker in workers { pendingPushes[worker] = nil }
+    for worker in workers { pending[worker] = Pending() }
     version += 1
   }
 

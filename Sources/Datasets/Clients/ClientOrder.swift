@@ -40,7 +40,7 @@ public struct ClientOrder: Sendable {
         }
         let client = Int(order[place])
         place += 1
-        let mine = own[client] ?? shuffled(client, epoch: number)
+        let mine = own[client] ?? self.samples(of: client, epoch: number)
         own[client] = mine
         for _ in share {
           samples.append(mine[used[client] % mine.count])
@@ -51,7 +51,8 @@ public struct ClientOrder: Sendable {
     return samples
   }
 
-  private func shuffled(_ client: Int, epoch: Int) -> [Int32] {
+  /// The samples of a client in its own order of an epoch.
+  public func samples(of client: Int, epoch: Int) -> [Int32] {
     let mine = clients[client]
     return SampleOrder(count: mine.count, seed: seed, stream: client + 1).epoch(epoch).map { mine[Int($0)] }
   }

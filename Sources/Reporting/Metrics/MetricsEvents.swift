@@ -58,7 +58,8 @@ public struct StepEvent: MetricsEvent {
   public var epoch: Int
   /// The samples processed since the start, over all ranks.
   public var samples: Int
-  /// The global mean loss of this minibatch.
+  /// The global mean loss of this minibatch, or of all since the last meeting; between meetings, that of the rank's own since its last
+  /// line.
   public var loss: Double
   /// The learning rate of this step.
   public var learningRate: Float
@@ -74,12 +75,15 @@ public struct StepEvent: MetricsEvent {
   public var activationBytes: Int?
   /// The share of signal in the gradients, while an automatic warm start monitors it.
   public var signalShare: Double?
+  /// The rank that tells what it alone knows, between two meetings of an asynchronous run; nil if all ranks were asked.
+  public var rank: Int?
 
   /// A logged step.
   public init(
     step: Int, epoch: Int, samples: Int, loss: Double, learningRate: Float, seconds: Double, wireBytes: Int,
-    messages: Int, residualRatio: Double?, activationBytes: Int? = nil, signalShare: Double? = nil
+    messages: Int, residualRatio: Double?, activationBytes: Int? = nil, signalShare: Double? = nil, rank: Int? = nil
   ) {
+    self.rank = rank
     self.step = step
     self.epoch = epoch
     self.samples = samples
@@ -102,6 +106,7 @@ public struct StepEvent: MetricsEvent {
     ]
     if let activationBytes { members.append(.init("activationBytes", .integer(activationBytes))) }
     if let signalShare { members.append(.init("signalShare", .number(signalShare))) }
+    if let rank { members.append(.init("rank", .integer(rank))) }
     return .object(members)
   }
 }

@@ -118,9 +118,7 @@ public struct Recipe {
       ),
       (!can.isInStep && options.tuneMinibatch != nil, "tune-minibatch", "whose ranks are not in step"),
       (!can.isInStep && options.tuneRate != nil, "tune-rate", "whose ranks are not in step"),
-      (
-        !can.isInStep && options.partition != TrainerOptions().partition, "partition", "in which any worker takes any minibatch"
-      ),
+      (!can.isInStep && options.sampled != nil, "sampled", "whose workers all take samples of their own clients"),
       (!can.knowsSums && recipe.optimizer.needsWholeSums, "optimizer \(options.optimizer)", "in which no rank has whole sums"),
     ]
     for (isAsked, option, reason) in refusals where isAsked {

@@ -20,6 +20,8 @@ public final class BatchLoader {
   private let labels: RealignedLabels?
   private var epoch = -1
   private var samples: [Int32] = []
+  /// The samples of clients that are asked for by number, each in the order of one of its epochs.
+  private var ownSamples: [Int: (epoch: Int, samples: [Int32])] = [:]
   /// Seconds spent loading.
   package private(set) var seconds = 0.0
 
@@ -68,6 +70,22 @@ public final class BatchLoader {
     return load(plan.places(of: step), of: step)
   }
 
+  /// Samples of one client, at `places` of its own order, which begins anew, and in another way, when they are used up; valid until the
+  /// next call. They count as share `share` of `shares` of a step.
+  func batch(of client: Int, at places: Range<Int>, in step: Int, share: Int, of shares: Int) -> Minibatch {
+    let stopwatch = Stopwatch()
+    defer { seconds += stopwatch.seconds }
+    guard let clients else { fatalError("there are no clients") }
+    let samples = places.map { place in
+      let (epoch, index) = place.quotientAndRemainder(dividingBy: clients.clients[client].count)
+      if ownSamples[client]?.epoch != epoch { ownSamples[client] = (epoch, clients.samples(of: client, epoch: epoch)) }
+      return ownSamples[client]!.samples[index]
+    }
+    // Shares may differ by a sample.
+    let position = share * ((plan.minibatch - 1) / shares + 1)
+    return load(samples[...], at: MinibatchOrigin(seed: seed, step: step, position: position))
+  }
+
   private func load(_ places: Range<Int>, of step: Int) -> Minibatch {
     let epoch = plan.epoch(of: step)
     if epoch != self.epoch {
@@ -76,12 +94,17 @@ public final class BatchLoader {
         clients?.epoch(epoch, count: dataset.count(.train), minibatch: plan.minibatch(of: epoch))
         ?? SampleOrder(count: dataset.count(.train), seed: seed).epoch(epoch)
     }
+    let position = places.lowerBound - plan.places(of: step).lowerBound
+    return load(samples[places], at: MinibatchOrigin(seed: seed, step: step, position: position))
+  }
+
+  private func load(_ samples: ArraySlice<Int32>, at origin: MinibatchOrigin) -> Minibatch {
     // Minibatches may grow.
-    if places.count > batch.capacity { batch = Minibatch(capacity: places.count, of: dataset.form) }
-    batch.origin = MinibatchOrigin(seed: seed, step: step, position: places.lowerBound - plan.places(of: step).lowerBound)
-    dataset.load(samples[places], of: .train, into: batch)
+    if samples.count > batch.capacity { batch = Minibatch(capacity: samples.count, of: dataset.form) }
+    batch.origin = origin
+    dataset.load(samples, of: .train, into: batch)
     if let labels, labels.epoch > 0 {
-      for (row, sample) in samples[places].enumerated() { batch.labels[row] = Int32(labels[Int(sample), .train]) }
+      for (row, sample) in samples.enumerated() { batch.labels[row] = Int32(labels[Int(sample), .train]) }
     }
     return batch
   }

@@ -9,6 +9,8 @@ public struct StrategyRecipe: Sendable {
   public let exchangesInStep: Int
   /// Whether an exchange goes on while the next part is computed, so that two gradients are held at a time.
   public let isDelayed: Bool
+  /// The number of workers that take minibatches; nil for as many as ranks.
+  public let workerCount: Int?
   /// What it can do, as data.
   public let capabilities: StrategyCapabilities
   /// What it keeps in memory besides what every run has: values of four bytes, with a name for people.
@@ -16,13 +18,15 @@ public struct StrategyRecipe: Sendable {
   private let make: @Sendable (StrategyParts) throws -> any Strategy
 
   package init(
-    exchangesInStep: Int = 1, isDelayed: Bool = false, capabilities: StrategyCapabilities = StrategyCapabilities(),
+    exchangesInStep: Int = 1, isDelayed: Bool = false, workerCount: Int? = nil,
+    capabilities: StrategyCapabilities = StrategyCapabilities(),
     memory: @escaping @Sendable (_ parameterCount: Int, _ rankCount: Int, _ isCoded: Bool) -> [(name: String, count: Int)] = {
       _, _, _ in []
     },
     make: @escaping @Sendable (StrategyParts) throws -> any Strategy
   ) {
-    (self.exchangesInStep, self.isDelayed, self.capabilities) = (exchangesInStep, isDelayed, capabilities)
+    (self.exchangesInStep, self.isDelayed) = (exchangesInStep, isDelayed)
+    (self.workerCount, self.capabilities) = (workerCount, capabilities)
     (self.memory, self.make) = (memory, make)
   }
 
@@ -93,7 +97,9 @@ public let strategies = Registry<StrategyRecipe>(
 private let allReduce = StrategyRecipe(capabilities: .synchronous) { try Synchronous($0) }
 
 private func asynchronous(_ settings: AsynchronySettings) -> StrategyRecipe {
-  StrategyRecipe(capabilities: .asynchronous, memory: settings.memory) { try Asynchronous($0, settings) }
+  StrategyRecipe(workerCount: settings.workerCount, capabilities: .asynchronous, memory: settings.memory) {
+    try Asynchronous($0, settings)
+  }
 }
 
 /// `all-reduce` with an aggregation of nearly the same name.

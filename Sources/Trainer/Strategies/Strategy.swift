@@ -92,10 +92,28 @@ public struct Course {
   public let rate: (_ step: Int) -> Float
   /// Whether norms of a step are needed, which cost a pass over gradient and residual.
   public let isMeasured: (_ step: Int) -> Bool
+  /// Takes note of what this rank does between meetings, once for each of its minibatches.
+  let note: (Passage) -> Void
+
+  /// What one rank knows of the steps since the last meeting, without asking others.
+  struct Passage {
+    /// The steps of which all minibatches have been begun, by whichever rank.
+    var step: Int
+    /// The loss of this rank's last minibatch.
+    var loss: LossTally
+    /// This rank's traffic since the last meeting.
+    var traffic: Traffic
+  }
 
   /// A course.
   public init(loader: BatchLoader, rate: @escaping (Int) -> Float, isMeasured: @escaping (Int) -> Bool) {
-    (self.loader, self.rate, self.isMeasured) = (loader, rate, isMeasured)
+    self.init(loader: loader, rate: rate, isMeasured: isMeasured, note: { _ in })
+  }
+
+  init(
+    loader: BatchLoader, rate: @escaping (Int) -> Float, isMeasured: @escaping (Int) -> Bool, note: @escaping (Passage) -> Void
+  ) {
+    (self.loader, self.rate, self.isMeasured, self.note) = (loader, rate, isMeasured, note)
   }
 }
 

@@ -14,30 +14,46 @@ internal import Transport
 ///
 /// A step is as many minibatches as there are workers, each a worker's share of the step's samples, and the learning rate is that of a
 /// push: one worker is plain stochastic gradient descent bit for bit. All ranks meet where something is due (evaluation, checkpoint,
-/// verification, the end): there every push has been applied, every rank has the whole model, and only residuals, the owners' momenta
-/// and their mean squares are left to save.
+/// verification, the end), and after the step that has begun if a rank is asked to stop: there every push has been applied, every rank
+/// has the whole model, and only residuals, the owners' momenta and their mean squares are left to save. A replay meets where the
+/// recorded run did.
+///
+/// If the samples are dealt to clients, a worker takes those of its own: see ``WorkerClients``.
 /// Source: algorithms §7; house §1.
 final class Asynchronous: Strategy {
-  private let parts: StrategyParts
+  let parts: StrategyParts
   private let settings: AsynchronySettings
-  private let workerCount: Int
-  private let codec: any Codec
-  private let server: ParameterServer
-  private let computation: GradientComputation
+  let workerCount: Int
+  let codec: any Codec
+  let server: ParameterServer
+  let computation: GradientComputation
   /// The learning rates of the segment, for the owners.
-  private let rates = Rates()
+  let rates = Rates()
+  /// The samples that each client has given; nil without clients.
+  var clients: WorkerClients?
   /// The steps in a row, up to the last meeting, of which no gradient was finite.
-  private var refusedSteps = 0
+  var refusedSteps = 0
+  /// Whether values were set to zero before the last meeting.
+  private var isClearing = false
   /// Emulated time so far, if speeds are emulated.
-  private var emulatedTime = 0.0
-  private var steps = (floats: 0, codes: 0)
-  private var traffic = (floats: Traffic(), codes: Traffic())
-  private var seconds = (waiting: 0.0, total: 0.0)
+  var emulatedTime = 0.0
+  private(set) var steps = (floats: 0, codes: 0)
+  private(set) var traffic = (floats: Traffic(), codes: Traffic())
+  private(set) var seconds = 0.0
 
   /// The learning rate of each step, as the owners ask for it.
-  private final class Rates {
+  final class Rates {
     var rate: (Int) -> Float = { _ in 0 }
     var updateSeconds = 0.0
+  }
+
+  /// What ranks do between two meetings.
+  private struct Segment {
+    var minibatches: Range<Int>
+    /// In which order this rank applies pushes.
+    var order = ServiceOrder.live
+    /// How long it takes in emulated time.
+    var emulatedTime = 0.0
   }
 
   init(_ parts: StrategyParts, _ settings: AsynchronySettings) throws {
@@ -46,13 +62,14 @@ final class Asynchronous: Strategy {
     self.codec = codec
     workerCount = settings.workerCount ?? parts.grid.shareCount
     guard workerCount % parts.grid.shareCount == 0 else {
-      throw SpecificationError(
-        "\(workerCount) workers cannot be shared by \(parts.grid.shareCount) ranks; their number is a multiple of that of the ranks"
+      throw OptionError(
+        "--strategy: \(workerCount) workers cannot be shared by \(parts.grid.shareCount) ranks; their number is a multiple of that of the ranks"
       )
     }
-    guard workerCount == parts.grid.shareCount || parts.options.emulateSpeed != nil else {
-      throw SpecificationError(
-        "a rank that is several workers needs an order: --emulate-speed rr, for example, or as many ranks as workers")
+    guard workerCount == parts.grid.shareCount || parts.options.emulateSpeed != nil || parts.replayed != nil else {
+      throw OptionError(
+        "--strategy: a rank that is several workers needs an order: --emulate-speed rr, for example, or as many ranks as workers"
+      )
     }
     var serverSettings = ParameterServer.Settings(workerCount: workerCount)
     (serverSettings.rule, serverSettings.bound) = (settings.rule, settings.bound)
@@ -61,6 +78,9 @@ final class Asynchronous: Strategy {
     serverSettings.seed = parts.options.seed
     computation = GradientComputation(parts)
     let (rates, workers, parameters, optimizer) = (rates, workerCount, parts.parameters, parts.optimizer)
+    clients = try parts.options.clients.map {
+      try WorkerClients(clientCount: $0, workerCount: workers, minibatch: parts.plan.minibatch)
+    }
     server = try ParameterServer(
       parts.hosts, layout: parts.network.layout, parameters: parameters, codec: codec, settings: serverSettings
     ) { range, gradient, minibatch, adjusted, samples in
@@ -77,41 +97,59 @@ final class Asynchronous: Strategy {
     let plan = course.loader.plan
     // The form of messages changes at meetings only.
     let phase = plan.phase(of: step)
-    let end = (step + 1..<max(step + 1, meeting)).first { plan.phase(of: $0) != phase } ?? meeting
-    let minibatches = workerCount * step..<workerCount * end
+    let planned = (step + 1..<max(step + 1, meeting)).first { plan.phase(of: $0) != phase } ?? meeting
     let stopwatch = Stopwatch()
     let trafficBefore = server.traffic
     rates.rate = course.rate
     // The course refers to the run, which must not outlive it.
     defer { (rates.rate, computation.betweenLayers) = ({ _ in 0 }, nil) }
     var own = StepAgreement.Statement()
-    var refused = 0
-    let order = try order(of: minibatches)
-    try server.run(minibatches, usesFloats: phase == .floats || codec.isIdentity, order: order) {
-      worker, minibatch, parameters, gradient, serve in
+    var clients = clients
+    let segment = try segment(of: workerCount * step..<workerCount * planned)
+    let count = try server.run(
+      segment.minibatches, usesFloats: phase == .floats || codec.isIdentity, order: segment.order,
+      isStopRequested: { [isReplay = parts.replayed != nil] in StopSignal.isRequested && !isReplay },
+      waiting: { try parts.timeline.span(.exchange, nil, $0) }
+    ) { worker, minibatch, parameters, gradient, serve in
       let (step, share) = minibatch.quotientAndRemainder(dividingBy: workerCount)
-      let batch = try parts.timeline.span(.data) { course.loader.batch(at: step, share: share, of: workerCount) }
+      try FaultInjector.reach(.step, step + 1)
+      let batch = try parts.timeline.span(.data) {
+        guard let next = clients?.next(for: worker) else {
+          return course.loader.batch(at: step, share: share, of: workerCount)
+        }
+        return course.loader.batch(of: next.client, at: next.places, in: step, share: share, of: workerCount)
+      }
       guard batch.count > 0 else { return 0 }
       computation.betweenLayers = serve
       let found = try computation.compute(step, of: batch, among: batch.count, at: parameters, into: gradient)
-      computation.accept()
       own.sampleCount += found.sampleCount
       own.correctCount += found.correctCount
       own.lossSum += found.lossSum
-      guard let tensor = found.nonFiniteTensor else { return batch.count }
+      own.clearedValues += found.clearedValues
+      course.note(
+        Course.Passage(
+          step: step, loss: LossTally(lossSum: found.lossSum, sampleCount: found.sampleCount),
+          traffic: server.traffic - trafficBefore))
+      guard let tensor = found.nonFiniteTensor else {
+        computation.accept()
+        return batch.count
+      }
       own.nonFiniteTensor = own.nonFiniteTensor ?? tensor
-      refused += 1
+      own.clearedValues += 1
       return 0
     }
-    own.clearedValues = refused
+    let end = step + count / workerCount
+    self.clients?.advance(by: server.history)
     own.isStopRequested = StopSignal.isRequested
     own.rate = course.rate(end - 1)
-    seconds.total += stopwatch.seconds
+    seconds += stopwatch.seconds
     let agreement = try parts.timeline.span(.agreement) {
       try StepAgreement(own, over: parts.records, step: end - 1)
     }
     var outcome = try outcome(of: agreement, from: step, to: end, phase, server.traffic - trafficBefore)
-    if parts.options.record != nil { outcome.events = try events(of: minibatches) }
+    let done = segment.minibatches.prefix(count)
+    emulatedTime += done == segment.minibatches ? segment.emulatedTime : self.course(of: done)?.duration ?? 0
+    if parts.options.record != nil { outcome.events = try events(of: done) }
     return outcome
   }
 
@@ -123,18 +161,21 @@ final class Asynchronous: Strategy {
     return EventLine(first: minibatches.lowerBound, end: minibatches.upperBound, orders: orders)
   }
 
-  /// The order in which this rank applies pushes.
-  private func order(of minibatches: Range<Int>) throws -> ServiceOrder {
+  /// What ranks do of these minibatches until they meet, and how: a replay meets where the recorded run did.
+  private func segment(of minibatches: Range<Int>) throws -> Segment {
     if let replayed = parts.replayed {
-      return .listed(
-        try replayed.order(
-          of: minibatches, shard: parts.grid.share, shardCount: parts.grid.shareCount, workerCount: workerCount))
+      let (end, order) = try replayed.order(
+        of: minibatches, shard: parts.grid.share, shardCount: parts.grid.shareCount, workerCount: workerCount)
+      return Segment(minibatches: minibatches.lowerBound..<end, order: .listed(order))
     }
-    guard let speed = parts.options.emulateSpeed.flatMap(EmulatedSpeed.init) else { return .live }
-    let course = speed.course(
+    guard let course = course(of: minibatches) else { return Segment(minibatches: minibatches) }
+    return Segment(minibatches: minibatches, order: .listed(course.order), emulatedTime: course.duration)
+  }
+
+  /// The course of minibatches in emulated time; nil if speeds are not emulated.
+  private func course(of minibatches: Range<Int>) -> EmulatedSpeed.Course? {
+    parts.options.emulateSpeed.flatMap(EmulatedSpeed.init)?.course(
       of: minibatches, workerCount: workerCount, bound: settings.bound, seed: parts.options.seed)
-    emulatedTime += course.duration
-    return .listed(course.order)
   }
 
   /// The outcome of the steps up to a meeting, the same on every rank.
@@ -167,6 +208,12 @@ final class Asynchronous: Strategy {
       outcome.warning = sentence
     } else {
       refusedSteps = 0
+      let cleared = agreement.sum(\.clearedValues)
+      // Once per run of such meetings.
+      if cleared > 0 && !isClearing {
+        outcome.warning = "up to step \(end): \(counted(cleared, "value")) of the gradients not finite, set to zero"
+      }
+      isClearing = cleared > 0
     }
     return outcome
   }
@@ -186,70 +233,4 @@ final class Asynchronous: Strategy {
   }
 
   func finish() {}
-}
-
-// MARK: - State and reports
-
-extension Asynchronous {
-  func contribute(to inventory: inout StateInventory) {
-    // Each owner has the state of its shard.
-    var state = StateInventory()
-    parts.optimizer.contribute(to: &state)
-    inventory.tensors += state.tensors.map { $0.owned(server.ownElements) }
-    inventory.counters.merge(state.counters) { $1 }
-    server.contribute(to: &inventory)
-    inventory.counters["refusedSteps"] = String(refusedSteps)
-    inventory.counters["emulatedTime"] = parts.options.emulateSpeed.map { _ in String(emulatedTime.bitPattern) }
-  }
-
-  func restore(counters: [String: String]) {
-    parts.optimizer.restore(counters: counters)
-    refusedSteps = counters["refusedSteps"].flatMap { Int($0) } ?? 0
-    emulatedTime = counters["emulatedTime"].flatMap { UInt64($0) }.map { Double(bitPattern: $0) } ?? 0
-  }
-
-  /// How old gradients were when the owner of the first shard applied them, by worker.
-  var conclusion: StrategyConclusion {
-    let histograms = server.staleness
-    let all = histograms.reduce(into: [Int: Int]()) { $0.merge($1) { $0 + $1 } }
-    let count = all.values.reduce(0, +)
-    var conclusion = StrategyConclusion()
-    guard count > 0 else { return conclusion }
-    let mean = Double(all.reduce(0) { $0 + $1.key * $1.value }) / Double(count)
-    let pushes = histograms.map { String($0.values.reduce(0, +)) }.joined(separator: ", ")
-    conclusion.lines.append(
-      "gradients were \(decimal(mean, digits: 2)) pushes old when they were applied, at most \(all.keys.max()!); pushes by worker: \(pushes)"
-    )
-    if parts.options.emulateSpeed != nil {
-      conclusion.lines.append("emulated time: \(decimal(emulatedTime, digits: 1)) gradients of a usual worker")
-      conclusion.members.append(.init("emulatedTime", .number(emulatedTime)))
-    }
-    conclusion.members.append(
-      .init(
-        "staleness",
-        .array(histograms.map { histogram in .integers((0...(histogram.keys.max() ?? 0)).map { histogram[$0] ?? 0 }) })))
-    return conclusion
-  }
-
-  var times: PhaseTimes {
-    var times = PhaseTimes()
-    times.compute = computation.seconds
-    times.update = rates.updateSeconds
-    times.wait = max(0, seconds.total - computation.seconds - rates.updateSeconds)
-    return times
-  }
-
-  var report: ExchangeReport {
-    var report = ExchangeReport()
-    report.codec = codec.specification
-    report.isCompressed = parts.isCompressed
-    (report.warmStartSteps, report.warmStartTraffic) = (steps.floats, traffic.floats)
-    (report.steps, report.traffic) = (steps.codes, traffic.codes)
-    report.floatTraffic = server.traffic(ofFloats: workerCount)
-    report.predictedTraffic = server.predictedTraffic(of: workerCount)
-    report.agreementTraffic = parts.records.traffic
-    report.areHidden = true
-    report.comparisonObstacle = "an asynchronous run hides its exchanges"
-    return report
-  }
 }

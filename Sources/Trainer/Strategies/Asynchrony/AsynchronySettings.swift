@@ -78,9 +78,11 @@ extension AsynchronySettings {
     let workers = workerCount ?? rankCount
     let shard = (parameterCount - 1) / rankCount + 1
     let adaptive = rule.compensation?.form == .adaptive ? shard : 0
+    let second = pushesPerUpdate ?? (bound == 0 ? workers : 1) > 1 ? shard : 0
     return [
       ("values of workers", workers / rankCount * (isCoded ? 2 : 1) * parameterCount),
-      ("copies of owners", workers * 2 * shard + adaptive + shard), ("messages", workers * 2 * shard + 2 * parameterCount),
+      ("copies of owners", workers * 2 * shard + adaptive + second + shard),
+      ("messages", workers * 2 * shard + 2 * parameterCount),
     ]
   }
 }

@@ -43,9 +43,12 @@ package struct EventRecord: Sendable {
     self.lines = lines
   }
 
-  /// The order of shard `shard` for these minibatches of `workerCount` workers on `shardCount` ranks.
-  func order(of minibatches: Range<Int>, shard: Int, shardCount: Int, workerCount: Int) throws -> [Int] {
-    guard let line = lines[minibatches.lowerBound], line.end == minibatches.upperBound else {
+  /// The end of the minibatches that the recorded run did from the first of `minibatches` on until it met, which may be before the last
+  /// of them, and the order of shard `shard`; for `workerCount` workers on `shardCount` ranks.
+  func order(
+    of minibatches: Range<Int>, shard: Int, shardCount: Int, workerCount: Int
+  ) throws -> (end: Int, order: [Int]) {
+    guard let line = lines[minibatches.lowerBound], line.end <= minibatches.upperBound, line.end % workerCount == 0 else {
       throw TrainingError(
         "--replay \(name) holds no events of minibatches \(minibatches.lowerBound + 1) to \(minibatches.upperBound): give the options of "
           + "the run that was recorded",
@@ -58,6 +61,6 @@ package struct EventRecord: Sendable {
           + "\(shardCount) and \(workerCount)",
         exitStatus: .configuration)
     }
-    return line.orders[shard]
+    return (line.end, line.orders[shard])
   }
 }

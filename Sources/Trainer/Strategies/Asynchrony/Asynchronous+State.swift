@@ -1,0 +1,76 @@
+internal import Buffers
+internal import Checkpoints
+internal import Codecs
+internal import Collectives
+internal import Files
+internal import Optimizers
+internal import Reporting
+internal import Transport
+
+extension Asynchronous {
+  func contribute(to inventory: inout StateInventory) {
+    // Each owner has the state of its shard.
+    var state = StateInventory()
+    parts.optimizer.contribute(to: &state)
+    inventory.tensors += state.tensors.map { $0.owned(server.ownElements) }
+    inventory.counters.merge(state.counters) { $1 }
+    server.contribute(to: &inventory)
+    inventory.counters["refusedSteps"] = String(refusedSteps)
+    inventory.counters["samplesOfClients"] = clients?.counter
+    inventory.counters["emulatedTime"] = parts.options.emulateSpeed.map { _ in String(emulatedTime.bitPattern) }
+  }
+
+  func restore(counters: [String: String]) {
+    parts.optimizer.restore(counters: counters)
+    server.restore(counters: counters)
+    clients?.restore(counters["samplesOfClients"])
+    refusedSteps = counters["refusedSteps"].flatMap { Int($0) } ?? 0
+    emulatedTime = counters["emulatedTime"].flatMap { UInt64($0) }.map { Double(bitPattern: $0) } ?? 0
+  }
+
+  /// How old gradients were when the owner of the first shard applied them, by worker, from the start of the run on.
+  var conclusion: StrategyConclusion {
+    let histograms = server.staleness
+    let all = histograms.reduce(into: [Int: Int]()) { $0.merge($1) { $0 + $1 } }
+    let count = all.values.reduce(0, +)
+    var conclusion = StrategyConclusion()
+    guard count > 0 else { return conclusion }
+    let mean = Double(all.reduce(0) { $0 + $1.key * $1.value }) / Double(count)
+    let pushes = histograms.map { String($0.values.reduce(0, +)) }.joined(separator: ", ")
+    conclusion.lines.append(
+      "gradients were \(decimal(mean, digits: 2)) pushes old when they were applied, at most \(all.keys.max()!); pushes by worker: \(pushes)"
+    )
+    if parts.options.emulateSpeed != nil {
+      conclusion.lines.append("emulated time: \(decimal(emulatedTime, digits: 1)) gradients of a usual worker")
+      conclusion.members.append(.init("emulatedTime", .number(emulatedTime)))
+    }
+    conclusion.members.append(
+      .init(
+        "staleness",
+        .array(histograms.map { histogram in .integers((0...(histogram.keys.max() ?? 0)).map { histogram[$0] ?? 0 }) })))
+    return conclusion
+  }
+
+  var times: PhaseTimes {
+    var times = PhaseTimes()
+    times.compute = computation.seconds
+    times.update = rates.updateSeconds
+    times.wait = max(0, seconds - computation.seconds - rates.updateSeconds)
+    return times
+  }
+
+  var report: ExchangeReport {
+    var report = ExchangeReport()
+    report.codec = codec.specification
+    report.isCompressed = parts.isCompressed
+    (report.warmStartSteps, report.warmStartTraffic) = (steps.floats, traffic.floats)
+    (report.steps, report.traffic) = (steps.codes, traffic.codes)
+    report.floatTraffic = server.traffic(ofFloats: workerCount)
+    report.predictedTraffic = server.predictedTraffic(of: workerCount)
+    report.agreementTraffic = parts.records.traffic
+    report.nonFiniteGroups = server.nonFiniteGroups
+    report.areHidden = true
+    report.comparisonObstacle = "an asynchronous run hides its exchanges"
+    return report
+  }
+}
