@@ -1,18 +1,20 @@
 internal import Buffers
 internal import Codecs
 internal import Files
+internal import Networks
 internal import Trainer
+internal import Transport
 
 /// The costs that were measured or given, as text and as JSON.
 struct CostReport {
   private let result: CostMeasurement.Result
   private let assumed: [String]
-  private let layout: TensorLayout
+  private let network: any Network
   private let ranks: Int
   private let hosts: Int
 
-  init(_ result: CostMeasurement.Result, assumed: [String], layout: TensorLayout, ranks: Int, hosts: Int) {
-    (self.result, self.assumed, self.layout, self.ranks, self.hosts) = (result, assumed, layout, ranks, hosts)
+  init(_ result: CostMeasurement.Result, assumed: [String], network: any Network, ranks: Int, hosts: Int) {
+    (self.result, self.assumed, self.network, self.ranks, self.hosts) = (result, assumed, network, ranks, hosts)
   }
 
   /// The costs by name, for display.
@@ -57,11 +59,26 @@ struct CostReport {
           "a message takes \(CostReport.time(network.latency))\(messages); \(network.rateText(from: "each host"))"
         ))
     }
+    if let statistics {
+      lines.append(
+        (
+          "norm=sync",
+          "\(counted(statistics.records, "record")) to each other rank in a step, \(withPrefix(Double(statistics.bytes)))B, one after "
+            + "another"
+        ))
+    }
     for (codec, seconds) in result.steps.sorted(by: { $0.key < $1.key }) {
       lines.append(("a step here", "\(Quantity.text(ofSeconds: seconds)) with \(codec)"))
     }
     lines += assumed.map { ("assumed", $0) }
     return lines
+  }
+
+  /// The records of shared statistics that a rank sends to each other in a step, and their bytes; nil if there are none.
+  private var statistics: (records: Int, bytes: Int)? {
+    let counts = network.sharedChannelCounts
+    guard !counts.isEmpty else { return nil }
+    return (2 * counts.count, StatisticsGather.traffic(of: counts, neighbours: 0, remoteRanks: 1).bytesSent)
   }
 
   /// The results between pairs of hosts.

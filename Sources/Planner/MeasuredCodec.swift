@@ -23,8 +23,7 @@ public func measuredCodec(for parts: StrategyParts, on dataset: any Dataset) thr
   let measured = try CostMeasurement(parts: parts, dataset: dataset, aggregations: candidates).measure(.brief)
   var decision: (codec: String, reason: String)?
   if world.rank == 0 {
-    let layout = parts.network.layout
-    let predictor = StepPredictor(layout, minibatch: parts.plan.minibatch, costs: measured.costs)
+    let predictor = StepPredictor(parts.network, minibatch: parts.plan.minibatch, costs: measured.costs)
     let plan = try ScalingPlan(predictor, aggregations: candidates, subject: "", costs: [], ranks: parts.grid.shareCount)
     decision = Recommendation(plan) { $0.isDone(by: parts) }.map { ($0.choice.variant.codec, $0.reason) }
   }

@@ -53,8 +53,13 @@ public struct ModelTable {
     }
     let names = bytes.map(\.codec)
     let counts = bytes.map { $0.counts.map { withPrefix(Double($0)) + "B" } }
+    let statistics = ModelTable.rankCounts.map {
+      StatisticsGather.traffic(of: network.sharedChannelCounts, neighbours: 0, remoteRanks: $0 - 1).bytesSent
+    }
+    let besides =
+      statistics[0] > 0 ? [["norm=sync besides"] + statistics.map { withPrefix(Double($0)) + "B" }] : []
     let table =
-      [["codec"] + ModelTable.rankCounts.map { counted($0, "rank") }] + zip(names, counts).map { [$0] + $1 }
+      [["codec"] + ModelTable.rankCounts.map { counted($0, "rank") }] + zip(names, counts).map { [$0] + $1 } + besides
     return
       ([title] + ModelTable.lines(rows) + [
         "", "bytes that the busiest rank sends in a step, with every rank on a host of its own (at most, if they vary)",

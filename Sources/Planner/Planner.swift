@@ -41,16 +41,20 @@ public struct Planner {
       guard dataset.count(.train) >= world.count else {
         throw TrainingError("\(options.data) has fewer training samples than there are ranks", exitStatus: .configuration)
       }
-      return try recipe.network(dataset.form)
+      let network = try recipe.network(dataset.form)
+      let minibatch = min(options.minibatch, dataset.count(.train))
+      try checkStatistics(network.statistics, minibatch: minibatch, shares: world.count, recipe, options)
+      return network
     }
     let grid = try RankGrid(hosts)
     var need = MemoryNeed(
       options, recipe, network: network, sampleCount: dataset.count(.train), on: grid)
     need.add("measuring codecs", 4 * network.layout.count)
     try need.check(over: agreement)
-    let parts = StrategyParts(
+    var parts = StrategyParts(
       measuring: recipe, options: options, network: network, sampleCount: dataset.count(.train), on: grid,
       records: try RecordExchange(hosts))
+    parts.statistics = try StatisticsGather(for: network, among: parts.hosts)
     let progress = MeasuringProgress(isQuiet: options.quiet || world.rank != 0)
     let measurement = CostMeasurement(parts: parts, dataset: dataset, aggregations: aggregations, progress: progress.show)
     var measured = try measurement.measure(request.isBrief ? .brief : .thorough)
@@ -60,9 +64,9 @@ public struct Planner {
       return
     }
     let assumed = request.replace(&measured.costs, layout: network.layout)
-    let report = CostReport(measured, assumed: assumed, layout: network.layout, ranks: world.count, hosts: hosts.hostCount)
+    let report = CostReport(measured, assumed: assumed, network: network, ranks: world.count, hosts: hosts.hostCount)
     let predictor = StepPredictor(
-      network.layout, minibatch: min(options.minibatch, dataset.count(.train)), costs: measured.costs)
+      network, minibatch: min(options.minibatch, dataset.count(.train)), costs: measured.costs)
     plan = try ScalingPlan(
       predictor, aggregations: aggregations, subject: "\(options.model) on \(options.data), \(network.layout.count) parameters",
       costs: report.lines, ranks: request.ranks ?? (world.count > 1 ? world.count : nil))

@@ -23,6 +23,9 @@ extension ScalingPlan {
             "hosts": .integer(prediction.hosts), "seconds": .number(prediction.seconds),
             "computeSeconds": .number(prediction.computeSeconds), "exchangeSeconds": .number(prediction.exchangeSeconds),
             "bytesSent": .integer(prediction.bytesSent), "messages": .integer(prediction.messages),
+            "statisticsSeconds": .number(prediction.statisticsSeconds),
+            "statisticsBytesSent": .integer(prediction.statisticsBytesSent),
+            "statisticsMessages": .integer(prediction.statisticsMessages),
             "speedUp": .number(speedUp(prediction)),
           ]
         }),

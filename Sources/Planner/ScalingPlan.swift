@@ -9,7 +9,7 @@ public struct ScalingPlan: Sendable {
     public var codec: String
     /// How many times smaller than floats it makes a gradient.
     public var ratio: Double
-    /// K̂ without and with double buffering; nil if no network costs are known.
+    /// K̂ without and with double buffering; nil if no network costs are known, or if such a step is impossible.
     public var plain: ScalingModel.Saturation?
     public var doubleBuffered: ScalingModel.Saturation?
   }
@@ -54,7 +54,7 @@ public struct ScalingPlan: Sendable {
       let ratio = try predictor.ratio(of: aggregation)
       return SaturationRow(
         codec: aggregation.specification, ratio: ratio, plain: model?.saturation(ratio: ratio, isDoubleBuffered: false),
-        doubleBuffered: model?.saturation(ratio: ratio, isDoubleBuffered: true))
+        doubleBuffered: predictor.sharedChannelCounts.isEmpty ? model?.saturation(ratio: ratio, isDoubleBuffered: true) : nil)
     }
     let topologies: [PlanTopology] = predictor.costs.ranksPerHost > 1 ? [.flat, .hierarchical] : [.flat]
     predictions = []

@@ -1,6 +1,7 @@
 public import Buffers
 internal import Codecs
 public import Collectives
+internal import Networks
 internal import Trainer
 internal import Transport
 
@@ -49,12 +50,19 @@ public struct StepPrediction: Hashable, Sendable {
   public var bytesSent: Int
   /// Messages that it sends to other hosts in an exchange.
   public var messages: Int
+  /// Seconds in which ranks wait for the statistics of batches that they share, in all layers of a step; 0 if they share none.
+  public var statisticsSeconds = 0.0
+  /// Bytes of these that the busiest rank sends in a step, including headers.
+  public var statisticsBytesSent = 0
+  /// Messages of these to other hosts in a step.
+  public var statisticsMessages = 0
 }
 
 /// Predicts how long a step of synchronous SGD takes on any number of ranks.
 ///
 /// A step is a gradient, an agreement of all ranks (one small message to each), and an exchange, which is modelled by
-/// `WorkLoopModel` with the exact bytes of `ExchangeGeometry`. Several ranks of a host share its link.
+/// `WorkLoopModel` with the exact bytes of `ExchangeGeometry`. Several ranks of a host share its link. If ranks normalize by the samples
+/// of all, they also wait for one another twice in each normalized layer.
 ///
 /// Source: the time model of latency, bytes and kernels, algorithms §15.3, over the exchange of Seide et al. 2014; hierarchical
 /// exchange as in algorithms §11.1; double buffering as in the paper, T = 2 max(T_calc, T_comm).
@@ -65,22 +73,31 @@ public struct StepPredictor: Sendable {
   public let minibatch: Int
   /// The costs of work and messages.
   public let costs: PlanCosts
+  /// The channels of each layer whose statistics ranks share; a step is then not double-buffered.
+  public let sharedChannelCounts: [Int]
 
   /// A predictor for a model and its costs.
-  public init(_ layout: TensorLayout, minibatch: Int, costs: PlanCosts) {
+  public init(_ layout: TensorLayout, minibatch: Int, costs: PlanCosts, sharedChannelCounts: [Int] = []) {
     self.layout = layout
     self.minibatch = minibatch
     self.costs = costs
+    self.sharedChannelCounts = sharedChannelCounts
   }
 
-  /// The step on `ranks` ranks; nil if a rank would have no sample, or the costs of its link are unknown.
+  /// A predictor for a network and its costs.
+  init(_ network: any Network, minibatch: Int, costs: PlanCosts) {
+    self.init(network.layout, minibatch: minibatch, costs: costs, sharedChannelCounts: network.sharedChannelCounts)
+  }
+
+  /// The step on `ranks` ranks; nil if a rank would have no sample, or the costs of its link are unknown, or ranks share statistics in
+  /// half a step.
   ///
   /// - Complexity: linear in the groups of the layout and in the messages of a rank.
   /// - Throws: `SpecificationError` and `SketchError` if the aggregation is not possible for this number of parameters.
   public func predict(
     _ aggregation: AggregationRecipe, ranks: Int, topology: PlanTopology = .flat, isDoubleBuffered: Bool = false
   ) throws -> StepPrediction? {
-    guard ranks >= 1, ranks <= minibatch else { return nil }
+    guard ranks >= 1, ranks <= minibatch, sharedChannelCounts.isEmpty || !isDoubleBuffered else { return nil }
     let hosts = (ranks - 1) / costs.ranksPerHost + 1
     let topology = hosts == 1 ? PlanTopology.flat : topology
     var prediction = StepPrediction(
@@ -96,6 +113,10 @@ public struct StepPredictor: Sendable {
     var hidden = work == nil ? 0 : prediction.exchangeSeconds
     if ranks > 1 {
       guard let link = hosts > 1 ? costs.network : costs.memory else { return nil }
+      let statistics = StatisticsPrediction(
+        sharedChannelCounts, ranks: ranks, ranksPerHost: costs.ranksPerHost, link: link)
+      prediction.statisticsSeconds = statistics.seconds
+      (prediction.statisticsBytesSent, prediction.statisticsMessages) = (statistics.bytesSent, statistics.messages)
       let remainder = link.remainders[aggregation.specification] ?? 0
       if let codec = aggregation.codec {
         let exchange = ExchangePrediction(
@@ -121,7 +142,8 @@ public struct StepPredictor: Sendable {
       // Ranks agree on a half while the exchange of the previous half goes on.
       prediction.seconds = 2 * max(half + agreement, hidden)
     } else {
-      prediction.seconds = prediction.computeSeconds + agreement + prediction.exchangeSeconds
+      prediction.seconds =
+        prediction.computeSeconds + prediction.statisticsSeconds + agreement + prediction.exchangeSeconds
     }
     return prediction
   }

@@ -1,5 +1,5 @@
 internal import Buffers
-internal import Checkpoints
+package import Checkpoints
 internal import Collectives
 internal import Datasets
 internal import Files
@@ -71,7 +71,7 @@ extension TrainingRun {
       }
       let network = try recipe.network(dataset.form)
       let minibatch = min(options.minibatch, dataset.count(.train))
-      try refuse(network.statistics, minibatch: minibatch, shares: grid.shareCount, recipe, options)
+      try checkStatistics(network.statistics, minibatch: minibatch, shares: grid.shareCount, recipe, options)
       return network
     }
     let replayed = try together(agreement.about("reading a record"), otherwise: .configuration) {
@@ -232,7 +232,7 @@ private func sliced(
 }
 
 /// Refuses a strategy in which ranks cannot share statistics that are synchronized, and minibatches too small to have a variance.
-private func refuse(
+package func checkStatistics(
   _ statistics: RunningStatistics?, minibatch: Int, shares: Int, _ recipe: Recipe, _ options: TrainerOptions
 ) throws(TrainingError) {
   guard let statistics else { return }

@@ -7,28 +7,31 @@ internal import MPI
 /// An all-gather of a few words, through shared memory within a host and by one message to each rank on other hosts, so that a
 /// missing rank can be named. The caller sums in rank order, the same on every rank.
 ///
-/// - Cost: 64 bytes to each other rank for up to seven words, in K − 1 messages.
+/// - Cost: 64 bytes to each other rank for up to seven words, in K − 1 messages; whole cache lines for more.
 public final class RecordExchange {
   /// The number of 64-bit words that fit in a cache line along with the record's number.
   public static let usualCapacity = 7
 
   /// The number of 64-bit words a record has room for.
   public let capacity: Int
-  /// The bytes of a record: its number and its words, in whole cache lines.
+  /// The bytes of the largest record, which each slot has room for.
   private let byteCount: Int
 
   /// The traffic counted so far.
   public var traffic: Traffic { mailbox.traffic + hostTraffic }
 
-  /// The traffic of one exchange.
-  public var predictedTraffic: Traffic {
+  /// The traffic of one exchange of records of ``capacity`` words.
+  public var predictedTraffic: Traffic { predictedTraffic(wordCount: capacity) }
+
+  /// The traffic of one exchange of records of `wordCount` words.
+  public func predictedTraffic(wordCount: Int) -> Traffic {
     RecordExchange.traffic(
-      capacity: capacity, neighbours: hosts.host.map { $0.count - 1 } ?? 0, remoteRanks: hosts.remoteRanks.count)
+      wordCount: wordCount, neighbours: hosts.host.map { $0.count - 1 } ?? 0, remoteRanks: hosts.remoteRanks.count)
   }
 
-  /// The traffic of one exchange of records of `capacity` words, for these numbers of neighbours and of ranks on other hosts.
-  package static func traffic(capacity: Int, neighbours: Int, remoteRanks: Int) -> Traffic {
-    let byteCount = RecordExchange.byteCount(capacity)
+  /// The traffic of one exchange of records of `wordCount` words, for these numbers of neighbours and of ranks on other hosts.
+  package static func traffic(wordCount: Int, neighbours: Int, remoteRanks: Int) -> Traffic {
+    let byteCount = RecordExchange.byteCount(wordCount)
     var traffic = Traffic()
     traffic.networkBytesSent = remoteRanks * byteCount
     traffic.networkBytesReceived = traffic.networkBytesSent
@@ -38,9 +41,9 @@ public final class RecordExchange {
     return traffic
   }
 
-  /// The bytes of a record with room for `capacity` words.
-  private static func byteCount(_ capacity: Int) -> Int {
-    (8 + 8 * capacity + SharedCounter.byteCount - 1) / SharedCounter.byteCount * SharedCounter.byteCount
+  /// The bytes of a record of `wordCount` words: its number and its words, in whole cache lines.
+  private static func byteCount(_ wordCount: Int) -> Int {
+    (8 + 8 * wordCount + SharedCounter.byteCount - 1) / SharedCounter.byteCount * SharedCounter.byteCount
   }
 
   private let hosts: HostMap
@@ -192,22 +195,23 @@ public final class RecordExchange {
   }
 
   private func publish(_ record: [UInt64]) throws {
+    let length = RecordExchange.byteCount(record.count)
     for peer in hosts.remoteRanks {
       let start = (slot * hosts.world.count + peer) * byteCount
-      try mailbox.receive(into: incoming.bytes(in: start..<start + byteCount), from: peer, slot: slot)
+      try mailbox.receive(into: incoming.bytes(in: start..<start + length), from: peer, slot: slot)
     }
     let line = outgoing.baseAddress + slot * byteCount
     write(record, at: line)
     line.storeBytes(of: UInt64(number), as: UInt64.self)
-    let message = UnsafeRawBufferPointer(start: line, count: byteCount)
+    let message = UnsafeRawBufferPointer(start: line, count: length)
     for peer in hosts.remoteRanks { try mailbox.send(message, to: peer, slot: slot) }
     guard let window, let host = hosts.host else { return }
     let memory = window.memory(of: host.rank)
     write(record, at: memory.baseAddress! + slot * byteCount)
     counter(in: memory, slot: slot).store(number)
     hostTraffic.messagesSent += host.count - 1
-    hostTraffic.hostBytesSent += (host.count - 1) * byteCount
-    hostTraffic.hostBytesReceived += (host.count - 1) * byteCount
+    hostTraffic.hostBytesSent += (host.count - 1) * length
+    hostTraffic.hostBytesReceived += (host.count - 1) * length
   }
 
   private func counter(in memory: UnsafeMutableRawBufferPointer, slot: Int) -> SharedCounter {

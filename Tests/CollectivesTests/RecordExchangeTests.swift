@@ -27,6 +27,18 @@ import Transport
     if transport == .messages { #expect(records.traffic.hostBytesSent == 0 && records.traffic.hostBytesReceived == 0) }
   }
 
+  /// A record is as long as its words need, in whole cache lines, whatever there is room for.
+  @Test(arguments: transports) func recordsAreAsLongAsTheirWords(_ transport: Transport) throws {
+    let records = try RecordExchange(HostMap(allRanks, transport: transport), capacity: 40)
+    for (words, byteCount) in [(40, 384), (0, 64), (7, 64), (8, 128), (1, 64), (39, 320)] {
+      let before = records.traffic
+      let found = try records.gather((0..<words).map { UInt64(100 * allRanks.rank + $0) }, activity: "a test")
+      #expect(found == (0..<allRanks.count).map { rank in (0..<words).map { UInt64(100 * rank + $0) } })
+      #expect((records.traffic - before).bytesSent == byteCount * (allRanks.count - 1))
+      #expect((records.traffic - before).bytesReceived == byteCount * (allRanks.count - 1))
+    }
+  }
+
   /// Records between exchanges, without barriers, as in a training step.
   @Test(arguments: transports) func alternatesWithExchanges(_ transport: Transport) throws {
     let layout = Layouts.threeRows

@@ -53,6 +53,9 @@ public final class MessageRounds {
       }
     }
 
+    /// The number of lengths that a rank announces: one for each rank, or one for all.
+    func announcedCount(_ rankCount: Int) -> Int { isReturned ? 1 : rankCount }
+
     /// The traffic of the round from that of its messages and of a record.
     fileprivate func traffic(_ messages: Traffic, _ record: Traffic) -> Traffic {
       var traffic = messages
@@ -87,7 +90,7 @@ public final class MessageRounds {
       let neighbours = (0..<rankCount).count { $0 != rank && isNeighbour($0) }
       return traffic
         + RecordExchange.traffic(
-          capacity: max(rankCount, RecordExchange.usualCapacity), neighbours: neighbours,
+          wordCount: announcedCount(rankCount), neighbours: neighbours,
           remoteRanks: rankCount - 1 - neighbours)
     }
 
@@ -156,7 +159,10 @@ public final class MessageRounds {
   }
   /// The traffic of the rounds of a step if every message fills its room: an upper bound.
   public var predictedTraffic: Traffic {
-    zip(rounds, slots).reduce(Traffic()) { $0 + $1.0.traffic(blocks.traffic(of: $1.1), records.predictedTraffic) }
+    zip(rounds, slots).reduce(Traffic()) { sum, round in
+      let record = records.predictedTraffic(wordCount: round.0.announcedCount(rankCount))
+      return sum + round.0.traffic(blocks.traffic(of: round.1), record)
+    }
   }
 
   /// Time spent waiting for messages so far.

@@ -27,6 +27,9 @@ public final class RunningStatistics {
   private var isProposed: [Bool]
   private var sampleCount = 0
 
+  /// The channels of each normalized layer, from the input on.
+  public var channelCounts: [Int] { isProposed.indices.map { layout.tensors[2 * $0].count } }
+
   /// The share of a batch in the running statistics.
   static let share: Float = 0.1
 

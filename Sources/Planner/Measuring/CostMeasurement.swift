@@ -116,7 +116,7 @@ struct CostMeasurement {
     let (hosts, repetitions) = (parts.hosts, compute.repetitions)
     let samples = (parts.plan.minibatch - 1) / hosts.world.count + 1
     guard samples <= parts.plan.sampleCount / hosts.world.count else { return [:] }
-    let predictor = StepPredictor(parts.network.layout, minibatch: parts.plan.minibatch, costs: result.costs)
+    let predictor = StepPredictor(parts.network, minibatch: parts.plan.minibatch, costs: result.costs)
     let routes = hosts.routes(parts.options.topology)
     let topology = routes.parties.count < routes.rankCount ? PlanTopology.hierarchical : .flat
     var remainders: [String: Double] = [:]

@@ -51,8 +51,8 @@ struct CodecChoice {
     } else {
       var parts = parts
       parts.optimizer = optimizer()
-      // The same whatever the codec.
-      parts.statistics = nil
+      // What they send is not the run's.
+      parts.statistics = try StatisticsGather(for: parts.network, among: parts.hosts)
       try self.init(choosing: choose, parts: parts, dataset: dataset)
     }
   }

@@ -198,7 +198,7 @@ public struct StrategyParts {
   /// The run as planned at its start; the loader knows which samples belong to a step.
   public var plan: RunPlan
   /// How the ranks that share samples share the statistics of a batch; nil if each normalizes by its own.
-  var statistics: StatisticsGather?
+  package var statistics: StatisticsGather?
   /// Where the strategy records what it does; nil if no timeline was requested.
   var timeline: Timeline?
   /// The order of events to follow; nil for the one in which they come.
