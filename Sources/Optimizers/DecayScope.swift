@@ -14,7 +14,11 @@ public enum DecayScope: String, CaseIterable, Sendable {
 
   /// The key of a specification, for `train list`.
   static func key(default standard: DecayScope) -> (name: String, meaning: String) {
-    ("decay", "what --weight-decay acts on: all, or matrices: tensors of two or more dimensions (\(standard.rawValue))")
+    (
+      "decay",
+      "what --weight-decay acts on: all, biases and gains too; or matrices, tensors of two or more dimensions alone "
+        + "(\(standard.rawValue))"
+    )
   }
 
   /// Whether the values of `tensor` decay.

@@ -2,6 +2,8 @@ public import Buffers
 
 /// An optimizer chosen before the model is known.
 public struct OptimizerRecipe: Sendable {
+  /// The rate of a run that names none.
+  public var learningRate: Double
   /// What gives its momentum, for example its `time constant`; nil if the settings do.
   public var ownMomentum: String?
   /// What it cannot be used with.
@@ -14,17 +16,18 @@ public struct OptimizerRecipe: Sendable {
   /// Creates a recipe that `make` carries out.
   ///
   /// - Parameters:
+  ///   - learningRate: The rate of a run that names none.
   ///   - ownMomentum: What gives its momentum; nil if the settings do.
   ///   - obstacles: What it cannot be used with.
   ///   - transforms: The transforms of gradients that belong to it.
   ///   - bufferCount: The buffers of ``bufferCount(momentum:)``.
   ///   - make: Makes the optimizer.
   init(
-    ownMomentum: String? = nil, obstacles: OptimizerObstacles = OptimizerObstacles(),
+    learningRate: Double = 0.1, ownMomentum: String? = nil, obstacles: OptimizerObstacles = OptimizerObstacles(),
     transforms: OptimizerTransforms = OptimizerTransforms(), bufferCount: @escaping @Sendable (_ momentum: Double) -> Int,
     make: @escaping @Sendable (OptimizerSettings) -> any Optimizer
   ) {
-    (self.ownMomentum, self.obstacles, self.transforms) = (ownMomentum, obstacles, transforms)
+    (self.learningRate, self.ownMomentum, self.obstacles, self.transforms) = (learningRate, ownMomentum, obstacles, transforms)
     (buffers, self.make) = (bufferCount, make)
   }
 

@@ -100,6 +100,8 @@ extension TrainingRun {
     let saved = opening?.run
     options.settleClients(
       recipe.partition, saved: saved?.settledOptions, rankCount: recipe.strategy.workerCount ?? grid.shareCount)
+    // Every step reads it, and it may follow from the optimizer.
+    options.learningRate = options.learningRate
     try saved?.check(options.texts, exempt: Set(TrainerOptions.fields.filter(\.mayChangeOnResume).map(\.name)))
     try saved?.check(data: dataset.fingerprint, of: options.data)
     let clients = try together(reading, otherwise: .configuration) { try ClientOrder(dataset, recipe.partition, options) }

@@ -26,7 +26,8 @@ extension Train {
         text("--model", models), text("--data", datasets), text("--partition", partitions),
         text(
           "--codec", aggregations, more: ("auto", "the codec that the ranks measure to be the fastest at the start of a run")),
-        text("--warm-start", WarmStart.forms), text("--strategy", strategies), text("--optimizer", optimizers),
+        text("--warm-start", WarmStart.forms), text("--strategy", strategies),
+        text("--optimizer", optimizers) { ("rate", "\($0.learningRate) if --learning-rate is not given") },
         text("--schedule", schedules), text("--tune-minibatch", minibatchSearches), text("--tune-rate", rateControls),
       ].map { $0 + "\n" }.joined()
     }
@@ -36,13 +37,17 @@ extension Train {
     }
 
     private func text<Product>(
-      _ option: String, _ registry: Registry<Product>, more: (name: String, summary: String)? = nil
+      _ option: String, _ registry: Registry<Product>, more: (name: String, summary: String)? = nil,
+      note: (Product) -> (name: String, text: String)? = { _ in nil }
     ) -> String {
       var lines = [option]
       for entry in registry.entries {
         lines.append("  \(entry.name.padded(to: 14))\(entry.summary)")
         if let values = entry.values { lines.append("    \("values".padded(to: 14))\(values)") }
         for key in entry.keys { lines.append("    \("\(key.name)=".padded(to: 14))\(key.meaning)") }
+        if let note = (try? registry.make(entry.name)).flatMap(note) {
+          lines.append("    \(note.name.padded(to: 14))\(note.text)")
+        }
       }
       if let more { lines.append("  \(more.name.padded(to: 14))\(more.summary)") }
       return lines.map { $0 + "\n" }.joined()

@@ -17,6 +17,24 @@ import _TestSupport
     }
   }
 
+  /// Without a rate a run has that of its optimizer.
+  @Test(.ranks(atMost: 2), arguments: ["adam", "adamw", "sgd"]) func theUsualRateIsThatOfTheOptimizer(_ optimizer: String)
+    throws
+  {
+    func hash(_ rate: Double?) throws -> UInt64 {
+      try train(
+        options {
+          ($0.optimizer, $0.steps) = (optimizer, 3)
+          if let rate { $0.learningRate = rate }
+        }
+      ).modelHash
+    }
+    let (usual, other) = optimizer == "sgd" ? (0.1, 0.001) : (0.001, 0.1)
+    let found = try hash(nil)
+    #expect(try hash(usual) == found)
+    #expect(try hash(other) != found)
+  }
+
   /// AdamW with ε = 10⁻³ and a decay of matrices in fp64 but for the gradients; with two parts a step it is delayed by one part.
   private func reference(_ options: TrainerOptions, parts: Int) throws -> [Double] {
     let run = try PlainRun(options)

@@ -1,5 +1,7 @@
+import Buffers
 import Collectives
 import Foundation
+import Optimizers
 import Testing
 import _TestSupport
 import Trainer
@@ -68,6 +70,34 @@ import Trainer
     #expect(options.given.isEmpty)
     let given = try TrainerOptions(configuration: nil, commandLine: [("codec", "one-bit")])
     #expect(given == options && given.given == ["codec"])
+  }
+
+  /// A run that names no rate has that of its optimizer; one that names it keeps it, whatever comes before or after.
+  @Test func theRateFollowsTheOptimizer() throws {
+    for entry in optimizers.entries {
+      var options = TrainerOptions()
+      options.optimizer = entry.name
+      let usual = try optimizers.make(entry.name).learningRate
+      #expect(options.learningRate == usual && options.texts["learning-rate"] == "\(usual)")
+      #expect(usual == (entry.name.hasPrefix("adam") ? 0.001 : 0.1))
+    }
+    let adam = try TrainerOptions(configuration: nil, commandLine: [("optimizer", "adamw:beta2=0.99")])
+    #expect(adam.learningRate == 0.001 && adam.given == ["optimizer"])
+    let given = [("optimizer", "adamw:beta2=0.99"), ("learning-rate", "0.1")]
+    for commandLine in [given, given.reversed()] {
+      let options = try TrainerOptions(configuration: nil, commandLine: commandLine)
+      #expect(options.learningRate == 0.1 && options != adam)
+      #expect(options.differences(from: adam).map(\.name) == ["learning-rate"])
+      let copy = try JSONDecoder().decode(TrainerOptions.self, from: JSONEncoder().encode(options))
+      #expect(copy == options && copy.learningRate == 0.1)
+    }
+    // What is the default counts as it, given or not.
+    var same = adam
+    same.learningRate = 0.001
+    #expect(same == adam && same.hashValue == adam.hashValue)
+    same.optimizer = "sgd"
+    #expect(same.learningRate == 0.001 && same != TrainerOptions())
+    #expect(try TrainerOptions.field("learning-rate").help.contains("0.001 with adam and adamw"))
   }
 
   /// The default codec, too, is refused beside a strategy with a code of its own, but only if it was given.

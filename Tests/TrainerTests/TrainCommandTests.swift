@@ -250,7 +250,7 @@ import Trainer
     let help = try Job("train", ["--help"]).run()
     #expect(help.status == 0 && help.standardOutput.contains("mpirun -np 8 train"))
     let list = try Job("train", ["list"]).run()
-    for word in ["mlp", "cnn", "glyphs", "one-bit", "all-reduce", "sgd", "cosine", "warmup="] {
+    for word in ["mlp", "cnn", "glyphs", "one-bit", "all-reduce", "sgd", "cosine", "warmup=", "0.001 if --learning-rate"] {
       #expect(list.standardOutput.contains(word), "\(word)")
     }
     #expect(try Job("train", ["--version"]).run().status == 0)

@@ -2,8 +2,8 @@ internal import Files
 
 /// A row of the table of options (``OptionSection``): everything about one option except its use.
 public struct OptionRow<Value: Hashable & Sendable>: Sendable {
-  /// The value of a run without the option.
-  let standard: Value
+  /// The value of a run without the option, which may follow from its other options.
+  let standard: @Sendable (TrainerOptions) -> Value
   /// The row, independent of the type of its value.
   let field: OptionField
 
@@ -15,6 +15,7 @@ public struct OptionRow<Value: Hashable & Sendable>: Sendable {
   ///   - meaning: A sentence for help, which appends the default.
   ///   - value: The name of the value in help: `n`. A flag has none.
   ///   - otherwise: The text in help for an option that is not given, if the default is no value.
+  ///   - following: The default of a run with these options; nil for `standard`.
   ///   - mayChangeOnResume: Whether a resumed run may have another value than the run it continues.
   ///   - mayBeNone: Whether `none`, as printed by the summary at the start, stands for the default.
   ///   - isHidden: Whether help, lists and summaries omit it: for tests.
@@ -22,24 +23,26 @@ public struct OptionRow<Value: Hashable & Sendable>: Sendable {
   ///     options together are checked in ``TrainerOptions/faults(ranks:config:)``.
   init(
     _ name: String, _ standard: Value, _ meaning: String, value: String = "", otherwise: String? = nil,
-    mayChangeOnResume: Bool = false, mayBeNone: Bool = false, isHidden: Bool = false,
-    check: @escaping @Sendable (Value) -> String? = { _ in nil }
+    following: (@Sendable (TrainerOptions) -> Value?)? = nil, mayChangeOnResume: Bool = false, mayBeNone: Bool = false,
+    isHidden: Bool = false, check: @escaping @Sendable (Value) -> String? = { _ in nil }
   ) where Value: OptionValue {
-    self.standard = standard
+    let usualValue: @Sendable (TrainerOptions) -> Value = { following?($0) ?? standard }
+    self.standard = usualValue
     let isFlag = Value.self == Bool.self
     let usual = isFlag ? nil : otherwise ?? standard.optionText
     field = OptionField(
       name: name, help: meaning + (usual.map { " (default: \($0))" } ?? ""), valueName: isFlag ? nil : value,
       mayBeginWithDash: Value.mayBeginWithDash, mayChangeOnResume: mayChangeOnResume, isHidden: isHidden,
-      json: { $0.value(name, standard).optionJSON }, read: { $0.value(name, standard).optionText },
+      json: { $0.value(name, usualValue).optionJSON }, read: { $0.value(name, usualValue).optionText },
       write: { (options, text) throws(OptionError) in
-        if mayBeNone && ["none", "None"].contains(text) { return options.setValue(name, standard, standard) }
+        if mayBeNone && ["none", "None"].contains(text) { return options.setValue(name, standard) }
         guard let value = Value(optionText: text) else {
           throw OptionError("--\(name) is \(Value.expectation), not '\(text)'")
         }
-        options.setValue(name, value, standard)
+        options.setValue(name, value)
       },
-      fault: { check($0.value(name, standard)).map { "--\(name) \($0)" } })
+      isUsual: { $0.value(name, usualValue) == usualValue($0) },
+      fault: { check($0.value(name, usualValue)).map { "--\(name) \($0)" } })
   }
 
   /// Creates a row of an option that has no value by default, with a check of the values it may be given.
@@ -77,6 +80,8 @@ public struct OptionField: Sendable {
   public let read: @Sendable (TrainerOptions) -> String?
   /// Sets the value from text.
   public let write: @Sendable (inout TrainerOptions, String) throws(OptionError) -> Void
+  /// Whether the value is that of a run without the option.
+  let isUsual: @Sendable (TrainerOptions) -> Bool
   /// The fault of the value by itself, a sentence without a full stop, or nil.
   let fault: @Sendable (TrainerOptions) -> String?
 

@@ -1,4 +1,6 @@
+internal import Buffers
 public import Collectives
+internal import Optimizers
 public import Transport
 
 // The table of options. A new option is one row here and its use as `options.name`. The command line, YAML files, help, the
@@ -43,14 +45,19 @@ public struct DescentOptions: OptionTable {
     "optimizer", "sgd", "How a gradient becomes an update: sgd, adagrad, adam or adamw, whose keys 'train list' shows.",
     value: "spec")
   public let learningRate = OptionRow<Double>(
-    "learning-rate", 0.1, "The rate η, for the mean gradient of a minibatch.", value: "x",
+    "learning-rate", usualRate,
+    "The rate η, for the mean gradient of a minibatch; \(ratesOfOptimizers) if it is not given.", value: "x",
+    following: { try? optimizers.make($0.optimizer).learningRate },
     check: { $0.isFinite && Float($0).isFinite && Float($0) > 0 ? nil : "is a finite number above 0, not \($0)" })
   public let momentum = OptionRow<Double>(
     "momentum", 0.9, "The share ρ of the direction that stays: u ← ρu + g, w ← w − ηu; adam has beta1 instead.", value: "x",
     check: { $0 >= 0 && $0 < 1 ? nil : "is a number from 0 to below 1, not \($0)" })
   public let weightDecay = OptionRow<Double>(
     "weight-decay", 0,
-    "Adds this times the parameters to the gradient, before the momentum; adamw takes it from them apart from the gradient.",
+    """
+    Adds this times the parameters to the gradient, before the momentum; adamw takes it from them apart from the gradient. All decay \
+    with sgd and adagrad, with adam and adamw matrices alone.
+    """,
     value: "x",
     check: { $0 >= 0 && Float($0).isFinite ? nil : "is a finite number from 0, not \($0)" })
   public let clip = OptionRow<Double?>(
@@ -86,6 +93,19 @@ public struct DescentOptions: OptionTable {
     "pretend-hosts", nil, "A number of hosts, to which the ranks of this one are dealt in order.", value: "n",
     mayChangeOnResume: true, isHidden: true, checkGiven: OptionCheck.atLeast(1))
 }
+
+/// The rate of the usual optimizer, if a run names none.
+private let usualRate = 0.1
+
+/// The rates of the other optimizers whose runs have another by default: `0.001 with adam and adamw`.
+private let ratesOfOptimizers: String = {
+  let others = optimizers.entries.compactMap { entry in
+    (try? optimizers.make(entry.name).learningRate).flatMap { $0 == usualRate ? nil : (entry.name, rate: $0) }
+  }
+  let texts = Dictionary(grouping: others) { $0.rate }.sorted { $0.key < $1.key }
+    .map { "\($0.key.optionText ?? "") with \($0.value.map(\.0).joined(separator: " and "))" }
+  return texts.joined(separator: ", ")
+}()
 
 /// The options of how ranks exchange gradients.
 public struct ExchangeOptions: OptionTable {

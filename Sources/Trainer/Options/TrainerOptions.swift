@@ -7,7 +7,7 @@ internal import Buffers
 /// row's name: `options.learningRate = 0.2`.
 @dynamicMemberLookup
 public struct TrainerOptions: Sendable {
-  /// The values that differ from the default, by the option's name.
+  /// The values that were set, by the option's name.
   private var values: [String: AnyValue] = [:]
   /// The names of the options given by a command line or a configuration file, even if only as their defaults.
   public private(set) var given: Set<String> = []
@@ -42,19 +42,23 @@ public struct TrainerOptions: Sendable {
 
   private subscript<Value>(row: OptionRow<Value>) -> Value {
     get { value(row.field.name, row.standard) }
-    set { setValue(row.field.name, newValue, row.standard) }
+    set { setValue(row.field.name, newValue) }
   }
 
-  /// The value of the option called `name`, whose default is `standard`.
-  func value<Value: Hashable & Sendable>(_ name: String, _ standard: Value) -> Value {
-    guard let value = values[name]?.value else { return standard }
+  /// The value of the option called `name`, whose default is `standard` of all options.
+  func value<Value: Hashable & Sendable>(_ name: String, _ standard: (TrainerOptions) -> Value) -> Value {
+    guard let value = values[name]?.value else { return standard(self) }
     guard let value = value as? Value else { fatalError("the option '\(name)' has a value of another type than its row") }
     return value
   }
 
-  /// Sets the option called `name`, whose default is `standard`.
-  mutating func setValue<Value: Hashable & Sendable>(_ name: String, _ value: Value, _ standard: Value) {
-    values[name] = value == standard ? nil : AnyValue(value: value)
+  /// Sets the option called `name`.
+  mutating func setValue<Value: Hashable & Sendable>(_ name: String, _ value: Value) { values[name] = AnyValue(value: value) }
+
+  /// The values that differ from the default, by the option's name.
+  private var unusualValues: [String: AnyValue] {
+    let usual = Set(TrainerOptions.fields.filter { values[$0.name] != nil && $0.isUsual(self) }.map(\.name))
+    return values.filter { !usual.contains($0.key) }
   }
 }
 
@@ -72,9 +76,9 @@ private struct AnyValue: Hashable, Sendable {
 
 extension TrainerOptions: Hashable {
   /// Whether all values are equal, given or not.
-  public static func == (left: TrainerOptions, right: TrainerOptions) -> Bool { left.values == right.values }
+  public static func == (left: TrainerOptions, right: TrainerOptions) -> Bool { left.unusualValues == right.unusualValues }
 
-  public func hash(into hasher: inout Hasher) { hasher.combine(values) }
+  public func hash(into hasher: inout Hasher) { hasher.combine(unusualValues) }
 }
 
 extension TrainerOptions: Codable {

@@ -31,12 +31,11 @@ struct StartSummary {
       lines.append("the ranks chose the codec \(choice.specification): \(choice.reason)")
     }
     lines.append(StartSummary.traffic(plan, report, trainer.grid))
-    let defaults = TrainerOptions()
     let width = TrainerOptions.fields.map(\.name.count).max() ?? 0
     for field in TrainerOptions.fields where !field.isHidden {
       let padding = String(repeating: " ", count: width - field.name.count)
       let value = field.read(options) ?? StartSummary.derived(field.name, plan)
-      let mark = field.read(options) == field.read(defaults) ? "  (default)" : ""
+      let mark = field.isUsual(options) ? "  (default)" : ""
       lines.append("  \(field.name)\(padding)  \(value)\(mark)")
     }
     text = lines.joined(separator: "\n")
