@@ -1,5 +1,9 @@
 public import Buffers
 
+/// The grouping of a codec, for `train list`.
+private let groups =
+  "'row' of a weight matrix, or a number of elements; vectors of deep models, and filters that read an image, travel as floats (row)"
+
 /// All codecs; `train list` prints them, and tests and benchmarks run over them.
 public let codecs = Registry<any Codec>(
   "codec",
@@ -7,13 +11,13 @@ public let codecs = Registry<any Codec>(
     Registry.Entry("none", "floats as they are; nothing is lost") { _ in Identity() },
     Registry.Entry(
       "one-bit", "one bit per value and two means per group, with error feedback (Seide et al. 2014)",
-      keys: [("group", "values that share two means: 'row' of a weight matrix, or a number of elements (row)")]
+      keys: [("group", "values that share two means: \(groups)")]
     ) { OneBit(grouping: try Grouping($0, key: "group")) },
     Registry.Entry(
       "multi-bit", "2, 4, 8 or 16 bits per value on a uniform scale for each group, with error feedback (as in CNTK)",
       keys: [
         ("bits", "bits of a value: 2, 4, 8 or 16 (4)"),
-        ("group", "values that share a scale: 'row' of a weight matrix, or a number of elements (row)"),
+        ("group", "values that share a scale: \(groups)"),
         ("range", "how far the scale reaches, in root mean squares of a group, 0.5 to 64 (4)"),
       ]
     ) { specification in

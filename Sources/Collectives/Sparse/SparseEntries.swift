@@ -4,7 +4,7 @@ internal import Transport
 
 /// The keys common to all sparse aggregations.
 private let commonKeys: [(name: String, meaning: String)] = [
-  ("k", "values by which the model changes: a number or a share of the parameters (1/100)"),
+  ("k", "values by which the model changes: a number or a share of all parameters, those of vectors, too (1/100)"),
   ("mask", "whether the momentum of values that were sent is cleared (true up to a k of a tenth)"),
   ("shards", "parts that values are dealt to, whatever the number of ranks (64, fewer if columns are few)"),
 ]
