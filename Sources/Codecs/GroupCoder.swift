@@ -67,16 +67,20 @@ public final class GroupCoder {
 
   // MARK: Encoding
 
-  /// Encodes a group of `count` values whose residual begins at `place`.
+  /// Encodes a group of `count` values whose residual begins at `place`; or as many groups of one value each, which are all sent
+  /// raw, if they `areSingle`.
   ///
   /// - Returns: The number of bytes written, a multiple of 4: `Codec.encodedByteCount(of:)`, or at most that if the codec's
   ///   codes vary in length.
   @discardableResult
   public func encode(
-    _ gradient: UnsafePointer<Float>, at place: Int, count: Int, into code: UnsafeMutableRawPointer, context: EncodingContext
+    _ gradient: UnsafePointer<Float>, at place: Int, count: Int, areSingle: Bool = false, into code: UnsafeMutableRawPointer,
+    context: EncodingContext
   ) -> Int {
-    let (form, rest) = (form(of: count), residual.baseAddress + place)
+    let rest = residual.baseAddress + place
     if kept.count > 0 { memcpy(kept.baseAddress + place, rest, 4 * count) }
+    if areSingle { return encodeSingle(gradient, rest, count, code.assumingMemoryBound(to: Float.self)) }
+    let form = form(of: count)
     if form.isRaw {
       encodeRaw(gradient, rest, count, code.assumingMemoryBound(to: Float.self))
       return form.byteCount
@@ -113,18 +117,34 @@ public final class GroupCoder {
     if !isFinite { nonFiniteGroups += 1 }
   }
 
+  /// Sends groups of one value each in full, so that none has a residual but those that are not finite.
+  private func encodeSingle(
+    _ gradient: UnsafePointer<Float>, _ residual: UnsafeMutablePointer<Float>, _ count: Int, _ code: UnsafeMutablePointer<Float>
+  ) -> Int {
+    require(!codec.isIdentity, "floats have no residual")
+    for i in 0..<count {
+      let sum = (gradient[i] + residual[i]) + 0.0
+      code[i] = sum.isFinite ? sum : 0
+      residual[i] = sum.isFinite ? 0 : residual[i]
+      nonFiniteGroups += sum.isFinite ? 0 : 1
+    }
+    return 4 * count
+  }
+
   // MARK: Decoding
 
-  /// Sets `values` to the decoded group of `count` values; `streaming` as in `Codec.decode`.
+  /// Sets `values` to the decoded group of `count` values, or groups of one value each if they `areSingle`; `streaming` as in
+  /// `Codec.decode`.
   ///
   /// - Returns: The number of bytes of the encoded group.
   @discardableResult
   public func decode(
-    _ code: UnsafeRawPointer, count: Int, setting values: UnsafeMutablePointer<Float>, streaming: Bool = false
+    _ code: UnsafeRawPointer, count: Int, areSingle: Bool = false, setting values: UnsafeMutablePointer<Float>,
+    streaming: Bool = false
   ) -> Int {
     // Small groups take about ten nanoseconds, so rare cases are handled elsewhere.
-    guard lastForm.count == count && lastForm.isCodeOfFixedLength else {
-      return decodeAny(code, count, setting: values, streaming)
+    guard lastForm.count == count && lastForm.isCodeOfFixedLength && !areSingle else {
+      return decodeAny(code, count, areSingle, setting: values, streaming)
     }
     codec.decode(code, byteCount: lastForm.byteCount, count: count, setting: values, streaming: streaming)
     return lastForm.byteCount
@@ -132,8 +152,12 @@ public final class GroupCoder {
 
   @inline(never)
   private func decodeAny(
-    _ code: UnsafeRawPointer, _ count: Int, setting values: UnsafeMutablePointer<Float>, _ streaming: Bool
+    _ code: UnsafeRawPointer, _ count: Int, _ areSingle: Bool, setting values: UnsafeMutablePointer<Float>, _ streaming: Bool
   ) -> Int {
+    if areSingle {
+      copy(code.assumingMemoryBound(to: Float.self), count: count, to: values)
+      return 4 * count
+    }
     let form = form(of: count)
     if form.isCodeOfFixedLength { return decode(code, count: count, setting: values, streaming: streaming) }
     if form.isRaw {
@@ -177,13 +201,14 @@ public final class GroupCoder {
     return end
   }
 
-  /// Sets `values` to the sum of decoded groups of `count` values, added in the given order in fp32, and advances each of
-  /// `codes` past its group.
+  /// Sets `values` to the sum of decoded groups of `count` values, or of one value each if they `areSingle`, added in the given
+  /// order in fp32, and advances each of `codes` past its groups.
   public func decodeSum(
-    _ codes: UnsafeMutablePointer<UnsafeRawPointer>, codeCount: Int, count: Int, into values: UnsafeMutablePointer<Float>
+    _ codes: UnsafeMutablePointer<UnsafeRawPointer>, codeCount: Int, count: Int, areSingle: Bool = false,
+    into values: UnsafeMutablePointer<Float>
   ) {
     require(codeCount > 0, "a sum needs a code")
-    let form = form(of: count)
+    let form = areSingle ? GroupForm(single: count) : form(of: count)
     if form.isCodeOfFixedLength {
       codec.decodeSum(codes, codeCount: codeCount, count: count, into: values)
     } else if form.isRaw {

@@ -14,6 +14,11 @@ struct GroupForm {
   /// The number of bytes sent, or an upper bound.
   let byteCount: Int
 
+  /// Creates the form of `count` values that are groups by themselves, together.
+  init(single count: Int) {
+    (self.count, isRaw, isCodeOfFixedLength, codeByteCount, byteCount) = (count, true, false, 4 * count, 4 * count)
+  }
+
   /// Creates the form of groups of `count` values.
   ///
   /// A code that would be no smaller than the floats is not worth its loss.

@@ -84,6 +84,50 @@ import Testing
     #expect((0..<10).allSatisfy { values[$0].bitPattern == 0 })
   }
 
+  @Test(
+    "values that are groups by themselves are coded together as one by one", arguments: ["one-bit", "multi-bit:bits=2"],
+    [0, 1, 2, 33, 1000])
+  func singleValues(name: String, count: Int) throws {
+    let codec = try codecs.make(name)
+    let spoilt: [Int: Float] = [0: -0.0, 1: .nan, 20: .infinity, 32: -.greatestFiniteMagnitude, 999: -.infinity]
+    func coded(_ areSingle: Bool) -> (codes: [UInt32], sums: [UInt32], residual: [UInt32], faults: Int, restored: [UInt32]) {
+      let coder = GroupCoder(codec, count: count + 5, isRestorable: true)
+      let (gradient, values) = (FloatBuffer(count: count), FloatBuffer(count: count))
+      let code = ByteBuffer(count: 4 * count)
+      let step = areSingle ? max(count, 1) : 1
+      for (index, value) in Gradients.normal.values(count + 5, seed: 3).enumerated() { coder.residual[index] = value }
+      if count > 32 { coder.residual[37] = -.greatestFiniteMagnitude }
+      for (index, value) in Gradients.normal.values(count, seed: 4).enumerated() { gradient[index] = spoilt[index] ?? value }
+      coder.mark()
+      for start in stride(from: 0, to: count, by: step) {
+        let written = coder.encode(
+          gradient.baseAddress + start, at: start + 5, count: step, areSingle: areSingle, into: code.baseAddress + 4 * start,
+          context: EncodingContext())
+        #expect(written == 4 * step)
+      }
+      var (codes, sums) = ([UInt32](), [UInt32]())
+      for start in stride(from: 0, to: count, by: step) {
+        #expect(
+          coder.decode(
+            code.baseAddress + 4 * start, count: step, areSingle: areSingle, setting: values.baseAddress + start) == 4 * step)
+      }
+      codes = Array(values.values).patterns
+      var places = Array(repeating: UnsafeRawPointer(code.baseAddress), count: 3)
+      for start in stride(from: 0, to: count, by: step) {
+        coder.decodeSum(&places, codeCount: 3, count: step, areSingle: areSingle, into: values.baseAddress + start)
+      }
+      #expect(places.allSatisfy { $0 == code.baseAddress + 4 * count })
+      sums = Array(values.values).patterns
+      let (residual, faults) = (Array(coder.residual.values).patterns, coder.nonFiniteGroups)
+      coder.restore()
+      return (codes, sums, residual, faults, Array(coder.residual.values).patterns)
+    }
+    let (together, apart) = (coded(true), coded(false))
+    #expect(together.codes == apart.codes && together.sums == apart.sums)
+    #expect(together.residual == apart.residual && together.restored == apart.restored)
+    #expect(together.faults == apart.faults && together.faults == spoilt.keys.count { $0 > 0 && $0 < count })
+  }
+
   @Test("what is taken back leaves no trace", arguments: ["one-bit", "multi-bit", "none"])
   func restoring(name: String) throws {
     let codec = try codecs.make(name)

@@ -58,12 +58,15 @@ extension CodedAllReduce {
   private func encodeGroups(of segment: Segment) -> Int {
     let payload = memory.contributions + segment.payloadOffset
     var context = EncodingContext(seed: options.seed, step: progress.step, stream: 2 * rank)
-    var end = 0
-    for group in segment.groups {
-      let range = geometry.groupStarts[group]..<geometry.groupStarts[group + 1]
+    var (end, group) = (0, segment.groups.lowerBound)
+    while group < segment.groups.upperBound {
+      let next = geometry.runEnd(group, in: segment)
+      let range = geometry.groupStarts[group]..<geometry.groupStarts[next]
       geometry.move(&context, to: group)
       end += coder.encode(
-        partyGradient(range), at: range.lowerBound, count: range.count, into: payload + end, context: context)
+        partyGradient(range), at: range.lowerBound, count: range.count, areSingle: next > group + 1, into: payload + end,
+        context: context)
+      group = next
     }
     return end
   }

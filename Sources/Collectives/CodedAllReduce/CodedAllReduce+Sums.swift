@@ -42,14 +42,17 @@ extension CodedAllReduce {
   /// Decodes, adds and encodes group by group, in the cache; returns the number of bytes of the codes.
   private func sumCodes(of segment: Segment, into payload: UnsafeMutableRawPointer) -> Int {
     var context = EncodingContext(seed: options.seed, step: progress.step, stream: 2 * rank + 1)
-    var (end, place) = (0, segment.ownedOffset)
-    for group in segment.groups {
-      let range = geometry.groupStarts[group]..<geometry.groupStarts[group + 1]
+    var (end, place, group) = (0, segment.ownedOffset, segment.groups.lowerBound)
+    while group < segment.groups.upperBound {
+      let next = geometry.runEnd(group, in: segment)
+      let (range, areSingle) = (geometry.groupStarts[group]..<geometry.groupStarts[next], next > group + 1)
       geometry.move(&context, to: group)
-      coder.decodeSum(&sources, codeCount: contributors.count, count: range.count, into: scratch.baseAddress)
+      coder.decodeSum(
+        &sources, codeCount: contributors.count, count: range.count, areSingle: areSingle, into: scratch.baseAddress)
       options.ownerTransform?(range, scratch.baseAddress)
-      end += ownerCoder.encode(scratch.baseAddress, at: place, count: range.count, into: payload + end, context: context)
-      place += range.count
+      end += ownerCoder.encode(
+        scratch.baseAddress, at: place, count: range.count, areSingle: areSingle, into: payload + end, context: context)
+      (place, group) = (place + range.count, next)
     }
     return end
   }
@@ -141,20 +144,25 @@ extension CodedAllReduce {
       }
       return
     }
-    for group in segment.groups {
-      let range = geometry.groupStarts[group]..<geometry.groupStarts[group + 1]
+    var group = segment.groups.lowerBound
+    while group < segment.groups.upperBound {
+      let next = geometry.runEnd(group, in: segment)
+      let (range, areSingle) = (geometry.groupStarts[group]..<geometry.groupStarts[next], next > group + 1)
       switch destination {
       case .inPlace:
         code += coder.decode(
-          code, count: range.count, setting: gradient.values.baseAddress + range.lowerBound, streaming: outgrowsCache)
+          code, count: range.count, areSingle: areSingle, setting: gradient.values.baseAddress + range.lowerBound,
+          streaming: outgrowsCache)
       case .buffer(let buffer):
         code += coder.decode(
-          code, count: range.count, setting: buffer.baseAddress + range.lowerBound, streaming: outgrowsCache)
+          code, count: range.count, areSingle: areSingle, setting: buffer.baseAddress + range.lowerBound,
+          streaming: outgrowsCache)
       case .update(let update):
-        code += coder.decode(code, count: range.count, setting: scratch.baseAddress)
+        code += coder.decode(code, count: range.count, areSingle: areSingle, setting: scratch.baseAddress)
         update(range, scratch.baseAddress)
       case .change: fatalError("a sum is no change")
       }
+      group = next
     }
   }
 

@@ -56,6 +56,8 @@ public struct ExchangeGeometry: Sendable {
   public let codeSpaceByteCount: Int
   /// The first group of each tensor, and the total number of groups.
   private let tensorGroups: [Int]
+  /// For each group, the end of the run of groups that begins with it (`TensorLayout.runEnds`).
+  private let runEnds: [Int]
   /// Whether each group is sent as floats although its tensor is to be encoded, because its code would be no smaller.
   let isRaw: [Bool]
   /// The number of such groups.
@@ -124,6 +126,7 @@ public struct ExchangeGeometry: Sendable {
     codeSpaceByteCount = offset
     let tensorGroups = layout.groupBounds(groups)
     self.tensorGroups = tensorGroups
+    runEnds = layout.runEnds(of: groups)
     var isFallback = groups.map { codec.isRaw(count: $0.count) }
     // What is to travel as floats is no fallback.
     for (index, tensor) in layout.tensors.enumerated() where tensor.kind != .coded {
@@ -145,6 +148,10 @@ public struct ExchangeGeometry: Sendable {
     }
     return ranges
   }
+
+  /// The end of the groups from `group` on that are coded in one call.
+  @inline(__always)
+  func runEnd(_ group: Int, in segment: Segment) -> Int { min(runEnds[group], segment.groups.upperBound) }
 
   /// Advances `context` to a later group.
   @inline(__always)

@@ -13,6 +13,8 @@ public struct ShardCodes: Sendable {
   private let shardGroups: [Range<Int>]
   /// The first group of each tensor, and the number of groups.
   private let tensorGroups: [Int]
+  /// For each group, the end of the run of groups that begins with it, which are coded in one call; floats are coded one by one.
+  private let runEnds: [Int]
 
   /// The shards of `layout` under `codec`; cut like those of `other`, if that is given, whose groups must be the same or floats.
   public init(_ layout: TensorLayout, codec: any Codec, shardCount: Int, like other: ShardCodes? = nil) {
@@ -21,6 +23,7 @@ public struct ShardCodes: Sendable {
     let weights = groups.reduce(into: [0]) { $0.append($0.last! + codec.encodedByteCount(of: $1.count)) }
     shardGroups = other?.shardGroups ?? Partition(cumulativeWeights: weights, into: shardCount).ranges
     tensorGroups = layout.groupBounds(groups)
+    runEnds = codec.isIdentity ? groups.indices.map { $0 + 1 } : layout.runEnds(of: groups)
   }
 
   /// The values of a shard in the flat buffer.
@@ -51,12 +54,12 @@ public struct ShardCodes: Sendable {
     var (context, end) = (context, 0)
     let start = elements(of: shard).lowerBound
     context.tensor = 0
-    for group in shardGroups[shard] {
+    forEachRun(of: shard) { group, range, areSingle in
       while tensorGroups[context.tensor + 1] <= group { context.tensor += 1 }
       context.group = group - tensorGroups[context.tensor]
-      let offset = groups[group].lowerBound - start
+      let offset = range.lowerBound - start
       end += coder.encode(
-        values + offset, at: place + offset, count: groups[group].count, into: code + end, context: context)
+        values + offset, at: place + offset, count: range.count, areSingle: areSingle, into: code + end, context: context)
     }
     return end
   }
@@ -66,8 +69,18 @@ public struct ShardCodes: Sendable {
   {
     var end = 0
     let start = elements(of: shard).lowerBound
-    for group in shardGroups[shard] {
-      end += coder.decode(code + end, count: groups[group].count, setting: values + (groups[group].lowerBound - start))
+    forEachRun(of: shard) { _, range, areSingle in
+      end += coder.decode(code + end, count: range.count, areSingle: areSingle, setting: values + (range.lowerBound - start))
+    }
+  }
+
+  /// Calls `body` with the first group of each run of a shard, its values in the flat buffer, and whether each of them is a group.
+  private func forEachRun(of shard: Int, _ body: (_ group: Int, _ range: Range<Int>, _ areSingle: Bool) -> Void) {
+    var group = shardGroups[shard].lowerBound
+    while group < shardGroups[shard].upperBound {
+      let next = min(runEnds[group], shardGroups[shard].upperBound)
+      body(group, groups[group].lowerBound..<groups[next - 1].upperBound, next > group + 1)
+      group = next
     }
   }
 }

@@ -24,9 +24,20 @@ enum Layouts {
   /// In groups of 3 the codes of a shard are several messages at 8 ranks.
   static let manyGroups = TensorLayout([("weights", [400, 250]), ("biases", [401])])
 
+  /// Between rows, tensors that travel as floats: one value, a few, and more than are coded in one call.
+  static let deep: TensorLayout = {
+    var layout = TensorLayout([("layers.4.weight", [3, 40])])
+    layout.append("layers.4.bias", shape: [3], kind: .plain)
+    layout.append("layers.3.weight", shape: [1500], kind: .plain)
+    layout.append("layers.2.weight", shape: [5, 2, 3, 3])
+    layout.append("layers.2.bias", shape: [1], kind: .plain)
+    layout.append("layers.1.weight", shape: [4, 3, 3, 3], kind: .plain)
+    return layout
+  }()
+
   static let all: [(name: String, layout: TensorLayout)] = [
     ("awkward", awkward), ("perceptron", perceptron), ("empty", empty), ("single", single), ("threeRows", threeRows),
-    ("longRow", longRow), ("splitRow", splitRow),
+    ("longRow", longRow), ("splitRow", splitRow), ("deep", deep),
   ]
 
   /// A multi-layer perceptron in backward order, weights as outputs × inputs.

@@ -22,6 +22,11 @@ enum ReferenceCodec: Hashable {
     for tensor in layout.tensors {
       let size = tensor.shape.reduce(1, *)
       if size == 0 { continue }
+      if tensor.kind == .plain {
+        groups += (start..<start + size).map { $0..<$0 + 1 }
+        start += size
+        continue
+      }
       let (row, length): (Int, Int)
       switch self {
       case .none: (row, length) = (size, 1024)

@@ -5,6 +5,8 @@ struct ReferenceGeometry {
   let codec: ReferenceCodec
   /// The groups, as ranges of the flat buffer.
   let groups: [Range<Int>]
+  /// Whether each group is a value that travels as a float by order, not because its code would be no smaller.
+  private let isPlain: [Bool]
   /// The groups of each shard, a range for each bucket.
   let shards: [[Range<Int>]]
   /// The groups of each segment of each shard.
@@ -13,6 +15,7 @@ struct ReferenceGeometry {
   init(_ layout: TensorLayout, _ codec: ReferenceCodec, rankCount: Int, isShared: Bool) {
     self.codec = codec
     groups = codec.groups(of: layout)
+    isPlain = groups.map { layout.tensor(at: $0.lowerBound)?.kind == .plain }
     let sizes = groups.map { codec.byteCount(of: $0.count) }
     let groups = groups
     // The usual length of a piece: values in a window, bytes of a message.
@@ -102,8 +105,8 @@ struct ReferenceGeometry {
       traffic.messages += messages
       if isOnSameHost(peer) { traffic.hostBytes += payload } else { traffic.networkBytes += payload + 64 * messages }
     }
-    traffic.rawGroups =
-      groups.count { codec.isRaw($0.count) } + shards[rank].joined().count { codec.isRaw(groups[$0].count) }
+    func isRaw(_ group: Int) -> Bool { codec.isRaw(groups[group].count) && !isPlain[group] }
+    traffic.rawGroups = groups.indices.count(where: isRaw) + shards[rank].joined().count(where: isRaw)
     return traffic
   }
 }
