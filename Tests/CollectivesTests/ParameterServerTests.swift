@@ -118,7 +118,11 @@ import _TestSupport
     }
   }
 
-  private static let layout = TensorLayout([("a", [7, 33]), ("b", [7]), ("c", [5, 130]), ("d", [1])])
+  private static let layout: TensorLayout = {
+    var layout = TensorLayout([("a", [7, 33]), ("b", [7]), ("c", [5, 130]), ("d", [1])])
+    layout.append("e", shape: [150], kind: .plain)
+    return layout
+  }()
 
   /// Trains a linear model towards random targets by minibatch in a listed order; every rank gets the values after two meetings.
   private func train(
