@@ -171,7 +171,8 @@ import _TestSupport
   }
 
   /// A run that has lost a rank goes on without it: what that rank's worker had not sent is not lost, and its samples are the others'.
-  @Test(.ranks(atLeast: 2), arguments: ["asgd", "dc-asgd", "ssp:bound=1"]) func runsGoOnOnFewerRanks(_ strategy: String) throws {
+  @Test(.ranks(atLeast: 2), arguments: ["asgd", "dc-asgd", "ssp:bound=1"]) func runsGoOnOnFewerRanks(_ strategy: String) throws
+  {
     let directory = try TemporaryDirectory(on: world)
     var run = settings(strategy) {
       ($0.codec, $0.partition, $0.momentum, $0.learningRate) = ("one-bit", "by-class:5", 0, 0.1)
