@@ -107,8 +107,17 @@ enum Launch {
   }
 
   /// Runs `body`; an error of this rank alone, which ends the job, also states how to resume the run.
-  static func tellingWayOn<Result>(_ checkpoint: String?, _ body: () throws -> Result) throws -> Result {
+  ///
+  /// Of ranks that have waited too long, the lowest that is not awaited ends the job before the others say the same.
+  static func tellingWayOn<Result>(_ checkpoint: String?, rank: Int, _ body: () throws -> Result) throws -> Result {
     do { return try body() } catch let error where !isAgreed(error) {
+      let awaited = (error as? ExchangeError)?.awaited ?? []
+      func isAwaited(_ rank: Int) -> Bool { awaited.contains { $0 == "rank \(rank)" || $0.hasPrefix("rank \(rank) ") } }
+      if !awaited.isEmpty, (0..<rank).contains(where: { !isAwaited($0) }) {
+        sleep(1)
+        // The launcher has been told, and ends this rank in a moment.
+        if StopSignal.isRequested { sleep(10) }
+      }
       throw LostJob(description: "\(error); \(wayOn(checkpoint))", exitStatus: exitStatus(of: error) ?? 70)
     }
   }

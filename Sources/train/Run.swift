@@ -38,7 +38,7 @@ extension Train {
       var trainer: TrainingRun?
       Launch.run(options.waiting()) { world in
         StopSignal.install()
-        return try Launch.tellingWayOn(options.checkpoint) {
+        return try Launch.tellingWayOn(options.checkpoint, rank: world.rank) {
           Launch.tellHowToResume(
             rank: world.rank, checkpoint: options.checkpoint,
             neighbours: try Neighbours(world, patience: options.waiting()))

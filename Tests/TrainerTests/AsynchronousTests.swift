@@ -170,6 +170,25 @@ import _TestSupport
     try world.barrier()
   }
 
+  /// A run that has lost a rank goes on without it: what that rank's worker had not sent is not lost, and its samples are the others'.
+  @Test(.ranks(atLeast: 2), arguments: ["asgd", "dc-asgd", "ssp:bound=1"]) func runsGoOnOnFewerRanks(_ strategy: String) throws
+  {
+    let directory = try TemporaryDirectory(on: world)
+    var run = settings(strategy) {
+      ($0.codec, $0.partition, $0.momentum, $0.learningRate) = ("one-bit", "by-class:5", 0, 0.1)
+      ($0.checkpoint, $0.steps, $0.schedule) = (directory.path + "/checkpoints", 28, "constant")
+    }
+    #expect(try train(run, until: 14).wasStopped)
+    run.resume = true
+    let trainer = try world.split(color: world.rank < world.count - 1 ? 0 : nil).map {
+      try TrainingRun(run, on: $0, isSilent: true)
+    }
+    if let outcome = try trainer?.run() {
+      #expect(outcome.steps == 28 && outcome.evaluation!.accuracy > 0.3, "\(strategy): \(outcome.evaluation!)")
+    }
+    try world.barrier()
+  }
+
   /// The places of the samples that workers take: each client's own, one after another, whoever asks, and all ranks know of all.
   @Test(.oneProcess) func clientsGiveTheirSamplesInTurn() throws {
     var clients = try WorkerClients(clientCount: 5, workerCount: 3, minibatch: 10)

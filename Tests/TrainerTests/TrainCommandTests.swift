@@ -200,8 +200,11 @@ import Trainer
     // The stopped rank is woken up to be ended, and may find the others gone.
     let warnings = ended.standardError.split(separator: "\n").filter { $0.hasPrefix("train: warning: rank 0") }
     #expect(warnings.count == 1 && warnings[0].contains("waiting for rank 2"), "\(ended.standardError)")
+    let sentences = ended.standardError.split(separator: "\n").filter { $0.contains("of 3: no progress for 3 s in ") }
     #expect(
-      ended.standardError.contains("start it again with --resume: its checkpoints are in \(mark)"), "\(ended.standardError)")
+      sentences.count == 1
+        && sentences[0].hasSuffix("start it again with --resume: its checkpoints are in \(mark)-checkpoints"),
+      "\(ended.standardError)")
   }
 
   /// The command line is made from the table of options.
