@@ -13,12 +13,12 @@ import _TestSupport
   init() throws { hosts = try HostMap(world) }
 
   /// The values of a model of one number after each push: f = ½w², η = 0.1, w = 1 at first.
-  private func trace(_ rule: PushRule, order: [Int], count: Int) throws -> [Float] {
+  private func trace(_ rule: PushRule, order: [Int], count: Int, bound: ClosedRange<Int>? = nil) throws -> [Float] {
     let model = FloatBuffer(count: 1)
     model[0] = 1
     var values: [Float] = []
     var settings = ParameterServer.Settings(workerCount: 2)
-    settings.rule = rule
+    (settings.rule, settings.bound) = (rule, bound)
     let server = try ParameterServer(
       hosts, layout: TensorLayout([("w", [1])]), parameters: model, codec: Identity(), settings: settings
     ) { range, gradient, _, rate, _ in
@@ -47,6 +47,18 @@ import _TestSupport
     try expect(PushRule(compensation: adaptive), [0.9, 0.864051229, 0.790012559, 0.73092319])
     // The staleness is 0, and then 1.
     try expect(PushRule(rate: .inverse), [0.9, 0.8, 0.71, 0.63])
+  }
+
+  /// With a bound a worker pulls later than it pushes, and what it pulled is what its next gradient is compensated by: in step by hand.
+  @Test(.enabled(if: allRanks.count == 1, "one rank is both workers")) func backupsAreThoseOfThePull() throws {
+    let constant = DelayCompensation(.constant, lambda: 0.5, clamp: .infinity)
+    let found = try trace(
+      PushRule(compensation: constant), order: [0, 1, 0, 1, -1, -2], count: 4, bound: 0...0)
+    // Both pull 0.805 after their first pushes: the third gradient is fresh, the fourth one 0.0805 late.
+    let fourth = 0.805 + 0.5 * 0.805 * 0.805 * (0.7245 - 0.805)
+    for (value, right) in zip(found, [0.9, 0.805, 0.7245, 0.7245 - 0.1 * fourth]) {
+      #expect(abs(Double(value) - right) < 2e-7, "\(found)")
+    }
   }
 
   /// A compensation of 0 is none, bit for bit; a clamp is kept.
