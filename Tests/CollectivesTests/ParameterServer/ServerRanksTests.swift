@@ -52,7 +52,7 @@ import _TestSupport
     try world.barrier()
   }
 
-  /// Live, every rule does every minibatch once and ends, with the orders that were recorded a second run has the same bits.
+  /// Live, every rule does every minibatch once and ends, also if it is stopped; a second run in the orders of the first has its bits.
   @Test func recordedOrdersAreReplayed() throws {
     let hosts = try HostMap(world)
     for codec in ["none", "one-bit"] {
@@ -60,25 +60,36 @@ import _TestSupport
         var settings = ParameterServer.Settings(workerCount: world.count)
         change(&settings)
         var orders: [[Int]] = []
+        var ends: [Int] = []
         func run(replays: Bool) throws -> [Float] {
           var target = TargetModel(settings)
           target.codec = try codecs.make(codec)
           let server = try target.server(hosts)
-          var done = [Double](repeating: 0, count: 40)
-          for (index, segment) in [0..<21, 21..<40].enumerated() {
-            try server.run(segment, usesFloats: false, order: replays ? .listed(orders[index]) : .live) {
-              _, minibatch, parameters, gradient, serve in
+          var (done, start) = ([Double](repeating: 0, count: 100), 0)
+          for (index, length) in [12 * world.count, 19].enumerated() {
+            let planned = start..<start + length
+            // The first segment is stopped after three pushes.
+            let count = try server.run(
+              replays ? start..<ends[index] : planned, of: planned, usesFloats: false,
+              order: replays ? .listed(orders[index]) : .live,
+              isStopRequested: { !replays && index == 0 && server.history.count >= 3 }
+            ) { _, minibatch, parameters, gradient, serve in
               for (i, value) in target.gradient(minibatch, at: parameters.values).enumerated() { gradient[i] = value }
               serve()
               done[minibatch] += 1
               return 1
             }
-            if !replays { orders.append(server.history) }
-            #expect(server.history.count { $0 >= 0 } == settings.pushCount(of: segment))
+            if !replays {
+              orders.append(server.history)
+              ends.append(start + count)
+            }
+            #expect(server.history.count { $0 >= 0 } == settings.pushCount(of: planned, upTo: start + count))
+            start += count
           }
           let all = try world.allGather(done)
-          for minibatch in 0..<40 {
-            #expect((0..<world.count).reduce(0) { $0 + all[$1 * 40 + minibatch] } == 1, "\(name) \(minibatch)")
+          for minibatch in 0..<done.count {
+            let times = (0..<world.count).reduce(0) { $0 + all[$1 * done.count + minibatch] }
+            #expect(times == (minibatch < start ? 1 : 0), "\(name) \(minibatch)")
           }
           return Array(target.model.values)
         }
