@@ -69,9 +69,11 @@ extension CheckpointStore {
     var missing = count
     for rank in stride(from: world.rank % sliceCount, to: run.ranks, by: sliceCount) where missing > 0 {
       let reader = try SafetensorsReader("\(run.path)/\(SavedRun.stateName(rank: rank))")
+      // A rank saves only what it has.
+      guard let entry = reader.entry(tensor.name) else { continue }
       // Files of format version 1 have one place for all tensors.
       let place = reader.metadata[SavedRun.placeKey(of: tensor.name)] ?? reader.metadata["owned"]
-      guard let entry = reader.entry(tensor.name), let saved = place.flatMap(ownedRanges),
+      guard let saved = place.flatMap(ownedRanges),
         saved.reduce(0, { $0 + $1.count }) == entry.count
       else {
         throw CheckpointError(.configuration, "\(reader.path) has no tensor '\(tensor.name)' with its place")

@@ -27,10 +27,19 @@ import _TestSupport
       let counts = (1...workers).filter { workers % $0 == 0 }
       rankCount = counts[random.next(below: counts.count)]
       settings = ParameterServer.Settings(workerCount: workers)
-      settings.bound = [nil, 0, 1, 2, 5][random.next(below: 5)]
+      settings.bound = [nil, 0...0, 1...1, 2...2, 5...5, 0...3][random.next(below: 6)]
       settings.pushesPerUpdate = [1, 1, 2, workers][random.next(below: 4)]
       settings.pullsFloats = random.next(below: 3) == 0
       if random.next(below: 3) == 0 { settings.rule.compensation = DelayCompensation(.adaptive, lambda: 0.5) }
+      settings.minibatchesPerPush = [1, 1, 1, 2, 5][random.next(below: 5)]
+      switch random.next(below: 8) {
+      case 0: settings.method = .elastic(alpha: 0.1)
+      case 1: settings.method = .localSteps(OuterStep(rate: 0.7, momentum: 0.5, weight: .stale))
+      case 2: (settings.pushesPerPull, settings.rule.compensation) = (3, nil)
+      case 3, 4:
+        (settings.isPipelined, settings.pushesPerPull, settings.rule.compensation) = (true, 1 + random.next(below: 2), nil)
+      default: break
+      }
       codec = ["none", "one-bit", "multi-bit:bits=4"][random.next(below: 3)]
       steps = (0..<2).map { _ in random.next(below: 5) }
       if random.next(below: 4) == 0 { speed = [.exponential, .slow(factor: 3), .jitter(extra: 4)][random.next(below: 3)] }
@@ -39,7 +48,8 @@ import _TestSupport
 
     var description: String {
       "\(settings.workerCount) workers on \(rankCount) ranks, bound \(settings.bound.map { "\($0)" } ?? "none"), "
-        + "softsync \(settings.pushesPerUpdate), \(codec), steps \(steps), stops \(stops), order \(speed.map { "\($0)" } ?? "live")"
+        + "softsync \(settings.pushesPerUpdate), push \(settings.minibatchesPerPush), \(settings.method), "
+        + "pipeline \(settings.isPipelined), \(codec), steps \(steps), stops \(stops), order \(speed.map { "\($0)" } ?? "live")"
     }
   }
 
@@ -92,7 +102,7 @@ import _TestSupport
     for (steps, stop) in zip(schedule.steps, schedule.stops) {
       let segment = first..<first + steps * workers
       let order = schedule.speed.map {
-        ServiceOrder.listed($0.course(of: segment, workerCount: workers, bound: schedule.settings.bound, seed: 1).order)
+        ServiceOrder.listed($0.course(of: segment, schedule.settings).order)
       }
       var done: [Int] = []
       var minibatches: [Int: [Int]] = [:]
@@ -124,17 +134,22 @@ import _TestSupport
       #expect(done.sorted() == Array(first..<end), "\(schedule)")
       #expect(end == segment.upperBound || stop != nil && done.count % workers == 0, "\(schedule)")
       // The step that was begun when the news came, and one that is begun while it travels.
-      if let stop { #expect(done.count <= stop + 3 * workers, "\(schedule): \(done.count)") }
+      let ahead = (schedule.settings.isPipelined ? 5 : 3) * workers * schedule.settings.minibatchesPerPush
+      if let stop { #expect(done.count <= stop + ahead, "\(schedule): \(done.count)") }
       samples += done.reduce(0) { $0 + ($1 % 8 == 5 ? 0 : $1 + 1) }
       for (rank, server) in servers.enumerated() {
-        #expect(server.history.count { $0 >= 0 } == done.count && server.history.count { $0 < 0 } == workers, "\(schedule)")
-        #expect(applied[rank] == samples, "\(schedule)")
+        let pushes = schedule.settings.pushCount(of: segment, upTo: end)
+        #expect(server.history.count { $0 >= 0 } == pushes && server.history.count { $0 < 0 } == workers, "\(schedule)")
+        #expect(server.minibatchCounts.reduce(0, +) == done.count, "\(schedule)")
+        if schedule.settings.method == .gradients { #expect(applied[rank] == samples, "\(schedule)") }
         #expect(firstDifference(models[rank].array, models[0].array) == nil, "\(schedule)")
         if let bound = schedule.settings.bound {
-          #expect(largestGap(server.history, workerCount: workers) <= bound + 1, "\(schedule)")
+          #expect(largestGap(server.history, workerCount: workers) <= bound.upperBound + 1, "\(schedule)")
         }
         expected[rank] += change(server.history, minibatches, group: schedule.settings.pushesPerUpdate)
-        if schedule.codec == "none", schedule.settings.rule.compensation == nil {
+        if schedule.codec == "none", schedule.settings.rule.compensation == nil, schedule.settings.method == .gradients,
+          schedule.settings.minibatchesPerPush == 1
+        {
           let found = models[rank].array[server.ownElements]
           #expect(found.allSatisfy { abs($0 - expected[rank]) < 1e-4 * expected[rank] + 1e-5 }, "\(schedule)")
         }
@@ -160,7 +175,7 @@ import _TestSupport
     for number in 0..<40 {
       var random = SplitMix(number, 2)
       var settings = ParameterServer.Settings(workerCount: 4)
-      settings.bound = 1
+      settings.bound = 1...1
       let network = SimulatedNetwork(rankCount: 2, random: random)
       let models = (0..<2).map { _ in FloatBuffer(count: 9) }
       let servers = try (0..<2).map { rank in
@@ -172,7 +187,7 @@ import _TestSupport
         }
       }
       for server in servers {
-        let course = EmulatedSpeed.slow(factor: 3).course(of: 0..<40, workerCount: 4, bound: 1, seed: 1)
+        let course = EmulatedSpeed.slow(factor: 3).course(of: 0..<40, settings)
         // Of worker 0, whose pushes come in the listed order, the third one says it.
         try server.begin(0..<40, usesFloats: true, order: .listed(course.order)) {
           server === servers[0] && servers[0].history.count { $0 == 0 } >= 2
@@ -200,7 +215,7 @@ import _TestSupport
     for (number, codec) in ["none", "one-bit", "one-bit", "multi-bit:bits=4"].enumerated() {
       var random = SplitMix(number)
       var settings = ParameterServer.Settings(workerCount: allRanks.count)
-      (settings.bound, settings.pushesPerUpdate) = ([nil, 0, 1, 2][number], 1 + random.next(below: 3))
+      (settings.bound, settings.pushesPerUpdate) = ([nil, 0...0, 1...1, 2...2][number], 1 + random.next(below: 3))
       let model = FloatBuffer(count: Self.layout.count)
       var applied = 0
       let server = try ParameterServer(
@@ -229,7 +244,7 @@ import _TestSupport
       #expect(isSame && applied == done)
       let counts = (0..<done).map { minibatch in own.count { $0 == minibatch } }
       #expect(try gatherAll(counts.map(Float.init)).reduce(0) { $0 + $1.reduce(0, +) } == Float(done))
-      if let bound = settings.bound { #expect(largestGap(server.history, workerCount: allRanks.count) <= bound + 1) }
+      if let bound = settings.bound { #expect(largestGap(server.history, workerCount: allRanks.count) <= bound.upperBound + 1) }
     }
   }
 }

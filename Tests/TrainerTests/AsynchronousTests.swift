@@ -23,7 +23,7 @@ import _TestSupport
   /// One worker is plain descent, whatever the rule: nothing is late.
   @Test(
     .enabled(if: World.count == 1, "one rank is one worker"),
-    arguments: ["asgd", "dc-asgd", "ssp:bound=0", "asgd:rate=inverse"])
+    arguments: ["asgd", "dc-asgd", "ssp:bound=0", "asgd:rate=inverse", "ssp:bound=1..3", "asgd:push=1,pull-every=1"])
   func oneWorkerIsPlainDescent(_ strategy: String) throws {
     for codec in ["none", "one-bit"] {
       let run = settings(strategy) { ($0.codec, $0.weightDecay) = (codec, 1e-3) }
@@ -54,6 +54,7 @@ import _TestSupport
     var hashes: [String: UInt64] = [:]
     for strategy in [
       "asgd", "asgd:rate=inverse", "asgd:softsync=3", "dc-asgd", "dc-asgd:lambda=0", "dc-asgd:form=c,lambda=5", "ssp:bound=1",
+      "asgd:push=1,pull-every=1,pipeline=false", "asgd:push=2", "asgd:pull-every=2", "asgd:pipeline=true",
     ] {
       let workers = strategy + (strategy.contains(":") ? "," : ":") + "workers=12"
       for (speed, codec) in [("exp", "none"), ("slow:3", "one-bit")] {
@@ -64,8 +65,10 @@ import _TestSupport
       }
     }
     #expect(hashes["dc-asgd:lambda=0 exp"] == hashes["asgd exp"])
+    #expect(hashes["asgd:push=1,pull-every=1,pipeline=false exp"] == hashes["asgd exp"])
     for other in [
       "dc-asgd exp", "dc-asgd:form=c,lambda=5 exp", "ssp:bound=1 exp", "asgd:softsync=3 exp", "asgd:rate=inverse exp",
+      "asgd:push=2 exp", "asgd:pull-every=2 exp", "asgd:pipeline=true exp",
     ] {
       #expect(hashes[other] != hashes["asgd exp"], "\(other)")
     }
@@ -198,7 +201,7 @@ import _TestSupport
     let taken = order.map { clients.next(for: $0) }
     #expect(taken.map(\.client) == [0, 1, 3, 0, 2, 4, 1])
     #expect(taken.map(\.places) == [0..<4, 0..<3, 0..<4, 4..<8, 0..<3, 0..<3, 3..<6])
-    other.advance(by: [0, 1, 0, 0, -1, 2, 1, 1, -3, -2])
+    other.advance(by: [3, 3, 1])
     #expect(other == clients && clients.counter == "8 6 3 4 3")
     // Two workers go on with the samples of three.
     var fewer = try WorkerClients(clientCount: 5, workerCount: 2, minibatch: 10)
@@ -243,6 +246,13 @@ import _TestSupport
       ("all-reduce", "--emulate-speed does not go with --strategy all-reduce", { $0.emulateSpeed = "rr" }),
       ("asgd:workers=\(3 * world.count)", "needs an order: --emulate-speed rr", { _ in }),
       ("dc-asgd:form=b", "unknown form 'b'", { _ in }),
+      ("dc-asgd:pipeline=true", "'dc-asgd' has no key 'pipeline'", { _ in }),
+      ("ssp:bound=6..2", "bound is a whole number of 0 to 1000000, or a range such as 2..6, not '6..2'", { _ in }),
+      ("ssp:bound=2.6", "or a range such as 2..6, not '2.6'", { _ in }),
+      ("easgd", "--clip does not go with --strategy easgd", { $0.clip = 1 }),
+      ("eamsgd", "--momentum 0.5 does not go with --strategy eamsgd, whose delta gives the momentum", { _ in }),
+      ("eamsgd", "--optimizer adam does not go with --strategy eamsgd", { ($0.momentum, $0.optimizer) = (0.9, "adam") }),
+      ("async-local:weight=two", "unknown weight 'two'", { _ in }),
       ("asgd", "--sampled does not go with --strategy asgd", { ($0.clients, $0.sampled) = (40, 8) }),
       ("asgd:workers=12", "--clients 7 is less than the 12 workers", { ($0.clients, $0.emulateSpeed) = (7, "rr") }),
     ]

@@ -24,7 +24,12 @@ struct Check: ParsableCommand {
     let free = try 80 / figure("asgd", speed: "slow:4", "emulatedTime")
     let bound = try 80 / figure("ssp:bound=0", speed: "slow:4", "emulatedTime")
     try expect(free > 5.5 && abs(bound - 2) < 0.01, "\(free) and \(bound) pushes")
-    print("delay, its compensation and bounds in emulated time: right")
+    // Workers that meet the centre more often stay nearer to it; without a bond it does not move.
+    let distances = try ["easgd:period=1", "easgd:period=5"].map { try figure($0, "workerDistance") }
+    let bonds = try ["easgd:alpha=0", "easgd:period=1", "async-local:steps=2"].map { try figure($0, "testLoss") }
+    try expect(0 < distances[0] && distances[0] < distances[1], "distances \(distances)")
+    try expect(bonds[1] < bonds[0] && bonds[2] < bonds[0], "losses \(bonds)")
+    print("delay, its compensation, bounds and elastic bonds in emulated time: right")
   }
 
   private func expect(_ isRight: Bool, _ sentence: String) throws {

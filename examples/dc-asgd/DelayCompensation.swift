@@ -15,7 +15,7 @@ struct DelayCompensation: ParsableCommand {
         swift build -c release
         .build/release/example-dc-asgd delay --data idx:DIR
       """,
-    subcommands: [Delay.self, Edge.self, Bounds.self, Paper.self, Check.self])
+    subcommands: [Delay.self, Edge.self, Bounds.self, Elastic.self, Paper.self, Check.self])
 
   static func main() {
     do {
@@ -49,9 +49,12 @@ struct Setting: ParsableArguments {
   ///   - perWorker: The samples of a worker's minibatch.
   ///   - samples: The samples of the run.
   ///   - speed: The order of the workers.
+  ///   - momentum: The momentum; nil if the strategy has its own.
+  ///   - codec: The codec.
   ///   - options: Model, learning rate and others.
   func jobs(
-    _ name: String, _ strategy: String?, workers: Int, perWorker: Int, samples: Int, speed: String = "rr", _ options: [String]
+    _ name: String, _ strategy: String?, workers: Int, perWorker: Int, samples: Int, speed: String = "rr",
+    momentum: String? = "0", codec: String = "none", _ options: [String]
   ) -> [Job] {
     let minibatch = strategy == nil ? perWorker : workers * perWorker
     let asynchronous = strategy.map { strategy in
@@ -61,9 +64,9 @@ struct Setting: ParsableArguments {
       Job(
         name: "\(name), seed \(seed)", program: "train", ranks: 1,
         arguments: [
-          "--data", data, "--minibatch", String(minibatch), "--steps", String((samples - 1) / minibatch + 1), "--momentum", "0",
-          "--codec", "none", "--warm-start", "0", "--verify-every", "0", "--seed", String(seed),
-        ] + (asynchronous ?? []) + options)
+          "--data", data, "--minibatch", String(minibatch), "--steps", String((samples - 1) / minibatch + 1), "--codec",
+          codec, "--warm-start", "0", "--verify-every", "0", "--seed", String(seed),
+        ] + (momentum.map { ["--momentum", $0] } ?? []) + (asynchronous ?? []) + options)
     }
   }
 }

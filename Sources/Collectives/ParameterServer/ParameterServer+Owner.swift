@@ -12,55 +12,45 @@ extension ParameterServer {
         case .push(let worker): server.note(worker)
         case .end(let worker): server.note(-1 - worker)
         case .answer(let owner, let local):
-          let worker = workers[local]
-          take(answerOf: owner, to: worker, messages.answer(from: owner, to: local))
-          if worker.minibatch == nil && worker.awaited.isEmpty { try messages.sendEnd(of: local) }
+          try take(answerOf: owner, to: workers[local], messages.answer(from: owner, to: local))
         }
       }
       guard let event = server.next() else { return }
-      let released = event >= 0 ? server.take(received(from: event)) : server.finish(-1 - event)
-      for worker in released { try answer(worker) }
+      for worker in event >= 0 ? take(pushOf: event) : server.finish(-1 - event) { try answer(worker) }
     }
   }
 
-  /// Decodes a push that has arrived.
-  private func received(from worker: Int) -> ShardServer.Push {
+  /// Takes a push that has arrived; returns the workers to answer now.
+  private func take(pushOf worker: Int) -> [Int] {
     let message = messages.push(from: worker)
     let header = message.header
-    if header.samples > 0 {
-      (usesFloats ? floats : codes).decode(
-        rank, message.codes, by: usesFloats ? floatCoder : differenceCoder, setting: server.gradient(of: worker))
-    }
+    if header.samples > 0 { forms.decode(rank, message.codes, setting: server.rule.room(for: worker)) }
     if header.isStopRequested && rank == 0 { endWithStep() }
-    return ShardServer.Push(worker: worker, minibatch: header.minibatch, samples: Int(header.samples))
+    return server.take(
+      pushOf: worker, block: header.block, samples: Int(header.samples), gradientCount: Int(header.gradientCount))
   }
 
   /// Ends the segment with the step of which a minibatch was handed out.
   private func endWithStep() {
-    let (first, count) = (minibatches.lowerBound, settings.workerCount)
-    let steps = (nextMinibatch - first + count - 1) / count
-    minibatches = first..<min(first + steps * count, minibatches.upperBound)
+    guard nextBlock > 0 else { return }
+    let (first, count) = (blocks[0].lowerBound, settings.workerCount)
+    let end = first + (blocks[nextBlock - 1].upperBound - first + count - 1) / count * count
+    blocks = blocks.map { $0.clamped(to: first..<max(first, end)) }.filter { !$0.isEmpty }
   }
 
-  /// Answers a worker's push with what has changed, and the owner of the first shard with a minibatch.
+  /// Answers a worker's push with what the worker pulls, and the owner of the first shard with a block.
   private func answer(_ worker: Int) throws {
     let message = try messages.answer(to: worker)
-    var header = ServerMessages.Header()
-    if rank == 0 && nextMinibatch < minibatches.upperBound {
-      header.minibatch = nextMinibatch
-      nextMinibatch += 1
+    var header = ServerMessages.Header(pulls: messages.push(from: worker).header.pulls)
+    if rank == 0 && nextBlock < blocks.count {
+      header.block = blocks[nextBlock]
+      nextBlock += 1
     }
-    if usesFloats || settings.pullsFloats {
-      header.byteCount = floats.encode(
-        rank, server.pull(by: worker), by: floatCoder, at: 0, into: message.codes, context: EncodingContext())
-    } else {
-      server.pull(by: worker, scratch: scratch.baseAddress) { difference in
-        let context = EncodingContext(seed: settings.seed, step: server.history.count, stream: 2 * worker + 1)
-        differenceCoder.clear()
-        header.byteCount = codes.encode(rank, difference, by: differenceCoder, at: 0, into: message.codes, context: context)
-        codes.decode(rank, message.codes, by: differenceCoder, setting: difference)
-      }
+    if header.pulls {
+      let context = EncodingContext(seed: settings.seed, step: server.history.count, stream: 2 * worker + 1)
+      header.byteCount = server.rule.encodeAnswer(to: worker, into: message.codes, context: context)
     }
+    server.noteAnswer(to: worker, pulls: header.pulls)
     message.header = header
     try messages.send(answerTo: worker)
   }

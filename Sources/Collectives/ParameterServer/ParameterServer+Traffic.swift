@@ -1,3 +1,4 @@
+internal import Codecs
 public import Transport
 
 extension ParameterServer {
@@ -7,25 +8,29 @@ extension ParameterServer {
   /// The traffic of this rank if each worker does its share of `minibatchCount` minibatches, by the format alone; at meetings every rank
   /// sends its shard once to each other in addition.
   public func predictedTraffic(of minibatchCount: Int) -> Traffic {
-    traffic(of: minibatchCount, pushes: codes, answers: settings.pullsFloats ? floats : codes)
+    traffic(of: minibatchCount, pushes: forms.codes, answers: settings.pullsFloats ? forms.floats : forms.codes)
   }
 
   /// The same if all messages carried floats.
   public func traffic(ofFloats minibatchCount: Int) -> Traffic {
-    traffic(of: minibatchCount, pushes: floats, answers: floats)
+    traffic(of: minibatchCount, pushes: forms.floats, answers: forms.floats)
   }
 
   private func traffic(of minibatchCount: Int, pushes: ShardCodes, answers: ShardCodes) -> Traffic {
     let header = MemoryLayout<ServerMessages.Header>.stride
+    let (perPush, perPull) = (settings.minibatchesPerPush, settings.minibatchesPerPush * settings.pushesPerPull)
     let (own, others) = (minibatchCount / rankCount, minibatchCount - minibatchCount / rankCount)
+    func pushed(_ minibatches: Int, to shard: Int) -> Int { minibatches * (pushes.byteCount(of: shard) + header) / perPush }
+    func answered(_ minibatches: Int, by shard: Int) -> Int {
+      minibatches * answers.byteCount(of: shard) / perPull + minibatches * header / perPush
+    }
     var traffic = Traffic()
     for shard in 0..<rankCount where shard != rank {
-      let (push, answer) = (pushes.byteCount(of: shard) + header, answers.byteCount(of: shard) + header)
-      traffic.networkBytesSent += own * push
-      traffic.networkBytesReceived += own * answer
+      traffic.networkBytesSent += pushed(own, to: shard)
+      traffic.networkBytesReceived += answered(own, by: shard)
     }
-    traffic.networkBytesSent += others * (answers.byteCount(of: rank) + header)
-    traffic.networkBytesReceived += others * (pushes.byteCount(of: rank) + header)
+    traffic.networkBytesSent += answered(others, by: rank)
+    traffic.networkBytesReceived += pushed(others, to: rank)
     return traffic
   }
 }

@@ -9,14 +9,25 @@ internal import Transport
 final class ServerMessages {
   /// What goes before the codes of a push or an answer.
   struct Header {
-    /// The number of the minibatch, or in an answer of the next one; −1 for none.
-    var minibatch = -1
-    /// The number of samples of the gradient; −1 in the last message of a worker.
+    /// The first minibatch of the block, or in an answer of the next one, and their number; none if that is 0.
+    var minibatch = 0
+    var minibatchCount: Int32 = 0
+    /// The number of samples of the gradients; −1 in the last message of a worker.
     var samples: Int32 = 0
+    /// The number of gradients that count.
+    var gradientCount: Int32 = 0
+    /// Whether the worker pulls values.
+    var pulls = false
     /// In a push, whether its rank was asked to stop.
     var isStopRequested = false
     /// The size in bytes of the codes.
     var byteCount = 0
+
+    /// The block of minibatches.
+    var block: Range<Int> {
+      get { minibatch..<minibatch + Int(minibatchCount) }
+      set { (minibatch, minibatchCount) = (newValue.lowerBound, Int32(newValue.count)) }
+    }
   }
 
   /// A message in memory.

@@ -60,82 +60,110 @@ public enum EmulatedSpeed: Hashable, Sendable {
     public var waiting = 0.0
   }
 
-  /// The course of `minibatches`, which workers take one after another as they become free; all begin at the same time.
+  /// The course of `minibatches`, whose blocks workers take one after another as they become free; all begin at the same time.
   ///
-  /// With a bound s, a worker that is more than s pushes ahead of the slowest that has work left waits for it.
-  public func course(of minibatches: Range<Int>, workerCount: Int, bound: Int?, seed: UInt64) -> Course {
-    var emulation = Emulation(workerCount: workerCount, bound: bound, next: minibatches.lowerBound, end: minibatches.upperBound)
-    for worker in 0..<workerCount {
-      emulation.begin(worker) { duration(of: worker, among: workerCount, minibatch: $0, seed: seed) }
-    }
-    emulation.settle { _, _ in 0 }
-    while let worker = emulation.earliest {
-      emulation.push(worker)
-      emulation.settle { duration(of: $0, among: workerCount, minibatch: $1, seed: seed) }
-    }
+  /// With a bound, a worker that is too far ahead of the slowest that has work left waits for it. A pipelined worker goes on at once,
+  /// and waits before its next push until the one before is answered.
+  public func course(of minibatches: Range<Int>, _ settings: ParameterServer.Settings) -> Course {
+    var emulation = Emulation(speed: self, settings, blocks: settings.blocks(of: minibatches))
+    while let worker = emulation.earliest { emulation.finishBlock(of: worker) }
     return emulation.course
   }
 }
 
 /// The state of workers in emulated time, by the rules of a ``ShardServer``.
 private struct Emulation {
-  let bound: Int?
-  /// The next minibatch, and the end of all.
-  var next: Int
-  let end: Int
+  let speed: EmulatedSpeed
+  let settings: ParameterServer.Settings
+  let blocks: [Range<Int>]
   var course = EmulatedSpeed.Course()
+  private var nextBlock: Int
   private var time = 0.0
-  private var clocks: [Int]
-  private var isFinished: [Bool]
-  /// When a worker's push is due; nil if it computes nothing.
-  private var due: [Double?]
-  /// The workers that wait, in the order of their pushes, and since when.
-  private var held: [(worker: Int, since: Double)] = []
-  /// The workers whose end is to be noted.
-  private var ending: [Int] = []
+  private var clocks: WorkerClocks
+  private var workers: [Worker]
+  /// What happens at this time: pushes, and with −1 − w the news that a worker is done.
+  private var events: [Int] = []
 
-  init(workerCount: Int, bound: Int?, next: Int, end: Int) {
-    (self.bound, self.next, self.end) = (bound, next, end)
-    clocks = Array(repeating: 0, count: workerCount)
-    isFinished = Array(repeating: false, count: workerCount)
-    due = Array(repeating: nil, count: workerCount)
+  private struct Worker {
+    /// The blocks to compute, in this order.
+    var blocks: [Int]
+    /// When its block is computed; nil if it computes none.
+    var due: Double?
+    /// Whether it has computed a block that it cannot push yet.
+    var isComputed = false
+    var awaitsAnswer = false
+    /// Since when it waits.
+    var idleSince = 0.0
   }
 
-  /// The worker whose push is the next; the lowest of several at the same time.
-  var earliest: Int? { due.indices.filter { due[$0] != nil }.min { (due[$0]!, $0) < (due[$1]!, $1) } }
-
-  /// Gives a worker the next minibatch, or ends it.
-  mutating func begin(_ worker: Int, duration: (_ minibatch: Int) -> Double) {
-    guard next < end else { return ending.append(worker) }
-    due[worker] = time + duration(next)
-    next += 1
+  init(speed: EmulatedSpeed, _ settings: ParameterServer.Settings, blocks: [Range<Int>]) {
+    (self.speed, self.settings, self.blocks) = (speed, settings, blocks)
+    let (count, ahead) = (settings.workerCount, settings.isPipelined ? 2 : 1)
+    nextBlock = min(ahead * count, blocks.count)
+    clocks = WorkerClocks(workerCount: count, bound: settings.bound)
+    workers = (0..<count).map { worker in
+      Worker(blocks: (0..<ahead).map { $0 * count + worker }.filter { $0 < blocks.count })
+    }
+    for worker in workers.indices { goOn(worker) }
+    takeEvents()
   }
 
-  /// A worker's push arrives.
-  mutating func push(_ worker: Int) {
-    time = due[worker]!
-    due[worker] = nil
-    clocks[worker] += 1
-    course.order.append(worker)
-    course.duration = time
-    held.append((worker, time))
+  /// The worker whose block is computed next; the lowest of several at the same time.
+  var earliest: Int? {
+    workers.indices.filter { workers[$0].due != nil }.min { (workers[$0].due!, $0) < (workers[$1].due!, $1) }
   }
 
-  /// Answers the workers that may go on, and notes those that are done, until nothing changes.
-  mutating func settle(duration: (_ worker: Int, _ minibatch: Int) -> Double) {
-    while true {
-      let slowest = clocks.indices.filter { !isFinished[$0] }.map { clocks[$0] }.min() ?? .max
-      let released = held.filter { bound == nil || slowest == .max || clocks[$0.worker] - slowest <= bound! }
-        .sorted { $0.worker < $1.worker }
-      held.removeAll { entry in released.contains { $0.worker == entry.worker } }
-      for (worker, since) in released {
-        course.waiting += time - since
-        begin(worker) { duration(worker, $0) }
+  /// A worker has computed its block.
+  mutating func finishBlock(of worker: Int) {
+    time = workers[worker].due!
+    (workers[worker].due, workers[worker].idleSince) = (nil, time)
+    if workers[worker].awaitsAnswer { workers[worker].isComputed = true } else { events.append(worker) }
+    takeEvents()
+  }
+
+  /// Begins a worker's next block, or ends it if there is none.
+  private mutating func goOn(_ worker: Int) {
+    if workers[worker].blocks.isEmpty {
+      if !workers[worker].awaitsAnswer { events.append(-1 - worker) }
+      return
+    }
+    let duration = blocks[workers[worker].blocks.removeFirst()].reduce(0) {
+      $0 + speed.duration(of: worker, among: workers.count, minibatch: $1, seed: settings.seed)
+    }
+    workers[worker].due = time + duration
+  }
+
+  /// Takes what happens at this time in its order, and what follows from it.
+  private mutating func takeEvents() {
+    while !events.isEmpty {
+      let event = events.removeFirst()
+      course.order.append(event)
+      if event >= 0 {
+        course.duration = time
+        clocks.push(event)
+        workers[event].awaitsAnswer = true
+        if settings.isPipelined { goOn(event) }
+      } else {
+        clocks.finish(-1 - event)
       }
-      guard !ending.isEmpty else { return }
-      let worker = ending.removeFirst()
-      isFinished[worker] = true
-      course.order.append(-1 - worker)
+      for worker in clocks.release() { answer(worker) }
+    }
+  }
+
+  /// A worker is answered, and gets a block.
+  private mutating func answer(_ worker: Int) {
+    workers[worker].awaitsAnswer = false
+    if nextBlock < blocks.count {
+      workers[worker].blocks.append(nextBlock)
+      nextBlock += 1
+    }
+    guard workers[worker].due == nil else { return }
+    course.waiting += time - workers[worker].idleSince
+    if workers[worker].isComputed {
+      workers[worker].isComputed = false
+      events.append(worker)
+    } else {
+      goOn(worker)
     }
   }
 }

@@ -32,7 +32,10 @@ extension MemoryNeed {
         4 * gradients * parameterCount + codes + codes / ranks + (hasFloats ? 4 * parameterCount / ranks : 0)
       mappedByteCount = sharedByteCount * (host.count - 1)
     }
-    if codec != nil { add("optimizer", recipe.optimizer.bufferCount(momentum: options.momentum) * parameterCount) }
+    if codec != nil {
+      let buffers = recipe.optimizer.bufferCount(momentum: options.momentum) * recipe.strategy.optimizerCount(ranks)
+      add("optimizer", buffers * parameterCount)
+    }
     for (name, count) in recipe.strategy.memory(parameterCount, ranks, codec?.isIdentity == false) { add(name, count) }
     if let codec, !codec.isIdentity, ranks > 1, recipe.strategy.capabilities.isInStep {
       add("residuals", parameterCount + parameterCount / ranks)

@@ -57,6 +57,15 @@ public struct Recipe {
     }
     schedule = try Recipe.look("schedule", options.schedule, in: schedules)
     strategy = try Recipe.look("strategy", options.strategy, in: strategies)
+    if let key = strategy.ownMomentum {
+      let (name, defaults) = (options.strategy.prefix { $0 != ":" }, TrainerOptions())
+      for (option, isGiven) in [
+        ("momentum \(options.momentum)", options.momentum != defaults.momentum || options.given.contains("momentum")),
+        ("optimizer \(options.optimizer)", options.optimizer != defaults.optimizer),
+      ] where isGiven {
+        throw OptionError("--\(option) does not go with --strategy \(name), whose \(key) gives the momentum of its workers")
+      }
+    }
     if strategy.aggregation != nil, options.given.contains("codec") || options.codec != TrainerOptions().codec {
       let name = options.strategy.prefix { $0 != ":" }
       throw OptionError(
@@ -127,7 +136,9 @@ public struct Recipe {
     for (option, isGiven) in [
       ("emulate-speed", options.emulateSpeed != nil), ("record", options.record != nil), ("replay", options.replay != nil),
     ] where can.isInStep && isGiven {
-      throw OptionError("--\(option) does not go with \(name), whose ranks are in step; asgd, dc-asgd and ssp are not")
+      throw OptionError(
+        "--\(option) does not go with \(name), whose ranks are in step; asgd, dc-asgd, ssp, easgd, eamsgd and async-local are not"
+      )
     }
     if options.replay != nil, options.emulateSpeed != nil {
       throw OptionError("--replay does not go with --emulate-speed: each names an order; leave one of them out")

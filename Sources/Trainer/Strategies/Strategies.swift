@@ -13,13 +13,18 @@ public struct StrategyRecipe: Sendable {
   public let workerCount: Int?
   /// What it can do, as data.
   public let capabilities: StrategyCapabilities
+  /// The key that gives the momentum, so that `--momentum` and `--optimizer` do not; nil if those do.
+  public let ownMomentum: String?
+  /// The optimizers that a rank has.
+  package let optimizerCount: @Sendable (_ rankCount: Int) -> Int
   /// What it keeps in memory besides what every run has: values of four bytes, with a name for people.
   package let memory: @Sendable (_ parameterCount: Int, _ rankCount: Int, _ isCoded: Bool) -> [(name: String, count: Int)]
   private let make: @Sendable (StrategyParts) throws -> any Strategy
 
   package init(
     exchangesInStep: Int = 1, isDelayed: Bool = false, workerCount: Int? = nil,
-    capabilities: StrategyCapabilities = StrategyCapabilities(),
+    capabilities: StrategyCapabilities = StrategyCapabilities(), ownMomentum: String? = nil,
+    optimizerCount: @escaping @Sendable (_ rankCount: Int) -> Int = { _ in 1 },
     memory: @escaping @Sendable (_ parameterCount: Int, _ rankCount: Int, _ isCoded: Bool) -> [(name: String, count: Int)] = {
       _, _, _ in []
     },
@@ -27,6 +32,7 @@ public struct StrategyRecipe: Sendable {
   ) {
     (self.exchangesInStep, self.isDelayed) = (exchangesInStep, isDelayed)
     (self.workerCount, self.capabilities) = (workerCount, capabilities)
+    (self.ownMomentum, self.optimizerCount) = (ownMomentum, optimizerCount)
     (self.memory, self.make) = (memory, make)
   }
 
@@ -80,26 +86,37 @@ public let strategies = Registry<StrategyRecipe>(
     },
     .init(
       "asgd", "each rank's gradient is applied by the owners of shards when it comes; nobody waits",
-      keys: AsynchronySettings.keys
-    ) {
-      asynchronous(try AsynchronySettings($0))
-    },
+      keys: AsynchronySettings.gradientKeys + AsynchronySettings.downpourKeys
+    ) { asynchronous(try AsynchronySettings(gradientsOf: $0)) },
     .init(
       "dc-asgd", "asgd with the delay of a gradient compensated to first order (Zheng et al. 2017)",
-      keys: AsynchronySettings.compensationKeys + AsynchronySettings.keys
-    ) { asynchronous(try AsynchronySettings($0, isCompensated: true)) },
+      keys: AsynchronySettings.compensationKeys + AsynchronySettings.gradientKeys
+    ) { asynchronous(try AsynchronySettings(gradientsOf: $0, isCompensated: true)) },
     .init(
       "ssp", "asgd in which a rank that is bound=3 pushes ahead of the slowest waits for it (Ho et al. 2013)",
-      keys: AsynchronySettings.keys
-    ) { asynchronous(try AsynchronySettings($0, boundByDefault: 3)) },
+      keys: AsynchronySettings.gradientKeys + AsynchronySettings.downpourKeys
+    ) { asynchronous(try AsynchronySettings(gradientsOf: $0, boundByDefault: 3)) },
+    .init(
+      "easgd", "each rank trains a model of its own, elastically bound to a centre that is the result (Zhang et al. 2015)",
+      keys: AsynchronySettings.elasticKeys
+    ) { asynchronous(try AsynchronySettings(elasticOf: $0, hasDelta: false)) },
+    .init(
+      "eamsgd", "easgd with Nesterov's momentum at the ranks",
+      keys: [AsynchronySettings.deltaKey] + AsynchronySettings.elasticKeys
+    ) { asynchronous(try AsynchronySettings(elasticOf: $0, hasDelta: true), ownMomentum: "delta") },
+    .init(
+      "async-local", "what 50 steps of a rank's own have changed is applied by the owners when it comes (Liu et al. 2024)",
+      keys: AsynchronySettings.localStepsKeys
+    ) { asynchronous(try AsynchronySettings(localStepsOf: $0)) },
   ] + ["fetch-sgd", "sketched-sgd", "true-top-k", "local-top-k"].map(shortForm))
 
 private let allReduce = StrategyRecipe(capabilities: .synchronous) { try Synchronous($0) }
 
-private func asynchronous(_ settings: AsynchronySettings) -> StrategyRecipe {
-  StrategyRecipe(workerCount: settings.workerCount, capabilities: .asynchronous, memory: settings.memory) {
-    try Asynchronous($0, settings)
-  }
+private func asynchronous(_ settings: AsynchronySettings, ownMomentum: String? = nil) -> StrategyRecipe {
+  StrategyRecipe(
+    workerCount: settings.workerCount, capabilities: .asynchronous, ownMomentum: ownMomentum,
+    optimizerCount: settings.optimizerCount, memory: settings.memory
+  ) { try Asynchronous($0, settings) }
 }
 
 /// `all-reduce` with an aggregation of nearly the same name.

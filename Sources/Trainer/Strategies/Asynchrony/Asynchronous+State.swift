@@ -9,26 +9,39 @@ internal import Transport
 
 extension Asynchronous {
   func contribute(to inventory: inout StateInventory) {
-    // Each owner has the state of its shard.
-    var state = StateInventory()
-    parts.optimizer.contribute(to: &state)
-    inventory.tensors += state.tensors.map { $0.owned(server.ownElements) }
-    inventory.counters.merge(state.counters) { $1 }
+    if let workerOptimizers {
+      workerOptimizers.contribute(to: &inventory)
+    } else {
+      // Each owner has the state of its shard.
+      var state = StateInventory()
+      parts.optimizer.contribute(to: &state)
+      inventory.tensors += state.tensors.map { $0.owned(server.ownElements) }
+      inventory.counters.merge(state.counters) { $1 }
+    }
     server.contribute(to: &inventory)
     inventory.counters["refusedSteps"] = String(refusedSteps)
     inventory.counters["samplesOfClients"] = clients?.counter
     inventory.counters["emulatedTime"] = parts.options.emulateSpeed.map { _ in String(emulatedTime.bitPattern) }
   }
 
+  /// If the checkpoint has another number of workers, those with a state of their own begin anew, at the centre.
+  func prepareToLoad(_ inventory: inout StateInventory, savedBy shareCount: Int) {
+    beginsAnew = workerOptimizers != nil && (settings.workerCount ?? shareCount) != workerCount
+    if beginsAnew { inventory.tensors.removeAll { $0.name.hasPrefix("worker.") } }
+  }
+
   func restore(counters: [String: String]) {
-    parts.optimizer.restore(counters: counters)
+    if workerOptimizers == nil { parts.optimizer.restore(counters: counters) }
+    if !beginsAnew { workerOptimizers?.restore(counters: counters) }
     server.restore(counters: counters)
+    server.setModels(areThere: !beginsAnew)
     clients?.restore(counters["samplesOfClients"])
     refusedSteps = counters["refusedSteps"].flatMap { Int($0) } ?? 0
     emulatedTime = counters["emulatedTime"].flatMap { UInt64($0) }.map { Double(bitPattern: $0) } ?? 0
   }
 
-  /// How old gradients were when the owner of the first shard applied them, by worker, from the start of the run on.
+  /// How old pushes were when the owner of the first shard applied them, by worker, from the start of the run on, and how far workers
+  /// are from the centre.
   var conclusion: StrategyConclusion {
     let histograms = server.staleness
     let all = histograms.reduce(into: [Int: Int]()) { $0.merge($1) { $0 + $1 } }
@@ -38,8 +51,12 @@ extension Asynchronous {
     let mean = Double(all.reduce(0) { $0 + $1.key * $1.value }) / Double(count)
     let pushes = histograms.map { String($0.values.reduce(0, +)) }.joined(separator: ", ")
     conclusion.lines.append(
-      "gradients were \(decimal(mean, digits: 2)) pushes old when they were applied, at most \(all.keys.max()!); pushes by worker: \(pushes)"
+      "\(pushed) were \(decimal(mean, digits: 2)) pushes old when they were applied, at most \(all.keys.max()!); pushes by worker: \(pushes)"
     )
+    if let distance {
+      conclusion.lines.append("workers are \(decimal(distance, digits: 3)) from the centre, as a root mean square")
+      conclusion.members.append(.init("workerDistance", .number(distance)))
+    }
     if parts.options.emulateSpeed != nil {
       conclusion.lines.append("emulated time: \(decimal(emulatedTime, digits: 1)) gradients of a usual worker")
       conclusion.members.append(.init("emulatedTime", .number(emulatedTime)))
@@ -49,6 +66,15 @@ extension Asynchronous {
         "staleness",
         .array(histograms.map { histogram in .integers((0...(histogram.keys.max() ?? 0)).map { histogram[$0] ?? 0 }) })))
     return conclusion
+  }
+
+  /// What workers push.
+  private var pushed: String {
+    switch settings.method {
+    case .gradients: "gradients"
+    case .elastic: "models"
+    case .localSteps: "changes"
+    }
   }
 
   var times: PhaseTimes {

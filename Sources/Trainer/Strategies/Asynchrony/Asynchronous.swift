@@ -9,25 +9,30 @@ internal import Optimizers
 internal import Reporting
 internal import Transport
 
-/// Asynchronous training: a worker gets the gradient of its own minibatch applied by the owners of the shards, and goes on with what
-/// they answer, without waiting for the other workers.
+/// Asynchronous training: a worker pushes what its own minibatches tell to the owners of the shards, and goes on with what they
+/// answer, without waiting for the other workers.
+///
+/// In the usual case it pushes a gradient, which owners apply; ``AsynchronySettings`` names the others.
 ///
 /// A step is as many minibatches as there are workers, each a worker's share of the step's samples, and the learning rate is that of a
-/// push: one worker is plain stochastic gradient descent bit for bit. All ranks meet where something is due (evaluation, checkpoint,
+/// minibatch: one worker is plain stochastic gradient descent bit for bit. All ranks meet where something is due (evaluation, checkpoint,
 /// verification, the end), and after the step that has begun if a rank is asked to stop: there every push has been applied, every rank
-/// has the whole model, and only residuals, the owners' momenta and their mean squares are left to save. A replay meets where the
-/// recorded run did.
+/// has the whole model, and only residuals, the state of owners, and models and optimizers of workers are left to save. A replay meets
+/// where the recorded run did.
 ///
 /// If the samples are dealt to clients, a worker takes those of its own: see ``WorkerClients``.
-/// Source: algorithms §7; house §1.
+/// Source: algorithms §7, §8; frontier F1.4; house §1.
 final class Asynchronous: Strategy {
   let parts: StrategyParts
-  private let settings: AsynchronySettings
+  let settings: AsynchronySettings
+  private let serverSettings: ParameterServer.Settings
   let workerCount: Int
   let codec: any Codec
   let server: ParameterServer
+  /// The optimizers of workers that take steps of their own; nil if owners alone do.
+  let workerOptimizers: WorkerOptimizers?
   let computation: GradientComputation
-  /// The learning rates of the segment, for the owners.
+  /// The learning rates of the segment, for workers and owners.
   let rates = Rates()
   /// The samples that each client has given; nil without clients.
   var clients: WorkerClients?
@@ -37,19 +42,25 @@ final class Asynchronous: Strategy {
   private var isClearing = false
   /// Emulated time so far, if speeds are emulated.
   var emulatedTime = 0.0
+  /// The root mean square of the workers' distances to the centre at the last meeting; nil if they have no models of their own.
+  private(set) var distance: Double?
+  /// Whether the workers begin anew, because a checkpoint has another number of them.
+  var beginsAnew = false
   private(set) var steps = (floats: 0, codes: 0)
   private(set) var traffic = (floats: Traffic(), codes: Traffic())
   private(set) var seconds = 0.0
 
-  /// The learning rate of each step, as the owners ask for it.
+  /// The learning rate of each step, as it is asked for.
   final class Rates {
-    var rate: (Int) -> Float = { _ in 0 }
+    var rate: (_ step: Int) -> Float = { _ in 0 }
     var updateSeconds = 0.0
   }
 
   /// What ranks do between two meetings.
   private struct Segment {
     var minibatches: Range<Int>
+    /// Those up to the planned meeting; a replay ends where the recorded run was stopped.
+    var planned: Range<Int>
     /// In which order this rank applies pushes.
     var order = ServiceOrder.live
     /// How long it takes in emulated time.
@@ -71,18 +82,23 @@ final class Asynchronous: Strategy {
         "--strategy: a rank that is several workers needs an order: --emulate-speed rr, for example, or as many ranks as workers"
       )
     }
-    var serverSettings = ParameterServer.Settings(workerCount: workerCount)
-    (serverSettings.rule, serverSettings.bound) = (settings.rule, settings.bound)
-    serverSettings.pushesPerUpdate = settings.pushesPerUpdate ?? (settings.bound == 0 ? workerCount : 1)
-    serverSettings.pullsFloats = settings.pullsFloats
-    serverSettings.seed = parts.options.seed
+    serverSettings = settings.serverSettings(
+      workerCount: workerCount, isCoded: !codec.isIdentity, seed: parts.options.seed)
     computation = GradientComputation(parts)
     let (rates, workers, parameters, optimizer) = (rates, workerCount, parts.parameters, parts.optimizer)
     clients = try parts.options.clients.map {
       try WorkerClients(clientCount: $0, workerCount: workers, minibatch: parts.plan.minibatch)
     }
+    let steps = settings.workersStep ? WorkerOptimizers(parts, settings, workerCount: workers) : nil
+    workerOptimizers = steps
     server = try ParameterServer(
-      parts.hosts, layout: parts.network.layout, parameters: parameters, codec: codec, settings: serverSettings
+      parts.hosts, layout: parts.network.layout, parameters: parameters, codec: codec, settings: serverSettings,
+      rate: { rates.rate($0 / workers) },
+      step: { worker, values, gradient, minibatch, samples in
+        let stopwatch = Stopwatch()
+        steps?.step(worker, values, gradient, rate: rates.rate(minibatch / workers), samples: samples)
+        rates.updateSeconds += stopwatch.seconds
+      }
     ) { range, gradient, minibatch, adjusted, samples in
       let stopwatch = Stopwatch()
       let rate = adjusted(rates.rate(minibatch / workers))
@@ -107,7 +123,7 @@ final class Asynchronous: Strategy {
     var clients = clients
     let segment = try segment(of: workerCount * step..<workerCount * planned)
     let count = try server.run(
-      segment.minibatches, usesFloats: phase == .floats || codec.isIdentity, order: segment.order,
+      segment.minibatches, of: segment.planned, usesFloats: phase == .floats || codec.isIdentity, order: segment.order,
       isStopRequested: { [isReplay = parts.replayed != nil] in StopSignal.isRequested && !isReplay },
       waiting: { try parts.timeline.span(.exchange, nil, $0) }
     ) { worker, minibatch, parameters, gradient, serve in
@@ -139,43 +155,47 @@ final class Asynchronous: Strategy {
       return 0
     }
     let end = step + count / workerCount
-    self.clients?.advance(by: server.history)
+    self.clients?.advance(by: server.minibatchCounts)
     own.isStopRequested = StopSignal.isRequested
     own.rate = course.rate(end - 1)
     seconds += stopwatch.seconds
     let agreement = try parts.timeline.span(.agreement) {
-      try StepAgreement(own, over: parts.records, step: end - 1)
+      try workerOptimizers?.meet()
+      distance = try distanceToCentre()
+      return try StepAgreement(own, over: parts.records, step: end - 1)
     }
     var outcome = try outcome(of: agreement, from: step, to: end, phase, server.traffic - trafficBefore)
     let done = segment.minibatches.prefix(count)
     emulatedTime += done == segment.minibatches ? segment.emulatedTime : self.course(of: done)?.duration ?? 0
-    if parts.options.record != nil { outcome.events = try events(of: done) }
+    if parts.options.record != nil { outcome.events = try events(of: done, planned: segment.planned) }
     return outcome
   }
 
   /// The orders in which all owners applied pushes.
-  private func events(of minibatches: Range<Int>) throws -> EventLine {
+  private func events(of minibatches: Range<Int>, planned: Range<Int>) throws -> EventLine {
     let own = server.history.map { Int64($0) }
     let all = try parts.hosts.enter("the record of events") { try parts.hosts.world.allGather(own) }
     let orders = (0..<parts.grid.shareCount).map { all[$0 * own.count..<($0 + 1) * own.count].map { Int($0) } }
-    return EventLine(first: minibatches.lowerBound, end: minibatches.upperBound, orders: orders)
+    return EventLine(
+      first: minibatches.lowerBound, end: minibatches.upperBound,
+      planned: planned == minibatches ? nil : planned.upperBound, orders: orders)
   }
 
   /// What ranks do of these minibatches until they meet, and how: a replay meets where the recorded run did.
   private func segment(of minibatches: Range<Int>) throws -> Segment {
     if let replayed = parts.replayed {
-      let (end, order) = try replayed.order(
-        of: minibatches, shard: parts.grid.share, shardCount: parts.grid.shareCount, workerCount: workerCount)
-      return Segment(minibatches: minibatches.lowerBound..<end, order: .listed(order))
+      let (done, planned, order) = try replayed.order(
+        of: minibatches, shard: parts.grid.share, shardCount: parts.grid.shareCount, serverSettings)
+      return Segment(minibatches: done, planned: planned, order: .listed(order))
     }
-    guard let course = course(of: minibatches) else { return Segment(minibatches: minibatches) }
-    return Segment(minibatches: minibatches, order: .listed(course.order), emulatedTime: course.duration)
+    guard let course = course(of: minibatches) else { return Segment(minibatches: minibatches, planned: minibatches) }
+    return Segment(
+      minibatches: minibatches, planned: minibatches, order: .listed(course.order), emulatedTime: course.duration)
   }
 
   /// The course of minibatches in emulated time; nil if speeds are not emulated.
   private func course(of minibatches: Range<Int>) -> EmulatedSpeed.Course? {
-    parts.options.emulateSpeed.flatMap(EmulatedSpeed.init)?.course(
-      of: minibatches, workerCount: workerCount, bound: settings.bound, seed: parts.options.seed)
+    parts.options.emulateSpeed.flatMap(EmulatedSpeed.init)?.course(of: minibatches, serverSettings)
   }
 
   /// The outcome of the steps up to a meeting, the same on every rank.
@@ -230,7 +250,10 @@ final class Asynchronous: Strategy {
   func forget() {
     server.forget()
     parts.optimizer.forgetMomentum()
+    workerOptimizers?.forgetMomentum()
   }
+
+  func startFromModel() { server.setModels(areThere: false) }
 
   func finish() {}
 }

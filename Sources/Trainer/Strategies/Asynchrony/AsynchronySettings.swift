@@ -3,86 +3,105 @@ internal import Collectives
 
 /// How workers and owners of an asynchronous run work together.
 struct AsynchronySettings: Sendable {
+  /// What workers push; what depends on the number of workers or on the codec is nil until both are known.
+  enum Method: Hashable, Sendable {
+    /// Gradients.
+    case gradients
+    /// Their models, bound to a centre by α (0.9/K); they take steps with Nesterov's momentum δ, or those of `--optimizer`.
+    case elastic(alpha: Float?, delta: Float?)
+    /// What steps of `--optimizer` have changed; μ of the outer step is 0.9 with floats and 0.5 with codes.
+    case localSteps(rate: Float, momentum: Float?, weight: OuterStep.Weight)
+  }
+
+  /// What workers push.
+  var method = Method.gradients
   /// The number of workers; nil for as many as ranks.
   var workerCount: Int?
+  /// The pushes that a worker may be ahead of the slowest, or a range of them; nil for any number.
+  var bound: ClosedRange<Int>?
   /// What owners do about the age of gradients.
   var rule = PushRule()
-  /// The pushes that a worker may be ahead of the slowest; nil for any number.
-  var bound: Int?
   /// The pushes whose mean is applied at once; nil for one, or one of each worker with a bound of 0.
   var pushesPerUpdate: Int?
+  /// The minibatches of a push.
+  var minibatchesPerPush = 1
+  /// The pushes after which a worker pulls.
+  var pushesPerPull = 1
+  /// Whether a worker computes while its push is under way.
+  var isPipelined = false
   /// Whether workers pull floats.
   var pullsFloats = false
 
-  /// The ways of the learning rate with the staleness.
-  private enum RateName: String, CaseIterable { case uniform, inverse, exponential, adadelay }
-  /// What workers pull.
-  private enum Pull: String, CaseIterable { case codes, floats }
-
   /// The keys that all asynchronous strategies have.
-  static let keys = [
+  static let workerKeys = [
     (name: "workers", meaning: "the workers, a multiple of the ranks, with --emulate-speed (as many as ranks)"),
     (
-      name: "rate",
-      meaning: "how the rate depends on the staleness τ: uniform, inverse (η/max(1,τ)), exponential, adadelay (uniform)"
+      name: "bound",
+      meaning:
+        "s: a worker more than s pushes ahead of the slowest waits for it; 0 is in step; 2..6: chosen at each wait (none)"
     ),
-    (name: "beta", meaning: "β of rate=exponential, η·e^(−βτ) (0.1)"),
-    (name: "l", meaning: "L of rate=adadelay, η/(L + c√(t + τ)) for push t (1)"),
-    (name: "c", meaning: "c of rate=adadelay (1)"),
-    (name: "softsync", meaning: "the pushes whose mean an owner applies at once (1)"),
-    (name: "bound", meaning: "s: a worker more than s pushes ahead of the slowest waits for it; 0 is in step (none)"),
-    (name: "pull", meaning: "codes of the differences to what a worker holds, or floats (codes)"),
   ]
 
-  /// The keys of delay compensation.
-  static let compensationKeys = [
-    (name: "form", meaning: "a: λ by the size of each value's gradients; c: the same for all (a)"),
-    (name: "lambda", meaning: "λ₀ (2 in form a, 0.04 in form c)"),
-    (name: "mean", meaning: "the share of the mean square that stays with each push, in form a (0.95)"),
-    (name: "clamp", meaning: "κ: a correction is at most κ times the gradient; 0 for no limit (1)"),
-  ]
-
-  /// Reads the keys of a specification.
-  init(_ specification: Specification, boundByDefault: Int? = nil, isCompensated: Bool = false) throws(SpecificationError) {
+  /// Reads the keys that all have.
+  init(workersOf specification: Specification, boundByDefault: Int? = nil) throws(SpecificationError) {
     if specification.options["workers"] != nil {
       workerCount = try specification.integer("workers", default: 1, in: 1...65536)
     }
-    switch try specification.choice("rate", default: RateName.uniform) {
-    case .uniform: break
-    case .inverse: rule.rate = .inverse
-    case .exponential: rule.rate = .exponential(beta: try specification.number("beta", default: 0.1, in: 0...1e6))
-    case .adadelay:
-      rule.rate = .adaDelay(
-        l: try specification.number("l", default: 1, in: 1e-6...1e6), c: try specification.number("c", default: 1, in: 0...1e6))
+    bound = boundByDefault.map { $0...$0 }
+    guard let text = specification.options["bound"] else { return }
+    let ends = text.split(separator: ".", omittingEmptySubsequences: false).map { Int($0) }
+    switch (ends.count, ends.first ?? nil, ends.last ?? nil) {
+    case (1, let s?, _) where (0...1_000_000).contains(s): bound = s...s
+    case (3, let low?, let high?) where text.contains("..") && 0 <= low && low <= high && high <= 1_000_000: bound = low...high
+    default:
+      throw SpecificationError(
+        "'\(specification)': bound is a whole number of 0 to 1000000, or a range such as 2..6, not '\(text)'")
     }
-    bound = boundByDefault
-    if specification.options["bound"] != nil { bound = try specification.integer("bound", default: 0, in: 0...1_000_000) }
-    if specification.options["softsync"] != nil {
-      pushesPerUpdate = try specification.integer("softsync", default: 1, in: 1...65536)
-    }
-    pullsFloats = try specification.choice("pull", default: Pull.codes) == .floats
-    guard isCompensated else { return }
-    let form = try specification.choice("form", default: DelayCompensation.Form.adaptive)
-    let clamp = try specification.number("clamp", default: 1, in: 0...1e6)
-    rule.compensation = DelayCompensation(
-      form, lambda: Float(try specification.number("lambda", default: form == .adaptive ? 2 : 0.04, in: 0...1e6)),
-      mean: Float(try specification.number("mean", default: 0.95, in: 0...1)),
-      clamp: clamp == 0 ? .infinity : Float(clamp))
   }
+
+  /// The settings of `workerCount` workers, whose codec encodes or not.
+  func serverSettings(workerCount: Int, isCoded: Bool, seed: UInt64) -> ParameterServer.Settings {
+    var settings = ParameterServer.Settings(workerCount: workerCount)
+    settings.method =
+      switch method {
+      case .gradients: .gradients
+      case .elastic(let alpha, _): .elastic(alpha: alpha ?? Float(0.9 / Double(workerCount)))
+      case .localSteps(let rate, let momentum, let weight):
+        .localSteps(OuterStep(rate: rate, momentum: momentum ?? (isCoded ? 0.5 : 0.9), weight: weight))
+      }
+    (settings.rule, settings.bound, settings.seed) = (rule, bound, seed)
+    settings.pushesPerUpdate = pushesPerUpdate ?? (bound == 0...0 ? workerCount : 1)
+    (settings.minibatchesPerPush, settings.pushesPerPull) = (minibatchesPerPush, pushesPerPull)
+    (settings.isPipelined, settings.pullsFloats) = (isPipelined, pullsFloats)
+    return settings
+  }
+
+  /// Whether each worker has an optimizer, and owners have none.
+  var workersStep: Bool { method != .gradients }
 }
 
 extension AsynchronySettings {
   /// What workers and owners of a rank keep: what each worker holds and has not sent, and for each worker the owner's copy of its
-  /// shard, its gradient, and messages both ways.
+  /// shard, what it has pushed, and messages both ways.
   @Sendable func memory(parameterCount: Int, rankCount: Int, isCoded: Bool) -> [(name: String, count: Int)] {
     let workers = workerCount ?? rankCount
     let shard = (parameterCount - 1) / rankCount + 1
-    let adaptive = rule.compensation?.form == .adaptive ? shard : 0
-    let second = pushesPerUpdate ?? (bound == 0 ? workers : 1) > 1 ? shard : 0
+    let coded = isCoded ? 1 : 0
+    let addsUp = minibatchesPerPush > 1 || isPipelined
+    var (held, copies, once) = (1 + coded, 1, 1)
+    switch method {
+    case .gradients:
+      held += (addsUp || pushesPerPull > 1 ? 1 : 0) + (addsUp ? 1 : 0) + (isPipelined ? 1 : 0)
+      once += (pushesPerUpdate ?? (bound == 0...0 ? workers : 1)) + (rule.compensation?.form == .adaptive ? 1 : 0)
+    case .elastic: (held, copies) = (2 + coded, 1 + coded)
+    case .localSteps: (held, once) = (2 + coded, 4)
+    }
     return [
-      ("values of workers", workers / rankCount * (isCoded ? 2 : 1) * parameterCount),
-      ("copies of owners", workers * 2 * shard + adaptive + second + shard),
-      ("messages", workers * 2 * shard + 2 * parameterCount),
+      ("values of workers", workers / rankCount * held * parameterCount),
+      ("copies of owners", (workers * copies + once) * shard), ("messages", workers * 2 * shard + 2 * parameterCount),
     ]
   }
+
+  /// The optimizers of a rank.
+  @Sendable func optimizerCount(rankCount: Int) -> Int { 1 + (workersStep ? (workerCount ?? rankCount) / rankCount : 0) }
 }

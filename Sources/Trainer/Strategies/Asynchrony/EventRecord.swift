@@ -1,4 +1,5 @@
 internal import Checkpoints
+internal import Collectives
 internal import Files
 internal import Foundation
 internal import Reporting
@@ -8,13 +9,15 @@ struct EventLine: MetricsEvent, Hashable, Codable {
   /// The first minibatch of the segment, and the end of all.
   var first: Int
   var end: Int
+  /// The end of all up to the planned meeting, if a stop came before it.
+  var planned: Int?
   /// By shard, the workers in the order of their pushes; −1 − w for the news that worker w was done.
   var orders: [[Int]]
 
   var json: JSONValue {
-    .object([
-      .init("first", .integer(first)), .init("end", .integer(end)), .init("orders", .array(orders.map(JSONValue.integers))),
-    ])
+    .object(
+      [.init("first", .integer(first)), .init("end", .integer(end))] + (planned.map { [.init("planned", .integer($0))] } ?? [])
+        + [.init("orders", .array(orders.map(JSONValue.integers)))])
   }
 }
 
@@ -32,7 +35,9 @@ package struct EventRecord: Sendable {
     let bytes = try InputFile.bytes(of: name)
     for (number, text) in bytes.split(separator: 10).enumerated() {
       guard let line = try? JSONDecoder().decode(EventLine.self, from: Data(text)), line.first >= 0, line.end > line.first,
-        line.orders.allSatisfy({ $0.count(where: { $0 >= 0 }) == line.end - line.first })
+        line.planned ?? line.end >= line.end, let pushes = line.orders.first?.count(where: { $0 >= 0 }),
+        (1...line.end - line.first).contains(pushes),
+        line.orders.allSatisfy({ $0.count(where: { $0 >= 0 }) == pushes })
       else {
         throw TrainingError(
           "--replay \(name): line \(number + 1) is not one of a record that --record writes", exitStatus: .configuration)
@@ -43,12 +48,13 @@ package struct EventRecord: Sendable {
     self.lines = lines
   }
 
-  /// The end of the minibatches that the recorded run did from the first of `minibatches` on until it met, which may be before the last
-  /// of them, and the order of shard `shard`; for `workerCount` workers on `shardCount` ranks.
+  /// The minibatches that the recorded run did from the first of `minibatches` on until it met, which may be before the last of them,
+  /// those that it had planned to do, and the order of shard `shard`; for workers with `settings` on `shardCount` ranks.
   func order(
-    of minibatches: Range<Int>, shard: Int, shardCount: Int, workerCount: Int
-  ) throws -> (end: Int, order: [Int]) {
-    guard let line = lines[minibatches.lowerBound], line.end <= minibatches.upperBound, line.end % workerCount == 0 else {
+    of minibatches: Range<Int>, shard: Int, shardCount: Int, _ settings: ParameterServer.Settings
+  ) throws -> (minibatches: Range<Int>, planned: Range<Int>, order: [Int]) {
+    let (first, workerCount) = (minibatches.lowerBound, settings.workerCount)
+    guard let line = lines[first], line.end <= minibatches.upperBound, line.end % workerCount == 0 else {
       throw TrainingError(
         "--replay \(name) holds no events of minibatches \(minibatches.lowerBound + 1) to \(minibatches.upperBound): give the options of "
           + "the run that was recorded",
@@ -61,6 +67,14 @@ package struct EventRecord: Sendable {
           + "\(shardCount) and \(workerCount)",
         exitStatus: .configuration)
     }
-    return (line.end, line.orders[shard])
+    let (done, planned) = (first..<line.end, first..<(line.planned ?? line.end))
+    let (pushes, ownPushes) = (line.orders[shard].count { $0 >= 0 }, settings.pushCount(of: planned, upTo: line.end))
+    guard pushes == ownPushes else {
+      throw TrainingError(
+        "--replay \(name) has \(pushes) pushes of minibatches \(first + 1) to \(line.end), where this run has \(ownPushes): "
+          + "give the options of the run that was recorded",
+        exitStatus: .configuration)
+    }
+    return (done, planned, line.orders[shard])
   }
 }

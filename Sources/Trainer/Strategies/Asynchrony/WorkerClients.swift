@@ -32,9 +32,9 @@ package struct WorkerClients: Hashable {
     return (client, start..<taken[client])
   }
 
-  /// Goes on after the pushes of `history`, as an owner has it.
-  package mutating func advance(by history: [Int]) {
-    for worker in history where worker >= 0 { _ = next(for: worker) }
+  /// Goes on after these numbers of minibatches of each worker.
+  package mutating func advance(by counts: [Int]) {
+    for (worker, count) in counts.enumerated() { for _ in 0..<count { _ = next(for: worker) } }
   }
 
   /// How much each client has given, for checkpoints.

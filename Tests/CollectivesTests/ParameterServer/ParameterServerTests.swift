@@ -13,12 +13,12 @@ import _TestSupport
   init() throws { hosts = try HostMap(world) }
 
   /// The values of a model of one number after each push: f = ½w², η = 0.1, w = 1 at first.
-  private func trace(_ rule: PushRule, order: [Int], count: Int) throws -> [Float] {
+  private func trace(_ rule: PushRule, order: [Int], count: Int, bound: ClosedRange<Int>? = nil) throws -> [Float] {
     let model = FloatBuffer(count: 1)
     model[0] = 1
     var values: [Float] = []
     var settings = ParameterServer.Settings(workerCount: 2)
-    settings.rule = rule
+    (settings.rule, settings.bound) = (rule, bound)
     let server = try ParameterServer(
       hosts, layout: TensorLayout([("w", [1])]), parameters: model, codec: Identity(), settings: settings
     ) { range, gradient, _, rate, _ in
@@ -47,6 +47,18 @@ import _TestSupport
     try expect(PushRule(compensation: adaptive), [0.9, 0.864051229, 0.790012559, 0.73092319])
     // The staleness is 0, and then 1.
     try expect(PushRule(rate: .inverse), [0.9, 0.8, 0.71, 0.63])
+  }
+
+  /// With a bound a worker pulls later than it pushes, and what it pulled is what its next gradient is compensated by: in step by hand.
+  @Test(.enabled(if: allRanks.count == 1, "one rank is both workers")) func backupsAreThoseOfThePull() throws {
+    let constant = DelayCompensation(.constant, lambda: 0.5, clamp: .infinity)
+    let found = try trace(
+      PushRule(compensation: constant), order: [0, 1, 0, 1, -1, -2], count: 4, bound: 0...0)
+    // Both pull 0.805 after their first pushes: the third gradient is fresh, the fourth one 0.0805 late.
+    let fourth = 0.805 + 0.5 * 0.805 * 0.805 * (0.7245 - 0.805)
+    for (value, right) in zip(found, [0.9, 0.805, 0.7245, 0.7245 - 0.1 * fourth]) {
+      #expect(abs(Double(value) - right) < 2e-7, "\(found)")
+    }
   }
 
   /// A compensation of 0 is none, bit for bit; a clamp is kept.
@@ -88,16 +100,24 @@ import _TestSupport
     }
   }
 
+  private func course(
+    _ speed: EmulatedSpeed, of minibatches: Range<Int>, workers: Int, bound: ClosedRange<Int>? = nil, seed: UInt64 = 1
+  ) -> EmulatedSpeed.Course {
+    var settings = ParameterServer.Settings(workerCount: workers)
+    (settings.bound, settings.seed) = (bound, seed)
+    return speed.course(of: minibatches, settings)
+  }
+
   /// Orders in emulated time: equal workers take turns; a slow one does its part; a bound keeps the others near it.
   @Test func emulatedOrdersAreThoseOfTheirSpeeds() throws {
-    let equal = EmulatedSpeed.roundRobin.course(of: 0..<8, workerCount: 4, bound: nil, seed: 1)
+    let equal = course(.roundRobin, of: 0..<8, workers: 4)
     #expect(equal.order.filter { $0 >= 0 } == [0, 1, 2, 3, 0, 1, 2, 3] && equal.duration == 2)
     let slow = EmulatedSpeed.slow(factor: 4)
     // 7 + 1/4 pushes in a unit of time without a bound, 8/4 with one of 0: experiments §2.
-    let free = slow.course(of: 0..<2900, workerCount: 8, bound: nil, seed: 1)
+    let free = course(slow, of: 0..<2900, workers: 8)
     #expect(abs(2900 / free.duration - 7.25) < 0.03 * 7.25)
     for bound in [0, 2, 8] {
-      let course = slow.course(of: 0..<800, workerCount: 8, bound: bound, seed: 1)
+      let course = course(slow, of: 0..<800, workers: 8, bound: bound...bound)
       #expect(abs(800 / course.duration - 2) < 0.05 * 2 + Double(bound) * 0.02, "\(bound): \(800 / course.duration)")
       var (clocks, gap) = (Array(repeating: 0, count: 8), 0)
       var ended = Set<Int>()
@@ -108,9 +128,9 @@ import _TestSupport
       }
       #expect(gap == bound + 1, "\(bound)")
     }
-    let mean = EmulatedSpeed.exponential.course(of: 0..<4000, workerCount: 1, bound: nil, seed: 3).duration / 4000
+    let mean = course(.exponential, of: 0..<4000, workers: 1, seed: 3).duration / 4000
     #expect(abs(mean - 1) < 0.08)
-    let jitter = EmulatedSpeed.jitter(extra: 4).course(of: 0..<4000, workerCount: 1, bound: nil, seed: 3).duration / 4000
+    let jitter = course(.jitter(extra: 4), of: 0..<4000, workers: 1, seed: 3).duration / 4000
     #expect(abs(jitter - 1.4) < 0.1)
     for text in ["rr", "exp", "slow:1", "slow:5", "jitter:4", "jitter:0"] { #expect(EmulatedSpeed(text) != nil, "\(text)") }
     for text in ["", "slow", "slow:0.5", "slow:x", "rr:1", "jitter:-1", "jitter:inf", "fast"] {
@@ -133,6 +153,7 @@ import _TestSupport
     let random = Philox(seed: 4, purpose: .tests)
     for i in 0..<model.count { model[i] = random.uniform(i) - 0.5 }
     var settings = ParameterServer.Settings(workerCount: workers)
+    settings.seed = 6
     change(&settings)
     let server = try ParameterServer(hosts, layout: layout, parameters: model, codec: codec, settings: settings) {
       range, gradient, _, rate, _ in
@@ -140,7 +161,7 @@ import _TestSupport
       for i in range { model[i] -= rate * gradient[i - range.lowerBound] }
     }
     for segment in [0..<13, 13..<40, 40..<40, 40..<42] {
-      let course = speed.course(of: segment, workerCount: workers, bound: settings.bound, seed: 6)
+      let course = speed.course(of: segment, settings)
       try server.run(segment, usesFloats: segment.lowerBound == 0, order: .listed(course.order)) {
         _, minibatch, parameters, gradient, serve in
         for i in 0..<gradient.count {
@@ -161,7 +182,7 @@ import _TestSupport
       for (workers, bound) in [(12, nil), (12, 0), (12, 2)] as [(Int, Int?)] where workers % world.count == 0 {
         for speed in [EmulatedSpeed.exponential, .slow(factor: 3)] {
           func change(_ settings: inout ParameterServer.Settings) {
-            settings.bound = bound
+            settings.bound = bound.map { $0...$0 }
             settings.pushesPerUpdate = bound == 0 ? workers : 1
             settings.rule.compensation = DelayCompensation(.adaptive, lambda: 2)
             settings.pullsFloats = bound == 2
@@ -185,7 +206,7 @@ import _TestSupport
     for bound in [nil, 0, 1] as [Int?] {
       let model = FloatBuffer(count: layout.count)
       var settings = ParameterServer.Settings(workerCount: world.count)
-      settings.bound = bound
+      settings.bound = bound.map { $0...$0 }
       let server = try ParameterServer(hosts, layout: layout, parameters: model, codec: Identity(), settings: settings) {
         range, gradient, _, rate, _ in
         for i in range { model[i] += gradient[i - range.lowerBound] }

@@ -1,0 +1,83 @@
+internal import Buffers
+internal import MPI
+internal import Networks
+internal import Optimizers
+internal import Transport
+
+/// The optimizers of workers that take steps of their own, one for each worker of this rank.
+///
+/// Their state is saved by worker, so that it is found again on any number of ranks.
+final class WorkerOptimizers {
+  private let hosts: HostMap
+  private let workerCount: Int
+  private let parameterCount: Int
+  /// By local worker; worker w is on rank w mod ranks.
+  private let optimizers: [any Optimizer]
+  /// The counters of all workers' optimizers at the last meeting, by the names under which they are saved.
+  private var counters: [String: String] = [:]
+
+  /// Optimizers that have seen no gradient: descent with Nesterov's momentum if the strategy names it, else those of the run.
+  init(_ parts: StrategyParts, _ settings: AsynchronySettings, workerCount: Int) {
+    let layout = parts.network.layout
+    (hosts, self.workerCount, parameterCount) = (parts.hosts, workerCount, layout.count)
+    optimizers = (0..<workerCount / parts.grid.shareCount).map { _ in
+      guard case .elastic(_, let delta?) = settings.method else { return parts.optimizer.fresh() }
+      let optimizerSettings = OptimizerSettings(
+        layout: layout, momentum: delta, weightDecay: Float(parts.options.weightDecay), minibatch: parts.plan.minibatch)
+      return StochasticGradientDescent(optimizerSettings, style: MomentumStyle(isNesterov: true))
+    }
+  }
+
+  private func id(_ local: Int) -> Int { local * hosts.world.count + hosts.world.rank }
+
+  /// Takes a step of a worker of this rank.
+  func step(_ worker: Int, _ values: FloatBuffer, _ gradient: FloatBuffer, rate: Float, samples: Int) {
+    let optimizer = optimizers[worker / hosts.world.count]
+    optimizer.prepare(samples: samples, share: 1)
+    optimizer.update(0..<values.count, of: values, with: gradient.baseAddress, rate: rate)
+    optimizer.finish(values, rate: rate)
+  }
+
+  func forgetMomentum() { for optimizer in optimizers { optimizer.forgetMomentum() } }
+
+  private func state(_ local: Int) -> StateInventory {
+    var state = StateInventory()
+    optimizers[local].contribute(to: &state)
+    return state
+  }
+
+  /// Learns the counters of all workers, which are saved once.
+  ///
+  /// Collective.
+  func meet() throws {
+    let names = state(0).counters.keys.sorted()
+    guard !names.isEmpty else { return }
+    let own = optimizers.indices.flatMap { local in
+      let counters = state(local).counters
+      return names.map { counters[$0].flatMap { UInt64($0) } ?? 0 }
+    }
+    let all = try hosts.enter("the optimizers of workers") { try hosts.world.allGather(own) }
+    for worker in 0..<workerCount {
+      let (local, rank) = worker.quotientAndRemainder(dividingBy: hosts.world.count)
+      for (index, name) in names.enumerated() {
+        counters["worker.\(worker).\(name)"] = String(all[rank * own.count + local * names.count + index])
+      }
+    }
+  }
+
+  func contribute(to inventory: inout StateInventory) {
+    for local in optimizers.indices {
+      inventory.tensors += state(local).tensors.map { $0.owned(0..<parameterCount).renamed("worker.\(id(local)).\($0.name)") }
+    }
+    inventory.counters.merge(counters) { $1 }
+  }
+
+  func restore(counters: [String: String]) {
+    for local in optimizers.indices {
+      let prefix = "worker.\(id(local))."
+      let own = counters.filter { $0.key.hasPrefix(prefix) }.map { (String($0.key.dropFirst(prefix.count)), $0.value) }
+      optimizers[local].restore(counters: Dictionary(uniqueKeysWithValues: own))
+    }
+    self.counters = counters.filter { $0.key.hasPrefix("worker.") }
+  }
+}
