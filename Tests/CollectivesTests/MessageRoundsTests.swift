@@ -77,7 +77,8 @@ import _TestSupport
     }
     #expect(rounds.traffic == (0..<3).reduce(Traffic()) { sum, _ in sum + rounds.predictedTraffic })
     let others = capacities.reduce(0, +) - capacities[allRanks.rank]
-    let lengths = 64 * ((8 + 8 * max(count, 7) + 63) / 64)
+    // Each rank announces one length to each other, in a cache line.
+    let lengths = 64
     #expect(
       rounds.predictedTraffic.bytesSent == 4 * (others + (count - 1) * capacities[allRanks.rank]) + (count - 1) * lengths)
     #expect(rounds.predictedTraffic.returnedBytesSent == (count - 1) * (4 * capacities[allRanks.rank] + lengths))
