@@ -1,5 +1,7 @@
+import Buffers
 import Foundation
 import Testing
+import Trainer
 import _TestSupport
 
 /// One rank of a run stops for a while, dies or throws, in every phase of a run and with every strategy.
@@ -11,6 +13,11 @@ import _TestSupport
     let result = try fault.run()
     print("fault table: \(fault): \(result.words)")
     #expect(result.faults.isEmpty, "\(fault): \(result.faults.joined(separator: "; "))\n\(result.standardError)")
+  }
+
+  @Test func everyStrategyIsInTheTable() {
+    let names = FaultCase.Strategy.all.flatMap(\.arguments).map { String($0.prefix { $0 != ":" }) }
+    for entry in strategies.entries where entry.name != "all-reduce" { #expect(names.contains(entry.name), "\(entry.name)") }
   }
 
   @Test func faultsThatAreNoneAreRefused() throws {
@@ -72,6 +79,9 @@ struct FaultCase: CustomStringConvertible, Sendable {
         + [
           Strategy("fetch-sgd by messages", ["--strategy", sparse[1], "--transport", "messages", "--clip", "1"]),
           Strategy("true-top-k by messages", ["--strategy", "true-top-k", "--transport", "messages"]),
+          Strategy("easgd", ["--strategy", "easgd:period=2", "--emulate-speed", "exp"]),
+          Strategy("eamsgd", ["--strategy", "eamsgd:period=2", "--emulate-speed", "exp"]),
+          Strategy("async-local", ["--strategy", "async-local:steps=2", "--emulate-speed", "exp"]),
           Strategy("model parallel", ranks: 4, ["--model-parallel", "2"] + warm),
           Strategy("hierarchical", ranks: 4, ["--pretend-hosts", "2", "--topology", "hierarchical"] + warm),
         ]
