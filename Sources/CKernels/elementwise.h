@@ -69,6 +69,12 @@ static void add(const float *other, size_t count, float *values) {
   for (; e < count; e++) values[e] += other[e];
 }
 
+static void subtract(const float *minuends, const float *subtrahends, size_t count, float *values) {
+  size_t e = 0;
+  for (; e + 16 <= count; e += 16) STORE(values + e, FLOATS(minuends + e) - FLOATS(subtrahends + e));
+  for (; e < count; e++) values[e] = minuends[e] - subtrahends[e];
+}
+
 // The three updates with and without decay are one text, made six loops by constant conditions.
 #define DESCEND(type, load, save)                         \
   type w = load(weights + e), y = load(gradient + e);     \
@@ -140,6 +146,45 @@ static void adam(
   __builtin_memcpy(weights + e, last[0], size);
   __builtin_memcpy(means + e, last[2], size);
   __builtin_memcpy(squares + e, last[3], size);
+}
+
+// Sixteen values of the compensation of a delay; has_squares is a constant.
+static inline __attribute__((always_inline)) void correct_delay_block(
+    float *gradient, const float *now, const float *before, float *squares, ck_delay_correction step, bool has_squares) {
+  floats g = FLOATS(gradient), lambda = (floats){0} + step.lambda, square = g * g;
+  if (has_squares) {
+    floats s = step.kept * FLOATS(squares) + step.gain * square;
+    STORE(squares, s);
+    lambda = lambda / __builtin_elementwise_sqrt(s + step.epsilon);
+  }
+  floats x = lambda * square * (FLOATS(now) - FLOATS(before)), limit = step.clamp * __builtin_elementwise_abs(g);
+  // What is not a number is neither above, below nor within.
+  words above = (words)(x > limit), below = (words)(x < -limit), within = (words)(x >= -limit) & ~above;
+  STORE(gradient, g + (floats)(((words)limit & above) | ((words)-limit & below) | ((words)x & within)));
+}
+
+static inline __attribute__((always_inline)) void correct_delay_as(
+    float *gradient, const float *now, const float *before, float *squares, size_t count, ck_delay_correction step,
+    bool has_squares) {
+  size_t e = 0;
+  for (; e + 16 <= count; e += 16)
+    correct_delay_block(gradient + e, now + e, before + e, has_squares ? squares + e : NULL, step, has_squares);
+  if (e == count) return;
+  float last[4][16] = {{0}};
+  size_t size = (count - e) * 4;
+  __builtin_memcpy(last[0], gradient + e, size);
+  __builtin_memcpy(last[1], now + e, size);
+  __builtin_memcpy(last[2], before + e, size);
+  if (has_squares) __builtin_memcpy(last[3], squares + e, size);
+  correct_delay_block(last[0], last[1], last[2], last[3], step, has_squares);
+  __builtin_memcpy(gradient + e, last[0], size);
+  if (has_squares) __builtin_memcpy(squares + e, last[3], size);
+}
+
+static void correct_delay(
+    float *gradient, const float *now, const float *before, float *squares, size_t count, const ck_delay_correction *given) {
+  if (squares != NULL) correct_delay_as(gradient, now, before, squares, count, *given, true);
+  else correct_delay_as(gradient, now, before, NULL, count, *given, false);
 }
 
 static uint32_t largest_magnitude(const float *values, size_t count) {

@@ -24,6 +24,14 @@ public func add(_ other: UnsafePointer<Float>, count: Int, to values: UnsafeMuta
   Portable.add(other, count, values)
 }
 
+/// Sets `values` to minuends − subtrahends.
+public func subtract(
+  _ minuends: UnsafePointer<Float>, _ subtrahends: UnsafePointer<Float>, count: Int, into values: UnsafeMutablePointer<Float>
+) {
+  if let kernels = ck_table() { return kernels.pointee.subtract(minuends, subtrahends, count, values) }
+  for i in 0..<count { values[i] = minuends[i] - subtrahends[i] }
+}
+
 /// Sets `values` to terms[0] + terms[1] + … in this order, in fp32; `streaming` as in ``copy(_:count:to:streaming:)``.
 public func orderedSum(
   _ terms: UnsafePointer<UnsafePointer<Float>>, termCount: Int, count: Int, into values: UnsafeMutablePointer<Float>,

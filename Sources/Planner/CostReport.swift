@@ -24,6 +24,7 @@ struct CostReport {
     let compute = costs.compute
     let fixed = compute.fixedSeconds > 0 ? ", and \(Quantity.text(ofSeconds: compute.fixedSeconds)) for each gradient" : ""
     lines.append(("T_frm", "\(Quantity.text(ofSeconds: compute.secondsPerUnit)) a sample\(fixed)"))
+    if let spread = result.spread { lines.append(("a gradient here", spread.text)) }
     if costs.postSeconds > 0 { lines.append(("C · T_post", Quantity.text(ofSeconds: costs.postSeconds))) }
     lines.append(("T_upd", Quantity.text(ofSeconds: costs.updateSeconds)))
     for (codec, kernels) in costs.kernels.sorted(by: { $0.key < $1.key }) where codec != Identity().specification {
@@ -141,6 +142,10 @@ struct CostReport {
             ["encode": .number(work.encode), "sum": .number(work.sum), "decode": .number(work.decode)])
         }),
       "memory": json(costs.memory), "network": json(costs.network),
+      "spread": .array(
+        (result.spread.map { spread in
+          spread.seconds.indices.map { ["mean": .number(spread.mean(of: $0)), "deviation": .number(spread.deviation(of: $0))] }
+        }) ?? []),
       "steps": .object(result.steps.sorted { $0.key < $1.key }.map { .init($0.key, .number($0.value)) }),
       "pairs": .array(
         result.pairs.map { pair in

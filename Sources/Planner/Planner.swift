@@ -56,7 +56,8 @@ public struct Planner {
       records: try RecordExchange(hosts))
     parts.statistics = try StatisticsGather(for: network, among: parts.hosts)
     let progress = MeasuringProgress(isQuiet: options.quiet || world.rank != 0)
-    let measurement = CostMeasurement(parts: parts, dataset: dataset, aggregations: aggregations, progress: progress.show)
+    let measurement = CostMeasurement(
+      parts: parts, dataset: dataset, aggregations: aggregations, measuresSpread: true, progress: progress.show)
     var measured = try measurement.measure(request.isBrief ? .brief : .thorough)
     progress.finish()
     guard world.rank == 0 else {
@@ -67,9 +68,14 @@ public struct Planner {
     let report = CostReport(measured, assumed: assumed, network: network, ranks: world.count, hosts: hosts.hostCount)
     let predictor = StepPredictor(
       network, minibatch: min(options.minibatch, dataset.count(.train)), costs: measured.costs)
-    plan = try ScalingPlan(
+    var plan = try ScalingPlan(
       predictor, aggregations: aggregations, subject: "\(options.model) on \(options.data), \(network.layout.count) parameters",
       costs: report.lines, ranks: request.ranks ?? (world.count > 1 ? world.count : nil))
+    if let spread = measured.spread {
+      plan.pace = try PaceComparison(
+        PacePredictor(predictor, spread: spread), plan: plan, request: request, aggregations: aggregations)
+    }
+    self.plan = plan
     costs = report.json
   }
 }

@@ -29,7 +29,7 @@ extension ScalingPlan {
             "speedUp": .number(speedUp(prediction)),
           ]
         }),
-      "recommendation": recommendation.map(ScalingPlan.json) ?? .null,
+      "recommendation": recommendation.map(ScalingPlan.json) ?? .null, "pace": pace?.json ?? .null,
     ]
   }
 

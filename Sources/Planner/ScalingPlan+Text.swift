@@ -8,6 +8,7 @@ extension ScalingPlan {
     lines += costs.map { "  \($0.name.padded(to: width))  \($0.text)" }
     if model != nil { lines += [""] + saturationLines }
     lines += [""] + tableLines
+    if let pace { lines += [""] + pace.lines }
     return lines.joined(separator: "\n")
   }
 
@@ -73,7 +74,7 @@ extension ScalingPlan {
 
 extension StringProtocol {
   /// Padded with spaces to `width` characters, at the end, or at the start if `left`.
-  fileprivate func padded(to width: Int, left: Bool = false) -> String {
+  func padded(to width: Int, left: Bool = false) -> String {
     let space = String(repeating: " ", count: Swift.max(0, width - count))
     return left ? space + self : self + space
   }

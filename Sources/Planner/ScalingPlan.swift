@@ -28,6 +28,8 @@ public struct ScalingPlan: Sendable {
   public var predictions: [StepPrediction]
   /// Seconds of a step on one rank.
   public var oneRankSeconds: Double
+  /// The pace in step and out of step, on the ranks that are recommended; nil if no gradients were measured.
+  public var pace: PaceComparison?
   /// The rank count that the recommendation is for; nil to find the most ranks that pay.
   public var ranks: Int?
 

@@ -32,6 +32,12 @@ struct StepCommand: ParsableCommand {
       turns, for example in PyTorch:
 
         mpirun … bench step --emulated-compute 250 --strategy double-buffer
+
+      With asgd, dc-asgd or ssp nobody waits for a step: the row has the pushes per second, each a gradient of one worker, while all \
+      are at work; 'link's limit', what they would be if the links did nothing but carry the same bytes, measured in every turn; the \
+      share of their time in which workers compute; and the loads of the owners of shards:
+
+        mpirun … bench step --emulated-compute 20 --strategy asgd
         bench step --model mlp:2048,2048,2048 --peer scripts/peers/torch-step.py
       """)
 
@@ -50,13 +56,18 @@ struct StepCommand: ParsableCommand {
   @Option(help: "The codec of the exchange.")
   var codec = "one-bit"
   @Option(
-    help: "all-reduce, or double-buffer: half a minibatch is computed while the gradient of the half before is exchanged.")
+    help: """
+      all-reduce; double-buffer: half a minibatch is computed while the gradient of the half before is exchanged; or asgd, dc-asgd \
+      or ssp, with keys as in train.
+      """)
   var strategy = "all-reduce"
   @Option(
     help: "What advances an exchange while the model computes: thread, inline (between layers), off, or auto, as in train.")
   var overlap = Overlap.auto.rawValue
   @Option(help: "auto, flat, or hierarchical: the ranks of a host add up before they encode.")
   var topology = Topology.auto.rawValue
+  @Option(help: "auto: shared memory inside a host; messages: messages everywhere, as if each rank were a host.")
+  var transport = Transport.auto.rawValue
   @Option(help: "Ranks that the model is split over, as in train.")
   var modelParallel = 1
   @Option(
@@ -90,6 +101,8 @@ struct StepCommand: ParsableCommand {
     } catch { throw ValidationError("\(error)") }
     let _: Overlap = try choice(overlap, for: "overlap")
     let _: Topology = try choice(topology, for: "topology")
+    let _: Transport = try choice(transport, for: "transport")
+    try checkPushes()
     guard let peer else { return }
     if access(peer, R_OK) != 0 { throw ValidationError("--peer: there is no readable file '\(peer)'") }
     if access(python, X_OK) != 0 { throw ValidationError("--python: there is no program '\(python)'") }
@@ -110,8 +123,9 @@ struct StepCommand: ParsableCommand {
     var options = TrainerOptions()
     (options.minibatch, options.threads, options.modelParallel) = (minibatch, threads, modelParallel)
     (options.overlap, options.topology) = (try choice(overlap, for: "overlap"), try choice(topology, for: "topology"))
+    options.transport = try choice(transport, for: "transport")
     (options.warmStart, options.strategy, options.codec) = (0, self.strategy, codec)
-    let setting = StepBenchmark.Setting(
+    let setting = StepSetting(
       form: form, network: network, aggregation: aggregation, strategy: strategy, options: options,
       emulatedCompute: emulatedCompute.map { $0 / 1000 })
     let status: Int32 = withMPI(threads: .multiple) { world in
@@ -129,6 +143,10 @@ struct StepCommand: ParsableCommand {
       }
       try prepareProducts(threads: threads)
       if world.rank == 0, let advice = productAdvice() { report("warning: \(advice)") }
+      guard strategy.capabilities.isInStep else {
+        try measurePushes(PushBenchmark(setting, world: world))
+        return 0
+      }
       let benchmark = try StepBenchmark(setting, world: world)
       let peer = try peer.map { script in
         try StepPeer(
@@ -139,6 +157,29 @@ struct StepCommand: ParsableCommand {
       return 0
     }
     if status != 0 { throw ExitCode(status) }
+  }
+
+  /// Refuses what does not go with owners that apply gradients as they come.
+  private func checkPushes() throws {
+    let (aggregation, strategy) = try choices()
+    guard !strategy.capabilities.isInStep else { return }
+    if modelParallel > 1 { throw ValidationError("--strategy \(self.strategy) does not go with --model-parallel") }
+    if aggregation.codec == nil {
+      throw ValidationError("--strategy \(self.strategy) takes a codec, not \(aggregation.specification)")
+    }
+    if iterations < 3 {
+      throw ValidationError(
+        "--iterations is at least 3 with --strategy \(self.strategy): the first and the last are not counted")
+    }
+  }
+
+  /// Measures turns of pushes, and prints the row.
+  private func measurePushes(_ benchmark: PushBenchmark) throws {
+    _ = try benchmark.run(count: 3)
+    var row = PushRow(benchmark, try (0..<turns).map { _ in try benchmark.run(count: iterations) })
+    guard benchmark.grid.all.world.rank == 0 else { return }
+    row.addSetting(strategy: strategy, codec: try choices().0.specification, model: model, emulatedCompute: emulatedCompute)
+    Table("step", row.entries.map(\.0), options: output).row(row.entries.map(\.1))
   }
 
   /// What is exchanged, and when.

@@ -14,20 +14,6 @@ import Transport
 /// An *exchange* below is one exchange with all that belongs to it: the computation of its gradient, the ranks' agreement, the
 /// update. A step with double buffering has two.
 final class StepBenchmark {
-  /// What to measure.
-  struct Setting {
-    /// What samples are.
-    var form: SampleForm
-    var network: any Network
-    /// How ranks aggregate their gradients, and when.
-    var aggregation: AggregationRecipe
-    var strategy: StrategyRecipe
-    /// The samples of a step over all ranks, the threads of a rank, the ranks that a model is split over, topology and overlap.
-    var options: TrainerOptions
-    /// Seconds per step that each rank sleeps instead of computing; nil if it computes.
-    var emulatedCompute: Double?
-  }
-
   /// What an iteration consists of.
   enum Part: CaseIterable {
     /// A step as if this rank had no others to exchange with: forward, backward, the ranks' agreement, and an update.
@@ -60,7 +46,7 @@ final class StepBenchmark {
     }
   }
 
-  let setting: Setting
+  let setting: StepSetting
   /// All ranks, and those that exchange the same gradient.
   let grid: RankGrid
   /// What drives exchanges while the model computes.
@@ -85,38 +71,11 @@ final class StepBenchmark {
   /// Collective.
   ///
   /// - Throws: Also if the model cannot be split.
-  init(_ setting: Setting, world: Communicator) throws {
+  init(_ setting: StepSetting, world: Communicator) throws {
     self.setting = setting
     let options = setting.options
-    let grid = try RankGrid(HostMap(world, patience: benchPatience), sliceCount: options.modelParallel)
-    let blocks = try grid.modelGroup.map { try BlockExchange($0) }
-    let slice = blocks.flatMap { setting.network.sliced(over: $0) }
-    if blocks != nil && slice == nil {
-      throw SpecificationError("--model-parallel: such a model cannot be split; softmax and mlp can")
-    }
-    var network: any Network = slice ?? setting.network
-    let exchangesInStep = setting.strategy.exchangesInStep
-    if let seconds = setting.emulatedCompute {
-      let share = Partition(count: options.minibatch, into: grid.shareCount)[grid.share].count
-      network = EmulatedNetwork(
-        network,
-        EmulatedCompute(
-          network.layout, seconds: seconds / Double(exchangesInStep),
-          blocks: try blocks.flatMap { blocks in
-            try slice.map { try .init($0, sampleCount: (share - 1) / exchangesInStep + 1, over: blocks) }
-          }))
-    }
-    (self.grid, self.network) = (grid, network)
-    parameters = FloatBuffer(count: network.layout.count)
-    network.initialize(parameters, seed: 1)
-    records = try RecordExchange(grid.all)
-    samples = RandomSamples(count: options.minibatch, of: setting.form)
-    let parts = StrategyParts(
-      grid: grid, records: records, sliceRecords: try grid.modelGroup.map { try RecordExchange($0) }, blocks: blocks,
-      network: network, parameters: parameters,
-      optimizer: StochasticGradientDescent(
-        OptimizerSettings(layout: network.layout, momentum: 0.9, weightDecay: 0, minibatch: options.minibatch)),
-      aggregation: setting.aggregation, options: options, plan: RunPlan(options, sampleCount: samples.count(.train)))
+    let (parts, samples) = try setting.parts(on: world)
+    (grid, network, parameters, records, self.samples) = (parts.grid, parts.network, parts.parameters, parts.records, samples)
     // What cannot be discarded starts after the step has computed.
     overlap = setting.aggregation.capabilities.discards || setting.strategy.isDelayed ? parts.overlap : .off
     whole = try Steps(setting.strategy(parts), parts, samples)

@@ -31,6 +31,16 @@ final class Steps {
     stepCount += 1
   }
 
+  /// Does `count` steps, with meetings only where the strategy needs them.
+  func advance(by count: Int) throws {
+    let end = stepCount + count
+    let course = Course(loader: loader, rate: { _ in 0.001 }, isMeasured: { _ in false })
+    while stepCount < end { stepCount += try strategy.advance(from: stepCount, to: end, on: course).stepCount }
+  }
+
+  /// What this rank did as an owner up to the last meeting.
+  var service: ServiceRecord? { strategy.service }
+
   /// Does a step, so that work that continues from step to step is in flight.
   func prime() throws { try step() }
 

@@ -34,7 +34,9 @@ struct PlanSubject: ParsableArguments {
   @Option(help: ArgumentHelp("A YAML file of options of a run; the command line overrides it.", valueName: "file"))
   var config: String?
   @OptionGroup var run: TableOptions<PlannedRun>
-  @Option(help: ArgumentHelp("The strategy to recommend for. (default: the better one)", valueName: "spec"))
+  @Option(
+    help: ArgumentHelp(
+      "The strategy to recommend for, or asgd, dc-asgd or ssp to compare. (default: the better one)", valueName: "spec"))
   var strategy: String?
   @Option(
     parsing: .singleValue,
@@ -145,7 +147,7 @@ struct PlanTelling: ParsableArguments {
     let text =
       json
       ? "\(plan.json(recommendation, costs: costs))\n"
-      : plan.text + "\n" + (recommendation.map { "\n\($0.sentence)\n" } ?? "")
+      : plan.text + "\n" + (recommendation.map { "\n\($0.sentence)\n" } ?? "") + (plan.pace.map { "\($0.sentence)\n" } ?? "")
     // Each is written even if the other cannot be; if the picture goes to standard output, nothing else does.
     let writing = Result { try picture.map { try plan.plot.write(to: $0) } }
     if picture?.isStandardOutput ?? false { Terminal.write(text) } else { try StandardStreams.write(text) }

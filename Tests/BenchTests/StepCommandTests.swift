@@ -45,6 +45,29 @@ import _TestSupport
     }
   }
 
+  /// Pushes are counted and timed, and what the links would carry is measured beside them.
+  @Test(arguments: ["asgd", "dc-asgd:pull=floats", "ssp:bound=1"]) func pushesAreMeasured(_ strategy: String) throws {
+    let job = ["step", "--model", "mlp:40,30", "--inputs", "50", "--iterations", "4", "--turns", "1", "--json"]
+    let arguments = job + ["--strategy", strategy, "--emulated-compute", "6", "--transport", "messages"]
+    let row = try row(ranks: 3, arguments)
+    func number(_ key: String) throws -> Double { try #require(row[key] as? Double, "\(key)") }
+    // Nobody wakes early: each of three workers sleeps six milliseconds for a push.
+    let pushes = try number("pushesPerSecond")
+    #expect(pushes > 0 && pushes <= 3 / 0.006)
+    #expect(abs(try number("ratio") * number("linkLimit") - pushes) < 1e-6 * pushes)
+    #expect((0.01...1).contains(try number("computing")))
+    // Rows of 50, 40 and 30 values and vectors of biases, in a bit a value with two means, and a header for each shard.
+    let codes = 40 * 16 + 30 * 16 + 10 * 12 + 16 + 12 + 12
+    let pulled = strategy.contains("floats") ? 4 * (40 * 51 + 30 * 41 + 10 * 31) : codes
+    #expect(row["bytesUp"] as? Int == codes + 3 * 32 && row["bytesDown"] as? Int == pulled + 3 * 32)
+    #expect(try row["ownerPushes"] as? String == "12 12 12" && number("pushSpread") == 0)
+    #expect(row["computation"] as? String == "emulated, 6.0 ms a push")
+    guard strategy == "asgd" else { return }
+    // On one host there is no link.
+    let inside = try self.row(ranks: 2, job + ["--strategy", strategy])
+    #expect(inside["linkLimit"] is NSNull && inside["ratio"] is NSNull)
+  }
+
   /// Samples of a square number of values are images, and images may have channels.
   @Test(arguments: ["144", "12x12x1", "12x14x3"]) func convolutionalStepsAreMeasured(_ inputs: String) throws {
     let arguments = ["step", "--model", "cnn:3,5", "--inputs", inputs, "--iterations", "2", "--turns", "2", "--json"]
@@ -63,6 +86,10 @@ import _TestSupport
       (["step", "--emulated-compute", "nan"], "--emulated-compute is a number of milliseconds, more than 0"),
       (["step", "--model-parallel", "0"], "--model-parallel is at least 1, not 0"),
       (["step", "--model-parallel", "2"], "--model-parallel 2 needs a number of ranks that is a multiple of 2, not 1"),
+      (["step", "--strategy", "asgd", "--iterations", "2"], "--iterations is at least 3 with --strategy asgd"),
+      (["step", "--strategy", "ssp", "--model-parallel", "2"], "--strategy ssp does not go with --model-parallel"),
+      (["step", "--strategy", "asgd", "--codec", "top-k"], "--strategy asgd takes a codec, not top-k"),
+      (["step", "--strategy", "asgd", "--transport", "tcp"], "--transport: unknown value 'tcp'; known: auto, messages"),
       (["step", "--model", "cnn", "--inputs", "50"], "'cnn' reads images, and samples of 50 values"),
       (["step", "--peer", "/dev/null", "--python", missing], "--python: there is no program '\(missing)'"),
       (["step", "--model", "softmax", "--inputs", "text:9"], "'softmax' reads values, and samples of text are tokens"),

@@ -164,6 +164,31 @@ import Testing
     }
   }
 
+  @Test("corrections of late gradients, and differences", arguments: [1, .infinity] as [Float])
+  func delays(clamp: Float) {
+    let correction = DelayCorrection(lambda: 2, kept: 0.95, epsilon: 1e-7, clamp: clamp)
+    for count in [0, 1, 15, 16, 17, 33, 1000] {
+      for magnitude in Magnitudes.all {
+        let start = Magnitudes.values(count, of: magnitude, .mixed)
+        let (now, before) = (Gradients.normal.values(count), Gradients.wide.values(count, seed: 2))
+        compare("\(count) values of \(magnitude)") {
+          var (g, same, difference) = (start, start, now)
+          var s = Gradients.normal.values(count, seed: 3).map(\.magnitude)
+          g.withUnsafeMutableBufferPointer { g in
+            s.withUnsafeMutableBufferPointer { s in
+              correctDelay(g.base, now: now, before: before, squares: s.base, count: count, by: correction)
+            }
+          }
+          same.withUnsafeMutableBufferPointer {
+            correctDelay($0.base, now: now, before: before, squares: nil, count: count, by: correction)
+          }
+          difference.withUnsafeMutableBufferPointer { subtract(now, before, count: count, into: $0.base) }
+          return [g.patterns, s.patterns, same.patterns, difference.patterns]
+        }
+      }
+    }
+  }
+
   @Test("finiteness and sums of squares", arguments: Gradients.allCases)
   func reductions(family: Gradients) {
     for count in Self.counts {

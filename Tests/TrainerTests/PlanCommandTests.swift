@@ -46,6 +46,20 @@ import _TestSupport
     #expect(fast.status == 0 && fast.standardOutput.contains("Do not compress here: on 8 ranks"), "\(fast.standardOutput)")
   }
 
+  /// What gradients take on each rank is measured, and asynchronous strategies are compared with those in step.
+  @Test func asynchronousStrategiesArePlanned() throws {
+    let arguments = ["plan", "--json", "--brief", "--transport", "messages", "--codec", "one-bit", "--strategy", "ssp:bound=5"]
+    let plan = try object(Job("train", arguments + small).run(ranks: 3).standardOutput)
+    let pace = try #require(plan["pace"] as? [String: Any])
+    let predictions = try #require(pace["predictions"] as? [[String: Any]])
+    #expect(
+      predictions.map { $0["strategy"] as? String } == ["all-reduce", "double-buffer", "ssp:bound=3", "asgd", "ssp:bound=5"])
+    #expect(predictions.allSatisfy { ($0["gradientsPerSecond"] as? Double ?? 0) > 0 })
+    #expect((pace["text"] as? String)?.hasPrefix("With --strategy ssp:bound=5 3 ranks would apply ") == true)
+    let spread = try #require((plan["costs"] as? [String: Any])?["spread"] as? [[String: Any]])
+    #expect(spread.count == 3 && spread.allSatisfy { ($0["mean"] as? Double ?? 0) > 0 && $0["deviation"] is Double })
+  }
+
   @Test func faultsEndInOneSentence() throws {
     let missing = NSTemporaryDirectory() + "morse-missing-\(UUID().uuidString)"
     let faults: [(arguments: [String], status: Int32, words: String)] = [

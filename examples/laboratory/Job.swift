@@ -36,7 +36,7 @@ package struct Job: Hashable {
   /// The key that runs with the same result share, usable in a file name.
   var key: String {
     var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-    for byte in ((cluster?.command ?? []) + command(metrics: "")).joined(separator: "\0").utf8 {
+    for byte in ((cluster?.commands.flatMap { $0 } ?? []) + command(metrics: "")).joined(separator: "\0").utf8 {
       hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3
     }
     let digits = String(hash, radix: 16)

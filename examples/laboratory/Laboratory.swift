@@ -76,7 +76,7 @@ package final class Laboratory {
     let path = folder.appending(path: "commands")
     var text = (try? String(contentsOf: path, encoding: .utf8)) ?? ""
     for job in jobs where !text.contains(job.key) {
-      let cluster = job.cluster.map { $0.command.joined(separator: " ") + " && " } ?? ""
+      let cluster = job.cluster.map { $0.commands.map { $0.joined(separator: " ") + " && " }.joined() } ?? ""
       text += "\(job.key)  \(cluster)\(job.command(metrics: "\(job.key).jsonl").joined(separator: " "))\n"
     }
     try FileDestination(path.path).write(Array(text.utf8))

@@ -18,6 +18,11 @@ typedef struct {
   float root_scale, epsilon, rate, shrinkage;
 } ck_adam_step;
 
+// The compensation of a delay (see Sources/Kernels/DelayCorrection.swift).
+typedef struct {
+  float lambda, kept, gain, epsilon, clamp;
+} ck_delay_correction;
+
 typedef struct {
   // One-bit codes of a group (layout: Sources/Codecs/OneBit.swift).
   bool (*one_bit_encode)(const float *gradient, float *residual, size_t count, void *code);
@@ -31,6 +36,8 @@ typedef struct {
   void (*copy_streaming)(const float *source, size_t count, float *values);
   // values = values + other.
   void (*add)(const float *other, size_t count, float *values);
+  // values = minuends - subtrahends.
+  void (*subtract)(const float *minuends, const float *subtrahends, size_t count, float *values);
   // One step of gradient descent; momenta may be null (see Sources/Kernels/Updates.swift).
   void (*descend)(
       float *weights, const float *gradient, float *_Nullable momenta, size_t count, float rate, float momentum, float gain,
@@ -38,6 +45,10 @@ typedef struct {
   // One step of Adam.
   void (*adam)(
       float *weights, const float *gradient, float *means, float *squares, size_t count, const ck_adam_step *step);
+  // Corrects a gradient for the change of the weights since; squares may be null.
+  void (*correct_delay)(
+      float *gradient, const float *now, const float *before, float *_Nullable squares, size_t count,
+      const ck_delay_correction *correction);
 
   // The bit pattern of the largest magnitude; that of a NaN or an infinity is 0x7f800000 or above.
   uint32_t (*largest_magnitude)(const float *values, size_t count);

@@ -9,7 +9,7 @@ internal import Codecs
 /// - Memory: the shard for each worker, and twice with codes.
 final class ElasticOwner: OwnerRule {
   private(set) var version = 0
-  private let shard: OwnedShard
+  let shard: OwnedShard
   private let alpha: Float
   /// What has come from each worker, and then its Δ.
   private let moves: [FloatBuffer]

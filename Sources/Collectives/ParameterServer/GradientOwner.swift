@@ -1,5 +1,6 @@
 internal import Buffers
 internal import Codecs
+internal import Kernels
 
 /// An owner that applies gradients as they come, or the mean of several.
 ///
@@ -9,11 +10,12 @@ internal import Codecs
 /// - Memory: the shard for each worker and each push that is applied at once, and once more if the compensation is adaptive.
 final class GradientOwner: OwnerRule {
   private(set) var version = 0
-  private let shard: OwnedShard
+  let shard: OwnedShard
   private let rule: PushRule
   /// The pushes whose mean is applied at once.
   private let pushesPerUpdate: Int
   private let update: ParameterServer.Update
+  private let finishUpdate: ParameterServer.FinishUpdate
   private let held: HeldShards
   /// The pushes that are not applied yet, with their gradients, and room for others.
   private var pending: [(push: Push, gradient: FloatBuffer)] = []
@@ -24,17 +26,42 @@ final class GradientOwner: OwnerRule {
   /// s of the adaptive compensation; empty in other forms.
   private let squares: FloatBuffer
 
-  init(_ shard: OwnedShard, _ settings: ParameterServer.Settings, update: @escaping ParameterServer.Update) {
-    (self.shard, self.update) = (shard, update)
+  init(
+    _ shard: OwnedShard, _ settings: ParameterServer.Settings, update: @escaping ParameterServer.Update,
+    finishUpdate: @escaping ParameterServer.FinishUpdate
+  ) {
+    (self.shard, self.update, self.finishUpdate) = (shard, update, finishUpdate)
     (rule, pushesPerUpdate) = (settings.rule, settings.pushesPerUpdate)
     held = HeldShards(shard)
-    rooms = (0..<settings.pushesPerUpdate).map { _ in FloatBuffer(count: shard.count) }
+    rooms = (0..<(pushesPerUpdate == 1 ? 0 : pushesPerUpdate)).map { _ in FloatBuffer(count: shard.count) }
     squares = FloatBuffer(count: rule.compensation?.form == .adaptive ? shard.count : 0)
   }
 
   func begin() { held.begin() }
 
   func room(for worker: Int) -> UnsafeMutablePointer<Float> { rooms[rooms.count - 1].baseAddress }
+
+  /// Applies a push at once, block by block, so that values stay in the cache for all that is done to them; or keeps it.
+  func take(_ push: Push, of code: UnsafeRawPointer) {
+    guard pushesPerUpdate == 1 else {
+      if push.samples > 0 { shard.forms.decode(shard.index, code, setting: room(for: push.worker)) }
+      return take(push)
+    }
+    guard push.samples > 0 else { return }
+    let rate: (Float) -> Float = { [rule] in
+      rule.rate($0 * Float(push.gradientCount), staleness: push.staleness, number: push.number)
+    }
+    shard.forms.decodeBlocks(shard.index, code) { place, gradient in
+      let first = place.lowerBound
+      rule.compensation?.correct(
+        gradient, now: shard.values + first, before: held[push.worker] + first,
+        squares: squares.baseAddress + (squares.count > 0 ? first : 0), count: place.count)
+      let start = shard.elements.lowerBound + first
+      update(start..<start + place.count, gradient, push.minibatch, rate, push.samples)
+    }
+    finishUpdate(push.minibatch, rate)
+    version += 1
+  }
 
   func take(_ push: Push) {
     if push.samples > 0 {
@@ -60,15 +87,15 @@ final class GradientOwner: OwnerRule {
     let total = lengths.reduce(0, +)
     let areEqual = lengths.allSatisfy { $0 == lengths[0] }
     for (term, length) in zip(terms, lengths) where !areEqual { scale(term.gradient, by: length / total) }
-    for term in terms.dropFirst() { for i in 0..<shard.count { sum[i] += term.gradient.baseAddress[i] } }
+    for term in terms.dropFirst() { add(term.gradient.baseAddress, count: shard.count, to: sum) }
     if areEqual && terms.count > 1 { scale(terms[0].gradient, by: 1 / Float(terms.count)) }
     let mean = total / Float(terms.count)
-    update(
-      shard.elements, sum, terms.map(\.push.minibatch).min()!,
-      { [rule, number] in
-        areEqual ? rule.rate($0 * Float(first.gradientCount), staleness: first.staleness, number: number) : $0 * mean
-      },
-      terms.reduce(0) { $0 + $1.push.samples })
+    let minibatch = terms.map(\.push.minibatch).min()!
+    let rate: (Float) -> Float = { [rule, number] in
+      areEqual ? rule.rate($0 * Float(first.gradientCount), staleness: first.staleness, number: number) : $0 * mean
+    }
+    update(shard.elements, sum, minibatch, rate, terms.reduce(0) { $0 + $1.push.samples })
+    finishUpdate(minibatch, rate)
     rooms += pending.map(\.gradient)
     pending = []
     version += 1

@@ -47,7 +47,7 @@ public struct OuterStep: Hashable, Sendable {
 /// - Memory: the shard for each worker, once more, and twice with momentum.
 final class LocalStepsOwner: OwnerRule {
   private(set) var version = 0
-  private let shard: OwnedShard
+  let shard: OwnedShard
   private let outer: OuterStep
   private let held: HeldShards
   /// Ψ.

@@ -24,8 +24,12 @@ protocol OwnerRule: AnyObject {
   func begin()
   /// Where the push of a worker is decoded to.
   func room(for worker: Int) -> UnsafeMutablePointer<Float>
-  /// Takes a push.
+  /// Takes a push that has been decoded there.
   func take(_ push: Push)
+  /// Decodes a push, if it has samples, and takes it.
+  func take(_ push: Push, of code: UnsafeRawPointer)
+  /// The shard.
+  var shard: OwnedShard { get }
   /// Applies what is pending at the end of a segment.
   func flush()
   /// Encodes the answer to a worker's push; returns the number of bytes.
@@ -34,6 +38,13 @@ protocol OwnerRule: AnyObject {
   func forget()
   /// Adds what must be saved at a meeting.
   func contribute(to inventory: inout StateInventory)
+}
+
+extension OwnerRule {
+  func take(_ push: Push, of code: UnsafeRawPointer) {
+    if push.samples > 0 { shard.forms.decode(shard.index, code, setting: room(for: push.worker)) }
+    take(push)
+  }
 }
 
 /// The shard of the model that an owner keeps, and how it travels.

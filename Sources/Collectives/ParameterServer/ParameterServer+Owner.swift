@@ -1,5 +1,6 @@
 internal import Buffers
 internal import Codecs
+internal import Transport
 
 // What a rank does as the owner of a shard.
 extension ParameterServer {
@@ -17,6 +18,7 @@ extension ParameterServer {
       }
       guard let event = server.next() else { return }
       for worker in event >= 0 ? take(pushOf: event) : server.finish(-1 - event) { try answer(worker) }
+      if event >= 0 { service.pushTimes.append(stopwatch.seconds) }
     }
   }
 
@@ -24,10 +26,11 @@ extension ParameterServer {
   private func take(pushOf worker: Int) -> [Int] {
     let message = messages.push(from: worker)
     let header = message.header
-    if header.samples > 0 { forms.decode(rank, message.codes, setting: server.rule.room(for: worker)) }
+    service.pushByteCount += header.byteCount + ServerMessages.Header.byteCount
     if header.isStopRequested && rank == 0 { endWithStep() }
     return server.take(
-      pushOf: worker, block: header.block, samples: Int(header.samples), gradientCount: Int(header.gradientCount))
+      pushOf: worker, block: header.block, samples: Int(header.samples), gradientCount: Int(header.gradientCount),
+      code: message.codes)
   }
 
   /// Ends the segment with the step of which a minibatch was handed out.
@@ -52,6 +55,8 @@ extension ParameterServer {
     }
     server.noteAnswer(to: worker, pulls: header.pulls)
     message.header = header
+    service.answerByteCount += header.byteCount + ServerMessages.Header.byteCount
+    noteLeaving(header, to: worker % rankCount)
     try messages.send(answerTo: worker)
   }
 }

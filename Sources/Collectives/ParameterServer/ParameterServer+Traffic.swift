@@ -17,7 +17,7 @@ extension ParameterServer {
   }
 
   private func traffic(of minibatchCount: Int, pushes: ShardCodes, answers: ShardCodes) -> Traffic {
-    let header = MemoryLayout<ServerMessages.Header>.stride
+    let header = ServerMessages.Header.byteCount
     let (perPush, perPull) = (settings.minibatchesPerPush, settings.minibatchesPerPush * settings.pushesPerPull)
     let (own, others) = (minibatchCount / rankCount, minibatchCount - minibatchCount / rankCount)
     func pushed(_ minibatches: Int, to shard: Int) -> Int { minibatches * (pushes.byteCount(of: shard) + header) / perPush }

@@ -32,6 +32,11 @@ public final class ParameterServer {
   private var isStopRequested: () -> Bool = { false }
   /// Whether all pushes are applied, and the ranks send one another their shards.
   private var isMeeting = false
+  /// What this rank did as an owner in the last segment.
+  public internal(set) var service = ServiceRecord()
+  var stopwatch = Stopwatch()
+  /// The first rank of each rank's host.
+  private let leaders: [Int]
 
   /// Prepares servers and workers.
   ///
@@ -45,24 +50,25 @@ public final class ParameterServer {
   ///   - settings: How the servers work.
   ///   - rate: The learning rate of a minibatch, for the steps of workers that push gradients.
   ///   - step: Takes a step of a worker that does not.
-  ///   - update: Updates the parameters with gradients, by the owner.
+  ///   - update: Updates a part of the parameters with gradients, by the owner.
+  ///   - finishUpdate: Ends an update.
   public convenience init(
     _ hosts: HostMap, layout: TensorLayout, parameters: FloatBuffer, codec: any Codec, settings: Settings,
     rate: @escaping (_ minibatch: Int) -> Float = { _ in 0 }, step: @escaping Step = { _, _, _, _, _ in },
-    update: @escaping Update
+    update: @escaping Update, finishUpdate: @escaping FinishUpdate = { _, _ in }
   ) throws {
     try self.init(
       among: ServerRanks(hosts), layout: layout, parameters: parameters, codec: codec, settings: settings, rate: rate,
-      step: step, update: update)
+      step: step, update: update, finishUpdate: finishUpdate)
   }
 
   /// The same among ranks on any network.
   package init(
     among ranks: ServerRanks, layout: TensorLayout, parameters: FloatBuffer, codec: any Codec, settings: Settings,
     rate: @escaping (_ minibatch: Int) -> Float = { _ in 0 }, step: @escaping Step = { _, _, _, _, _ in },
-    update: @escaping Update
+    update: @escaping Update, finishUpdate: @escaping FinishUpdate = { _, _ in }
   ) throws {
-    (self.settings, self.parameters) = (settings, parameters)
+    (self.settings, self.parameters, leaders) = (settings, parameters, ranks.leaders)
     (rank, rankCount) = (ranks.rank, ranks.count)
     require(settings.workerCount % rankCount == 0, "\(settings.workerCount) workers on \(rankCount) ranks")
     let forms = ShardForms(layout, codec: codec, shardCount: rankCount, pullsFloats: settings.pullsFloats)
@@ -72,7 +78,7 @@ public final class ParameterServer {
       workerCount: settings.workerCount)
     let ownerRule: any OwnerRule =
       switch settings.method {
-      case .gradients: GradientOwner(shard, settings, update: update)
+      case .gradients: GradientOwner(shard, settings, update: update, finishUpdate: finishUpdate)
       case .elastic(let alpha): ElasticOwner(shard, alpha: alpha)
       case .localSteps(let outer): LocalStepsOwner(shard, outer)
       }
@@ -159,6 +165,7 @@ public final class ParameterServer {
     nextBlock = min(blocksAhead * settings.workerCount, blocks.count)
     server.begin(order, minibatchesBefore: minibatches.lowerBound)
     try messages.begin()
+    (service, stopwatch) = (ServiceRecord(), Stopwatch())
     for worker in workers {
       worker.rule.begin(at: parameters)
       let first = (0..<blocksAhead).map { $0 * settings.workerCount + worker.id }
@@ -179,6 +186,7 @@ public final class ParameterServer {
       guard isOver else { return .idle }
       isMeeting = true
       server.rule.flush()
+      service.seconds = stopwatch.seconds
       try messages.share(parameters, elements: (0..<rankCount).map(forms.codes.elements))
     } else {
       try messages.poll()
@@ -224,7 +232,9 @@ extension ParameterServer {
     for minibatch in block {
       let samples = try work(worker.id, minibatch, worker.rule.values, gradient) { [self] in
         guard failure == nil else { return }
+        let stopwatch = Stopwatch()
         do { try serve() } catch { failure = error }
+        service.secondsBetweenLayers += stopwatch.seconds
       }
       if let failure { throw failure }
       worker.rule.take(gradient, of: minibatch, samples: samples, endsBlock: minibatch + 1 == block.upperBound)
@@ -252,10 +262,17 @@ extension ParameterServer {
         header.byteCount = worker.rule.encodePush(to: shard, into: message.codes, context: context)
       }
       message.header = header
+      noteLeaving(header, to: shard)
       try messages.send(pushOf: worker.id / rankCount, to: shard)
     }
     worker.rule.endPush()
     (worker.current, worker.isComputed) = (nil, false)
+  }
+
+  /// Counts a message that leaves the host.
+  func noteLeaving(_ header: ServerMessages.Header, to other: Int) {
+    guard leaders[other] != leaders[rank] else { return }
+    service.bytesLeavingHost += header.byteCount + ServerMessages.Header.byteCount
   }
 
   /// Takes the answer of an owner to a worker.

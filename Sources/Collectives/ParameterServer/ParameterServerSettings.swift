@@ -55,7 +55,7 @@ extension ParameterServer {
 }
 
 extension ParameterServer {
-  /// Updates a range of the parameters with a gradient, by the owner.
+  /// Updates a range of the parameters with a gradient, by the owner; called for one part of the shard after another.
   ///
   /// - Parameters:
   ///   - range: The range.
@@ -66,6 +66,9 @@ extension ParameterServer {
   public typealias Update = (
     _ range: Range<Int>, _ gradient: UnsafePointer<Float>, _ minibatch: Int, _ rate: (Float) -> Float, _ samples: Int
   ) -> Void
+
+  /// Ends an update, after all parts; the arguments are those of ``Update``.
+  public typealias FinishUpdate = (_ minibatch: Int, _ rate: (Float) -> Float) -> Void
 
   /// Takes a step of a worker's own with a gradient, the mean over a minibatch's samples.
   public typealias Step = (

@@ -1,4 +1,5 @@
 internal import Buffers
+internal import Kernels
 
 /// What an owner does about the age of a gradient before the optimizer applies it.
 ///
@@ -87,17 +88,8 @@ public struct DelayCompensation: Hashable, Sendable {
     _ gradient: UnsafeMutablePointer<Float>, now: UnsafePointer<Float>, before: UnsafePointer<Float>,
     squares: UnsafeMutablePointer<Float>, count: Int
   ) {
-    for i in 0..<count {
-      let g = gradient[i]
-      var lambda = lambda
-      if form == .adaptive {
-        squares[i] = mean * squares[i] + (1 - mean) * (g * g)
-        lambda /= (squares[i] + DelayCompensation.epsilon).squareRoot()
-      }
-      let correction = lambda * (g * g) * (now[i] - before[i])
-      let limit = clamp * abs(g)
-      // A correction that is not a number has no place in the model.
-      gradient[i] = g + (correction > limit ? limit : correction >= -limit ? correction : correction < -limit ? -limit : 0)
-    }
+    correctDelay(
+      gradient, now: now, before: before, squares: form == .adaptive ? squares : nil, count: count,
+      by: DelayCorrection(lambda: lambda, kept: mean, epsilon: DelayCompensation.epsilon, clamp: clamp))
   }
 }

@@ -23,6 +23,9 @@ final class ServerMessages {
     /// The size in bytes of the codes.
     var byteCount = 0
 
+    /// The size of a header.
+    static let byteCount = MemoryLayout<Header>.stride
+
     /// The block of minibatches.
     var block: Range<Int> {
       get { minibatch..<minibatch + Int(minibatchCount) }
@@ -43,7 +46,7 @@ final class ServerMessages {
     }
     var codes: UnsafeMutableRawPointer { codeMemory.baseAddress }
     var headerBytes: UnsafeMutableRawBufferPointer {
-      UnsafeMutableRawBufferPointer(start: headerMemory.baseAddress, count: MemoryLayout<Header>.stride)
+      UnsafeMutableRawBufferPointer(start: headerMemory.baseAddress, count: Header.byteCount)
     }
     /// The codes, of the length that the header tells.
     var codeBytes: UnsafeMutableRawBufferPointer { UnsafeMutableRawBufferPointer(start: codes, count: header.byteCount) }

@@ -36,20 +36,23 @@ package struct ServerRanks {
   /// This rank, and the number of all.
   package let rank: Int
   package let count: Int
+  /// The first rank of each rank's host.
+  package let leaders: [Int]
   /// Makes the network; collective.
   package let network: (_ slotCount: Int, _ receiveCount: Int, _ sendCount: Int) throws -> any ServerNetwork
 
-  /// Rank `rank` of `count` on a network.
+  /// Rank `rank` of `count` on a network; all are on one host if there are no `leaders`.
   package init(
-    rank: Int, count: Int,
+    rank: Int, count: Int, leaders: [Int]? = nil,
     network: @escaping (_ slotCount: Int, _ receiveCount: Int, _ sendCount: Int) throws -> any ServerNetwork
   ) {
     (self.rank, self.count, self.network) = (rank, count, network)
+    self.leaders = leaders ?? Array(repeating: 0, count: count)
   }
 
   /// The ranks of `hosts`, by messages.
   init(_ hosts: HostMap) {
-    self.init(rank: hosts.world.rank, count: hosts.world.count) {
+    self.init(rank: hosts.world.rank, count: hosts.world.count, leaders: hosts.leaders) {
       try Mailbox(hosts, slotCount: $0, receiveCount: $1, sendCount: $2)
     }
   }

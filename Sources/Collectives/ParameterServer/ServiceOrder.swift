@@ -21,6 +21,9 @@ public enum EmulatedSpeed: Hashable, Sendable {
   case slow(factor: Double)
   /// Each gradient takes 1, and with probability 0.1 1 + `extra`.
   case jitter(extra: Double)
+  /// Each gradient takes one of the measured times of its worker; the lists are those of the first workers, and others take turns with
+  /// them.
+  case measured([[Double]])
 
   /// Reads `rr`, `exp`, `slow:5` or `jitter:4`; nil if it is none of them.
   public init?(_ text: String) {
@@ -47,8 +50,12 @@ public enum EmulatedSpeed: Hashable, Sendable {
     case .exponential: -naturalLogarithm(unit())
     case .slow(let factor): worker == workerCount - 1 ? factor : 1
     case .jitter(let extra): unit() <= 0.1 ? 1 + extra : 1
+    case .measured(let times): pick(times[worker % times.count], unit())
     }
   }
+
+  /// The value at a share in (0, 1] of a list.
+  private func pick(_ times: [Double], _ share: Double) -> Double { times[Int((share * Double(times.count)).rounded(.up)) - 1] }
 
   /// What happens between two meetings.
   public struct Course: Hashable, Sendable {

@@ -5,6 +5,17 @@ public import Codecs
 ///
 /// Shards are contiguous, and balanced by the bytes of their codes.
 public struct ShardCodes: Sendable {
+  /// Groups of a shard that follow one another, few enough that what is done to them one thing after another stays in the cache.
+  struct Block {
+    /// The groups.
+    let groups: Range<Int>
+    /// Their values, counted from the first of the shard.
+    let elements: Range<Int>
+  }
+
+  /// The values of a block, unless a single group has more: 16 KB.
+  private static let blockCount = 4096
+
   /// The codec of the groups.
   public let codec: any Codec
   /// The groups of the flat buffer.
@@ -38,6 +49,22 @@ public struct ShardCodes: Sendable {
     shardGroups[shard].reduce(0) { $0 + codec.encodedByteCount(of: groups[$1].count) }
   }
 
+  /// A shard in blocks, in the order of its values; one without values if it has none.
+  func blocks(of shard: Int) -> [Block] {
+    let start = elements(of: shard).lowerBound
+    var blocks: [Block] = []
+    for group in shardGroups[shard] {
+      let values = groups[group].lowerBound - start..<groups[group].upperBound - start
+      if let last = blocks.last, values.upperBound - last.elements.lowerBound <= ShardCodes.blockCount {
+        blocks[blocks.count - 1] = Block(
+          groups: last.groups.lowerBound..<group + 1, elements: last.elements.lowerBound..<values.upperBound)
+      } else {
+        blocks.append(Block(groups: group..<group + 1, elements: values))
+      }
+    }
+    return blocks.isEmpty ? [Block(groups: 0..<0, elements: 0..<0)] : blocks
+  }
+
   /// Encodes a shard of `values`, whose residual is that of `coder`; returns the number of bytes written.
   ///
   /// - Parameters:
@@ -50,36 +77,59 @@ public struct ShardCodes: Sendable {
   public func encode(
     _ shard: Int, _ values: UnsafePointer<Float>, by coder: GroupCoder, at place: Int, into code: UnsafeMutableRawPointer,
     context: EncodingContext
+  ) -> Int { encode(shardGroups[shard], values, by: coder, at: place, into: code, context: context) }
+
+  /// Encodes a block of a shard; `values` and `place` are those of its first value.
+  func encode(
+    _ block: Block, _ values: UnsafePointer<Float>, by coder: GroupCoder, at place: Int, into code: UnsafeMutableRawPointer,
+    context: EncodingContext
+  ) -> Int { encode(block.groups, values, by: coder, at: place, into: code, context: context) }
+
+  private func encode(
+    _ own: Range<Int>, _ values: UnsafePointer<Float>, by coder: GroupCoder, at place: Int, into code: UnsafeMutableRawPointer,
+    context: EncodingContext
   ) -> Int {
     var (context, end) = (context, 0)
-    let start = elements(of: shard).lowerBound
     context.tensor = 0
-    forEachRun(of: shard) { group, range, areSingle in
+    forEachRun(of: own) { group, offset, count, areSingle in
       while tensorGroups[context.tensor + 1] <= group { context.tensor += 1 }
       context.group = group - tensorGroups[context.tensor]
-      let offset = range.lowerBound - start
       end += coder.encode(
-        values + offset, at: place + offset, count: range.count, areSingle: areSingle, into: code + end, context: context)
+        values + offset, at: place + offset, count: count, areSingle: areSingle, into: code + end, context: context)
     }
     return end
   }
 
   /// Decodes the codes of a shard into its values.
-  public func decode(_ shard: Int, _ code: UnsafeRawPointer, by coder: GroupCoder, setting values: UnsafeMutablePointer<Float>)
-  {
-    var end = 0
-    let start = elements(of: shard).lowerBound
-    forEachRun(of: shard) { _, range, areSingle in
-      end += coder.decode(code + end, count: range.count, areSingle: areSingle, setting: values + (range.lowerBound - start))
-    }
+  public func decode(_ shard: Int, _ code: UnsafeRawPointer, by coder: GroupCoder, setting values: UnsafeMutablePointer<Float>) {
+    _ = decode(shardGroups[shard], code, by: coder, setting: values)
   }
 
-  /// Calls `body` with the first group of each run of a shard, its values in the flat buffer, and whether each of them is a group.
-  private func forEachRun(of shard: Int, _ body: (_ group: Int, _ range: Range<Int>, _ areSingle: Bool) -> Void) {
-    var group = shardGroups[shard].lowerBound
-    while group < shardGroups[shard].upperBound {
-      let next = min(runEnds[group], shardGroups[shard].upperBound)
-      body(group, groups[group].lowerBound..<groups[next - 1].upperBound, next > group + 1)
+  /// Decodes a block into its values; returns the number of bytes of its codes.
+  func decode(_ block: Block, _ code: UnsafeRawPointer, by coder: GroupCoder, setting values: UnsafeMutablePointer<Float>) -> Int {
+    decode(block.groups, code, by: coder, setting: values)
+  }
+
+  private func decode(
+    _ own: Range<Int>, _ code: UnsafeRawPointer, by coder: GroupCoder, setting values: UnsafeMutablePointer<Float>
+  ) -> Int {
+    var end = 0
+    forEachRun(of: own) { _, offset, count, areSingle in
+      end += coder.decode(code + end, count: count, areSingle: areSingle, setting: values + offset)
+    }
+    return end
+  }
+
+  /// Calls `body` with the first group of each run among `own`, where its values begin among theirs, their number, and whether each
+  /// of them is a group.
+  private func forEachRun(
+    of own: Range<Int>, _ body: (_ group: Int, _ offset: Int, _ count: Int, _ areSingle: Bool) -> Void
+  ) {
+    var group = own.lowerBound
+    while group < own.upperBound {
+      let next = min(runEnds[group], own.upperBound)
+      let start = groups[group].lowerBound
+      body(group, start - groups[own.lowerBound].lowerBound, groups[next - 1].upperBound - start, next > group + 1)
       group = next
     }
   }

@@ -1,5 +1,6 @@
 internal import Buffers
 internal import Codecs
+internal import Kernels
 
 /// The forms in which shards travel: codes, or floats in a warm start and where workers pull floats.
 final class ShardForms {
@@ -16,6 +17,10 @@ final class ShardForms {
   private let forgetfulCoder: GroupCoder
   /// Room for the largest shard.
   private let scratch: FloatBuffer
+  /// The shards in blocks.
+  private let blocks: [[ShardCodes.Block]]
+  /// The same coder for blocks.
+  private let blockCoder: GroupCoder
 
   /// The forms of `layout`, cut into shards of whole groups by the bytes of their codes, whatever is sent.
   init(_ layout: TensorLayout, codec: any Codec, shardCount: Int, pullsFloats: Bool) {
@@ -25,13 +30,15 @@ final class ShardForms {
     let most = (0..<shardCount).map { [codes] in codes.elements(of: $0).count }.max() ?? 0
     forgetfulCoder = GroupCoder(codec, count: most)
     scratch = FloatBuffer(count: most)
+    blocks = (0..<shardCount).map { [codes] in codes.blocks(of: $0) }
+    blockCoder = GroupCoder(codec, count: blocks.joined().map(\.elements.count).max() ?? 0)
   }
 
   /// Whether pushes are the values themselves, of which nothing is lost.
   var pushesAreFloats: Bool { usesFloats || codes.codec.isIdentity }
 
   /// The groups encoded without a residual that were sent as zeros because they were not finite.
-  var nonFiniteGroups: Int { forgetfulCoder.nonFiniteGroups }
+  var nonFiniteGroups: Int { forgetfulCoder.nonFiniteGroups + blockCoder.nonFiniteGroups }
 
   private var answersAreFloats: Bool { usesFloats || pullsFloats }
 
@@ -73,6 +80,20 @@ final class ShardForms {
     }
   }
 
+  /// Decodes a push block by block; calls `body` with the place of each in the shard and its values, while they are in the cache.
+  func decodeBlocks(
+    _ shard: Int, _ code: UnsafeRawPointer, _ body: (_ place: Range<Int>, _ values: UnsafeMutablePointer<Float>) -> Void
+  ) {
+    var end = 0
+    for block in blocks[shard] {
+      end +=
+        usesFloats
+        ? floats.decode(block, code + end, by: floatCoder, setting: scratch.baseAddress)
+        : codes.decode(block, code + end, by: blockCoder, setting: scratch.baseAddress)
+      body(block.elements, scratch.baseAddress)
+    }
+  }
+
   // MARK: Pulls
 
   /// Encodes an answer that brings `held`, what a worker holds of the shard, to `values` or near it; changes `held` as the
@@ -86,11 +107,19 @@ final class ShardForms {
       held.update(from: values, count: count)
       return floats.encode(shard, held, by: floatCoder, at: 0, into: code, context: context)
     }
+    // Block by block, so that values stay in the cache for all that is done to them.
     let difference = scratch.baseAddress
-    for i in 0..<count { difference[i] = values[i] - held[i] }
-    let byteCount = encodeForgetfully(shard, difference, into: code, context: context)
-    for i in 0..<count { held[i] += difference[i] }
-    return byteCount
+    var end = 0
+    for block in blocks[shard] {
+      let (place, count) = (block.elements.lowerBound, block.elements.count)
+      subtract(values + place, held + place, count: count, into: difference)
+      blockCoder.clear()
+      let byteCount = codes.encode(block, difference, by: blockCoder, at: 0, into: code + end, context: context)
+      _ = codes.decode(block, code + end, by: blockCoder, setting: difference)
+      add(difference, count: count, to: held + place)
+      end += byteCount
+    }
+    return end
   }
 
   /// Decodes an answer that was encoded so, and changes what the worker holds, a flat buffer of the whole model.
@@ -99,7 +128,7 @@ final class ShardForms {
     let values = held.baseAddress + elements.lowerBound
     guard !answersAreFloats else { return floats.decode(shard, code, by: floatCoder, setting: values) }
     decode(shard, code, setting: scratch.baseAddress)
-    for i in 0..<elements.count { values[i] += scratch.baseAddress[i] }
+    add(scratch.baseAddress, count: elements.count, to: values)
   }
 
   /// Calls `body` with room for the largest shard, which it does not share with pulls.

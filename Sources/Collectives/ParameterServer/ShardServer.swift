@@ -76,8 +76,10 @@ final class ShardServer {
   /// The worker whose push, or end, comes next in a listed order; nil if any may.
   var awaited: Int? { listedEvent.map { $0 >= 0 ? $0 : -1 - $0 } }
 
-  /// Takes a worker's push of a block, which has been decoded; returns the workers to answer now, in this order.
-  func take(pushOf worker: Int, block: Range<Int>, samples: Int, gradientCount: Int) -> [Int] {
+  /// Takes a worker's push of a block; returns the workers to answer now, in this order.
+  func take(
+    pushOf worker: Int, block: Range<Int>, samples: Int, gradientCount: Int, code: UnsafeRawPointer
+  ) -> [Int] {
     history.append(worker)
     minibatchCounts[worker] += block.count
     let age = rule.version - pulledVersions[worker].used
@@ -85,7 +87,7 @@ final class ShardServer {
     rule.take(
       Push(
         worker: worker, minibatch: block.lowerBound, samples: samples, gradientCount: gradientCount, staleness: age,
-        number: minibatchesBefore + minibatchCount))
+        number: minibatchesBefore + minibatchCount), of: code)
     clocks.push(worker)
     return clocks.release()
   }

@@ -40,12 +40,20 @@ struct ComputeProbe {
 
   /// Returns a function that computes the gradient of the next `count` samples on each rank, and then meets.
   func work(samples count: Int, into gradient: FloatBuffer) -> () throws -> Void {
+    let alone = workAlone(samples: count, into: gradient)
+    return { [repetitions] in
+      try alone()
+      try repetitions.meet()
+    }
+  }
+
+  /// Returns a function that computes the gradient of the next `count` samples on this rank, whatever the others do.
+  func workAlone(samples count: Int, into gradient: FloatBuffer) -> () throws -> Void {
     let (parts, loader) = steps(samples: count)
     let computation = GradientComputation(parts)
     var step = 0
-    return { [repetitions, plan = parts.plan] in
+    return { [plan = parts.plan] in
       _ = try computation.compute(step, of: loader.batch(at: step), among: plan.minibatch, into: gradient)
-      try repetitions.meet()
       step = plan.next(after: step)
     }
   }

@@ -14,6 +14,8 @@ struct CostMeasurement {
   let dataset: any Dataset
   /// What is compared.
   let aggregations: [AggregationRecipe]
+  /// Whether the times of gradients are measured one by one, on all ranks.
+  var measuresSpread = false
   /// Called with what is being measured, on rank 0.
   var progress: (String) -> Void = { _ in }
 
@@ -47,6 +49,8 @@ struct CostMeasurement {
     var largestShare = 0.0
     /// Seconds of a step on these ranks, by codec specification, if they were measured.
     var steps: [String: Double] = [:]
+    /// The times of gradients of a rank's share of a step, if they were measured.
+    var spread: StepSpread?
   }
 
   /// Measures all costs.
@@ -81,6 +85,12 @@ struct CostMeasurement {
       }
     }
 
+    if measuresSpread {
+      progress("how much gradients differ in time")
+      let own = max(1, min((parts.plan.minibatch - 1) / world.count + 1, parts.plan.sampleCount / world.count))
+      let alone = compute.workAlone(samples: own, into: gradient)
+      result.spread = try SpreadProbe(repetitions: repetitions, parts: parts, gradient: alone).measure(effort.compute)
+    }
     guard world.count > 1 else { return result }
     // As many samples as in a step, unless computing them takes much longer than measuring an exchange should.
     let share = Double((parts.plan.minibatch - 1) / world.count + 1)

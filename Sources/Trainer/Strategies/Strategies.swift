@@ -11,6 +11,8 @@ public struct StrategyRecipe: Sendable {
   public let isDelayed: Bool
   /// The number of workers that take minibatches; nil for as many as ranks.
   public let workerCount: Int?
+  /// The pushes that a worker may be ahead of the slowest, of strategies whose ranks are not in step; nil for any number.
+  public let bound: ClosedRange<Int>?
   /// What it can do, as data.
   public let capabilities: StrategyCapabilities
   /// The key that gives the momentum, so that `--momentum` and `--optimizer` do not; nil if those do.
@@ -23,7 +25,7 @@ public struct StrategyRecipe: Sendable {
 
   package init(
     exchangesInStep: Int = 1, isDelayed: Bool = false, workerCount: Int? = nil,
-    capabilities: StrategyCapabilities = StrategyCapabilities(), ownMomentum: String? = nil,
+    bound: ClosedRange<Int>? = nil, capabilities: StrategyCapabilities = StrategyCapabilities(), ownMomentum: String? = nil,
     optimizerCount: @escaping @Sendable (_ rankCount: Int) -> Int = { _ in 1 },
     memory: @escaping @Sendable (_ parameterCount: Int, _ rankCount: Int, _ isCoded: Bool) -> [(name: String, count: Int)] = {
       _, _, _ in []
@@ -31,7 +33,7 @@ public struct StrategyRecipe: Sendable {
     make: @escaping @Sendable (StrategyParts) throws -> any Strategy
   ) {
     (self.exchangesInStep, self.isDelayed) = (exchangesInStep, isDelayed)
-    (self.workerCount, self.capabilities) = (workerCount, capabilities)
+    (self.workerCount, self.bound, self.capabilities) = (workerCount, bound, capabilities)
     (self.ownMomentum, self.optimizerCount) = (ownMomentum, optimizerCount)
     (self.memory, self.make) = (memory, make)
   }
@@ -114,7 +116,7 @@ private let allReduce = StrategyRecipe(capabilities: .synchronous) { try Synchro
 
 private func asynchronous(_ settings: AsynchronySettings, ownMomentum: String? = nil) -> StrategyRecipe {
   StrategyRecipe(
-    workerCount: settings.workerCount, capabilities: .asynchronous, ownMomentum: ownMomentum,
+    workerCount: settings.workerCount, bound: settings.bound, capabilities: .asynchronous, ownMomentum: ownMomentum,
     optimizerCount: settings.optimizerCount, memory: settings.memory
   ) { try Asynchronous($0, settings) }
 }

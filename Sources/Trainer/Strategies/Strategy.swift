@@ -51,6 +51,8 @@ public protocol Strategy: Stateful {
   var report: ExchangeReport { get }
   /// Sentences about the run for the summary at its end, and the same as members of its last metrics line; on rank 0.
   var conclusion: StrategyConclusion { get }
+  /// What this rank did as the owner of a shard up to the last meeting; nil without owners that take pushes.
+  var service: ServiceRecord? { get }
   /// Called once after the last step, when everything is saved: measures what the report still lacks. Collective.
   func finish() throws
 }
@@ -68,6 +70,8 @@ public struct StrategyConclusion: Sendable {
 
 extension Strategy {
   public var conclusion: StrategyConclusion { StrategyConclusion() }
+
+  public var service: ServiceRecord? { nil }
 
   public func prepareToLoad(_ inventory: inout StateInventory, savedBy shareCount: Int) {}
 

@@ -132,6 +132,13 @@ import _TestSupport
     #expect(abs(mean - 1) < 0.08)
     let jitter = course(.jitter(extra: 4), of: 0..<4000, workers: 1, seed: 3).duration / 4000
     #expect(abs(jitter - 1.4) < 0.1)
+    // Measured times: lists of one are speeds; of several, each is drawn as often as the others.
+    for bound in [nil, 2...2] as [ClosedRange<Int>?] {
+      let measured = course(.measured([[1], [1], [1], [4]]), of: 0..<100, workers: 4, bound: bound)
+      #expect(measured == course(.slow(factor: 4), of: 0..<100, workers: 4, bound: bound))
+    }
+    let drawn = course(.measured([[1, 2, 6]]), of: 0..<4000, workers: 1, seed: 3).duration / 4000
+    #expect(abs(drawn - 3) < 0.12)
     for text in ["rr", "exp", "slow:1", "slow:5", "jitter:4", "jitter:0"] { #expect(EmulatedSpeed(text) != nil, "\(text)") }
     for text in ["", "slow", "slow:0.5", "slow:x", "rr:1", "jitter:-1", "jitter:inf", "fast"] {
       #expect(EmulatedSpeed(text) == nil, "\(text)")

@@ -53,6 +53,13 @@ extension Asynchronous {
     conclusion.lines.append(
       "\(pushed) were \(decimal(mean, digits: 2)) pushes old when they were applied, at most \(all.keys.max()!); pushes by worker: \(pushes)"
     )
+    let values = Double(shard.pushes * server.ownElements.count)
+    if values > 0 {
+      let (up, down) = (Double(shard.pushBytes) / values, Double(shard.answerBytes) / values)
+      conclusion.lines.append(
+        "a push had \(decimal(up, digits: 3)) bytes a value, and its answer \(decimal(down, digits: 3)), headers among them")
+      conclusion.members += [.init("bytesUpPerValue", .number(up)), .init("bytesDownPerValue", .number(down))]
+    }
     if let distance {
       conclusion.lines.append("workers are \(decimal(distance, digits: 3)) from the centre, as a root mean square")
       conclusion.members.append(.init("workerDistance", .number(distance)))
@@ -79,11 +86,13 @@ extension Asynchronous {
 
   var times: PhaseTimes {
     var times = PhaseTimes()
-    times.compute = computation.seconds
+    times.compute = computation.seconds - secondsBetweenLayers
     times.update = rates.updateSeconds
-    times.wait = max(0, seconds - computation.seconds - rates.updateSeconds)
+    times.wait = max(0, seconds - times.compute - rates.updateSeconds)
     return times
   }
+
+  var service: ServiceRecord? { server.service }
 
   var report: ExchangeReport {
     var report = ExchangeReport()

@@ -49,6 +49,10 @@ final class Asynchronous: Strategy {
   private(set) var steps = (floats: 0, codes: 0)
   private(set) var traffic = (floats: Traffic(), codes: Traffic())
   private(set) var seconds = 0.0
+  /// Seconds in which this rank worked as an owner between the layers of its gradients.
+  private(set) var secondsBetweenLayers = 0.0
+  /// What the shard of this rank had since the warm start: pushes, and their bytes and those of answers.
+  private(set) var shard = (pushes: 0, pushBytes: 0, answerBytes: 0)
 
   /// The learning rate of each step, as it is asked for.
   final class Rates {
@@ -104,8 +108,9 @@ final class Asynchronous: Strategy {
       let rate = adjusted(rates.rate(minibatch / workers))
       optimizer.prepare(samples: samples, share: 1)
       optimizer.update(range, of: parameters, with: gradient, rate: rate)
-      optimizer.finish(parameters, rate: rate)
       rates.updateSeconds += stopwatch.seconds
+    } finishUpdate: { minibatch, adjusted in
+      optimizer.finish(parameters, rate: adjusted(rates.rate(minibatch / workers)))
     }
   }
 
@@ -159,6 +164,12 @@ final class Asynchronous: Strategy {
     own.isStopRequested = StopSignal.isRequested
     own.rate = course.rate(end - 1)
     seconds += stopwatch.seconds
+    secondsBetweenLayers += server.service.secondsBetweenLayers
+    if phase != .floats {
+      shard.pushes += server.service.pushTimes.count
+      shard.pushBytes += server.service.pushByteCount
+      shard.answerBytes += server.service.answerByteCount
+    }
     let agreement = try parts.timeline.span(.agreement) {
       try workerOptimizers?.meet()
       distance = try distanceToCentre()

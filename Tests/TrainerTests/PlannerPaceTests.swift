@@ -1,0 +1,110 @@
+import Buffers
+import Codecs
+import Collectives
+import Planner
+import Testing
+import Trainer
+import _TestSupport
+
+/// Paces in step and out of step, for spreads whose paces are known.
+@Suite(.oneProcess) struct PlannerPaceTests {
+  private let layout = TensorLayout([("layers.1.weight", [512, 1024])])
+  private let aggregation = AggregationRecipe(OneBit())
+
+  /// Gradients of eight ranks that take `seconds`; a network whose costs are too small to matter unless `link` says otherwise.
+  private func predictor(
+    _ seconds: [[Double]], link: LinkCosts = LinkCosts(latency: 1e-9, bitsPerSecond: 1e15),
+    kernels: KernelCosts = KernelCosts(),
+    compute: Double? = nil, ranksPerHost: Int = 1
+  ) -> PacePredictor {
+    let spread = StepSpread(seconds)
+    let costs = PlanCosts(
+      compute: CostCurve(perUnit: (compute ?? spread.typicalMean) / 32), kernels: ["one-bit:group=row": kernels], network: link,
+      ranksPerHost: ranksPerHost)
+    return PacePredictor(StepPredictor(layout, minibatch: 256, costs: costs), spread: spread)
+  }
+
+  private func comparison(_ predictor: PacePredictor, requested: String? = nil) throws -> PaceComparison {
+    try #require(try PaceComparison(predictor, ranks: 8, aggregation: aggregation, requested: requested))
+  }
+
+  private func isNear(_ found: Double, _ expected: Double, within share: Double = 0.03) -> Bool {
+    abs(found - expected) <= share * expected
+  }
+
+  @Test func equalRanksGainNothing() throws {
+    let pace = try comparison(predictor(Array(repeating: [0.01], count: 8)))
+    #expect(isNear(pace.inStep.gradientsPerSecond, 800) && isNear(pace.free.gradientsPerSecond, 800))
+    #expect(isNear(pace.bounded.gradientsPerSecond, 800) && pace.bounded.waiting < 0.01 && pace.choice == pace.inStep)
+    #expect(pace.sentence.hasPrefix("It does not pay to train without waiting"))
+  }
+
+  /// One rank that is always four times slower: 2 gradients in the time of one with any bound, 7 + ¼ without (experiments §2).
+  @Test func aBoundDoesNotHelpAgainstASlowRank() throws {
+    let pace = try comparison(predictor(Array(repeating: [0.01], count: 7) + [[0.04]]))
+    #expect(isNear(pace.inStep.gradientsPerSecond, 200) && isNear(pace.free.gradientsPerSecond, 725))
+    #expect(isNear(pace.bounded.gradientsPerSecond, 200, within: 0.05))
+    #expect(isNear(pace.bounded.waiting, 0.656, within: 0.05))
+    #expect(pace.choice == pace.free && pace.sentence.contains("rank 7 takes 4.00 times as long as a usual one"))
+    #expect(pace.spread.slowest.rank == 7 && isNear(pace.spread.slowest.factor, 4))
+  }
+
+  /// Gradients that take five times as long now and then: all wait for the worst of eight in step, hardly any with a bound.
+  @Test func aBoundHelpsAgainstTimesThatVary() throws {
+    let times = Array(repeating: [0.05] + Array(repeating: 0.01, count: 9), count: 8)
+    let pace = try comparison(predictor(times))
+    // The mean of the slowest of eight is 1 + 4·(1 − 0.9⁸).
+    let slowest = 0.01 + 0.04 * (1 - 0.43046721)
+    #expect(isNear(pace.inStep.gradientsPerSecond, 8 / slowest, within: 0.12))
+    #expect(isNear(pace.free.gradientsPerSecond, 8 / 0.014))
+    // Experiments §2 has 4.33 of 5.71 with a bound of 2, and 5.30 with 8.
+    #expect((433.0...530).contains(pace.bounded.gradientsPerSecond))
+    #expect(pace.choice == pace.bounded && pace.sentence.contains("--strategy ssp:bound=3 would apply"))
+    #expect(isNear(pace.spread.variation, 1.2 / 1.4))
+  }
+
+  /// Nothing is faster than the link, nor than what cores can do as workers and owners.
+  @Test func theLinkAndTheOwnersAreLimits() throws {
+    let times = Array(repeating: [0.001], count: 8)
+    let link = LinkCosts(latency: 1e-6, bitsPerSecond: 1e8)
+    let shards = ShardCodes(layout, codec: OneBit(), shardCount: 8)
+    let bytes = Double((0..<8).reduce(0) { $0 + shards.byteCount(of: $1) })
+    // A rank alone on its host waits for its push and for the answer, seven of eight shards each: more than the link needs.
+    let alone = try comparison(predictor(times, link: link))
+    #expect(isNear(alone.free.gradientsPerSecond, 8 / (0.001 + 2 * bytes * 7 / 8 * 8 / 1e8)) && alone.free.limit == .workers)
+    // Four ranks share a link, over which each sends half of its shards and as many answers.
+    let shared = try comparison(predictor(times, link: link, ranksPerHost: 4))
+    #expect(isNear(shared.free.gradientsPerSecond, 8 / (2 * bytes / 2 * 4 * 8 / 1e8)) && shared.free.limit == .link)
+    let kernels = KernelCosts(encode: 4e-9, decode: 1e-9)
+    let busy = try comparison(predictor(times, kernels: kernels))
+    let (count, shard) = (Double(layout.count), Double(layout.count) / 8)
+    // Of a core's second, a gradient takes what the worker does and eight times what an owner does.
+    #expect(isNear(busy.free.gradientsPerSecond, 8 / (0.001 + count * 5e-9 + 8 * shard * 6e-9)))
+    #expect(busy.free.limit == .owners && busy.free.gradientsPerSecond < busy.inStep.gradientsPerSecond)
+  }
+
+  /// The spread is that of the measured ranks; its unit is what a gradient costs in the plan.
+  @Test func spreadsScaleWithTheCosts() throws {
+    let slow = predictor([[1], [1], [3]], compute: 0.01)
+    let pace = try #require(slow.asynchronous("asgd", bound: nil, codec: OneBit(), ranks: 8))
+    // Ranks 2 and 5 are slow.
+    #expect(isNear(pace.gradientsPerSecond, 6 / 0.01 + 2 / 0.03) && pace.staleness == 7)
+    let spread = StepSpread([[1, 3], [2, 2]])
+    #expect(spread.mean(of: 0) == 2 && spread.deviation(of: 0) == 1 && spread.deviation(of: 1) == 0)
+    #expect(spread.scaled(toTypicalMean: 4).seconds == [[2, 6], [4, 4]])
+  }
+
+  @Test func whatIsAskedForIsAnswered() throws {
+    let even = predictor(Array(repeating: [0.01], count: 8))
+    let pace = try comparison(even, requested: "dc-asgd:bound=2")
+    #expect(pace.requested?.strategy == "dc-asgd:bound=2" && pace.predictions.count == 5)
+    #expect(pace.sentence.hasPrefix("With --strategy dc-asgd:bound=2 8 ranks would apply "))
+    #expect(try comparison(even, requested: "double-buffer").requested == nil)
+    // One rank waits for nobody, and without costs of a link nothing is known.
+    #expect(try PaceComparison(even, ranks: 1, aggregation: aggregation) == nil)
+    var unknown = even.steps.costs
+    unknown.network = nil
+    let unlinked = PacePredictor(StepPredictor(layout, minibatch: 256, costs: unknown), spread: even.spread)
+    #expect(try PaceComparison(unlinked, ranks: 8, aggregation: aggregation) == nil)
+  }
+}
