@@ -36,17 +36,17 @@ struct Paper: PaperTable {
   private static let heldOut = 4000
 
   private static let methods =
-    [Method(name: "in sequence", workers: 1, strategies: [], rates: ["0.05", "0.1", "0.2"], paper: "8.65")]
+    [Method(name: "in sequence", workers: 1, strategies: [], rates: ["0.1", "0.2", "0.4", "0.8"], paper: "8.65")]
     + [(4, ["9.17", "9.27", "8.67", "8.19"]), (8, ["10.10", "10.26", "9.27", "8.57"])].flatMap { workers, paper in
       [
-        Method(name: "in step", workers: workers, strategies: [], rates: ["0.1", "0.2", "0.4"], paper: paper[0]),
-        Method(name: "asgd", workers: workers, strategies: ["asgd"], rates: ["0.025", "0.05", "0.1"], paper: paper[1]),
+        Method(name: "in step", workers: workers, strategies: [], rates: ["0.2", "0.4", "0.8", "1.6"], paper: paper[0]),
+        Method(name: "asgd", workers: workers, strategies: ["asgd"], rates: ["0.05", "0.1", "0.2", "0.4"], paper: paper[1]),
         Method(
           name: "dc-asgd, form c", workers: workers, strategies: ["dc-asgd:form=c,lambda=0.04", "dc-asgd:form=c,lambda=5"],
-          rates: ["0.05", "0.1"], paper: paper[2]),
+          rates: ["0.1", "0.2", "0.4"], paper: paper[2]),
         Method(
           name: "dc-asgd, form a", workers: workers, strategies: ["dc-asgd:lambda=2", "dc-asgd:lambda=10"],
-          rates: ["0.05", "0.1"], paper: paper[3]),
+          rates: ["0.1", "0.2", "0.4"], paper: paper[3]),
       ]
     }
 

@@ -70,8 +70,9 @@ public final class BatchLoader {
     return load(plan.places(of: step), of: step)
   }
 
-  /// Samples of one client, at `places` of its own order, which begins anew, and in another way, when they are used up; valid until the
-  /// next call. They count as share `share` of `shares` of a step.
+  /// Samples of one client, at `places` of its own order; valid until the next call.
+  ///
+  /// The order begins anew, and in another way, when its samples are used up. They count as share `share` of `shares` of a step.
   func batch(of client: Int, at places: Range<Int>, in step: Int, share: Int, of shares: Int) -> Minibatch {
     let stopwatch = Stopwatch()
     defer { seconds += stopwatch.seconds }
