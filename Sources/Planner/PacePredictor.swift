@@ -101,7 +101,8 @@ public struct PacePredictor: Sendable {
   }
 
   /// Workers of these times in emulated time: gradients per second, and the share of time spent waiting.
-  private func pace(_ times: [[Double]], bound: ClosedRange<Int>?, ranks: Int) -> (gradientsPerSecond: Double, waiting: Double) {
+  private func pace(_ times: [[Double]], bound: ClosedRange<Int>?, ranks: Int) -> (gradientsPerSecond: Double, waiting: Double)
+  {
     guard let bound else { return ((0..<ranks).reduce(0) { $0 + 1 / mean(times[$1 % times.count]) }, 0) }
     let count = ranks * PacePredictor.length
     var settings = ParameterServer.Settings(workerCount: ranks)

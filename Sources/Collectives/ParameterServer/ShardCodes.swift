@@ -101,12 +101,15 @@ public struct ShardCodes: Sendable {
   }
 
   /// Decodes the codes of a shard into its values.
-  public func decode(_ shard: Int, _ code: UnsafeRawPointer, by coder: GroupCoder, setting values: UnsafeMutablePointer<Float>) {
+  public func decode(_ shard: Int, _ code: UnsafeRawPointer, by coder: GroupCoder, setting values: UnsafeMutablePointer<Float>)
+  {
     _ = decode(shardGroups[shard], code, by: coder, setting: values)
   }
 
   /// Decodes a block into its values; returns the number of bytes of its codes.
-  func decode(_ block: Block, _ code: UnsafeRawPointer, by coder: GroupCoder, setting values: UnsafeMutablePointer<Float>) -> Int {
+  func decode(_ block: Block, _ code: UnsafeRawPointer, by coder: GroupCoder, setting values: UnsafeMutablePointer<Float>)
+    -> Int
+  {
     decode(block.groups, code, by: coder, setting: values)
   }
 
