@@ -76,11 +76,10 @@ public struct PacePredictor: Sendable {
 
   /// The pace of a strategy in step.
   ///
-  /// - Throws: As ``StepPredictor/predict(_:ranks:topology:isDoubleBuffered:)``.
+  /// - Throws: As ``StepPredictor/predict(_:ranks:topology:strategy:)``.
   public func inStep(
     _ strategy: String, _ aggregation: AggregationRecipe, ranks: Int, topology: PlanTopology = .flat
   ) throws -> PacePrediction? {
-    let isDoubleBuffered = StepVariant.isDoubleBuffered(strategy)
     guard ranks >= 1, ranks <= steps.minibatch else { return nil }
     let times = gradientSeconds(ranks: ranks)
     let (pace, waiting) = pace(times, bound: 0...0, ranks: ranks)
@@ -92,16 +91,18 @@ public struct PacePredictor: Sendable {
       let prediction = try StepPredictor(
         steps.layout, minibatch: steps.minibatch, costs: costs, sharedChannelCounts: steps.sharedChannelCounts
       ).predict(
-        aggregation, ranks: ranks, topology: topology, isDoubleBuffered: isDoubleBuffered)
+        aggregation, ranks: ranks, topology: topology, strategy: strategy)
     else { return nil }
-    let isBound = prediction.exchangeSeconds > (isDoubleBuffered ? 0.5 : 1) * prediction.computeSeconds
+    let schedule = prediction.variant.schedule
+    let isBound = prediction.exchangeSeconds > prediction.computeSeconds / Double(schedule.exchangesInStep)
     return PacePrediction(
       strategy: strategy, gradientsPerSecond: Double(ranks) / prediction.seconds,
       waiting: waiting * prediction.computeSeconds / prediction.seconds, staleness: 0, limit: isBound ? .link : .workers)
   }
 
   /// Workers of these times in emulated time: gradients per second, and the share of time spent waiting.
-  private func pace(_ times: [[Double]], bound: ClosedRange<Int>?, ranks: Int) -> (gradientsPerSecond: Double, waiting: Double) {
+  private func pace(_ times: [[Double]], bound: ClosedRange<Int>?, ranks: Int) -> (gradientsPerSecond: Double, waiting: Double)
+  {
     guard let bound else { return ((0..<ranks).reduce(0) { $0 + 1 / mean(times[$1 % times.count]) }, 0) }
     let count = ranks * PacePredictor.length
     var settings = ParameterServer.Settings(workerCount: ranks)

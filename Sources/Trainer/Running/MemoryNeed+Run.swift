@@ -18,7 +18,7 @@ extension MemoryNeed {
   package init(_ options: TrainerOptions, _ recipe: Recipe, network: any Network, sampleCount: Int, on grid: RankGrid) {
     let parameterCount = network.layout.count
     let ranks = grid.shareCount
-    let gradients = recipe.strategy.isDelayed ? 2 : 1
+    let gradients = recipe.strategy.schedule.gradientCount
     // For other aggregations only what every run has is counted.
     let codec = recipe.aggregation.codec
     self.init()
