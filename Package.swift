@@ -67,9 +67,9 @@ let package = Package(
     library("Transport", ["MPI", "Buffers"]),
     library("Collectives", ["Transport", "MPI", "Codecs", "Kernels", "Buffers"]),
     library("Networks", ["CDNN", "Kernels", "Buffers"]),
-    library("Datasets", ["CZlib", "Buffers"]),
     // Files and their names, JSON, numbers as people read them.
     library("Files", ["Buffers"]),
+    library("Datasets", ["CZlib", "Files", "Buffers"]),
     library("Optimizers", ["Collectives", "Transport", "Kernels", "Buffers"]),
     library("Checkpoints", ["Files", "Collectives", "Transport", "MPI", "Buffers"]),
     // Metrics, progress, timelines and pictures.

@@ -2,14 +2,14 @@ public import Buffers
 
 /// The context in which a group is encoded: the address of the random numbers of a stochastic code.
 ///
-/// It is unique to each group encoded in a run and does not depend on timing or placement, so that runs are bitwise
-/// reproducible.
+/// It is unique to each group encoded in a run, over all ranks, slices of a model and trials of a tuner, and does not depend on timing
+/// or placement, so that runs are bitwise reproducible.
 public struct EncodingContext: Hashable, Sendable {
   /// The seed of all random numbers.
   public var seed: UInt64
-  /// The training step.
+  /// The exchange: the training step or, below 2³², a number that no step of the run has.
   public var step: Int
-  /// The stream of codes, below 2²⁴; different for every contributor and every owner.
+  /// The stream of codes, below 2²⁴; different for every contributor and every owner (``CodeStreams``).
   public var stream: Int
   /// The index of the tensor in its layout.
   public var tensor: Int

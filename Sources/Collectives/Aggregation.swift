@@ -81,7 +81,7 @@ extension Aggregation {
 
 /// A rank's input to an exchange, and what all ranks know of it.
 public struct Contribution: Sendable {
-  /// The training step; the same on all ranks.
+  /// The training step, or another number of the exchange by which random codes are drawn; the same on all ranks.
   public var step: Int
   /// The samples of the minibatch over all ranks; the same on all ranks.
   public var samples: Int

@@ -70,6 +70,8 @@ public struct AggregationRecipe: Sendable {
   public let capabilities: AggregationCapabilities
   private let make: @Sendable (AggregationParts) throws -> any Aggregation
   private let plan: @Sendable (_ count: Int, _ rankCount: Int) throws -> [MessageRounds.Round]
+  /// What it keeps in memory.
+  let keep: @Sendable (AggregationSizes) throws -> [MemoryRow]
 
   /// Creates the recipe of a coded all-reduce.
   public init(_ codec: any Codec) {
@@ -77,6 +79,9 @@ public struct AggregationRecipe: Sendable {
     specification = codec.specification
     capabilities = .all
     plan = { _, _ in [] }
+    keep = { sizes in
+      codec.isIdentity || sizes.rankCount == 1 ? [] : [("residuals", sizes.count + sizes.count / sizes.rankCount)]
+    }
     make = { parts in
       var options = parts.options
       options.seed = parts.seed
@@ -84,14 +89,16 @@ public struct AggregationRecipe: Sendable {
     }
   }
 
-  /// Creates the recipe of another aggregation, whose `rounds` describe its messages for the given numbers of values and ranks.
+  /// Creates the recipe of another aggregation, whose `rounds` describe its messages for the given numbers of values and ranks, and
+  /// `memory` what it keeps.
   init(
     _ specification: Specification, _ capabilities: AggregationCapabilities,
     rounds: @escaping @Sendable (_ count: Int, _ rankCount: Int) throws -> [MessageRounds.Round],
+    memory: @escaping @Sendable (AggregationSizes) throws -> [MemoryRow],
     make: @escaping @Sendable (AggregationParts) throws -> any Aggregation
   ) {
     codec = nil
-    plan = rounds
+    (plan, keep) = (rounds, memory)
     (self.specification, self.capabilities, self.make) = (specification.description, capabilities, make)
   }
 

@@ -42,7 +42,7 @@ package enum Directory {
   /// Whether `path` is a directory with anything in it.
   package static func holdsAnything(_ path: String) -> Bool { isDirectory(path) && (try? names(in: path)) != [] }
 
-  /// The names in a directory, in ascending order.
+  /// The names in a directory, in the order of their bytes.
   package static func names(in path: String) throws(FileError) -> [String] {
     guard let stream = opendir(path) else { throw .last("read the directory", path) }
     defer { _ = closedir(stream) }
@@ -53,7 +53,7 @@ package enum Directory {
       }
       if name != "." && name != ".." { names.append(name) }
     }
-    return names.sorted()
+    return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
   }
 
   /// Waits until the directory's entries are on disk.

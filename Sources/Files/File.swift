@@ -20,7 +20,10 @@ public struct FileError: Error, CustomStringConvertible {
   public var exitStatus: Int32 { 74 }
 
   /// For example `cannot write step-00000100/run.json: No space left on device`.
-  public var description: String { "cannot \(operation) \(path): \(reason ?? systemText(code))" }
+  public var description: String { "cannot \(operation) \(path): \(detail)" }
+
+  /// What is wrong, without the operation and the path.
+  package var detail: String { reason ?? systemText(code) }
 
   /// The error of the system call that has just failed.
   package static func last(_ operation: String, _ path: String) -> FileError {
@@ -89,7 +92,11 @@ package struct File: ~Copyable {
     var information = stat()
     guard fstat(descriptor, &information) == 0 else { throw .last("read", path) }
     let kind = information.st_mode & S_IFMT
-    guard kind == S_IFREG else { throw FileError(operation: "read", path: path, code: kind == S_IFDIR ? EISDIR : EINVAL) }
+    guard kind == S_IFREG else {
+      throw FileError(
+        operation: "read", path: path, code: kind == S_IFDIR ? EISDIR : EINVAL,
+        reason: kind == S_IFDIR ? nil : "it is not a file")
+    }
     return Int(information.st_size)
   }
 

@@ -37,7 +37,8 @@ extension StepVariant {
   fileprivate func isDone(by parts: StrategyParts) -> Bool {
     let routes = parts.hosts.routes(parts.options.topology)
     let topology = routes.parties.count < routes.rankCount ? PlanTopology.hierarchical : .flat
-    return isDoubleBuffered == StepVariant.isDoubleBuffered(parts.options.strategy) && self.topology == topology
+    return isDoubleBuffered == StepVariant.schedule(of: parts.options.strategy).hidesWholeExchanges
+      && self.topology == topology
   }
 }
 

@@ -35,7 +35,7 @@ public struct PaceComparison: Sendable {
   ///
   /// In step, ranks exchange by `aggregation`; pushes have its codec, or one bit. Nil on one rank, or if the costs of the link are unknown.
   ///
-  /// - Throws: As ``StepPredictor/predict(_:ranks:topology:isDoubleBuffered:)``.
+  /// - Throws: As ``StepPredictor/predict(_:ranks:topology:strategy:)``.
   public init?(
     _ predictor: PacePredictor, ranks: Int, aggregation: AggregationRecipe, topology: PlanTopology = .flat,
     requested strategy: String? = nil
@@ -44,7 +44,7 @@ public struct PaceComparison: Sendable {
     func free(_ name: String, bound: ClosedRange<Int>?) -> PacePrediction? {
       predictor.asynchronous(name, bound: bound, codec: codec, ranks: ranks)
     }
-    let inStep = try ["all-reduce", "double-buffer"].compactMap {
+    let inStep = try StepVariant.strategies.compactMap {
       try predictor.inStep($0, aggregation, ranks: ranks, topology: topology)
     }
     guard ranks > 1, let fastest = inStep.max(by: { $0.gradientsPerSecond < $1.gradientsPerSecond }),

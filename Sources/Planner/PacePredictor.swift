@@ -76,11 +76,10 @@ public struct PacePredictor: Sendable {
 
   /// The pace of a strategy in step.
   ///
-  /// - Throws: As ``StepPredictor/predict(_:ranks:topology:isDoubleBuffered:)``.
+  /// - Throws: As ``StepPredictor/predict(_:ranks:topology:strategy:)``.
   public func inStep(
     _ strategy: String, _ aggregation: AggregationRecipe, ranks: Int, topology: PlanTopology = .flat
   ) throws -> PacePrediction? {
-    let isDoubleBuffered = StepVariant.isDoubleBuffered(strategy)
     guard ranks >= 1, ranks <= steps.minibatch else { return nil }
     let times = gradientSeconds(ranks: ranks)
     let (pace, waiting) = pace(times, bound: 0...0, ranks: ranks)
@@ -92,9 +91,10 @@ public struct PacePredictor: Sendable {
       let prediction = try StepPredictor(
         steps.layout, minibatch: steps.minibatch, costs: costs, sharedChannelCounts: steps.sharedChannelCounts
       ).predict(
-        aggregation, ranks: ranks, topology: topology, isDoubleBuffered: isDoubleBuffered)
+        aggregation, ranks: ranks, topology: topology, strategy: strategy)
     else { return nil }
-    let isBound = prediction.exchangeSeconds > (isDoubleBuffered ? 0.5 : 1) * prediction.computeSeconds
+    let schedule = prediction.variant.schedule
+    let isBound = prediction.exchangeSeconds > prediction.computeSeconds / Double(schedule.exchangesInStep)
     return PacePrediction(
       strategy: strategy, gradientsPerSecond: Double(ranks) / prediction.seconds,
       waiting: waiting * prediction.computeSeconds / prediction.seconds, staleness: 0, limit: isBound ? .link : .workers)

@@ -70,7 +70,7 @@ public struct PlanRequest: Sendable {
 
   /// Whether a step variant may be recommended.
   public func allows(_ variant: StepVariant) -> Bool {
-    strategy.map { variant.isDoubleBuffered == StepVariant.isDoubleBuffered($0) } ?? true
+    strategy.map { variant.isDoubleBuffered == StepVariant.schedule(of: $0).hidesWholeExchanges } ?? true
   }
 
   /// `plan` without the steps that the run's topology excludes.

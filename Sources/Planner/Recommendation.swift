@@ -115,7 +115,7 @@ extension Recommendation {
 
   /// The options of the recommended step besides its codec.
   private var mode: String {
-    (choice.variant.isDoubleBuffered ? ", --strategy double-buffer" : "")
+    (choice.variant.isDoubleBuffered ? ", --strategy \(choice.variant.strategy)" : "")
       + (choice.variant.topology == .hierarchical ? ", --topology hierarchical" : "")
   }
 

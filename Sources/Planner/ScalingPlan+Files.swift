@@ -53,15 +53,15 @@ extension ScalingPlan {
     let variants = variants
     var series: [SVGPlot.Series] = []
     for variant in variants.filter({ !$0.isDoubleBuffered }) {
-      for isDoubleBuffered in [false, true] {
+      for strategy in StepVariant.strategies {
         var next = variant
-        next.isDoubleBuffered = isDoubleBuffered
+        next.strategy = strategy
         let points = predictions.filter { $0.variant == next }.map { (x: Double($0.ranks), y: speedUp($0)) }
         guard !points.isEmpty else { continue }
         let name =
           variant.codec + (variant.topology == .hierarchical ? ", hierarchical" : "")
-          + (isDoubleBuffered ? ", double-buffered" : "")
-        series.append(SVGPlot.Series(name, points, isVariant: isDoubleBuffered))
+          + (next.isDoubleBuffered ? ", double-buffered" : "")
+        series.append(SVGPlot.Series(name, points, isVariant: next.isDoubleBuffered))
       }
     }
     let most = predictions.map(\.ranks).max() ?? 1

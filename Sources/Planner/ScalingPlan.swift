@@ -62,10 +62,10 @@ public struct ScalingPlan: Sendable {
     predictions = []
     for aggregation in aggregations {
       for topology in topologies where topology == .flat || aggregation.capabilities.isHierarchical {
-        for isDoubleBuffered in [false, true] {
+        for strategy in StepVariant.strategies {
           for count in ScalingPlan.rankCounts(with: ranks.map { [$0] } ?? []) {
             let prediction = try predictor.predict(
-              aggregation, ranks: count, topology: topology, isDoubleBuffered: isDoubleBuffered)
+              aggregation, ranks: count, topology: topology, strategy: strategy)
             // On one host both topologies are the same.
             guard let prediction, prediction.variant.topology == topology else { continue }
             predictions.append(prediction)
@@ -91,12 +91,12 @@ public struct ScalingPlan: Sendable {
         SaturationRow(
           codec: codec.specification, ratio: ratio, plain: model.saturation(ratio: ratio, isDoubleBuffered: false),
           doubleBuffered: model.saturation(ratio: ratio, isDoubleBuffered: true)))
-      for isDoubleBuffered in [false, true] {
+      for variant in StepVariant.strategies.map({ StepVariant(codec: codec.specification, strategy: $0) }) {
         for count in ScalingPlan.rankCounts(with: ranks.map { [$0] } ?? []) where count <= minibatch {
           predictions.append(
             StepPrediction(
-              variant: StepVariant(codec: codec.specification, isDoubleBuffered: isDoubleBuffered), ranks: count, hosts: count,
-              seconds: model.minibatchSeconds(ranks: count, ratio: ratio, isDoubleBuffered: isDoubleBuffered),
+              variant: variant, ranks: count, hosts: count,
+              seconds: model.minibatchSeconds(ranks: count, ratio: ratio, isDoubleBuffered: variant.isDoubleBuffered),
               computeSeconds: Double(model.minibatch) * model.frameSeconds / Double(count),
               exchangeSeconds: count == 1 ? 0 : model.floatExchangeSeconds / ratio, bytesSent: 0, messages: 0))
         }

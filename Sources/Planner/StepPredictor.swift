@@ -2,7 +2,7 @@ public import Buffers
 internal import Codecs
 public import Collectives
 internal import Networks
-internal import Trainer
+public import Trainer
 internal import Transport
 
 /// How ranks form the parties of an exchange.
@@ -13,24 +13,34 @@ public enum PlanTopology: String, CaseIterable, Hashable, Sendable {
   case hierarchical
 }
 
-/// How a step is done: with which codec, by which parties, and whether the exchange is hidden.
+/// How a step is done: with which codec, by which parties, and when they exchange.
 public struct StepVariant: Hashable, Sendable {
+  /// The strategies that a plan compares.
+  static let strategies = ["all-reduce", "double-buffer"]
+
   /// The codec's specification.
   public var codec: String
   /// The parties of the exchange.
   public var topology: PlanTopology
-  /// Whether half a minibatch is computed while the other half is exchanged.
-  public var isDoubleBuffered: Bool
+  /// The specification of the strategy.
+  public var strategy: String
 
   /// A variant.
-  public init(codec: String, topology: PlanTopology = .flat, isDoubleBuffered: Bool = false) {
+  public init(codec: String, topology: PlanTopology = .flat, strategy: String = "all-reduce") {
     self.codec = codec
     self.topology = topology
-    self.isDoubleBuffered = isDoubleBuffered
+    self.strategy = strategy
   }
 
-  /// Whether a strategy specification computes half a minibatch while the other half is exchanged.
-  static func isDoubleBuffered(_ strategy: String) -> Bool { (try? strategies.make(strategy))?.isDelayed ?? false }
+  /// When it exchanges, and what computing hides of it.
+  public var schedule: ExchangeSchedule { StepVariant.schedule(of: strategy) }
+  /// Whether part of a minibatch is computed while another part is exchanged.
+  public var isDoubleBuffered: Bool { schedule.hidesWholeExchanges }
+
+  /// The schedule of a strategy's specification.
+  static func schedule(of strategy: String) -> ExchangeSchedule {
+    (try? Trainer.strategies.make(strategy))?.schedule ?? .synchronous
+  }
 }
 
 /// The time of a step, and its parts.
@@ -44,7 +54,7 @@ public struct StepPrediction: Hashable, Sendable {
   public var seconds: Double
   /// Seconds of a rank's gradient over all its samples of the step.
   public var computeSeconds: Double
-  /// Seconds of an exchange with its update, hidden or not; a step of two half batches has two.
+  /// Seconds of an exchange with its update, hidden or not; a step in parts has one for each.
   public var exchangeSeconds: Double
   /// Bytes that the busiest rank sends in an exchange, including headers.
   public var bytesSent: Int
@@ -95,13 +105,14 @@ public struct StepPredictor: Sendable {
   /// - Complexity: linear in the groups of the layout and in the messages of a rank.
   /// - Throws: `SpecificationError` and `SketchError` if the aggregation is not possible for this number of parameters.
   public func predict(
-    _ aggregation: AggregationRecipe, ranks: Int, topology: PlanTopology = .flat, isDoubleBuffered: Bool = false
+    _ aggregation: AggregationRecipe, ranks: Int, topology: PlanTopology = .flat, strategy: String = "all-reduce"
   ) throws -> StepPrediction? {
-    guard ranks >= 1, ranks <= minibatch, sharedChannelCounts.isEmpty || !isDoubleBuffered else { return nil }
+    let schedule = StepVariant.schedule(of: strategy)
+    guard ranks >= 1, ranks <= minibatch, sharedChannelCounts.isEmpty || !schedule.hidesWholeExchanges else { return nil }
     let hosts = (ranks - 1) / costs.ranksPerHost + 1
     let topology = hosts == 1 ? PlanTopology.flat : topology
     var prediction = StepPrediction(
-      variant: StepVariant(codec: aggregation.specification, topology: topology, isDoubleBuffered: isDoubleBuffered),
+      variant: StepVariant(codec: aggregation.specification, topology: topology, strategy: strategy),
       ranks: ranks,
       hosts: hosts, seconds: 0, computeSeconds: costs.compute.seconds(for: samplesPerRank(ranks, parts: 1)),
       exchangeSeconds: costs.updateSeconds + costs.postSeconds, bytesSent: 0, messages: 0)
@@ -136,14 +147,16 @@ public struct StepPredictor: Sendable {
         agreement = link.meetingSeconds(peers: hosts > 1 ? ranks - costs.ranksPerHost : ranks - 1)
       }
     }
-    if isDoubleBuffered {
+    let part = costs.compute.seconds(for: samplesPerRank(ranks, parts: schedule.exchangesInStep))
+    if schedule.hidesWholeExchanges {
       let update = work == nil ? costs.postSeconds / Double(ranks) + costs.updateSeconds : 0
-      let half = costs.compute.seconds(for: samplesPerRank(ranks, parts: 2)) + update
-      // Ranks agree on a half while the exchange of the previous half goes on.
-      prediction.seconds = 2 * max(half + agreement, hidden)
+      // Ranks agree on a part while the exchange of the previous part goes on.
+      prediction.seconds = Double(schedule.exchangesInStep) * max(part + update + agreement, hidden)
     } else {
+      // What a backward pass hides is not predicted.
       prediction.seconds =
-        prediction.computeSeconds + prediction.statisticsSeconds + agreement + prediction.exchangeSeconds
+        Double(schedule.exchangesInStep)
+        * (part + prediction.statisticsSeconds + agreement + prediction.exchangeSeconds)
     }
     return prediction
   }

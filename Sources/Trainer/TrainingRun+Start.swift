@@ -39,7 +39,7 @@ extension TrainingRun {
     let recipe = try together(agreement, otherwise: .usage) {
       try options.validate(ranks: world.count)
       var recipe = try Recipe(options)
-      if let strategy { recipe.strategy = strategy }
+      if let strategy { recipe.replace(strategy) }
       return recipe
     }
     var options = options
@@ -244,7 +244,7 @@ package func checkStatistics(
       "--model \(options.model): norm=sync does not go with --strategy \(strategy), in which no rank waits for the others; "
         + "norm=batch does", exitStatus: .usage)
   }
-  let parts = recipe.strategy.exchangesInStep * (statistics.isSynchronized ? 1 : shares)
+  let parts = recipe.strategy.schedule.exchangesInStep * (statistics.isSynchronized ? 1 : shares)
   guard minibatch / parts * statistics.fewestRows > 1 else {
     throw TrainingError(
       "--model \(options.model): of a minibatch of \(minibatch) a rank has one sample, which has no variance to normalize by; raise "

@@ -82,8 +82,7 @@ extension TrainingRun {
       put(back: best.state)
       stateInventory.rescaleResiduals(from: best.minibatch, to: minibatch)
     } else if loss.isFinite {
-      best.state.take(stateInventory)
-      tuner.best?.minibatch = minibatch
+      best.take(stateInventory, minibatch: minibatch)
     }
   }
 

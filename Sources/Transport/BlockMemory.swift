@@ -3,15 +3,14 @@ internal import MPI
 
 /// The memory of a block exchange: what this rank writes, for its neighbours to read in place, and what comes from other hosts.
 ///
-/// A rank's part of the window begins with counters, each on its own cache line and written by this rank alone: one for each
-/// slot (the last pass in which it was published), and a final one (the last pass that this rank has ended). The slots follow.
+/// A rank's part has a counter for each slot (the last pass in which it was published), and a final one (the last pass that this
+/// rank has ended).
 final class BlockMemory {
   let slots: [BlockSlot]
   /// The number of samples there is room for.
   let sampleCount: Int
   private let hosts: HostMap
-  private let window: SharedWindow?
-  private let unshared: ByteBuffer?
+  private let memory: SharedSlots
   /// For each slot and each rank on another host, where its block arrives.
   private var incoming: [FloatBuffer?]
 
@@ -20,10 +19,9 @@ final class BlockMemory {
     self.slots = slots
     self.sampleCount = sampleCount
     self.hosts = hosts
-    let rank = hosts.world.rank
-    let byteCount = BlockMemory.offset(of: slots.count, in: slots, by: rank, sampleCount: sampleCount)
-    window = try hosts.window(byteCount: byteCount)
-    unshared = window == nil ? ByteBuffer(count: byteCount) : nil
+    memory = try SharedSlots(hosts, counterCount: slots.count + 1) { rank in
+      slots.map { 4 * $0.columnCounts[rank] * sampleCount }
+    }
     incoming = Array(repeating: nil, count: slots.count * hosts.world.count)
     for (slot, columns) in slots.enumerated() {
       for peer in hosts.remoteRanks {
@@ -33,15 +31,14 @@ final class BlockMemory {
   }
 
   /// Frees the shared memory, which must not be used afterwards; collective.
-  func free() throws { try hosts.enter("the release of shared memory") { try window?.free() } }
+  func free() throws { try memory.free() }
 
   /// Where this rank writes a slot.
   func values(of slot: Int) -> UnsafeMutablePointer<Float> { values(of: slot, by: hosts.world.rank) }
 
   /// Where `rank`, which is this rank or one on the same host, writes a slot.
   func values(of slot: Int, by rank: Int) -> UnsafeMutablePointer<Float> {
-    let offset = BlockMemory.offset(of: slot, in: slots, by: rank, sampleCount: sampleCount)
-    return (part(of: rank).baseAddress! + offset).assumingMemoryBound(to: Float.self)
+    memory.address(of: slot, by: rank).assumingMemoryBound(to: Float.self)
   }
 
   /// Where the block of a slot from `rank`, on another host, arrives.
@@ -51,24 +48,11 @@ final class BlockMemory {
 
   /// The last pass in which `rank` published a slot; nil if its blocks arrive as messages.
   func published(_ slot: Int, by rank: Int) -> SharedCounter? {
-    hosts.hostRanks[rank].map { _ in SharedCounter(in: part(of: rank), index: slot) }
+    hosts.hostRanks[rank].map { _ in memory.counter(slot, of: rank) }
   }
 
   /// The last pass that `rank` has ended; nil if its blocks arrive as messages.
   func ended(by rank: Int) -> SharedCounter? {
-    hosts.hostRanks[rank].map { _ in SharedCounter(in: part(of: rank), index: slots.count) }
-  }
-
-  private func part(of rank: Int) -> UnsafeMutableRawBufferPointer {
-    if let window, let hostRank = hosts.hostRanks[rank] { return window.memory(of: hostRank) }
-    require(rank == hosts.world.rank, "rank \(rank) shares no memory with rank \(hosts.world.rank)")
-    return unshared!.bytes
-  }
-
-  /// Where a slot begins in the part of `rank`; slots begin on cache lines.
-  private static func offset(of slot: Int, in slots: [BlockSlot], by rank: Int, sampleCount: Int) -> Int {
-    slots[..<slot].reduce((slots.count + 1) * SharedCounter.byteCount) {
-      $0 + ($1.columnCounts[rank] * sampleCount * 4 + 63) / 64 * 64
-    }
+    hosts.hostRanks[rank].map { _ in memory.counter(slots.count, of: rank) }
   }
 }

@@ -48,9 +48,9 @@ public final class RecordExchange {
 
   private let hosts: HostMap
   private let mailbox: Mailbox
-  private let window: SharedWindow?
+  /// Two slots, used in turn: no rank writes record n + 2 before every rank has read record n.
+  private let slots: SharedSlots
   private let incoming: ByteBuffer
-  private let outgoing: ByteBuffer
   private var hostTraffic = Traffic()
   /// The number of the last record, with which each record begins.
   private var number = 0
@@ -78,10 +78,8 @@ public final class RecordExchange {
     self.hosts = hosts
     self.capacity = capacity
     byteCount = RecordExchange.byteCount(capacity)
-    // Two slots, used in turn: no rank writes record n + 2 before every rank has read record n.
-    window = try hosts.window(byteCount: 2 * byteCount)
+    slots = try SharedSlots(hosts) { [byteCount] _ in [byteCount, byteCount] }
     let count = hosts.world.count
-    outgoing = ByteBuffer(count: 2 * byteCount)
     incoming = ByteBuffer(count: 2 * count * byteCount)
     let pieceCount = 2 * hosts.remoteRanks.count * Mailbox.pieceCount(of: byteCount)
     mailbox = try Mailbox(hosts, slotCount: 2, receiveCount: pieceCount, sendCount: pieceCount, patience: patience)
@@ -169,10 +167,8 @@ public final class RecordExchange {
   /// A record that its receiver does not take is waited for like one that does not arrive.
   private func lookInMemory() -> Bool {
     for peer in hosts.hostRanks.indices where underWay?.isAwaited[peer] == true {
-      guard let window, let hostRank = hosts.hostRanks[peer] else { continue }
-      let memory = window.memory(of: hostRank)
-      guard counter(in: memory, slot: slot).load() == number else { continue }
-      take(memory.baseAddress! + slot * byteCount, from: peer)
+      guard slots.isShared(with: peer), slots.counter(inSlot: slot, of: peer).load() == number else { continue }
+      take(slots.address(of: slot, by: peer), from: peer)
       mailbox.noteProgress()
     }
     return underWay.map { !$0.isAwaited.contains(true) && !mailbox.isSending } ?? false
@@ -200,22 +196,15 @@ public final class RecordExchange {
       let start = (slot * hosts.world.count + peer) * byteCount
       try mailbox.receive(into: incoming.bytes(in: start..<start + length), from: peer, slot: slot)
     }
-    let line = outgoing.baseAddress + slot * byteCount
+    let line = slots.address(of: slot, by: hosts.world.rank)
     write(record, at: line)
-    line.storeBytes(of: UInt64(number), as: UInt64.self)
+    slots.counter(inSlot: slot, of: hosts.world.rank).store(number)
     let message = UnsafeRawBufferPointer(start: line, count: length)
     for peer in hosts.remoteRanks { try mailbox.send(message, to: peer, slot: slot) }
-    guard let window, let host = hosts.host else { return }
-    let memory = window.memory(of: host.rank)
-    write(record, at: memory.baseAddress! + slot * byteCount)
-    counter(in: memory, slot: slot).store(number)
+    guard let host = hosts.host else { return }
     hostTraffic.messagesSent += host.count - 1
     hostTraffic.hostBytesSent += (host.count - 1) * length
     hostTraffic.hostBytesReceived += (host.count - 1) * length
-  }
-
-  private func counter(in memory: UnsafeMutableRawBufferPointer, slot: Int) -> SharedCounter {
-    SharedCounter(in: memory, index: slot * byteCount / SharedCounter.byteCount)
   }
 
   private func write(_ record: [UInt64], at line: UnsafeMutableRawPointer) {

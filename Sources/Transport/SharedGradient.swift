@@ -7,7 +7,7 @@ public final class SharedGradient {
   public let values: FloatBuffer
   /// The ranks; those on this host can read the values.
   public let hosts: HostMap
-  private let window: SharedWindow?
+  private let slots: SharedSlots?
 
   /// Allocates `count` zeros on every rank.
   ///
@@ -20,19 +20,18 @@ public final class SharedGradient {
   /// - Throws: `ExchangeError.noSharedMemory`, on all ranks of a host that cannot provide the memory.
   public init(count: Int, hosts: HostMap, isShared: Bool = true) throws {
     self.hosts = hosts
-    window = isShared ? try hosts.window(byteCount: count * 4) : nil
-    if let window, let host = hosts.host {
-      let own = window.memory(of: host.rank)
-      values = FloatBuffer(sharing: own.baseAddress!.assumingMemoryBound(to: Float.self), count: count, owner: window)
-    } else {
-      values = FloatBuffer(count: count)
-    }
+    slots = isShared ? try SharedSlots(hosts) { _ in [count * 4] } : nil
+    values =
+      slots.map {
+        let own = $0.address(of: 0, by: hosts.world.rank)
+        return FloatBuffer(sharing: own.assumingMemoryBound(to: Float.self), count: count, owner: $0)
+      } ?? FloatBuffer(count: count)
   }
 
   /// The values of `rank`, which is this rank or one on its host; nil if they are out of reach.
   package func values(of rank: Int) -> UnsafeMutablePointer<Float>? {
     if rank == hosts.world.rank { return values.baseAddress }
-    guard let window, let hostRank = hosts.hostRanks[rank] else { return nil }
-    return window.memory(of: hostRank).baseAddress!.assumingMemoryBound(to: Float.self)
+    guard let slots, slots.isShared(with: rank) else { return nil }
+    return slots.address(of: 0, by: rank).assumingMemoryBound(to: Float.self)
   }
 }

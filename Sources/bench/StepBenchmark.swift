@@ -76,8 +76,7 @@ final class StepBenchmark {
     let options = setting.options
     let (parts, samples) = try setting.parts(on: world)
     (grid, network, parameters, records, self.samples) = (parts.grid, parts.network, parts.parameters, parts.records, samples)
-    // What cannot be discarded starts after the step has computed.
-    overlap = setting.aggregation.capabilities.discards || setting.strategy.isDelayed ? parts.overlap : .off
+    overlap = setting.strategy.schedule.overlap(for: parts)
     whole = try Steps(setting.strategy(parts), parts, samples)
     if world.count > 1 {
       var own = parts
@@ -109,7 +108,7 @@ final class StepBenchmark {
       try grid.all.world.barrier()
       let start = ContinuousClock.now
       for _ in 0..<count { times[part, default: []].append(try iteration(part)) }
-      let exchanges = part == .communication ? count : count * setting.strategy.exchangesInStep
+      let exchanges = part == .communication ? count : count * setting.strategy.schedule.exchangesInStep
       let seconds = (ContinuousClock.now - start) / .seconds(1)
       turnTimes[part, default: []].append(seconds / Double(exchanges))
       try steps(of: part)?.drain()
@@ -147,7 +146,7 @@ final class StepBenchmark {
       own.withoutAgreement = own.total - own.agreement
       return own
     }
-    let exchanges = Double(setting.strategy.exchangesInStep)
+    let exchanges = Double(setting.strategy.schedule.exchangesInStep)
     let before = steps.times
     let total = try seconds { try steps.step() }
     let after = steps.times
@@ -161,11 +160,8 @@ final class StepBenchmark {
     return own
   }
 
-  /// The agreement of all ranks before a training step, with the same number of words.
-  private func agree() throws {
-    let record = [UInt64](repeating: 0, count: RecordExchange.usualCapacity)
-    _ = try records.gather(record, activity: "the agreement on a step")
-  }
+  /// The agreement of all ranks before a training step.
+  private func agree() throws { _ = try StepAgreement(.ofNoSamples, over: records, step: exchangeCount) }
 
   /// Discards the measurements.
   func reset() { (times, turnTimes) = ([:], [:]) }
@@ -196,7 +192,7 @@ final class StepBenchmark {
 
   /// The median of the seconds of the forward pass alone on this rank, per exchange.
   func forwardSeconds(repetitions: Int) throws -> Double {
-    let batch = whole.batch(of: setting.strategy.exchangesInStep)
+    let batch = whole.batch(of: setting.strategy.schedule.exchangesInStep)
     return try (0..<repetitions).map { _ in
       try seconds { _ = try network.evaluate(batch, parameters: parameters, logPosteriors: nil) }
     }.percentile()

@@ -21,7 +21,7 @@ struct StepRow {
       times.map { $0[keyPath: field] }.percentile()
     }
     let total = try benchmark.secondsPerExchange(.whole)
-    let step = total * Double(setting.strategy.exchangesInStep)
+    let step = total * Double(setting.strategy.schedule.exchangesInStep)
     integer("ranks", "ranks", rankCount)
     integer("hosts", "hosts", benchmark.grid.all.hostCount)
     // The key that files have had from the beginning.

@@ -35,7 +35,7 @@ struct StepSetting {
       throw SpecificationError("--model-parallel: such a model cannot be split; softmax and mlp can")
     }
     var network: any Network = slice ?? self.network
-    let exchangesInStep = strategy.exchangesInStep
+    let exchangesInStep = strategy.schedule.exchangesInStep
     if let emulatedCompute {
       let share = Partition(count: options.minibatch, into: grid.shareCount)[grid.share].count
       network = EmulatedNetwork(

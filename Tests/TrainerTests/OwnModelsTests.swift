@@ -20,7 +20,7 @@ import _TestSupport
   }
 
   private func prepare(_ options: TrainerOptions, on ranks: Communicator = world) throws -> TrainingRun {
-    try TrainingRun(options, on: ranks, isSilent: true, strategy: StrategyRecipe { OwnModels($0) })
+    try TrainingRun(options, on: ranks, isSilent: true, strategy: StrategyRecipe(schedule: .unsynchronized) { OwnModels($0) })
   }
 
   private func hash(_ options: TrainerOptions, on ranks: Communicator = world) throws -> UInt64 {

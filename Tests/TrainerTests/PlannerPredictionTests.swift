@@ -97,7 +97,7 @@ import Trainer
       var costs = costs
       costs.compute = CostCurve(fixed: 2e-3, perUnit: perSample)
       let doubled = try #require(
-        StepPredictor(layout, minibatch: 256, costs: costs).predict(oneBit, ranks: 8, isDoubleBuffered: true))
+        StepPredictor(layout, minibatch: 256, costs: costs).predict(oneBit, ranks: 8, strategy: "double-buffer"))
       let longer = isComputing ? 2e-3 + 16 * perSample + 1e-3 + 1e-3 + latency : expected - 1e-3 - 1e-3 / 7
       #expect(abs(doubled.seconds - 2 * longer) < 0.02 * kernels)
     }
@@ -136,8 +136,8 @@ import Trainer
     #expect(abs(model.floatExchangeSeconds - 40e-3) < 1e-12 && abs(model.frameSeconds - 1e-4) < 1e-15)
     for codec in [oneBit, Identity()] as [any Codec] {
       for ranks in [64, 256] {
-        for isDoubleBuffered in [false, true] {
-          let prediction = try #require(predictor.predict(codec, ranks: ranks, isDoubleBuffered: isDoubleBuffered))
+        for (strategy, isDoubleBuffered) in [("all-reduce", false), ("double-buffer", true)] {
+          let prediction = try #require(predictor.predict(codec, ranks: ranks, strategy: strategy))
           let expected = model.minibatchSeconds(
             ranks: ranks, ratio: predictor.ratio(of: codec), isDoubleBuffered: isDoubleBuffered)
           #expect(abs(prediction.seconds - expected) < 0.03 * expected, "\(codec.name) \(ranks) \(isDoubleBuffered)")
@@ -166,9 +166,9 @@ import Trainer
 extension StepPredictor {
   /// Codecs can be for any number of parameters.
   fileprivate func predict(
-    _ codec: any Codec, ranks: Int, topology: PlanTopology = .flat, isDoubleBuffered: Bool = false
+    _ codec: any Codec, ranks: Int, topology: PlanTopology = .flat, strategy: String = "all-reduce"
   ) -> StepPrediction? {
-    try! predict(AggregationRecipe(codec), ranks: ranks, topology: topology, isDoubleBuffered: isDoubleBuffered)
+    try! predict(AggregationRecipe(codec), ranks: ranks, topology: topology, strategy: strategy)
   }
 
   fileprivate func ratio(of codec: any Codec) -> Double { try! ratio(of: AggregationRecipe(codec)) }

@@ -39,6 +39,18 @@ public struct StateInventory {
     tensors.filter { $0.placement != .replicated || rank < sliceCount }
   }
 
+  /// Adds another state, in its own memory, under names of its own: each with a dot and `slot` behind it.
+  package mutating func add(_ other: StateInventory, inSlot slot: String) {
+    for (name, value) in other.counters { counters["\(name).\(slot)"] = value }
+    tensors += (other.model + other.tensors).map { $0.renamed("\($0.name).\(slot)") }
+  }
+
+  /// Of `counters`, those of the state that was added in `slot`, under its names.
+  package static func counters(_ counters: [String: String], inSlot slot: String) -> [String: String] {
+    let names = counters.keys.filter { $0.hasSuffix(".\(slot)") }
+    return Dictionary(uniqueKeysWithValues: names.map { (String($0.dropLast(slot.count + 1)), counters[$0]!) })
+  }
+
   /// The tensor called `name`; nil if there is none.
   package func tensor(_ name: String) -> SavedTensor? { tensors.first { $0.name == name } }
 }

@@ -15,6 +15,11 @@ public final class ShardMemory {
   /// The number of floats of memory for a shard: two for each float of a message.
   public static func floatCount(_ code: SketchCode, shard: Int) -> Int { 2 * code.messageCount(of: shard) }
 
+  /// The same with the sketch rounded to fp32, if there is one, which lies elsewhere.
+  public static func mostFloats(_ code: SketchCode, shard: Int) -> Int {
+    (code.hashes[shard] == nil ? 2 : 3) * code.messageCount(of: shard)
+  }
+
   /// Creates the memory of a shard in the floats of `memory` from `start` on, which the caller saves; zero if these are zero.
   public init(_ code: SketchCode, shard: Int, in memory: FloatBuffer, at start: Int) {
     (hashes, self.memory) = (code.hashes[shard], memory)

@@ -57,7 +57,7 @@ extension CodedAllReduce {
   /// Encodes the groups of a segment one after another; returns the number of bytes of their codes.
   private func encodeGroups(of segment: Segment) -> Int {
     let payload = memory.contributions + segment.payloadOffset
-    var context = EncodingContext(seed: options.seed, step: progress.step, stream: 2 * rank)
+    var context = EncodingContext(seed: options.seed, step: progress.step, stream: options.streams.contributions(of: rank))
     var (end, group) = (0, segment.groups.lowerBound)
     while group < segment.groups.upperBound {
       let next = geometry.runEnd(group, in: segment)

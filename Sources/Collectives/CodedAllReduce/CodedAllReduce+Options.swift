@@ -24,6 +24,8 @@ extension CodedAllReduce {
     public var ownership: (any Codec)?
     /// The seed of the random numbers of a stochastic code, the same on all ranks.
     public var seed: UInt64 = 1
+    /// The streams of the codes of ranks and owners; others for each slice of a model.
+    public var streams = CodeStreams()
     /// Called by an owner with each piece of the sum before it is encoded.
     ///
     /// It gets a range of the flat buffer and its values, which it may change; every value comes once per exchange.

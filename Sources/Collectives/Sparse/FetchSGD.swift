@@ -83,6 +83,13 @@ final class FetchSGD: SparseAggregation {
     return (scatter, gather, [scatter.round("sketches"), gather.round("updates")])
   }
 
+  /// The memory of the owned shards, and scratch memory of their summands.
+  static func memory(_ settings: SparseSettings, _ code: SketchCode, window: Int, _ sizes: AggregationSizes) -> [MemoryRow] {
+    let scatter = messages(settings, code, rank: sizes.rank, of: sizes.rankCount).scatter
+    let table = scatter.owned[sizes.rank].reduce(0) { $0 + ShardMemory.mostFloats(code, shard: $1) }
+    return [("sketches of owners", (max(window, 1) + 1 + (sizes.isClipped ? 1 : 0)) * table), scatter.memory]
+  }
+
   func stages(of gradient: FloatBuffer, _ contribution: Contribution) -> [Stage] {
     let beginning = rounds.beginning(exchange) { [self] in
       try scatter.send(gradient, in: 0, of: rounds)

@@ -33,6 +33,9 @@ public struct LinearReduceScatter {
     return .scattered(name, owned.map { _ in counts })
   }
 
+  /// The room for one shard while it is encoded.
+  var memory: MemoryRow { ("a shard", scratch.count) }
+
   /// Encodes `values` and sends every shard to its owner.
   public func send(_ values: FloatBuffer, in round: Int, of rounds: MessageRounds) throws {
     require(values.count == code.shards.count, "\(values.count) values where the shards have \(code.shards.count)")

@@ -22,6 +22,11 @@ final class RankMemory {
     self.masksMomentum = masksMomentum
   }
 
+  /// The values that a rank remembers.
+  static func memory(_ sizes: AggregationSizes) -> MemoryRow {
+    ("memory of ranks", (sizes.momentum > 0 ? 2 : 1) * sizes.count)
+  }
+
   /// Adds a gradient at the learning rate `rate`.
   func add(_ gradient: FloatBuffer, rate: Float) {
     let (v, u, g) = (values.baseAddress, momenta.baseAddress, gradient.baseAddress)

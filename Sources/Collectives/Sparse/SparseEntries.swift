@@ -42,6 +42,10 @@ let sparseEntries: [Registry<AggregationRecipe>.Entry] = [
       return recovery == .exact
         ? TwoRoundSketch.messages(settings, code, candidates: candidates, rank: 0, of: rankCount).rounds
         : FetchSGD.messages(settings, code, rank: 0, of: rankCount).rounds
+    } memory: { sizes in
+      let (settings, code) = try sketch(specification, count: sizes.count)
+      return recovery == .exact
+        ? TwoRoundSketch.memory(settings, code, sizes) : FetchSGD.memory(settings, code, window: window, sizes)
     } make: { parts in
       let (settings, code) = try sketch(specification, count: parts.layout.count, seed: parts.seed)
       return switch recovery {
@@ -59,6 +63,9 @@ let sparseEntries: [Registry<AggregationRecipe>.Entry] = [
     return AggregationRecipe(specification, sparse) { count, rankCount in
       let (settings, code) = try sketch(specification, count: count)
       return TwoRoundSketch.messages(settings, code, candidates: candidates, rank: 0, of: rankCount).rounds
+    } memory: { sizes in
+      let (settings, code) = try sketch(specification, count: sizes.count)
+      return TwoRoundSketch.memory(settings, code, sizes)
     } make: { parts in
       let (settings, code) = try sketch(specification, count: parts.layout.count, seed: parts.seed)
       return try TwoRoundSketch(settings, code, candidates: candidates, selection: .heavyMix, parts: parts)
@@ -68,6 +75,8 @@ let sparseEntries: [Registry<AggregationRecipe>.Entry] = [
     specification in
     AggregationRecipe(specification, sparse) { count, rankCount in
       TrueTopK.messages(try SparseSettings(specification, count: count), rank: 0, of: rankCount).rounds
+    } memory: { sizes in
+      TrueTopK.memory(try SparseSettings(specification, count: sizes.count), sizes)
     } make: { parts in
       try TrueTopK(SparseSettings(specification, count: parts.layout.count), parts: parts)
     }
@@ -79,6 +88,8 @@ let sparseEntries: [Registry<AggregationRecipe>.Entry] = [
     let feedback = try specification.choice("feedback", default: LocalTopK.Feedback.rank)
     return AggregationRecipe(specification, sparse) { count, rankCount in
       LocalTopK.messages(try SparseSettings(specification, count: count), rank: 0, of: rankCount).rounds
+    } memory: {
+      [RankMemory.memory($0)]
     } make: { parts in
       try LocalTopK(SparseSettings(specification, count: parts.layout.count), feedback: feedback, parts: parts)
     }

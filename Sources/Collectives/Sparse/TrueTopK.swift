@@ -61,6 +61,13 @@ final class TrueTopK: SparseAggregation {
     return (scatter, gather, [scatter.round("gradients"), gather.round("updates")])
   }
 
+  /// Momentum and error of the owned shards.
+  static func memory(_ settings: SparseSettings, _ sizes: AggregationSizes) -> [MemoryRow] {
+    let scatter = messages(settings, rank: sizes.rank, of: sizes.rankCount).scatter
+    let owned = scatter.owned[sizes.rank].reduce(0) { $0 + settings.shards.count(of: $1) }
+    return [("memory of owners", 2 * owned), scatter.memory]
+  }
+
   func stages(of gradient: FloatBuffer, _ contribution: Contribution) -> [Stage] {
     let beginning = rounds.beginning(exchange) { [self] in
       try scatter.send(gradient, in: 0, of: rounds)

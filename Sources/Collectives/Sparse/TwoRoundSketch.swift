@@ -90,6 +90,13 @@ final class TwoRoundSketch: SparseAggregation {
       ])
   }
 
+  /// The memory of a rank, and the sum of the sketches of the shards that it owns.
+  static func memory(_ settings: SparseSettings, _ code: SketchCode, _ sizes: AggregationSizes) -> [MemoryRow] {
+    let scatter = LinearReduceScatter(code, rank: sizes.rank, of: sizes.rankCount)
+    let table = scatter.owned[sizes.rank].reduce(0) { $0 + ShardMemory.mostFloats(code, shard: $1) }
+    return [RankMemory.memory(sizes), ("sketches of owners", table), scatter.memory]
+  }
+
   func stages(of gradient: FloatBuffer, _ contribution: Contribution) -> [Stage] {
     let own = scatter.owned[rank]
     let beginning = rounds.beginning(exchange) { [self] in

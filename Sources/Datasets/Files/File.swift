@@ -1,32 +1,30 @@
+internal import Buffers
+internal import Files
+
 #if canImport(Glibc)
   import Glibc
 #endif
 
 /// The contents of a regular file.
 func readFile(_ path: String) throws(DataError) -> [UInt8] {
-  // Non-blocking, so that a named pipe without a writer is an error below and not a wait.
-  let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-  guard descriptor >= 0 else { throw DataError("cannot open '\(path)': \(reason())") }
-  defer { close(descriptor) }
-  var status = stat()
-  guard fstat(descriptor, &status) == 0 else { throw DataError("cannot read '\(path)': \(reason())") }
-  guard status.st_mode & S_IFMT == S_IFREG else {
-    throw DataError("cannot read '\(path)': it is not a file")
-  }
-  let byteCount = Int(status.st_size)
+  let file = try refusing("open", path) { () throws(FileError) in try File(path, .read) }
+  let byteCount = try refusing("read", path) { () throws(FileError) in try file.byteCount() }
   try DataError.requireMemory(byteCount, of: path)
-  var failure: String?
-  let bytes = [UInt8](unsafeUninitializedCapacity: byteCount) { buffer, filled in
-    while filled < byteCount {
-      let count = read(descriptor, buffer.baseAddress! + filled, byteCount - filled)
-      if count < 0 && errno == EINTR { continue }
-      if count < 0 { failure = reason() }
-      guard count > 0 else { return }
-      filled += count
-    }
+  var bytes = [UInt8](repeating: 0, count: byteCount)
+  try refusing("read", path) { () throws(FileError) in
+    var span = bytes.mutableSpan
+    try span.withUnsafeMutableBytes { (bytes) throws(FileError) in try file.read(into: bytes, at: 0) }
   }
-  if let failure { throw DataError("cannot read '\(path)': \(failure)") }
   return bytes
+}
+
+/// Runs `body`, and throws what the system refuses as a fault of the data.
+private func refusing<Result: ~Copyable>(
+  _ operation: String, _ path: String, _ body: () throws(FileError) -> Result
+) throws(DataError) -> Result {
+  do { return try body() } catch {
+    throw DataError("cannot \(operation) '\(path)': \(error.code == EISDIR ? "it is not a file" : error.detail)")
+  }
 }
 
 /// The contents of a file, decompressed if its name ends in `.gz`.
@@ -39,17 +37,9 @@ func readDecompressed(_ path: String) throws(DataError) -> [UInt8] {
 ///
 /// A folder of such a name is found only if there is nothing else.
 func firstFile(of names: [String], in directory: String) -> String? {
-  let present = names.flatMap { ["\(directory)/\($0)", "\(directory)/\($0).gz"] }.filter(exists)
-  return present.first { !isDirectory($0) } ?? present.first
-}
-
-/// Whether anything of any kind has this name.
-private func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
-
-/// Whether this is the name of a directory, or of a link to one.
-private func isDirectory(_ path: String) -> Bool {
-  var status = stat()
-  return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+  let paths = names.flatMap { ["\(directory)/\($0)", "\(directory)/\($0).gz"] }
+  let present = paths.filter { access($0, F_OK) == 0 }
+  return present.first { !Directory.isDirectory($0) } ?? present.first
 }
 
 /// The names in a directory, in the order of their bytes, without those that begin with a dot.
@@ -60,19 +50,7 @@ private func isDirectory(_ path: String) -> Bool {
 /// - Returns: files and folders alike, without the path.
 /// - Throws: `DataError` if the directory cannot be opened.
 func namesInDirectory(_ path: String, advice: String) throws(DataError) -> [String] {
-  guard let directory = opendir(path) else {
-    throw DataError("cannot open the directory '\(path)': \(reason()); \(advice)")
+  do { return try Directory.names(in: path).filter { !$0.hasPrefix(".") } } catch {
+    throw DataError("cannot open the directory '\(path)': \(error.detail); \(advice)")
   }
-  defer { closedir(directory) }
-  var names: [String] = []
-  while let entry = readdir(directory) {
-    let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-      String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-    }
-    if !name.hasPrefix(".") { names.append(name) }
-  }
-  return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
 }
-
-/// The system's text for why its last call failed.
-private func reason() -> String { String(cString: strerror(errno)) }

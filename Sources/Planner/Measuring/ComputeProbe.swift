@@ -9,16 +9,19 @@ internal import Trainer
 internal import Transport
 
 /// Measures the cost of computing: gradients of the real network on real samples, on all ranks at once, and the update.
+///
+/// They are computed in the frame in which strategies do their steps, and update the model as theirs do, with all transforms of the
+/// run.
 struct ComputeProbe {
   let repetitions: Repetitions
   let parts: StrategyParts
   let dataset: any Dataset
 
-  /// Seconds of a rank's gradient, including reading its samples and the meeting after it, for several sample counts.
+  /// Seconds of a rank's gradient, including reading its samples and the agreement on the step, for several sample counts.
   ///
   /// The last gradient is left in `gradient`.
   ///
-  /// The time that ranks wait for one another at the meeting belongs to computing, so it is measured with it.
+  /// The time that ranks wait for one another at the agreement belongs to computing, so it is measured with it.
   ///
   /// Collective. The largest sample count is a whole minibatch on one rank, unless that takes too long.
   func gradientCurve(_ effort: Repetitions.Effort, into gradient: FloatBuffer) throws -> CostCurve {
@@ -33,27 +36,31 @@ struct ComputeProbe {
     return CostCurve(points)
   }
 
-  /// Seconds of the gradient of `count` samples on each rank, and of the meeting.
+  /// Seconds of the gradient of `count` samples on each rank, and of the agreement.
   private func seconds(samples count: Int, _ effort: Repetitions.Effort, into gradient: FloatBuffer) throws -> Double {
     try repetitions.seconds(effort, work(samples: count, into: gradient))
   }
 
-  /// Returns a function that computes the gradient of the next `count` samples on each rank, and then meets.
+  /// Returns a function that does the next step of `count` samples on each rank up to its exchange.
   func work(samples count: Int, into gradient: FloatBuffer) -> () throws -> Void {
-    let alone = workAlone(samples: count, into: gradient)
-    return { [repetitions] in
-      try alone()
-      try repetitions.meet()
-    }
+    work(samples: count) { try $0.run($1, on: $2, into: gradient, needsNorm: false) }
   }
 
   /// Returns a function that computes the gradient of the next `count` samples on this rank, whatever the others do.
   func workAlone(samples count: Int, into gradient: FloatBuffer) -> () throws -> Void {
+    work(samples: count) { _ = try $0.compute($1, on: $2, into: gradient, needsNorm: false) }
+  }
+
+  private func work(
+    samples count: Int, _ body: @escaping (StepFrame, _ step: Int, Course) throws -> Void
+  ) -> () throws -> Void {
     let (parts, loader) = steps(samples: count)
-    let computation = GradientComputation(parts)
+    let frame = StepFrame(parts, driver: ExchangeDriver(.off))
+    let course = Course(loader: loader, rate: { _ in 0 }, isMeasured: { _ in false })
     var step = 0
     return { [plan = parts.plan] in
-      _ = try computation.compute(step, of: loader.batch(at: step), among: plan.minibatch, into: gradient)
+      try body(frame, step, course)
+      frame.computation.accept()
       step = plan.next(after: step)
     }
   }
@@ -92,20 +99,27 @@ struct ComputeProbe {
 
   /// Seconds of the update of the whole model, T_upd.
   ///
-  /// It updates scratch parameters, with its own optimizer, from a gradient that is in the cache as a decoded one is.
+  /// It updates scratch parameters from a gradient that is in the cache as a decoded one is; the optimizer's state is lost.
   ///
   /// Collective.
-  func updateSeconds(_ effort: Repetitions.Effort, _ optimizer: any Optimizer) throws -> Double {
+  func updateSeconds(_ effort: Repetitions.Effort) throws -> Double {
     let count = parts.network.layout.count
-    let scratch = FloatBuffer(count: count)
+    var parts = parts
+    parts.parameters = FloatBuffer(count: count)
+    let update = ModelUpdate(parts)
     let piece = 1024
     let gradient = FloatBuffer(count: piece)
     return try repetitions.seconds(effort, by: .slowest) {
-      optimizer.prepare(samples: parts.plan.minibatch, share: 1)
-      for start in stride(from: 0, to: count, by: piece) {
-        optimizer.update(start..<min(start + piece, count), of: scratch, with: gradient.baseAddress, rate: 0)
+      try update.apply(rate: 0, samples: parts.plan.minibatch) { sink in
+        for start in stride(from: 0, to: count, by: piece) {
+          let range = start..<min(start + piece, count)
+          switch sink {
+          case .update(let update): update(range, gradient.baseAddress)
+          case .buffer(let buffer): (buffer.baseAddress + start).update(from: gradient.baseAddress, count: range.count)
+          case .inPlace, .change: fatalError("a plan updates with gradients")
+          }
+        }
       }
-      optimizer.finish(scratch, rate: 0)
     }
   }
 

@@ -71,7 +71,7 @@ struct CostMeasurement {
     let meeting = min(try repetitions.seconds(effort.kernels) { try repetitions.meet() }, 0.5 * curve.points[0].seconds)
     result.costs.compute = CostCurve(curve.points.map { .init($0.amount, $0.seconds - meeting) })
     progress("the update of the model")
-    result.costs.updateSeconds = try compute.updateSeconds(effort.kernels, parts.optimizer)
+    result.costs.updateSeconds = try compute.updateSeconds(effort.kernels)
     result.costs.postSeconds = try compute.postSeconds(effort.kernels)
 
     let kernels = KernelProbe(repetitions: repetitions, layout: layout, gradient: gradient)

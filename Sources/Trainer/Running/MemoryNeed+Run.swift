@@ -18,9 +18,10 @@ extension MemoryNeed {
   package init(_ options: TrainerOptions, _ recipe: Recipe, network: any Network, sampleCount: Int, on grid: RankGrid) {
     let parameterCount = network.layout.count
     let ranks = grid.shareCount
-    let gradients = recipe.strategy.isDelayed ? 2 : 1
-    // For other aggregations only what every run has is counted.
+    let gradients = recipe.strategy.schedule.gradientCount
     let codec = recipe.aggregation.codec
+    let sizes = AggregationSizes(
+      count: parameterCount, hosts: grid.dataGroup, momentum: options.momentum, isClipped: options.clip != nil)
     self.init()
     add("parameters", parameterCount)
     add(gradients == 1 ? "gradient" : "gradients", gradients * parameterCount)
@@ -32,13 +33,21 @@ extension MemoryNeed {
         4 * gradients * parameterCount + codes + codes / ranks + (hasFloats ? 4 * parameterCount / ranks : 0)
       mappedByteCount = sharedByteCount * (host.count - 1)
     }
-    if codec != nil {
+    if recipe.aggregation.capabilities.result == .gradient {
       let buffers = recipe.optimizer.bufferCount(momentum: options.momentum) * recipe.strategy.optimizerCount(ranks)
       add("optimizer", buffers * parameterCount)
     }
     for (name, count) in recipe.strategy.memory(parameterCount, ranks, codec?.isIdentity == false) { add(name, count) }
-    if let codec, !codec.isIdentity, ranks > 1, recipe.strategy.capabilities.isInStep {
-      add("residuals", parameterCount + parameterCount / ranks)
+    // Sizes that do not fit the model are refused when the aggregation is made.
+    if recipe.strategy.capabilities.isInStep, let rows = try? recipe.aggregation.memory(sizes),
+      let messages = try? recipe.aggregation.messageMemory(sizes)
+    {
+      for (name, count) in rows { add(name, count) }
+      if codec == nil { add("messages", messages.written + messages.arriving) }
+      if let host = grid.dataGroup.host, codec == nil {
+        sharedByteCount = 4 * messages.written
+        mappedByteCount = sharedByteCount * (host.count - 1)
+      }
     }
     if options.codec == CodecChoice.word && ranks > 1 { add("measuring codecs", 4 * parameterCount) }
     if recipe.searches { add("trials", 4 * parameterCount) }

@@ -19,7 +19,7 @@ public struct Recipe {
   /// How the learning rate changes.
   public let schedule: Schedule
   /// How gradients are aggregated after the warm start; the sum of floats until `--codec auto` is decided.
-  public let aggregation: AggregationRecipe
+  public private(set) var aggregation: AggregationRecipe
   /// How the minibatch is tuned; nil if it is fixed.
   public let minibatchSearch: MinibatchSearch?
   /// How the learning rate is tuned; nil if it follows its schedule.
@@ -29,7 +29,7 @@ public struct Recipe {
     if case .search = rateControl { true } else { minibatchSearch != nil }
   }
   /// When ranks exchange what.
-  public internal(set) var strategy: StrategyRecipe
+  public private(set) var strategy: StrategyRecipe
   /// Notes on options that have no effect; sentences without a full stop.
   private(set) var notes: [String] = []
 
@@ -151,6 +151,12 @@ public struct Recipe {
     do { return try registry.make(text, besides: words) } catch { throw OptionError("--\(option): \(error)") }
   }
 
+  /// For tests: replaces the strategy, and the aggregation if it names one.
+  mutating func replace(_ strategy: StrategyRecipe) {
+    self.strategy = strategy
+    aggregation = strategy.aggregation ?? aggregation
+  }
+
   /// Makes the strategy.
   ///
   /// Collective.
@@ -192,7 +198,8 @@ public struct Recipe {
         "in which every rank encodes its own gradient; leave it out"
       ),
       (
-        !can.discards && !strategy.isDelayed && [.thread, .inline].contains(options.overlap), "overlap \(options.overlap)",
+        strategy.schedule.hiddenPart == .duringBackward && !can.discards
+          && [.thread, .inline].contains(options.overlap), "overlap \(options.overlap)",
         "whose exchange begins when the whole gradient is computed; --strategy double-buffer with --codec \(codec) hides it"
       ),
     ]

@@ -10,27 +10,37 @@ internal import Transport
 struct StartSummary {
   let text: String
 
-  init(_ trainer: TrainingRun, _ report: ExchangeReport) {
-    let (plan, options) = (trainer.plan, trainer.options)
-    let ranks = counted(trainer.world.count, "rank")
-    let hosts = counted(trainer.grid.all.hostCount, "host")
+  /// Describes a run.
+  ///
+  /// - Parameters:
+  ///   - context: What the run was prepared with.
+  ///   - plan: Which samples belong to which step.
+  ///   - parameterCount: The number of parameters of the whole model.
+  ///   - clients: The order of the clients' samples; nil without clients.
+  ///   - codecChoice: The codec that the ranks have chosen; nil if the options name one.
+  ///   - report: The predicted cost of an exchange.
+  init(
+    _ context: RunContext, plan: RunPlan, parameterCount: Int, clients: ClientOrder?, codecChoice: CodecChoice?,
+    _ report: ExchangeReport
+  ) {
+    let (options, grid) = (context.options, context.grid)
+    let ranks = counted(context.world.count, "rank")
+    let hosts = counted(grid.all.hostCount, "host")
     var lines = [
-      "\(ranks) on \(hosts): \(options.model), \(trainer.model.parameterCount) parameters, on \(options.data), "
-        + "\(plan.sampleCount) training and \(trainer.dataset.count(.test)) test samples",
+      "\(ranks) on \(hosts): \(options.model), \(parameterCount) parameters, on \(options.data), "
+        + "\(plan.sampleCount) training and \(context.dataset.count(.test)) test samples",
       "\(counted(plan.steps, "step")) of \(plan.minibatch) samples, \(plan.stepsPerEpoch) to an epoch"
         + (options.tuneMinibatch == nil ? "" : "; fewer if the minibatch grows"),
     ]
-    if let clients = trainer.loader.clients {
+    if let clients {
       let counts = clients.clients.map(\.count)
       lines.append(
         "\(counted(clients.clients.count, "client")) of \(counts.min() ?? 0) to \(counts.max() ?? 0) samples, "
           + "\(clients.sampledCount) of them in a step")
     }
-    if let slice = trainer.network as? any SlicedNetwork { lines.append(StartSummary.slices(slice, trainer)) }
-    if let choice = trainer.codecChoice {
-      lines.append("the ranks chose the codec \(choice.specification): \(choice.reason)")
-    }
-    lines.append(StartSummary.traffic(plan, report, trainer.grid))
+    if let slice = context.network as? any SlicedNetwork { lines.append(StartSummary.slices(slice, plan, grid)) }
+    if let codecChoice { lines.append("the ranks chose the codec \(codecChoice.specification): \(codecChoice.reason)") }
+    lines.append(StartSummary.traffic(plan, report, grid))
     let width = TrainerOptions.fields.map(\.name.count).max() ?? 0
     for field in TrainerOptions.fields where !field.isHidden {
       let padding = String(repeating: " ", count: width - field.name.count)
@@ -42,9 +52,8 @@ struct StartSummary {
   }
 
   /// How models are split, and the cost.
-  private static func slices(_ slice: any SlicedNetwork, _ trainer: TrainingRun) -> String {
-    let grid = trainer.grid
-    let samples = trainer.plan.places(of: 0, rank: grid.share, ranks: grid.shareCount).count
+  private static func slices(_ slice: any SlicedNetwork, _ plan: RunPlan, _ grid: RankGrid) -> String {
+    let samples = plan.places(of: 0, rank: grid.share, ranks: grid.shareCount).count
     let bytes = withPrefix(Double((slice.bytesPerSample.forward + slice.bytesPerSample.backward) * samples)) + "B"
     let each = grid.shareCount > 1 ? " each" : ""
     return "\(counted(grid.shareCount, "model")) in \(grid.sliceCount) slices\(each): this rank holds "

@@ -13,8 +13,9 @@ internal import Transport
 /// The delay also applies with one rank, where nothing is exchanged. What is in flight is applied after the last step.
 /// Source: Seide et al. 2014, section 3.3; algorithms §1.5.
 final class Delayed: EngineStrategy {
+  static let schedule = ExchangeSchedule.halves
   /// The number of parts of a minibatch.
-  private static let parts = 2
+  private static let parts = schedule.exchangesInStep
 
   /// An exchange in flight.
   private struct Flight {
@@ -44,7 +45,7 @@ final class Delayed: EngineStrategy {
   private var settledTraffic = Traffic()
 
   init(_ parts: StrategyParts) throws {
-    engine = try StepEngine(parts, gradientCount: 2, overlap: parts.overlap)
+    engine = try StepEngine(parts, Delayed.schedule)
     arrived = FloatBuffer(count: parts.network.layout.count)
   }
 
@@ -70,7 +71,8 @@ final class Delayed: EngineStrategy {
         // The agreement goes on during the exchange of the previous half.
         sent: { outcome.traffic += try applyOldest() })
       if !judgement.verdict.isSkipped {
-        try begin(exchange, step: step, part: part, judgement.agreement, of: samples, isWatched: isWatched)
+        let number = Delayed.parts * course.drawNumber(step) + part
+        try begin(exchange, number, judgement.agreement, of: samples, isWatched: isWatched)
       }
       outcome.add(judgement)
     }
@@ -80,14 +82,14 @@ final class Delayed: EngineStrategy {
 
   /// Hands over the gradient just computed, and turns to the other.
   private func begin(
-    _ exchange: any Aggregation, step: Int, part: Int, _ agreement: StepAgreement, of stepSamples: Int, isWatched: Bool
+    _ exchange: any Aggregation, _ number: Int, _ agreement: StepAgreement, of stepSamples: Int, isWatched: Bool
   ) throws {
     let samples = agreement.sum(\.sampleCount)
     flight = Flight(
       exchange: exchange, rate: agreement.rate, samples: samples, share: Float(samples) / Float(stepSamples),
       trafficBefore: exchange.traffic, watched: isWatched ? agreement : nil)
     let contribution = Contribution(
-      step: Delayed.parts * step + part, samples: samples, buffer: turn, rate: agreement.rate,
+      step: number, samples: samples, buffer: turn, rate: agreement.rate,
       share: Double(samples) / Double(stepSamples))
     try engine.aggregations.begin(exchange, contribution)
     engine.driver.drive(exchange)

@@ -81,7 +81,7 @@ package final class GradientComputation {
   }
 
   /// Marks the gradient computed last as accepted: it will be exchanged and applied.
-  func accept() {
+  package func accept() {
     inherited = nil
     parts.network.accept()
     for transform in transforms { transform.commit() }

@@ -52,6 +52,7 @@ package final class RunAggregations {
     }
     options.isRestorable = isRestorable
     options.seed = parts.options.seed
+    options.streams = CodeStreams(slice: parts.grid.slice, of: parts.grid.sliceCount)
     // A thread has time to decode while the model computes; between layers nothing is gained.
     options.decodesAhead = overlap == .thread
     options.observer = parts.timeline.map { timeline in

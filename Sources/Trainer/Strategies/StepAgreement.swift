@@ -1,7 +1,7 @@
 internal import Buffers
 internal import Collectives
 internal import Kernels
-internal import Transport
+package import Transport
 
 /// What ranks exchange about a step before anything is encoded: whether it may be done at all, and what is reported about it.
 package struct StepAgreement {
@@ -35,7 +35,7 @@ package struct StepAgreement {
   /// Collective.
   ///
   /// - Communication: one record of seven words to each other rank.
-  init(_ own: Statement, over records: RecordExchange, step: Int, meanwhile: (() -> Void)? = nil) throws {
+  package init(_ own: Statement, over records: RecordExchange, step: Int, meanwhile: (() -> Void)? = nil) throws {
     try StepAgreement.send(own, over: records)
     try self.init(over: records, step: step, meanwhile: meanwhile)
   }
@@ -66,6 +66,9 @@ package struct StepAgreement {
 }
 
 extension StepAgreement.Statement {
+  /// A statement of no samples.
+  package static var ofNoSamples: Self { Self() }
+
   /// As a record.
   fileprivate var words: [UInt64] {
     [

@@ -18,14 +18,15 @@ final class StepEngine {
   let replicated: ReplicatedStart
   var start = AutomaticStart()
 
-  /// Prepares the exchange of `gradientCount` gradients in turn, driven according to `overlap`.
+  /// Prepares exchanges that follow `schedule`.
   ///
   /// Collective.
-  ///
-  /// - Parameter isRestorable: Whether an exchange may be discarded.
-  init(_ parts: StrategyParts, gradientCount: Int, overlap: Overlap, isRestorable: Bool = false) throws {
+  init(_ parts: StrategyParts, _ schedule: ExchangeSchedule) throws {
     self.parts = parts
-    gradients = try (0..<gradientCount).map { _ in
+    let overlap = schedule.overlap(for: parts)
+    // What begins before all ranks have agreed on the step may have to be undone.
+    let isRestorable = schedule.hiddenPart == .duringBackward && overlap != .off
+    gradients = try (0..<schedule.gradientCount).map { _ in
       try SharedGradient(
         count: parts.network.layout.count, hosts: parts.hosts, isShared: parts.aggregation.capabilities.sharesContributions)
     }

@@ -1,5 +1,5 @@
-internal import Buffers
-internal import Collectives
+package import Buffers
+package import Collectives
 internal import Datasets
 internal import Kernels
 internal import MPI
@@ -11,9 +11,9 @@ internal import Transport
 ///
 /// Every strategy does its steps in this frame; what is exchanged when, and what is done with it, is up to the strategy. One that
 /// agrees less often computes with ``compute(_:on:_:into:needsNorm:ready:)`` and agrees on several steps at once.
-final class StepFrame {
+package final class StepFrame {
   /// Which samples of a step a rank takes.
-  enum Portion {
+  package enum Portion {
     /// Its share of all samples.
     case share
     /// Its share of one of the parts of the step.
@@ -23,19 +23,19 @@ final class StepFrame {
   }
 
   /// What the ranks reported, and the verdict: the same on every rank.
-  struct Judgement {
+  package struct Judgement {
     let agreement: StepAgreement
     let verdict: NonFiniteGuard.Verdict
   }
 
   private let parts: StrategyParts
   private let driver: ExchangeDriver
-  let computation: GradientComputation
+  package let computation: GradientComputation
   private var nonFiniteGuard: NonFiniteGuard
   /// Seconds spent waiting for the statements of other ranks.
   private(set) var agreementSeconds = 0.0
 
-  init(_ parts: StrategyParts, driver: ExchangeDriver) {
+  package init(_ parts: StrategyParts, driver: ExchangeDriver) {
     (self.parts, self.driver) = (parts, driver)
     computation = GradientComputation(parts)
     nonFiniteGuard = NonFiniteGuard(parts)
@@ -56,7 +56,8 @@ final class StepFrame {
   ///   - computed: Called when the gradient is complete, to add to this rank's statement.
   ///   - sent: Called when this rank's statement is sent, while the others send theirs.
   /// - Throws: Also the error that ends the run on all ranks (``NonFiniteGuard/Verdict/end``), after `ending` was called.
-  func run(
+  @discardableResult
+  package func run(
     _ step: Int, on course: Course, _ portion: Portion = .share, into gradient: FloatBuffer, needsNorm: Bool,
     ready: (_ end: Int) -> Void = { _ in }, computed: (inout StepAgreement.Statement) throws -> Void = { _ in },
     sent: () throws -> Void = {}, ending: () throws -> Void = {}
@@ -101,7 +102,7 @@ final class StepFrame {
   ///
   /// - Parameters: Those of ``run(_:on:_:into:needsNorm:ready:computed:sent:ending:)``.
   /// - Returns: What this rank has to state about it.
-  func compute(
+  package func compute(
     _ step: Int, on course: Course, _ portion: Portion = .share, into gradient: FloatBuffer, needsNorm: Bool,
     ready: (_ end: Int) -> Void = { _ in }
   ) throws -> StepAgreement.Statement {

@@ -5,10 +5,8 @@ public import Collectives
 public struct StrategyRecipe: Sendable {
   /// The aggregation that a short form names itself; nil if `--codec` does.
   public var aggregation: AggregationRecipe?
-  /// The exchanges of a step, each of a part of its minibatch.
-  public let exchangesInStep: Int
-  /// Whether an exchange goes on while the next part is computed, so that two gradients are held at a time.
-  public let isDelayed: Bool
+  /// When it exchanges, and what computing hides of it.
+  public let schedule: ExchangeSchedule
   /// The number of workers that take minibatches; nil for as many as ranks.
   public let workerCount: Int?
   /// The pushes that a worker may be ahead of the slowest, of strategies whose ranks are not in step; nil for any number.
@@ -24,16 +22,15 @@ public struct StrategyRecipe: Sendable {
   private let make: @Sendable (StrategyParts) throws -> any Strategy
 
   package init(
-    exchangesInStep: Int = 1, isDelayed: Bool = false, workerCount: Int? = nil,
-    bound: ClosedRange<Int>? = nil, capabilities: StrategyCapabilities = StrategyCapabilities(), ownMomentum: String? = nil,
+    schedule: ExchangeSchedule, workerCount: Int? = nil, bound: ClosedRange<Int>? = nil,
+    capabilities: StrategyCapabilities = StrategyCapabilities(), ownMomentum: String? = nil,
     optimizerCount: @escaping @Sendable (_ rankCount: Int) -> Int = { _ in 1 },
     memory: @escaping @Sendable (_ parameterCount: Int, _ rankCount: Int, _ isCoded: Bool) -> [(name: String, count: Int)] = {
       _, _, _ in []
     },
     make: @escaping @Sendable (StrategyParts) throws -> any Strategy
   ) {
-    (self.exchangesInStep, self.isDelayed) = (exchangesInStep, isDelayed)
-    (self.workerCount, self.bound, self.capabilities) = (workerCount, bound, capabilities)
+    (self.schedule, self.workerCount, self.bound, self.capabilities) = (schedule, workerCount, bound, capabilities)
     (self.ownMomentum, self.optimizerCount) = (ownMomentum, optimizerCount)
     (self.memory, self.make) = (memory, make)
   }
@@ -84,7 +81,7 @@ public let strategies = Registry<StrategyRecipe>(
   [
     .init("all-reduce", "every rank exchanges every step's gradient and makes the same update") { _ in allReduce },
     .init("double-buffer", "half a minibatch is computed while the gradient of the half before is exchanged") { _ in
-      StrategyRecipe(exchangesInStep: 2, isDelayed: true) { try Delayed($0) }
+      StrategyRecipe(schedule: Delayed.schedule) { try Delayed($0) }
     },
     .init(
       "asgd", "each rank's gradient is applied by the owners of shards when it comes; nobody waits",
@@ -112,11 +109,12 @@ public let strategies = Registry<StrategyRecipe>(
     ) { asynchronous(try AsynchronySettings(localStepsOf: $0)) },
   ] + ["fetch-sgd", "sketched-sgd", "true-top-k", "local-top-k"].map(shortForm))
 
-private let allReduce = StrategyRecipe(capabilities: .synchronous) { try Synchronous($0) }
+private let allReduce = StrategyRecipe(schedule: Synchronous.schedule, capabilities: .synchronous) { try Synchronous($0) }
 
 private func asynchronous(_ settings: AsynchronySettings, ownMomentum: String? = nil) -> StrategyRecipe {
   StrategyRecipe(
-    workerCount: settings.workerCount, bound: settings.bound, capabilities: .asynchronous, ownMomentum: ownMomentum,
+    schedule: .unsynchronized, workerCount: settings.workerCount, bound: settings.bound, capabilities: .asynchronous,
+    ownMomentum: ownMomentum,
     optimizerCount: settings.optimizerCount, memory: settings.memory
   ) { try Asynchronous($0, settings) }
 }

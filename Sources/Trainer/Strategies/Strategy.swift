@@ -98,6 +98,8 @@ public struct Course {
   public let isMeasured: (_ step: Int) -> Bool
   /// Takes note of what this rank does between meetings, once for each of its minibatches.
   let note: (Passage) -> Void
+  /// The number by which random codes of a step are drawn, once each: that of the step, except in trials, which have others.
+  let drawNumber: (_ step: Int) -> Int
 
   /// What one rank knows of the steps since the last meeting, without asking others.
   struct Passage {
@@ -115,9 +117,11 @@ public struct Course {
   }
 
   init(
-    loader: BatchLoader, rate: @escaping (Int) -> Float, isMeasured: @escaping (Int) -> Bool, note: @escaping (Passage) -> Void
+    loader: BatchLoader, rate: @escaping (Int) -> Float, isMeasured: @escaping (Int) -> Bool,
+    note: @escaping (Passage) -> Void, drawNumber: @escaping (Int) -> Int = { $0 }
   ) {
-    (self.loader, self.rate, self.isMeasured, self.note) = (loader, rate, isMeasured, note)
+    (self.loader, self.rate, self.isMeasured) = (loader, rate, isMeasured)
+    (self.note, self.drawNumber) = (note, drawNumber)
   }
 }
 
@@ -230,6 +234,4 @@ extension StrategyParts {
       layout: network.layout, result: aggregation.capabilities.result, shareCount: grid.shareCount,
       weightDecay: options.weightDecay, clip: options.clip, ofOptimizer: transforms)
   }
-  /// What advances exchanges while the model computes.
-  package var overlap: Overlap { options.overlap.resolved(for: hosts, among: grid.all, threads: options.threads) }
 }

@@ -13,13 +13,13 @@ internal import Transport
 /// exchanged, and the run is plain stochastic gradient descent bit for bit.
 /// Source: Seide et al. 2014; algorithms A7 and A8 (T1), §1.10.
 final class Synchronous: EngineStrategy {
+  static let schedule = ExchangeSchedule.synchronous
   let engine: StepEngine
   /// Whether exchanges begin before gradients are final.
   private var beginsEarly: Bool { engine.driver.overlap != .off }
 
   init(_ parts: StrategyParts) throws {
-    let overlap = parts.aggregation.capabilities.discards ? parts.overlap : .off
-    engine = try StepEngine(parts, gradientCount: 1, overlap: overlap, isRestorable: overlap != .off)
+    engine = try StepEngine(parts, Synchronous.schedule)
   }
 
   func advance(from step: Int, to meeting: Int, on course: Course) throws -> StepOutcome {
@@ -30,7 +30,7 @@ final class Synchronous: EngineStrategy {
     let (isMeasured, isWatched) = (course.isMeasured(step), engine.watches(step, on: course))
     let (samples, trafficBefore) = (course.loader.plan.places(of: step).count, exchange.traffic)
     let residualSquares = isMeasured ? exchange.residualSquares : 0
-    var contribution = Contribution(step: step, samples: samples, isReady: false)
+    var contribution = Contribution(step: course.drawNumber(step), samples: samples, isReady: false)
     if beginsEarly { try begin(exchange, contribution) }
     let judgement = try engine.frame.run(
       step, on: course, into: gradient, needsNorm: isMeasured || isWatched, ready: exchange.markReady,

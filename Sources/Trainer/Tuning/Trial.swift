@@ -24,11 +24,16 @@ final class Trial {
   private let parts: StrategyParts
   private let strategy: Synchronous
   private let loader: BatchLoader
+  /// The steps that trials of the run have done so far.
+  private(set) var stepCount: Int
 
-  /// Prepares trials of a run of `parts` on the samples of `loader`, with their own optimizer.
+  /// Random codes of trials are drawn by numbers from here on, which no step of a run has.
+  private static let firstDrawNumber = 1 << 31
+
+  /// Prepares trials of a run of `parts` on the samples of `loader`, with their own optimizer, after `stepCount` steps of trials.
   ///
   /// Collective.
-  init(like parts: StrategyParts, optimizer: any Optimizer, loader: BatchLoader) throws {
+  init(like parts: StrategyParts, optimizer: any Optimizer, loader: BatchLoader, after stepCount: Int) throws {
     var parts = parts
     parts.optimizer = optimizer
     parts.parameters = FloatBuffer(count: parts.parameters.count)
@@ -37,7 +42,7 @@ final class Trial {
     // A gradient that is not finite ends the trial, not the run.
     if parts.options.nonFinite == .skip { parts.options.nonFinite = .abort }
     parts.options.injectNonFinite = nil
-    self.parts = parts
+    (self.parts, self.stepCount) = (parts, stepCount)
     strategy = try Synchronous(parts)
     self.loader = loader.copy()
   }
@@ -77,7 +82,12 @@ final class Trial {
     var total = (loss: 0.0, correct: 0, samples: 0)
     do {
       for step in steps {
-        let outcome = try strategy.step(step, from: loader, rate: rate(step), isMeasured: false)
+        let (rate, number) = (rate(step), Trial.firstDrawNumber + stepCount)
+        stepCount += 1
+        let outcome = try strategy.advance(
+          from: step, to: step + 1,
+          on: Course(
+            loader: loader, rate: { _ in rate }, isMeasured: { _ in false }, note: { _ in }, drawNumber: { _ in number }))
         if outcome.isStopRequested { return nil }
         total.loss += outcome.lossSum
         total.correct += outcome.correctCount

@@ -10,7 +10,9 @@ final class Tuner {
   /// The trial that a search trains, while one is running.
   private(set) var trial: Trial?
   /// Makes it; nil if there is nothing to search.
-  private let makeTrial: (() throws -> Trial)?
+  private let makeTrial: ((_ stepsBefore: Int) throws -> Trial)?
+  /// The steps of trials in the searches that have ended: one that was broken off is done again with the same numbers.
+  private var trialSteps = 0
   private let grid: RankGrid
 
   /// The factor for the learning rate given by options and schedule.
@@ -23,8 +25,8 @@ final class Tuner {
   var tally = LossTally()
   /// What changes after epochs are based on.
   var memory = AfterEpoch.Memory()
-  /// The state to go back to if the loss rises, and the minibatch that led there; nil if the run never goes back.
-  var best: (state: StateSnapshot, minibatch: Int)?
+  /// The state to go back to if the loss rises; nil if the run never goes back.
+  private(set) var best: BestState?
   /// Seconds spent on trials by this job.
   var seconds = 0.0
   /// The bytes that this rank sent in trials to the other slices of its model, and the number predicted.
@@ -52,41 +54,42 @@ final class Tuner {
     var searchesRates = false
     if case .search = control { searchesRates = true }
     makeTrial =
-      search != nil || searchesRates ? { try Trial(like: parts, optimizer: optimizer(), loader: loader) } : nil
+      search != nil || searchesRates
+      ? { try Trial(like: parts, optimizer: optimizer(), loader: loader, after: $0) } : nil
     if search == nil && control == nil { return nil }
   }
 
-  /// Runs a search, during which there is a ``trial``.
+  /// Runs a search, during which there is a ``trial``; `body` returns whether it came to its end, and so does this.
   ///
   /// Collective.
   ///
   /// Memory that the ranks share for it is released afterwards.
-  func searching<Result>(_ body: () throws -> Result) throws -> Result {
+  func searching(_ body: () throws -> Bool) throws -> Bool {
     guard let makeTrial else { fatalError("there is nothing to search") }
     return try grid.all.releasingMemory {
       try grid.dataGroup.releasingMemory {
-        let trial = try makeTrial()
+        let trial = try makeTrial(trialSteps)
         self.trial = trial
         // If it throws, messages may be in flight that need their memory.
-        let result = try body()
+        let isDone = try body()
+        if isDone { trialSteps = trial.stepCount }
         gradientBytesSent += trial.traffic.bytesSent
         self.trial = nil
-        return result
+        return isDone
       }
     }
   }
 
   /// Records the state before the first step as the best, if the run may go back.
   func begin(with state: StateInventory, minibatch: Int) {
-    if case .afterEpoch(let control) = control, control.loadsBest { best = (StateSnapshot(of: state), minibatch) }
+    if case .afterEpoch(let control) = control, control.loadsBest { best = BestState(state, minibatch: minibatch) }
   }
 
   /// Discards losses and states of the labels before a realignment, which later ones cannot be compared with.
   func startAfresh(with state: StateInventory, minibatch: Int) {
     tally = LossTally()
     memory.previous = nil
-    best?.state.take(state)
-    best?.minibatch = minibatch
+    best?.take(state, minibatch: minibatch)
   }
 
   /// Records the rate of an epoch that begins.
@@ -101,11 +104,8 @@ final class Tuner {
     inventory.counters["tunedLossSamples"] = String(tally.sampleCount)
     inventory.counters["tunedLossBefore"] = memory.previous.map { String($0.bitPattern) }
     inventory.counters["tunedHasReduced"] = String(memory.hasReduced)
-    guard let best else { return }
-    let state = best.state.inventory
-    inventory.counters["minibatch\(Tuner.mark)"] = String(best.minibatch)
-    for (name, value) in state.counters { inventory.counters[name + Tuner.mark] = value }
-    inventory.tensors += (state.model + state.tensors).map { $0.renamed($0.name + Tuner.mark) }
+    inventory.counters["tunedTrialSteps"] = String(trialSteps)
+    best?.contribute(to: &inventory)
   }
 
   /// Restores the counters; tensors are read in place.
@@ -118,12 +118,7 @@ final class Tuner {
     tally = LossTally(lossSum: number("tunedLossSum") ?? 0, sampleCount: samples)
     memory.previous = number("tunedLossBefore")
     memory.hasReduced = counters["tunedHasReduced"] == "true"
-    guard let best else { return }
-    let saved = counters.filter { $0.key.hasSuffix(Tuner.mark) }.map { (String($0.key.dropLast(Tuner.mark.count)), $0.value) }
-    best.state.setCounters(Dictionary(uniqueKeysWithValues: saved))
-    self.best?.minibatch = counters["minibatch\(Tuner.mark)"].flatMap { Int($0) } ?? best.minibatch
+    trialSteps = counters["tunedTrialSteps"].flatMap { Int($0) } ?? 0
+    best?.restore(counters)
   }
-
-  /// The suffix that marks the state to go back to in a checkpoint.
-  private static let mark = ".best"
 }
