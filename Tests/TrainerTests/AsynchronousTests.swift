@@ -54,7 +54,7 @@ import _TestSupport
     var hashes: [String: UInt64] = [:]
     for strategy in [
       "asgd", "asgd:rate=inverse", "asgd:softsync=3", "dc-asgd", "dc-asgd:lambda=0", "dc-asgd:form=c,lambda=5", "ssp:bound=1",
-      "asgd:push=1,pull-every=1,pipeline=false", "asgd:push=2", "asgd:pull-every=2", "asgd:pipeline=true",
+      "asgd:push=1,pull-every=1,pipeline=false", "asgd:push=2,pull-every=2,pipeline=true",
     ] {
       let workers = strategy + (strategy.contains(":") ? "," : ":") + "workers=12"
       for (speed, codec) in [("exp", "none"), ("slow:3", "one-bit")] {
@@ -68,7 +68,7 @@ import _TestSupport
     #expect(hashes["asgd:push=1,pull-every=1,pipeline=false exp"] == hashes["asgd exp"])
     for other in [
       "dc-asgd exp", "dc-asgd:form=c,lambda=5 exp", "ssp:bound=1 exp", "asgd:softsync=3 exp", "asgd:rate=inverse exp",
-      "asgd:push=2 exp", "asgd:pull-every=2 exp", "asgd:pipeline=true exp",
+      "asgd:push=2,pull-every=2,pipeline=true exp",
     ] {
       #expect(hashes[other] != hashes["asgd exp"], "\(other)")
     }

@@ -32,10 +32,12 @@ struct Elastic: PaperTable {
     Row(name: "eamsgd, δ = 0.9, τ = 16", strategy: "eamsgd:period=16,delta=0.9", rate: "0.1", momentum: nil),
     Row(name: "eamsgd, δ = 0.9, τ = 4", strategy: "eamsgd:period=4,delta=0.9", rate: "0.03", momentum: nil),
     Row(name: "eamsgd, δ = 0.9, τ = 16", strategy: "eamsgd:period=16,delta=0.9", rate: "0.03", momentum: nil),
-    Row(name: "async-local, H = 16", strategy: "async-local:steps=16", rate: "0.3"),
+    Row(name: "async-local, H = 16", strategy: "async-local:steps=16,outer-momentum=0.5", rate: "0.3"),
     Row(name: "async-local, H = 16, one bit", strategy: "async-local:steps=16", rate: "0.3", codec: "one-bit"),
+    Row(name: "async-local, H = 16, μ = 0.9", strategy: "async-local:steps=16,outer-momentum=0.9", rate: "0.3"),
     Row(
-      name: "async-local, H = 16, one worker 5 times slower", strategy: "async-local:steps=16", rate: "0.3", speed: "slow:5"),
+      name: "async-local, H = 16, one worker 5 times slower", strategy: "async-local:steps=16,outer-momentum=0.5", rate: "0.3",
+      speed: "slow:5"),
   ]
 
   func tables(_ laboratory: Laboratory) throws -> [TextTable] {

@@ -86,8 +86,7 @@ final class Asynchronous: Strategy {
         "--strategy: a rank that is several workers needs an order: --emulate-speed rr, for example, or as many ranks as workers"
       )
     }
-    serverSettings = settings.serverSettings(
-      workerCount: workerCount, isCoded: !codec.isIdentity, seed: parts.options.seed)
+    serverSettings = settings.serverSettings(workerCount: workerCount, seed: parts.options.seed)
     computation = GradientComputation(parts)
     let (rates, workers, parameters, optimizer) = (rates, workerCount, parts.parameters, parts.optimizer)
     clients = try parts.options.clients.map {

@@ -3,14 +3,14 @@ internal import Collectives
 
 /// How workers and owners of an asynchronous run work together.
 struct AsynchronySettings: Sendable {
-  /// What workers push; what depends on the number of workers or on the codec is nil until both are known.
+  /// What workers push; what depends on the number of workers is nil until that is known.
   enum Method: Hashable, Sendable {
     /// Gradients.
     case gradients
     /// Their models, bound to a centre by α (0.9/K); they take steps with Nesterov's momentum δ, or those of `--optimizer`.
     case elastic(alpha: Float?, delta: Float?)
-    /// What steps of `--optimizer` have changed; μ of the outer step is 0.9 with floats and 0.5 with codes.
-    case localSteps(rate: Float, momentum: Float?, weight: OuterStep.Weight)
+    /// What steps of `--optimizer` have changed.
+    case localSteps(OuterStep)
   }
 
   /// What workers push.
@@ -59,15 +59,14 @@ struct AsynchronySettings: Sendable {
     }
   }
 
-  /// The settings of `workerCount` workers, whose codec encodes or not.
-  func serverSettings(workerCount: Int, isCoded: Bool, seed: UInt64) -> ParameterServer.Settings {
+  /// The settings of `workerCount` workers.
+  func serverSettings(workerCount: Int, seed: UInt64) -> ParameterServer.Settings {
     var settings = ParameterServer.Settings(workerCount: workerCount)
     settings.method =
       switch method {
       case .gradients: .gradients
       case .elastic(let alpha, _): .elastic(alpha: alpha ?? Float(0.9 / Double(workerCount)))
-      case .localSteps(let rate, let momentum, let weight):
-        .localSteps(OuterStep(rate: rate, momentum: momentum ?? (isCoded ? 0.5 : 0.9), weight: weight))
+      case .localSteps(let outer): .localSteps(outer)
       }
     (settings.rule, settings.bound, settings.seed) = (rule, bound, seed)
     settings.pushesPerUpdate = pushesPerUpdate ?? (bound == 0...0 ? workerCount : 1)

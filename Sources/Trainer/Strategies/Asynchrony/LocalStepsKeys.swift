@@ -10,7 +10,7 @@ extension AsynchronySettings {
       (name: "outer-rate", meaning: "α: how far an owner follows a change (0.7)"),
       (
         name: "outer-momentum",
-        meaning: "μ of the owners' Nesterov momentum, which every K-th push moves (0.9 with --codec none, 0.5 with codes)"
+        meaning: "μ of the owners' Nesterov momentum, which every K-th push moves (0.5)"
       ),
       (
         name: "weight",
@@ -22,13 +22,11 @@ extension AsynchronySettings {
   init(localStepsOf specification: Specification) throws(SpecificationError) {
     try self.init(workersOf: specification)
     minibatchesPerPush = try specification.integer("steps", default: 50, in: 1...1_000_000)
-    var momentum: Float?
-    if specification.options["outer-momentum"] != nil {
-      momentum = Float(try specification.number("outer-momentum", default: 0, in: 0...0.999999))
-    }
     method = .localSteps(
-      rate: Float(try specification.number("outer-rate", default: 0.7, in: 0...1e6)), momentum: momentum,
-      weight: try specification.choice("weight", default: OuterStep.Weight.stale))
+      OuterStep(
+        rate: Float(try specification.number("outer-rate", default: 0.7, in: 0...1e6)),
+        momentum: Float(try specification.number("outer-momentum", default: 0.5, in: 0...0.999999)),
+        weight: try specification.choice("weight", default: OuterStep.Weight.stale)))
     try readPull(specification)
   }
 }
