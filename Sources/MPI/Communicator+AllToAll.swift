@@ -44,7 +44,8 @@ extension Communicator {
     try require(
       sourceRanges[rank].count == ranges[rank].count, .count,
       "rank \(rank) sends itself \(sourceRanges[rank].count) values and expects \(ranges[rank].count)")
-    guard try !isLocal else {
+    // Open MPI 4.1 multiplies the displacements of a single rank by the size of a value.
+    guard try !isLocal, count > 1 else {
       return copyValues(
         UnsafeBufferPointer(rebasing: source[sourceRanges[0]]), to: UnsafeMutableBufferPointer(rebasing: buffer[ranges[0]]))
     }

@@ -172,7 +172,7 @@ extension Communicator {
   ) throws -> Request<Void> {
     try requireBlocks(nil, source.count, sourceRanges)
     try requireBlocks(nil, buffer.count, ranges)
-    guard try !isLocal else {
+    guard try !isLocal, count > 1 else {
       try allToAll(varying: source, ranges: sourceRanges, into: buffer, ranges: ranges)
       return .done(())
     }

@@ -56,7 +56,8 @@ extension TrainingRun {
         StepEvent(
           step: step, epoch: epoch, samples: plan.samples(before: step), loss: loss, learningRate: rate, seconds: most[0],
           wireBytes: Int(most[1]), messages: Int(most[2]), residualRatio: outcome.residualRatio,
-          activationBytes: outcome.activationBytes.map { _ in Int(most[3]) }, signalShare: outcome.signalShare))
+          activationBytes: outcome.activationBytes.map { _ in Int(most[3]) }, signalShare: outcome.signalShare,
+          consensusDistance: outcome.consensusDistance))
     }
     runLog?.show(progressReport(after: step, loss: loss, bytesPerStep: outcome.traffic.bytesSent / outcome.stepCount))
     progress.passages.begin(at: step)
@@ -98,7 +99,7 @@ extension TrainingRun {
     var times = strategy.times
     times.data = loader.seconds
     var summary = try EndSummary(
-      outcome, since: firstStep, strategy.report, strategy.conclusion, times: times, seconds: stopwatch.seconds, on: grid,
+      outcome, since: firstStep, strategy.report, conclusion(), times: times, seconds: stopwatch.seconds, on: grid,
       parameterCount: model.parameterCount,
       activations: activationBytes, tuner: tuner, over: agreement.about("the end of the run"))
     runLog?.tell(summary.event(epochs: plan.epoch(of: step)))

@@ -163,6 +163,9 @@ struct StepCommand: ParsableCommand {
   private func checkPushes() throws {
     let (aggregation, strategy) = try choices()
     guard !strategy.capabilities.isInStep else { return }
+    guard strategy.capabilities.hasOwners else {
+      throw ValidationError("--strategy \(self.strategy) has no steps and no pushes to owners, which are what is measured here")
+    }
     if modelParallel > 1 { throw ValidationError("--strategy \(self.strategy) does not go with --model-parallel") }
     if aggregation.codec == nil {
       throw ValidationError("--strategy \(self.strategy) takes a codec, not \(aggregation.specification)")

@@ -53,6 +53,10 @@ struct PlanSubject: ParsableArguments {
     request.codecs = codec
     // Only if it was given: a default must not keep another from being recommended.
     request.strategy = options.given.contains("strategy") ? options.strategy : nil
+    if let name = request.strategy, let can = (try? Trainer.strategies.make(name))?.capabilities, !can.isInStep, !can.hasOwners
+    {
+      throw OptionError("--strategy \(name): a plan is of steps, or of pushes to owners, and this strategy has neither")
+    }
   }
 }
 

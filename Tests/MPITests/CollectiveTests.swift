@@ -96,6 +96,33 @@ extension SerialTests {
       #expect(try world.allToAll(varying: arrays) == ranks.map { block($0, world.rank, uneven($0, world.rank)) })
     }
 
+    /// Ranges need not begin at 0, also of a group of one rank.
+    @Test func allToAllOfRanges() throws {
+      for group in [world, try world.split(color: world.rank)!] {
+        let source = (0..<4 * group.count + 2).map { Int32(100 * group.rank + $0) }
+        for isStarted in [false, true] {
+          var buffer = [Int32](repeating: -7, count: 4 * group.count + 3)
+          try source.withUnsafeBufferPointer { source in
+            try buffer.withUnsafeMutableBufferPointer { buffer in
+              let (sent, received) = (
+                (0..<group.count).map { 4 * $0 + 2..<4 * $0 + 5 }, (0..<group.count).map { 4 * $0 + 3..<4 * $0 + 6 }
+              )
+              if isStarted {
+                try group.startAllToAll(varying: source, ranges: sent, into: buffer, ranges: received).wait()
+              } else {
+                try group.allToAll(varying: source, ranges: sent, into: buffer, ranges: received)
+              }
+            }
+          }
+          for rank in 0..<group.count {
+            let values = (0..<3).map { Int32(100 * rank + 4 * group.rank + 2 + $0) }
+            #expect(Array(buffer[4 * rank + 3..<4 * rank + 6]) == values, "\(group.count) \(isStarted)")
+          }
+          #expect(buffer[0..<3].allSatisfy { $0 == -7 })
+        }
+      }
+    }
+
     @Test func scalarsOfAllTypes() throws {
       func check<T: Datatype & Equatable & BinaryInteger>(_ type: T.Type) throws {
         #expect(try world.allGather(T(world.rank)) == ranks.map { T($0) })

@@ -10,6 +10,7 @@ import _TestSupport
     (2, ["--strategy", "asgd:workers=6,softsync=2", "--emulate-speed", "exp"]),
     (3, ["--strategy", "asgd", "--codec", "none"]),
     (4, ["--strategy", "dc-asgd:bound=1", "--partition", "by-class:5"]),
+    (3, ["--strategy", "ad-psgd"]),
   ]
 
   private func lines(_ path: String) -> [[String: Any]] {
@@ -60,8 +61,9 @@ import _TestSupport
     let workers = kind[1].contains("workers=6") ? 6 : ranks
     let segments = lines(directory + "/events").map { [$0["first"] as! Int, $0["end"] as! Int] }
     #expect(segments == [[0, workers * step], [workers * step, workers * (step + 3)]], "\(segments)")
-    let staleness = try #require(end["staleness"] as? [[Int]])
-    #expect(staleness.count == workers && staleness.joined().reduce(0, +) == workers * (step + 3), "\(staleness)")
+    let staleness = end["staleness"] as? [[Int]]
+    let gradients = try #require(staleness?.map { $0.reduce(0, +) } ?? end["gradients"] as? [Int])
+    #expect(gradients.count == workers && gradients.reduce(0, +) == workers * (step + 3), "\(gradients)")
 
     // The record repeats it, meeting and all.
     let replay = kind.filter { !["--emulate-speed", "exp"].contains($0) }

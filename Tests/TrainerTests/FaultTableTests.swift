@@ -74,6 +74,7 @@ struct FaultCase: CustomStringConvertible, Sendable {
         Strategy("asgd", repeats: false, ["--strategy", "asgd"]),
         Strategy("dc-asgd", ["--strategy", "dc-asgd", "--emulate-speed", "exp"]),
         Strategy("ssp", ["--strategy", "ssp:bound=1", "--emulate-speed", "slow:3"]),
+        Strategy("ad-psgd", repeats: false, ["--strategy", "ad-psgd"]),
       ]
         + sparse.map { Strategy($0, ["--strategy", $0]) }
         + [

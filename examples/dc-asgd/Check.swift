@@ -29,7 +29,14 @@ struct Check: ParsableCommand {
     let bonds = try ["easgd:alpha=0", "easgd:period=1", "async-local:steps=2"].map { try figure($0, "testLoss") }
     try expect(0 < distances[0] && distances[0] < distances[1], "distances \(distances)")
     try expect(bonds[1] < bonds[0] && bonds[2] < bonds[0], "losses \(bonds)")
-    print("delay, its compensation, bounds and elastic bonds in emulated time: right")
+    // Averages keep the models of workers together that have other samples each.
+    let pairs = setting.jobs(
+      "pairs", "ad-psgd:graph=complete,minibatches=own", workers: 8, perWorker: 8, samples: 600,
+      ["--model", "softmax", "--learning-rate", "0.05", "--partition", "by-class:2", "--clients", "8"])
+    let report = try laboratory.run(pairs)[0]
+    let own = report.end?["workerAccuracy"] as? [Double] ?? []
+    try expect(own.count == 8 && report.number("consensusDistance") < 0.05, "\(own) \(report.end ?? [:])")
+    print("delay, its compensation, bounds, elastic bonds and averages of pairs in emulated time: right")
   }
 
   private func expect(_ isRight: Bool, _ sentence: String) throws {

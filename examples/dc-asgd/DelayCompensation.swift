@@ -15,7 +15,7 @@ struct DelayCompensation: ParsableCommand {
         swift build -c release
         .build/release/example-dc-asgd delay --data idx:DIR
       """,
-    subcommands: [Delay.self, Edge.self, Bounds.self, Elastic.self, Live.self, Paper.self, Check.self])
+    subcommands: [Delay.self, Edge.self, Bounds.self, Elastic.self, Pairs.self, Live.self, Paper.self, Check.self])
 
   static func main() {
     do {

@@ -11,6 +11,7 @@ public struct Philox: Sendable {
     case clientSampling = 0x13
     case clientPartition = 0x16
     case serviceTime = 0x17
+    case neighbours = 0x18
     case dropout = 0x20
     case dropConnect = 0x21
     case augmentation = 0x22

@@ -75,15 +75,18 @@ public struct StepEvent: MetricsEvent {
   public var activationBytes: Int?
   /// The share of signal in the gradients, while an automatic warm start monitors it.
   public var signalShare: Double?
+  /// The mean of ‖x_i − x̄‖² over workers that have models of their own; nil if they have not.
+  public var consensusDistance: Double?
   /// The rank that tells what it alone knows, between two meetings of an asynchronous run; nil if all ranks were asked.
   public var rank: Int?
 
   /// A logged step.
   public init(
     step: Int, epoch: Int, samples: Int, loss: Double, learningRate: Float, seconds: Double, wireBytes: Int,
-    messages: Int, residualRatio: Double?, activationBytes: Int? = nil, signalShare: Double? = nil, rank: Int? = nil
+    messages: Int, residualRatio: Double?, activationBytes: Int? = nil, signalShare: Double? = nil,
+    consensusDistance: Double? = nil, rank: Int? = nil
   ) {
-    self.rank = rank
+    (self.consensusDistance, self.rank) = (consensusDistance, rank)
     self.step = step
     self.epoch = epoch
     self.samples = samples
@@ -106,6 +109,7 @@ public struct StepEvent: MetricsEvent {
     ]
     if let activationBytes { members.append(.init("activationBytes", .integer(activationBytes))) }
     if let signalShare { members.append(.init("signalShare", .number(signalShare))) }
+    if let consensusDistance { members.append(.init("consensusDistance", .number(consensusDistance))) }
     if let rank { members.append(.init("rank", .integer(rank))) }
     return .object(members)
   }

@@ -136,7 +136,7 @@ public struct ExchangeOptions: OptionTable {
   public let emulateSpeed = OptionRow<String?>(
     "emulate-speed", nil,
     """
-    Of asynchronous strategies: owners take pushes in the order of workers with these speeds, in emulated time: rr (all equal), exp, \
+    Of asynchronous strategies: gradients and pushes count in the order of workers with these speeds, in emulated time: rr (all equal), exp, \
     slow:F (the last F times slower) or jitter:F (now and then F slower); as they come by default.
     """,
     value: "speed", otherwise: "as they come", mayBeNone: true,
@@ -192,7 +192,7 @@ public struct ReportOptions: OptionTable {
     "What each rank does, and when, as Chrome trace events for ui.perfetto.dev; a run that is killed keeps them.",
     value: "file", mayChangeOnResume: true, mayBeNone: true)
   public let record = OptionRow<String?>(
-    "record", nil, "Of asynchronous strategies: the order in which owners took pushes, as JSON lines.", value: "file",
+    "record", nil, "Of asynchronous strategies: the order in which gradients and pushes counted, as JSON lines.", value: "file",
     mayChangeOnResume: true, mayBeNone: true)
   public let replay = OptionRow<String?>(
     "replay", nil, "Of asynchronous strategies: a file of --record, whose order this run follows, bit for bit.", value: "file",

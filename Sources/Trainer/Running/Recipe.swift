@@ -71,7 +71,8 @@ public struct Recipe {
       throw OptionError(
         "--codec \(options.codec) does not go with --strategy \(name), which has a code of its own; leave it out")
     }
-    let codec = options.codec == CodecChoice.word ? "none" : options.codec
+    var codec = options.codec == CodecChoice.word ? "none" : options.codec
+    if !strategy.capabilities.takesCodes, codec == TrainerOptions().codec, !options.given.contains("codec") { codec = "none" }
     aggregation = try strategy.aggregation ?? Recipe.look("codec", codec, in: aggregations, besides: [CodecChoice.word])
     minibatchSearch = try options.tuneMinibatch.map { try Recipe.look("tune-minibatch", $0, in: minibatchSearches) }
     if let largest = minibatchSearch?.largest, largest < options.minibatch {
@@ -117,6 +118,14 @@ public struct Recipe {
       ),
       (!can.isInStep && options.codec == CodecChoice.word, "codec auto", "whose exchanges cannot be timed beforehand"),
       (
+        !can.takesCodes && recipe.aggregation.codec?.isIdentity == false, "codec \(options.codec)",
+        "whose workers send whole models to whom they have sent nothing before; none does"
+      ),
+      (
+        !can.takesCodes && options.warmStart.map { $0 != .floats(0) } ?? false,
+        "warm-start \(options.texts["warm-start"] ?? "")", "which sends floats from the first step; leave it out"
+      ),
+      (
         !can.splitsModels && options.modelParallel > 1, "model-parallel \(options.modelParallel)",
         "whose ranks hold whole models"
       ),
@@ -137,8 +146,8 @@ public struct Recipe {
       ("emulate-speed", options.emulateSpeed != nil), ("record", options.record != nil), ("replay", options.replay != nil),
     ] where can.isInStep && isGiven {
       throw OptionError(
-        "--\(option) does not go with \(name), whose ranks are in step; asgd, dc-asgd, ssp, easgd, eamsgd and async-local are not"
-      )
+        "--\(option) does not go with \(name), whose ranks are in step; asgd, dc-asgd, ssp, easgd, eamsgd, async-local and ad-psgd "
+          + "are not")
     }
     if options.replay != nil, options.emulateSpeed != nil {
       throw OptionError("--replay does not go with --emulate-speed: each names an order; leave one of them out")

@@ -49,6 +49,10 @@ public struct StrategyCapabilities: Hashable, Sendable {
   public var knowsSums = true
   /// Whether any aggregation carries its gradients; otherwise codecs alone do.
   public var takesAggregations = true
+  /// Whether owners of shards take what workers push.
+  public var hasOwners = false
+  /// Whether what ranks send can be encoded; otherwise it is floats.
+  public var takesCodes = true
   /// Whether models in slices can be trained.
   public var splitsModels = true
 
@@ -65,8 +69,15 @@ public struct StrategyCapabilities: Hashable, Sendable {
   /// Those of owners that apply gradients as they come.
   static let asynchronous: StrategyCapabilities = {
     var capabilities = StrategyCapabilities()
-    (capabilities.isInStep, capabilities.knowsSums) = (false, false)
+    (capabilities.isInStep, capabilities.knowsSums, capabilities.hasOwners) = (false, false, true)
     (capabilities.takesAggregations, capabilities.splitsModels) = (false, false)
+    return capabilities
+  }()
+
+  /// Those of workers that have models of their own and average them as floats.
+  static let pairs: StrategyCapabilities = {
+    var capabilities = asynchronous
+    (capabilities.hasOwners, capabilities.takesCodes) = (false, false)
     return capabilities
   }()
 }
@@ -107,6 +118,17 @@ public let strategies = Registry<StrategyRecipe>(
       "async-local", "what 50 steps of a rank's own have changed is applied by the owners when it comes (Liu et al. 2024)",
       keys: AsynchronySettings.localStepsKeys
     ) { asynchronous(try AsynchronySettings(localStepsOf: $0)) },
+    .init(
+      "ad-psgd",
+      "each rank trains a model of its own and averages it with one neighbour's at a time; nobody waits (Lian et al. 2018)",
+      keys: PairSettings.keys
+    ) {
+      let settings = try PairSettings($0)
+      return StrategyRecipe(
+        workerCount: settings.workerCount, capabilities: .pairs, optimizerCount: settings.optimizerCount,
+        memory: settings.memory
+      ) { try PairDescent($0, settings) }
+    },
   ] + ["fetch-sgd", "sketched-sgd", "true-top-k", "local-top-k"].map(shortForm))
 
 private let allReduce = StrategyRecipe(schedule: Synchronous.schedule, capabilities: .synchronous) { try Synchronous($0) }

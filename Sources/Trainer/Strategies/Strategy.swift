@@ -55,6 +55,9 @@ public protocol Strategy: Stateful {
   var service: ServiceRecord? { get }
   /// Called once after the last step, when everything is saved: measures what the report still lacks. Collective.
   func finish() throws
+  /// Shows the models that workers keep for themselves, one after another and each on every rank; none if they have none. Collective,
+  /// at a meeting.
+  func showOwnModels(_ show: (FloatBuffer) throws -> Void) throws
 }
 
 /// What a strategy has to say at the end of a run.
@@ -78,6 +81,8 @@ extension Strategy {
   public func place() throws {}
 
   public func startFromModel() throws {}
+
+  public func showOwnModels(_ show: (FloatBuffer) throws -> Void) throws {}
 
   /// Does step `step`, counted from 0, at the learning rate `rate`.
   package func step(_ step: Int, from loader: BatchLoader, rate: Float, isMeasured: Bool) throws -> StepOutcome {
@@ -149,6 +154,8 @@ public struct StepOutcome {
   public var signalShare: Double?
   /// Why an automatic warm start ended with this step; nil if it did not.
   var warmStartEnd: AutomaticStart.End?
+  /// The mean of ‖x_i − x̄‖² over the models of workers that have their own; nil if they have not.
+  public var consensusDistance: Double?
   /// This rank's traffic in this step.
   public var traffic = Traffic()
   /// The order of events, if it is recorded.

@@ -19,7 +19,7 @@ extension Asynchronous {
       inventory.counters.merge(state.counters) { $1 }
     }
     server.contribute(to: &inventory)
-    inventory.counters["refusedSteps"] = String(refusedSteps)
+    refused.contribute(to: &inventory)
     inventory.counters["samplesOfClients"] = clients?.counter
     inventory.counters["emulatedTime"] = parts.options.emulateSpeed.map { _ in String(emulatedTime.bitPattern) }
   }
@@ -36,7 +36,7 @@ extension Asynchronous {
     server.restore(counters: counters)
     server.setModels(areThere: !beginsAnew)
     clients?.restore(counters["samplesOfClients"])
-    refusedSteps = counters["refusedSteps"].flatMap { Int($0) } ?? 0
+    refused.restore(counters)
     emulatedTime = counters["emulatedTime"].flatMap { UInt64($0) }.map { Double(bitPattern: $0) } ?? 0
   }
 

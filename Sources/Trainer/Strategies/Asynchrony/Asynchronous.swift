@@ -36,10 +36,7 @@ final class Asynchronous: Strategy {
   let rates = Rates()
   /// The samples that each client has given; nil without clients.
   var clients: WorkerClients?
-  /// The steps in a row, up to the last meeting, of which no gradient was finite.
-  var refusedSteps = 0
-  /// Whether values were set to zero before the last meeting.
-  private var isClearing = false
+  var refused: RefusedGradients
   /// Emulated time so far, if speeds are emulated.
   var emulatedTime = 0.0
   /// The root mean square of the workers' distances to the centre at the last meeting; nil if they have no models of their own.
@@ -87,7 +84,7 @@ final class Asynchronous: Strategy {
       )
     }
     serverSettings = settings.serverSettings(workerCount: workerCount, seed: parts.options.seed)
-    computation = GradientComputation(parts)
+    (computation, refused) = (GradientComputation(parts), RefusedGradients(parts))
     let (rates, workers, parameters, optimizer) = (rates, workerCount, parts.parameters, parts.optimizer)
     clients = try parts.options.clients.map {
       try WorkerClients(clientCount: $0, workerCount: workers, minibatch: parts.plan.minibatch)
@@ -223,28 +220,7 @@ final class Asynchronous: Strategy {
       steps.codes += end - step
       traffic.codes += spent
     }
-    if let (rank, tensor) = agreement.firstNonFinite {
-      let count = agreement.sum(\.clearedValues)
-      let name = parts.network.layout.tensors[tensor].name
-      let sentence =
-        "up to step \(end): \(counted(count, "gradient")) not finite (\(name) on rank \(rank)), not pushed by the workers"
-      refusedSteps = count >= workerCount * (end - step) ? refusedSteps + end - step : 0
-      guard parts.options.nonFinite != .abort, refusedSteps < NonFiniteGuard.limit else {
-        let row = refusedSteps > 1 ? ", and \(refusedSteps) steps in a row had no other" : ""
-        throw TrainingError(
-          "\(sentence)\(row); lower --learning-rate, or look for values in the data that are not finite",
-          exitStatus: .configuration)
-      }
-      outcome.warning = sentence
-    } else {
-      refusedSteps = 0
-      let cleared = agreement.sum(\.clearedValues)
-      // Once per run of such meetings.
-      if cleared > 0 && !isClearing {
-        outcome.warning = "up to step \(end): \(counted(cleared, "value")) of the gradients not finite, set to zero"
-      }
-      isClearing = cleared > 0
-    }
+    outcome.warning = try refused.judge(step..<end, gradientCount: workerCount * (end - step), agreement)
     return outcome
   }
 

@@ -4,7 +4,8 @@ internal import Files
 internal import Foundation
 internal import Reporting
 
-/// The orders in which the owners of shards applied pushes between two meetings, as a line of a record.
+/// What happened between two meetings, as a line of a record: the orders in which the owners of shards applied pushes, or what each
+/// worker did if they average in pairs.
 struct EventLine: MetricsEvent, Hashable, Codable {
   /// The first minibatch of the segment, and the end of all.
   var first: Int
@@ -13,19 +14,30 @@ struct EventLine: MetricsEvent, Hashable, Codable {
   var planned: Int?
   /// By shard, the workers in the order of their pushes; −1 − w for the news that worker w was done.
   var orders: [[Int]]
+  /// By worker, the minibatches whose gradients it applied; −1 − w before them where it averaged with worker w, which had asked.
+  var steps: [[Int]]?
 
   var json: JSONValue {
-    .object(
+    let rest = [("orders", orders)] + (steps.map { [("steps", $0)] } ?? [])
+    return .object(
       [.init("first", .integer(first)), .init("end", .integer(end))] + (planned.map { [.init("planned", .integer($0))] } ?? [])
-        + [.init("orders", .array(orders.map(JSONValue.integers)))])
+        + rest.map { .init($0.0, .array($0.1.map(JSONValue.integers))) })
+  }
+}
+
+extension EventLine {
+  /// Whether all shards have had as many pushes, one at least and no more than there are minibatches.
+  fileprivate var hasEqualOrders: Bool {
+    let pushes = orders.map { $0.count { $0 >= 0 } }
+    return pushes.first.map { (1...end - first).contains($0) } == true && Set(pushes).count == 1
   }
 }
 
 /// A record of the orders of an asynchronous run, which another run can follow.
 ///
-/// The file holds a line for each time between two meetings: `{"first":0,"end":400,"orders":[[1,0,…],…]}`.
+/// The file holds a line for each time between two meetings: `{"first":0,"end":400,"orders":[[1,0,…],…]}`, or with `steps` for pairs.
 package struct EventRecord: Sendable {
-  private let name: String
+  let name: String
   private let lines: [Int: EventLine]
 
   /// Reads a record; throws `TrainingError` with the line that is wrong.
@@ -35,9 +47,7 @@ package struct EventRecord: Sendable {
     let bytes = try InputFile.bytes(of: name)
     for (number, text) in bytes.split(separator: 10).enumerated() {
       guard let line = try? JSONDecoder().decode(EventLine.self, from: Data(text)), line.first >= 0, line.end > line.first,
-        line.planned ?? line.end >= line.end, let pushes = line.orders.first?.count(where: { $0 >= 0 }),
-        (1...line.end - line.first).contains(pushes),
-        line.orders.allSatisfy({ $0.count(where: { $0 >= 0 }) == pushes })
+        line.planned ?? line.end >= line.end, line.steps != nil || line.hasEqualOrders
       else {
         throw TrainingError(
           "--replay \(name): line \(number + 1) is not one of a record that --record writes", exitStatus: .configuration)
@@ -54,13 +64,8 @@ package struct EventRecord: Sendable {
     of minibatches: Range<Int>, shard: Int, shardCount: Int, _ settings: ParameterServer.Settings
   ) throws -> (minibatches: Range<Int>, planned: Range<Int>, order: [Int]) {
     let (first, workerCount) = (minibatches.lowerBound, settings.workerCount)
-    guard let line = lines[first], line.end <= minibatches.upperBound, line.end % workerCount == 0 else {
-      throw TrainingError(
-        "--replay \(name) holds no events of minibatches \(minibatches.lowerBound + 1) to \(minibatches.upperBound): give the options of "
-          + "the run that was recorded",
-        exitStatus: .configuration)
-    }
-    let workers = Set(line.orders[0].filter { $0 < 0 })
+    let line = try line(of: minibatches, workerCount: workerCount)
+    let workers = Set((line.orders.first ?? []).filter { $0 < 0 })
     guard line.orders.count == shardCount, workers == Set((0..<workerCount).map { -1 - $0 }) else {
       throw TrainingError(
         "--replay \(name) comes from \(counted(line.orders.count, "rank")) and \(counted(workers.count, "worker")); this run has "
@@ -76,5 +81,16 @@ package struct EventRecord: Sendable {
         exitStatus: .configuration)
     }
     return (done, planned, line.orders[shard])
+  }
+
+  /// The line of what was done from the first of `minibatches` on, in steps of `workerCount`.
+  func line(of minibatches: Range<Int>, workerCount: Int) throws -> EventLine {
+    guard let line = lines[minibatches.lowerBound], line.end <= minibatches.upperBound, line.end % workerCount == 0 else {
+      throw TrainingError(
+        "--replay \(name) holds no events of minibatches \(minibatches.lowerBound + 1) to \(minibatches.upperBound): give the options of "
+          + "the run that was recorded",
+        exitStatus: .configuration)
+    }
+    return line
   }
 }

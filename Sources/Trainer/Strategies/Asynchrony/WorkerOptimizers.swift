@@ -16,11 +16,16 @@ final class WorkerOptimizers {
   /// The counters of all workers' optimizers at the last meeting, by the names under which they are saved.
   private var counters: [String: String] = [:]
 
-  /// Optimizers that have seen no gradient: descent with Nesterov's momentum if the strategy names it, else those of the run.
-  init(_ parts: StrategyParts, _ settings: AsynchronySettings, workerCount: Int) {
+  /// Optimizers that have seen no gradient, made by `make`.
+  init(_ parts: StrategyParts, workerCount: Int, make: () -> any Optimizer) {
+    (hosts, self.workerCount, parameterCount) = (parts.hosts, workerCount, parts.network.layout.count)
+    optimizers = (0..<workerCount / parts.grid.shareCount).map { _ in make() }
+  }
+
+  /// Descent with Nesterov's momentum if the strategy names it, else optimizers like that of the run.
+  convenience init(_ parts: StrategyParts, _ settings: AsynchronySettings, workerCount: Int) {
     let layout = parts.network.layout
-    (hosts, self.workerCount, parameterCount) = (parts.hosts, workerCount, layout.count)
-    optimizers = (0..<workerCount / parts.grid.shareCount).map { _ in
+    self.init(parts, workerCount: workerCount) {
       guard case .elastic(_, let delta?) = settings.method else { return parts.optimizer.fresh() }
       let optimizerSettings = OptimizerSettings(
         layout: layout, momentum: delta, weightDecay: Float(parts.options.weightDecay), minibatch: parts.plan.minibatch)

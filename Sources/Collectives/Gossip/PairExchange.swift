@@ -1,0 +1,293 @@
+public import Buffers
+internal import MPI
+public import Transport
+
+/// Workers that each train a model of their own, and average it with that of one random neighbour at a time, without waiting for the others.
+///
+/// A worker reads its model and computes a gradient there; an active worker (``PairGraph``) meanwhile asks a neighbour, and both set
+/// their models to the mean of the two, computed once. Then the gradient is applied to what its model has become. Nobody waits for
+/// anyone but for the answer of the neighbour that it has asked, which that one gives between the layers of its own gradient.
+/// At a meeting all minibatches are done, and every rank gets the mean of all models; the workers go on with their own.
+///
+/// A rank may be several workers. Averages and gradients are done as they come or in a listed order, and then the models have the same bits on
+/// any number of ranks.
+///
+/// Source: Lian et al. 2018, algorithm 1; algorithms §10.6.
+/// - Cost: for each gradient of an active worker one model and 16 bytes to the neighbour's rank and one model back; at a meeting the
+///   models of a rank to the owners of shards, and their mean to all. A worker keeps two models, a passive one three.
+public final class PairExchange {
+  /// Computes the gradient of a minibatch at a worker's values, the mean over its samples, and returns their number, or 0 if it does not
+  /// count; calls its last argument between layers.
+  public typealias Work = (
+    _ worker: Int, _ minibatch: Int, _ parameters: FloatBuffer, _ gradient: FloatBuffer, _ betweenLayers: @escaping () -> Void
+  ) throws -> Int
+  /// Does what is given to it, which is to wait for others.
+  public typealias Waiting = (_ wait: () throws -> Void) throws -> Void
+  /// Applies a gradient of `samples` samples to a worker's model.
+  public typealias Update = (
+    _ worker: Int, _ minibatch: Int, _ model: FloatBuffer, _ gradient: FloatBuffer, _ samples: Int
+  ) -> Void
+
+  /// The models of this rank's workers, one after another.
+  public let models: FloatBuffer
+  /// This rank's workers, in the order of their numbers.
+  public let workers: [PairWorker]
+
+  private let hosts: HostMap
+  private let settings: Settings
+  private let messages: PairMessages
+  private let mean: ModelMean
+  private let gradient: FloatBuffer
+  private let rank: Int
+  private let rankCount: Int
+  /// By worker of this rank: what its desk is used for, if another rank's worker has asked.
+  private var desks: [Desk]
+  /// The worker that computes, or waits to apply its gradient.
+  private var current: PairWorker?
+  /// Its next minibatch; nil while that is not known.
+  private var next: Int??
+  /// The active workers that may still ask one of this rank's.
+  private var open: Set<Int> = []
+  /// What rank 0 grants.
+  private var grants: PairGrants
+  private var minibatches = 0..<0
+  private var isListed = false
+
+  private enum Desk: Equatable { case free, receiving(of: Int), holding(of: Int), sending(to: Int) }
+
+  /// Prepares workers whose models are all zero.
+  ///
+  /// Collective.
+  ///
+  /// - Parameters:
+  ///   - hosts: The ranks, of whose number that of the workers is a multiple.
+  ///   - count: The values of a model.
+  ///   - settings: How the workers work together.
+  public init(_ hosts: HostMap, count: Int, settings: Settings) throws {
+    (self.hosts, self.settings) = (hosts, settings)
+    (rank, rankCount) = (hosts.world.rank, hosts.world.count)
+    let workerCount = settings.graph.count
+    require(workerCount % rankCount == 0, "\(workerCount) workers on \(rankCount) ranks")
+    let localCount = workerCount / rankCount
+    let (models, mean) = (FloatBuffer(count: localCount * count), ModelMean(hosts, localCount: localCount, count: count))
+    workers = (0..<localCount).map { local in
+      let place = local * count
+      return PairWorker(
+        local * hosts.world.count + hosts.world.rank, in: settings.graph, seed: settings.seed,
+        model: FloatBuffer(sharing: models.baseAddress + place, count: count, owner: models),
+        desk: FloatBuffer(sharing: mean.memory.baseAddress + place, count: count, owner: mean.memory))
+    }
+    (self.models, self.mean) = (models, mean)
+    gradient = FloatBuffer(count: count)
+    desks = Array(repeating: .free, count: localCount)
+    grants = PairGrants(workerCount: workerCount)
+    messages = try PairMessages(hosts, localCount: localCount, valueCount: count)
+  }
+
+  /// The traffic counted so far.
+  public var traffic: Traffic { messages.traffic + mean.traffic }
+
+  /// The traffic of this rank in a step of as many minibatches as workers, by the format alone and in the mean over whom workers ask;
+  /// meetings come on top of it.
+  public var predictedTraffic: Traffic {
+    settings.graph.traffic(of: rank, among: rankCount, valueCount: workers[0].model.count)
+  }
+
+  /// Makes `model` that of every worker.
+  public func start(from model: FloatBuffer) { for worker in workers { worker.model.copy(from: model) } }
+
+  /// Trains on `minibatches`.
+  ///
+  /// Collective. Between meetings, ranks need not be where others are.
+  ///
+  /// - Parameters:
+  ///   - minibatches: Their numbers.
+  ///   - order: The order of averages and updates; `live` only with a worker on each rank.
+  ///   - isStopRequested: Whether this rank is asked to stop: the minibatches then end early, with the step of which one has been
+  ///     granted last.
+  ///   - work: Computes gradients.
+  ///   - update: Applies them.
+  ///   - waiting: Called to wait.
+  public func run(
+    _ minibatches: Range<Int>, order: PairOrder, isStopRequested: () -> Bool = { false }, work: Work, update: Update,
+    waiting: Waiting = { try $0() }
+  ) throws {
+    let own = try begin(minibatches, order)
+    var failure: (any Error)?
+    let serve = { [self] in
+      guard failure == nil else { return }
+      do { try self.serve() } catch { failure = error }
+    }
+    while let worker = own() {
+      (current, next) = (worker, nil)
+      let minibatch = worker.minibatch!
+      // Listed, the next minibatch is known, and granted meanwhile; otherwise a slow worker would hold one back.
+      if isListed { try claim(after: minibatch, worker, isStopRequested: isStopRequested()) }
+      let samples = try work(worker.id, minibatch, worker.read, gradient, serve)
+      if let failure { throw failure }
+      if !isListed { try claim(after: minibatch, worker, isStopRequested: isStopRequested()) }
+      let isReady = { [self] in worker.mayUpdate && next != nil && hasLeft(worker) }
+      try self.serve()
+      if !isReady() { try waiting { try wait("the partner of an average", until: isReady) } }
+      worker.finish()
+      if samples > 0 { update(worker.id, minibatch, worker.model, gradient, samples) }
+      try begin(worker, next!)
+    }
+    current = nil
+    try waiting {
+      try wait("the last averages before a meeting") { [self] in
+        open.isEmpty && grants.claimants.isEmpty && workers.allSatisfy { $0.asking.isEmpty }
+      }
+      try messages.leave()
+    }
+  }
+
+  /// Answers others until `isDone`.
+  private func wait(_ activity: String, until isDone: () -> Bool) throws {
+    try messages.wait(for: activity, awaited: { [self] in awaitedRanks }) {
+      try serve(polls: false)
+      return isDone()
+    }
+  }
+
+  /// Sets `parameters` to the mean of all models on every rank, the same bits on each; returns the mean of ‖x_i − x̄‖² over the workers.
+  ///
+  /// Collective, and only at a meeting.
+  public func meet(into parameters: FloatBuffer) throws -> Double {
+    try mean.take(workers.map(\.model), into: parameters)
+  }
+
+  /// A copy of a worker's model on every rank, valid until the next call.
+  ///
+  /// Collective, and only at a meeting.
+  public func copy(of worker: Int) throws -> FloatBuffer {
+    if messages.isLocal(worker) { gradient.copy(from: workers[worker / rankCount].model) }
+    try hosts.enter("the model of a worker") { try hosts.world.broadcast(gradient.values, root: worker % rankCount) }
+    return gradient
+  }
+
+  /// Gives up on what is under way.
+  public func abandon() { messages.abandon() }
+}
+
+// MARK: - The course of a worker
+
+extension PairExchange {
+  /// Begins a segment; the result gives the worker whose gradient is computed next.
+  private func begin(_ minibatches: Range<Int>, _ order: PairOrder) throws -> () -> PairWorker? {
+    self.minibatches = minibatches
+    var events: [PairEvent]?
+    if case .listed(let list) = order { events = list }
+    isListed = events != nil
+    require(isListed || workers.count == 1, "several workers of a rank need an order")
+    open = Set(workers.flatMap { settings.graph.graph.neighbours[$0.id] }.filter(settings.graph.isActive))
+    for other in open.sorted() where !messages.isLocal(other) { try messages.listen(to: other) }
+    desks = desks.map { _ in .free }
+    if rank == 0 {
+      grants.begin(minibatches, listed: events, shares: settings.shares)
+      for worker in grants.claimants { try messages.listen(toClaimsOf: worker) }
+    }
+    for worker in workers {
+      worker.begin(by: events)
+      let first = minibatches.lowerBound + worker.id
+      try begin(worker, isListed ? worker.nextListed : first < minibatches.upperBound ? first : nil)
+    }
+    guard let events else { return { [workers] in workers[0].minibatch == nil ? nil : workers[0] } }
+    // Of workers that have ended early, the rest is left out.
+    var own = events.lazy.filter { [messages, workers, rankCount] in
+      messages.isLocal($0.worker) && workers[$0.worker / rankCount].minibatch == $0.minibatch
+    }.makeIterator()
+    return { [workers, rankCount] in own.next().map { workers[$0.worker / rankCount] } }
+  }
+
+  /// Begins a minibatch of a worker, whose question leaves at once; without one the worker is done.
+  private func begin(_ worker: PairWorker, _ minibatch: Int?) throws {
+    worker.begin(minibatch)
+    if let other = worker.awaited { try messages.ask(worker, other) }
+    guard minibatch == nil, settings.graph.isActive(worker.id) else { return }
+    try messages.send(endOf: worker.id, to: Set(settings.graph.graph.neighbours[worker.id].map { $0 % rankCount }).sorted())
+  }
+
+  /// Whether the question of a worker, which has been answered, has left.
+  private func hasLeft(_ worker: PairWorker) -> Bool {
+    settings.graph.partner(of: worker.id, minibatch: worker.minibatch!, seed: settings.seed)
+      .map { messages.hasLeft(questionOf: worker.id, to: $0) } ?? true
+  }
+
+  /// Asks for the minibatch that a worker does after `minibatch`, if there may be one.
+  private func claim(after minibatch: Int, _ worker: PairWorker, isStopRequested: Bool) throws {
+    let own = minibatch + settings.graph.count
+    let wish = isListed ? worker.nextListed : settings.shares == .own && own < minibatches.upperBound ? own : nil
+    guard wish != nil || !isListed && settings.shares == .counter else { return next = .some(nil) }
+    try messages.send(claim: wish, by: worker.id, isStopRequested: isStopRequested)
+  }
+
+  /// The ranks that keep this one waiting.
+  private var awaitedRanks: [Int] {
+    var others = current.flatMap(\.obstacle).map { [$0 % rankCount] } ?? []
+    if current != nil && others.isEmpty && next == nil { others = [0] }
+    if current == nil { others = open.union(grants.claimants).union(workers.flatMap(\.asking)).map { $0 % rankCount } }
+    return Set(others).sorted().filter { $0 != rank }
+  }
+}
+
+// MARK: - What others want
+
+extension PairExchange {
+  /// Takes what has arrived, and answers whom it can, until nothing is left to do.
+  private func serve(polls: Bool = true) throws {
+    if polls { try messages.poll() }
+    var isIdle = false
+    while !isIdle {
+      isIdle = true
+      while let arrival = messages.takeArrival() {
+        try take(arrival)
+        isIdle = false
+      }
+      for worker in workers where try answer(by: worker) { isIdle = false }
+    }
+  }
+
+  private func take(_ arrival: PairMessages.Arrival) throws {
+    switch arrival {
+    case .question(let asking, let worker): workers[worker / rankCount].note(asking)
+    case .model(let asking):
+      if let desk = desks.firstIndex(of: .receiving(of: asking)) { desks[desk] = .holding(of: asking) }
+    case .answer(let worker): workers[worker / rankCount].takeAnswer()
+    case .end(let asking):
+      open.remove(asking)
+      for worker in workers { worker.noteEnd(of: asking) }
+    case .claim(let wish, let worker, let isStopRequested):
+      if isStopRequested { grants.endEarly() }
+      let minibatch = grants.take(wish, by: worker)
+      if grants.mayClaim(worker) { try messages.listen(toClaimsOf: worker) }
+      try messages.send(minibatch, to: worker)
+    case .minibatch(let minibatch, _): next = .some(minibatch)
+    }
+  }
+
+  /// Carries on with the next answer of a worker; returns whether something was done.
+  private func answer(by worker: PairWorker) throws -> Bool {
+    let desk = worker.id / rankCount
+    if case .sending(let other) = desks[desk], messages.hasLeft(answerTo: other) { desks[desk] = .free }
+    guard let other = worker.nextToAnswer else { return false }
+    if messages.isLocal(other) {
+      let asking = workers[other / rankCount]
+      asking.desk.copy(from: asking.model)
+      worker.answer(other, averaging: asking.desk.baseAddress)
+      asking.takeAnswer()
+      return true
+    }
+    switch desks[desk] {
+    case .free:
+      desks[desk] = .receiving(of: other)
+      try messages.receive(modelOf: other, into: worker.desk)
+    case .holding(other):
+      worker.answer(other, averaging: worker.desk.baseAddress)
+      desks[desk] = .sending(to: other)
+      try messages.send(answerTo: other, from: worker.desk)
+    default: return false
+    }
+    return true
+  }
+}

@@ -1,0 +1,75 @@
+internal import Buffers
+internal import Codecs
+internal import Collectives
+internal import Files
+internal import Networks
+internal import Optimizers
+internal import Reporting
+internal import Transport
+
+/// What is saved, and what is told.
+extension PairDescent {
+  func contribute(to inventory: inout StateInventory) {
+    let (count, rankCount) = (parts.network.layout.count, parts.grid.shareCount)
+    // One vector of all models, of which a rank holds those of its workers.
+    let places = stride(from: parts.grid.share, to: workerCount, by: rankCount).map { $0 * count..<($0 + 1) * count }
+    inventory.tensors.append(SavedTensor("worker.models", .owned(places), of: exchange.models))
+    optimizers.contribute(to: &inventory)
+    refused.contribute(to: &inventory)
+    inventory.counters["samplesOfClients"] = clients?.counter
+    inventory.counters["gradientsOfWorkers"] = gradientCounts.map(String.init).joined(separator: " ")
+    inventory.counters["emulatedTime"] = parts.options.emulateSpeed.map { _ in String(emulatedTime.bitPattern) }
+  }
+
+  /// Models of another number of workers are not read: all begin anew, at the mean of those.
+  func prepareToLoad(_ inventory: inout StateInventory, savedBy shareCount: Int) {
+    beginsAnew = (settings.workerCount ?? shareCount) != workerCount
+    if beginsAnew { inventory.tensors.removeAll { $0.name.hasPrefix("worker.") } }
+  }
+
+  func restore(counters: [String: String]) {
+    refused.restore(counters)
+    emulatedTime = counters["emulatedTime"].flatMap { UInt64($0) }.map { Double(bitPattern: $0) } ?? 0
+    guard !beginsAnew else { return }
+    optimizers.restore(counters: counters)
+    clients?.restore(counters["samplesOfClients"])
+    let counts = (counters["gradientsOfWorkers"] ?? "").split(separator: " ").compactMap { Int($0) }
+    if counts.count == workerCount { gradientCounts = counts }
+  }
+
+  func place() {
+    if beginsAnew { startFromModel() }
+  }
+
+  /// How far workers are from their mean, and how much each did.
+  var conclusion: StrategyConclusion {
+    var conclusion = StrategyConclusion()
+    guard stepCount > 0 else { return conclusion }
+    if workerCount > 1 {
+      let relative = distance.ofMean > 0 ? (distance.fromMean / distance.ofMean).squareRoot() : 0
+      conclusion.lines.append(
+        "the models of \(workerCount) workers are \(decimal(distance.fromMean.squareRoot(), digits: 4)) from their mean, which is saved: "
+          + "\(decimal(100 * relative, digits: 2)) % of its norm")
+      conclusion.lines.append("gradients by worker: \(gradientCounts.map(String.init).joined(separator: ", "))")
+    }
+    conclusion.members.append(.init("consensusDistance", .number(distance.fromMean)))
+    conclusion.members.append(.init("gradients", .integers(gradientCounts)))
+    if parts.options.emulateSpeed != nil {
+      conclusion.lines.append("emulated time: \(decimal(emulatedTime, digits: 1)) gradients of a usual worker")
+      conclusion.members.append(.init("emulatedTime", .number(emulatedTime)))
+    }
+    return conclusion
+  }
+
+  var report: ExchangeReport {
+    var report = ExchangeReport()
+    report.codec = "none"
+    (report.steps, report.traffic) = (stepCount, exchange.traffic)
+    report.predictedTraffic = exchange.predictedTraffic
+    report.floatTraffic = exchange.predictedTraffic
+    report.agreementTraffic = parts.records.traffic
+    report.areHidden = true
+    report.comparisonObstacle = "an asynchronous run hides its exchanges"
+    return report
+  }
+}

@@ -1,0 +1,234 @@
+internal import Buffers
+internal import Checkpoints
+internal import Codecs
+internal import Collectives
+internal import Files
+internal import Kernels
+internal import MPI
+internal import Networks
+internal import Optimizers
+internal import Reporting
+internal import Transport
+
+/// Asynchronous decentralized training: each worker has a model and an optimizer of its own, and averages its model with that of one
+/// neighbour at a time while it computes a gradient (``PairExchange``).
+///
+/// A step is as many minibatches as there are workers, each a worker's share of the step's samples. The learning rate is that of a
+/// worker's gradient at its own model: a step moves the mean of the models as far as a step in which the gradients are summed. One worker
+/// is plain stochastic gradient descent bit for bit.
+///
+/// The model that represents the run is the mean of all models, at meetings. The workers go on with their own; but all minibatches up to a
+/// meeting are done there, and the fast workers wait for the slow ones, so that other meetings are another run. If a rank is asked to
+/// stop, all meet after the step that has begun; a replay meets where the recorded run did.
+///
+/// Models travel as floats. A code would have to be one of a difference to something that both ends know, and a worker knows nothing of a
+/// neighbour drawn at random but what it keeps of each: that is another method (CHOCO).
+/// Source: Lian et al. 2018, algorithm 1; algorithms §10.6.
+final class PairDescent: Strategy {
+  let parts: StrategyParts
+  let settings: PairSettings
+  let graph: PairGraph
+  let exchange: PairExchange
+  let optimizers: WorkerOptimizers
+  private let computation: GradientComputation
+  /// The samples that each client has given; nil without clients.
+  var clients: WorkerClients?
+  var refused: RefusedGradients
+  /// The gradients of each worker so far.
+  var gradientCounts: [Int]
+  /// The mean of ‖x_i − x̄‖² and ‖x̄‖² at the last meeting.
+  private(set) var distance = (fromMean: 0.0, ofMean: 0.0)
+  /// Emulated time so far, if speeds are emulated.
+  var emulatedTime = 0.0
+  /// Whether the checkpoint is of another number of workers, which all begin at its model.
+  var beginsAnew = false
+  private(set) var stepCount = 0
+  private var seconds = (update: 0.0, total: 0.0)
+
+  var workerCount: Int { graph.count }
+
+  init(_ parts: StrategyParts, _ settings: PairSettings) throws {
+    (self.parts, self.settings) = (parts, settings)
+    let (rankCount, parameterCount) = (parts.grid.shareCount, parts.network.layout.count)
+    let workerCount = settings.workerCount ?? rankCount
+    guard workerCount % rankCount == 0 else {
+      throw OptionError(
+        "--strategy: \(workerCount) workers cannot be shared by \(rankCount) ranks; their number is a multiple of that of the ranks"
+      )
+    }
+    guard workerCount == rankCount || parts.options.emulateSpeed != nil || parts.replayed != nil else {
+      throw OptionError(
+        "--strategy: a rank that is several workers needs an order: --emulate-speed rr, for example, or as many ranks as workers"
+      )
+    }
+    graph = PairGraph(settings.shape, count: workerCount)
+    var exchangeSettings = PairExchange.Settings(graph: graph)
+    (exchangeSettings.shares, exchangeSettings.seed) = (settings.shares, parts.options.seed)
+    exchange = try PairExchange(parts.hosts, count: parameterCount, settings: exchangeSettings)
+    optimizers = WorkerOptimizers(parts, workerCount: workerCount) { parts.optimizer.fresh() }
+    computation = GradientComputation(parts)
+    clients = try parts.options.clients.map {
+      try WorkerClients(clientCount: $0, workerCount: workerCount, minibatch: parts.plan.minibatch)
+    }
+    refused = RefusedGradients(parts)
+    gradientCounts = Array(repeating: 0, count: workerCount)
+    startFromModel()
+  }
+
+  func startFromModel() { exchange.start(from: parts.parameters) }
+
+  func advance(from step: Int, to meeting: Int, on course: Course) throws -> StepOutcome {
+    let (stopwatch, trafficBefore) = (Stopwatch(), exchange.traffic)
+    let segment = try segment(of: workerCount * step..<workerCount * meeting)
+    var own = StepAgreement.Statement()
+    var clients = clients
+    defer { computation.betweenLayers = nil }
+    try exchange.run(
+      segment.minibatches, order: segment.order,
+      isStopRequested: { [isReplay = parts.replayed != nil] in StopSignal.isRequested && !isReplay }
+    ) { worker, minibatch, parameters, gradient, serve in
+      let (step, share) = minibatch.quotientAndRemainder(dividingBy: workerCount)
+      try FaultInjector.reach(.step, step + 1)
+      let batch = try parts.timeline.span(.data) {
+        guard let next = clients?.next(for: worker) else {
+          return course.loader.batch(at: step, share: share, of: workerCount)
+        }
+        return course.loader.batch(of: next.client, at: next.places, in: step, share: share, of: workerCount)
+      }
+      guard batch.count > 0 else { return 0 }
+      computation.betweenLayers = serve
+      let found = try computation.compute(step, of: batch, among: batch.count, at: parameters, into: gradient)
+      course.note(
+        Course.Passage(
+          step: step, loss: LossTally(lossSum: found.lossSum, sampleCount: found.sampleCount),
+          traffic: exchange.traffic - trafficBefore))
+      return note(found, in: &own) ? batch.count : 0
+    } update: { worker, minibatch, model, gradient, samples in
+      let stopwatch = Stopwatch()
+      optimizers.step(worker, model, gradient, rate: course.rate(minibatch / workerCount), samples: samples)
+      seconds.update += stopwatch.seconds
+    } waiting: {
+      try parts.timeline.span(.exchange, nil, $0)
+    }
+    let consensus = try parts.timeline.span(.exchange) { try exchange.meet(into: parts.parameters) }
+    distance = (consensus, parts.parameters.sumOfSquares)
+    try optimizers.meet()
+    let histories = try histories()
+    let done = segment.minibatches.prefix(note(histories))
+    let end = done.upperBound / workerCount
+    emulatedTime += done == segment.minibatches ? segment.emulatedTime : self.course(of: done)?.duration ?? 0
+    seconds.total += stopwatch.seconds
+    own.isStopRequested = StopSignal.isRequested
+    own.rate = course.rate(end - 1)
+    let agreement = try parts.timeline.span(.agreement) {
+      try StepAgreement(own, over: parts.records, step: end - 1)
+    }
+    var outcome = StepOutcome()
+    outcome.stepCount = end - step
+    stepCount += outcome.stepCount
+    outcome.add(agreement)
+    outcome.traffic = exchange.traffic - trafficBefore
+    outcome.consensusDistance = consensus
+    outcome.warning = try refused.judge(step..<end, gradientCount: done.count, agreement)
+    if parts.options.record != nil {
+      outcome.events = EventLine(first: done.lowerBound, end: done.upperBound, orders: [], steps: histories)
+    }
+    return outcome
+  }
+
+  /// Adds the gradient of a minibatch to this rank's statement; returns whether it counts.
+  private func note(_ found: StepAgreement.Statement, in own: inout StepAgreement.Statement) -> Bool {
+    own.sampleCount += found.sampleCount
+    own.correctCount += found.correctCount
+    own.lossSum += found.lossSum
+    own.clearedValues += found.clearedValues
+    guard let tensor = found.nonFiniteTensor else {
+      computation.accept()
+      return true
+    }
+    own.nonFiniteTensor = own.nonFiniteTensor ?? tensor
+    own.clearedValues += 1
+    return false
+  }
+
+  /// What workers do between two meetings.
+  private struct Segment {
+    var minibatches: Range<Int>
+    /// In which order they average and apply gradients.
+    var order = PairOrder.live
+    /// How long it takes in emulated time.
+    var emulatedTime = 0.0
+  }
+
+  /// What workers do of these minibatches until they meet, and how: a replay meets where the recorded run did.
+  private func segment(of minibatches: Range<Int>) throws -> Segment {
+    if let replayed = parts.replayed {
+      let events = try replayed.events(of: minibatches, over: graph, seed: parts.options.seed)
+      let end = minibatches.lowerBound + events.count
+      return Segment(minibatches: minibatches.lowerBound..<end, order: .listed(events))
+    }
+    guard let course = course(of: minibatches) else { return Segment(minibatches: minibatches) }
+    return Segment(minibatches: minibatches, order: .listed(course.events), emulatedTime: course.duration)
+  }
+
+  /// The course of minibatches in emulated time; nil if speeds are not emulated.
+  private func course(of minibatches: Range<Int>) -> (events: [PairEvent], duration: Double)? {
+    parts.options.emulateSpeed.flatMap(EmulatedSpeed.init)?.events(
+      of: minibatches, over: graph, shares: settings.shares, seed: parts.options.seed)
+  }
+
+  /// What each worker did since the last meeting, as a record has it.
+  ///
+  /// Collective.
+  private func histories() throws -> [[Int]] {
+    let own = exchange.workers.map { worker in
+      worker.history.map { step in
+        switch step {
+        case .answer(let other): Int64(-1 - other)
+        case .update(let minibatch): Int64(minibatch)
+        }
+      }
+    }
+    let all = try parts.hosts.enter("the record of what workers did") {
+      try own.map { try parts.hosts.world.allGather(varying: $0) }
+    }
+    return (0..<workerCount).map { worker in
+      all[worker / parts.grid.shareCount][worker % parts.grid.shareCount].map { Int($0) }
+    }
+  }
+
+  /// Counts what workers did since the last meeting; returns the number of minibatches.
+  private func note(_ histories: [[Int]]) -> Int {
+    let counts = histories.map { $0.count { $0 >= 0 } }
+    for (worker, count) in counts.enumerated() {
+      gradientCounts[worker] += count
+      clients?.advance(by: Array(repeating: worker, count: count))
+    }
+    return counts.reduce(0, +)
+  }
+
+  func drain() -> Traffic { Traffic() }
+
+  func settle() {}
+
+  func abandon() {
+    exchange.abandon()
+    parts.records.abandon()
+  }
+
+  func forget() { optimizers.forgetMomentum() }
+
+  func finish() {}
+
+  func showOwnModels(_ show: (FloatBuffer) throws -> Void) throws {
+    guard workerCount > 1 else { return }
+    for worker in 0..<workerCount { try show(exchange.copy(of: worker)) }
+  }
+
+  var times: PhaseTimes {
+    var times = PhaseTimes()
+    (times.compute, times.update) = (computation.seconds, seconds.update)
+    times.wait = max(0, seconds.total - computation.seconds - seconds.update)
+    return times
+  }
+}
