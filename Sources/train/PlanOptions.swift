@@ -1,4 +1,5 @@
 import ArgumentParser
+import Buffers
 import Files
 import Planner
 import Reporting

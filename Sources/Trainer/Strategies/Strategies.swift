@@ -122,13 +122,7 @@ public let strategies = Registry<StrategyRecipe>(
       "ad-psgd",
       "each rank trains a model of its own and averages it with one neighbour's at a time; nobody waits (Lian et al. 2018)",
       keys: PairSettings.keys
-    ) {
-      let settings = try PairSettings($0)
-      return StrategyRecipe(
-        workerCount: settings.workerCount, capabilities: .pairs, optimizerCount: settings.optimizerCount,
-        memory: settings.memory
-      ) { try PairDescent($0, settings) }
-    },
+    ) { pairs(try PairSettings($0)) },
   ] + ["fetch-sgd", "sketched-sgd", "true-top-k", "local-top-k"].map(shortForm))
 
 private let allReduce = StrategyRecipe(schedule: Synchronous.schedule, capabilities: .synchronous) { try Synchronous($0) }
@@ -139,6 +133,13 @@ private func asynchronous(_ settings: AsynchronySettings, ownMomentum: String? =
     ownMomentum: ownMomentum,
     optimizerCount: settings.optimizerCount, memory: settings.memory
   ) { try Asynchronous($0, settings) }
+}
+
+private func pairs(_ settings: PairSettings) -> StrategyRecipe {
+  StrategyRecipe(
+    schedule: .unsynchronized, workerCount: settings.workerCount, capabilities: .pairs,
+    optimizerCount: settings.optimizerCount, memory: settings.memory
+  ) { try PairDescent($0, settings) }
 }
 
 /// `all-reduce` with an aggregation of nearly the same name.
