@@ -44,13 +44,14 @@ extension ParameterServer {
   /// Answers a worker's push with what the worker pulls, and the owner of the first shard with a block.
   private func answer(_ worker: Int) throws {
     let message = try messages.answer(to: worker)
-    var header = ServerMessages.Header(pulls: messages.push(from: worker).header.pulls)
+    let push = messages.push(from: worker).header
+    var header = ServerMessages.Header(pulls: push.pulls)
     if rank == 0 && nextBlock < blocks.count {
       header.block = blocks[nextBlock]
       nextBlock += 1
     }
     if header.pulls {
-      let context = EncodingContext(seed: settings.seed, step: server.history.count, stream: 2 * worker + 1)
+      let context = EncodingContext(seed: settings.seed, step: push.block.lowerBound, stream: 2 * worker + 1)
       header.byteCount = server.rule.encodeAnswer(to: worker, into: message.codes, context: context)
     }
     server.noteAnswer(to: worker, pulls: header.pulls)
