@@ -9,8 +9,8 @@ extension TrainingRun {
   func conclusion() throws -> StrategyConclusion {
     var conclusion = strategy.conclusion
     var accuracies: [Double] = []
-    try timeline.span(.evaluation) {
-      try strategy.showOwnModels { accuracies.append(try evaluator.evaluate($0).accuracy) }
+    try strategy.showOwnModels { model in
+      accuracies.append(try timeline.span(.evaluation) { try evaluator.evaluate(model).accuracy })
     }
     if let worst = accuracies.min(), let best = accuracies.max() {
       conclusion.lines.append(

@@ -43,7 +43,9 @@ import _TestSupport
       return run.weights
     }
     let run = try PlainRun(options)
-    for index in 0..<run.weights.count { run.weights[index] = models.reduce(Float(0)) { $0 + $1[index] } / Float(count) }
+    for index in 0..<run.weights.count {
+      run.weights[index] = Float(models.reduce(0.0) { $0 + Double($1[index]) } / Double(count))
+    }
     return run
   }
 
@@ -180,12 +182,12 @@ private final class OwnModels: Strategy {
     return outcome
   }
 
-  /// The mean of the ranks' models, added in rank order.
+  /// The mean of the ranks' models, added in rank order in fp64: that of equal models is the same model.
   private func mean() throws -> [Float] {
     let all = try parts.hosts.world.allGather(Array(own.values))
     return (0..<own.count).map { index in
-      let sum = stride(from: index, to: all.count, by: own.count).reduce(Float(0)) { $0 + all[$1] }
-      return sum / Float(parts.hosts.world.count)
+      let sum = stride(from: index, to: all.count, by: own.count).reduce(0.0) { $0 + Double(all[$1]) }
+      return Float(sum / Double(parts.hosts.world.count))
     }
   }
 
