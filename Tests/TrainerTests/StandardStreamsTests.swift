@@ -87,8 +87,8 @@ import _TestSupport
     // It is read once, for all that a plan wants to know of it.
     let plan = "plan --float-exchange-seconds 9ms --frame-seconds 1ms --brief --quiet"
     let strategy = "printf 'strategy: double-buffer\\nmodel: mlp:8\\ndata: glyphs:train=300,test=20\\n'"
-    let direct = try shell.output("\(strategy) > plan.yaml; $train \(plan) --config plan.yaml | tail -1")
-    let piped = try shell.output("\(strategy) | $train \(plan) --config - | tail -1")
+    let direct = try shell.output("\(strategy) > plan.yaml; $train \(plan) --config plan.yaml | tail -2")
+    let piped = try shell.output("\(strategy) | $train \(plan) --config - | tail -2")
     #expect(direct.contains("double-buffer") && piped.contains("double-buffer"), "\(direct)\(piped)")
     for (place, words) in [
       ("--config pipe", "it is a pipe, and nobody writes into it"), ("--config /dev/zero", "File too large"),

@@ -105,10 +105,12 @@ struct ReferenceGeometry {
       traffic.messages += messages
       if isOnSameHost(peer) { traffic.hostBytes += payload } else { traffic.networkBytes += payload + 64 * messages }
     }
-    func isRaw(_ group: Int) -> Bool { codec.isRaw(groups[group].count) && !isPlain[group] }
     traffic.rawGroups = groups.indices.count(where: isRaw) + shards[rank].joined().count(where: isRaw)
     return traffic
   }
+
+  /// Whether a group is sent as floats because its code would be no smaller.
+  func isRaw(_ group: Int) -> Bool { codec.isRaw(groups[group].count) && !isPlain[group] }
 }
 
 /// What one rank sends, and as much receives.
