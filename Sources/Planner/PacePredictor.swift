@@ -30,7 +30,7 @@ public struct PacePrediction: Hashable, Sendable {
 /// Predicts the pace of runs in step, with a bound and without one, from the measured spread of the times of gradients.
 ///
 /// In step, and with a bound, workers of the measured times are followed through emulated time by the rules of the owners
-/// (``EmulatedSpeed``), each gradient with what a push and its answer add. Without a bound the rate is Σ 1/(dₖ + p), dₖ being the mean of
+/// (`EmulatedSpeed`), each gradient with what a push and its answer add. Without a bound the rate is Σ 1/(dₖ + p), dₖ being the mean of
 /// worker k and p the push. No rate is above what links carry, or above Σ 1/(dₖ + e) / (1 + o·Σ 1/(dₖ + e)), where e is the work of a
 /// worker and o that of an owner for a push: cores do both.
 ///

@@ -5,7 +5,7 @@ public import Transport
 /// A parameter server whose shards are owned by the ranks that also work for it.
 ///
 /// A worker computes the gradients of a block of minibatches at the values that it holds, and pushes shard by shard what its
-/// ``WorkerRule`` makes of them. The owner of a shard does with it what its ``OwnerRule`` says, and answers: in the usual case it
+/// `WorkerRule` makes of them. The owner of a shard does with it what its `OwnerRule` says, and answers: in the usual case it
 /// applies a gradient, and answers with what has changed, as floats or as a code of the difference to what the worker holds.
 /// Blocks come from one counter, which the owner of the first shard keeps: a fast worker does more of them. Between two meetings
 /// nobody waits for anyone, unless a bound says so; at a meeting all pushes are applied, and every rank gets the whole model.

@@ -200,10 +200,8 @@ final class PairDescent: Strategy {
   /// Counts what workers did since the last meeting; returns the number of minibatches.
   private func note(_ histories: [[Int]]) -> Int {
     let counts = histories.map { $0.count { $0 >= 0 } }
-    for (worker, count) in counts.enumerated() {
-      gradientCounts[worker] += count
-      clients?.advance(by: Array(repeating: worker, count: count))
-    }
+    for (worker, count) in counts.enumerated() { gradientCounts[worker] += count }
+    clients?.advance(by: counts)
     return counts.reduce(0, +)
   }
 
