@@ -195,11 +195,14 @@ import Trainer
     kill(ranks[2], SIGSTOP)
     let ended = running.wait()
     kill(ranks[2], SIGKILL)
-    #expect(
-      ended.status == 75 && !ended.isTimedOut && ended.standardError.contains("waiting for rank 2"), "\(ended.standardError)")
-    // The stopped rank is woken up to be ended, and may find the others gone.
+    #expect(ended.status == 75 && !ended.isTimedOut, "\(ended.standardError)")
+    // The stopped rank is woken up to be ended, and may find the others gone. Where ranks are not in step, another may wait for it first.
     let warnings = ended.standardError.split(separator: "\n").filter { $0.hasPrefix("train: warning: rank 0") }
-    #expect(warnings.count == 1 && warnings[0].contains("waiting for rank 2"), "\(ended.standardError)")
+    try #require(warnings.count == 1, "\(ended.standardError)")
+    #expect(
+      warnings[0].contains("waiting for rank 2")
+        || strategy == "asgd" && warnings[0].contains("waiting for rank 1") && warnings[0].contains(", rank 2 on "),
+      "\(ended.standardError)")
     // One rank says it, unless the other has found out a second earlier.
     let sentences = ended.standardError.split(separator: "\n").filter { $0.contains("of 3: no progress for 3 s in ") }
     #expect(
