@@ -128,13 +128,10 @@ final class Asynchronous: Strategy {
       isStopRequested: { [isReplay = parts.replayed != nil] in StopSignal.isRequested && !isReplay },
       waiting: { try parts.timeline.span(.exchange, nil, $0) }
     ) { worker, minibatch, parameters, gradient, serve in
-      let (step, share) = minibatch.quotientAndRemainder(dividingBy: workerCount)
+      let step = minibatch / workerCount
       try FaultInjector.reach(.step, step + 1)
       let batch = try parts.timeline.span(.data) {
-        guard let next = clients?.next(for: worker) else {
-          return course.loader.batch(at: step, share: share, of: workerCount)
-        }
-        return course.loader.batch(of: next.client, at: next.places, in: step, share: share, of: workerCount)
+        course.loader.batch(of: minibatch, for: worker, of: workerCount, from: &clients)
       }
       guard batch.count > 0 else { return 0 }
       computation.betweenLayers = serve

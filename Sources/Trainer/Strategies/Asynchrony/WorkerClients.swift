@@ -46,3 +46,12 @@ package struct WorkerClients: Hashable {
     if numbers.count == taken.count { taken = numbers }
   }
 }
+
+extension BatchLoader {
+  /// The samples of minibatch `minibatch`, which `worker` takes: its share of a step, or of its own clients the next, if there are any.
+  func batch(of minibatch: Int, for worker: Int, of workerCount: Int, from clients: inout WorkerClients?) -> Minibatch {
+    let (step, share) = minibatch.quotientAndRemainder(dividingBy: workerCount)
+    guard let next = clients?.next(for: worker) else { return batch(at: step, share: share, of: workerCount) }
+    return batch(of: next.client, at: next.places, in: step, share: share, of: workerCount)
+  }
+}
