@@ -8,15 +8,24 @@ public struct Partition: Hashable, Sendable {
 
   /// Cuts units into `count` parts; `cumulativeWeights[u]` is the weight of all units before unit `u`, the last one the total.
   public init(cumulativeWeights: [Int], into count: Int) {
-    require(count > 0 && !cumulativeWeights.isEmpty, "a partition has parts, and weights an end")
+    self.init(cumulativeWeights: cumulativeWeights, shares: Array(repeating: 1, count: count))
+  }
+
+  /// Cuts units into parts whose weights are as `shares`; a part without a share is empty.
+  public init(cumulativeWeights: [Int], shares: [Int]) {
+    let count = shares.reduce(0, +)
+    require(
+      count > 0 && shares.allSatisfy { $0 >= 0 } && !cumulativeWeights.isEmpty,
+      "a partition has parts with a share, and weights an end")
     let units = cumulativeWeights.count - 1
     let total = cumulativeWeights[units]
     var ranges: [Range<Int>] = []
-    var start = 0
-    for part in 1...count {
+    var (start, part) = (0, 0)
+    for share in shares {
+      part += share
       var end = start
       // The cut nearest to the ideal one; ties go to the earlier cut.
-      while end < units {
+      while share > 0, end < units {
         let here = abs(cumulativeWeights[end] * count - total * part)
         let next = abs(cumulativeWeights[end + 1] * count - total * part)
         guard next < here || part == count else { break }

@@ -33,7 +33,7 @@ public struct DatasetRecipe: Sendable {
     return DatasetRecipe { seed in try HeldOutDataset(self(seed), count: count) }
   }
 
-  /// The recipe for a model that reads `context` tokens: so many has a window of a text whose specification does not say.
+  /// The recipe for a model that reads `context` tokens, the length of the windows of a text whose specification does not give one.
   ///
   /// Data that are no text, and models that do not say what they read (nil), change nothing. Throws `SpecificationError` if text and
   /// model say different numbers.

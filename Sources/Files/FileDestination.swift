@@ -214,7 +214,7 @@ public final class FileDestination {
       }
       guard isPipe && errno == ENXIO || errno == EINTR else { throw .last("write", name) }
       guard ContinuousClock.now < deadline else {
-        throw FileError(operation: "write", path: name, code: ENXIO, reason: "it is a pipe, and nobody reads from it")
+        throw FileError(operation: "write", path: name, code: ENXIO, reason: "it is a pipe that no process reads from")
       }
       usleep(20_000)
     }

@@ -22,7 +22,7 @@ public enum InputFile {
       guard descriptor >= 0 else { throw .last("read", name) }
       defer { _ = close(descriptor) }
       if kind == S_IFIFO, !wait(for: descriptor, milliseconds: 5000) {
-        throw FileError(operation: "read", path: name, code: ENXIO, reason: "it is a pipe, and nobody writes into it")
+        throw FileError(operation: "read", path: name, code: ENXIO, reason: "it is a pipe that no process writes into")
       }
       return try read(descriptor, name, limit)
     }

@@ -1,12 +1,18 @@
 /// A JSON value whose objects keep the order of their keys, for the lines of a metrics file and the record of a checkpoint.
 public indirect enum JSONValue: Hashable, Sendable {
+  /// `null`.
   case null
+  /// `true` or `false`.
   case bool(Bool)
+  /// A whole number.
   case integer(Int)
   /// Written with the fewest digits that read back as the same number; `null` if it is not finite.
   case number(Double)
+  /// A string.
   case string(String)
+  /// An array.
   case array([JSONValue])
+  /// An object, with its keys in this order.
   case object([Member])
 
   /// A key of an object and its value.

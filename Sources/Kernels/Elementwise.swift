@@ -32,6 +32,18 @@ public func subtract(
   for i in 0..<count { values[i] = minuends[i] - subtrahends[i] }
 }
 
+/// Multiplies `values` by `factor`.
+public func multiply(_ values: UnsafeMutableBufferPointer<Float>, by factor: Float) {
+  guard let base = values.baseAddress else { return }
+  let raw = UnsafeMutableRawPointer(base)
+  let whole = values.count / 16 * 16
+  for i in stride(from: 0, to: whole, by: 16) {
+    let x = raw.loadUnaligned(fromByteOffset: 4 * i, as: SIMD16<Float>.self)
+    raw.storeBytes(of: x * factor, toByteOffset: 4 * i, as: SIMD16<Float>.self)
+  }
+  for i in whole..<values.count { base[i] *= factor }
+}
+
 /// Sets `values` to terms[0] + terms[1] + … in this order, in fp32; `streaming` as in ``copy(_:count:to:streaming:)``.
 public func orderedSum(
   _ terms: UnsafePointer<UnsafePointer<Float>>, termCount: Int, count: Int, into values: UnsafeMutablePointer<Float>,

@@ -8,7 +8,7 @@ internal import Transport
 
 /// A model in a table: its layers with their outputs and tensors, and the bytes that a step sends.
 public struct ModelTable {
-  /// The codecs whose bytes are told if none are named.
+  /// The codecs whose bytes are shown if none are named.
   public static let usualCodecs = ["none", "one-bit", "multi-bit", "top-k"]
   private static let rankCounts = [2, 8]
 
@@ -24,7 +24,7 @@ public struct ModelTable {
   ///   - model: Its specification.
   ///   - form: The form of the samples.
   ///   - samples: What they are called.
-  ///   - codecs: The codecs whose bytes are told.
+  ///   - codecs: The codecs whose bytes are shown.
   /// - Throws: `SpecificationError` if the model does not fit on the samples; `OptionError` if a codec is unknown or does not fit on
   ///   the model.
   public init(_ recipe: Recipe, model: String, form: SampleForm, of samples: String, codecs: [String]) throws {
@@ -87,8 +87,8 @@ public struct ModelTable {
 }
 
 extension AggregationRecipe {
-  /// The bytes that the busiest of `rankCount` ranks, each on a host of its own, sends of a gradient of this layout, headers included; at
-  /// most so many if the lengths of messages vary.
+  /// The bytes that the busiest of `rankCount` ranks, each on a host of its own, sends of a gradient of this layout, headers included; an
+  /// upper bound if the lengths of messages vary.
   func bytesSent(of layout: TensorLayout, rankCount: Int) throws -> Int {
     guard let codec else {
       let rounds = try rounds(count: layout.count, rankCount: rankCount)

@@ -6,8 +6,7 @@ internal import Trainer
 
 /// Which strategies, in step or not, apply how many gradients a second, and whether it pays not to wait.
 ///
-/// Gradients that are late are worth less: not to wait must give half as many again. A bound is preferred if it keeps seven tenths of
-/// that.
+/// Gradients that are late are worth less: not to wait must give half as many again. A bound is preferred if it keeps 70 % of that.
 public struct PaceComparison: Sendable {
   /// How many times more gradients a second are worth their age.
   public static let worthwhile = 1.5
@@ -41,19 +40,20 @@ public struct PaceComparison: Sendable {
     requested strategy: String? = nil
   ) throws {
     let codec = aggregation.codec ?? OneBit()
-    func free(_ name: String, bound: ClosedRange<Int>?) -> PacePrediction? {
-      predictor.asynchronous(name, bound: bound, codec: codec, ranks: ranks)
+    func free(_ name: String) throws -> PacePrediction? {
+      let recipe = try strategies.make(name)
+      guard !recipe.capabilities.isInStep else { return nil }
+      return predictor.asynchronous(name, bound: recipe.bound, pattern: recipe.pushes, codec: codec, ranks: ranks)
     }
     let inStep = try StepVariant.strategies.compactMap {
       try predictor.inStep($0, aggregation, ranks: ranks, topology: topology)
     }
     guard ranks > 1, let fastest = inStep.max(by: { $0.gradientsPerSecond < $1.gradientsPerSecond }),
-      let bounded = free("ssp:bound=3", bound: 3...3), let unbounded = free("asgd", bound: nil)
+      let bounded = try free("ssp:bound=3"), let unbounded = try free("asgd")
     else { return nil }
     (self.ranks, self.codec, spread, self.inStep) = (ranks, codec.specification, predictor.spread, fastest)
     (self.free, self.bounded) = (unbounded, bounded)
-    let recipe = try strategy.map { try strategies.make($0) }
-    requested = recipe.flatMap { $0.capabilities.isInStep ? nil : free(strategy ?? "", bound: $0.bound) }
+    requested = try strategy.flatMap(free)
     let others = [bounded, unbounded]
     let isNew = requested.map { asked in !others.contains { $0.strategy == asked.strategy } } ?? false
     predictions = inStep + others + (isNew ? [requested].compactMap(\.self) : [])

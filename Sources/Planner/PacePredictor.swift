@@ -1,7 +1,7 @@
 internal import Buffers
 public import Codecs
 public import Collectives
-internal import Trainer
+public import Trainer
 
 /// How many gradients a second a kind of run applies, each of a worker's share of a step.
 public struct PacePrediction: Hashable, Sendable {
@@ -47,7 +47,7 @@ public struct PacePredictor: Sendable {
   /// A predictor.
   public init(_ steps: StepPredictor, spread: StepSpread) { (self.steps, self.spread) = (steps, spread) }
 
-  /// What a push costs with `codec` on `ranks` ranks.
+  /// What a push costs with `codec` on `ranks` ranks, for each of its gradients.
   private struct Push {
     /// Seconds from a gradient to the values for the next.
     var latency = 0.0
@@ -57,14 +57,25 @@ public struct PacePredictor: Sendable {
     var owner = 0.0
     /// Seconds of the busiest host's link.
     var link = 0.0
+
+    /// The same for each of `count` gradients.
+    func shared(by count: Int) -> Push {
+      let count = Double(count)
+      return Push(latency: latency / count, worker: worker / count, owner: owner / count, link: link / count)
+    }
   }
 
-  /// The pace of a strategy whose workers may be `bound` pushes ahead of the slowest; nil for any number; nil if the costs of the link
-  /// are unknown, or there are fewer samples than ranks.
-  public func asynchronous(_ strategy: String, bound: ClosedRange<Int>?, codec: any Codec, ranks: Int) -> PacePrediction? {
-    guard ranks >= 1, ranks <= steps.minibatch, let push = push(codec, ranks: ranks) else { return nil }
+  /// The pace of a strategy whose workers may be `bound` pushes ahead of the slowest, nil for any number, and push and pull by `pattern`;
+  /// nil if the costs of the link are unknown, or there are fewer samples than ranks.
+  public func asynchronous(
+    _ strategy: String, bound: ClosedRange<Int>?, pattern: PushPattern = PushPattern(), codec: any Codec, ranks: Int
+  ) -> PacePrediction? {
+    guard ranks >= 1, ranks <= steps.minibatch, let push = push(codec, pattern, ranks: ranks) else { return nil }
     let times = gradientSeconds(ranks: ranks)
-    let (pace, waiting) = pace(times.map { $0.map { $0 + push.latency } }, bound: bound, ranks: ranks)
+    // A pipelined worker waits only for what takes longer than its next gradients.
+    let (pace, waiting) = pace(
+      times.map { $0.map { pattern.isPipelined ? max($0 + push.worker, push.latency) : $0 + push.latency } }, bound: bound,
+      pattern, ranks: ranks)
     let busy = (0..<ranks).reduce(0) { $0 + 1 / (mean(times[$1 % times.count]) + push.worker) }
     let limits: [(PacePrediction.Limit, Double)] = [
       (.workers, pace), (.link, push.link > 0 ? 1 / push.link : .infinity), (.owners, busy / (1 + push.owner * busy)),
@@ -82,7 +93,7 @@ public struct PacePredictor: Sendable {
   ) throws -> PacePrediction? {
     guard ranks >= 1, ranks <= steps.minibatch else { return nil }
     let times = gradientSeconds(ranks: ranks)
-    let (pace, waiting) = pace(times, bound: 0...0, ranks: ranks)
+    let (pace, waiting) = pace(times, bound: 0...0, PushPattern(), ranks: ranks)
     // The time of the slowest in each step stands in for the measured one.
     var costs = steps.costs
     let factor = Double(ranks) / pace / costs.compute.seconds(for: samples(ranks))
@@ -101,12 +112,13 @@ public struct PacePredictor: Sendable {
   }
 
   /// Workers of these times in emulated time: gradients per second, and the share of time spent waiting.
-  private func pace(_ times: [[Double]], bound: ClosedRange<Int>?, ranks: Int) -> (gradientsPerSecond: Double, waiting: Double)
-  {
+  private func pace(
+    _ times: [[Double]], bound: ClosedRange<Int>?, _ pattern: PushPattern, ranks: Int
+  ) -> (gradientsPerSecond: Double, waiting: Double) {
     guard let bound else { return ((0..<ranks).reduce(0) { $0 + 1 / mean(times[$1 % times.count]) }, 0) }
-    let count = ranks * PacePredictor.length
+    let count = ranks * max(PacePredictor.length, 4 * pattern.minibatchesPerPush)
     var settings = ParameterServer.Settings(workerCount: ranks)
-    settings.bound = bound
+    (settings.bound, settings.minibatchesPerPush) = (bound, pattern.minibatchesPerPush)
     let course = EmulatedSpeed.measured(times).course(of: 0..<count, settings)
     return (Double(count) / course.duration, course.waiting / (Double(ranks) * course.duration))
   }
@@ -120,16 +132,18 @@ public struct PacePredictor: Sendable {
 
   private func mean(_ times: [Double]) -> Double { times.reduce(0, +) / Double(times.count) }
 
-  private func push(_ codec: any Codec, ranks: Int) -> Push? {
+  private func push(_ codec: any Codec, _ pattern: PushPattern, ranks: Int) -> Push? {
     let (costs, count) = (steps.costs, Double(steps.layout.count))
     let kernels = costs.kernels[codec.specification] ?? KernelCosts()
     let shard = count / Double(ranks)
+    // The answers that bring values, per push.
+    let pulls = 1 / Double(pattern.pushesPerPull)
     var push = Push()
-    push.worker = count * (kernels.encode + kernels.decode)
+    push.worker = count * (kernels.encode + pulls * kernels.decode)
     // Decodes the push, updates, and encodes what has changed, of which it keeps what was sent.
-    push.owner = shard * (kernels.encode + 2 * kernels.decode) + costs.updateSeconds / Double(ranks)
+    push.owner = shard * (kernels.decode + pulls * (kernels.encode + kernels.decode)) + costs.updateSeconds / Double(ranks)
     push.latency = push.worker + push.owner
-    guard ranks > 1 else { return push }
+    guard ranks > 1 else { return push.shared(by: pattern.minibatchesPerPush) }
     let hosts = (ranks - 1) / costs.ranksPerHost + 1
     guard let link = hosts > 1 ? costs.network : costs.memory else { return nil }
     let shards = ShardCodes(steps.layout, codec: codec, shardCount: ranks)
@@ -142,9 +156,9 @@ public struct PacePredictor: Sendable {
     // Encoding goes on while the first shards travel, and so does decoding.
     push.latency =
       2 * link.stageSeconds(peers: peers) + push.owner + max(count * kernels.encode, oneWay)
-      + max(count * kernels.decode, oneWay)
+      + pulls * max(count * kernels.decode, oneWay)
     // In a round of one push of each worker a host sends its pushes and the answers to as many.
-    push.link = link.transfer.seconds(for: 2 * leaving * Double(sharers)) / Double(ranks)
-    return push
+    push.link = link.transfer.seconds(for: (1 + pulls) * leaving * Double(sharers)) / Double(ranks)
+    return push.shared(by: pattern.minibatchesPerPush)
   }
 }

@@ -26,11 +26,22 @@ public enum StopSignal {
       _ = signal(SIGINT, SIG_DFL)
       _ = raise(SIGINT)
     }
-    // System calls resume after the handler; otherwise every read and write would have to expect the interruption.
-    action.sa_flags = SA_RESTART
+    // System calls resume after the handler; otherwise every read and write would have to expect the interruption. It has a stack of
+    // its own: oneDNN's products keep their stack pointer in a block of the heap, and what a signal saves below it destroys the heap.
+    setAlternateStack()
+    action.sa_flags = SA_RESTART | SA_ONSTACK
     for number in names.keys where number != SIGHUP || !isIgnored(SIGHUP) { _ = sigaction(number, &action, nil) }
     // A reader of the output that goes away does not end the run.
     _ = signal(SIGPIPE, SIG_IGN)
+  }
+
+  /// Gives this thread, which is the first and gets the signals of the process, a stack for handlers; it stays to the end.
+  private static func setAlternateStack() {
+    let size = 1 << 16
+    var stack = stack_t()
+    stack.ss_sp = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 16)
+    stack.ss_size = size
+    _ = sigaltstack(&stack, nil)
   }
 
   /// Whether the parent process wants a signal to be ignored, as `nohup` does.

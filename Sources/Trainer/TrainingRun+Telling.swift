@@ -84,10 +84,7 @@ extension TrainingRun {
       try records.gather([stopwatch.seconds.bitPattern], activity: "the report of an evaluation")
       .map { Double(bitPattern: $0[0]) }.max() ?? 0
     runLog?.tell(
-      EpochEvent(
-        epoch: epoch, trainLoss: progress.tally.mean, testLoss: result.loss, testAccuracy: result.accuracy,
-        testDigitAccuracy: result.digitAccuracy, testAlignedAccuracy: result.alignedAccuracy, testPerplexity: result.perplexity,
-        testBitsPerCharacter: result.bitsPerCharacter, seconds: seconds))
+      EpochEvent(epoch: epoch, trainLoss: progress.tally.mean, test: result.figures, seconds: seconds))
     runLog?.accuracy = result.accuracy
     runLog?.show(progressReport(after: step, loss: progress.tally.mean, bytesPerStep: 0), isEvaluation: true)
   }

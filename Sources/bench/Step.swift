@@ -33,7 +33,7 @@ struct StepCommand: ParsableCommand {
 
         mpirun … bench step --emulated-compute 250 --strategy double-buffer
 
-      With asgd, dc-asgd or ssp nobody waits for a step: the row has the pushes per second, each a gradient of one worker, while all \
+      With asgd, dc-asgd or ssp no rank waits for a step: the row has the pushes per second, each a gradient of one worker, while all \
       are at work; 'link's limit', what they would be if the links did nothing but carry the same bytes, measured in every turn; the \
       share of their time in which workers compute; and the loads of the owners of shards:
 
@@ -97,7 +97,7 @@ struct StepCommand: ParsableCommand {
     }
     do {
       _ = try choices()
-      _ = try sampleForm(inputs, classCount: classes)
+      _ = try SampleForm(inputs, classCount: classes, option: "--inputs")
     } catch { throw ValidationError("\(error)") }
     let _: Overlap = try choice(overlap, for: "overlap")
     let _: Topology = try choice(topology, for: "topology")
@@ -115,7 +115,7 @@ struct StepCommand: ParsableCommand {
 
   func run() throws {
     // Invalid arguments are reported before MPI starts.
-    let form = try sampleForm(inputs, classCount: classes)
+    let form = try SampleForm(inputs, classCount: classes, option: "--inputs")
     let network = try models.make(model)(form)
     // Parameters, momentum, and gradients: of steps, of steps without an exchange, and of exchanges alone.
     try requireMemory(values: network.layout.count / max(1, modelParallel), buffers: 5)

@@ -49,12 +49,16 @@ struct StepSetting {
     let parameters = FloatBuffer(count: network.layout.count)
     network.initialize(parameters, seed: 1)
     let samples = RandomSamples(count: options.minibatch, of: form)
-    let parts = StrategyParts(
+    var parts = StrategyParts(
       grid: grid, records: try RecordExchange(grid.all), sliceRecords: try grid.modelGroup.map { try RecordExchange($0) },
       blocks: blocks, network: network, parameters: parameters,
       optimizer: StochasticGradientDescent(
         OptimizerSettings(layout: network.layout, momentum: 0.9, weightDecay: 0, minibatch: options.minibatch)),
       aggregation: aggregation, options: options, plan: RunPlan(options, sampleCount: samples.count(.train)))
+    // Emulated computing normalizes nothing.
+    if emulatedCompute == nil, strategy.capabilities.sharesStatistics {
+      parts.statistics = try StatisticsGather(for: network, among: grid.dataGroup)
+    }
     return (parts, samples)
   }
 }

@@ -33,7 +33,7 @@ extension Train {
     @Option(
       parsing: .singleValue,
       help: ArgumentHelp(
-        "A codec whose bytes are told; may be repeated. (default: \(ModelTable.usualCodecs.joined(separator: ", ")))",
+        "A codec whose bytes are shown; may be repeated. (default: \(ModelTable.usualCodecs.joined(separator: ", ")))",
         valueName: "spec"))
     var codec: [String] = []
 
@@ -70,22 +70,7 @@ extension Train {
       guard let classCount = Int(classes), (1...1 << 24).contains(classCount) else {
         throw OptionError("--classes is a whole number of 1 to \(1 << 24), not '\(classes)'")
       }
-      func sizes(_ text: some StringProtocol) -> [Int]? {
-        let texts = text.split(separator: "x", omittingEmptySubsequences: false)
-        let sizes = texts.compactMap { Int($0) }.filter { (1...1 << 24).contains($0) }
-        return sizes.count == texts.count && sizes.reduce(1.0) { $0 * Double($1) } <= 0x1p24 ? sizes : nil
-      }
-      if inputs.hasPrefix("text:"), let length = sizes(inputs.dropFirst(5)), length.count == 1 {
-        return SampleForm(inputCount: length[0], classCount: classCount, kind: .tokens)
-      }
-      switch sizes(inputs) {
-      case let sizes? where sizes.count == 1: return SampleForm(inputCount: sizes[0], classCount: classCount)
-      case let sizes? where sizes.count == 3:
-        let shape = SampleShape(height: sizes[0], width: sizes[1], channels: sizes[2])
-        return SampleForm(inputCount: shape.count, classCount: classCount, kind: .image(shape))
-      default:
-        throw OptionError("--inputs is a number of values such as 440, an image such as 32x32x3, or text:128, not '\(inputs)'")
-      }
+      do { return try SampleForm(inputs, classCount: classCount, option: "--inputs") } catch { throw OptionError("\(error)") }
     }
   }
 }

@@ -32,7 +32,7 @@ import _TestSupport
     for (names, sentence) in [
       ("g.npy --decoded .", "cannot write .: Is a directory"),
       ("g.npy --decoded no/d", "cannot write no/d: No such file or directory"),
-      ("g.npy --decoded pipe", "cannot write pipe: it is a pipe, and nobody reads from it"),
+      ("g.npy --decoded pipe", "cannot write pipe: it is a pipe that no process reads from"),
       ("g.npy --decoded /dev/full", "cannot write /dev/full: No space left on device"),
     ] {
       let result = try shell.run("$bench \(codec) \(names)")

@@ -27,6 +27,21 @@ import Testing
     }
   }
 
+  @Test("parts are as large as their shares, and those without one are empty")
+  func shares() {
+    func counts(_ shares: [Int], of units: Int = 12) -> [Int] {
+      let partition = Partition(cumulativeWeights: (0...units).map { 3 * $0 }, shares: shares)
+      checkTiling(partition, count: units, parts: shares.count)
+      return partition.ranges.map(\.count)
+    }
+    #expect(counts([1, 2, 3]) == [2, 4, 6])
+    #expect(counts([0, 1, 0, 1, 0]) == [0, 6, 0, 6, 0])
+    #expect(counts([0, 0, 7]) == [0, 0, 12] && counts([7, 0]) == [12, 0])
+    #expect(counts([5, 0, 1], of: 0) == [0, 0, 0])
+    let weights = [0, 4, 5, 9, 20, 21, 40]
+    #expect(Partition(cumulativeWeights: weights, shares: [1, 1, 1]) == Partition(cumulativeWeights: weights, into: 3))
+  }
+
   @Test("one heavy unit leaves empty parts")
   func heavyUnit() {
     let partition = Partition(cumulativeWeights: [0, 1, 1001, 1002], into: 4)

@@ -109,7 +109,7 @@ private let cases: [LayerCase] = [
   LayerCase("the same weights for each pixel", 3, 2, 5) {
     [.linearOfEachPixel(7), .sigmoid, .linearOfEachPixel(3, hasBiases: false)]
   },
-  LayerCase("layer normalisation", 3, 1, 5) {
+  LayerCase("layer normalization", 3, 1, 5) {
     [.layerNormalization, .linearOfEachPixel(19), .layerNormalization, .linearOfEachPixel(3)]
   },
   LayerCase("a sum around what overwrites gradients", 2, 2, 3) {

@@ -15,7 +15,7 @@ import _TestSupport
     #expect(
       rows.contains(["layers.1.tokens.weight", "65×128", "8320"])
         && rows.contains(["layers.1.positions.weight", "16×128", "2048"]))
-    #expect(rows.contains(["layer", "normalisation", "16×128", "256"]) && rows.contains(["layers.2.weight", "128", "128"]))
+    #expect(rows.contains(["layer", "normalization", "16×128", "256"]) && rows.contains(["layers.2.weight", "128", "128"]))
     #expect(
       rows.contains(["causal", "attention,", "4", "heads", "16×128"]) && rows.contains(["plus", "the", "input", "16×128"]))
     #expect(rows.contains(["linear", "128", "→", "512,", "gelu", "16×512", "66048"]))
@@ -48,7 +48,7 @@ import _TestSupport
 
   @Test func faultsEndInOneSentence() throws {
     let faults: [(arguments: [String], status: Int32, words: String)] = [
-      (["--inputs", "28x28", "--classes", "10"], 64, "--inputs is a number of values such as 440"),
+      (["--inputs", "28x28", "--classes", "10"], 64, "--inputs is a number of values such as 784"),
       (["--inputs", "text:x", "--classes", "10"], 64, "--inputs is"),
       (["--inputs", "0", "--classes", "10"], 64, "--inputs is"),
       (["--inputs", "9999x9999x9999", "--classes", "10"], 64, "--inputs is"),

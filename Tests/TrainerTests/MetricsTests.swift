@@ -42,13 +42,13 @@ import _TestSupport
     #expect(
       "\(step.json)" == #"{"event":"step","step":10,"epoch":1,"samples":2560,"loss":1.93,"learningRate":0.1,"#
         + #""seconds":0.84,"wireBytes":43124,"messages":14,"residualRatio":1.7}"#)
-    var epoch = EpochEvent(epoch: 1, trainLoss: 0.61, testLoss: 0.44, testAccuracy: 0.871, seconds: 9.2)
+    var epoch = EpochEvent(epoch: 1, trainLoss: 0.61, test: TestResult(loss: 0.44, accuracy: 0.871), seconds: 9.2)
     #expect(
       "\(epoch.json)"
         == #"{"event":"epoch","epoch":1,"trainLoss":0.61,"testLoss":0.44,"testAccuracy":0.871,"seconds":9.2}"#)
-    epoch.testDigitAccuracy = 0.99
+    epoch.test.digitAccuracy = 0.99
     #expect("\(epoch.json)".hasSuffix(#""testAccuracy":0.871,"testDigitAccuracy":0.99,"seconds":9.2}"#))
-    (epoch.testDigitAccuracy, epoch.testPerplexity, epoch.testBitsPerCharacter) = (nil, 2, 1)
+    (epoch.test.digitAccuracy, epoch.test.perplexity, epoch.test.bitsPerCharacter) = (nil, 2, 1)
     #expect("\(epoch.json)".hasSuffix(#""testAccuracy":0.871,"testPerplexity":2.0,"testBitsPerCharacter":1.0,"seconds":9.2}"#))
     #expect(
       "\(CheckpointEvent(step: 100, path: "d/step-00000100").json)"
@@ -63,7 +63,8 @@ import _TestSupport
       bytesSent: [1, 2], bytesReceived: [3, 4], messages: [5, 6], predictedBytesSent: [1, 2], insideHost: [0, 0],
       bytesReturned: [1, 0], bitsPerParameter: nil, compressionRatio: 29.4, fallbacks: 0)
     let end = EndEvent(
-      steps: 940, epochs: 4, seconds: 37, testLoss: 0.21, testAccuracy: 0.941, modelHash: 0x9F0C, wire: wire, timing: timing)
+      steps: 940, epochs: 4, seconds: 37, test: TestResult(loss: 0.21, accuracy: 0.941), modelHash: 0x9F0C, wire: wire,
+      timing: timing)
     #expect(
       "\(end.json)" == #"{"event":"end","steps":940,"epochs":4,"seconds":37.0,"testLoss":0.21,"testAccuracy":0.941,"#
         + #""modelHash":"0000000000009f0c","wire":{"bytesSent":[1,2],"bytesReceived":[3,4],"messages":[5,6],"#

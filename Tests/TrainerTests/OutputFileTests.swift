@@ -22,7 +22,7 @@ import _TestSupport
     #expect(throws: Never.self) { try JSONSerialization.jsonObject(with: shell.data("trace")) }
     let unread = try shell.run("$train $small --output pipe")
     #expect(unread.status == 74 && unread.standardOutput == "", "\(unread.standardError)")
-    #expect(unread.standardError == "train: cannot write pipe: it is a pipe, and nobody reads from it\n")
+    #expect(unread.standardError == "train: cannot write pipe: it is a pipe that no process reads from\n")
     #expect(
       try shell.output("rm model copy lines trace; stat -c '%F %n' *") == kinds.replacing("regular empty", with: "regular"))
   }

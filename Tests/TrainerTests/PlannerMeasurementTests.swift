@@ -1,5 +1,6 @@
 import Buffers
 import Codecs
+import Collectives
 import Datasets
 import Foundation
 import MPI
@@ -105,6 +106,39 @@ import _TestSupport
       let expected: Float = tensor.shape.count > 1 ? 0.75 : 1
       #expect(run.weights.values(in: tensor.range).allSatisfy { $0 == expected }, "\(tensor.name)")
     }
+  }
+
+  /// What a probe measures is the run's own: its gradients, on its samples, and nothing of the model changes.
+  @Test func aProbeComputesWhatARunComputes() throws {
+    let options = options { ($0.minibatch, $0.optimizer) = (48, "sgd") }
+    let (run, grid) = (try PlainRun(options), try RankGrid(HostMap(world)))
+    let records = try RecordExchange(grid.all)
+    let parts = StrategyParts(
+      measuring: try Recipe(options), options: options, network: run.network, sampleCount: run.data.count(.train), on: grid,
+      records: records)
+    let probe = ComputeProbe(repetitions: Repetitions(records: records), parts: parts, dataset: run.data)
+    for i in 0..<parts.parameters.count { parts.parameters[i] = Philox(seed: 3, purpose: .tests).uniform(i) - 0.5 }
+    let before = Array(parts.parameters.values)
+    let gradient = FloatBuffer(count: before.count)
+    // The same samples twice are the same gradient; after them come others.
+    func gradients(_ count: Int) throws -> [[Float]] {
+      let work = probe.workAlone(samples: 5, into: gradient)
+      return try (0..<count).map { _ in
+        try work()
+        return Array(gradient.values)
+      }
+    }
+    let (first, again) = (try gradients(2), try gradients(1))
+    #expect(first[0] == again[0] && first[0] != first[1] && first[0].contains { $0 != 0 })
+    // A quarter and half of a rank's share, the share, twice that, and a whole minibatch.
+    let curve = try probe.gradientCurve(Repetitions.Effort(seconds: 0.5, turns: 1), into: gradient)
+    let share = (48 - 1) / world.count + 1
+    let most = min(48, run.data.count(.train) / world.count)
+    let counts = Set([max(1, share / 4), max(1, share / 2), min(share, most), min(2 * share, most), most]).sorted()
+    #expect(curve.points.map { Int($0.amount) } == counts && curve.points.allSatisfy { $0.seconds > 0 })
+    let codec = AggregationRecipe(OneBit())
+    #expect(try probe.stepSeconds(codec, samples: 5, Repetitions.Effort(seconds: 0.01, turns: 1)) > 0)
+    #expect(Array(parts.parameters.values) == before)
   }
 
   @Test func faultsAreSentences() {

@@ -94,6 +94,22 @@ import _TestSupport
     #expect(spread.scaled(toTypicalMean: 4).seconds == [[2, 6], [4, 4]])
   }
 
+  /// What a push costs is shared by the gradients that it carries, and hidden by the next ones if it is pipelined.
+  @Test func pushesOfSeveralGradientsCostLess() throws {
+    let link = LinkCosts(latency: 1e-6, bitsPerSecond: 1e8)
+    let slow = predictor(Array(repeating: [0.001], count: 8), link: link)
+    let shards = ShardCodes(layout, codec: OneBit(), shardCount: 8)
+    let oneWay = Double((0..<8).reduce(0) { $0 + shards.byteCount(of: $1) }) * 7 / 8 * 8 / 1e8
+    func pace(_ strategy: String) throws -> PacePrediction { try #require(try comparison(slow, requested: strategy).requested) }
+    #expect(isNear(try pace("asgd:push=1").gradientsPerSecond, 8 / (0.001 + 2 * oneWay)))
+    #expect(isNear(try pace("asgd:push=4").gradientsPerSecond, 8 / (0.001 + 2 * oneWay / 4)))
+    #expect(isNear(try pace("async-local:steps=100").gradientsPerSecond, 8 / (0.001 + 2 * oneWay / 100)))
+    #expect(isNear(try pace("asgd:pull-every=2").gradientsPerSecond, 8 / (0.001 + 1.5 * oneWay)))
+    // The link is busy all the time, or the workers are.
+    #expect(isNear(try pace("asgd:pipeline=true").gradientsPerSecond, 8 / max(0.001, 2 * oneWay)))
+    #expect(isNear(try pace("ssp:push=4,bound=3").gradientsPerSecond, 8 / (0.001 + 2 * oneWay / 4)))
+  }
+
   @Test func whatIsAskedForIsAnswered() throws {
     let even = predictor(Array(repeating: [0.01], count: 8))
     let pace = try comparison(even, requested: "dc-asgd:bound=2")

@@ -91,7 +91,7 @@ import _TestSupport
     let piped = try shell.output("\(strategy) | $train \(plan) --config - | tail -2")
     #expect(direct.contains("double-buffer") && piped.contains("double-buffer"), "\(direct)\(piped)")
     for (place, words) in [
-      ("--config pipe", "it is a pipe, and nobody writes into it"), ("--config /dev/zero", "File too large"),
+      ("--config pipe", "it is a pipe that no process writes into"), ("--config /dev/zero", "File too large"),
       ("--config - <&-", "Bad file descriptor"), ("--config <(printf 'model: \\xe9')", "is not UTF-8 text"),
       ("--config /dev/fd/9 9<&-", "descriptor 9 is not open"),
     ] {

@@ -23,7 +23,7 @@ struct Live: PaperTable {
   /// Rates and momentum were chosen on 10 000 training samples that were held out.
   private static let methods = [
     (name: "double-buffer", options: ["--strategy", "double-buffer", "--learning-rate", "0.4", "--momentum", "0"]),
-    (name: "dc-asgd", options: ["--strategy", "dc-asgd", "--learning-rate", "0.07", "--momentum", "0"]),
+    (name: "dc-asgd", options: ["--strategy", "dc-asgd:owners=fast", "--learning-rate", "0.07", "--momentum", "0"]),
   ]
   /// The samples of a run, those of its start with floats, and those between two evaluations.
   private static let (samples, samplesOfStart, samplesBetween) = (153_600, 6144, 5120)
@@ -78,19 +78,10 @@ struct Live: PaperTable {
       ] + options, cluster: cluster)
   }
 
-  /// The seconds of training and the samples until the first evaluation that reaches the target.
   private func reached(_ report: Report) throws -> (seconds: Double, samples: Int) {
-    var (seconds, resumed, samples) = (0.0, 0.0, 0)
-    for line in report.lines {
-      guard let time = line["seconds"] as? Double else { continue }
-      if line["event"] as? String == "step", let count = line["samples"] as? Int {
-        seconds += time - resumed
-        (resumed, samples) = (time, count)
-      } else if line["event"] as? String == "epoch" {
-        resumed = time
-        if let accuracy = line["testAccuracy"] as? Double, 100 * accuracy >= target { return (seconds, samples) }
-      }
+    guard let reached = report.reached(target) else {
+      throw Failure("the run '\(report.job.name)' did not reach \(decimal(target, digits: 1)) %")
     }
-    throw Failure("the run '\(report.job.name)' did not reach \(decimal(target, digits: 1)) %")
+    return reached
   }
 }

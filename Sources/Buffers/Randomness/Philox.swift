@@ -4,20 +4,35 @@
 public struct Philox: Sendable {
   /// What random numbers are used for; no two purposes share a number.
   public enum Purpose: UInt32, Sendable {
+    /// Stochastic codes.
     case stochasticRounding = 0x01
+    /// The order of samples.
     case dataOrder = 0x07
+    /// The hash functions of sketches.
     case sketchHashes = 0x10
+    /// The positions with which HeavyMix fills up.
     case heavyMixFill = 0x11
+    /// Which clients share a step.
     case clientSampling = 0x13
+    /// Which client gets which sample.
     case clientPartition = 0x16
+    /// Emulated times.
     case serviceTime = 0x17
+    /// Neighbours that workers draw.
     case neighbours = 0x18
+    /// Units that drop out.
     case dropout = 0x20
+    /// Weights that drop out.
     case dropConnect = 0x21
+    /// Crops and mirrors of images.
     case augmentation = 0x22
+    /// Windows of a text.
     case textSampling = 0x23
+    /// Initial parameters.
     case initialization = 0x30
+    /// Generated data.
     case drawing = 0x31
+    /// Tests.
     case tests = 0x7F
   }
 

@@ -36,13 +36,13 @@ public struct SketchCode: LinearCode {
   public func encode(_ values: UnsafePointer<Float>, of shard: Int, into message: UnsafeMutablePointer<Float>) {
     guard let hashes = hashes[shard] else { return message.update(from: values, count: shards.count(of: shard)) }
     let sketch = CountSketch<Float>(
-      hashes, in: ByteBuffer(sharing: UnsafeMutableRawPointer(message), count: 4 * messageCount(of: shard), owner: Nobody.it))
+      hashes, in: ByteBuffer(sharing: UnsafeMutableRawPointer(message), count: 4 * messageCount(of: shard), owner: NoOwner.it))
     sketch.clear()
     sketch.insert(values, count: shards.count(of: shard))
   }
 }
 
 /// The owner of memory that outlives its borrowers.
-private final class Nobody: Sendable {
-  static let it = Nobody()
+private final class NoOwner: Sendable {
+  static let it = NoOwner()
 }

@@ -27,7 +27,7 @@ extension ParameterServer {
     let message = messages.push(from: worker)
     let header = message.header
     service.pushByteCount += header.byteCount + ServerMessages.Header.byteCount
-    if header.isStopRequested && rank == 0 { endWithStep() }
+    if header.isStopRequested && rank == owners[0] { endWithStep() }
     return server.take(
       pushOf: worker, block: header.block, samples: Int(header.samples), gradientCount: Int(header.gradientCount),
       code: message.codes)
@@ -41,12 +41,12 @@ extension ParameterServer {
     blocks = blocks.map { $0.clamped(to: first..<max(first, end)) }.filter { !$0.isEmpty }
   }
 
-  /// Answers a worker's push with what the worker pulls, and the owner of the first shard with a block.
+  /// Answers a worker's push with what the worker pulls, and the first owner with a block.
   private func answer(_ worker: Int) throws {
     let message = try messages.answer(to: worker)
     let push = messages.push(from: worker).header
     var header = ServerMessages.Header(pulls: push.pulls)
-    if rank == 0 && nextBlock < blocks.count {
+    if rank == owners[0] && nextBlock < blocks.count {
       header.block = blocks[nextBlock]
       nextBlock += 1
     }

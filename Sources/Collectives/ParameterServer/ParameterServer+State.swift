@@ -1,13 +1,30 @@
 public import Buffers
+internal import MPI
+public import Transport
 
 extension ParameterServer: Stateful {
   public func contribute(to inventory: inout StateInventory) {
     for (index, worker) in workers.enumerated() { worker.rule.contribute(to: &inventory, index: index) }
     server.rule.contribute(to: &inventory)
-    // Those of the owner of the first shard, who writes the counters.
-    inventory.counters["staleness"] = server.staleness.map { histogram in
+    inventory.counters["staleness"] = stalenessCounter
+  }
+
+  /// How often pushes to this rank's shard had which staleness, as a counter.
+  private var stalenessCounter: String {
+    server.staleness.map { histogram in
       histogram.sorted { $0.key < $1.key }.map { "\($0.key):\($0.value)" }.joined(separator: " ")
     }.joined(separator: ",")
+  }
+
+  /// Tells rank 0, which saves counters, the staleness at the first owner, if it has no shard of its own.
+  ///
+  /// Collective.
+  public func shareStaleness(over hosts: HostMap) throws {
+    guard owners[0] != 0 else { return }
+    let text = try hosts.enter("the staleness of pushes") {
+      try hosts.world.broadcast(varying: Array(stalenessCounter.utf8), root: owners[0])
+    }
+    if rank == 0 { restore(counters: ["staleness": String(decoding: text, as: UTF8.self)]) }
   }
 
   public func restore(counters: [String: String]) {

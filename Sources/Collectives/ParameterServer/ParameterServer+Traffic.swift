@@ -25,10 +25,11 @@ extension ParameterServer {
       minibatches * answers.byteCount(of: shard) / perPull + minibatches * header / perPush
     }
     var traffic = Traffic()
-    for shard in 0..<rankCount where shard != rank {
+    for shard in owners where shard != rank {
       traffic.networkBytesSent += pushed(own, to: shard)
       traffic.networkBytesReceived += answered(own, by: shard)
     }
+    guard owners.contains(rank) else { return traffic }
     traffic.networkBytesSent += answered(others, by: rank)
     traffic.networkBytesReceived += pushed(others, to: rank)
     return traffic

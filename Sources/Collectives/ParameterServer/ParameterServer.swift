@@ -7,8 +7,8 @@ public import Transport
 /// A worker computes the gradients of a block of minibatches at the values that it holds, and pushes shard by shard what its
 /// `WorkerRule` makes of them. The owner of a shard does with it what its `OwnerRule` says, and answers: in the usual case it
 /// applies a gradient, and answers with what has changed, as floats or as a code of the difference to what the worker holds.
-/// Blocks come from one counter, which the owner of the first shard keeps: a fast worker does more of them. Between two meetings
-/// nobody waits for anyone, unless a bound says so; at a meeting all pushes are applied, and every rank gets the whole model.
+/// Blocks come from one counter, which the first owner keeps: a fast worker does more of them. Between two meetings
+/// no worker waits for another, unless a bound says so; at a meeting all pushes are applied, and every rank gets the whole model.
 /// A worker that is asked to stop says so in its next push: then the counter ends with the step that it has begun, and all meet early.
 ///
 /// A rank may be several workers. Owners apply pushes as they arrive or in a listed order, and then the result has the same bits
@@ -26,7 +26,9 @@ public final class ParameterServer {
   let messages: ServerMessages
   let rank: Int
   let rankCount: Int
-  /// The minibatches of the segment by block, and the next block to hand out; counted by the owner of the first shard.
+  /// The ranks with a shard; the others apply nothing, and no worker waits for them.
+  let owners: [Int]
+  /// The minibatches of the segment by block, and the next block to hand out; counted by the first owner.
   var blocks: [Range<Int>] = []
   var nextBlock = 0
   private var isStopRequested: () -> Bool = { false }
@@ -71,7 +73,10 @@ public final class ParameterServer {
     (self.settings, self.parameters, leaders) = (settings, parameters, ranks.leaders)
     (rank, rankCount) = (ranks.rank, ranks.count)
     require(settings.workerCount % rankCount == 0, "\(settings.workerCount) workers on \(rankCount) ranks")
-    let forms = ShardForms(layout, codec: codec, shardCount: rankCount, pullsFloats: settings.pullsFloats)
+    let shares = settings.shares ?? Array(repeating: 1, count: rankCount)
+    require(shares.count == rankCount, "\(shares.count) shares for \(rankCount) ranks")
+    owners = shares.indices.filter { shares[$0] > 0 }
+    let forms = ShardForms(layout, codec: codec, shares: shares, pullsFloats: settings.pullsFloats)
     self.forms = forms
     let shard = OwnedShard(
       index: rank, elements: forms.codes.elements(of: rank), parameters: parameters, forms: forms,
@@ -94,7 +99,7 @@ public final class ParameterServer {
     }
     gradient = FloatBuffer(count: layout.count)
     messages = try ServerMessages(
-      ranks, localCount: workers.count, capacities: (0..<rankCount).map { forms.capacity(of: $0) })
+      ranks, localCount: workers.count, owners: owners, capacities: (0..<rankCount).map { forms.capacity(of: $0) })
   }
 
   /// How often pushes to this rank's shard had which staleness, by worker, from the start of the run on.
@@ -163,7 +168,7 @@ public final class ParameterServer {
     // A pipelined worker has its next block before it pushes one.
     let blocksAhead = settings.isPipelined ? 2 : 1
     nextBlock = min(blocksAhead * settings.workerCount, blocks.count)
-    server.begin(order, minibatchesBefore: minibatches.lowerBound)
+    server.begin(isOwner ? order : .live, minibatchesBefore: minibatches.lowerBound)
     try messages.begin()
     (service, stopwatch) = (ServiceRecord(), Stopwatch())
     for worker in workers {
@@ -187,11 +192,14 @@ public final class ParameterServer {
       isMeeting = true
       server.rule.flush()
       service.seconds = stopwatch.seconds
-      try messages.share(parameters, elements: (0..<rankCount).map(forms.codes.elements))
+      try messages.share(
+        parameters, elements: (0..<rankCount).map(forms.codes.elements), minibatchCounts: server.minibatchCounts)
     } else {
       try messages.poll()
     }
-    return messages.isUnderWay ? .idle : .done
+    if messages.isUnderWay { return .idle }
+    if !isOwner { server.minibatchCounts = messages.sharedCounts }
+    return .done
   }
 
   private func wait() throws {
@@ -202,8 +210,11 @@ public final class ParameterServer {
     }
   }
 
-  /// Whether this rank's workers are done and its shard has had all pushes.
-  private var isOver: Bool { server.endCount == settings.workerCount && workers.allSatisfy(\.isDone) }
+  /// Whether this rank has a shard.
+  private var isOwner: Bool { owners.contains(rank) }
+
+  /// Whether this rank's workers are done and its shard, if it has one, has had all pushes.
+  private var isOver: Bool { (!isOwner || server.endCount == settings.workerCount) && workers.allSatisfy(\.isDone) }
 
   private var awaitedRanks: [Int] {
     let answering = workers.flatMap { $0.awaited }
@@ -248,7 +259,7 @@ extension ParameterServer {
   private func push(_ worker: Worker) throws {
     guard let block = worker.current else { return }
     if settings.isPipelined { worker.rule.goOn() }
-    worker.awaited = Set(0..<rankCount)
+    worker.awaited = Set(owners)
     let context = EncodingContext(seed: settings.seed, step: block.lowerBound, stream: 2 * worker.id)
     var header = ServerMessages.Header(
       samples: Int32(worker.sampleCount), gradientCount: Int32(worker.gradientCount), pulls: worker.rule.pulls,
@@ -257,6 +268,7 @@ extension ParameterServer {
     // Its own shard last: the others are on their way meanwhile.
     for distance in 1...rankCount {
       let shard = (rank + distance) % rankCount
+      guard worker.awaited.contains(shard) else { continue }
       let message = try messages.push(of: worker.id / rankCount, to: shard)
       if worker.sampleCount > 0 {
         header.byteCount = worker.rule.encodePush(to: shard, into: message.codes, context: context)

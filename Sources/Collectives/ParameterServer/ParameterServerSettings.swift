@@ -15,6 +15,10 @@ extension ParameterServer {
   public struct Settings: Sendable {
     /// The number of workers, a multiple of the number of ranks.
     public var workerCount: Int
+    /// How large the shard of each rank is beside the others; nil for equal shards.
+    ///
+    /// A rank without a share owns none, and no worker waits for its answers.
+    public var shares: [Int]?
     /// What workers push.
     public var method = Method.gradients
     /// The minibatches after which a worker pushes; the last pushes before a meeting may be of fewer.

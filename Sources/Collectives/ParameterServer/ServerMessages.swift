@@ -62,10 +62,11 @@ final class ServerMessages {
     case answer(owner: Int, local: Int)
   }
 
-  private enum Kind: Int, CaseIterable { case pushHeader, push, answerHeader, answer, model }
+  private enum Kind: Int, CaseIterable { case pushHeader, push, answerHeader, answer, model, counts }
 
   private let rank: Int
   private let rankCount: Int
+  private let owners: [Int]
   private let localCount: Int
   private let network: any ServerNetwork
   /// By local worker and owner.
@@ -74,6 +75,8 @@ final class ServerMessages {
   /// By worker.
   private let pushesIn: [Message]
   private let answersOut: [Message]
+  /// The minibatches of each worker, for ranks that do not see the pushes.
+  private let counts: ByteBuffer
   private var arrivals: [Arrival] = []
 
   /// Prepares messages; collective.
@@ -81,10 +84,12 @@ final class ServerMessages {
   /// - Parameters:
   ///   - ranks: The ranks.
   ///   - localCount: The workers of each rank; worker w is on rank w mod ranks.
+  ///   - owners: The ranks with a shard, in order.
   ///   - capacities: The size of the largest codes of each shard.
-  init(_ ranks: ServerRanks, localCount: Int, capacities: [Int]) throws {
+  init(_ ranks: ServerRanks, localCount: Int, owners: [Int], capacities: [Int]) throws {
     let (rank, rankCount) = (ranks.rank, ranks.count)
-    (self.rank, self.rankCount, self.localCount) = (rank, rankCount, localCount)
+    (self.rank, self.rankCount, self.localCount, self.owners) = (rank, rankCount, localCount, owners)
+    counts = ByteBuffer(count: 8 * localCount * rankCount)
     func toOwners() -> [[Message]] { (0..<localCount).map { _ in capacities.map { Message(capacity: $0) } } }
     func toWorkers() -> [Message] { (0..<localCount * rankCount).map { _ in Message(capacity: capacities[rank]) } }
     (pushesOut, answersIn, answersOut) = (toOwners(), toOwners(), toWorkers())
@@ -93,7 +98,7 @@ final class ServerMessages {
     pushesIn = toWorkers().enumerated().map { $0 % rankCount == rank ? own[$0 / rankCount][rank] : $1 }
     let pieces = capacities.map { Mailbox.pieceCount(of: $0) + 1 }
     let most = localCount * (pieces.reduce(0, +) + rankCount * pieces[rank]) + pieces.reduce(0, +) + rankCount * pieces[rank]
-    network = try ranks.network(Kind.allCases.count * localCount, most, 2 * most)
+    network = try ranks.network(Kind.allCases.count * localCount, most + rankCount, 2 * (most + rankCount))
   }
 
   private func slot(_ kind: Kind, _ local: Int) -> Int { kind.rawValue * localCount + local }
@@ -101,8 +106,8 @@ final class ServerMessages {
   /// The traffic counted so far.
   var traffic: Traffic { network.traffic }
 
-  /// Begins a segment: every worker of another rank may push.
-  func begin() throws { for worker in pushesIn.indices { try expect(worker) } }
+  /// Begins a segment: every worker of another rank may push to an owner.
+  func begin() throws { for worker in pushesIn.indices where owners.contains(rank) { try expect(worker) } }
 
   private func expect(_ worker: Int) throws {
     guard worker % rankCount != rank else { return }
@@ -127,7 +132,7 @@ final class ServerMessages {
 
   /// Tells all owners that a local worker is done.
   func sendEnd(of local: Int) throws {
-    for owner in 0..<rankCount {
+    for owner in owners {
       let message = try push(of: local, to: owner)
       message.header = Header(samples: -1)
       if owner == rank {
@@ -181,12 +186,31 @@ final class ServerMessages {
   }
 
   /// Starts sending this rank's part of the model to all ranks, and receiving theirs; collective.
-  func share(_ parameters: FloatBuffer, elements: [Range<Int>]) throws {
+  ///
+  /// The first owner also sends `minibatchCounts` to the ranks without a shard; ``sharedCounts`` has them then.
+  func share(_ parameters: FloatBuffer, elements: [Range<Int>], minibatchCounts: [Int]) throws {
+    let words = UnsafeMutableRawBufferPointer(start: counts.baseAddress, count: 8 * minibatchCounts.count)
+    if rank == owners[0] {
+      for (worker, count) in minibatchCounts.enumerated() {
+        words.storeBytes(of: count, toByteOffset: 8 * worker, as: Int.self)
+      }
+      for other in 0..<rankCount where !owners.contains(other) {
+        try network.send(UnsafeRawBufferPointer(words), to: other, slot: slot(.counts, 0), isVarying: false)
+      }
+    } else if !owners.contains(rank) {
+      try receive(words, from: owners[0], slot(.counts, 0))
+    }
     for other in 0..<rankCount where other != rank {
       let (own, theirs) = (parameters.values(in: elements[rank]), parameters.values(in: elements[other]))
-      try receive(UnsafeMutableRawBufferPointer(theirs), from: other, slot(.model, 0))
+      if !theirs.isEmpty { try receive(UnsafeMutableRawBufferPointer(theirs), from: other, slot(.model, 0)) }
+      guard !own.isEmpty else { continue }
       try network.send(UnsafeRawBufferPointer(own), to: other, slot: slot(.model, 0), isVarying: false)
     }
+  }
+
+  /// The minibatches of each worker that were shared last.
+  var sharedCounts: [Int] {
+    (0..<localCount * rankCount).map { counts.baseAddress.load(fromByteOffset: 8 * $0, as: Int.self) }
   }
 
   /// Whether messages have yet to arrive or leave.
@@ -211,7 +235,8 @@ final class ServerMessages {
   /// Takes a piece that has arrived: after a header the codes are received, after the codes the message is complete.
   private func take(_ slot: Int, from rank: Int, _ byteCount: Int) throws {
     let (kind, local) = slot.quotientAndRemainder(dividingBy: localCount)
-    guard network.hasArrived(slot: slot, from: rank), let kind = Kind(rawValue: kind), kind != .model else { return }
+    guard network.hasArrived(slot: slot, from: rank), let kind = Kind(rawValue: kind), kind != .model, kind != .counts
+    else { return }
     let worker = local * rankCount + rank
     let isPush = kind == .pushHeader || kind == .push
     let message = isPush ? pushesIn[worker] : answersIn[local][rank]

@@ -3,7 +3,7 @@ public import Codecs
 
 /// A flat buffer cut into shards of whole groups, and the codes of a shard as one message.
 ///
-/// Shards are contiguous, and balanced by the bytes of their codes.
+/// Shards are contiguous, and balanced by the bytes of their codes; one without a share has no values.
 public struct ShardCodes: Sendable {
   /// Groups of a shard that follow one another, few enough that what is done to them one thing after another stays in the cache.
   struct Block {
@@ -27,12 +27,18 @@ public struct ShardCodes: Sendable {
   /// For each group, the end of the run of groups that begins with it, which are coded in one call; floats are coded one by one.
   private let runEnds: [Int]
 
-  /// The shards of `layout` under `codec`; cut like those of `other`, if that is given, whose groups must be the same or floats.
-  public init(_ layout: TensorLayout, codec: any Codec, shardCount: Int, like other: ShardCodes? = nil) {
+  /// `shardCount` shards of `layout` under `codec`, of equal weight.
+  public init(_ layout: TensorLayout, codec: any Codec, shardCount: Int) {
+    self.init(layout, codec: codec, shares: Array(repeating: 1, count: shardCount))
+  }
+
+  /// The shards of `layout` under `codec`, as many and as large as `shares` say; cut like those of `other`, if that is given, whose groups
+  /// must be the same or floats.
+  public init(_ layout: TensorLayout, codec: any Codec, shares: [Int], like other: ShardCodes? = nil) {
     self.codec = codec
     groups = other?.groups ?? codec.grouping.groups(of: layout)
     let weights = groups.reduce(into: [0]) { $0.append($0.last! + codec.encodedByteCount(of: $1.count)) }
-    shardGroups = other?.shardGroups ?? Partition(cumulativeWeights: weights, into: shardCount).ranges
+    shardGroups = other?.shardGroups ?? Partition(cumulativeWeights: weights, shares: shares).ranges
     tensorGroups = layout.groupBounds(groups)
     runEnds = codec.isIdentity ? groups.indices.map { $0 + 1 } : layout.runEnds(of: groups)
   }

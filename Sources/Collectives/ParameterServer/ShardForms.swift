@@ -23,9 +23,10 @@ final class ShardForms {
   private let blockCoder: GroupCoder
 
   /// The forms of `layout`, cut into shards of whole groups by the bytes of their codes, whatever is sent.
-  init(_ layout: TensorLayout, codec: any Codec, shardCount: Int, pullsFloats: Bool) {
-    codes = ShardCodes(layout, codec: codec, shardCount: shardCount)
-    floats = ShardCodes(layout, codec: Identity(), shardCount: shardCount, like: codes)
+  init(_ layout: TensorLayout, codec: any Codec, shares: [Int], pullsFloats: Bool) {
+    let shardCount = shares.count
+    codes = ShardCodes(layout, codec: codec, shares: shares)
+    floats = ShardCodes(layout, codec: Identity(), shares: shares, like: codes)
     self.pullsFloats = pullsFloats || codec.isIdentity
     let most = (0..<shardCount).map { [codes] in codes.elements(of: $0).count }.max() ?? 0
     forgetfulCoder = GroupCoder(codec, count: most)

@@ -24,7 +24,7 @@ final class ShardServer {
   private var pulledVersions: [(last: Int, used: Int)]
   /// The minibatches before this segment, and those that were pushed in it, by worker.
   private var minibatchesBefore = 0
-  private(set) var minibatchCounts: [Int]
+  var minibatchCounts: [Int]
 
   init(_ settings: ParameterServer.Settings, rule: any OwnerRule) {
     (self.settings, self.rule) = (settings, rule)

@@ -18,7 +18,7 @@ package final class LayerNormalization: Layer {
   /// A layer of this kind.
   package init() {}
 
-  package var summary: String? { "layer normalisation" }
+  package var summary: String? { "layer normalization" }
 
   package func build(_ input: SampleShape, _ plan: inout Plan) -> SampleShape {
     (rowCount, columnCount) = (input.pixelCount, input.channels)
@@ -40,7 +40,7 @@ package final class LayerNormalization: Layer {
   }
 
   package func backward(_ gradient: UnsafeMutablePointer<Float>, _ pass: Pass) -> UnsafeMutablePointer<Float>? {
-    guard let inputs else { fatalError("a normalisation goes backward before forward") }
+    guard let inputs else { fatalError("a normalization goes backward before forward") }
     differentiateRowNormalization(
       inputs, statistics: pass.outputs(statistics), rowCount: pass.sampleCount * rowCount, columnCount: columnCount,
       gain: pass.parameters(of: tensors.gain), gradient: gradient, gainGradient: pass.gradient(of: tensors.gain),

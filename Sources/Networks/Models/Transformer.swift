@@ -3,7 +3,7 @@ internal import Buffers
 /// The `transformer` row of the models: the decoder of GPT-2, which predicts the token after each position of a text.
 ///
 /// Embeddings of tokens and positions; blocks that add attention and then a perceptron of four times the width, each behind a layer
-/// normalisation; a last normalisation; and a linear layer without biases that shares nothing with the embedding. Weights start with
+/// normalization; a last normalization; and a linear layer without biases that shares nothing with the embedding. Weights start with
 /// the variance of GPT-2, 0.02², drawn uniform, and those before a sum with the variance divided by the number of sums.
 /// Source: Radford et al. 2019.
 let transformer = Registry<NetworkRecipe>.Entry(

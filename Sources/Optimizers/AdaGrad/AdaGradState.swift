@@ -69,15 +69,3 @@ package final class AdaGradState {
     return (x * multiplier, a)
   }
 }
-
-/// Multiplies `values` by `factor`.
-func multiply(_ values: UnsafeMutableBufferPointer<Float>, by factor: Float) {
-  guard let base = values.baseAddress else { return }
-  let raw = UnsafeMutableRawPointer(base)
-  let whole = values.count / 16 * 16
-  for i in stride(from: 0, to: whole, by: 16) {
-    let x = raw.loadUnaligned(fromByteOffset: 4 * i, as: SIMD16<Float>.self)
-    raw.storeBytes(of: x * factor, toByteOffset: 4 * i, as: SIMD16<Float>.self)
-  }
-  for i in whole..<values.count { base[i] *= factor }
-}

@@ -1,5 +1,6 @@
 package import Buffers
 package import Collectives
+internal import Kernels
 package import Transport
 
 /// AdaGrad on the sum over the ranks, by the owner of each coordinate: `adagrad:place=aggregate`.

@@ -1,4 +1,5 @@
 package import Buffers
+internal import Kernels
 
 /// AdaGrad on each rank's contribution, before it is encoded: `adagrad:place=partial`.
 ///

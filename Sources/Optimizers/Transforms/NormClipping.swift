@@ -1,5 +1,6 @@
 package import Buffers
 internal import Collectives
+internal import Kernels
 
 /// Gradient clipping on every rank: an aggregated gradient whose norm is too large is scaled down (`NormClip`).
 package final class NormClipping: UpdateTransform {

@@ -1,21 +1,26 @@
-internal import Buffers
+package import Buffers
 internal import Codecs
-internal import Collectives
-internal import Datasets
+package import Collectives
+package import Datasets
 internal import MPI
 internal import Networks
 internal import Optimizers
-internal import Trainer
+package import Trainer
 internal import Transport
 
 /// Measures the cost of computing: gradients of the real network on real samples, on all ranks at once, and the update.
 ///
 /// They are computed in the frame in which strategies do their steps, and update the model as theirs do, with all transforms of the
 /// run.
-struct ComputeProbe {
+package struct ComputeProbe {
   let repetitions: Repetitions
   let parts: StrategyParts
   let dataset: any Dataset
+
+  /// A probe of a run with these parts on the samples of `dataset`.
+  package init(repetitions: Repetitions, parts: StrategyParts, dataset: any Dataset) {
+    (self.repetitions, self.parts, self.dataset) = (repetitions, parts, dataset)
+  }
 
   /// Seconds of a rank's gradient, including reading its samples and the agreement on the step, for several sample counts.
   ///
@@ -24,7 +29,7 @@ struct ComputeProbe {
   /// The time that ranks wait for one another at the agreement belongs to computing, so it is measured with it.
   ///
   /// Collective. The largest sample count is a whole minibatch on one rank, unless that takes too long.
-  func gradientCurve(_ effort: Repetitions.Effort, into gradient: FloatBuffer) throws -> CostCurve {
+  package func gradientCurve(_ effort: Repetitions.Effort, into gradient: FloatBuffer) throws -> CostCurve {
     let ranks = parts.hosts.world.count
     let share = (parts.plan.minibatch - 1) / ranks + 1
     let most = max(1, min(parts.plan.minibatch, parts.plan.sampleCount / ranks))
@@ -47,7 +52,7 @@ struct ComputeProbe {
   }
 
   /// Returns a function that computes the gradient of the next `count` samples on this rank, whatever the others do.
-  func workAlone(samples count: Int, into gradient: FloatBuffer) -> () throws -> Void {
+  package func workAlone(samples count: Int, into gradient: FloatBuffer) -> () throws -> Void {
     work(samples: count) { _ = try $0.compute($1, on: $2, into: gradient, needsNorm: false) }
   }
 
@@ -80,7 +85,9 @@ struct ComputeProbe {
   /// Seconds of a whole step of `count` samples on each rank with `aggregation`, in a run without overlap.
   ///
   /// Collective. The parameters do not change; the optimizer's state is lost.
-  func stepSeconds(_ aggregation: AggregationRecipe, samples count: Int, _ effort: Repetitions.Effort) throws -> Double {
+  package func stepSeconds(
+    _ aggregation: AggregationRecipe, samples count: Int, _ effort: Repetitions.Effort
+  ) throws -> Double {
     try parts.hosts.releasingMemory {
       var (parts, loader) = steps(samples: count)
       parts.aggregation = aggregation

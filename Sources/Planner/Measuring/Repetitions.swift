@@ -1,19 +1,25 @@
 internal import Buffers
 internal import Collectives
 internal import Trainer
-internal import Transport
+package import Transport
 
 /// Times what all ranks do at once, as in a step.
-struct Repetitions {
+package struct Repetitions {
   /// How the ranks meet: by the agreement of a step.
   let records: RecordExchange
 
+  /// Repetitions on the ranks of `records`.
+  package init(records: RecordExchange) { self.records = records }
+
   /// How long to measure.
-  struct Effort {
+  package struct Effort {
     /// The seconds for which it is repeated.
     var seconds: Double
     /// The minimum number of turns; a turn is as many repetitions as fit in an eighth of the seconds.
     var turns = 3
+
+    /// For about this time.
+    package init(seconds: Double, turns: Int = 3) { (self.seconds, self.turns) = (seconds, turns) }
   }
 
   /// Whose clock counts.

@@ -79,18 +79,8 @@ public struct EndEvent: MetricsEvent {
   public var epochs: Int
   /// Wall time, of the slowest rank.
   public var seconds: Double
-  /// The mean loss of the test samples.
-  public var testLoss: Double
-  /// The share of the targets of test samples classified correctly: of the characters, for text.
-  public var testAccuracy: Double
-  /// The share of test utterances recognised, for speech data.
-  public var testDigitAccuracy: Double?
-  /// The share of test samples classified as their realigned labels; nil before the first realignment.
-  public var testAlignedAccuracy: Double?
-  /// e to the mean loss of the test samples, for text.
-  public var testPerplexity: Double?
-  /// The mean loss of the test samples in bits for each character, for text.
-  public var testBitsPerCharacter: Double?
+  /// What the test samples say.
+  public var test: TestResult
   /// The xxHash64 of the parameters.
   public var modelHash: UInt64
   /// The wire traffic.
@@ -104,19 +94,13 @@ public struct EndEvent: MetricsEvent {
 
   /// The end of a run.
   public init(
-    steps: Int, epochs: Int, seconds: Double, testLoss: Double, testAccuracy: Double, testDigitAccuracy: Double? = nil,
-    testAlignedAccuracy: Double? = nil, testPerplexity: Double? = nil, testBitsPerCharacter: Double? = nil, modelHash: UInt64,
+    steps: Int, epochs: Int, seconds: Double, test: TestResult, modelHash: UInt64,
     wire: Wire, timing: PhaseTimes, trials: Trials? = nil, others: [JSONValue.Member] = []
   ) {
     self.steps = steps
     self.epochs = epochs
     self.seconds = seconds
-    self.testLoss = testLoss
-    self.testAccuracy = testAccuracy
-    self.testDigitAccuracy = testDigitAccuracy
-    self.testAlignedAccuracy = testAlignedAccuracy
-    self.testPerplexity = testPerplexity
-    self.testBitsPerCharacter = testBitsPerCharacter
+    self.test = test
     self.modelHash = modelHash
     self.wire = wire
     self.timing = timing
@@ -125,20 +109,13 @@ public struct EndEvent: MetricsEvent {
   }
 
   public var json: JSONValue {
-    let digits = testDigitAccuracy.map { [JSONValue.Member("testDigitAccuracy", .number($0))] } ?? []
-    let aligned = testAlignedAccuracy.map { [JSONValue.Member("testAlignedAccuracy", .number($0))] } ?? []
-    let ofText = [
-      testPerplexity.map { JSONValue.Member("testPerplexity", .number($0)) },
-      testBitsPerCharacter.map { JSONValue.Member("testBitsPerCharacter", .number($0)) },
-    ].compactMap(\.self)
     let members: [JSONValue.Member] = [
       .init("event", "end"), .init("steps", .integer(steps)), .init("epochs", .integer(epochs)),
-      .init("seconds", .number(seconds)), .init("testLoss", .number(testLoss)),
-      .init("testAccuracy", .number(testAccuracy)),
+      .init("seconds", .number(seconds)),
     ]
     let trials = trials.map { [JSONValue.Member("trials", $0.json)] } ?? []
     return .object(
-      members + digits + aligned + ofText + [
+      members + test.members + [
         .init("modelHash", .string(hexadecimal(modelHash))), .init("wire", wire.json),
         .init("timing", .object(zip(PhaseTimes.names, timing.seconds).map { .init($0, .number($1)) })),
       ] + trials + others)

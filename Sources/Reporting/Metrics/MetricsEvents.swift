@@ -121,49 +121,24 @@ public struct EpochEvent: MetricsEvent {
   public var epoch: Int
   /// The mean loss of the training samples since the last evaluation.
   public var trainLoss: Double
-  /// The mean loss of the test samples.
-  public var testLoss: Double
-  /// The share of the targets of test samples classified correctly: of the characters, for text.
-  public var testAccuracy: Double
-  /// The share of test utterances recognised, for speech data.
-  public var testDigitAccuracy: Double?
-  /// The share of test samples classified as their realigned labels; nil before the first realignment.
-  public var testAlignedAccuracy: Double?
-  /// e to the mean loss of the test samples, for text.
-  public var testPerplexity: Double?
-  /// The mean loss of the test samples in bits for each character, for text.
-  public var testBitsPerCharacter: Double?
+  /// What the test samples say.
+  public var test: TestResult
   /// Wall time since the start, of the slowest rank.
   public var seconds: Double
 
   /// An evaluation.
-  public init(
-    epoch: Int, trainLoss: Double, testLoss: Double, testAccuracy: Double, testDigitAccuracy: Double? = nil,
-    testAlignedAccuracy: Double? = nil, testPerplexity: Double? = nil, testBitsPerCharacter: Double? = nil, seconds: Double
-  ) {
+  public init(epoch: Int, trainLoss: Double, test: TestResult, seconds: Double) {
     self.epoch = epoch
     self.trainLoss = trainLoss
-    self.testLoss = testLoss
-    self.testAccuracy = testAccuracy
-    self.testDigitAccuracy = testDigitAccuracy
-    self.testAlignedAccuracy = testAlignedAccuracy
-    self.testPerplexity = testPerplexity
-    self.testBitsPerCharacter = testBitsPerCharacter
+    self.test = test
     self.seconds = seconds
   }
 
   public var json: JSONValue {
-    let digits = testDigitAccuracy.map { [JSONValue.Member("testDigitAccuracy", .number($0))] } ?? []
-    let aligned = testAlignedAccuracy.map { [JSONValue.Member("testAlignedAccuracy", .number($0))] } ?? []
-    let ofText = [
-      testPerplexity.map { JSONValue.Member("testPerplexity", .number($0)) },
-      testBitsPerCharacter.map { JSONValue.Member("testBitsPerCharacter", .number($0)) },
-    ].compactMap(\.self)
-    return .object(
-      [
-        .init("event", "epoch"), .init("epoch", .integer(epoch)), .init("trainLoss", .number(trainLoss)),
-        .init("testLoss", .number(testLoss)), .init("testAccuracy", .number(testAccuracy)),
-      ] + digits + aligned + ofText + [.init("seconds", .number(seconds))])
+    let members: [JSONValue.Member] = [
+      .init("event", "epoch"), .init("epoch", .integer(epoch)), .init("trainLoss", .number(trainLoss)),
+    ]
+    return .object(members + test.members + [.init("seconds", .number(seconds))])
   }
 }
 

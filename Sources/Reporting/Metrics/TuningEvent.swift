@@ -4,18 +4,23 @@ public import Files
 public struct TuningEvent: MetricsEvent {
   /// What was decided.
   public enum Quantity: String, Sendable {
+    /// The samples of a step.
     case minibatch
+    /// The learning rate.
     case learningRate
   }
 
   /// A basis of a decision: a size or a rate that was tried, or what was observed; nil if not varied or not requested.
   public struct Trial: Hashable, Sendable {
+    /// The samples of a step.
     public var minibatch: Int?
+    /// The learning rate.
     public var learningRate: Double?
     /// The mean loss; NaN if the trial failed.
     public var loss: Double?
     /// The share of samples classified correctly; NaN if the trial failed.
     public var accuracy: Double?
+    /// Whether it was chosen.
     public var isAccepted = false
 
     /// A trial.
@@ -31,11 +36,13 @@ public struct TuningEvent: MetricsEvent {
   public var step: Int
   /// The epoch that begins, from 1.
   public var epoch: Int
+  /// What was decided.
   public var quantity: Quantity
   /// The value in the previous epoch; a learning rate is the one for the requested minibatch size.
   public var before: Double
   /// The value from this epoch on.
   public var after: Double
+  /// The bases of the decision.
   public var trials: [Trial] = []
   /// The loss that a change after an epoch is compared with.
   public var previousLoss: Double?

@@ -15,26 +15,31 @@ public struct TrainerOptions: Sendable {
   /// Creates the defaults.
   public init() {}
 
+  /// The option of a row of ``SubjectOptions``.
   public subscript<Value>(dynamicMember path: KeyPath<SubjectOptions, OptionRow<Value>>) -> Value {
     get { self[SubjectOptions.rows[keyPath: path]] }
     set { self[SubjectOptions.rows[keyPath: path]] = newValue }
   }
 
+  /// The option of a row of ``DescentOptions``.
   public subscript<Value>(dynamicMember path: KeyPath<DescentOptions, OptionRow<Value>>) -> Value {
     get { self[DescentOptions.rows[keyPath: path]] }
     set { self[DescentOptions.rows[keyPath: path]] = newValue }
   }
 
+  /// The option of a row of ``ExchangeOptions``.
   public subscript<Value>(dynamicMember path: KeyPath<ExchangeOptions, OptionRow<Value>>) -> Value {
     get { self[ExchangeOptions.rows[keyPath: path]] }
     set { self[ExchangeOptions.rows[keyPath: path]] = newValue }
   }
 
+  /// The option of a row of ``FileOptions``.
   public subscript<Value>(dynamicMember path: KeyPath<FileOptions, OptionRow<Value>>) -> Value {
     get { self[FileOptions.rows[keyPath: path]] }
     set { self[FileOptions.rows[keyPath: path]] = newValue }
   }
 
+  /// The option of a row of ``ReportOptions``.
   public subscript<Value>(dynamicMember path: KeyPath<ReportOptions, OptionRow<Value>>) -> Value {
     get { self[ReportOptions.rows[keyPath: path]] }
     set { self[ReportOptions.rows[keyPath: path]] = newValue }

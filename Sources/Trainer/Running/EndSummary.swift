@@ -86,10 +86,8 @@ struct EndSummary {
   /// The last line of a metrics file.
   func event(epochs: Int) -> EndEvent {
     EndEvent(
-      steps: outcome.steps, epochs: epochs, seconds: seconds, testLoss: outcome.evaluation?.loss ?? .nan,
-      testAccuracy: outcome.evaluation?.accuracy ?? .nan, testDigitAccuracy: outcome.evaluation?.digitAccuracy,
-      testAlignedAccuracy: outcome.evaluation?.alignedAccuracy, testPerplexity: outcome.evaluation?.perplexity,
-      testBitsPerCharacter: outcome.evaluation?.bitsPerCharacter,
+      steps: outcome.steps, epochs: epochs, seconds: seconds,
+      test: outcome.evaluation?.figures ?? TestResult(loss: .nan, accuracy: .nan),
       modelHash: outcome.modelHash,
       wire: EndEvent.Wire(
         bytesSent: byRank(0), bytesReceived: byRank(1), messages: byRank(2), predictedBytesSent: byRank(3),

@@ -5,6 +5,7 @@ internal import Files
 internal import Foundation
 internal import MPI
 public import Networks
+internal import Reporting
 public import Transport
 
 /// The quality of a model on the test samples.
@@ -20,11 +21,18 @@ public struct Evaluation: Hashable, Sendable {
   /// ``accuracy`` and ``loss`` always use the labels of the data set, so that runs with and without realignment are comparable.
   /// This is a different measure: a model made these labels, and is judged by how well it agrees with them.
   public let alignedAccuracy: Double?
-  /// e to the loss, for text: as uncertain as a choice among so many equally probable tokens; nil for other data.
+  /// e to the loss, for text: as uncertain as a choice among that number of equally probable tokens; nil for other data.
   public let perplexity: Double?
 
   /// The loss in bits for each token, for text; nil for other data.
   public var bitsPerCharacter: Double? { perplexity.map { _ in loss / log(2) } }
+
+  /// The result for a metrics file.
+  var figures: TestResult {
+    TestResult(
+      loss: loss, accuracy: accuracy, digitAccuracy: digitAccuracy, alignedAccuracy: alignedAccuracy, perplexity: perplexity,
+      bitsPerCharacter: bitsPerCharacter)
+  }
 
   /// The result in a few words for users, without a full stop.
   var text: String {

@@ -1,6 +1,6 @@
 internal import Transport
 
-/// What rank 0 tells between two meetings, from its own minibatches alone: nobody is asked for it.
+/// What rank 0 tells between two meetings, from its own minibatches alone, without asking other ranks.
 struct PassageLog {
   /// What was seen since the last line.
   private var tally = LossTally()

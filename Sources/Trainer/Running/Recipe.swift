@@ -145,9 +145,9 @@ public struct Recipe {
     for (option, isGiven) in [
       ("emulate-speed", options.emulateSpeed != nil), ("record", options.record != nil), ("replay", options.replay != nil),
     ] where can.isInStep && isGiven {
+      let others = strategies.entries.map(\.name).filter { (try? strategies.make($0))?.capabilities.isInStep == false }
       throw OptionError(
-        "--\(option) does not go with \(name), whose ranks are in step; asgd, dc-asgd, ssp, easgd, eamsgd, async-local and ad-psgd "
-          + "are not")
+        "--\(option) does not go with \(name), whose ranks are in step; those of \(others.joined(separator: ", ")) are not")
     }
     if options.replay != nil, options.emulateSpeed != nil {
       throw OptionError("--replay does not go with --emulate-speed: each names an order; leave one of them out")

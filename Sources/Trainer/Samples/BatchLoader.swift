@@ -56,7 +56,7 @@ public final class BatchLoader {
     return load(plan.places(of: step, part: part, of: parts, rank: rank, ranks: ranks), of: step)
   }
 
-  /// One of the `shares` shares of the samples of a step, whoever takes it; valid until the next call.
+  /// One of the `shares` shares of the samples of a step, for any worker; valid until the next call.
   func batch(at step: Int, share: Int, of shares: Int) -> Minibatch {
     let stopwatch = Stopwatch()
     defer { seconds += stopwatch.seconds }

@@ -9,8 +9,9 @@ internal import Transport
 
 /// The frame of a step, or of a part of one: this rank's samples, their gradient, the agreement on it, and whether it counts.
 ///
-/// Every strategy does its steps in this frame; what is exchanged when, and what is done with it, is up to the strategy. One that
-/// agrees less often computes with ``compute(_:on:_:into:needsNorm:ready:)`` and agrees on several steps at once.
+/// Every strategy in step does its steps in this frame; what is exchanged when, and what is done with it, is up to the strategy. One that
+/// agrees less often computes with ``compute(_:on:_:into:needsNorm:ready:)`` and agrees on several steps at once; workers that are not in
+/// step compute in a `WorkerComputation`.
 package final class StepFrame {
   /// Which samples of a step a rank takes.
   package enum Portion {

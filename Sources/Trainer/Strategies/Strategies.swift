@@ -11,6 +11,8 @@ public struct StrategyRecipe: Sendable {
   public let workerCount: Int?
   /// The pushes that a worker may be ahead of the slowest, of strategies whose ranks are not in step; nil for any number.
   public let bound: ClosedRange<Int>?
+  /// How often a worker pushes and pulls, of strategies with owners.
+  public let pushes: PushPattern
   /// What it can do, as data.
   public let capabilities: StrategyCapabilities
   /// The key that gives the momentum, so that `--momentum` and `--optimizer` do not; nil if those do.
@@ -22,7 +24,7 @@ public struct StrategyRecipe: Sendable {
   private let make: @Sendable (StrategyParts) throws -> any Strategy
 
   package init(
-    schedule: ExchangeSchedule, workerCount: Int? = nil, bound: ClosedRange<Int>? = nil,
+    schedule: ExchangeSchedule, workerCount: Int? = nil, bound: ClosedRange<Int>? = nil, pushes: PushPattern = PushPattern(),
     capabilities: StrategyCapabilities = StrategyCapabilities(), ownMomentum: String? = nil,
     optimizerCount: @escaping @Sendable (_ rankCount: Int) -> Int = { _ in 1 },
     memory: @escaping @Sendable (_ parameterCount: Int, _ rankCount: Int, _ isCoded: Bool) -> [(name: String, count: Int)] = {
@@ -31,12 +33,26 @@ public struct StrategyRecipe: Sendable {
     make: @escaping @Sendable (StrategyParts) throws -> any Strategy
   ) {
     (self.schedule, self.workerCount, self.bound, self.capabilities) = (schedule, workerCount, bound, capabilities)
+    self.pushes = pushes
     (self.ownMomentum, self.optimizerCount) = (ownMomentum, optimizerCount)
     (self.memory, self.make) = (memory, make)
   }
 
   /// Makes the strategy; collective.
   package func callAsFunction(_ parts: StrategyParts) throws -> any Strategy { try make(parts) }
+}
+
+/// How often a worker pushes what it has computed, and pulls, as data.
+public struct PushPattern: Hashable, Sendable {
+  /// The minibatches whose gradients, or steps, are one push.
+  public var minibatchesPerPush = 1
+  /// The pushes after which a worker pulls.
+  public var pushesPerPull = 1
+  /// Whether a worker computes while its push and its pull are under way.
+  public var isPipelined = false
+
+  /// A push and a pull after each minibatch.
+  public init() {}
 }
 
 /// What a strategy can do, as data: requests for anything else are refused by name.
@@ -95,7 +111,7 @@ public let strategies = Registry<StrategyRecipe>(
       StrategyRecipe(schedule: Delayed.schedule) { try Delayed($0) }
     },
     .init(
-      "asgd", "each rank's gradient is applied by the owners of shards when it comes; nobody waits",
+      "asgd", "each rank's gradient is applied by the owners of shards when it comes, without waiting for others",
       keys: AsynchronySettings.gradientKeys + AsynchronySettings.downpourKeys
     ) { asynchronous(try AsynchronySettings(gradientsOf: $0)) },
     .init(
@@ -120,7 +136,7 @@ public let strategies = Registry<StrategyRecipe>(
     ) { asynchronous(try AsynchronySettings(localStepsOf: $0)) },
     .init(
       "ad-psgd",
-      "each rank trains a model of its own and averages it with one neighbour's at a time; nobody waits (Lian et al. 2018)",
+      "each rank trains a model of its own and averages it with one neighbour's at a time, without waiting for others (Lian et al. 2018)",
       keys: PairSettings.keys
     ) { pairs(try PairSettings($0)) },
   ] + ["fetch-sgd", "sketched-sgd", "true-top-k", "local-top-k"].map(shortForm))
@@ -129,7 +145,8 @@ private let allReduce = StrategyRecipe(schedule: Synchronous.schedule, capabilit
 
 private func asynchronous(_ settings: AsynchronySettings, ownMomentum: String? = nil) -> StrategyRecipe {
   StrategyRecipe(
-    schedule: .unsynchronized, workerCount: settings.workerCount, bound: settings.bound, capabilities: .asynchronous,
+    schedule: .unsynchronized, workerCount: settings.workerCount, bound: settings.bound, pushes: settings.pushes,
+    capabilities: .asynchronous,
     ownMomentum: ownMomentum,
     optimizerCount: settings.optimizerCount, memory: settings.memory
   ) { try Asynchronous($0, settings) }

@@ -22,16 +22,23 @@ import _TestSupport
     ),
   ]
 
+  /// Codecs, and whether the first rank has no shard and the others unequal ones.
+  private static let forms = [("none", false), ("one-bit", false), ("one-bit", true)]
+
+  /// The shares of these ranks.
+  private func shares(_ count: Int) -> [Int]? { count == 1 ? nil : (0..<count).map { $0 } }
+
   /// In a listed order the bits of the model and of workers are those of one rank, with gradients that do not count, with segments
   /// that are no whole number of blocks, with one minibatch or none, and with a model that has fewer groups than ranks.
   @Test func listedOrdersGiveTheBitsOfOneRank() throws {
     let (all, alone) = (try HostMap(world), try HostMap(world.split(color: world.rank)))
-    for codec in ["none", "one-bit"] {
+    for (codec, isUneven) in Self.forms {
       for (name, change) in Self.rules {
         for layout in [TensorLayout([("a", [3, 33]), ("b", [7]), ("c", [1])]), TensorLayout([("a", [2])])] {
           var settings = ParameterServer.Settings(workerCount: 12)
           change(&settings)
           func run(_ hosts: HostMap) throws -> (model: [Float], workers: [(worker: Int, values: FloatBuffer)]) {
+            if isUneven { settings.shares = shares(hosts.world.count) }
             var target = TargetModel(settings, layout: layout)
             target.codec = try codecs.make(codec)
             let server = try target.server(hosts)
@@ -55,10 +62,12 @@ import _TestSupport
   /// Live, every rule does every minibatch once and ends, also if it is stopped; a second run in the orders of the first has its bits.
   @Test func recordedOrdersAreReplayed() throws {
     let hosts = try HostMap(world)
-    for codec in ["none", "one-bit"] {
+    for (codec, isUneven) in Self.forms {
       for (name, change) in Self.rules {
         var settings = ParameterServer.Settings(workerCount: world.count)
         change(&settings)
+        if isUneven { settings.shares = shares(world.count) }
+        let owns = settings.shares?[world.rank] != 0
         var orders: [[Int]] = []
         var ends: [Int] = []
         func run(replays: Bool) throws -> [Float] {
@@ -83,7 +92,7 @@ import _TestSupport
               orders.append(server.history)
               ends.append(start + count)
             }
-            #expect(server.history.count { $0 >= 0 } == settings.pushCount(of: planned, upTo: start + count))
+            #expect(server.history.count { $0 >= 0 } == (owns ? settings.pushCount(of: planned, upTo: start + count) : 0))
             start += count
           }
           let all = try world.allGather(done)

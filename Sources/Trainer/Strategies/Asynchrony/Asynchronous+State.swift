@@ -19,8 +19,7 @@ extension Asynchronous {
       inventory.counters.merge(state.counters) { $1 }
     }
     server.contribute(to: &inventory)
-    refused.contribute(to: &inventory)
-    inventory.counters["samplesOfClients"] = clients?.counter
+    work.contribute(to: &inventory)
     inventory.counters["emulatedTime"] = parts.options.emulateSpeed.map { _ in String(emulatedTime.bitPattern) }
   }
 
@@ -35,8 +34,7 @@ extension Asynchronous {
     if !beginsAnew { workerOptimizers?.restore(counters: counters) }
     server.restore(counters: counters)
     server.setModels(areThere: !beginsAnew)
-    clients?.restore(counters["samplesOfClients"])
-    refused.restore(counters)
+    work.restore(counters: counters)
     emulatedTime = counters["emulatedTime"].flatMap { UInt64($0) }.map { Double(bitPattern: $0) } ?? 0
   }
 
@@ -64,10 +62,7 @@ extension Asynchronous {
       conclusion.lines.append("workers are \(decimal(distance, digits: 3)) from the centre, as a root mean square")
       conclusion.members.append(.init("workerDistance", .number(distance)))
     }
-    if parts.options.emulateSpeed != nil {
-      conclusion.lines.append("emulated time: \(decimal(emulatedTime, digits: 1)) gradients of a usual worker")
-      conclusion.members.append(.init("emulatedTime", .number(emulatedTime)))
-    }
+    if parts.options.emulateSpeed != nil { conclusion.note(emulatedTime: emulatedTime) }
     conclusion.members.append(
       .init(
         "staleness",
@@ -86,7 +81,7 @@ extension Asynchronous {
 
   var times: PhaseTimes {
     var times = PhaseTimes()
-    times.compute = computation.seconds - secondsBetweenLayers
+    times.compute = work.computation.seconds - secondsBetweenLayers
     times.update = rates.updateSeconds
     times.wait = max(0, seconds - times.compute - rates.updateSeconds)
     return times

@@ -31,12 +31,9 @@ final class Asynchronous: Strategy {
   let server: ParameterServer
   /// The optimizers of workers that take steps of their own; nil if owners alone do.
   let workerOptimizers: WorkerOptimizers?
-  let computation: GradientComputation
+  let work: WorkerComputation
   /// The learning rates of the segment, for workers and owners.
   let rates = Rates()
-  /// The samples that each client has given; nil without clients.
-  var clients: WorkerClients?
-  var refused: RefusedGradients
   /// Emulated time so far, if speeds are emulated.
   var emulatedTime = 0.0
   /// The root mean square of the workers' distances to the centre at the last meeting; nil if they have no models of their own.
@@ -72,23 +69,12 @@ final class Asynchronous: Strategy {
     (self.parts, self.settings) = (parts, settings)
     guard let codec = parts.aggregation.codec else { fatalError("a parameter server takes a codec") }
     self.codec = codec
+    work = try WorkerComputation(parts, workerCount: settings.workerCount)
     workerCount = settings.workerCount ?? parts.grid.shareCount
-    guard workerCount % parts.grid.shareCount == 0 else {
-      throw OptionError(
-        "--strategy: \(workerCount) workers cannot be shared by \(parts.grid.shareCount) ranks; their number is a multiple of that of the ranks"
-      )
-    }
-    guard workerCount == parts.grid.shareCount || parts.options.emulateSpeed != nil || parts.replayed != nil else {
-      throw OptionError(
-        "--strategy: a rank that is several workers needs an order: --emulate-speed rr, for example, or as many ranks as workers"
-      )
-    }
-    serverSettings = settings.serverSettings(workerCount: workerCount, seed: parts.options.seed)
-    (computation, refused) = (GradientComputation(parts), RefusedGradients(parts))
+    var serverSettings = settings.serverSettings(workerCount: workerCount, seed: parts.options.seed)
+    serverSettings.shares = try settings.owners.shares(parts)
+    self.serverSettings = serverSettings
     let (rates, workers, parameters, optimizer) = (rates, workerCount, parts.parameters, parts.optimizer)
-    clients = try parts.options.clients.map {
-      try WorkerClients(clientCount: $0, workerCount: workers, minibatch: parts.plan.minibatch)
-    }
     let steps = settings.workersStep ? WorkerOptimizers(parts, settings, workerCount: workers) : nil
     workerOptimizers = steps
     server = try ParameterServer(
@@ -119,43 +105,20 @@ final class Asynchronous: Strategy {
     let trafficBefore = server.traffic
     rates.rate = course.rate
     // The course refers to the run, which must not outlive it.
-    defer { (rates.rate, computation.betweenLayers) = ({ _ in 0 }, nil) }
-    var own = StepAgreement.Statement()
-    var clients = clients
+    defer { rates.rate = { _ in 0 } }
+    work.begin()
     let segment = try segment(of: workerCount * step..<workerCount * planned)
     let count = try server.run(
       segment.minibatches, of: segment.planned, usesFloats: phase == .floats || codec.isIdentity, order: segment.order,
       isStopRequested: { [isReplay = parts.replayed != nil] in StopSignal.isRequested && !isReplay },
       waiting: { try parts.timeline.span(.exchange, nil, $0) }
     ) { worker, minibatch, parameters, gradient, serve in
-      let step = minibatch / workerCount
-      try FaultInjector.reach(.step, step + 1)
-      let batch = try parts.timeline.span(.data) {
-        course.loader.batch(of: minibatch, for: worker, of: workerCount, from: &clients)
-      }
-      guard batch.count > 0 else { return 0 }
-      computation.betweenLayers = serve
-      let found = try computation.compute(step, of: batch, among: batch.count, at: parameters, into: gradient)
-      own.sampleCount += found.sampleCount
-      own.correctCount += found.correctCount
-      own.lossSum += found.lossSum
-      own.clearedValues += found.clearedValues
-      course.note(
-        Course.Passage(
-          step: step, loss: LossTally(lossSum: found.lossSum, sampleCount: found.sampleCount),
-          traffic: server.traffic - trafficBefore))
-      guard let tensor = found.nonFiniteTensor else {
-        computation.accept()
-        return batch.count
-      }
-      own.nonFiniteTensor = own.nonFiniteTensor ?? tensor
-      own.clearedValues += 1
-      return 0
+      try work.gradient(
+        of: minibatch, for: worker, at: parameters, into: gradient, on: course, traffic: { server.traffic - trafficBefore },
+        betweenLayers: serve)
     }
     let end = step + count / workerCount
-    self.clients?.advance(by: server.minibatchCounts)
-    own.isStopRequested = StopSignal.isRequested
-    own.rate = course.rate(end - 1)
+    work.advance(by: server.minibatchCounts)
     seconds += stopwatch.seconds
     secondsBetweenLayers += server.service.secondsBetweenLayers
     if phase != .floats {
@@ -165,8 +128,9 @@ final class Asynchronous: Strategy {
     }
     let agreement = try parts.timeline.span(.agreement) {
       try workerOptimizers?.meet()
+      try server.shareStaleness(over: parts.hosts)
       distance = try distanceToCentre()
-      return try StepAgreement(own, over: parts.records, step: end - 1)
+      return try work.agree(at: end, on: course)
     }
     var outcome = try outcome(of: agreement, from: step, to: end, phase, server.traffic - trafficBefore)
     let done = segment.minibatches.prefix(count)
@@ -178,11 +142,11 @@ final class Asynchronous: Strategy {
   /// The orders in which all owners applied pushes.
   private func events(of minibatches: Range<Int>, planned: Range<Int>) throws -> EventLine {
     let own = server.history.map { Int64($0) }
-    let all = try parts.hosts.enter("the record of events") { try parts.hosts.world.allGather(own) }
-    let orders = (0..<parts.grid.shareCount).map { all[$0 * own.count..<($0 + 1) * own.count].map { Int($0) } }
+    let all = try parts.hosts.enter("the record of events") { try parts.hosts.world.allGather(varying: own) }
     return EventLine(
       first: minibatches.lowerBound, end: minibatches.upperBound,
-      planned: planned == minibatches ? nil : planned.upperBound, orders: orders)
+      planned: planned == minibatches ? nil : planned.upperBound, orders: all.map { $0.map { Int($0) } },
+      owners: serverSettings.shares.map { shares in shares.indices.filter { shares[$0] > 0 } })
   }
 
   /// What ranks do of these minibatches until they meet, and how: a replay meets where the recorded run did.
@@ -207,8 +171,7 @@ final class Asynchronous: Strategy {
     of agreement: StepAgreement, from step: Int, to end: Int, _ phase: WarmStartPhase, _ spent: Traffic
   ) throws -> StepOutcome {
     var outcome = StepOutcome()
-    outcome.stepCount = end - step
-    outcome.add(agreement)
+    try work.judge(step..<end, agreement, noting: &outcome)
     outcome.traffic = spent
     if phase == .floats {
       steps.floats += end - step
@@ -217,7 +180,6 @@ final class Asynchronous: Strategy {
       steps.codes += end - step
       traffic.codes += spent
     }
-    outcome.warning = try refused.judge(step..<end, gradientCount: workerCount * (end - step), agreement)
     return outcome
   }
 

@@ -31,6 +31,8 @@ struct AsynchronySettings: Sendable {
   var isPipelined = false
   /// Whether workers pull floats.
   var pullsFloats = false
+  /// Which ranks own shards.
+  var owners = OwnerChoice.all
 
   /// The keys that all asynchronous strategies have.
   static let workerKeys = [
@@ -40,6 +42,7 @@ struct AsynchronySettings: Sendable {
       meaning:
         "s: a worker more than s pushes ahead of the slowest waits for it; 0 is in step; 2..6: chosen at each wait (none)"
     ),
+    OwnerChoice.key,
   ]
 
   /// Reads the keys that all have.
@@ -47,6 +50,7 @@ struct AsynchronySettings: Sendable {
     if specification.options["workers"] != nil {
       workerCount = try specification.integer("workers", default: 1, in: 1...65536)
     }
+    owners = try specification.choice("owners", default: .all)
     bound = boundByDefault.map { $0...$0 }
     guard let text = specification.options["bound"] else { return }
     let ends = text.split(separator: ".", omittingEmptySubsequences: false).map { Int($0) }
@@ -73,6 +77,14 @@ struct AsynchronySettings: Sendable {
     (settings.minibatchesPerPush, settings.pushesPerPull) = (minibatchesPerPush, pushesPerPull)
     (settings.isPipelined, settings.pullsFloats) = (isPipelined, pullsFloats)
     return settings
+  }
+
+  /// How often a worker pushes and pulls.
+  var pushes: PushPattern {
+    var pattern = PushPattern()
+    (pattern.minibatchesPerPush, pattern.pushesPerPull) = (minibatchesPerPush, pushesPerPull)
+    pattern.isPipelined = isPipelined
+    return pattern
   }
 
   /// Whether each worker has an optimizer, and owners have none.

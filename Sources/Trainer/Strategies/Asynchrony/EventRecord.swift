@@ -12,8 +12,10 @@ struct EventLine: MetricsEvent, Hashable, Codable {
   var end: Int
   /// The end of all up to the planned meeting, if a stop came before it.
   var planned: Int?
-  /// By shard, the workers in the order of their pushes; −1 − w for the news that worker w was done.
+  /// By shard, the workers in the order of their pushes; −1 − w for the news that worker w was done; empty for ranks without a shard.
   var orders: [[Int]]
+  /// The ranks that own shards, unless all do.
+  var owners: [Int]?
   /// By worker, the minibatches whose gradients it applied; −1 − w before them where it averaged with worker w, which had asked.
   var steps: [[Int]]?
 
@@ -21,6 +23,7 @@ struct EventLine: MetricsEvent, Hashable, Codable {
     let rest = [("orders", orders)] + (steps.map { [("steps", $0)] } ?? [])
     return .object(
       [.init("first", .integer(first)), .init("end", .integer(end))] + (planned.map { [.init("planned", .integer($0))] } ?? [])
+        + (owners.map { [.init("owners", .integers($0))] } ?? [])
         + rest.map { .init($0.0, .array($0.1.map(JSONValue.integers))) })
   }
 }
@@ -28,8 +31,10 @@ struct EventLine: MetricsEvent, Hashable, Codable {
 extension EventLine {
   /// Whether all shards have had as many pushes, one at least and no more than there are minibatches.
   fileprivate var hasEqualOrders: Bool {
-    let pushes = orders.map { $0.count { $0 >= 0 } }
-    return pushes.first.map { (1...end - first).contains($0) } == true && Set(pushes).count == 1
+    let (pushes, owners) = (orders.map { $0.count { $0 >= 0 } }, owners ?? Array(orders.indices))
+    guard let first = owners.first, owners == owners.sorted(), owners.allSatisfy(pushes.indices.contains) else { return false }
+    return (1...end - self.first).contains(pushes[first])
+      && pushes.indices.allSatisfy { pushes[$0] == (owners.contains($0) ? pushes[first] : 0) }
   }
 }
 
@@ -38,10 +43,12 @@ extension EventLine {
 /// The file holds a line for each time between two meetings: `{"first":0,"end":400,"orders":[[1,0,…],…]}`, or with `steps` for pairs.
 package struct EventRecord: Sendable {
   let name: String
+  /// The ranks that own shards; nil if all do.
+  let owners: [Int]?
   private let lines: [Int: EventLine]
 
   /// Reads a record; throws `TrainingError` with the line that is wrong.
-  init(_ name: String) throws {
+  package init(_ name: String) throws {
     self.name = name
     var lines: [Int: EventLine] = [:]
     let bytes = try InputFile.bytes(of: name)
@@ -54,7 +61,14 @@ package struct EventRecord: Sendable {
       }
       lines[line.first] = line
     }
-    guard !lines.isEmpty else { throw TrainingError("--replay \(name) holds no events", exitStatus: .configuration) }
+    guard let line = lines.first?.value else {
+      throw TrainingError("--replay \(name) holds no events", exitStatus: .configuration)
+    }
+    guard lines.values.allSatisfy({ $0.owners == line.owners }) else {
+      throw TrainingError(
+        "--replay \(name) has several runs, in which other ranks own shards: replay one of them", exitStatus: .configuration)
+    }
+    owners = line.owners
     self.lines = lines
   }
 
@@ -65,7 +79,8 @@ package struct EventRecord: Sendable {
   ) throws -> (minibatches: Range<Int>, planned: Range<Int>, order: [Int]) {
     let (first, workerCount) = (minibatches.lowerBound, settings.workerCount)
     let line = try line(of: minibatches, workerCount: workerCount)
-    let workers = Set((line.orders.first ?? []).filter { $0 < 0 })
+    let ofOwner = line.orders.first { !$0.isEmpty } ?? []
+    let workers = Set(ofOwner.filter { $0 < 0 })
     guard line.orders.count == shardCount, workers == Set((0..<workerCount).map { -1 - $0 }) else {
       throw TrainingError(
         "--replay \(name) comes from \(counted(line.orders.count, "rank")) and \(counted(workers.count, "worker")); this run has "
@@ -73,7 +88,7 @@ package struct EventRecord: Sendable {
         exitStatus: .configuration)
     }
     let (done, planned) = (first..<line.end, first..<(line.planned ?? line.end))
-    let (pushes, ownPushes) = (line.orders[shard].count { $0 >= 0 }, settings.pushCount(of: planned, upTo: line.end))
+    let (pushes, ownPushes) = (ofOwner.count { $0 >= 0 }, settings.pushCount(of: planned, upTo: line.end))
     guard pushes == ownPushes else {
       throw TrainingError(
         "--replay \(name) has \(pushes) pushes of minibatches \(first + 1) to \(line.end), where this run has \(ownPushes): "

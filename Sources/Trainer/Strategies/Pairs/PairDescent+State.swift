@@ -15,8 +15,7 @@ extension PairDescent {
     let places = stride(from: parts.grid.share, to: workerCount, by: rankCount).map { $0 * count..<($0 + 1) * count }
     inventory.tensors.append(SavedTensor("worker.models", .owned(places), of: exchange.models))
     optimizers.contribute(to: &inventory)
-    refused.contribute(to: &inventory)
-    inventory.counters["samplesOfClients"] = clients?.counter
+    work.contribute(to: &inventory)
     inventory.counters["gradientsOfWorkers"] = gradientCounts.map(String.init).joined(separator: " ")
     inventory.counters["emulatedTime"] = parts.options.emulateSpeed.map { _ in String(emulatedTime.bitPattern) }
   }
@@ -28,11 +27,10 @@ extension PairDescent {
   }
 
   func restore(counters: [String: String]) {
-    refused.restore(counters)
+    work.restore(counters: counters)
     emulatedTime = counters["emulatedTime"].flatMap { UInt64($0) }.map { Double(bitPattern: $0) } ?? 0
     guard !beginsAnew else { return }
     optimizers.restore(counters: counters)
-    clients?.restore(counters["samplesOfClients"])
     let counts = (counters["gradientsOfWorkers"] ?? "").split(separator: " ").compactMap { Int($0) }
     if counts.count == workerCount { gradientCounts = counts }
   }
@@ -54,10 +52,7 @@ extension PairDescent {
     }
     conclusion.members.append(.init("consensusDistance", .number(distance.fromMean)))
     conclusion.members.append(.init("gradients", .integers(gradientCounts)))
-    if parts.options.emulateSpeed != nil {
-      conclusion.lines.append("emulated time: \(decimal(emulatedTime, digits: 1)) gradients of a usual worker")
-      conclusion.members.append(.init("emulatedTime", .number(emulatedTime)))
-    }
+    if parts.options.emulateSpeed != nil { conclusion.note(emulatedTime: emulatedTime) }
     return conclusion
   }
 

@@ -30,10 +30,7 @@ final class PairDescent: Strategy {
   let graph: PairGraph
   let exchange: PairExchange
   let optimizers: WorkerOptimizers
-  private let computation: GradientComputation
-  /// The samples that each client has given; nil without clients.
-  var clients: WorkerClients?
-  var refused: RefusedGradients
+  let work: WorkerComputation
   /// The gradients of each worker so far.
   var gradientCounts: [Int]
   /// The mean of ‖x_i − x̄‖² and ‖x̄‖² at the last meeting.
@@ -49,28 +46,13 @@ final class PairDescent: Strategy {
 
   init(_ parts: StrategyParts, _ settings: PairSettings) throws {
     (self.parts, self.settings) = (parts, settings)
-    let (rankCount, parameterCount) = (parts.grid.shareCount, parts.network.layout.count)
-    let workerCount = settings.workerCount ?? rankCount
-    guard workerCount % rankCount == 0 else {
-      throw OptionError(
-        "--strategy: \(workerCount) workers cannot be shared by \(rankCount) ranks; their number is a multiple of that of the ranks"
-      )
-    }
-    guard workerCount == rankCount || parts.options.emulateSpeed != nil || parts.replayed != nil else {
-      throw OptionError(
-        "--strategy: a rank that is several workers needs an order: --emulate-speed rr, for example, or as many ranks as workers"
-      )
-    }
+    work = try WorkerComputation(parts, workerCount: settings.workerCount)
+    let workerCount = settings.workerCount ?? parts.grid.shareCount
     graph = PairGraph(settings.shape, count: workerCount)
     var exchangeSettings = PairExchange.Settings(graph: graph)
     (exchangeSettings.shares, exchangeSettings.seed) = (settings.shares, parts.options.seed)
-    exchange = try PairExchange(parts.hosts, count: parameterCount, settings: exchangeSettings)
+    exchange = try PairExchange(parts.hosts, count: parts.network.layout.count, settings: exchangeSettings)
     optimizers = WorkerOptimizers(parts, workerCount: workerCount) { parts.optimizer.fresh() }
-    computation = GradientComputation(parts)
-    clients = try parts.options.clients.map {
-      try WorkerClients(clientCount: $0, workerCount: workerCount, minibatch: parts.plan.minibatch)
-    }
-    refused = RefusedGradients(parts)
     gradientCounts = Array(repeating: 0, count: workerCount)
     startFromModel()
   }
@@ -80,26 +62,14 @@ final class PairDescent: Strategy {
   func advance(from step: Int, to meeting: Int, on course: Course) throws -> StepOutcome {
     let (stopwatch, trafficBefore) = (Stopwatch(), exchange.traffic)
     let segment = try segment(of: workerCount * step..<workerCount * meeting)
-    var own = StepAgreement.Statement()
-    var clients = clients
-    defer { computation.betweenLayers = nil }
+    work.begin()
     try exchange.run(
       segment.minibatches, order: segment.order,
       isStopRequested: { [isReplay = parts.replayed != nil] in StopSignal.isRequested && !isReplay }
     ) { worker, minibatch, parameters, gradient, serve in
-      let step = minibatch / workerCount
-      try FaultInjector.reach(.step, step + 1)
-      let batch = try parts.timeline.span(.data) {
-        course.loader.batch(of: minibatch, for: worker, of: workerCount, from: &clients)
-      }
-      guard batch.count > 0 else { return 0 }
-      computation.betweenLayers = serve
-      let found = try computation.compute(step, of: batch, among: batch.count, at: parameters, into: gradient)
-      course.note(
-        Course.Passage(
-          step: step, loss: LossTally(lossSum: found.lossSum, sampleCount: found.sampleCount),
-          traffic: exchange.traffic - trafficBefore))
-      return note(found, in: &own) ? batch.count : 0
+      try work.gradient(
+        of: minibatch, for: worker, at: parameters, into: gradient, on: course,
+        traffic: { exchange.traffic - trafficBefore }, betweenLayers: serve)
     } update: { worker, minibatch, model, gradient, samples in
       let stopwatch = Stopwatch()
       optimizers.step(worker, model, gradient, rate: course.rate(minibatch / workerCount), samples: samples)
@@ -115,37 +85,16 @@ final class PairDescent: Strategy {
     let end = done.upperBound / workerCount
     emulatedTime += done == segment.minibatches ? segment.emulatedTime : self.course(of: done)?.duration ?? 0
     seconds.total += stopwatch.seconds
-    own.isStopRequested = StopSignal.isRequested
-    own.rate = course.rate(end - 1)
-    let agreement = try parts.timeline.span(.agreement) {
-      try StepAgreement(own, over: parts.records, step: end - 1)
-    }
+    let agreement = try parts.timeline.span(.agreement) { try work.agree(at: end, on: course) }
     var outcome = StepOutcome()
-    outcome.stepCount = end - step
+    try work.judge(step..<end, agreement, noting: &outcome)
     stepCount += outcome.stepCount
-    outcome.add(agreement)
     outcome.traffic = exchange.traffic - trafficBefore
     outcome.consensusDistance = consensus
-    outcome.warning = try refused.judge(step..<end, gradientCount: done.count, agreement)
     if parts.options.record != nil {
       outcome.events = EventLine(first: done.lowerBound, end: done.upperBound, orders: [], steps: histories)
     }
     return outcome
-  }
-
-  /// Adds the gradient of a minibatch to this rank's statement; returns whether it counts.
-  private func note(_ found: StepAgreement.Statement, in own: inout StepAgreement.Statement) -> Bool {
-    own.sampleCount += found.sampleCount
-    own.correctCount += found.correctCount
-    own.lossSum += found.lossSum
-    own.clearedValues += found.clearedValues
-    guard let tensor = found.nonFiniteTensor else {
-      computation.accept()
-      return true
-    }
-    own.nonFiniteTensor = own.nonFiniteTensor ?? tensor
-    own.clearedValues += 1
-    return false
   }
 
   /// What workers do between two meetings.
@@ -198,7 +147,7 @@ final class PairDescent: Strategy {
   private func note(_ histories: [[Int]]) -> Int {
     let counts = histories.map { $0.count { $0 >= 0 } }
     for (worker, count) in counts.enumerated() { gradientCounts[worker] += count }
-    clients?.advance(by: counts)
+    work.advance(by: counts)
     return counts.reduce(0, +)
   }
 
@@ -222,8 +171,8 @@ final class PairDescent: Strategy {
 
   var times: PhaseTimes {
     var times = PhaseTimes()
-    (times.compute, times.update) = (computation.seconds, seconds.update)
-    times.wait = max(0, seconds.total - computation.seconds - seconds.update)
+    (times.compute, times.update) = (work.computation.seconds, seconds.update)
+    times.wait = max(0, seconds.total - times.compute - seconds.update)
     return times
   }
 }
