@@ -45,6 +45,7 @@ extension TrainingRun {
     var options = options
     if !recipe.aggregation.capabilities.warmStarts { options.warmStart = 0 }
     if !recipe.strategy.capabilities.takesCodes { (options.codec, options.warmStart) = ("none", 0) }
+    if !recipe.strategy.capabilities.warmStarts { options.warmStart = 0 }
     let check = StartCheck(agreement: agreement)
     try check.program()
     try check.options(options)

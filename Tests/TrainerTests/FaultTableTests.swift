@@ -75,6 +75,8 @@ struct FaultCase: CustomStringConvertible, Sendable {
         Strategy("dc-asgd", ["--strategy", "dc-asgd", "--emulate-speed", "exp"]),
         Strategy("ssp", ["--strategy", "ssp:bound=1", "--emulate-speed", "slow:3"]),
         Strategy("ad-psgd", repeats: false, ["--strategy", "ad-psgd"]),
+        Strategy("gossip", ["--strategy", "gossip:method=choco"]),
+        Strategy("gossip in rounds", ["--strategy", "gossip:method=no-loco,steps=2"]),
       ]
         + sparse.map { Strategy($0, ["--strategy", $0]) }
         + [

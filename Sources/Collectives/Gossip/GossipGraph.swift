@@ -43,6 +43,20 @@ public struct GossipGraph: Hashable, Sendable {
     self.init(count: count, distances: GossipGraph.distances(shape, count: count))
   }
 
+  /// A graph of `count` workers on a torus of rows and columns, as square as their number allows; neighbours are next to each other in a
+  /// row or in a column.
+  ///
+  /// Of a prime number of workers it is a ring.
+  package init(torusOf count: Int) {
+    let rows = (1...count).last { $0 * $0 <= count && count % $0 == 0 } ?? 1
+    let columns = count / rows
+    let edges = (0..<count).flatMap { worker in
+      let (row, column) = worker.quotientAndRemainder(dividingBy: columns)
+      return [(worker, row * columns + (column + 1) % columns), (worker, (row + 1) % rows * columns + column)]
+    }
+    self.init(count: count, edges: edges.filter { $0.0 != $0.1 })
+  }
+
   /// How many places apart neighbours are, up to half the circle.
   private static func distances(_ shape: Shape, count: Int) -> [Int] {
     switch shape {

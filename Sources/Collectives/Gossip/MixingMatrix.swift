@@ -36,6 +36,12 @@ public struct MixingMatrix: Hashable, Sendable {
   /// The weight w_ij.
   public subscript(row: Int, column: Int) -> Double { Double(numerators[row][column]) / Double(denominator) }
 
+  /// The edges with a weight.
+  package var graph: GossipGraph {
+    GossipGraph(
+      count: count, edges: (0..<count).flatMap { row in (0..<row).filter { numerators[row][$0] > 0 }.map { (row, $0) } })
+  }
+
   /// Why workers that mix by it would not agree on their mean; nil if they do.
   public var fault: String? {
     for row in 0..<count {
@@ -43,9 +49,7 @@ public struct MixingMatrix: Hashable, Sendable {
       guard numerators[row].reduce(0, +) == denominator else { return "the weights of worker \(row) do not sum to 1" }
       guard (0..<count).allSatisfy({ numerators[row][$0] == numerators[$0][row] }) else { return "it is not symmetric" }
     }
-    let graph = GossipGraph(
-      count: count,
-      edges: (0..<count).flatMap { row in (0..<row).filter { numerators[row][$0] > 0 }.map { (row, $0) } })
+    let graph = graph
     guard graph.isConnected else { return "some workers never hear of others" }
     // Without a weight of its own somewhere, a graph of two sides exchanges them for ever.
     guard count == 1 || (0..<count).contains(where: { numerators[$0][$0] > 0 }) || !graph.hasTwoSides else {

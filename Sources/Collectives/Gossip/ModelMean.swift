@@ -26,10 +26,11 @@ final class ModelMean {
     memory = FloatBuffer(count: max(localCount * count, localCount * hosts.world.count * largest))
   }
 
-  /// Sets `result` to the mean of `models` and of those of the other ranks; returns the mean of ‖x_i − x̄‖² over all workers.
+  /// Sets `result` to the mean of `models` and of those of the other ranks; returns the mean of ‖x_i − x̄‖² over all workers, in which
+  /// x_i are the models `shown` if there are any.
   ///
   /// Collective.
-  func take(_ models: [FloatBuffer], into result: FloatBuffer) throws -> Double {
+  func take(_ models: [FloatBuffer], into result: FloatBuffer, shown: [FloatBuffer]? = nil) throws -> Double {
     let (rank, rankCount) = (hosts.world.rank, hosts.world.count)
     let size = shards[rank].count
     let distances = try hosts.enter("the mean of the workers' models") {
@@ -44,7 +45,7 @@ final class ModelMean {
         result.baseAddress[shards[rank].lowerBound + index] = Float(sum / Double(terms.count))
       }
       try hosts.world.allGather(varying: nil, into: result.values, ranges: shards)
-      return try hosts.world.allGather(models.map { squaredDistance(of: $0, to: result) })
+      return try hosts.world.allGather((shown ?? models).map { squaredDistance(of: $0, to: result) })
     }
     count(size: size, of: result.count)
     let sum = (0..<localCount * rankCount).reduce(0.0) { $0 + distances[$1 % rankCount * localCount + $1 / rankCount] }

@@ -114,16 +114,22 @@ public struct Recipe {
     let refusals = [
       (
         !can.takesAggregations && recipe.aggregation.codec == nil, "codec \(options.codec)",
-        "whose owners take one rank's codes at a time"
+        can.hasOwners ? "whose owners take one rank's codes at a time" : "whose workers decode the codes of one other at a time"
       ),
       (!can.isInStep && options.codec == CodecChoice.word, "codec auto", "whose exchanges cannot be timed beforehand"),
       (
         !can.takesCodes && recipe.aggregation.codec?.isIdentity == false, "codec \(options.codec)",
-        "whose workers send whole models to whom they have sent nothing before; none does"
+        can.hasFreeOrder
+          ? "whose workers send whole models to whom they have sent nothing before; none does"
+          : "whose workers send whole models; none does, and method=choco sends codes"
       ),
       (
         !can.takesCodes && options.warmStart.map { $0 != .floats(0) } ?? false,
         "warm-start \(options.texts["warm-start"] ?? "")", "which sends floats from the first step; leave it out"
+      ),
+      (
+        can.takesCodes && !can.warmStarts && options.warmStart.map { $0 != .floats(0) } ?? false,
+        "warm-start \(options.texts["warm-start"] ?? "")", "whose codes are of differences that begin at zero; leave it out"
       ),
       (
         !can.splitsModels && options.modelParallel > 1, "model-parallel \(options.modelParallel)",
@@ -144,10 +150,13 @@ public struct Recipe {
     }
     for (option, isGiven) in [
       ("emulate-speed", options.emulateSpeed != nil), ("record", options.record != nil), ("replay", options.replay != nil),
-    ] where can.isInStep && isGiven {
-      let others = strategies.entries.map(\.name).filter { (try? strategies.make($0))?.capabilities.isInStep == false }
-      throw OptionError(
-        "--\(option) does not go with \(name), whose ranks are in step; those of \(others.joined(separator: ", ")) are not")
+    ] where !can.hasFreeOrder && isGiven {
+      let others = strategies.entries.map(\.name).filter { (try? strategies.make($0))?.capabilities.hasFreeOrder == true }
+      let reason =
+        can.isInStep
+        ? "whose ranks are in step; those of \(others.joined(separator: ", ")) are not"
+        : "whose models do not depend on when messages come"
+      throw OptionError("--\(option) does not go with \(name), \(reason)")
     }
     if options.replay != nil, options.emulateSpeed != nil {
       throw OptionError("--replay does not go with --emulate-speed: each names an order; leave one of them out")

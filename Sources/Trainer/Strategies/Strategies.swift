@@ -69,6 +69,10 @@ public struct StrategyCapabilities: Hashable, Sendable {
   public var hasOwners = false
   /// Whether what ranks send can be encoded; otherwise it is floats.
   public var takesCodes = true
+  /// Whether ranks that are not in step do things in an order that can be emulated, recorded and replayed.
+  public var hasFreeOrder = false
+  /// Whether it can send floats before codes.
+  public var warmStarts = true
   /// Whether models in slices can be trained.
   public var splitsModels = true
 
@@ -86,6 +90,7 @@ public struct StrategyCapabilities: Hashable, Sendable {
   static let asynchronous: StrategyCapabilities = {
     var capabilities = StrategyCapabilities()
     (capabilities.isInStep, capabilities.knowsSums, capabilities.hasOwners) = (false, false, true)
+    capabilities.hasFreeOrder = true
     (capabilities.takesAggregations, capabilities.splitsModels) = (false, false)
     return capabilities
   }()
@@ -139,6 +144,12 @@ public let strategies = Registry<StrategyRecipe>(
       "each rank trains a model of its own and averages it with one neighbour's at a time, without waiting for others (Lian et al. 2018)",
       keys: PairSettings.keys
     ) { pairs(try PairSettings($0)) },
+    .init(
+      "gossip",
+      "each rank trains a model of its own and mixes it with its neighbours' in every step (Lian et al. 2017), as codes "
+        + "(Koloskova et al. 2019), by pushes (Assran et al. 2019), or after many steps (NoLoCo)",
+      keys: GossipSettings.keys
+    ) { gossip(try GossipSettings($0)) },
   ] + ["fetch-sgd", "sketched-sgd", "true-top-k", "local-top-k"].map(shortForm))
 
 private let allReduce = StrategyRecipe(schedule: Synchronous.schedule, capabilities: .synchronous) { try Synchronous($0) }
@@ -157,6 +168,13 @@ private func pairs(_ settings: PairSettings) -> StrategyRecipe {
     schedule: .unsynchronized, workerCount: settings.workerCount, capabilities: .pairs,
     optimizerCount: settings.optimizerCount, memory: settings.memory
   ) { try PairDescent($0, settings) }
+}
+
+private func gossip(_ settings: GossipSettings) -> StrategyRecipe {
+  StrategyRecipe(
+    schedule: .unsynchronized, workerCount: settings.workerCount, capabilities: settings.capabilities,
+    optimizerCount: settings.optimizerCount, memory: settings.memory
+  ) { try GossipDescent($0, settings) }
 }
 
 /// `all-reduce` with an aggregation of nearly the same name.

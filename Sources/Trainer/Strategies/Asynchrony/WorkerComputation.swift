@@ -6,7 +6,8 @@ internal import Networks
 internal import Reporting
 internal import Transport
 
-/// The gradients of this rank's workers in a run that is not in step, and what the rank states about them at the next meeting.
+/// The gradients of this rank's workers, which have models of their own or push to owners, and what the rank states about them at the next
+/// meeting.
 ///
 /// A worker computes at values of its own, whenever it can; nothing crosses between ranks. A gradient that is not finite does not count.
 final class WorkerComputation {
@@ -20,8 +21,8 @@ final class WorkerComputation {
   private var statement = StepAgreement.Statement()
   private var taken: WorkerClients?
 
-  /// The workers of a run, as many as `count` says or as ranks.
-  init(_ parts: StrategyParts, workerCount count: Int?) throws {
+  /// The workers of a run, as many as `count` says or as ranks; several on a rank of which the order matters need one that is given.
+  init(_ parts: StrategyParts, workerCount count: Int?, hasFreeOrder: Bool = true) throws {
     let rankCount = parts.grid.shareCount
     let workerCount = count ?? rankCount
     guard workerCount % rankCount == 0 else {
@@ -29,7 +30,7 @@ final class WorkerComputation {
         "--strategy: \(workerCount) workers cannot be shared by \(rankCount) ranks; their number is a multiple of that of the ranks"
       )
     }
-    guard workerCount == rankCount || parts.options.emulateSpeed != nil || parts.replayed != nil else {
+    guard !hasFreeOrder || workerCount == rankCount || parts.options.emulateSpeed != nil || parts.replayed != nil else {
       throw OptionError(
         "--strategy: a rank that is several workers needs an order: --emulate-speed rr, for example, or as many ranks as workers"
       )
@@ -123,6 +124,17 @@ extension WorkerComputation {
 }
 
 extension StrategyConclusion {
+  /// Says how far the models of workers are from their mean, as mean squares.
+  mutating func note(distance: (fromMean: Double, ofMean: Double), workerCount: Int) {
+    if workerCount > 1 {
+      let relative = distance.ofMean > 0 ? (distance.fromMean / distance.ofMean).squareRoot() : 0
+      lines.append(
+        "the models of \(workerCount) workers are \(decimal(distance.fromMean.squareRoot(), digits: 4)) from their mean, which is saved: "
+          + "\(decimal(100 * relative, digits: 2)) % of its norm")
+    }
+    members.append(.init("consensusDistance", .number(distance.fromMean)))
+  }
+
   /// Says how long an emulated run took.
   mutating func note(emulatedTime: Double) {
     lines.append("emulated time: \(decimal(emulatedTime, digits: 1)) gradients of a usual worker")

@@ -43,14 +43,10 @@ extension PairDescent {
   var conclusion: StrategyConclusion {
     var conclusion = StrategyConclusion()
     guard stepCount > 0 else { return conclusion }
+    conclusion.note(distance: distance, workerCount: workerCount)
     if workerCount > 1 {
-      let relative = distance.ofMean > 0 ? (distance.fromMean / distance.ofMean).squareRoot() : 0
-      conclusion.lines.append(
-        "the models of \(workerCount) workers are \(decimal(distance.fromMean.squareRoot(), digits: 4)) from their mean, which is saved: "
-          + "\(decimal(100 * relative, digits: 2)) % of its norm")
       conclusion.lines.append("gradients by worker: \(gradientCounts.map(String.init).joined(separator: ", "))")
     }
-    conclusion.members.append(.init("consensusDistance", .number(distance.fromMean)))
     conclusion.members.append(.init("gradients", .integers(gradientCounts)))
     if parts.options.emulateSpeed != nil { conclusion.note(emulatedTime: emulatedTime) }
     return conclusion

@@ -1,0 +1,87 @@
+internal import Buffers
+internal import Checkpoints
+internal import Codecs
+internal import Collectives
+internal import Files
+internal import Networks
+internal import Optimizers
+internal import Reporting
+internal import Transport
+
+/// What is saved, and what is told.
+extension GossipDescent {
+  func contribute(to inventory: inout StateInventory) {
+    for state in exchange.state {
+      // One vector of all workers', of which a rank holds those of its own.
+      let places = exchange.ids.map { $0 * state.count..<($0 + 1) * state.count }
+      inventory.tensors.append(SavedTensor("worker.\(state.name)", .owned(places), of: state.buffer))
+    }
+    optimizers.contribute(to: &inventory)
+    work.contribute(to: &inventory)
+  }
+
+  /// Models of another number of workers are not read: all begin anew, at the mean of those.
+  func prepareToLoad(_ inventory: inout StateInventory, savedBy shareCount: Int) {
+    beginsAnew = (settings.workerCount ?? shareCount) != workerCount
+    if beginsAnew { inventory.tensors.removeAll { $0.name.hasPrefix("worker.") } }
+  }
+
+  func restore(counters: [String: String]) {
+    work.restore(counters: counters)
+    guard !beginsAnew else { return }
+    optimizers.restore(counters: counters)
+  }
+
+  func place() throws {
+    if beginsAnew { startFromModel() } else { try exchange.settleState() }
+  }
+
+  /// How far workers are from their mean.
+  var conclusion: StrategyConclusion {
+    var conclusion = StrategyConclusion()
+    guard stepCount > 0 else { return conclusion }
+    conclusion.note(distance: distance, workerCount: workerCount)
+    return conclusion
+  }
+
+  var report: ExchangeReport {
+    var report = ExchangeReport()
+    let codec = settings.method == .compressed ? parts.aggregation.codec ?? Identity() : Identity()
+    report.codec = codec.specification
+    report.isCompressed = !codec.isIdentity && workerCount > 1
+    report.predictsAtMost = codec.hasVaryingLength
+    (report.steps, report.traffic) = (stepCount, exchange.traffic)
+    report.predictedTraffic = mean { exchange.predictedTraffic(in: $0) }
+    report.floatTraffic = mean { exchange.traffic(in: $0, messageByteCount: 4 * parts.network.layout.count) }
+    if settings.method == .outerPairs { report.floatTraffic = report.predictedTraffic }
+    report.agreementTraffic = parts.records.traffic
+    report.nonFiniteGroups = exchange.nonFiniteGroups
+    report.areHidden = true
+    report.comparisonObstacle = "a gossip run hides its exchanges"
+    return report
+  }
+
+  /// The traffic of a step, in the mean over as many exchanges as show whom workers send to.
+  private func mean(_ traffic: (Range<Int>) -> Traffic) -> Traffic {
+    let (exchanges, every) = (64, settings.method == .outerPairs ? settings.steps : 1)
+    let all = (1...exchanges).map { traffic($0 * every - 1..<$0 * every) }.reduce(Traffic(), +)
+    var mean = Traffic()
+    mean.networkBytesSent = all.networkBytesSent / (exchanges * every)
+    mean.networkBytesReceived = all.networkBytesReceived / (exchanges * every)
+    mean.messagesSent = all.messagesSent / (exchanges * every)
+    return mean
+  }
+}
+
+extension GossipSettings {
+  /// Throws if workers that meet in random pairs would move apart, whatever they learn.
+  func checkContraction(of workerCount: Int) throws(OptionError) {
+    guard method == .outerPairs, workerCount > 1 else { return }
+    let contraction = outerStep.contraction(of: workerCount)
+    guard contraction >= 1 else { return }
+    throw OptionError(
+      "--strategy gossip: with outer-momentum=\(outerStep.momentum) and gamma=\(outerStep.gamma), a round multiplies the mean square distance of "
+        + "\(workerCount) workers by \(decimal(contraction, digits: 2)), so that they move apart; lower gamma or outer-momentum"
+    )
+  }
+}

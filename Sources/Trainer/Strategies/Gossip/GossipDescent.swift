@@ -1,0 +1,122 @@
+internal import Buffers
+internal import Checkpoints
+internal import Codecs
+internal import Collectives
+internal import Files
+internal import Kernels
+internal import MPI
+internal import Networks
+internal import Optimizers
+internal import Reporting
+internal import Transport
+
+/// Decentralized training in steps: each worker has a model and an optimizer of its own, and makes its model like those of its neighbours
+/// (``GossipExchange``).
+///
+/// In each step every worker computes the gradient of its share of the step's samples. The learning rate is that of a worker's gradient
+/// at its own model, scaled where shares differ, so that a step moves the mean of the models as far as a step in which the gradients are
+/// summed. One worker is plain stochastic gradient descent bit for bit.
+///
+/// A rank waits for its neighbours alone. The model that represents the run is the mean of all models, at meetings; workers go on with
+/// their own, and meetings change nothing. All runs repeat bit for bit on any number of ranks that share the workers. If a rank is
+/// asked to stop, the word goes from neighbour to neighbour, and all meet after the first step before which everyone knows.
+///
+/// Source: Lian et al. 2017; Koloskova et al. 2019; Assran et al. 2019; Kolehmainen et al. 2025; algorithms §10, frontier F1.7.
+final class GossipDescent: Strategy {
+  let parts: StrategyParts
+  let settings: GossipSettings
+  let exchange: GossipExchange
+  let optimizers: WorkerOptimizers
+  let workerCount: Int
+  let work: WorkerComputation
+  /// The mean of ‖x_i − x̄‖² and ‖x̄‖² at the last meeting.
+  private(set) var distance = (fromMean: 0.0, ofMean: 0.0)
+  /// Whether the checkpoint is of another number of workers, which all begin at its model.
+  var beginsAnew = false
+  private(set) var stepCount = 0
+  private var seconds = (update: 0.0, total: 0.0)
+
+  init(_ parts: StrategyParts, _ settings: GossipSettings) throws {
+    (self.parts, self.settings) = (parts, settings)
+    work = try WorkerComputation(parts, workerCount: settings.workerCount, hasFreeOrder: false)
+    workerCount = settings.workerCount ?? parts.grid.shareCount
+    guard parts.plan.minibatch >= workerCount else {
+      throw OptionError(
+        "--minibatch \(parts.plan.minibatch) is smaller than the \(workerCount) workers, each of which takes a sample at least")
+    }
+    try settings.checkContraction(of: workerCount)
+    exchange = try GossipExchange(
+      parts.hosts, layout: parts.network.layout, settings: settings.exchange(parts, workerCount: workerCount))
+    optimizers = WorkerOptimizers(parts, workerCount: workerCount) { parts.optimizer.fresh() }
+    startFromModel()
+  }
+
+  func startFromModel() { exchange.start(from: parts.parameters) }
+
+  func advance(from step: Int, to meeting: Int, on course: Course) throws -> StepOutcome {
+    let (stopwatch, trafficBefore) = (Stopwatch(), exchange.traffic)
+    work.begin()
+    let end = try exchange.run(
+      step..<meeting, isStopRequested: { StopSignal.isRequested }
+    ) { worker, step, parameters, gradient, serve in
+      let samples = try work.gradient(
+        of: step * workerCount + worker, for: worker, at: parameters, into: gradient, on: course,
+        traffic: { exchange.traffic - trafficBefore }, betweenLayers: serve)
+      if samples > 0 { weigh(gradient, samples: samples, in: step) }
+      return samples
+    } update: { worker, step, model, gradient, samples in
+      let stopwatch = Stopwatch()
+      optimizers.step(worker, model, gradient, rate: course.rate(step), samples: samples)
+      seconds.update += stopwatch.seconds
+    } waiting: {
+      try parts.timeline.span(.exchange, nil, $0)
+    }
+    let consensus = try parts.timeline.span(.exchange) { try exchange.meet(into: parts.parameters) }
+    distance = (consensus, parts.parameters.sumOfSquares)
+    try optimizers.meet()
+    work.advance(by: Array(repeating: end - step, count: workerCount))
+    seconds.total += stopwatch.seconds
+    let agreement = try parts.timeline.span(.agreement) { try work.agree(at: end, on: course) }
+    var outcome = StepOutcome()
+    try work.judge(step..<end, agreement, noting: &outcome)
+    stepCount += outcome.stepCount
+    outcome.traffic = exchange.traffic - trafficBefore
+    outcome.consensusDistance = consensus
+    return outcome
+  }
+
+  /// Scales the mean gradient of a worker's n of the N samples of a step by K·n/N, so that the mean over workers is that over samples.
+  ///
+  /// Source: algorithms §10.2.
+  private func weigh(_ gradient: FloatBuffer, samples: Int, in step: Int) {
+    let all = parts.options.clients == nil ? parts.plan.places(of: step).count : parts.plan.minibatch
+    guard samples * workerCount != all else { return }
+    let factor = Float(Double(samples * workerCount) / Double(all))
+    for index in 0..<gradient.count { gradient.baseAddress[index] *= factor }
+  }
+
+  func drain() -> Traffic { Traffic() }
+
+  func settle() {}
+
+  func abandon() {
+    exchange.abandon()
+    parts.records.abandon()
+  }
+
+  func forget() { optimizers.forgetMomentum() }
+
+  func finish() {}
+
+  func showOwnModels(_ show: (FloatBuffer) throws -> Void) throws {
+    guard workerCount > 1 else { return }
+    for worker in 0..<workerCount { try show(exchange.copy(of: worker)) }
+  }
+
+  var times: PhaseTimes {
+    var times = PhaseTimes()
+    (times.compute, times.update) = (work.computation.seconds, seconds.update)
+    times.wait = max(0, seconds.total - times.compute - seconds.update)
+    return times
+  }
+}
