@@ -123,6 +123,7 @@ let package = Package(
     example(
       "deep", ["Laboratory", "Reporting", "Files", argumentParser],
       exclude: ["README.md", "depth.svg", "normalization.svg", "regularization.svg"]),
+    example("local", ["Laboratory", "Collectives", "Transport", "Files", "MPI", "Buffers", argumentParser]),
     example("seide2014", ["Laboratory", "Files", argumentParser], exclude: ["README.md", "RESULTS.md"]),
     example(
       "fetchsgd", ["Laboratory", "Reporting", "Files", "Networks", "Datasets", "Buffers", argumentParser],
