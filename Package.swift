@@ -123,7 +123,9 @@ let package = Package(
     example(
       "deep", ["Laboratory", "Reporting", "Files", argumentParser],
       exclude: ["README.md", "depth.svg", "normalization.svg", "regularization.svg"]),
-    example("local", ["Laboratory", "Files", argumentParser], exclude: ["README.md", "RESULTS.md"]),
+    example(
+      "local", ["Laboratory", "Collectives", "Transport", "Files", "MPI", "Buffers", argumentParser],
+      exclude: ["README.md", "RESULTS.md"]),
     example("seide2014", ["Laboratory", "Files", argumentParser], exclude: ["README.md", "RESULTS.md"]),
     example(
       "fetchsgd", ["Laboratory", "Reporting", "Files", "Networks", "Datasets", "Buffers", argumentParser],

@@ -62,6 +62,11 @@ public protocol Aggregation: Stateful {
   /// How far a result plus the residuals may be from the sum of the contributions: 0 if exact up to rounding, else a fraction
   /// of its norm.
   var estimationError: Double { get }
+
+  /// Where this rank's gradient of the same samples is wanted, too, before an exchange begins; nil for nowhere.
+  var secondPoint: SecondPoint? { get }
+  /// How often each rank has uploaded its contribution, the same on every rank; nil if all do to every exchange.
+  var uploads: UploadCounts? { get }
 }
 
 extension Aggregation {
@@ -69,6 +74,8 @@ extension Aggregation {
   public var nonFiniteGroups: Int { 0 }
   public var remembered: FloatBuffer? { nil }
   public var estimationError: Double { 0 }
+  public var secondPoint: SecondPoint? { nil }
+  public var uploads: UploadCounts? { nil }
   public func place() throws {}
   public func discard() throws { fatalError("\(specification) discards no exchange") }
 
@@ -99,6 +106,22 @@ public struct Contribution: Sendable {
     (self.step, self.samples, self.buffer, self.isReady) = (step, samples, buffer, isReady)
     (self.rate, self.share) = (rate, share)
   }
+}
+
+/// A model of a rank's own, and what is computed at it.
+public struct SecondPoint {
+  /// The model; only read.
+  public let model: FloatBuffer
+  /// The gradient at it.
+  public let gradient: FloatBuffer
+}
+
+/// How often ranks have uploaded contributions.
+public struct UploadCounts: Hashable, Sendable {
+  /// The uploads of each rank.
+  public let byRank: [Int]
+  /// The exchanges.
+  public let exchangeCount: Int
 }
 
 /// What an aggregation delivers.

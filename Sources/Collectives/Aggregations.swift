@@ -12,6 +12,8 @@ public struct AggregationParts {
   public var gradients: [SharedGradient]
   /// How the exchange is driven.
   public var options = CodedAllReduce.Options()
+  /// The model that the sums change, for aggregations that look at how far it moves; nil if they are to follow plain descent.
+  public var model: FloatBuffer?
   /// ρ, for aggregations that deliver a change.
   public var momentum = 0.0
   /// The largest norm of a sum of contributions, for aggregations that deliver a change.
@@ -53,6 +55,12 @@ public struct AggregationCapabilities: Hashable, Sendable {
   public var transformsAtOwners = false
   /// When a sum may be scaled after all, as a clause; nil for never.
   public var clipsIf: String?
+  /// Whether it holds for plain descent alone: whole steps of the rate times the sum.
+  public var needsPlainDescent = false
+  /// Whether it is of use only if the samples of a rank are the same in every step.
+  public var needsSameSamples = false
+  /// Whether it also needs the gradient of the same samples at another model.
+  public var needsSecondGradient = false
 
   /// Everything that the trainer can ask for, as a coded all-reduce has it.
   static let all = AggregationCapabilities(
@@ -115,8 +123,8 @@ public struct AggregationRecipe: Sendable {
   public func callAsFunction(_ parts: AggregationParts) throws -> any Aggregation { try make(parts) }
 }
 
-/// All aggregations of `--codec`: every codec with a coded all-reduce, and the sparse ones.
-public let aggregations = Registry<AggregationRecipe>("codec", codecs.entries.map(codedEntry) + sparseEntries)
+/// All aggregations of `--codec`: every codec with a coded all-reduce, the sparse ones, and lazy sums.
+public let aggregations = Registry<AggregationRecipe>("codec", codecs.entries.map(codedEntry) + sparseEntries + lazyEntries)
 
 /// The coded all-reduce of a codec.
 private func codedEntry(_ entry: Registry<any Codec>.Entry) -> Registry<AggregationRecipe>.Entry {

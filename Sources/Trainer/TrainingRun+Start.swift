@@ -106,7 +106,9 @@ extension TrainingRun {
     options.learningRate = options.learningRate
     try saved?.check(options.texts, exempt: Set(TrainerOptions.fields.filter(\.mayChangeOnResume).map(\.name)))
     try saved?.check(data: dataset.fingerprint, of: options.data)
-    let clients = try together(reading, otherwise: .configuration) { try ClientOrder(dataset, recipe.partition, options) }
+    let clients = try together(reading, otherwise: .configuration) {
+      try ClientOrder(dataset, recipe.partition, options, keepsPlaces: recipe.aggregation.capabilities.needsSameSamples)
+    }
     try check.clients(clients?.fingerprint)
     let placement = Placement(of: grid, topology: recipe.aggregation.capabilities.isHierarchical ? options.topology : .flat)
     store?.placement = placement
@@ -118,6 +120,10 @@ extension TrainingRun {
     for advice in try StartAdvice(threads: options.threads, over: agreement).sentences() { runLog?.warn(advice) }
     if let warning = saved.flatMap({ placement.warning(after: $0.placement) }) { runLog?.warn(warning) }
     if let warning = saved.flatMap(StartAdvice.otherArithmetic) { runLog?.warn(warning) }
+    let isSteady = clients?.isSteady(minibatch: options.minibatch, rankCount: grid.shareCount) ?? false
+    if recipe.aggregation.capabilities.needsSameSamples && grid.shareCount > 1 && !isSteady {
+      runLog?.warn(StartAdvice.changingSamples(options.codec, of: dataset.count(.train), ranks: grid.shareCount))
+    }
     let timeline = try options.timeline.map {
       try Timeline(
         $0, of: grid.all, layout: own.layout, isAppending: options.resume, agreement: agreement, patience: patience)
@@ -240,6 +246,11 @@ package func checkStatistics(
   _ statistics: RunningStatistics?, minibatch: Int, shares: Int, _ recipe: Recipe, _ options: TrainerOptions
 ) throws(TrainingError) {
   guard let statistics else { return }
+  guard !recipe.aggregation.capabilities.needsSecondGradient else {
+    throw TrainingError(
+      "--model \(options.model): running statistics do not go with --codec \(options.codec), which computes at two models; a model "
+        + "without norm does", exitStatus: .usage)
+  }
   let strategy = options.strategy.prefix { $0 != ":" }
   guard !statistics.isSynchronized || recipe.strategy.capabilities.sharesStatistics else {
     throw TrainingError(

@@ -67,7 +67,7 @@ struct AllReduceBenchmark {
     return try row(codec.specification, count: count, times: times, sent: sent, check: check)
   }
 
-  /// Measures an aggregation that delivers sparse changes, from the gradient to the changed parameters.
+  /// Measures an aggregation that is no coded all-reduce, from the gradient to the changed parameters.
   private func measureChange(_ aggregation: AggregationRecipe, count: Int) throws -> AllReduceRow {
     let gradient = try SharedGradient(count: count, hosts: hosts)
     let (original, parameters) = (FloatBuffer(count: count), FloatBuffer(count: count))
@@ -77,11 +77,16 @@ struct AllReduceBenchmark {
     var parts = AggregationParts(hosts: hosts, layout: TensorLayout([("gradient", [count])]), gradients: [contribution])
     parts.momentum = 0.9
     let exchange = try aggregation(parts)
-    let subtract = Sink.change { change, shard, shards in
-      for (index, value) in zip(change.indices, change.values) {
-        parameters.baseAddress[shards.place(of: Int(index), in: shard)] -= value
+    let subtract =
+      exchange.result == .gradient
+      ? Sink.update { range, values in
+        for index in range { parameters.baseAddress[index] -= values[index - range.lowerBound] }
       }
-    }
+      : Sink.change { change, shard, shards in
+        for (index, value) in zip(change.indices, change.values) {
+          parameters.baseAddress[shards.place(of: Int(index), in: shard)] -= value
+        }
+      }
     try exchange.run(Contribution(step: 0, rate: 1), into: subtract)
     let check = try verify(exchange, parameters, against: original)
     // The steps after the first recover more than one gradient; all have the same number of bytes, or nearly.

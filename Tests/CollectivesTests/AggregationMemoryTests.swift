@@ -11,7 +11,7 @@ import _TestSupport
   private static let specifications = [
     "fetch-sgd:k=1/20,columns=1/4", "fetch-sgd:k=1/20,columns=1/4,recovery=subtract",
     "fetch-sgd:k=1/20,columns=1/8,recovery=zero,window=3", "sketched-sgd:k=1/20,columns=1/4,candidates=2", "true-top-k:k=1/10",
-    "top-k:k=1/10", "top-k:k=1/1", "none", "one-bit",
+    "top-k:k=1/10", "top-k:k=1/1", "lazy", "lazy:bits=4", "lazy:rule=server", "lazy:rule=same-minibatch", "none", "one-bit",
   ]
 
   /// Without shared memory everything is on the heap of the rank.
@@ -23,6 +23,7 @@ import _TestSupport
     let gradient = try SharedGradient(count: count, hosts: hosts)
     var parts = AggregationParts(hosts: hosts, layout: layout, gradients: [gradient])
     (parts.momentum, parts.clip) = (momentum, recipe.capabilities.result == .change ? clip : nil)
+    parts.model = FloatBuffer(count: count)
     let before = allocatedByteCount()
     let aggregation = try recipe(parts)
     let found = withExtendedLifetime(aggregation) { allocatedByteCount() - before }

@@ -74,7 +74,8 @@ import _TestSupport
     let alone = try world.split(color: world.rank)!
     var hashes: Set<UInt64> = []
     let runs = [
-      ("easgd:period=3", "sgd"), ("easgd:alpha=0.02,bound=1", "adam"), ("eamsgd:delta=0.5", "sgd"),
+      ("easgd:period=3", "sgd"), ("easgd:period=3,order=together", "sgd"), ("easgd:alpha=0.02,bound=1", "adam"),
+      ("eamsgd:delta=0.5", "sgd"),
       ("async-local:steps=4", "sgd"), ("async-local:steps=3,outer-momentum=0,weight=mean,pull=floats", "adamw"),
     ]
     for (strategy, optimizer) in runs {
@@ -93,7 +94,8 @@ import _TestSupport
   /// A run that is resumed goes on bit for bit: with floats on one rank too, as each worker finds its model and its optimizer.
   @Test(
     arguments: [
-      ("easgd:period=3", "adam", "none"), ("eamsgd:delta=0.8", "sgd", "one-bit"), ("async-local:steps=4", "adam", "none"),
+      ("easgd:period=3", "adam", "none"), ("eamsgd:delta=0.8", "sgd", "one-bit"),
+      ("eamsgd:delta=0.8,order=together", "sgd", "one-bit"), ("async-local:steps=4", "adam", "none"),
       ("asgd:push=2,pipeline=true", "sgd", "one-bit"),
     ]) func resumesBitForBit(_ strategy: String, _ optimizer: String, _ codec: String) throws
   {
@@ -113,6 +115,25 @@ import _TestSupport
       #expect(try hash(run) == whole)
     }
     try world.barrier()
+  }
+
+  /// Workers that meet one centre are in step: live runs repeat bit for bit, also by messages, and go on so.
+  @Test(arguments: ["none", "one-bit"]) func oneCentreForAllRepeatsBitForBit(_ codec: String) throws {
+    let run = settings("easgd:period=2,order=together") { $0.codec = codec }
+    let whole = try hash(run)
+    #expect(try hash(run) == whole)
+    var messages = run
+    messages.transport = .messages
+    #expect(try hash(messages) == whole)
+    if world.count > 1 { #expect(try hash(settings("easgd:period=2,order=together,alpha=0.01") { $0.codec = codec }) != whole) }
+    var broken = run
+    let directory = try TemporaryDirectory(on: world)
+    (broken.checkpoint, broken.checkpointEvery) = (directory.path + "/checkpoints", 6)
+    #expect(try train(broken, until: 6).wasStopped)
+    broken.resume = true
+    #expect(try hash(broken) == whole)
+    let faulty = settings("easgd:order=together,bound=2")
+    #expect { try Recipe(faulty) } throws: { "\($0)".contains("with order=together workers are in step") }
   }
 
   /// With another number of workers a run goes on: they begin at the centre.

@@ -25,6 +25,8 @@ struct Elastic: PaperTable {
     Row(name: "easgd, τ = 4", strategy: "easgd:period=4", rate: "0.3"),
     Row(name: "easgd, τ = 16", strategy: "easgd:period=16", rate: "0.3"),
     Row(name: "easgd, τ = 64", strategy: "easgd:period=64", rate: "0.3"),
+    Row(name: "easgd together, τ = 4", strategy: "easgd:period=4,order=together", rate: "0.3"),
+    Row(name: "easgd together, τ = 16", strategy: "easgd:period=16,order=together", rate: "0.3"),
     Row(name: "easgd, τ = 4, one bit", strategy: "easgd:period=4", rate: "0.3", codec: "one-bit"),
     Row(name: "easgd, τ = 16, one bit", strategy: "easgd:period=16", rate: "0.3", codec: "one-bit"),
     Row(name: "easgd, τ = 16, one worker 5 times slower", strategy: "easgd:period=16", rate: "0.3", speed: "slow:5"),

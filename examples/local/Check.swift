@@ -14,6 +14,8 @@ struct Check: ParsableCommand {
     let setting = try Setting.parse(["--data", "glyphs:train=600,test=100", "--seeds", "1"])
     try checkGossip(laboratory, setting)
     print("gossip over graphs: right")
+    try checkLazy(laboratory)
+    print("lazy uploads: right")
   }
 
   /// Graphs keep the models of workers together that have other classes each, the better the more they are connected.

@@ -3,19 +3,20 @@ import Files
 import Foundation
 import Laboratory
 
-/// Training with few or near messages: who exchanges with whom, and how often; README.md says what differs from the papers.
+/// Training with few or near messages: who exchanges with whom, how often, and what ranks need not send; README.md says what differs from
+/// the papers.
 @main
 struct Local: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "example-local",
-    abstract: "Training in which workers have models of their own: gossip over graphs.",
+    abstract: "Training with few exchanges, or near ones: local steps, gossip over graphs, lazy uploads.",
     discussion: """
       Run it in the package's folder. Results are kept by command line, so that a table that was stopped goes on where it was.
 
         swift build -c release
         .build/release/example-local gossip --data idx:DIR
       """,
-    subcommands: [Gossip.self, Check.self])
+    subcommands: [Accuracy.self, Time.self, Gossip.self, Lazy.self, LazyRun.self, Check.self])
 
   static func main() {
     do {

@@ -72,6 +72,9 @@ public final class ParameterServer {
   ) throws {
     (self.settings, self.parameters, leaders) = (settings, parameters, ranks.leaders)
     (rank, rankCount) = (ranks.rank, ranks.count)
+    if case .elastic(_, together: true) = settings.method {
+      require(settings.bound == 0...0, "differences are taken together of workers that wait for each other")
+    }
     require(settings.workerCount % rankCount == 0, "\(settings.workerCount) workers on \(rankCount) ranks")
     let shares = settings.shares ?? Array(repeating: 1, count: rankCount)
     require(shares.count == rankCount, "\(shares.count) shares for \(rankCount) ranks")
@@ -84,7 +87,7 @@ public final class ParameterServer {
     let ownerRule: any OwnerRule =
       switch settings.method {
       case .gradients: GradientOwner(shard, settings, update: update, finishUpdate: finishUpdate)
-      case .elastic(let alpha): ElasticOwner(shard, alpha: alpha)
+      case .elastic(let alpha, let together): ElasticOwner(shard, alpha: alpha, together: together)
       case .localSteps(let outer): LocalStepsOwner(shard, outer)
       }
     server = ShardServer(settings, rule: ownerRule)

@@ -5,8 +5,9 @@ extension ParameterServer {
   public enum Method: Hashable, Sendable {
     /// Gradients, which owners apply. Source: algorithms §7.
     case gradients
-    /// A worker has a model of its own; `alpha` of its difference to the centre goes from one to the other. Source: algorithms §8.
-    case elastic(alpha: Float)
+    /// A worker has a model of its own; `alpha` of its difference to the centre goes from one to the other: to the centre as it is, or
+    /// with a bound of 0 and `together` to one centre for the pushes of all. Source: algorithms §8.
+    case elastic(alpha: Float, together: Bool = false)
     /// What a worker's own steps have changed; owners apply it as one step. Source: frontier F1.4.
     case localSteps(OuterStep)
   }

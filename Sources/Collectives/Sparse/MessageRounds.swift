@@ -26,6 +26,8 @@ public final class MessageRounds {
       case known
       /// The sender announces it beforehand.
       case announced
+      /// The sender announces beforehand to all ranks whether its messages are full, or empty.
+      case fullOrNone
     }
 
     let name: String
@@ -54,12 +56,12 @@ public final class MessageRounds {
     }
 
     /// The number of lengths that a rank announces: one for each rank, or one for all.
-    func announcedCount(_ rankCount: Int) -> Int { isReturned ? 1 : rankCount }
+    func announcedCount(_ rankCount: Int) -> Int { isReturned || lengths == .fullOrNone ? 1 : rankCount }
 
     /// The traffic of the round from that of its messages and of a record.
     fileprivate func traffic(_ messages: Traffic, _ record: Traffic) -> Traffic {
       var traffic = messages
-      if lengths == .announced { traffic += record }
+      if isAnnounced { traffic += record }
       if isReturned { traffic.returnedBytesSent = traffic.bytesSent }
       return traffic
     }
@@ -86,7 +88,7 @@ public final class MessageRounds {
           traffic.messagesSent += Mailbox.pieceCount(of: byteCount)
         }
       }
-      guard lengths == .announced else { return traffic }
+      guard isAnnounced else { return traffic }
       let neighbours = (0..<rankCount).count { $0 != rank && isNeighbour($0) }
       return traffic
         + RecordExchange.traffic(
@@ -109,7 +111,7 @@ public final class MessageRounds {
     }
 
     /// Whether its lengths are announced, which takes messages of their own.
-    package var isAnnounced: Bool { lengths == .announced }
+    package var isAnnounced: Bool { lengths == .announced || lengths == .fullOrNone }
 
     /// Whether it returns results from owners to all ranks.
     package var isReturned: Bool {
@@ -128,11 +130,11 @@ public final class MessageRounds {
   }
 
   private let rank: Int
-  private let rankCount: Int
-  private let rounds: [Round]
-  private let slots: [BlockSlot]
-  private let blocks: BlockExchange
-  private let records: RecordExchange
+  let rankCount: Int
+  let rounds: [Round]
+  let slots: [BlockSlot]
+  let blocks: BlockExchange
+  let records: RecordExchange
   /// For each round, the number of floats from each rank.
   private var counts: [[Int]]
   /// The bytes sent in gathered rounds, including the records of their lengths.
@@ -204,7 +206,7 @@ public final class MessageRounds {
 
   /// Announces to the other ranks the lengths of this rank's messages of a round.
   func announce(_ round: Int, counts own: [Int]) throws {
-    require(rounds[round].lengths == .announced, "lengths are announced that all ranks know")
+    require(rounds[round].isAnnounced, "lengths are announced that all ranks know")
     let before = records.traffic.bytesSent
     try records.begin(own.map { UInt64($0) })
     if rounds[round].isReturned { returnedByteCount += records.traffic.bytesSent - before }
@@ -218,7 +220,7 @@ public final class MessageRounds {
       incoming: all.map { Int($0[isGathered ? 0 : rank]) })
   }
 
-  private static func activity(of round: Round) -> String { "the lengths of \(round.name)" }
+  static func activity(of round: Round) -> String { "the lengths of \(round.name)" }
 
   /// The message from `peer` in a round, after waiting for it; valid until the step ends.
   ///
@@ -234,66 +236,5 @@ public final class MessageRounds {
   public func abandon() {
     blocks.abandon()
     records.abandon()
-  }
-}
-
-// MARK: - As stages of an exchange
-
-extension MessageRounds {
-  /// The number of ranks.
-  var peers: Range<Int> { 0..<rankCount }
-
-  /// Begins the rounds, once no rank still reads those of the last step and the contribution is final.
-  func beginning(_ exchange: StagedExchange, _ work: @escaping () throws -> Void) -> Stage {
-    Stage(
-      .encode, awaits: "the end of the last exchange",
-      isReady: { [self] in exchange.isContributionReady && blocks.readers.isEmpty },
-      awaited: { [self] in exchange.isContributionReady ? blocks.readers : [] }
-    ) { [self] in
-      blocks.start(sampleCount: 1)
-      try work()
-    }
-  }
-
-  /// Processes the message from `peer` in a round.
-  func message(
-    from peer: Int, in round: Int, _ kind: ExchangeEvent.Kind,
-    _ work: @escaping (_ message: UnsafeBufferPointer<Float>) throws -> Void
-  ) -> Stage {
-    Stage(
-      kind, awaits: "the exchange of \(rounds[round].name)",
-      isReady: { [self] in
-        try blocks.progress()
-        return blocks.isThere(round, from: peer)
-      }, awaited: { [peer] }
-    ) { [self] in try work(message(from: peer, in: round)) }
-  }
-
-  /// Sends messages of a round whose lengths `write` returns: one for each rank, or one for all if the round is gathered.
-  func sending(_ round: Int, _ kind: ExchangeEvent.Kind, _ write: @escaping () throws -> [Int]) -> [Stage] {
-    var counts: [Int] = []
-    return [
-      Stage(kind) { [self] in
-        counts = try write()
-        try announce(round, counts: counts)
-      },
-      Stage.records(records, kind, activity: MessageRounds.activity(of: rounds[round])) { [self] all in
-        try send(round, counts: counts, announced: all)
-      },
-    ]
-  }
-
-  /// Ends the rounds once all messages have arrived and left.
-  func ending(_ work: @escaping () -> Void = {}) -> Stage {
-    Stage(
-      .decode, awaits: "messages that are still on their way",
-      isReady: { [self] in
-        try blocks.progress()
-        return !blocks.isUnderWay
-      }, awaited: { [self] in blocks.peersUnderWay }
-    ) { [self] in
-      blocks.leave()
-      work()
-    }
   }
 }

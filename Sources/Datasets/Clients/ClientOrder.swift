@@ -10,6 +10,8 @@ public struct ClientOrder: Sendable {
   public let clients: [[Int32]]
   /// The number of clients per step.
   public let sampledCount: Int
+  /// Whether, if all share each step, a client has the same place in all of them, and the same order if a step has all samples.
+  public var keepsPlaces = false
   private let seed: UInt64
 
   /// Orders for these clients, of which `sampledCount` share a step.
@@ -28,7 +30,10 @@ public struct ClientOrder: Sendable {
     let turns = SampleOrder(count: clients.count, seed: seed, purpose: .clientSampling)
     // Each epoch reserves more turns of all clients than it can use, so that no two epochs share one.
     var (turn, place) = (number << 16, 0)
-    var order = turns.epoch(turn)
+    let keepsPlaces = keepsPlaces && sampledCount == clients.count
+    func turnOrder(_ turn: Int) -> [Int32] { keepsPlaces ? Array(0..<Int32(clients.count)) : turns.epoch(turn) }
+    let ownEpoch = keepsPlaces && minibatch >= count ? 0 : number
+    var order = turnOrder(turn)
     var used = Array(repeating: 0, count: clients.count)
     var own: [Int: [Int32]] = [:]
     while samples.count < count {
@@ -36,11 +41,11 @@ public struct ClientOrder: Sendable {
       for share in Partition(count: step, into: sampledCount).ranges {
         if place == order.count {
           (turn, place) = (turn + 1, 0)
-          order = turns.epoch(turn)
+          order = turnOrder(turn)
         }
         let client = Int(order[place])
         place += 1
-        let mine = own[client] ?? self.samples(of: client, epoch: number)
+        let mine = own[client] ?? self.samples(of: client, epoch: ownEpoch)
         own[client] = mine
         for _ in share {
           samples.append(mine[used[client] % mine.count])

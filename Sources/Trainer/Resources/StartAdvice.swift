@@ -49,6 +49,13 @@ package struct StartAdvice {
 
   private static let consequence = "the last bits of what each computes may differ"
 
+  /// That the samples of a rank are others in every step, where an aggregation compares the gradients of steps.
+  static func changingSamples(_ codec: String, of sampleCount: Int, ranks: Int) -> String {
+    "--codec \(codec) compares the gradients of a rank from step to step, and here they differ by their samples: next to nothing will be "
+      + "saved; rule=same-minibatch compares those of the same samples, and --minibatch \(sampleCount) --clients \(ranks) gives each rank "
+      + "the same in every step"
+  }
+
   /// The advice that there are more threads than cores.
   package static func tooManyThreads(_ threads: Int, rank: Int, cores: Int, of all: Int) -> String {
     let remedy =

@@ -199,6 +199,17 @@ public struct Recipe {
       can.result == .change && options.optimizer != defaults.optimizer, "optimizer \(options.optimizer)",
       "whose momentum (--momentum) is part of what it remembers; leave it out")
     try refuse(
+      can.needsPlainDescent && optimizer.bufferCount(momentum: options.momentum) > 0,
+      optimizer.ownMomentum == nil && options.optimizer == defaults.optimizer
+        ? "momentum \(options.momentum)" : "optimizer \(options.optimizer)",
+      "whose rule holds for steps of the rate times the sum; --optimizer sgd --momentum 0 makes them")
+    try refuse(
+      can.needsPlainDescent && options.clip != nil, "clip", "whose rule holds for steps of the rate times the sum; leave it out"
+    )
+    try refuse(
+      can.needsPlainDescent && strategy.schedule.exchangesInStep > 1, "strategy \(options.strategy)",
+      "whose rule compares the gradients of whole steps; all-reduce exchanges them")
+    try refuse(
       !can.clips && options.clip != nil, "clip",
       "which does not know the gradient's norm" + (can.clipsIf.map { ", except \($0)" } ?? ""))
     if let reason = optimizer.obstacles.sumsWithoutOwners {

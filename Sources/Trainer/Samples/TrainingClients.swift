@@ -8,13 +8,24 @@ extension ClientOrder {
   ///   - dataset: The data to distribute.
   ///   - partition: How it is distributed.
   ///   - options: The options, with the number of clients if there are any.
+  ///   - keepsPlaces: Whether each rank has the same client in every step, if there are as many.
   /// - Throws: `DataError` if that many clients cannot be served.
-  init?(_ dataset: any Dataset, _ partition: ClientPartition, _ options: TrainerOptions) throws {
+  init?(
+    _ dataset: any Dataset, _ partition: ClientPartition, _ options: TrainerOptions, keepsPlaces: Bool = false
+  ) throws {
     guard let count = options.clients else { return nil }
     let labels = (0..<dataset.count(.train)).map { Int32(dataset.label($0, of: .train)) }
     let clients = try partition.samples(
       ofClients: count, labels: labels, classCount: dataset.classCount, seed: options.seed)
     self.init(clients, sampledCount: options.sampled ?? count, seed: options.seed)
+    self.keepsPlaces = keepsPlaces
+  }
+
+  /// Whether every step of `minibatch` samples is all samples, and each of `rankCount` ranks has one client's.
+  func isSteady(minibatch: Int, rankCount: Int) -> Bool {
+    let count = clients.reduce(0) { $0 + $1.count }
+    return keepsPlaces && minibatch >= count && sampledCount == clients.count
+      && clients.map(\.count) == Partition(count: count, into: rankCount).ranges.map(\.count)
   }
 
   /// A hash of which client holds which samples.

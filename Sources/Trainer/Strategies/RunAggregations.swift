@@ -68,6 +68,7 @@ package final class RunAggregations {
     }
     var aggregationParts = AggregationParts(hosts: parts.hosts, layout: layout, gradients: gradients)
     aggregationParts.options = options
+    aggregationParts.model = parts.parameters
     aggregationParts.momentum = parts.options.momentum
     aggregationParts.clip = parts.options.clip
     aggregationParts.normRanks = parts.grid.all

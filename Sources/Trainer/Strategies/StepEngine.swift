@@ -1,5 +1,6 @@
 internal import Buffers
 internal import Collectives
+internal import Files
 internal import Networks
 internal import Optimizers
 internal import Reporting
@@ -102,6 +103,21 @@ extension EngineStrategy {
   var times: PhaseTimes { engine.aggregations.times(engine.frame, engine.update) }
 
   var report: ExchangeReport { engine.aggregations.report }
+
+  /// Who has uploaded how often, if not always.
+  var conclusion: StrategyConclusion {
+    let main = engine.aggregations.main
+    var conclusion = StrategyConclusion()
+    guard let uploads = main.uploads, uploads.byRank.count > 1 else { return conclusion }
+    let (total, all) = (uploads.byRank.reduce(0, +), uploads.byRank.count * uploads.exchangeCount)
+    conclusion.lines.append(
+      "\(counted(total, "upload")) of \(all) by \(main.specification.prefix { $0 != ":" }), by rank: "
+        + uploads.byRank.map(String.init).joined(separator: ", "))
+    conclusion.members = [
+      .init("uploads", .integers(uploads.byRank)), .init("uploadsAtMost", .integer(all)),
+    ]
+    return conclusion
+  }
 
   func finish() throws { try engine.aggregations.finish() }
 }

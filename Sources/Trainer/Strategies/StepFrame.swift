@@ -117,6 +117,13 @@ package final class StepFrame {
     return own
   }
 
+  /// Computes the gradient of the same samples at another model; of what comes of it only the gradient counts.
+  package func computeAgain(_ step: Int, on course: Course, at point: SecondPoint) throws {
+    let batch = try parts.timeline.span(.data) { course.loader.batch(at: step) }
+    _ = try computation.compute(
+      step, of: batch, among: course.loader.plan.places(of: step).count, at: point.model, into: point.gradient)
+  }
+
   func contribute(to inventory: inout StateInventory) {
     computation.contribute(to: &inventory)
     nonFiniteGuard.contribute(to: &inventory)

@@ -34,7 +34,10 @@ final class Synchronous: EngineStrategy {
     if beginsEarly { try begin(exchange, contribution) }
     let judgement = try engine.frame.run(
       step, on: course, into: gradient, needsNorm: isMeasured || isWatched, ready: exchange.markReady,
-      computed: { $0.residualSquares = residualSquares },
+      computed: {
+        $0.residualSquares = residualSquares
+        if let point = exchange.secondPoint { try engine.frame.computeAgain(step, on: course, at: point) }
+      },
       ending: { if beginsEarly { try discard(exchange) } })
     let agreement = judgement.agreement
     if judgement.verdict.isSkipped {

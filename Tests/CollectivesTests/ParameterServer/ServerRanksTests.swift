@@ -16,6 +16,7 @@ import _TestSupport
     ("bound=1..4", { $0.bound = 1...4 }), ("softsync=3", { ($0.pushesPerUpdate, $0.rule.rate) = (3, .inverse) }),
     ("elastic", { ($0.method, $0.minibatchesPerPush) = (.elastic(alpha: 0.1), 3) }),
     ("elastic, bound", { ($0.method, $0.bound) = (.elastic(alpha: 0.1), 0...0) }),
+    ("elastic, together", { ($0.method, $0.bound) = (.elastic(alpha: 0.1, together: true), 0...0) }),
     (
       "local steps",
       { ($0.method, $0.minibatchesPerPush) = (.localSteps(OuterStep(rate: 0.7, momentum: 0.5, weight: .stale)), 3) }

@@ -8,7 +8,7 @@ struct AsynchronySettings: Sendable {
     /// Gradients.
     case gradients
     /// Their models, bound to a centre by α (0.9/K); they take steps with Nesterov's momentum δ, or those of `--optimizer`.
-    case elastic(alpha: Float?, delta: Float?)
+    case elastic(alpha: Float?, delta: Float?, together: Bool = false)
     /// What steps of `--optimizer` have changed.
     case localSteps(OuterStep)
   }
@@ -69,7 +69,8 @@ struct AsynchronySettings: Sendable {
     settings.method =
       switch method {
       case .gradients: .gradients
-      case .elastic(let alpha, _): .elastic(alpha: alpha ?? Float(0.9 / Double(workerCount)))
+      case .elastic(let alpha, _, let together):
+        .elastic(alpha: alpha ?? Float(0.9 / Double(workerCount)), together: together)
       case .localSteps(let outer): .localSteps(outer)
       }
     (settings.rule, settings.bound, settings.seed) = (rule, bound, seed)

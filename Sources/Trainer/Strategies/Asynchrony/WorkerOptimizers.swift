@@ -26,7 +26,7 @@ final class WorkerOptimizers {
   convenience init(_ parts: StrategyParts, _ settings: AsynchronySettings, workerCount: Int) {
     let layout = parts.network.layout
     self.init(parts, workerCount: workerCount) {
-      guard case .elastic(_, let delta?) = settings.method else { return parts.optimizer.fresh() }
+      guard case .elastic(_, let delta?, _) = settings.method else { return parts.optimizer.fresh() }
       let optimizerSettings = OptimizerSettings(
         layout: layout, momentum: delta, weightDecay: Float(parts.options.weightDecay), minibatch: parts.plan.minibatch)
       return StochasticGradientDescent(optimizerSettings, style: MomentumStyle(isNesterov: true))
