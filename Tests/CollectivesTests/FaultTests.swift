@@ -126,14 +126,17 @@ import _TestSupport
     }
   }
 
-  /// A rank that is at another step, or speaks another codec, is noticed by the header of its first message.
-  @Test(arguments: ["step", "codec", "samples"]) func ranksOutOfStepAreNoticed(_ what: String) throws {
+  /// A rank that is at another step, or speaks another codec, is noticed by the header of its first message, and one that sends what
+  /// is no code by its bytes.
+  @Test(arguments: ["step", "codec", "samples", "bytes"]) func ranksOutOfStepAreNoticed(_ what: String) throws {
     let hosts = try HostMap(allRanks, transport: .messages, patience: Patience(limit: limit))
     let layout = TensorLayout([("vector", [64])])
     let gradient = try SharedGradient(count: layout.count, hosts: hosts)
     let odd = allRanks.rank == allRanks.count - 1
     // Both cut the vector into one group of 64 values, in 16 bytes.
-    let codec = try codecs.make(odd && what == "codec" ? "one-bit:group=64" : "one-bit:group=row")
+    let plain = what == "bytes" ? "chunk-top-k:k=1/8" : "one-bit:group=row"
+    let honest = try codecs.make(odd && what == "codec" ? "one-bit:group=64" : plain)
+    let codec: any Codec = odd && what == "bytes" ? Damaged(base: honest) : honest
     let exchange = try CodedAllReduce(codec, layout: layout, gradient: gradient)
     let output = FloatBuffer(count: layout.count)
     var error: ExchangeError?

@@ -1,0 +1,48 @@
+internal import Kernels
+
+/// Chooses the k values of largest magnitude of a chunk, in the order of ``MagnitudeThreshold``.
+///
+/// A limit guessed from a sample leaves a few times k candidates, among which the choice is exact.
+/// - Cost: About one read of the chunk and a sort of a few candidates.
+enum ChunkSelection {
+  /// The values of a chunk that are looked at for a limit.
+  private static let sampleCount = 256
+
+  /// Writes the chosen values with their indices, ascending, and returns their number: `k`, or fewer if fewer are nonzero.
+  ///
+  /// There must be room for `count + 16` of each. A value that is not finite is among those chosen, if there is one.
+  static func choose(
+    _ k: Int, of values: UnsafePointer<Float>, count: Int, indices: UnsafeMutablePointer<UInt32>,
+    chosen: UnsafeMutablePointer<Float>
+  ) -> Int {
+    let guess = limit(k, of: values, count: count)
+    var found = selectAtLeast(values, count: count, key: guess, first: 0, indices: indices, selected: chosen)
+    if found < k, guess > 1 {
+      found = selectAtLeast(values, count: count, key: 1, first: 0, indices: indices, selected: chosen)
+    }
+    guard found > k else { return found }
+    let threshold = MagnitudeThreshold(of: chosen, count: found, k: k)
+    var (kept, ties) = (0, threshold.tieCount)
+    for place in 0..<found {
+      let key = MagnitudeThreshold.key(of: chosen[place])
+      if key == threshold.key { ties -= 1 }
+      // Written in any case, so that nothing depends on an unpredictable branch.
+      indices[kept] = indices[place]
+      chosen[kept] = chosen[place]
+      kept += key > threshold.key || key == threshold.key && ties >= 0 ? 1 : 0
+    }
+    return kept
+  }
+
+  /// A magnitude, as a pattern, that a few times k values are likely to reach; 1 if a sample would not pay off.
+  private static func limit(_ k: Int, of values: UnsafePointer<Float>, count: Int) -> UInt32 {
+    guard count >= 4 * sampleCount else { return 1 }
+    let expected = Double(k) / Double(count) * Double(sampleCount)
+    let rank = Int(expected + 3 * expected.squareRoot() + 3)
+    guard rank < sampleCount / 2 else { return 1 }
+    return withUnsafeTemporaryAllocation(of: Float.self, capacity: sampleCount) { sample in
+      for n in 0..<sampleCount { sample[n] = values[LimitGuess.place(n, of: sampleCount, below: count)] }
+      return max(1, MagnitudeThreshold(of: sample.baseAddress!, count: sampleCount, k: rank).key)
+    }
+  }
+}
