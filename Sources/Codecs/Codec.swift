@@ -25,6 +25,11 @@ public protocol Codec: Sendable {
   /// Only a codec that `hasVaryingLength` may ask for it.
   var dividesBySenders: Bool { get }
 
+  /// The number of exchanges that a value waits in the residual, on average, until it is sent; 1 by default.
+  ///
+  /// The sum of so many gradients that are mostly noise is its root times as large as one.
+  var exchangesUntilSent: Double { get }
+
   /// The size in bytes of the code of a group of `count` values, a multiple of 4; an upper bound if the codec
   /// `hasVaryingLength`.
   func codeByteCount(of count: Int) -> Int
@@ -71,6 +76,7 @@ public protocol Codec: Sendable {
 extension Codec {
   public var hasVaryingLength: Bool { false }
   public var dividesBySenders: Bool { false }
+  public var exchangesUntilSent: Double { 1 }
 
   public func isCode(_ code: UnsafeRawPointer, byteCount: Int, count: Int) -> Bool { true }
 

@@ -5,10 +5,10 @@ import Codecs
 enum ChunkReference {
   /// The places of the `k` largest magnitudes, ascending: zeros never, and of equal ones the first.
   static func places(_ v: [Float], k: Int) -> [Int] {
-    let order = v.indices.filter { v[$0] != 0 }.sorted {
-      v[$0].magnitude != v[$1].magnitude ? v[$0].magnitude > v[$1].magnitude : $0 < $1
+    let order = v.indices.filter { v[$0] != 0 }.map {
+      UInt64(v[$0].magnitude.bitPattern) << 32 | UInt64(UInt32.max - UInt32($0))
     }
-    return order.prefix(k).sorted()
+    return order.sorted(by: >).prefix(k).map { Int(UInt32.max - UInt32(truncatingIfNeeded: $0)) }.sorted()
   }
 
   /// The nearest number with eight bits of significand, ties to even, but a finite one.

@@ -13,22 +13,20 @@ import Testing
 
   @Test("as in plain code", arguments: ChunkValues.allCases, Gradients.allCases)
   func reference(values: ChunkValues, family: Gradients) throws {
-    for index in IndexChoice.allCases {
-      let codec = try make("k=1/16,values=\(values.rawValue),index=\(index.rawValue),down=1/5")
-      for count in Self.counts where !codec.isRaw(count: count) {
-        var residual = family == .zeros ? family.values(count) : Gradients.normal.values(count, seed: 9)
-        for (step, isSum) in [false, false, true].enumerated() {
-          let gradient = family.values(count, seed: UInt64(step + 1))
-          let v = zip(gradient, residual).map { ($0 + $1) + 0 }
-          let k = max(1, (count * (isSum ? 820 : 256) + 4095) / 4096)
-          #expect(codec.chosenCount(of: count, isSum: isSum) == k)
-          let expected = ChunkReference.transfer(v, k: k, values)
-          let encoded = codec.encode(gradient, residual: residual, context: EncodingContext(stream: isSum ? 1 : 0))
-          let what = "\(count) values by \(index), step \(step)"
-          #expect(codec.decode(encoded.code, count: count).patterns == expected.arrived.patterns, "\(what)")
-          #expect(encoded.residual.patterns == expected.rest.patterns, "\(what)")
-          residual = encoded.residual
-        }
+    let codec = try make("k=1/16,values=\(values.rawValue),down=1/5")
+    for count in Self.counts where !codec.isRaw(count: count) {
+      var residual = family == .zeros ? family.values(count) : Gradients.normal.values(count, seed: 9)
+      for (step, isSum) in [false, false, true].enumerated() {
+        let gradient = family.values(count, seed: UInt64(step + 1))
+        let v = zip(gradient, residual).map { ($0 + $1) + 0 }
+        let k = max(1, (count * (isSum ? 820 : 256) + 4095) / 4096)
+        #expect(codec.chosenCount(of: count, isSum: isSum) == k)
+        let expected = ChunkReference.transfer(v, k: k, values)
+        let encoded = codec.encode(gradient, residual: residual, context: EncodingContext(stream: isSum ? 1 : 0))
+        let what = "\(count) values, step \(step)"
+        #expect(codec.decode(encoded.code, count: count).patterns == expected.arrived.patterns, "\(what)")
+        #expect(encoded.residual.patterns == expected.rest.patterns, "\(what)")
+        residual = encoded.residual
       }
     }
   }

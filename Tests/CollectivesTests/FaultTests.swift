@@ -126,17 +126,14 @@ import _TestSupport
     }
   }
 
-  /// A rank that is at another step, or speaks another codec, is noticed by the header of its first message, and one that sends what
-  /// is no code by its bytes.
-  @Test(arguments: ["step", "codec", "samples", "bytes"]) func ranksOutOfStepAreNoticed(_ what: String) throws {
+  /// A rank that is at another step, or speaks another codec, is noticed by the header of its first message.
+  @Test(arguments: ["step", "codec", "samples"]) func ranksOutOfStepAreNoticed(_ what: String) throws {
     let hosts = try HostMap(allRanks, transport: .messages, patience: Patience(limit: limit))
     let layout = TensorLayout([("vector", [64])])
     let gradient = try SharedGradient(count: layout.count, hosts: hosts)
     let odd = allRanks.rank == allRanks.count - 1
     // Both cut the vector into one group of 64 values, in 16 bytes.
-    let plain = what == "bytes" ? "chunk-top-k:k=1/8" : "one-bit:group=row"
-    let honest = try codecs.make(odd && what == "codec" ? "one-bit:group=64" : plain)
-    let codec: any Codec = odd && what == "bytes" ? Damaged(base: honest) : honest
+    let codec = try codecs.make(odd && what == "codec" ? "one-bit:group=64" : "one-bit:group=row")
     let exchange = try CodedAllReduce(codec, layout: layout, gradient: gradient)
     let output = FloatBuffer(count: layout.count)
     var error: ExchangeError?
@@ -158,6 +155,31 @@ import _TestSupport
       }
     } else {
       #expect(error != nil, "nothing can be exchanged, but rank \(allRanks.rank) noticed nothing")
+    }
+  }
+
+  /// A rank that sends bytes that are no code is noticed by who decodes them, before anything is.
+  @Test func bytesThatAreNoCodeAreNoticed() throws {
+    let hosts = try HostMap(allRanks, transport: .messages, patience: Patience(limit: limit))
+    let layout = TensorLayout([("vector", [64])])
+    let gradient = try SharedGradient(count: layout.count, hosts: hosts)
+    let honest = try codecs.make("chunk-top-k:k=1/8")
+    let geometry = ExchangeGeometry(layout, codec: honest, rankCount: allRanks.count, rule: .messages)
+    let owner = geometry.segments.firstIndex { !$0.isEmpty }!
+    let odd = (owner + 1) % allRanks.count
+    let exchange = try CodedAllReduce(
+      allRanks.rank == odd ? Damaged(base: honest) : honest, layout: layout, gradient: gradient)
+    let output = FloatBuffer(count: layout.count)
+    var error: ExchangeError?
+    do { try exchange.run(step: 0, into: .buffer(output)) } catch let found as ExchangeError { error = found }
+    exchange.abandon()
+    try allRanks.barrier()
+    #expect(error != nil, "nothing can be exchanged, but rank \(allRanks.rank) noticed nothing")
+    guard allRanks.rank == owner else { return }
+    if case .unexpectedMessage(let sender, let detail)? = error {
+      #expect(sender == hosts.name(of: odd) && detail.contains("no codes of chunk-top-k"), "\(sender): \(detail)")
+    } else {
+      Issue.record("the owner noticed \(String(describing: error))")
     }
   }
 }

@@ -255,7 +255,10 @@ import Trainer
   /// `auto` is no entry of the list of codecs, but is known as one.
   @Test func anUnknownCodecNamesAutoAmongTheKnown() throws {
     for (codec, sentence) in [
-      ("onebit", "did you mean 'one-bit'? known: none, one-bit, multi-bit, fetch-sgd, sketched-sgd, true-top-k, top-k, auto"),
+      (
+        "onebit",
+        "did you mean 'one-bit'? known: none, one-bit, multi-bit, chunk-top-k, fetch-sgd, sketched-sgd, true-top-k, top-k, auto"
+      ),
       ("aut", "did you mean 'auto'?"), ("auto:k=3", "--codec: codec 'auto' takes neither values nor keys"),
     ] {
       let options = try TrainerOptions(configuration: nil, commandLine: [("codec", codec)])

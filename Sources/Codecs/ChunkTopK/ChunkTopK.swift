@@ -30,6 +30,7 @@ public struct ChunkTopK: Codec {
   public let specification: String
   public var grouping: Grouping { .elements(chunk) }
   public let dividesBySenders: Bool
+  public var exchangesUntilSent: Double { Double(chunk) / Double(k) }
 
   /// The values of a chunk that ranks send, and those that owners send of sums.
   package let (k, down): (Int, Int)
