@@ -5,7 +5,8 @@ internal import Kernels
 /// A codec knows nothing about ranks and keeps no state: what a code cannot carry stays in a residual that the caller owns
 /// (``GroupCoder``, which also sends a group as raw floats if its code would be no smaller).
 ///
-/// Every codec obeys decode(code) + residual′ = gradient + residual, up to half an ulp of the largest of the terms.
+/// Every codec obeys decode(code) + residual′ = gradient + residual, up to half an ulp of the largest of the terms, unless it is asked
+/// to let residuals fade (``ChunkTopK``).
 /// A group is a run of values that share their statistics; ``Grouping`` defines where groups begin and end.
 public protocol Codec: Sendable {
   /// The full specification, for example `one-bit:group=row`.
@@ -18,6 +19,16 @@ public protocol Codec: Sendable {
   var isIdentity: Bool { get }
   /// Whether a code may be shorter than ``codeByteCount(of:)``; false by default.
   var hasVaryingLength: Bool { get }
+
+  /// Whether a sum counts each value as if all codes had what those that have it have on average; false by default.
+  ///
+  /// Only a codec that `hasVaryingLength` may ask for it.
+  var dividesBySenders: Bool { get }
+
+  /// The number of exchanges that a value waits in the residual, on average, until it is sent; 1 by default.
+  ///
+  /// The sum of so many gradients that are mostly noise is its root times as large as one.
+  var exchangesUntilSent: Double { get }
 
   /// The size in bytes of the code of a group of `count` values, a multiple of 4; an upper bound if the codec
   /// `hasVaryingLength`.
@@ -35,6 +46,9 @@ public protocol Codec: Sendable {
     gradient: UnsafePointer<Float>, residual: UnsafeMutablePointer<Float>, count: Int,
     into code: UnsafeMutableRawPointer, context: EncodingContext
   ) -> Int?
+
+  /// Whether bytes of another process, of a length that is allowed, are a code that can be decoded; true by default.
+  func isCode(_ code: UnsafeRawPointer, byteCount: Int, count: Int) -> Bool
 
   /// Sets `values` to the decoded group, whose code has `byteCount` bytes.
   ///
@@ -61,6 +75,10 @@ public protocol Codec: Sendable {
 
 extension Codec {
   public var hasVaryingLength: Bool { false }
+  public var dividesBySenders: Bool { false }
+  public var exchangesUntilSent: Double { 1 }
+
+  public func isCode(_ code: UnsafeRawPointer, byteCount: Int, count: Int) -> Bool { true }
 
   public func finishStreaming() { Kernels.finishStreaming() }
 

@@ -29,4 +29,5 @@ public let codecs = Registry<any Codec>(
         bits: bits, grouping: try Grouping(specification, key: "group"),
         range: Float(try specification.number("range", default: 4, in: 0.5...64)))
     },
+    ChunkTopK.entry,
   ])

@@ -21,6 +21,9 @@ public struct EncodingContext: Hashable, Sendable {
     (self.seed, self.step, self.stream, self.tensor, self.group) = (seed, step, stream, tensor, group)
   }
 
+  /// Whether an owner encodes a sum, or what else it sends back; otherwise a rank encodes its own contribution.
+  public var isSum: Bool { !stream.isMultiple(of: 2) }
+
   /// The random numbers of the group for `purpose`, one for each of its values (at most 2¹⁸).
   public func random(_ purpose: Philox.Purpose) -> Numbers {
     Numbers(philox: Philox(seed: seed, purpose: purpose, step: step, stream: stream), tensor: tensor, group: group)

@@ -215,6 +215,8 @@ public final class GroupCoder {
       UnsafePointer(codes).withMemoryRebound(to: UnsafePointer<Float>.self, capacity: codeCount) {
         orderedSum($0, termCount: codeCount, count: count, into: values)
       }
+    } else if codec.dividesBySenders {
+      return decodeSumBySenders(codes, codeCount: codeCount, count: count, into: values)
     } else {
       codes[0] += decode(codes[0], count: count, setting: values)
       for k in stride(from: 1, to: codeCount, by: 1) { codes[k] += decode(codes[k], count: count, addingTo: values) }

@@ -53,6 +53,8 @@ public struct AggregationCapabilities: Hashable, Sendable {
   public var sharesContributions = false
   /// Whether owners may change sums before they are encoded again.
   public var transformsAtOwners = false
+  /// Whether it needs the contributions of all ranks at once, rather than one after another.
+  public var needsAllContributions = false
   /// When a sum may be scaled after all, as a clause; nil for never.
   public var clipsIf: String?
   /// Whether it holds for plain descent alone: whole steps of the rate times the sum.
@@ -85,7 +87,9 @@ public struct AggregationRecipe: Sendable {
   public init(_ codec: any Codec) {
     self.codec = codec
     specification = codec.specification
-    capabilities = .all
+    var capabilities = AggregationCapabilities.all
+    capabilities.needsAllContributions = codec.dividesBySenders
+    self.capabilities = capabilities
     plan = { _, _ in [] }
     keep = { sizes in
       codec.isIdentity || sizes.rankCount == 1 ? [] : [("residuals", sizes.count + sizes.count / sizes.rankCount)]

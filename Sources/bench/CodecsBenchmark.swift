@@ -8,9 +8,8 @@ struct CodecsBenchmark {
   let count: Int
   let row: Int
   private let groups: [Range<Int>]
-  /// Where the code of each group begins.
-  private let places: [Int]
-  private let byteCount: Int
+  /// The bytes of the codes of this gradient, which follow one another.
+  private var byteCount = 0
   private let gradient: FloatBuffer
   private let coder: GroupCoder
   private let residual: FloatBuffer
@@ -28,19 +27,24 @@ struct CodecsBenchmark {
     layout.append("weights", shape: [count / row, row])
     layout.append("rest", shape: [count % row])
     groups = codec.grouping.groups(of: layout)
-    var (places, end) = ([Int](), 0)
-    for group in groups {
-      places.append(end)
-      end += codec.encodedByteCount(of: group.count)
-    }
-    self.places = places
-    byteCount = end
+    let most = groups.reduce(0) { $0 + codec.encodedByteCount(of: $1.count) }
     gradient = FloatBuffer(count: count)
     residual = FloatBuffer(count: count)
     coder = GroupCoder(codec, residual: residual)
     values = FloatBuffer(count: count)
-    codes = (0..<Self.codeCount).map { _ in ByteBuffer(count: end) }
+    codes = (0..<Self.codeCount).map { _ in ByteBuffer(count: most) }
     gradient.fillWithNoise()
+    byteCount = encode()
+  }
+
+  /// Encodes the gradient; returns the number of bytes.
+  private func encode() -> Int {
+    groups.reduce(0) { end, group in
+      end
+        + coder.encode(
+          gradient.baseAddress + group.lowerBound, at: group.lowerBound, count: group.count, into: codes[0].baseAddress + end,
+          context: EncodingContext())
+    }
   }
 
   enum Operation: String, CaseIterable {
@@ -64,27 +68,23 @@ struct CodecsBenchmark {
     let code = codes[0].baseAddress
     return switch operation {
     case .encode:
-      seconds {
-        for (group, place) in zip(groups, places) {
-          coder.encode(
-            gradient.baseAddress + group.lowerBound, at: group.lowerBound, count: group.count, into: code + place,
-            context: EncodingContext())
-        }
-      }
+      seconds { _ = encode() }
     case .decodeSet:
       seconds {
         // A result that fits into the cache is decoded into it.
         let streaming = count > 1 << 19
-        for (group, place) in zip(groups, places) {
-          coder.decode(
-            code + place, count: group.count, setting: values.baseAddress + group.lowerBound, streaming: streaming)
+        var end = 0
+        for group in groups {
+          end += coder.decode(
+            code + end, count: group.count, setting: values.baseAddress + group.lowerBound, streaming: streaming)
         }
         finishStreaming()
       }
     case .decodeAdd:
       seconds {
-        for (group, place) in zip(groups, places) {
-          coder.decode(code + place, count: group.count, addingTo: values.baseAddress + group.lowerBound)
+        var end = 0
+        for group in groups {
+          end += coder.decode(code + end, count: group.count, addingTo: values.baseAddress + group.lowerBound)
         }
       }
     case .decodeSum:

@@ -7,6 +7,9 @@ import Testing
   static let all =
     codecs.entries.map(\.name) + ["one-bit:group=7", "one-bit:group=1024"]
     + ["multi-bit:bits=2", "multi-bit:bits=2,range=2", "multi-bit:bits=8,group=7", "multi-bit:bits=16"]
+    + [
+      "chunk-top-k:k=1/8,values=two,index=gaps", "chunk-top-k:k=1/4,values=float", "chunk-top-k:k=1/2,values=bf16,index=bitmap",
+    ]
   static let counts = [0, 1, 2, 3, 7, 8, 9, 31, 32, 33, 63, 64, 65, 127, 200, 784, 1023, 1024, 1025, 4096]
 
   @Test("decoded + remainder = gradient + residual", arguments: all, Gradients.allCases)

@@ -43,7 +43,8 @@ import Testing
   }
 
   @Test(
-    "codes of every magnitude", arguments: ["one-bit", "multi-bit:bits=2", "multi-bit:bits=8", "multi-bit:bits=16", "none"])
+    "codes of every magnitude",
+    arguments: ["one-bit", "multi-bit:bits=2", "multi-bit:bits=8", "multi-bit:bits=16", "none", "chunk-top-k"])
   func magnitudes(name: String) throws {
     let codec = try codecs.make(name)
     for magnitude in Magnitudes.all {

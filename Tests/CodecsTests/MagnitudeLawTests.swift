@@ -82,6 +82,11 @@ enum Magnitudes {
             v.map { Double($0).magnitude < reach ? (Double($0), slot / 2 + ulps) : ($0 < 0 ? -reach : reach, slot / 2 + ulps) })
         }, 2 * reach + slot / 2)
     }
+    if let chunk = codec as? ChunkTopK {
+      let k = chunk.chosenCount(of: v.count, isSum: false)
+      let (arrived, _) = ChunkReference.transfer(v, k: k, chunk.values)
+      return .values(arrived.map { (Double($0), 0) })
+    }
     // Two means: of each side's values.
     func mean(_ isNegative: Bool) -> (value: Double, tolerance: Double, sum: Double) {
       let side = v.filter { ($0 < 0) == isNegative }.map(Double.init)

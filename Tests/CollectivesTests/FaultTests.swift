@@ -157,4 +157,29 @@ import _TestSupport
       #expect(error != nil, "nothing can be exchanged, but rank \(allRanks.rank) noticed nothing")
     }
   }
+
+  /// A rank that sends bytes that are no code is noticed by who decodes them, before anything is.
+  @Test func bytesThatAreNoCodeAreNoticed() throws {
+    let hosts = try HostMap(allRanks, transport: .messages, patience: Patience(limit: limit))
+    let layout = TensorLayout([("vector", [64])])
+    let gradient = try SharedGradient(count: layout.count, hosts: hosts)
+    let honest = try codecs.make("chunk-top-k:k=1/8")
+    let geometry = ExchangeGeometry(layout, codec: honest, rankCount: allRanks.count, rule: .messages)
+    let owner = geometry.segments.firstIndex { !$0.isEmpty }!
+    let odd = (owner + 1) % allRanks.count
+    let exchange = try CodedAllReduce(
+      allRanks.rank == odd ? Damaged(base: honest) : honest, layout: layout, gradient: gradient)
+    let output = FloatBuffer(count: layout.count)
+    var error: ExchangeError?
+    do { try exchange.run(step: 0, into: .buffer(output)) } catch let found as ExchangeError { error = found }
+    exchange.abandon()
+    try allRanks.barrier()
+    #expect(error != nil, "nothing can be exchanged, but rank \(allRanks.rank) noticed nothing")
+    guard allRanks.rank == owner else { return }
+    if case .unexpectedMessage(let sender, let detail)? = error {
+      #expect(sender == hosts.name(of: odd) && detail.contains("no codes of chunk-top-k"), "\(sender): \(detail)")
+    } else {
+      Issue.record("the owner noticed \(String(describing: error))")
+    }
+  }
 }

@@ -243,6 +243,10 @@ import _TestSupport
     }
     let cases: [(String, String, (inout TrainerOptions) -> Void)] = [
       ("asgd", "--codec fetch-sgd does not go with --strategy asgd", { $0.codec = "fetch-sgd" }),
+      (
+        "asgd", "--codec chunk-top-k:divide=senders does not go with --strategy asgd",
+        { $0.codec = "chunk-top-k:divide=senders" }
+      ),
       ("asgd", "--clip does not go with --strategy asgd", { $0.clip = 1 }),
       ("dc-asgd", "--warm-start replicated:2 does not go with --strategy dc-asgd", { $0.warmStart = .replicated(2) }),
       ("ssp", "--tune-rate does not go with --strategy ssp", { $0.tuneRate = "after-epoch" }),

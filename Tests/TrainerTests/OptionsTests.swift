@@ -257,7 +257,7 @@ import Trainer
     for (codec, sentence) in [
       (
         "onebit",
-        "did you mean 'one-bit'? known: none, one-bit, multi-bit, fetch-sgd, sketched-sgd, true-top-k, top-k, lazy, auto"
+        "did you mean 'one-bit'? known: none, one-bit, multi-bit, chunk-top-k, fetch-sgd, sketched-sgd, true-top-k, top-k, lazy, auto"
       ),
       ("aut", "did you mean 'auto'?"), ("auto:k=3", "--codec: codec 'auto' takes neither values nor keys"),
     ] {

@@ -30,6 +30,15 @@ import Trainer
     #expect(said[0].text.contains("one-bit") && said[0].text.contains("--learning-rate"))
   }
 
+  @Test func valuesThatWaitForLongLeaveMore() {
+    for (exchanges, ratio, isSaid) in [(1.0, 4.5, true), (64, 4.5, false), (64, 8.5, true), (256, 10, false), (256, 17, true)] {
+      var watch = ResidualWatch(codec: "chunk-top-k", exchangesUntilSent: exchanges)
+      let said = (1...20).compactMap { watch.add(ratio, norm: ratio * Double($0)) }
+      #expect(said.isEmpty == !isSaid, "\(ratio) after \(exchanges)")
+      #expect((watch.hint != nil) == (ratio > max(3, 0.75 * exchanges.squareRoot())))
+    }
+  }
+
   @Test func aFailedRunIsToldByItsLargestRatio() {
     var watch = ResidualWatch(codec: "one-bit")
     #expect(watch.hint == nil)

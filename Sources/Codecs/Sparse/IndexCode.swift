@@ -112,4 +112,7 @@ public struct IndexCode: Hashable, Sendable {
 public struct SparseCodeError: Error, Hashable, CustomStringConvertible {
   public let description: String
   init(_ what: String) { description = "a sparse code has \(what): it was damaged, or encoded for another length" }
+
+  /// An error in bytes that should be a code of the codec `specification`.
+  static func damaged(_ specification: String) -> SparseCodeError { SparseCodeError("no values of \(specification)") }
 }

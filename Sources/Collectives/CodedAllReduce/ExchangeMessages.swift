@@ -26,8 +26,7 @@ final class ExchangeMessages {
   private let geometry: ExchangeGeometry
   private let hosts: HostMap
   private let codecHash: UInt64
-  /// Whether messages may be shorter than the maximum of their segments.
-  private let isVarying: Bool
+  private let codec: any Codec
   private var expected: [Expected] = []
   /// The first entry of `expected` for each stage and sender.
   private var first: [[Int]]
@@ -56,8 +55,8 @@ final class ExchangeMessages {
     world = try hosts.duplicate()
     self.geometry = geometry
     self.hosts = hosts
+    self.codec = codec
     codecHash = XXHash64.hash(codec.specification)
-    isVarying = codec.hasVaryingLength
     let me = world.rank
     first = Array(repeating: Array(repeating: 0, count: world.count), count: 3)
     let own = geometry.codeSpace(ofShard: me)
@@ -166,7 +165,7 @@ final class ExchangeMessages {
   private func verify(_ expected: Expected, byteCount: Int) throws {
     let sender = hosts.name(of: expected.sender)
     let isPossible =
-      isVarying
+      codec.hasVaryingLength
       ? (MessageHeader.byteCount...expected.memory.count).contains(byteCount) : byteCount == expected.memory.count
     guard isPossible, let header = MessageHeader(reading: expected.memory.baseAddress!) else {
       throw ExchangeError.unexpectedMessage(
@@ -185,5 +184,24 @@ final class ExchangeMessages {
           + "\(wanted.stage) step \(wanted.step) shard \(wanted.shard) segment \(wanted.segment), same codec and sample count"
       )
     }
+    let payload = UnsafeRawBufferPointer(rebasing: expected.memory[MessageHeader.byteCount..<byteCount])
+    guard !codec.hasVaryingLength || areCodes(payload, of: expected.segment) else {
+      throw ExchangeError.unexpectedMessage(
+        from: sender, detail: "\(payload.count) bytes that are no codes of \(codec.specification) for segment \(header.segment)"
+      )
+    }
+  }
+
+  /// Whether bytes are the codes of all groups of a segment, none of which would be decoded beyond its values.
+  private func areCodes(_ payload: UnsafeRawBufferPointer, of segment: Segment) -> Bool {
+    var (end, group) = (0, segment.groups.lowerBound)
+    while group < segment.groups.upperBound {
+      let next = geometry.runEnd(group, in: segment)
+      let count = geometry.groupStarts[next] - geometry.groupStarts[group]
+      let rest = UnsafeRawBufferPointer(rebasing: payload[end...])
+      guard let length = codec.byteCount(ofGroupAt: rest, count: count, areSingle: next > group + 1) else { return false }
+      (end, group) = (end + length, next)
+    }
+    return end == payload.count
   }
 }

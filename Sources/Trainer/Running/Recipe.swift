@@ -113,7 +113,8 @@ public struct Recipe {
     if options.warmStart == .automatic { startsInStep = true }
     let refusals = [
       (
-        !can.takesAggregations && recipe.aggregation.codec == nil, "codec \(options.codec)",
+        !can.takesAggregations && (recipe.aggregation.codec == nil || recipe.aggregation.capabilities.needsAllContributions),
+        "codec \(options.codec)",
         can.hasOwners ? "whose owners take one rank's codes at a time" : "whose workers decode the codes of one other at a time"
       ),
       (!can.isInStep && options.codec == CodecChoice.word, "codec auto", "whose exchanges cannot be timed beforehand"),

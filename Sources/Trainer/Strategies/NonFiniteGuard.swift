@@ -30,7 +30,7 @@ struct NonFiniteGuard {
     policy = parts.options.nonFinite
     // The state of changes is no measure of gradients.
     let codec = parts.isCompressed ? parts.aggregation.codec : nil
-    residuals = ResidualWatch(codec: codec?.specification)
+    residuals = ResidualWatch(codec: codec?.specification, exchangesUntilSent: codec?.exchangesUntilSent ?? 1)
   }
 
   /// Adds its counts to the inventory.

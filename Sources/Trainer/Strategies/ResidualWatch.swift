@@ -6,12 +6,13 @@ internal import Files
 /// A healthy run has residuals of one to three times the norm of its gradients, and more only while the gradients vanish, when
 /// residuals shrink with them. If they stay above four times and have grown, old gradients outweigh the new ones, and the model
 /// gets far worse than with floats although no value need ever become infinite. Single steps are not significant: the median of
-/// nine decides.
+/// nine decides. A code that sends one value in n keeps the others for about n exchanges, whose noise adds up to √n times that of one: the
+/// limit is no lower than that.
 package struct ResidualWatch {
-  /// The ratio above which a run is warned, if ratios stay there.
-  private static let limit = 4.0
+  /// The ratio above which a run is warned, if ratios stay there; higher if values wait for several exchanges.
+  private let limit: Double
   /// The ratio above which the codec is suspected in a failed run.
-  private static let suspicion = 3.0
+  private var suspicion: Double { 0.75 * limit }
   private static let window = 9
 
   /// The codec; nil without residuals.
@@ -22,7 +23,11 @@ package struct ResidualWatch {
   private var firstNorm: Double?
   private var hasWarned = false
 
-  package init(codec: String?) { self.codec = codec }
+  /// A watch over the residuals of a codec, whose values wait for `exchangesUntilSent` exchanges (`Codec`).
+  package init(codec: String?, exchangesUntilSent: Double = 1) {
+    self.codec = codec
+    limit = max(4, exchangesUntilSent.squareRoot())
+  }
 
   /// Records a step whose norms were measured.
   ///
@@ -36,14 +41,14 @@ package struct ResidualWatch {
     let hasGrown = norm > firstNorm ?? norm
     firstNorm = firstNorm ?? norm
     guard !hasWarned, hasGrown, ratios.count == ResidualWatch.window, let middle = median(of: ratios) else { return nil }
-    guard middle > ResidualWatch.limit else { return nil }
+    guard middle > limit else { return nil }
     hasWarned = true
     return sentence(middle)
   }
 
   /// The hint for a failed run; nil if the codec is not to blame.
   package var hint: String? {
-    guard let most = ratios.max(), most > ResidualWatch.suspicion else { return nil }
+    guard let most = ratios.max(), most > suspicion else { return nil }
     return sentence(most)
   }
 

@@ -3,7 +3,7 @@ import Codecs
 
 /// Codecs for tests of what no codec of the list does: codes that vary in length, and stochastic ones.
 enum TestCodecs {
-  static let all: [any ComparableCodec] = [Halves(), Dithered(dropsZeros: false), Dithered(dropsZeros: true)]
+  static let all: [any ComparableCodec] = [Halves(), Dithered(dropsZeros: false), Dithered(dropsZeros: true), Chunks()]
 }
 
 /// A codec with a second, plain form.
@@ -124,5 +124,87 @@ struct Dithered: ComparableCodec {
     return (
       !dropsZeros ? 4 + (v.count + 3) / 4 * 4 : sent == 0 ? 0 : 4 + sent, values, zip(v, codes).map { $0 - $1 * step }
     )
+  }
+}
+
+/// Signs of the largest eighth of 64 values and their mean magnitude: the codec of the list, and in plain code.
+struct Chunks: ComparableCodec {
+  let base: any Codec
+  var name: String { base.name }
+  var specification: String { base.specification }
+  var grouping: Grouping { base.grouping }
+  var hasVaryingLength: Bool { base.hasVaryingLength }
+
+  init() {
+    do { base = try codecs.make("chunk-top-k:k=1/8,chunk=64,index=elias-fano") } catch { fatalError("\(error)") }
+  }
+
+  func codeByteCount(of count: Int) -> Int { base.codeByteCount(of: count) }
+
+  func encode(
+    gradient: UnsafePointer<Float>, residual: UnsafeMutablePointer<Float>, count: Int, into code: UnsafeMutableRawPointer,
+    context: EncodingContext
+  ) -> Int? { base.encode(gradient: gradient, residual: residual, count: count, into: code, context: context) }
+
+  func decode(
+    _ code: UnsafeRawPointer, byteCount: Int, count: Int, setting values: UnsafeMutablePointer<Float>, streaming: Bool
+  ) { base.decode(code, byteCount: byteCount, count: count, setting: values, streaming: streaming) }
+
+  func transfer(_ v: [Float], _ word: (Int) -> UInt32) -> (byteCount: Int, values: [Float], residual: [Float])? {
+    guard v.allSatisfy(\.isFinite) else { return nil }
+    let (n, most) = (v.count, (v.count + 7) / 8)
+    let places = largestPlaces(v, most)
+    var (values, residual) = ([Float](repeating: 0, count: n), v.map { $0 + 0 })
+    guard !places.isEmpty else { return (0, values, residual) }
+    let mean = Float(places.reduce(0.0) { $0 + Double(v[$1].magnitude) } / Double(places.count))
+    // Eight bits of significand, ties to even.
+    let unit = Float(sign: .plus, exponent: max(mean.exponent, -126) - 7, significand: 1)
+    let magnitude = (mean / unit).rounded(.toNearestOrEven) * unit
+    guard magnitude > 0 else { return (0, values, residual) }
+    for place in places {
+      values[place] = v[place] < 0 ? -magnitude : magnitude
+      residual[place] = v[place] - values[place]
+    }
+    let c = places.count
+    let low = (0..<10).min { c * ($0 + 1) + (n - 1) >> $0 < c * ($1 + 1) + (n - 1) >> $1 }!
+    let counter = (1...7).first { 1 << $0 > most }!
+    return ((counter + c * (low + 1) + places.last! >> low + 16 + c + 7) / 8, values, residual)
+  }
+}
+
+/// The places of the `k` largest magnitudes, ascending: zeros never, and of equal ones the first.
+func largestPlaces(_ v: [Float], _ k: Int) -> [Int] {
+  let order = v.indices.filter { v[$0] != 0 }.sorted {
+    v[$0].magnitude != v[$1].magnitude ? v[$0].magnitude > v[$1].magnitude : $0 < $1
+  }
+  return order.prefix(k).sorted()
+}
+
+/// A codec whose codes are as long as they may be, and nothing that it would write.
+struct Damaged: Codec {
+  let base: any Codec
+  var name: String { base.name }
+  var specification: String { base.specification }
+  var grouping: Grouping { base.grouping }
+  var isIdentity: Bool { base.isIdentity }
+  var hasVaryingLength: Bool { base.hasVaryingLength }
+
+  func codeByteCount(of count: Int) -> Int { base.codeByteCount(of: count) }
+
+  func encode(
+    gradient: UnsafePointer<Float>, residual: UnsafeMutablePointer<Float>, count: Int, into code: UnsafeMutableRawPointer,
+    context: EncodingContext
+  ) -> Int? {
+    let byteCount = codeByteCount(of: count)
+    code.initializeMemory(as: UInt8.self, repeating: 0xFF, count: byteCount)
+    return byteCount
+  }
+
+  func decode(
+    _ code: UnsafeRawPointer, byteCount: Int, count: Int, setting values: UnsafeMutablePointer<Float>, streaming: Bool
+  ) { base.decode(code, byteCount: byteCount, count: count, setting: values, streaming: streaming) }
+
+  func decode(_ code: UnsafeRawPointer, byteCount: Int, count: Int, addingTo values: UnsafeMutablePointer<Float>) {
+    base.decode(code, byteCount: byteCount, count: count, addingTo: values)
   }
 }
