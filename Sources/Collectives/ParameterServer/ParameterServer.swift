@@ -150,16 +150,6 @@ public final class ParameterServer {
     }
   }
 
-  /// What a turn has come to.
-  package enum Turn {
-    /// Gradients were computed or pushed.
-    case worked
-    /// There is nothing to do until a message arrives.
-    case idle
-    /// The segment is over, and this rank has the whole model.
-    case done
-  }
-
   /// Begins a segment; ``turn(_:)`` does its work.
   package func begin(
     _ minibatches: Range<Int>, of planned: Range<Int>? = nil, usesFloats: Bool, order: ServiceOrder,

@@ -60,6 +60,16 @@ extension ParameterServer {
 }
 
 extension ParameterServer {
+  /// What a turn has come to.
+  package enum Turn {
+    /// Gradients were computed or pushed.
+    case worked
+    /// There is nothing to do until a message arrives.
+    case idle
+    /// The segment is over, and this rank has the whole model.
+    case done
+  }
+
   /// Updates a range of the parameters with a gradient, by the owner; called for one part of the shard after another.
   ///
   /// - Parameters:
