@@ -30,6 +30,9 @@ public protocol Codec: Sendable {
   /// The sum of so many gradients that are mostly noise is its root times as large as one.
   var exchangesUntilSent: Double { get }
 
+  /// About what share of the squared norm of a group one code carries; the rest comes later. Nil if it is not known; 1 is all of it.
+  var typicalContraction: Double? { get }
+
   /// The size in bytes of the code of a group of `count` values, a multiple of 4; an upper bound if the codec
   /// `hasVaryingLength`.
   func codeByteCount(of count: Int) -> Int
@@ -79,6 +82,8 @@ extension Codec {
   public var exchangesUntilSent: Double { 1 }
 
   public func isCode(_ code: UnsafeRawPointer, byteCount: Int, count: Int) -> Bool { true }
+
+  public var typicalContraction: Double? { isIdentity ? 1 : nil }
 
   public func finishStreaming() { Kernels.finishStreaming() }
 

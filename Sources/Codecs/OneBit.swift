@@ -20,6 +20,8 @@ public struct OneBit: Codec {
   public let name = "one-bit"
   public let isIdentity = false
   public var specification: String { "one-bit:group=\(grouping)" }
+  /// As measured on changes of ten steps (frontier F1.2, F10).
+  public let typicalContraction: Double? = 0.5
 
   /// Creates the codec with two means for each group of `grouping`.
   public init(grouping: Grouping = .row) { self.grouping = grouping }

@@ -101,6 +101,9 @@ public struct AggregationRecipe: Sendable {
     }
   }
 
+  /// The sum of floats.
+  public static var floats: AggregationRecipe { AggregationRecipe(Identity()) }
+
   /// Creates the recipe of another aggregation, whose `rounds` describe its messages for the given numbers of values and ranks, and
   /// `memory` what it keeps.
   init(

@@ -82,6 +82,11 @@ public final class Adam: Optimizer {
 
   public func fresh() -> any Optimizer { Adam(settings, rule: rule) }
 
+  public var decayBeside: DecayBeside? {
+    guard rule.isDecoupled, settings.weightDecay > 0 else { return nil }
+    return DecayBeside(decayRanges, decay: settings.weightDecay, count: settings.count)
+  }
+
   public func setMinibatch(_ count: Int) { minibatchRatio = Double(count) / Double(settings.minibatch) }
 
   public func prepare(samples: Int, share: Float) {

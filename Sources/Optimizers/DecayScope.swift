@@ -48,3 +48,20 @@ struct DecayRanges {
     }
   }
 }
+
+/// Weight decay beside the gradient: an update of a whole step at the rate η also takes ηλ of each parameter that decays.
+public struct DecayBeside {
+  private let decay: Float
+  private let count: Int
+  private let ranges: DecayRanges
+
+  init(_ ranges: DecayRanges, decay: Float, count: Int) { (self.ranges, self.decay, self.count) = (ranges, decay, count) }
+
+  /// The share that an update at this rate takes.
+  public func shrinkage(at rate: Float) -> Float { Float(Double(rate) * Double(decay)) }
+
+  /// Calls `body` with each range of parameters that decay.
+  public func forEachRange(_ body: (Range<Int>) -> Void) {
+    if count > 0 { ranges.split(0..<count) { if $1 { body($0) } } }
+  }
+}

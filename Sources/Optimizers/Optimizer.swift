@@ -26,11 +26,15 @@ public protocol Optimizer: Stateful {
 
   /// Makes an optimizer of the same settings that has seen no gradient, for measurements.
   func fresh() -> any Optimizer
+
+  /// What its updates take from the parameters beside the gradient; nil if nothing.
+  var decayBeside: DecayBeside? { get }
 }
 
 extension Optimizer {
   public func prepare(samples: Int, share: Float) {}
   public func finish(_ parameters: FloatBuffer, rate: Float) {}
+  public var decayBeside: DecayBeside? { nil }
 }
 
 /// The inputs of every optimizer, besides its own keys.

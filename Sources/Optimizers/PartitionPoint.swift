@@ -1,6 +1,6 @@
 extension Array {
   /// The first index whose element satisfies `isBeyond`, in an array in which all elements from some index on do.
-  func partitionPoint(_ isBeyond: (Element) -> Bool) -> Int {
+  package func partitionPoint(_ isBeyond: (Element) -> Bool) -> Int {
     var (low, high) = (0, count)
     while low < high {
       let middle = (low + high) / 2

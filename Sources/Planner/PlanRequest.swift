@@ -70,7 +70,10 @@ public struct PlanRequest: Sendable {
 
   /// Whether a step variant may be recommended.
   public func allows(_ variant: StepVariant) -> Bool {
-    strategy.map { variant.isDoubleBuffered == StepVariant.schedule(of: $0).hidesWholeExchanges } ?? true
+    guard let strategy else { return true }
+    let schedule = StepVariant.schedule(of: strategy)
+    return variant.isDoubleBuffered == schedule.hidesWholeExchanges
+      && variant.schedule.stepsPerExchange == schedule.stepsPerExchange
   }
 
   /// `plan` without the steps that the run's topology excludes.

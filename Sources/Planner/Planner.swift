@@ -70,7 +70,8 @@ public struct Planner {
       network, minibatch: min(options.minibatch, dataset.count(.train)), costs: measured.costs)
     var plan = try ScalingPlan(
       predictor, aggregations: aggregations, subject: "\(options.model) on \(options.data), \(network.layout.count) parameters",
-      costs: report.lines, ranks: request.ranks ?? (world.count > 1 ? world.count : nil))
+      costs: report.lines, ranks: request.ranks ?? (world.count > 1 ? world.count : nil),
+      strategy: request.strategy)
     if let spread = measured.spread {
       plan.pace = try PaceComparison(
         PacePredictor(predictor, spread: spread), plan: plan, request: request, aggregations: aggregations)

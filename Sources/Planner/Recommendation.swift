@@ -1,5 +1,6 @@
 internal import Codecs
 internal import Files
+internal import Trainer
 
 /// What to do, and why: one choice from a plan.
 ///
@@ -115,7 +116,8 @@ extension Recommendation {
 
   /// The options of the recommended step besides its codec.
   private var mode: String {
-    (choice.variant.isDoubleBuffered ? ", --strategy \(choice.variant.strategy)" : "")
+    (choice.variant.isDoubleBuffered || choice.variant.schedule.stepsPerExchange > 1
+      ? ", --strategy \(choice.variant.strategy)" : "")
       + (choice.variant.topology == .hierarchical ? ", --topology hierarchical" : "")
   }
 

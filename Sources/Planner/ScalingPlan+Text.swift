@@ -1,4 +1,5 @@
 internal import Files
+internal import Trainer
 
 extension ScalingPlan {
   /// The plan as text for a terminal: costs, K̂, and a table of step times and speed-ups.
@@ -8,6 +9,7 @@ extension ScalingPlan {
     lines += costs.map { "  \($0.name.padded(to: width))  \($0.text)" }
     if model != nil { lines += [""] + saturationLines }
     lines += [""] + tableLines
+    if !roundLines.isEmpty { lines += [""] + roundLines }
     if let pace { lines += [""] + pace.lines }
     return lines.joined(separator: "\n")
   }
@@ -39,6 +41,18 @@ extension ScalingPlan {
     }
   }
 
+  /// How much of their time ranks compute that take steps alone, and how many steps make it 95 %.
+  private var roundLines: [String] {
+    variants.filter { $0.schedule.stepsPerExchange > 1 }.compactMap { variant in
+      let rows = predictions.filter { $0.variant == variant && $0.ranks > 1 }
+      guard let row = rows.first(where: { $0.ranks == ranks }) ?? rows.last, let steps = row.stepsForComputing else {
+        return nil
+      }
+      return "\(variant.codec) every \(variant.schedule.stepsPerExchange) steps on \(row.ranks) ranks: they compute "
+        + "\(decimal(100 * row.aloneSeconds / row.seconds, digits: 1)) % of the time; 95 % from steps=\(steps) on"
+    }
+  }
+
   /// A row for each rank count, a column for each step variant.
   private var tableLines: [String] {
     let variants = variants
@@ -58,6 +72,7 @@ extension ScalingPlan {
       lines.append("       " + names.map { "  " + $0.padded(to: width, left: true) }.joined())
     }
     marks(variants.map { $0.isDoubleBuffered ? "double-buffered" : "" })
+    marks(variants.map { $0.schedule.stepsPerExchange > 1 ? "every \($0.schedule.stepsPerExchange) steps" : "" })
     marks(variants.map { $0.topology == .hierarchical ? "hierarchical" : "" })
     for count in Set(predictions.map(\.ranks)).sorted() {
       let cells = variants.map { variant in

@@ -1,5 +1,6 @@
 public import Codecs
 public import Collectives
+internal import Trainer
 
 /// How fast a run is predicted to be, for each step variant and number of ranks, and which to choose.
 public struct ScalingPlan: Sendable {
@@ -40,10 +41,11 @@ public struct ScalingPlan: Sendable {
 
   /// Predicts all step variants with `aggregations`, from measured or given costs.
   ///
+  /// - Parameter strategy: A strategy to predict besides the usual ones; nil for none.
   /// - Throws: `SpecificationError` and `SketchError` if one is not possible for this number of parameters.
   public init(
     _ predictor: StepPredictor, aggregations: [AggregationRecipe], subject: String, costs: [(name: String, text: String)],
-    ranks: Int?
+    ranks: Int?, strategy: String? = nil
   ) throws {
     self.subject = subject
     self.costs = costs
@@ -58,11 +60,12 @@ public struct ScalingPlan: Sendable {
         codec: aggregation.specification, ratio: ratio, plain: model?.saturation(ratio: ratio, isDoubleBuffered: false),
         doubleBuffered: predictor.sharedChannelCounts.isEmpty ? model?.saturation(ratio: ratio, isDoubleBuffered: true) : nil)
     }
+    let others = [strategy].compactMap { $0 }.filter { StepVariant.schedule(of: $0).stepsPerExchange > 1 }
     let topologies: [PlanTopology] = predictor.costs.ranksPerHost > 1 ? [.flat, .hierarchical] : [.flat]
     predictions = []
     for aggregation in aggregations {
       for topology in topologies where topology == .flat || aggregation.capabilities.isHierarchical {
-        for strategy in StepVariant.strategies {
+        for strategy in StepVariant.strategies + others {
           for count in ScalingPlan.rankCounts(with: ranks.map { [$0] } ?? []) {
             let prediction = try predictor.predict(
               aggregation, ranks: count, topology: topology, strategy: strategy)

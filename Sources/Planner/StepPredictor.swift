@@ -60,12 +60,27 @@ public struct StepPrediction: Hashable, Sendable {
   public var bytesSent: Int
   /// Messages that it sends to other hosts in an exchange.
   public var messages: Int
+  /// Seconds of a step that a rank takes alone, if it exchanges only after several; 0 otherwise.
+  public var aloneSeconds = 0.0
   /// Seconds in which ranks wait for the statistics of batches that they share, in all layers of a step; 0 if they share none.
   public var statisticsSeconds = 0.0
   /// Bytes of these that the busiest rank sends in a step, including headers.
   public var statisticsBytesSent = 0
   /// Messages of these to other hosts in a step.
   public var statisticsMessages = 0
+}
+
+extension StepPrediction {
+  /// The share of the time that computing is to have in ``stepsForComputing``.
+  public static let computingGoal = 0.95
+
+  /// The fewest steps between exchanges at which ranks compute 95 % of the time; nil if they exchange each step.
+  public var stepsForComputing: Int? {
+    guard aloneSeconds > 0 else { return nil }
+    let exchange = (seconds - aloneSeconds) * Double(variant.schedule.stepsPerExchange)
+    let goal = StepPrediction.computingGoal
+    return max(1, Int((goal / (1 - goal) * exchange / aloneSeconds).rounded(.up)))
+  }
 }
 
 /// Predicts how long a step of synchronous SGD takes on any number of ranks.
@@ -152,6 +167,11 @@ public struct StepPredictor: Sendable {
       let update = work == nil ? costs.postSeconds / Double(ranks) + costs.updateSeconds : 0
       // Ranks agree on a part while the exchange of the previous part goes on.
       prediction.seconds = Double(schedule.exchangesInStep) * max(part + update + agreement, hidden)
+    } else if schedule.stepsPerExchange > 1 {
+      // Each rank updates its own model in every step; an exchange, with its update, is shared by those of a round.
+      prediction.aloneSeconds = part + costs.updateSeconds
+      prediction.seconds =
+        prediction.aloneSeconds + (agreement + prediction.exchangeSeconds) / Double(schedule.stepsPerExchange)
     } else {
       // What a backward pass hides is not predicted.
       prediction.seconds =

@@ -9,9 +9,9 @@ extension TrainingRun {
   ///
   /// A run resumed from the checkpoint of that step realigns as well; after the last step this is not consulted.
   var isRealignmentDue: Bool {
-    guard let labels = context.labels, let epochs = options.realign, step > 0, plan.beginsEpoch(step) else { return false }
-    let epoch = plan.epoch(of: step)
-    return epochs.contains(epoch) && labels.epoch < epoch
+    guard let labels = context.labels, let epochs = options.realign, step > 0 else { return false }
+    let (last, epoch) = (plan.epoch(of: previousMeeting), plan.epoch(of: step))
+    return last < epoch && (last + 1...epoch).contains { epochs.contains($0) && labels.epoch < $0 }
   }
 
   /// Replaces the samples' labels by those most likely under the model.

@@ -1,5 +1,6 @@
 internal import Buffers
 package import Checkpoints
+internal import Codecs
 internal import Collectives
 internal import Datasets
 internal import Files
@@ -43,6 +44,9 @@ extension TrainingRun {
       return recipe
     }
     var options = options
+    if options.warmStart == nil, let steps = recipe.strategy.warmStartSteps(recipe.aggregation.codec?.isIdentity == false) {
+      options.warmStart = .floats(steps)
+    }
     if !recipe.aggregation.capabilities.warmStarts { options.warmStart = 0 }
     if !recipe.strategy.capabilities.takesCodes { (options.codec, options.warmStart) = ("none", 0) }
     if !recipe.strategy.capabilities.warmStarts { options.warmStart = 0 }

@@ -17,6 +17,7 @@ extension TrainingRun {
         ranks: world.count, hosts: grid.all.hostCount, parameters: model.parameterCount,
         options: TrainerOptions.fields.filter { !$0.isHidden }.map { ($0.key, $0.json(options)) },
         codecChoice: codecChoice.map { ($0.specification, $0.reason) }, resumed: progress.resumed.map { ($0.path, $0.step) }))
+    for warning in strategy.warnings { runLog.warn(warning) }
     let summary = StartSummary(
       context, plan: plan, parameterCount: model.parameterCount, clients: loader.clients, codecChoice: codecChoice, report)
     runLog.say(summary.text)

@@ -25,6 +25,8 @@ public final class TrainingRun {
   package let loader: BatchLoader
   let optimizer: any Optimizer
   let schedule: Schedule
+  /// Meetings are at multiples of so many steps, and at the end.
+  let stepsPerMeeting: Int
   /// Tunes the minibatch and the learning rate during the run; nil if neither is tuned.
   let tuner: Tuner?
   let evaluator: Evaluator
@@ -68,7 +70,7 @@ public final class TrainingRun {
       labels: context.labels)
     tuner = Tuner(
       recipe.minibatchSearch, recipe.rateControl, like: parts, optimizer: { recipe.optimizer(settings) }, loader: loader)
-    schedule = recipe.schedule
+    (schedule, stepsPerMeeting) = (recipe.schedule, recipe.strategy.schedule.stepsPerExchange)
     evaluator = Evaluator(dataset, network: network, on: grid, over: records, labels: context.labels)
     replicas = ReplicaCheck(network.layout, over: records, on: grid)
     tuner?.begin(with: stateInventory, minibatch: plan.minibatch)
@@ -118,7 +120,7 @@ public final class TrainingRun {
       outcome.traffic += progress.uncountedTraffic
       progress.uncountedTraffic = Traffic()
       if step == plan.steps { outcome.traffic += try strategy.drain() }
-      isStopping = outcome.isStopRequested || step == lastStep
+      isStopping = outcome.isStopRequested || lastStep.map((previousMeeting + 1...step).contains) ?? false
       progress.tally.add(outcome)
       tuner?.tally.add(outcome)
       try tell(
@@ -145,8 +147,12 @@ public final class TrainingRun {
     var due = intervals.map { (step / $0 + 1) * $0 } + [plan.firstStep(of: plan.epoch(of: step) + 1), plan.steps]
     // In the warm start the way of gradients may change with each step.
     if plan.isInWarmStart(step) { due.append(max(step + 1, plan.warmStart)) }
-    return (due + [lastStep].compactMap { $0 }.filter { $0 > step }).min() ?? plan.steps
+    let next = (due + [lastStep].compactMap { $0 }.filter { $0 > step }).min() ?? plan.steps
+    return min(plan.steps, (next + stepsPerMeeting - 1) / stepsPerMeeting * stepsPerMeeting)
   }
+
+  /// The last meeting before this one, at `step`: what became due since then is done here.
+  var previousMeeting: Int { max(0, (step - 1) / stepsPerMeeting * stepsPerMeeting) }
 
   /// Which samples belong to which step.
   var plan: RunPlan { loader.plan }
@@ -158,10 +164,12 @@ public final class TrainingRun {
   var firstStep: Int { progress.resumed?.step ?? 0 }
 
   /// Whether the model is evaluated after this step.
-  private var isEvaluationDue: Bool { options.evaluateEvery.map(isDue) ?? plan.beginsEpoch(step) }
+  private var isEvaluationDue: Bool {
+    options.evaluateEvery.map(isDue) ?? (plan.epoch(of: step) > plan.epoch(of: previousMeeting))
+  }
 
   /// Whether something done every `interval` steps (0 for never) is due after this one.
-  private func isDue(_ interval: Int) -> Bool { interval > 0 && step % interval == 0 }
+  private func isDue(_ interval: Int) -> Bool { interval > 0 && step / interval > previousMeeting / interval }
 
   /// Whether gradients are exchanged from here on but were not before.
   private var endsReplication: Bool { plan.phase(of: step - 1) == .replicated && plan.phase(of: step) != .replicated }

@@ -16,6 +16,13 @@ public struct Patience: Sendable {
   /// The limit multiplied by `factor`, with the same notice: disks are slower than messages.
   public func times(_ factor: Double) -> Patience { Patience(limit: limit * factor, notice: notice) }
 
+  /// At least this limit, and a notice, if there is one, after this delay at least: for ranks that may be as late as something takes.
+  package func atLeast(_ limit: Duration, notice delay: Duration) -> Patience {
+    var patience = Patience(limit: max(self.limit, limit), notice: notice)
+    patience.notice?.delay = max(notice?.delay ?? delay, delay)
+    return patience
+  }
+
   /// The same limit, without a notice.
   package var silent: Patience { Patience(limit: limit) }
 }

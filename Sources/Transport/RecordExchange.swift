@@ -118,12 +118,15 @@ public final class RecordExchange {
   /// - Parameters:
   ///   - activity: What is being agreed on, for the error message that names a missing rank.
   ///   - meanwhile: Called while waiting for others.
+  ///   - patience: How long a rank may stay away; that of the exchange by default.
   /// - Throws: `ExchangeError` if a rank stays away; nothing can be gathered after that.
-  public func finish(activity: String, meanwhile: (() -> Void)? = nil) throws -> [[UInt64]] {
+  public func finish(
+    activity: String, meanwhile: (() -> Void)? = nil, patience: Patience? = nil
+  ) throws -> [[UInt64]] {
     guard underWay != nil else { fatalError("no record was sent") }
     try abandoningOnError {
       try mailbox.wait(
-        for: activity, awaited: { self.awaitedRanks }, meanwhile: meanwhile,
+        for: activity, awaited: { self.awaitedRanks }, meanwhile: meanwhile, patience: patience,
         arrived: { slot, rank, _ in try take(slot, from: rank, activity) }, until: { lookInMemory() })
     }
     return takeRecords()

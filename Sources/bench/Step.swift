@@ -33,6 +33,9 @@ struct StepCommand: ParsableCommand {
 
         mpirun … bench step --emulated-compute 250 --strategy double-buffer
 
+      With local and its short names one exchange has all the steps that a rank takes alone before it: 'computing' is the share of their \
+      time in which ranks compute, and all times but 'step' are those of the steps of an exchange together.
+
       With asgd, dc-asgd or ssp no rank waits for a step: the row has the pushes per second, each a gradient of one worker, while all \
       are at work; 'link's limit', what they would be if the links did nothing but carry the same bytes, measured in every turn; the \
       share of their time in which workers compute; and the loads of the owners of shards:
@@ -57,8 +60,8 @@ struct StepCommand: ParsableCommand {
   var codec = "one-bit"
   @Option(
     help: """
-      all-reduce; double-buffer: half a minibatch is computed while the gradient of the half before is exchanged; or asgd, dc-asgd \
-      or ssp, with keys as in train.
+      all-reduce; double-buffer: half a minibatch is computed while the gradient of the half before is exchanged; local, with an \
+      exchange after some steps; or asgd, dc-asgd or ssp; with keys as in train.
       """)
   var strategy = "all-reduce"
   @Option(
@@ -204,7 +207,8 @@ struct StepCommand: ParsableCommand {
       )
     }
     // Both sides warm up: memory is touched, threads and processor clocks are awake.
-    for part in parts { try benchmark.run(part, count: 3) }
+    let warmUp = try choices().1.schedule.stepsPerExchange == 1 ? 3 : 1
+    for part in parts { try benchmark.run(part, count: warmUp) }
     _ = try peer?.run(steps: 3)
     benchmark.reset()
     var turnSeconds: [(own: Double, peer: Double)] = []

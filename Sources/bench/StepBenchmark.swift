@@ -12,7 +12,7 @@ import Transport
 /// Training steps of the strategies of `train`, whole and in parts, with the time of each part.
 ///
 /// An *exchange* below is one exchange with all that belongs to it: the computation of its gradient, the ranks' agreement, the
-/// update. A step with double buffering has two.
+/// update. A step with double buffering has two; with local steps one exchange has all the steps before it.
 final class StepBenchmark {
   /// What an iteration consists of.
   enum Part: CaseIterable {
@@ -77,11 +77,12 @@ final class StepBenchmark {
     let (parts, samples) = try setting.parts(on: world)
     (grid, network, parameters, records, self.samples) = (parts.grid, parts.network, parts.parameters, parts.records, samples)
     overlap = setting.strategy.schedule.overlap(for: parts)
-    whole = try Steps(setting.strategy(parts), parts, samples)
+    let roundLength = setting.strategy.schedule.stepsPerExchange
+    whole = try Steps(setting.strategy(parts), parts, samples, roundLength: roundLength)
     if world.count > 1 {
       var own = parts
       own.grid = try grid.withoutExchange()
-      alone = try Steps(setting.strategy(own), own, samples)
+      alone = try Steps(setting.strategy(own), own, samples, roundLength: roundLength)
     } else {
       alone = nil
     }

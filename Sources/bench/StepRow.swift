@@ -21,7 +21,8 @@ struct StepRow {
       times.map { $0[keyPath: field] }.percentile()
     }
     let total = try benchmark.secondsPerExchange(.whole)
-    let step = total * Double(setting.strategy.schedule.exchangesInStep)
+    let schedule = setting.strategy.schedule
+    let step = total * Double(schedule.exchangesInStep) / Double(schedule.stepsPerExchange)
     integer("ranks", "ranks", rankCount)
     integer("hosts", "hosts", benchmark.grid.all.hostCount)
     // The key that files have had from the beginning.
@@ -33,6 +34,10 @@ struct StepRow {
       setting.emulatedCompute == nil ? min(try benchmark.forwardSeconds(repetitions: forwardRepetitions), compute) : nil
     time("forward", "forward (ms)", forward)
     time("backward", "backward (ms)", forward.map { compute - $0 })
+    if schedule.stepsPerExchange > 1 {
+      integer("stepsPerExchange", "steps of an exchange", schedule.stepsPerExchange)
+      add(Column("computing", "computing (%)", .decimal(1)), .number(100 * compute / total))
+    }
     time("exposed", "exposed (ms)", median(whole, \.exposed))
     time("waiting", "waiting (ms)", median(whole, \.waiting))
     time("update", "update (ms)", median(whole, \.update))

@@ -10,11 +10,13 @@ import Transport
 final class Steps {
   private let strategy: any Strategy
   private let loader: BatchLoader
+  /// The steps of a rank between exchanges.
+  private let roundLength: Int
   private var stepCount = 0
 
   /// Steps of a strategy made from `parts`.
-  init(_ strategy: any Strategy, _ parts: StrategyParts, _ samples: RandomSamples) {
-    self.strategy = strategy
+  init(_ strategy: any Strategy, _ parts: StrategyParts, _ samples: RandomSamples, roundLength: Int = 1) {
+    (self.strategy, self.roundLength) = (strategy, roundLength)
     // All ranks of a share have the same samples, including those without others to exchange with.
     loader = BatchLoader(samples, plan: parts.plan, seed: 1, rank: parts.grid.share, of: parts.grid.shareCount)
   }
@@ -26,10 +28,8 @@ final class Steps {
     return times
   }
 
-  func step() throws {
-    _ = try strategy.step(stepCount, from: loader, rate: 0.001, isMeasured: false)
-    stepCount += 1
-  }
+  /// Does a step, or all those between two exchanges.
+  func step() throws { try advance(by: roundLength) }
 
   /// Does `count` steps, with meetings only where the strategy needs them.
   func advance(by count: Int) throws {

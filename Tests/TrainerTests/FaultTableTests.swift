@@ -77,6 +77,8 @@ struct FaultCase: CustomStringConvertible, Sendable {
         Strategy("ad-psgd", repeats: false, ["--strategy", "ad-psgd"]),
         Strategy("gossip", ["--strategy", "gossip:method=choco"]),
         Strategy("gossip in rounds", ["--strategy", "gossip:method=no-loco,steps=2"]),
+        Strategy("local", ["--strategy", "local:steps=2,warm-start=1"]),
+        Strategy("block-momentum by messages", ["--strategy", "block-momentum:steps=2", "--transport", "messages"]),
       ]
         + sparse.map { Strategy($0, ["--strategy", $0]) }
         + [

@@ -30,19 +30,20 @@ func train(_ options: TrainerOptions, until lastStep: Int? = nil, host: Int? = n
 
 /// A run that is broken off after `steps` steps, as if killed a step after its checkpoint, and then resumed to its end; collective.
 ///
-/// That the second job resumed from that step is expected of its own words.
+/// That the second job resumed from that step is expected of its own words. Ranks meet every `period` steps, of which `steps` is a multiple.
 func trainBrokenOff(
-  after steps: Int, _ options: TrainerOptions, hosts: (Int?, Int?) = (nil, nil), at place: SourceLocation = #_sourceLocation
+  after steps: Int, _ options: TrainerOptions, hosts: (Int?, Int?) = (nil, nil), period: Int = 1,
+  at place: SourceLocation = #_sourceLocation
 ) throws -> TrainingOutcome {
-  try brokenOff(after: steps, options, hosts: hosts, at: place).outcome
+  try brokenOff(after: steps, options, hosts: hosts, period: period, at: place).outcome
 }
 
-/// As ``trainBrokenOff(after:_:hosts:at:)``, with what both jobs tell of the steps up to the checkpoint and of those after it, times removed.
+/// As ``trainBrokenOff(after:_:hosts:period:at:)``, with what both jobs tell of the steps up to the checkpoint and of those after it, times removed.
 ///
 /// The first job evaluates and saves after `steps` steps; with `isStopped` it is asked to stop there instead, and saves alone. On the
 /// hosts `hosts.0` this rank is in the first job, on `hosts.1` in the second.
 func brokenOff(
-  after steps: Int, _ options: TrainerOptions, isStopped: Bool = false, hosts: (Int?, Int?) = (nil, nil),
+  after steps: Int, _ options: TrainerOptions, isStopped: Bool = false, hosts: (Int?, Int?) = (nil, nil), period: Int = 1,
   at place: SourceLocation = #_sourceLocation
 ) throws -> (outcome: TrainingOutcome, lines: [[String: Any]]) {
   let directory = try TemporaryDirectory(on: world)
@@ -51,7 +52,7 @@ func brokenOff(
   (options.checkpoint, options.metrics) = (checkpoints, path)
   if !isStopped { options.checkpointEvery = steps }
   let first = try train(options, until: isStopped ? steps : steps + 1, host: hosts.0)
-  #expect(first.steps == (isStopped ? steps : steps + 1), "the first job has not come so far", sourceLocation: place)
+  #expect(first.steps == (isStopped ? steps : steps + period), "the first job has not come so far", sourceLocation: place)
   let name = String(format: "step-%08d", steps)
   try directory.change {
     for later in try FileManager.default.contentsOfDirectory(atPath: checkpoints) where later > name {

@@ -1,25 +1,25 @@
-internal import Buffers
+package import Buffers
 internal import Kernels
 internal import MPI
-internal import Transport
+package import Transport
 
 /// The mean of the models of workers, on every rank, and how far they are from it.
 ///
 /// The owner of each shard adds the values of all workers in the order of their numbers, in fp64: the bits do not depend on the number of ranks,
 /// and the mean of equal models is that model.
 /// - Cost: a rank sends the models of its workers to the owners of shards, and its shard of the mean to all others.
-final class ModelMean {
+package final class ModelMean {
   /// Room for a shard of each worker, or for the models of this rank's workers: free between means.
   let memory: FloatBuffer
   /// The traffic counted so far.
-  private(set) var traffic = Traffic()
+  package private(set) var traffic = Traffic()
 
   private let hosts: HostMap
   private let localCount: Int
   private let shards: [Range<Int>]
 
   /// Prepares means of `localCount` models of each rank; worker w is on rank w mod ranks.
-  init(_ hosts: HostMap, localCount: Int, count: Int) {
+  package init(_ hosts: HostMap, localCount: Int, count: Int) {
     (self.hosts, self.localCount) = (hosts, localCount)
     shards = Partition(count: count, into: hosts.world.count).ranges
     let largest = shards.map(\.count).max() ?? 0
@@ -30,7 +30,7 @@ final class ModelMean {
   /// x_i are the models `shown` if there are any.
   ///
   /// Collective.
-  func take(_ models: [FloatBuffer], into result: FloatBuffer, shown: [FloatBuffer]? = nil) throws -> Double {
+  package func take(_ models: [FloatBuffer], into result: FloatBuffer, shown: [FloatBuffer]? = nil) throws -> Double {
     let (rank, rankCount) = (hosts.world.rank, hosts.world.count)
     let size = shards[rank].count
     let distances = try hosts.enter("the mean of the workers' models") {

@@ -141,8 +141,12 @@ struct EndSummary {
     let engagedSteps = (report.steps + report.exchangesInStep - 1) / report.exchangesInStep
     let fallbacks = total(5) == 0 ? "no fallbacks" : counted(total(5), "fallback")
     let saved = "\(decimal(compressionRatio, digits: 1)) times fewer bytes than fp32"
+    let extent =
+      report.stepsPerExchange == 1
+      ? "\(engagedSteps) of \(stepCount) steps"
+      : "\(report.steps) of \(report.steps + report.warmStartSteps) exchanges, one in \(report.stepsPerExchange) steps"
     let engaged =
-      "Compression was engaged in \(engagedSteps) of \(stepCount) steps: \(decimal(bitsPerParameter, digits: 2)) bits per "
+      "Compression was engaged in \(extent): \(decimal(bitsPerParameter, digits: 2)) bits per "
       + "parameter and direction, \(saved), \(fallbacks); "
     guard let floats = report.floatSeconds, let codes = report.codedSeconds else {
       let reason = report.comparisonObstacle ?? "a warm start of floats measures it"

@@ -33,7 +33,7 @@ extension MemoryNeed {
         4 * gradients * parameterCount + codes + codes / ranks + (hasFloats ? 4 * parameterCount / ranks : 0)
       mappedByteCount = sharedByteCount * (host.count - 1)
     }
-    if recipe.aggregation.capabilities.result == .gradient {
+    if recipe.aggregation.capabilities.result == .gradient || recipe.strategy.capabilities.stepsAlone {
       let buffers = recipe.optimizer.bufferCount(momentum: options.momentum) * recipe.strategy.optimizerCount(ranks)
       add("optimizer", buffers * parameterCount)
     }

@@ -117,7 +117,10 @@ public struct Recipe {
         "codec \(options.codec)",
         can.hasOwners ? "whose owners take one rank's codes at a time" : "whose workers decode the codes of one other at a time"
       ),
-      (!can.isInStep && options.codec == CodecChoice.word, "codec auto", "whose exchanges cannot be timed beforehand"),
+      (
+        (!can.isInStep || can.stepsAlone) && options.codec == CodecChoice.word, "codec auto",
+        "whose exchanges cannot be timed beforehand"
+      ),
       (
         !can.takesCodes && recipe.aggregation.codec?.isIdentity == false, "codec \(options.codec)",
         can.hasFreeOrder
@@ -136,13 +139,15 @@ public struct Recipe {
         !can.splitsModels && options.modelParallel > 1, "model-parallel \(options.modelParallel)",
         "whose ranks hold whole models"
       ),
-      (!can.knowsSums && options.clip != nil, "clip", "in which no rank knows the norm of a sum"),
+      (!can.knowsSums && !can.stepsAlone && options.clip != nil, "clip", "in which no rank knows the norm of a sum"),
       (
-        !can.isInStep && startsInStep, "warm-start \(options.texts["warm-start"] ?? "")",
+        (!can.isInStep || can.stepsAlone) && startsInStep, "warm-start \(options.texts["warm-start"] ?? "")",
         "whose ranks are not in step; a number of steps is"
       ),
-      (!can.isInStep && options.tuneMinibatch != nil, "tune-minibatch", "whose ranks are not in step"),
-      (!can.isInStep && options.tuneRate != nil, "tune-rate", "whose ranks are not in step"),
+      (
+        (!can.isInStep || can.stepsAlone) && options.tuneMinibatch != nil, "tune-minibatch", "whose ranks are not in step"
+      ),
+      ((!can.isInStep || can.stepsAlone) && options.tuneRate != nil, "tune-rate", "whose ranks are not in step"),
       (!can.isInStep && options.sampled != nil, "sampled", "whose workers all take samples of their own clients"),
       (!can.knowsSums && recipe.optimizer.needsWholeSums, "optimizer \(options.optimizer)", "in which no rank has whole sums"),
     ]
@@ -196,8 +201,9 @@ public struct Recipe {
     func refuse(_ isWrong: Bool, _ option: String, _ reason: String) throws(OptionError) {
       if isWrong { throw OptionError("--\(option) does not go with \(name), \(reason)") }
     }
+    let stepsAlone = strategy.capabilities.stepsAlone
     try refuse(
-      can.result == .change && options.optimizer != defaults.optimizer, "optimizer \(options.optimizer)",
+      can.result == .change && !stepsAlone && options.optimizer != defaults.optimizer, "optimizer \(options.optimizer)",
       "whose momentum (--momentum) is part of what it remembers; leave it out")
     try refuse(
       can.needsPlainDescent && optimizer.bufferCount(momentum: options.momentum) > 0,
@@ -208,10 +214,10 @@ public struct Recipe {
       can.needsPlainDescent && options.clip != nil, "clip", "whose rule holds for steps of the rate times the sum; leave it out"
     )
     try refuse(
-      can.needsPlainDescent && strategy.schedule.exchangesInStep > 1, "strategy \(options.strategy)",
+      can.needsPlainDescent && (strategy.schedule.exchangesInStep > 1 || stepsAlone), "strategy \(options.strategy)",
       "whose rule compares the gradients of whole steps; all-reduce exchanges them")
     try refuse(
-      !can.clips && options.clip != nil, "clip",
+      !can.clips && !stepsAlone && options.clip != nil, "clip",
       "which does not know the gradient's norm" + (can.clipsIf.map { ", except \($0)" } ?? ""))
     if let reason = optimizer.obstacles.sumsWithoutOwners {
       try refuse(!can.transformsAtOwners, "optimizer \(options.optimizer)", reason)

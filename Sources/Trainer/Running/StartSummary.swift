@@ -36,7 +36,7 @@ struct StartSummary {
       let counts = clients.clients.map(\.count)
       lines.append(
         "\(counted(clients.clients.count, "client")) of \(counts.min() ?? 0) to \(counts.max() ?? 0) samples, "
-          + "\(clients.sampledCount) of them in a step")
+          + "\(clients.sampledCount) of them in a \(report.stepsPerExchange == 1 ? "step" : "round")")
     }
     if let slice = context.network as? any SlicedNetwork { lines.append(StartSummary.slices(slice, plan, grid)) }
     if let codecChoice { lines.append("the ranks chose the codec \(codecChoice.specification): \(codecChoice.reason)") }
@@ -62,6 +62,7 @@ struct StartSummary {
 
   /// What a rank will send in a step.
   private static func traffic(_ plan: RunPlan, _ report: ExchangeReport, _ grid: RankGrid) -> String {
+    let often = report.stepsPerExchange == 1 ? "a step" : "every \(report.stepsPerExchange) steps"
     let floats = withPrefix(Double(report.floatTraffic.bytesSent)) + "B"
     guard report.floatTraffic.bytesSent > 0 else {
       let who = grid.sliceCount > 1 ? "one model: no gradients are" : "one rank: nothing is"
@@ -70,22 +71,22 @@ struct StartSummary {
     let warmStart = counted(min(plan.warmStart, plan.steps), "step")
     guard report.isCompressed else {
       let start = plan.warmStartPhases.contains(.replicated) ? "nothing in the replicated start of \(warmStart), then " : ""
-      return "this rank sends \(start)\(floats) a step, as floats"
+      return "this rank sends \(start)\(floats) \(often), as floats"
     }
     let codes = (report.predictsAtMost ? "at most " : "") + withPrefix(Double(report.predictedTraffic.bytesSent)) + "B"
     let start =
       if plan.warmStart == 0 {
         ""
       } else if plan.warmStartPhases.isOpen {
-        "\(floats) a step until the gradient is 80 % noise, for \(warmStart) at most, then "
+        "\(floats) \(often) until the gradient is 80 % noise, for \(warmStart) at most, then "
       } else if plan.warmStartPhases.contains(.replicated) {
         "nothing in the replicated start of \(warmStart), then "
       } else if !plan.warmStartPhases.bitCounts.isEmpty {
         "fewer and fewer bits in the warm start of \(warmStart), then "
       } else {
-        "\(floats) a step in the warm start of \(warmStart), then "
+        "\(floats) \(often) in the warm start of \(warmStart), then "
       }
-    return "this rank sends \(start)\(codes) a step by \(report.codec) (floats: \(floats))"
+    return "this rank sends \(start)\(codes) \(often) by \(report.codec) (floats: \(floats))"
   }
 
   /// The effective value of an option that was not given.

@@ -14,6 +14,8 @@ public struct ExchangeReport: Sendable {
   public var steps = 0
   /// The number of exchanges in a step.
   public var exchangesInStep = 1
+  /// The steps of an exchange, if it is not made in each.
+  public var stepsPerExchange = 1
   /// Whether computation hid part of the exchanges, so that the seconds below are those of the rest.
   public var areHidden = false
   public var traffic = Traffic()

@@ -18,6 +18,8 @@ public struct ExchangeSchedule: Hashable, Sendable {
 
   /// The exchanges of a step, each of a part of its minibatch.
   public let exchangesInStep: Int
+  /// The steps that a rank takes alone before it exchanges what they have changed; 1 if it exchanges each step.
+  public let stepsPerExchange: Int
   /// The gradients that a rank holds at a time: the one that is computed, and those in flight meanwhile.
   public let gradientCount: Int
   /// What computing hides.
@@ -31,8 +33,9 @@ public struct ExchangeSchedule: Hashable, Sendable {
   public static let unsynchronized = ExchangeSchedule()
 
   /// A schedule; without arguments one exchange in a step, which nothing hides.
-  public init(exchangesInStep: Int = 1, gradientCount: Int = 1, hiddenPart: HiddenPart = .none) {
-    (self.exchangesInStep, self.gradientCount, self.hiddenPart) = (exchangesInStep, gradientCount, hiddenPart)
+  public init(exchangesInStep: Int = 1, stepsPerExchange: Int = 1, gradientCount: Int = 1, hiddenPart: HiddenPart = .none) {
+    (self.exchangesInStep, self.stepsPerExchange) = (exchangesInStep, stepsPerExchange)
+    (self.gradientCount, self.hiddenPart) = (gradientCount, hiddenPart)
   }
 
   /// Whether the next gradient is computed while a whole exchange goes on.

@@ -3,7 +3,7 @@ internal import Codecs
 package import Collectives
 internal import MPI
 internal import Networks
-internal import Optimizers
+package import Optimizers
 internal import Reporting
 package import Transport
 
@@ -37,8 +37,13 @@ package final class RunAggregations {
   ///
   /// Collective.
   ///
-  /// - Parameter isRestorable: Whether an exchange may be discarded.
-  package init(_ parts: StrategyParts, gradients: [SharedGradient], overlap: Overlap, isRestorable: Bool = false) throws {
+  /// - Parameters:
+  ///   - isRestorable: Whether an exchange may be discarded.
+  ///   - atOwners: What owners do with sums; what belongs to the optimizer if nil.
+  package init(
+    _ parts: StrategyParts, gradients: [SharedGradient], overlap: Overlap, isRestorable: Bool = false,
+    atOwners: (any OwnerTransform)? = nil
+  ) throws {
     self.parts = parts
     self.gradients = gradients
     isOverlapped = overlap != .off || gradients.count > 1
@@ -61,7 +66,7 @@ package final class RunAggregations {
       return { timeline.note($0, decoding: decoding) }
     }
     self.options = options
-    transform = GradientTransforms.atOwner(parts.transformParts)
+    transform = atOwners ?? GradientTransforms.atOwner(parts.transformParts)
     if let transform {
       options.ownership = parts.aggregation.codec
       options.ownerTransform = { transform.transform($0, $1) }
@@ -169,18 +174,24 @@ package final class RunAggregations {
 
   /// The seconds of steps in `frame`, updated by `update`.
   func times(_ frame: StepFrame, _ update: ModelUpdate) -> PhaseTimes {
-    var times = PhaseTimes()
+    var times = exchangeTimes(isFused: update.isFused && transform == nil)
     times.compute = frame.computation.seconds
     times.agreement = frame.agreementSeconds
-    times.wait = times.agreement + frame.computation.waitingSeconds
-    times.update = update.seconds
+    times.wait += times.agreement + frame.computation.waitingSeconds
+    times.update += update.seconds
+    return times
+  }
+
+  /// The seconds of all exchanges, whose updates are a part of decoding if `isFused`.
+  func exchangeTimes(isFused: Bool) -> PhaseTimes {
+    var times = PhaseTimes()
     for exchange in all {
       times.encode += exchange.timing.encode / .seconds(1)
       times.wait += exchange.timing.wait / .seconds(1)
       // The owner's part is mostly decoding.
       times.decode += exchange.timing.sum / .seconds(1)
       let decode = exchange.timing.decode / .seconds(1)
-      if update.isFused && transform == nil { times.update += decode } else { times.decode += decode }
+      if isFused { times.update += decode } else { times.decode += decode }
     }
     times.update += transform?.seconds ?? 0
     return times

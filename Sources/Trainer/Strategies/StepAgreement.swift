@@ -9,6 +9,8 @@ package struct StepAgreement {
   package struct Statement {
     /// The number of its samples.
     var sampleCount = 0
+    /// The samples for which what it contributes counts, if that is not a gradient.
+    var weight = 0
     /// How many of them were classified correctly.
     var correctCount = 0
     /// The first tensor whose gradient has a non-finite value.
@@ -25,6 +27,15 @@ package struct StepAgreement {
     var gradientSquares = 0.0
     /// ‖residual‖².
     var residualSquares = 0.0
+
+    /// Adds a gradient of several that are reported together.
+    mutating func add(_ found: Statement) {
+      sampleCount += found.sampleCount
+      correctCount += found.correctCount
+      lossSum += found.lossSum
+      clearedValues += found.clearedValues
+      nonFiniteTensor = nonFiniteTensor ?? found.nonFiniteTensor
+    }
   }
 
   /// By rank.
@@ -35,17 +46,20 @@ package struct StepAgreement {
   /// Collective.
   ///
   /// - Communication: one record of seven words to each other rank.
-  package init(_ own: Statement, over records: RecordExchange, step: Int, meanwhile: (() -> Void)? = nil) throws {
+  package init(
+    _ own: Statement, over records: RecordExchange, step: Int, meanwhile: (() -> Void)? = nil, patience: Patience? = nil
+  ) throws {
     try StepAgreement.send(own, over: records)
-    try self.init(over: records, step: step, meanwhile: meanwhile)
+    try self.init(over: records, step: step, meanwhile: meanwhile, patience: patience)
   }
 
   /// Sends this rank's statement; the answers are gathered later.
   static func send(_ own: Statement, over records: RecordExchange) throws { try records.begin(own.words) }
 
   /// Gathers the statements that all ranks have sent.
-  init(over records: RecordExchange, step: Int, meanwhile: (() -> Void)? = nil) throws {
-    statements = try records.finish(activity: "the agreement on step \(step)", meanwhile: meanwhile).map(Statement.init)
+  init(over records: RecordExchange, step: Int, meanwhile: (() -> Void)? = nil, patience: Patience? = nil) throws {
+    statements = try records.finish(activity: "the agreement on step \(step)", meanwhile: meanwhile, patience: patience)
+      .map(Statement.init)
   }
 
   /// The learning rate of the step: that of rank 0, the same bits everywhere.
@@ -72,7 +86,8 @@ extension StepAgreement.Statement {
   /// As a record.
   fileprivate var words: [UInt64] {
     [
-      UInt64(correctCount) << 32 | UInt64(sampleCount), UInt64((nonFiniteTensor ?? -1) + 1), UInt64(clearedValues),
+      UInt64(correctCount) << 32 | UInt64(sampleCount), UInt64(weight) << 32 | UInt64((nonFiniteTensor ?? -1) + 1),
+      UInt64(clearedValues),
       UInt64(rate.bitPattern) << 32 | (isStopRequested ? 1 : 0), lossSum.bitPattern, gradientSquares.bitPattern,
       residualSquares.bitPattern,
     ]
@@ -80,9 +95,10 @@ extension StepAgreement.Statement {
 
   /// From a record.
   fileprivate init(_ words: [UInt64]) {
+    let tensor = Int(words[1] & 0xFFFF_FFFF) - 1
     self.init(
-      sampleCount: Int(words[0] & 0xFFFF_FFFF), correctCount: Int(words[0] >> 32),
-      nonFiniteTensor: words[1] == 0 ? nil : Int(words[1]) - 1, clearedValues: Int(words[2]),
+      sampleCount: Int(words[0] & 0xFFFF_FFFF), weight: Int(words[1] >> 32), correctCount: Int(words[0] >> 32),
+      nonFiniteTensor: tensor < 0 ? nil : tensor, clearedValues: Int(words[2]),
       isStopRequested: words[3] & 1 != 0, rate: Float(bitPattern: UInt32(words[3] >> 32)),
       lossSum: Double(bitPattern: words[4]), gradientSquares: Double(bitPattern: words[5]),
       residualSquares: Double(bitPattern: words[6]))

@@ -15,6 +15,8 @@ public struct StrategyRecipe: Sendable {
   public let pushes: PushPattern
   /// What it can do, as data.
   public let capabilities: StrategyCapabilities
+  /// The steps of floats at first, if the strategy says so and `--warm-start` does not; for codes, and for floats, which need none.
+  let warmStartSteps: @Sendable (_ isCoded: Bool) -> Int?
   /// The key that gives the momentum, so that `--momentum` and `--optimizer` do not; nil if those do.
   public let ownMomentum: String?
   /// The optimizers that a rank has.
@@ -26,6 +28,7 @@ public struct StrategyRecipe: Sendable {
   package init(
     schedule: ExchangeSchedule, workerCount: Int? = nil, bound: ClosedRange<Int>? = nil, pushes: PushPattern = PushPattern(),
     capabilities: StrategyCapabilities = StrategyCapabilities(), ownMomentum: String? = nil,
+    warmStartSteps: @escaping @Sendable (_ isCoded: Bool) -> Int? = { _ in nil },
     optimizerCount: @escaping @Sendable (_ rankCount: Int) -> Int = { _ in 1 },
     memory: @escaping @Sendable (_ parameterCount: Int, _ rankCount: Int, _ isCoded: Bool) -> [(name: String, count: Int)] = {
       _, _, _ in []
@@ -34,7 +37,7 @@ public struct StrategyRecipe: Sendable {
   ) {
     (self.schedule, self.workerCount, self.bound, self.capabilities) = (schedule, workerCount, bound, capabilities)
     self.pushes = pushes
-    (self.ownMomentum, self.optimizerCount) = (ownMomentum, optimizerCount)
+    (self.ownMomentum, self.optimizerCount, self.warmStartSteps) = (ownMomentum, optimizerCount, warmStartSteps)
     (self.memory, self.make) = (memory, make)
   }
 
@@ -75,6 +78,8 @@ public struct StrategyCapabilities: Hashable, Sendable {
   public var warmStarts = true
   /// Whether models in slices can be trained.
   public var splitsModels = true
+  /// Whether ranks take steps of `--optimizer` alone, each with its own gradient, and an aggregation carries what these have changed.
+  public var stepsAlone = false
 
   /// Everything but shared statistics.
   package init() {}
@@ -92,6 +97,13 @@ public struct StrategyCapabilities: Hashable, Sendable {
     (capabilities.isInStep, capabilities.knowsSums, capabilities.hasOwners) = (false, false, true)
     capabilities.hasFreeOrder = true
     (capabilities.takesAggregations, capabilities.splitsModels) = (false, false)
+    return capabilities
+  }()
+
+  /// Those of ranks that meet after some steps that each takes alone.
+  static let rounds: StrategyCapabilities = {
+    var capabilities = StrategyCapabilities()
+    (capabilities.stepsAlone, capabilities.knowsSums, capabilities.splitsModels) = (true, false, false)
     return capabilities
   }()
 
@@ -150,7 +162,67 @@ public let strategies = Registry<StrategyRecipe>(
         + "(Koloskova et al. 2019), by pushes (Assran et al. 2019), or after many steps (NoLoCo)",
       keys: GossipSettings.keys
     ) { gossip(try GossipSettings($0)) },
-  ] + ["fetch-sgd", "sketched-sgd", "true-top-k", "local-top-k"].map(shortForm))
+  ] + localSteps + [sparseLocal] + ["fetch-sgd", "sketched-sgd", "true-top-k", "local-top-k"].map(shortForm))
+
+/// `local` and its short names, which differ in what their keys are if they are not given.
+private let localSteps: [Registry<StrategyRecipe>.Entry] = [
+  rounds(
+    "local", "each rank takes 30 steps alone, and all follow the mean of what these have changed (owner form of DiLoCo)",
+    LocalStepsSettings.Preset()),
+  rounds(
+    "local-sgd", "local with models averaged every 16 steps: no outer momentum (Stich 2019)",
+    LocalStepsSettings.Preset(steps: 16, style: OuterRule.Style.none, rate: 1, momentum: 0)),
+  rounds(
+    "fed-avg",
+    "local-sgd of clients: in each round some begin at the model and take 20 steps of their own (McMahan et al. 2017)",
+    LocalStepsSettings.Preset(steps: 20, style: OuterRule.Style.none, rate: 1, momentum: 0)),
+  rounds(
+    "fed-prox", "fed-avg in which clients are held at the model where they began (Li et al. 2020)",
+    LocalStepsSettings.Preset(steps: 20, style: OuterRule.Style.none, rate: 1, momentum: 0, proximal: 0.01)),
+  rounds(
+    "block-momentum", "local-sgd with block momentum 1 − 1/K and Nesterov's look-ahead (Chen & Huo 2016)",
+    LocalStepsSettings.Preset(steps: 16, style: .nesterov, rate: 1, inner: .reset, isBlockMomentum: true)),
+  rounds(
+    "diloco", "local with the published settings: 500 steps, outer rate 0.7, outer momentum 0.9 (Douillard et al. 2023)",
+    LocalStepsSettings.Preset(steps: 500, style: .nesterov, rate: 0.7, momentum: 0.9)),
+]
+
+private func rounds(
+  _ name: String, _ summary: String, _ preset: LocalStepsSettings.Preset
+) -> Registry<StrategyRecipe>.Entry {
+  .init(name, summary, keys: LocalStepsSettings.keys(preset)) { rounds(try LocalStepsSettings($0, preset)) }
+}
+
+private func rounds(_ settings: LocalStepsSettings) -> StrategyRecipe {
+  StrategyRecipe(
+    schedule: ExchangeSchedule(stepsPerExchange: settings.steps), capabilities: .rounds,
+    warmStartSteps: settings.warmStartSteps, memory: settings.memory
+  ) { try LocalSteps($0, settings) }
+}
+
+/// `local` in which the largest changes cross: a residual that fades is all the momentum there is.
+///
+/// Source: Sarfi et al. 2025 (SparseLoCo); frontier F1.6.
+private let sparseLocal: Registry<StrategyRecipe>.Entry = {
+  let preset = LocalStepsSettings.Preset(style: OuterRule.Style.none, rate: 1, momentum: 0)
+  guard let codec = aggregations.entries.first(where: { $0.name == "chunk-top-k" }) else { fatalError("no chunk-top-k") }
+  let codecKeys = codec.keys.map { key in
+    key.name == "decay" ? (name: key.name, meaning: key.meaning.replacing("(1)", with: "(0.95)")) : key
+  }
+  return .init(
+    "sparse-loco", "local with the largest changes of each chunk of values, as signs and a magnitude (Sarfi et al. 2025)",
+    keys: LocalStepsSettings.keys(preset) + codecKeys
+  ) { specification in
+    var settings = try LocalStepsSettings(specification, preset)
+    settings.warmStart = settings.warmStart ?? 0
+    var options = specification.options.filter { key, _ in codecKeys.contains { $0.name == key } }
+    options["decay"] = options["decay"] ?? "0.95"
+    let text = options.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: ",")
+    var recipe = rounds(settings)
+    recipe.aggregation = try codec.make(try Specification("chunk-top-k:\(text)"))
+    return recipe
+  }
+}()
 
 private let allReduce = StrategyRecipe(schedule: Synchronous.schedule, capabilities: .synchronous) { try Synchronous($0) }
 

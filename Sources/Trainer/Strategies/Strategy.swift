@@ -22,7 +22,8 @@ public import Transport
 public protocol Strategy: Stateful {
   /// Trains from step `step`, counted from 0, to a meeting: after `meeting` steps at the latest.
   ///
-  /// A synchronous strategy does one step; others do as many as lie before their next meeting.
+  /// A synchronous strategy does one step; others do as many as lie before their next meeting. If ranks exchange every H steps
+  /// (``ExchangeSchedule/stepsPerExchange``), both are multiples of H, or the end of the run.
   ///
   /// - Throws: `TrainingError` on every rank if the run must not continue.
   func advance(from step: Int, to meeting: Int, on course: Course) throws -> StepOutcome
@@ -51,6 +52,8 @@ public protocol Strategy: Stateful {
   var report: ExchangeReport { get }
   /// Sentences about the run for the summary at its end, and the same as members of its last metrics line; on rank 0.
   var conclusion: StrategyConclusion { get }
+  /// What may go wrong with the settings of the run, sentences without a full stop, told before the first step; on rank 0.
+  var warnings: [String] { get }
   /// What this rank did as the owner of a shard up to the last meeting; nil without owners that take pushes.
   var service: ServiceRecord? { get }
   /// Called once after the last step, when everything is saved: measures what the report still lacks. Collective.
@@ -73,6 +76,8 @@ public struct StrategyConclusion: Sendable {
 
 extension Strategy {
   public var conclusion: StrategyConclusion { StrategyConclusion() }
+
+  public var warnings: [String] { [] }
 
   public var service: ServiceRecord? { nil }
 

@@ -73,15 +73,11 @@ final class WorkerComputation {
     course.note(
       Course.Passage(
         step: step, loss: LossTally(lossSum: found.lossSum, sampleCount: found.sampleCount), traffic: traffic()))
-    statement.sampleCount += found.sampleCount
-    statement.correctCount += found.correctCount
-    statement.lossSum += found.lossSum
-    statement.clearedValues += found.clearedValues
-    guard let tensor = found.nonFiniteTensor else {
+    statement.add(found)
+    guard found.nonFiniteTensor != nil else {
       computation.accept()
       return batch.count
     }
-    statement.nonFiniteTensor = statement.nonFiniteTensor ?? tensor
     statement.clearedValues += 1
     return 0
   }

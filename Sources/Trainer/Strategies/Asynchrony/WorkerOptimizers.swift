@@ -15,6 +15,8 @@ final class WorkerOptimizers {
   private let optimizers: [any Optimizer]
   /// The counters of all workers' optimizers at the last meeting, by the names under which they are saved.
   private var counters: [String: String] = [:]
+  /// The number of workers of the checkpoint that is loaded, if a worker may be missing there.
+  private var savedCount: Int?
 
   /// Optimizers that have seen no gradient, made by `make`.
   init(_ parts: StrategyParts, workerCount: Int, make: () -> any Optimizer) {
@@ -51,6 +53,16 @@ final class WorkerOptimizers {
     return state
   }
 
+  /// Lets a worker that the checkpoint of `savedCount` workers lacks begin with what its first has saved.
+  func prepareToLoad(_ inventory: inout StateInventory, savedBy savedCount: Int) {
+    self.savedCount = savedCount
+    inventory.tensors = inventory.tensors.map { tensor in
+      guard let local = optimizers.indices.first(where: { tensor.name.hasPrefix("worker.\(id($0)).") }), id(local) >= savedCount
+      else { return tensor }
+      return tensor.renamed("worker.0." + tensor.name.dropFirst("worker.\(id(local)).".count))
+    }
+  }
+
   /// Learns the counters of all workers, which are saved once.
   ///
   /// Collective.
@@ -79,7 +91,7 @@ final class WorkerOptimizers {
 
   func restore(counters: [String: String]) {
     for local in optimizers.indices {
-      let prefix = "worker.\(id(local))."
+      let prefix = "worker.\(id(local) < savedCount ?? .max ? id(local) : 0)."
       let own = counters.filter { $0.key.hasPrefix(prefix) }.map { (String($0.key.dropFirst(prefix.count)), $0.value) }
       optimizers[local].restore(counters: Dictionary(uniqueKeysWithValues: own))
     }

@@ -1,0 +1,71 @@
+internal import Buffers
+internal import Collectives
+internal import Kernels
+internal import Networks
+internal import Optimizers
+
+/// The steps that a rank takes alone, from the start of a round on: gradients of its own samples at its own model x, and `--optimizer`.
+///
+/// A gradient is the mean over the rank's own samples, so that the learning rate is that of a minibatch of its own. FedProx adds μ(x − θ), θ
+/// being the start of the round; `--clip` shortens what results, by its own norm on each rank.
+/// Source: algorithms §9.1, §9.2.
+final class InnerSteps {
+  /// x.
+  let model: FloatBuffer
+  /// The last gradient.
+  private let gradient: FloatBuffer
+  private let computation: GradientComputation
+  private let proximal: Float
+  private let clip: NormClip?
+
+  /// Steps whose gradients are computed into `gradient`.
+  ///
+  /// What an aggregation of gradients adds to each (decay, scaling) is no part of it: x moves by `--optimizer` alone.
+  init(_ parts: StrategyParts, proximal: Float, into gradient: FloatBuffer) {
+    var own = parts
+    own.aggregation = .floats
+    computation = GradientComputation(own)
+    model = FloatBuffer(count: parts.network.layout.count)
+    (self.gradient, self.proximal) = (gradient, proximal)
+    clip = parts.options.clip.map(NormClip.init)
+  }
+
+  /// Seconds spent computing gradients.
+  var seconds: Double { computation.seconds }
+
+  /// Called between the layers of the network.
+  var betweenLayers: (() -> Void)? {
+    get { computation.betweenLayers }
+    set { computation.betweenLayers = newValue }
+  }
+
+  /// What the steps have changed, θ − x with `start` as θ, in place of the last gradient.
+  ///
+  /// What decays beside the gradient is no part of it: θ has decayed to `decay` of it there.
+  func change(from start: FloatBuffer, decay: Float, by optimizer: any Optimizer) -> FloatBuffer {
+    let (psi, x, origin) = (gradient.baseAddress, model.baseAddress, start.baseAddress)
+    for i in 0..<gradient.count { psi[i] = origin[i] - x[i] }
+    if decay != 1 { optimizer.decayBeside?.forEachRange { for i in $0 { psi[i] = decay * origin[i] - x[i] } } }
+    return gradient
+  }
+
+  /// Takes a step with `batch`, which is not empty, unless its gradient is not finite.
+  ///
+  /// - Returns: What there is to say of the gradient.
+  func take(
+    _ step: Int, _ batch: Minibatch, from start: FloatBuffer, by optimizer: any Optimizer, rate: Float
+  ) throws -> StepAgreement.Statement {
+    let found = try computation.compute(step, of: batch, among: batch.count, at: model, into: gradient)
+    guard found.nonFiniteTensor == nil else { return found }
+    let (g, x, origin) = (gradient.baseAddress, model.baseAddress, start.baseAddress)
+    if proximal > 0 { for i in 0..<gradient.count { g[i] += proximal * (x[i] - origin[i]) } }
+    if let factor = clip.flatMap({ $0.factor(norm: gradient.sumOfSquares.squareRoot()) }) {
+      for i in 0..<gradient.count { g[i] *= Float(factor) }
+    }
+    optimizer.prepare(samples: batch.count, share: 1)
+    optimizer.update(0..<gradient.count, of: model, with: g, rate: rate)
+    optimizer.finish(model, rate: rate)
+    computation.accept()
+    return found
+  }
+}

@@ -1,0 +1,63 @@
+internal import Buffers
+internal import Collectives
+internal import Datasets
+internal import Kernels
+internal import Networks
+internal import Optimizers
+internal import Reporting
+internal import Transport
+
+/// Federated averaging: a rank takes the steps of a round for several clients, one after another.
+///
+/// Each begins at the start of the round, with an optimizer that has seen nothing, and is weighed by the samples that it holds:
+/// Σ(n_c/N)Ψ_c over the clients of the round. If every client takes part in every round, one on each rank, its optimizer is kept.
+/// Source: algorithms §9.2.
+extension LocalSteps {
+  /// Takes the steps of a round of this rank's clients, and sets the contribution to Σ n_cΨ_c over those whose values are finite.
+  func takeSteps(of clients: RoundClients, _ round: Range<Int>, on course: Course) throws -> StepAgreement.Statement {
+    guard let held = course.loader.clients?.clients else { fatalError("there are no clients") }
+    let psi = contribution.values
+    psi.clear()
+    var own = StepAgreement.Statement()
+    let all = clients.sampled(in: round.lowerBound / settings.steps)
+    for place in clients.places(of: parts.grid.share, among: parts.grid.shareCount) {
+      let client = all[place]
+      inner.model.copy(from: start)
+      let optimizer = isOneClient ? parts.optimizer : parts.optimizer.fresh()
+      var found = StepAgreement.Statement()
+      for step in round where found.nonFiniteTensor == nil {
+        if step > round.lowerBound { try FaultInjector.reach(.step, step + 1) }
+        let samples = clients.samples(of: client, at: place, offset: step - round.lowerBound)
+        let batch = try parts.timeline.span(.data) {
+          course.loader.batch(of: client, at: samples, in: step, share: place, of: clients.sampledCount)
+        }
+        guard batch.count > 0 else { continue }
+        found.add(try takeStep(step, batch, by: optimizer, on: course))
+      }
+      add(found, weight: held[client].count, to: psi, &own, decay: decay(over: round, on: course))
+    }
+    return own
+  }
+
+  /// Adds n_cΨ_c to the sum, if it is finite.
+  private func add(
+    _ found: StepAgreement.Statement, weight: Int, to sum: FloatBuffer, _ own: inout StepAgreement.Statement, decay: Float
+  ) {
+    var found = found
+    let change = inner.change(from: start, decay: decay, by: parts.optimizer)
+    let squares = change.sumOfSquares
+    if found.nonFiniteTensor == nil, !squares.isFinite {
+      found.nonFiniteTensor = firstNonFinite(in: change)
+    }
+    guard found.nonFiniteTensor == nil else {
+      own.nonFiniteTensor = own.nonFiniteTensor ?? found.nonFiniteTensor
+      own.clearedValues += 1
+      return
+    }
+    own.add(found)
+    own.weight += weight
+    own.gradientSquares += squares
+    let factor = Float(weight)
+    for i in 0..<sum.count { sum.baseAddress[i] += factor * change.baseAddress[i] }
+  }
+}

@@ -1,0 +1,117 @@
+internal import Buffers
+internal import Collectives
+
+/// How the ranks of a run with local steps work together: the keys of `local` and of its short names.
+struct LocalStepsSettings: Sendable {
+  /// What becomes of a rank's inner optimizer where ranks meet.
+  enum Inner: String, CaseIterable, Sendable {
+    /// It stays as it is, on each rank its own.
+    case keep
+    /// Its momentum begins anew; what it knows of the sizes of gradients stays.
+    case reset
+    /// What it keeps becomes the mean over the ranks, sent as floats.
+    case average
+  }
+
+  /// A short name: what its keys are if they are not given.
+  struct Preset: Sendable {
+    var steps = 30
+    var style: OuterRule.Style?
+    var rate: Double?
+    var momentum: Double?
+    var proximal = 0.0
+    var inner = Inner.keep
+    /// Whether the outer momentum is 1 − 1/K on K ranks, and the model is the point before the look-ahead.
+    var isBlockMomentum = false
+  }
+
+  /// H: the steps of a round.
+  var steps: Int
+  /// How the outer momentum acts; nil for what goes with the aggregation.
+  var style: OuterRule.Style?
+  /// α; nil for what goes with the rest.
+  var rate: Double?
+  /// μ; nil for what goes with the rest.
+  var momentum: Double?
+  /// μ of FedProx: how strongly a rank is held at the start of its round.
+  var proximal: Float
+  /// The rounds that cross as floats at first; nil for what goes with the aggregation.
+  var warmStart: Int?
+  var inner: Inner
+  var isBlockMomentum: Bool
+
+  /// The keys of a specification, for `train list`.
+  static func keys(_ preset: Preset) -> [(name: String, meaning: String)] {
+    func text(_ value: Double?, otherwise: String) -> String { value.map { String($0) } ?? otherwise }
+    let style = preset.style?.rawValue ?? "nesterov; none with a code that has a memory of its own"
+    let momentum = preset.isBlockMomentum ? "1 − 1/K on K ranks" : "0.5; 0.9 with lion, 0 with such a code"
+    return [
+      ("steps", "H: the steps of --optimizer that a rank takes before ranks meet (\(preset.steps))"),
+      ("outer", "what is done with the mean of the changes: nesterov, heavy-ball, lion or none (\(style))"),
+      (
+        "outer-rate",
+        "α: how far the model follows it (\(text(preset.rate, otherwise: "0.7; 0.001 with lion, 1 without momentum")))"
+      ),
+      ("outer-momentum", "μ of the outer momentum (\(text(preset.momentum, otherwise: momentum)))"),
+      ("proximal", "μ of FedProx: adds this times the way from the round's start to each gradient (\(preset.proximal))"),
+      (
+        "inner",
+        "the optimizer of a rank where ranks meet: keep; reset, its momentum begins anew; average, over the ranks (\(preset.inner.rawValue))"
+      ),
+      ("warm-start", "rounds that cross as floats at first, unless --warm-start names steps (5 if they are encoded later)"),
+    ]
+  }
+
+  /// Reads the keys of a specification.
+  init(_ specification: Specification, _ preset: Preset) throws(SpecificationError) {
+    func number(_ key: String, _ standard: Double?, in range: ClosedRange<Double>) throws(SpecificationError) -> Double? {
+      specification.options[key] == nil ? standard : try specification.number(key, default: 0, in: range)
+    }
+    steps = try specification.integer("steps", default: preset.steps, in: 1...1_000_000)
+    style = specification.options["outer"] == nil ? preset.style : try specification.choice("outer", default: .nesterov)
+    rate = try number("outer-rate", preset.rate, in: 0...1e6)
+    momentum = try number("outer-momentum", preset.momentum, in: 0...0.999999)
+    proximal = Float(try specification.number("proximal", default: preset.proximal, in: 0...1e6))
+    inner = try specification.choice("inner", default: preset.inner)
+    if specification.options["warm-start"] != nil {
+      warmStart = try specification.integer("warm-start", default: 0, in: 0...1_000_000)
+    }
+    isBlockMomentum = preset.isBlockMomentum
+    if style == OuterRule.Style.none, let momentum, momentum > 0, specification.options["outer-momentum"] != nil {
+      throw SpecificationError("'\(specification)': outer=none has no momentum, not outer-momentum=\(momentum)")
+    }
+  }
+
+  /// The outer step on `rankCount` ranks, for an aggregation that delivers `result`.
+  ///
+  /// A code that delivers a change has a memory, and in it the momentum of the heavy ball: none by default, as Ψ that is sent late
+  /// already counts twice with it.
+  /// Source: frontier F1.2 (α/(1 − μ)·p/δ ≤ 2), F1.6.
+  func rule(rankCount: Int, result: AggregationResult) throws(OptionError) -> OuterRule {
+    let isChange = result == .change
+    var rule = OuterRule()
+    rule.style = style ?? (isChange ? (momentum ?? 0) > 0 ? .heavyBall : .none : .nesterov)
+    if isChange, rule.style == .lion || (rule.style == .nesterov && momentum != 0) {
+      throw OptionError(
+        "--strategy: outer=\(rule.style.rawValue) does not go with a code that has the momentum in its memory; outer=heavy-ball or "
+          + "outer=none does")
+    }
+    let usual = isBlockMomentum ? 1 - 1 / Double(rankCount) : rule.style == .lion ? 0.9 : isChange ? 0 : 0.5
+    let momentum = rule.style == .none ? 0 : momentum ?? usual
+    rule.momentum = Float(momentum)
+    rule.rate = Float(rate ?? (rule.style == .lion ? 0.001 : momentum == 0 || isBlockMomentum ? 1 : 0.7))
+    if rule.style != .lion && momentum == 0 { rule.style = .none }
+    return rule
+  }
+
+  /// The steps that cross as floats at first, if the aggregation may have a warm start.
+  func warmStartSteps(isCoded: Bool) -> Int { (warmStart ?? (isCoded ? 5 : 0)) * steps }
+
+  /// What a rank keeps besides the model and its gradient: its own model, and what the outer step needs.
+  @Sendable func memory(parameterCount: Int, rankCount: Int, isCoded: Bool) -> [(name: String, count: Int)] {
+    [
+      ("this rank's own model", parameterCount),
+      ("the outer step", isBlockMomentum ? 3 * parameterCount : (parameterCount - 1) / rankCount + 1),
+    ]
+  }
+}

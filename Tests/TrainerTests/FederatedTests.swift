@@ -1,0 +1,90 @@
+import Buffers
+import Foundation
+import MPI
+import Testing
+import Trainer
+import _TestSupport
+
+/// Rounds of clients: federated averaging, and with a hold at the model where they began.
+@Suite(.serialized, .ranks(atMost: 4)) struct FederatedTests {
+  private func settings(_ strategy: String, _ change: (inout TrainerOptions) -> Void = { _ in }) -> TrainerOptions {
+    options {
+      ($0.strategy, $0.codec, $0.momentum, $0.learningRate) = (strategy, "none", 0.5, 0.1)
+      ($0.schedule, $0.warmStart, $0.steps) = ("constant", nil, 16)
+      ($0.partition, $0.clients, $0.sampled) = ("by-class:2", 10, 5)
+      change(&$0)
+    }
+  }
+
+  /// Every client has its turns, and in a round each only one.
+  @Test(.oneProcess) func roundsSampleClients() {
+    var clients = RoundClients(clientCount: 7, sampledCount: 3, minibatch: 11, seed: 4)
+    var counts = [Int](repeating: 0, count: 7)
+    for round in 0..<40 {
+      let sampled = clients.sampled(in: round)
+      #expect(Set(sampled).count == 3 && sampled == clients.sampled(in: round))
+      for client in sampled { counts[client] += 1 }
+      // Two ranks share them.
+      #expect(clients.places(of: 0, among: 2) == [0, 2] && clients.places(of: 1, among: 2) == [1])
+      // A share of eleven samples is four or three.
+      let first = clients.samples(of: sampled[0], at: 0, offset: 2)
+      #expect(first.count == 4 && first.lowerBound == clients.taken[sampled[0]] + 8)
+      clients.advance(past: round, stepCount: 5)
+      #expect(clients.taken[sampled[0]] == first.lowerBound - 8 + 20)
+    }
+    #expect(counts.allSatisfy { $0 > 5 })
+    var copy = RoundClients(clientCount: 7, sampledCount: 3, minibatch: 11, seed: 4)
+    copy.restore(clients.counter)
+    #expect(copy == clients)
+    copy.restore("1 2")
+    #expect(copy == clients)
+    // If all take part, each is always at the same place.
+    #expect(RoundClients(clientCount: 4, sampledCount: 4, minibatch: 8, seed: 1).sampled(in: 3) == [0, 1, 2, 3])
+    #expect(RoundClients(clientCount: 4, sampledCount: 1, minibatch: 8, seed: 1).places(of: 2, among: 3) == [])
+  }
+
+  /// The model does not depend on the ranks that train the clients, up to the order of sums; runs repeat, and a code carries the changes.
+  @Test func clientsAreTrainedByAnyRanks() throws {
+    let run = settings("fed-avg:steps=4")
+    let (all, alone) = (try trainedModel(run), try world.split(color: world.rank)!)
+    let own = try trainedModel(run, on: alone)
+    let distance = (0..<all.values.count).map { abs(all.values[$0] - own.values[$0]) }.max()!
+    #expect(distance < 1e-5)
+    #expect(try train(run).modelHash == all.hash)
+    try world.barrier()
+    // Fewer clients than ranks: some ranks have none.
+    let few = settings("fed-avg:steps=4") { ($0.clients, $0.sampled, $0.partition) = (10, 1, "iid") }
+    #expect(try train(few).evaluation!.loss.isFinite)
+    var coded = run
+    (coded.codec, coded.steps) = ("one-bit", 60)
+    let start = try train(settings("fed-avg:steps=4") { ($0.steps, $0.learningRate) = (4, 1e-6) }).evaluation!.loss
+    #expect(try train(coded).evaluation!.loss < start)
+  }
+
+  /// Clients differ from one another, and are held together by μ; without it they are those of averaging, bit for bit.
+  @Test func clientsAreHeld() throws {
+    func drift(_ strategy: String) throws -> Double {
+      try #require(try metrics(settings(strategy)).lines.last?["drift"] as? Double)
+    }
+    let drifts = try ["fed-avg:steps=8", "fed-prox:steps=8,proximal=0.5", "fed-prox:steps=8,proximal=2"].map(drift)
+    #expect(drifts[1] < 0.95 * drifts[0] && drifts[2] < 0.9 * drifts[1], "\(drifts)")
+    let average = try train(settings("fed-avg:steps=8")).modelHash
+    #expect(try train(settings("fed-prox:steps=8,proximal=0")).modelHash == average)
+    #expect(try train(settings("fed-prox:steps=8")).modelHash != average)
+  }
+
+  /// Where each client has given its samples is a part of the state.
+  @Test(arguments: ["none", "one-bit"]) func resumesBitForBit(_ codec: String) throws {
+    let run = settings("fed-avg:steps=4,warm-start=0") { $0.codec = codec }
+    let whole = try train(run).modelHash
+    #expect(try trainBrokenOff(after: 8, run, period: 4).modelHash == whole)
+  }
+
+  /// A client whose gradient is not finite counts for nothing.
+  @Test func aClientThatIsNotFiniteIsLeftOut() throws {
+    let run = settings("fed-avg:steps=4") { $0.injectNonFinite = "5:0" }
+    let found = try train(run)
+    #expect(found.evaluation!.loss.isFinite)
+    #expect(try train(settings("fed-avg:steps=4")).modelHash != found.modelHash)
+  }
+}
