@@ -48,7 +48,8 @@ extension ScalingPlan {
       guard let row = rows.first(where: { $0.ranks == ranks }) ?? rows.last, let steps = row.stepsForComputing else {
         return nil
       }
-      return "\(variant.codec) every \(variant.schedule.stepsPerExchange) steps on \(row.ranks) ranks: they compute "
+      let topology = variant.topology == .hierarchical ? ", hierarchical," : ""
+      return "\(variant.codec)\(topology) every \(variant.schedule.stepsPerExchange) steps on \(row.ranks) ranks: they compute "
         + "\(decimal(100 * row.aloneSeconds / row.seconds, digits: 1)) % of the time; 95 % from steps=\(steps) on"
     }
   }

@@ -258,7 +258,7 @@ package func checkStatistics(
   let strategy = options.strategy.prefix { $0 != ":" }
   guard !statistics.isSynchronized || recipe.strategy.capabilities.sharesStatistics else {
     throw TrainingError(
-      "--model \(options.model): norm=sync does not go with --strategy \(strategy), in which no rank waits for the others; "
+      "--model \(options.model): norm=sync does not go with --strategy \(strategy), in which ranks do not compute each step together; "
         + "norm=batch does", exitStatus: .usage)
   }
   let parts = recipe.strategy.schedule.exchangesInStep * (statistics.isSynchronized ? 1 : shares)

@@ -35,7 +35,7 @@ import _TestSupport
   static let registered: [Run] =
     strategies.entries.map { entry in
       Run("strategy \(entry.name)") {
-        ($0.strategy, $0.learningRate) = (entry.name, 0.02)
+        ($0.strategy, $0.learningRate) = (specification(of: entry.name, meetingEvery: 1), 0.02)
         // The order of a live run is that of its messages.
         if (try? strategies.make(entry.name))?.capabilities.hasFreeOrder == true { $0.emulateSpeed = "exp" }
       }
@@ -224,10 +224,10 @@ import _TestSupport
 
   /// Ten skipped steps in a row end a run, whichever job has skipped them.
   @Test(arguments: strategies.entries.map(\.name)) func stepsSkippedInARowAreCountedOn(_ strategy: String) throws {
-    let options = options { ($0.learningRate, $0.strategy) = (1e30, strategy) }
+    let options = options { ($0.learningRate, $0.strategy) = (1e30, specification(of: strategy, meetingEvery: 1)) }
     var whole = ""
     do { _ = try train(options) } catch { whole = "\(error)" }
-    try #require(whole.contains("10 steps in a row"))
+    try #require(whole.contains("10 \(options.strategy == strategy ? "steps" : "rounds") in a row"))
     var broken = ""
     do { _ = try brokenOff(after: 6, options) } catch { broken = "\(error)" }
     #expect(broken == whole)

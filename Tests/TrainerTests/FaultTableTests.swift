@@ -78,6 +78,11 @@ struct FaultCase: CustomStringConvertible, Sendable {
         Strategy("gossip", ["--strategy", "gossip:method=choco"]),
         Strategy("gossip in rounds", ["--strategy", "gossip:method=no-loco,steps=2"]),
         Strategy("local", ["--strategy", "local:steps=2,warm-start=1"]),
+        Strategy("local-sgd", ["--strategy", "local-sgd:steps=3", "--codec", "true-top-k"]),
+        Strategy("fed-avg", ["--strategy", "fed-avg:steps=2", "--clients", "7", "--sampled", "4"]),
+        Strategy("fed-prox", ["--strategy", "fed-prox:steps=3", "--codec", "none"]),
+        Strategy("diloco", ["--strategy", "diloco:steps=2", "--optimizer", "adamw"]),
+        Strategy("sparse-loco", ["--strategy", "sparse-loco:steps=2"]),
         Strategy("block-momentum by messages", ["--strategy", "block-momentum:steps=2", "--transport", "messages"]),
       ]
         + sparse.map { Strategy($0, ["--strategy", $0]) }

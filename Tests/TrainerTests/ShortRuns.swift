@@ -1,3 +1,4 @@
+import Buffers
 import Foundation
 import MPI
 import Testing
@@ -17,6 +18,11 @@ func options(_ change: (inout TrainerOptions) -> Void = { _ in }) -> TrainerOpti
   options.quiet = true
   change(&options)
   return options
+}
+
+/// The strategy `name` with meetings after each `steps` steps, if its ranks take several alone.
+func specification(of name: String, meetingEvery steps: Int) -> String {
+  ((try? strategies.make(name))?.schedule.stepsPerExchange ?? 1) > 1 ? "\(name):steps=\(steps)" : name
 }
 
 /// A whole run, or one that stops after `lastStep`; collective.

@@ -44,7 +44,10 @@ import _TestSupport
     try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(atPath: directory) }
     // The pause, in which a rank dies, is over before the second job begins with a later step.
-    let arguments = ["--strategy", strategy, "--steps", "24", "--inject-fault", "pause:rank=0,phase=data,step=14,seconds=0.8"]
+    let arguments = [
+      "--strategy", specification(of: strategy, meetingEvery: 3), "--steps", "24", "--inject-fault",
+      "pause:rank=0,phase=data,step=14,seconds=0.8",
+    ]
     let isInStep = (try? Trainer.strategies.make(strategy))?.capabilities.isInStep ?? true
     var unbroken: String?
     if isInStep {

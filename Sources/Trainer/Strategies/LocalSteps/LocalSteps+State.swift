@@ -68,11 +68,11 @@ extension LocalSteps {
   var conclusion: StrategyConclusion {
     var conclusion = StrategyConclusion()
     guard roundCount > 0 else { return conclusion }
-    let size = parts.parameters.sumOfSquares.squareRoot()
-    let share = size > 0 ? ", \(decimal(100 * drift / size, digits: 2)) % of the model" : ""
+    let drift = changes.count > 0 ? (changes.squares / Double(changes.count)).squareRoot() : 0
+    let whose = clients == nil ? "a rank" : "a client"
     conclusion.lines.append(
-      "\(counted(roundCount, "round")) of \(counted(settings.steps, "step")); in the last a rank went \(decimal(drift, digits: 4)) far alone, "
-        + "as a root mean square\(share)")
+      "\(counted(roundCount, "round")) of \(counted(settings.steps, "step")), in which \(whose) moved its model by "
+        + "\(decimal(drift, digits: 4)), as a root mean square")
     conclusion.members += [.init("rounds", .integer(roundCount)), .init("drift", .number(drift))]
     return conclusion
   }

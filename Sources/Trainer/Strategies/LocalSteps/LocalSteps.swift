@@ -42,8 +42,8 @@ final class LocalSteps: Strategy {
   /// Whether a rank is the same client in every round.
   let isOneClient: Bool
   var refused: RefusedGradients
-  /// The root mean square of ‖Ψ_i‖ in the last round, and the number of rounds.
-  private(set) var drift = 0.0
+  /// The sum of ‖Ψ_i‖² over all changes, and their number; the number of rounds.
+  private(set) var changes = (squares: 0.0, count: 0)
   private(set) var roundCount = 0
   private var seconds = (update: 0.0, agreement: 0.0)
   /// What ranks of an earlier job had not sent, until the one rank of this job applies it; nil otherwise.
@@ -95,6 +95,7 @@ final class LocalSteps: Strategy {
     own.isStopRequested = StopSignal.isRequested
     // All ranks use what rank 0 has computed.
     own.rate = decay(over: round, on: course)
+    if round.contains(where: course.isMeasured) { own.residualSquares = exchange.residualSquares }
     let agreement = try agree(own, after: round)
     let contributions = clients?.sampledCount ?? parts.grid.shareCount
     let warning = try refused.judge(round, gradientCount: contributions, agreement)
@@ -237,9 +238,17 @@ final class LocalSteps: Strategy {
     outcome.add(agreement)
     outcome.warning = warning
     outcome.traffic = traffic
-    let ofClients = clients.map { $0.sampledCount - agreement.sum(\.clearedValues) }
-    let count = max(1, ofClients ?? agreement.statements.count { $0.weight > 0 })
-    drift = (agreement.sum(\.gradientSquares) / Double(count)).squareRoot()
+    // Residuals are in the units of what is contributed.
+    let total = Double(agreement.sum(\.weight))
+    let contributed = agreement.statements.reduce(0) { sum, own in
+      let share = Double(own.weight) / total
+      return sum + share * share * own.gradientSquares
+    }
+    outcome.residualRatio = contributed > 0 ? (agreement.sum(\.residualSquares) / contributed).squareRoot() : 0
+    changes.squares += agreement.sum(\.gradientSquares)
+    changes.count +=
+      clients.map { max(0, $0.sampledCount - (agreement.firstNonFinite == nil ? 0 : agreement.sum(\.clearedValues))) }
+      ?? agreement.statements.count { $0.weight > 0 }
     return outcome
   }
 
