@@ -14,7 +14,7 @@ run: install
 
 # One after another, the quick checks first, whatever -j says.
 test:
-	@scripts/gate install lint arrows build-tests test-plain test-2 test-3 test-4 test-8 examples documentation docs-check
+	@scripts/gate install lint arrows build-tests test-plain test-2 test-3 test-4 test-8 examples+documentation+docs-check
 
 install:
 	scripts/install-dependencies

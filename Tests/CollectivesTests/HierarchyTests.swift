@@ -137,7 +137,7 @@ import _TestSupport
     let (rank, rankCount) = (allRanks.rank, allRanks.count)
     for hosts in Self.distributions(rankCount) where Set(hosts).count > 1 {
       for topology in [Topology.flat, .hierarchical] {
-        let layout = Layouts.manyGroups
+        let layout = rankCount < 8 ? Layouts.manyGroups : Layouts.awkward
         let map = try HostMap(allRanks, pretendedHost: hosts[rank])
         let gradient = try SharedGradient(count: layout.count, hosts: map)
         var options = randomDelays(seed: 73)

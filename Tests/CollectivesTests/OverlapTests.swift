@@ -16,43 +16,56 @@ import _TestSupport
   static let layouts = [Layouts.awkward, manyValues, Layouts.single, Layouts.empty]
 
   /// Sums appear only with the delivery, and are those of the reference, however a gradient becomes ready.
-  @Test(.ranks(atMost: 4), arguments: codecs, [Overlap.thread, .inline, .off])
-  func aGradientBecomesReadyTensorByTensor(_ codec: ReferenceCodec, _ overlap: Overlap) throws {
-    for (number, (layout, transport)) in Self.layouts.flatMap({ layout in transports.map { (layout, $0) } }).enumerated() {
-      let hosts = try HostMap(allRanks, transport: transport)
-      let gradients = try (0..<2).map { _ in try SharedGradient(count: layout.count, hosts: hosts) }
-      var options = CodedAllReduce.Options()
-      // As many buckets as there may be.
-      options.linkSpeed = LinkSpeed(latency: 0, bytesPerSecond: 1)
-      options.decodesAhead = overlap == .thread
-      let exchange = try CodedAllReduce(try makeCodec(codec), layout: layout, gradients: gradients, options: options)
-      let driver = ExchangeDriver(overlap)
+  @Test(.ranks(atMost: 4), arguments: codecs) func aGradientBecomesReadyTensorByTensor(_ codec: ReferenceCodec) throws {
+    for layout in Self.layouts {
       var reference = ReferenceExchange(layout, codec, rankCount: allRanks.count)
-      var random = SplitMix(number, allRanks.rank)
-      for step in 0..<3 {
-        let values = drawGradients(count: layout.count, seed: 61, step: step, rankCount: allRanks.count)
-        let gradient = gradients[step % 2].values
-        // What is not ready yet must not be read.
-        gradient.fill(.nan)
-        try exchange.begin(Contribution(step: step, buffer: step % 2, isReady: false))
-        driver.drive(exchange)
-        for tensor in layout.tensors {
-          for index in tensor.range { gradient[index] = values[allRanks.rank][index] }
-          exchange.markReady(upTo: tensor.range.upperBound)
-          sleepAtRandom(&random, upTo: 300)
-          driver.turn()
-        }
-        let output = FloatBuffer(count: layout.count)
-        output.fill(.nan)
-        let copy = { (range: Range<Int>, sum: UnsafePointer<Float>) in
-          for (offset, index) in range.enumerated() { output[index] = output[index].isNaN ? sum[offset] : .infinity }
-        }
-        try driver.deliver(exchange, into: step < 2 ? .buffer(output) : .update(copy))
-        #expect(firstDifference(output.array, reference.run(values)) == nil, "case \(number), step \(step)")
+      let steps = (0..<3).map { drawGradients(count: layout.count, seed: 61, step: $0, rankCount: allRanks.count) }
+      let expected = steps.map { reference.run($0) }
+      let own = steps.map { $0[allRanks.rank] }
+      for overlap in [Overlap.thread, .inline, .off] {
+        for transport in transports { try becomeReady(own, expected, layout, codec, overlap, transport) }
       }
-      #expect(exchange.nonFiniteGroups == 0)
-      #expect(exchange.traffic == exchange.predictedTraffic * 3)
     }
+  }
+
+  /// Exchanges this rank's gradients of three steps, tensor by tensor, for the sums that are expected.
+  private func becomeReady(
+    _ own: [[Float]], _ expected: [[Float]], _ layout: TensorLayout, _ codec: ReferenceCodec, _ overlap: Overlap,
+    _ transport: Transport
+  ) throws {
+    let hosts = try HostMap(allRanks, transport: transport)
+    let gradients = try (0..<2).map { _ in try SharedGradient(count: layout.count, hosts: hosts) }
+    var options = CodedAllReduce.Options()
+    // As many buckets as there may be.
+    options.linkSpeed = LinkSpeed(latency: 0, bytesPerSecond: 1)
+    options.decodesAhead = overlap == .thread
+    let exchange = try CodedAllReduce(try makeCodec(codec), layout: layout, gradients: gradients, options: options)
+    let driver = ExchangeDriver(overlap)
+    var random = SplitMix(layout.count, allRanks.rank)
+    for step in 0..<3 {
+      let gradient = gradients[step % 2].values
+      // What is not ready yet must not be read.
+      gradient.fill(.nan)
+      try exchange.begin(Contribution(step: step, buffer: step % 2, isReady: false))
+      driver.drive(exchange)
+      for tensor in layout.tensors {
+        for index in tensor.range { gradient[index] = own[step][index] }
+        exchange.markReady(upTo: tensor.range.upperBound)
+        sleepAtRandom(&random, upTo: 300)
+        driver.turn()
+      }
+      let output = FloatBuffer(count: layout.count)
+      output.fill(.nan)
+      let copy = { (range: Range<Int>, sum: UnsafePointer<Float>) in
+        for (offset, index) in range.enumerated() { output[index] = output[index].isNaN ? sum[offset] : .infinity }
+      }
+      try driver.deliver(exchange, into: step < 2 ? .buffer(output) : .update(copy))
+      #expect(
+        firstDifference(output.array, expected[step]) == nil,
+        "\(layout.count) values, \(overlap), \(transport), step \(step)")
+    }
+    #expect(exchange.nonFiniteGroups == 0)
+    #expect(exchange.traffic == exchange.predictedTraffic * 3)
   }
 
   /// A discarded exchange leaves no trace but its traffic.

@@ -85,7 +85,9 @@ extension SerialTests {
     }
 
     /// The order of the ranks counts, also where MPI cuts the data or goes on while the program does.
-    @Test(arguments: [1, 7, 1_000, 40_000, 300_000]) func orderOfOperationsOfOnesOwn(count: Int) throws {
+    @Test(arguments: [1, 7, 1_000, 40_000, World.count < 4 ? 300_000 : 100_000]) func orderOfOperationsOfOnesOwn(count: Int)
+      throws
+    {
       typealias Affine = ReductionTests.Affine
       let compose = Operation<Affine>.combining { $0.then($1) }
       func value(_ rank: Int, _ index: Int) -> Affine {

@@ -182,18 +182,22 @@ import _TestSupport
   }
 
   /// In the middle of an epoch, and at the end of one.
-  @Test(arguments: registered) func whatIsRegistered(_ run: Run) throws { try check(run.options, killed: 3, stopped: 7) }
-  @Test(arguments: sparse) func descentByFewValues(_ run: Run) throws { try check(run.options, killed: 4, stopped: 14) }
-  @Test(.ranks(atMost: 4), arguments: optimizing + moments) func optimizersAndExchanges(_ run: Run) throws {
+  @Test(arguments: registered.dealt()) func whatIsRegistered(_ run: Run) throws {
+    try check(run.options, killed: 3, stopped: 7)
+  }
+  @Test(arguments: sparse.dealt()) func descentByFewValues(_ run: Run) throws { try check(run.options, killed: 4, stopped: 14) }
+  @Test(.ranks(atMost: 4), arguments: (optimizing + moments).dealt(to: [2, 3, 4])) func optimizersAndExchanges(_ run: Run)
+    throws
+  {
     try check(run.options, killed: 4, stopped: 7)
   }
-  @Test(.ranks(atMost: 4), arguments: starting) func warmStarts(_ run: Run) throws {
+  @Test(.ranks(atMost: 4), arguments: starting.dealt(to: [2, 3, 4])) func warmStarts(_ run: Run) throws {
     try check(run.options, killed: 9, stopped: 2)
   }
-  @Test(.ranks(atMost: 4), arguments: dealing) func clients(_ run: Run) throws {
+  @Test(.ranks(atMost: 4), arguments: dealing.dealt(to: [2, 3, 4])) func clients(_ run: Run) throws {
     try check(run.options, killed: 9, stopped: nil)
   }
-  @Test(.ranks(atMost: 4), arguments: tuning) func decisions(_ run: Run) throws {
+  @Test(.ranks(atMost: 4), arguments: tuning.dealt(to: [2, 3, 4])) func decisions(_ run: Run) throws {
     try check(run.options, killed: 8, stopped: nil)
   }
 
@@ -223,7 +227,7 @@ import _TestSupport
   }
 
   /// Ten skipped steps in a row end a run, whichever job has skipped them.
-  @Test(arguments: strategies.entries.map(\.name)) func stepsSkippedInARowAreCountedOn(_ strategy: String) throws {
+  @Test(arguments: strategies.entries.map(\.name).dealt()) func stepsSkippedInARowAreCountedOn(_ strategy: String) throws {
     let options = options { ($0.learningRate, $0.strategy) = (1e30, specification(of: strategy, meetingEvery: 1)) }
     var whole = ""
     do { _ = try train(options) } catch { whole = "\(error)" }

@@ -20,7 +20,7 @@ import _TestSupport
   }
 
   /// Neither who drives exchanges nor how messages travel changes a bit, and nor does a resume while one is under way.
-  @Test(arguments: sparse) func delayedChangesRepeatAndResume(_ codec: String) throws {
+  @Test(arguments: sparse.dealt()) func delayedChangesRepeatAndResume(_ codec: String) throws {
     let expected = try train(options(codec)).modelHash
     for overlap in [Overlap.inline, .thread] {
       for transport in world.count > 1 ? [Transport.auto, .messages] : [] {

@@ -82,3 +82,29 @@ func trainedModel(_ options: TrainerOptions, on group: Communicator = world) thr
   try group.barrier()
   return (outcome.modelHash, values)
 }
+
+/// The largest distance between values at the same place of two models of one size, and the place; infinite if they differ in size, NaN
+/// if a value is.
+///
+/// For many values this is a hundred times quicker than an expectation of each.
+func farthest<Found: BinaryFloatingPoint, Expected: BinaryFloatingPoint>(
+  _ found: some Collection<Found>, _ expected: some Collection<Expected>
+) -> (distance: Double, place: Int) {
+  guard found.count == expected.count else { return (.infinity, min(found.count, expected.count)) }
+  var (largest, place) = (0.0, 0)
+  for (index, (one, other)) in zip(found, expected).enumerated() {
+    let distance = abs(Double(one) - Double(other))
+    if !(distance <= largest) && !largest.isNaN { (largest, place) = (distance, index) }
+  }
+  return (largest, place)
+}
+
+func farthest(_ found: FloatBuffer, _ expected: FloatBuffer) -> (distance: Double, place: Int) {
+  withExtendedLifetime(expected) { farthest(found, expected.values) }
+}
+
+func farthest<Expected: BinaryFloatingPoint>(
+  _ found: FloatBuffer, _ expected: some Collection<Expected>
+) -> (distance: Double, place: Int) {
+  withExtendedLifetime(found) { farthest(found.values, expected) }
+}

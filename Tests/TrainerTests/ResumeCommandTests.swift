@@ -83,21 +83,22 @@ import _TestSupport
       + strategies.entries.filter { !["all-reduce", "double-buffer"].contains($0.name) }.map { entry in
         // The order of a live run is that of its messages; and ranks that are not in step answer when they meet.
         let can = (try? strategies.make(entry.name))?.capabilities
-        return ["--strategy", specification(of: entry.name, meetingEvery: 7)] + (can?.hasFreeOrder == true ? ["--emulate-speed", "exp"] : [])
+        return ["--strategy", specification(of: entry.name, meetingEvery: 7)]
+          + (can?.hasFreeOrder == true ? ["--emulate-speed", "exp"] : [])
           + (can?.isInStep == false ? ["--verify-every", "1"] : [])
       }
       + [["--strategy", "fetch-sgd:k=1/50,columns=1/6,recovery=zero,window=3"]])
   func aRunThatIsStoppedAtARandomStepEndsAsTheUnbrokenOne(_ kind: [String]) throws {
     let directory = try temporary()
     defer { try? FileManager.default.removeItem(atPath: directory) }
-    let common = small + kind + ["--steps", "200", "--learning-rate", "0.005", "--log-every", "1"]
+    let common = small + kind + ["--steps", "80", "--learning-rate", "0.005", "--log-every", "1"]
     let whole = try run(common, ranks: 2)
     try #require(whole.status == 0, "\(whole.standardError)")
     let hash = try #require(word(after: ", model ", in: whole.standardOutput))
 
     let metrics = directory + "/metrics.jsonl"
     let arguments = common + ["--checkpoint", directory + "/saved", "--metrics", metrics, "--resume"]
-    let (wanted, rank) = (Int.random(in: 2...120), Int.random(in: 0...1))
+    let (wanted, rank) = (Int.random(in: 2...40), Int.random(in: 0...1))
     let stopped = try run(arguments, stoppedAt: wanted, rank: rank, metrics)
     let here: Comment = "stopped at step \(wanted) by a signal to rank \(rank): \(stopped.standardError)"
     #expect(stopped.status == 75 && !stopped.isTimedOut, here)

@@ -84,7 +84,7 @@ import _TestSupport
     let expected = try plainDescent(options)
     let model = try trainedModel(options).values
     // The norm, and sums over ranks, are rounded in another order.
-    for i in 0..<model.count { #expect(abs(model[i] - expected[i]) < 1e-4) }
+    #expect(farthest(model, expected).distance < 1e-4)
   }
 
   @Test func aSkippedStepChangesNothingOnAnyRank() throws {

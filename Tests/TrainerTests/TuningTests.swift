@@ -28,7 +28,7 @@ import _TestSupport
     lines.filter { $0["event"] as? String == name }
   }
 
-  @Test(arguments: ["one-bit", "none"], ["all-reduce", "double-buffer"])
+  @Test(arguments: pairs(["one-bit", "none"], ["all-reduce", "double-buffer"]).dealt())
   func searchesThatChangeNothingLeaveNoTrace(codec: String, strategy: String) throws {
     let plain = options {
       $0.codec = codec
@@ -224,10 +224,10 @@ import _TestSupport
 
   /// Runs that stop where an epoch begins, before its search, and in the middle of one.
   @Test(
-    arguments: [
+    arguments: ([
       ("search:margin=20", nil, 20), ("search:every=2,margin=20", "after-epoch:improve=5", 50), (nil, "search:every=2", 40),
       (nil, "after-epoch:improve=100,continue=true", 50),
-    ] as [(String?, String?, Int)])
+    ] as [(String?, String?, Int)]).dealt())
   func aResumedRunDecidesAsTheUnbrokenOne(minibatch: String?, rate: String?, length: Int) throws {
     let directory = try TemporaryDirectory(on: world)
     let whole = options {

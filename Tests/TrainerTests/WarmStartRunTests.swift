@@ -33,7 +33,7 @@ import _TestSupport
 
   // MARK: - Replicated
 
-  @Test(arguments: ["all-reduce", "double-buffer"], ["one-bit", "none"])
+  @Test(arguments: pairs(["all-reduce", "double-buffer"], ["one-bit", "none"]).dealt())
   func aReplicatedStartIsThatOfOneRank(strategy: String, codec: String) throws {
     let replicated = options {
       ($0.strategy, $0.codec) = (strategy, codec)
@@ -181,7 +181,7 @@ import _TestSupport
     (.automatic, [7, 17]),
   ]
 
-  @Test(arguments: starts.indices, ["all-reduce", "double-buffer"])
+  @Test(arguments: pairs(Array(starts.indices), ["all-reduce", "double-buffer"]).dealt())
   func anUnbrokenRunEqualsOneThatWasResumed(index: Int, strategy: String) throws {
     let (start, breaks) = WarmStartRunTests.starts[index]
     let whole = long(start) {
@@ -227,7 +227,7 @@ import _TestSupport
     }
   }
 
-  @Test(arguments: starts.indices) func aSearchThatChangesNothingLeavesNoTrace(index: Int) throws {
+  @Test(arguments: starts.indices.dealt()) func aSearchThatChangesNothingLeavesNoTrace(index: Int) throws {
     let plain = long(WarmStartRunTests.starts[index].0) {
       $0.data = "glyphs:train=1280,test=70"
       $0.steps = 40

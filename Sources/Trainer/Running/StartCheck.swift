@@ -13,11 +13,10 @@ package struct StartCheck {
   /// A check over the ranks of `agreement`.
   package init(agreement: Agreement) { self.agreement = agreement }
 
-  /// Compares the executables of all ranks.
-  package func program() throws {
-    let hash = Bundle.main.executablePath.flatMap { try? File.hash($0).hash } ?? 0
-    try compare("runs another program", [("file", hash)])
-  }
+  /// Compares the executables of all ranks, which are read once in a process.
+  package func program() throws { try compare("runs another program", [("file", Self.programHash)]) }
+
+  private static let programHash = Bundle.main.executablePath.flatMap { try? File.hash($0).hash } ?? 0
 
   /// Compares the options, one by one.
   package func options(_ options: TrainerOptions) throws {
