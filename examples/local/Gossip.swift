@@ -109,7 +109,7 @@ struct Gossip: PaperTable {
         "\(workers) workers, \(partition.suffix(1)) of 10 classes each: accuracy in percent",
         columns: ["method", "mean of the models", "worst model", "distance from the mean", "guide: mean; worst"])
       for row in rows {
-        table.add([row.name, row.mean.text(digits: 1), row.worst.text(digits: 1), row.distance.text(digits: 2), row.guide])
+        table.add([row.name, row.mean.text(digits: 1), row.worst.text(digits: 1), row.distance.text(digits: 4), row.guide])
       }
       table.notes = [
         "784-64-10, MNIST, \(Self.samples) samples in minibatches of \(Self.perWorker) a worker, rate 0.1 falling as a cosine. The distance is the "
