@@ -58,12 +58,11 @@ struct LazyRun: ParsableCommand {
         })
       iterations += 1
     }
-    let bytes = try world.allGather([Int64(aggregation.traffic.bytesSent - aggregation.traffic.returnedBytesSent)])
     guard world.rank == 0 else { return }
     let uploads = aggregation.uploads?.byRank ?? Array(repeating: iterations, count: world.count)
     let end = share()
     print(
-      "{\"iterations\":\(iterations).0,\"suboptimality\":\(end.isFinite ? end : 99),\"bytesUp\":\(bytes.reduce(0, +)).0,"
+      "{\"iterations\":\(iterations).0,\"suboptimality\":\(end.isFinite ? end : 99),"
         + "\"uploads\":[\(uploads.map { "\($0).0" }.joined(separator: ","))]}")
   }
 }
