@@ -37,11 +37,14 @@ struct LazyRun: ParsableCommand {
     func put(_ gradient: [Double], into buffer: FloatBuffer) {
       for j in 0..<count { buffer[j] = Float(gradient[j]) }
     }
-    let first = problem.loss(at: values) - problem.leastLoss
+    // Rank 0 says when it ends.
+    let least = world.rank == 0 ? problem.leastLoss() : 0
+    let first = problem.loss(at: values) - least
     var iterations = 0
-    func share() -> Double { (problem.loss(at: values) - problem.leastLoss) / first }
-    // Sums of fp32 do not depend on who computes them, but logarithms might.
-    func goesOn() throws -> Bool { try world.allGather([share() > target && iterations < most ? Int32(1) : 0])[0] == 1 }
+    func share() -> Double { (problem.loss(at: values) - least) / first }
+    func goesOn() throws -> Bool {
+      try world.allGather([world.rank == 0 && share() > target && iterations < most ? Int32(1) : 0])[0] == 1
+    }
     while try goesOn() {
       let samples =
         minibatch == 0
