@@ -40,8 +40,6 @@ struct LazyFigures {
   let suboptimality: Sample
   /// Mean uploads of each worker.
   let byWorker: [Double]
-  /// Bytes to owners.
-  let bytes: Sample
 
   init(_ reports: some Sequence<Report>) throws {
     let reports = Array(reports)
@@ -49,7 +47,6 @@ struct LazyFigures {
     iterations = Sample(values: try reports.map { try $0.number("iterations") })
     self.uploads = Sample(values: uploads.map { $0.reduce(0, +) })
     suboptimality = Sample(values: try reports.map { try $0.number("suboptimality") })
-    bytes = Sample(values: try reports.map { try $0.number("bytesUp") })
     byWorker = (uploads.first ?? []).indices.map { m in uploads.reduce(0) { $0 + $1[m] } / Double(uploads.count) }
   }
 }
@@ -92,12 +89,12 @@ func lazyTables(_ laboratory: Laboratory, workers: Int = 9, seeds: Int) throws -
     try LazyFigures(laboratory.run(lazyJobs(name, codec: codec, workers: workers, seeds: seeds, options)))
   }
   func text(_ figures: LazyFigures) -> [String] {
-    [figures.iterations, figures.uploads].map { $0.text(digits: 0) } + [withPrefix(figures.bytes.mean) + "B"]
+    [figures.iterations, figures.uploads].map { $0.text(digits: 0) }
   }
   var rows: [String: LazyFigures] = [:]
   var table = TextTable(
     "Logistic regression of \(workers) workers to 1e-6 of the suboptimality at the start",
-    columns: ["method", "iterations", "uploads", "sent to owners", "of each worker", "equal smoothness: iterations", "uploads"])
+    columns: ["method", "iterations", "uploads", "of each worker", "equal smoothness: iterations", "uploads"])
   for row in lazyRows {
     let smoothness = [false, true].map { isEqual in
       (0..<workers).map { LazyProblem.smoothness(of: $0, isEqual: isEqual) }
@@ -115,7 +112,7 @@ func lazyTables(_ laboratory: Laboratory, workers: Int = 9, seeds: Int) throws -
   ]
   var second = TextTable(
     "The same by minibatches of 10, to 0.05 of the suboptimality at the start",
-    columns: ["method", "rate", "iterations", "uploads", "sent to owners"])
+    columns: ["method", "rate", "iterations", "uploads"])
   for rate in ["0.05", "0.3"] {
     for (title, codec) in [
       ("stochastic descent", "none"), ("rule=worker", "lazy:start=1"),

@@ -14,8 +14,6 @@ struct LazyProblem {
   private let samples: [[[Double]]]
   /// L of the sum.
   let smoothness: Double
-  /// The least loss.
-  private(set) var leastLoss = 0.0
 
   /// The smoothness of the worker's loss: grows by 1.3² with the worker, or is 4.
   static func smoothness(of worker: Int, isEqual: Bool) -> Double { isEqual ? 4 : pow(pow(1.3, Double(worker)) + 1, 2) }
@@ -37,16 +35,20 @@ struct LazyProblem {
       return rows.map { $0.map { $0 * scale } }
     }
     smoothness = largestEigenvalue(of: samples.flatMap { $0 }) / 4 + Double(workers) * Self.ridge
-    // Accelerated descent, for far longer than needed.
+  }
+
+  /// The least loss, by accelerated descent for far longer than needed.
+  func leastLoss() -> Double {
+    let width = Self.dimension
     var (model, ahead, momentum) = (Array(repeating: 0.0, count: width), Array(repeating: 0.0, count: width), 1.0)
     for _ in 0..<3000 {
-      let sum = (0..<workers).map { gradient(of: $0, at: ahead) }
+      let sum = samples.indices.map { gradient(of: $0, at: ahead) }
       let next = (0..<width).map { j in ahead[j] - sum.reduce(0) { $0 + $1[j] } / smoothness }
       let grown = (1 + (1 + 4 * momentum * momentum).squareRoot()) / 2
       ahead = (0..<width).map { next[$0] + (momentum - 1) / grown * (next[$0] - model[$0]) }
       (model, momentum) = (next, grown)
     }
-    leastLoss = loss(at: model)
+    return loss(at: model)
   }
 
   func loss(at model: [Double]) -> Double {

@@ -37,11 +37,14 @@ struct LazyRun: ParsableCommand {
     func put(_ gradient: [Double], into buffer: FloatBuffer) {
       for j in 0..<count { buffer[j] = Float(gradient[j]) }
     }
-    let first = problem.loss(at: values) - problem.leastLoss
+    // Rank 0 says when it ends.
+    let least = world.rank == 0 ? problem.leastLoss() : 0
+    let first = problem.loss(at: values) - least
     var iterations = 0
-    func share() -> Double { (problem.loss(at: values) - problem.leastLoss) / first }
-    // Sums of fp32 do not depend on who computes them, but logarithms might.
-    func goesOn() throws -> Bool { try world.allGather([share() > target && iterations < most ? Int32(1) : 0])[0] == 1 }
+    func share() -> Double { (problem.loss(at: values) - least) / first }
+    func goesOn() throws -> Bool {
+      try world.allGather([world.rank == 0 && share() > target && iterations < most ? Int32(1) : 0])[0] == 1
+    }
     while try goesOn() {
       let samples =
         minibatch == 0
@@ -58,12 +61,11 @@ struct LazyRun: ParsableCommand {
         })
       iterations += 1
     }
-    let bytes = try world.allGather([Int64(aggregation.traffic.bytesSent - aggregation.traffic.returnedBytesSent)])
     guard world.rank == 0 else { return }
     let uploads = aggregation.uploads?.byRank ?? Array(repeating: iterations, count: world.count)
     let end = share()
     print(
-      "{\"iterations\":\(iterations).0,\"suboptimality\":\(end.isFinite ? end : 99),\"bytesUp\":\(bytes.reduce(0, +)).0,"
+      "{\"iterations\":\(iterations).0,\"suboptimality\":\(end.isFinite ? end : 99),"
         + "\"uploads\":[\(uploads.map { "\($0).0" }.joined(separator: ","))]}")
   }
 }
