@@ -127,7 +127,7 @@ struct Dithered: ComparableCodec {
   }
 }
 
-/// Signs of the largest eighth of 64 values and their mean magnitude: the codec of the list, and in plain code.
+/// Signs of the seven largest of 50 values and their mean magnitude: the codec of the list, and in plain code.
 struct Chunks: ComparableCodec {
   let base: any Codec
   var name: String { base.name }
@@ -136,7 +136,7 @@ struct Chunks: ComparableCodec {
   var hasVaryingLength: Bool { base.hasVaryingLength }
 
   init() {
-    do { base = try codecs.make("chunk-top-k:k=1/8,chunk=64,index=elias-fano") } catch { fatalError("\(error)") }
+    do { base = try codecs.make("chunk-top-k:k=7,chunk=50,index=elias-fano") } catch { fatalError("\(error)") }
   }
 
   func codeByteCount(of count: Int) -> Int { base.codeByteCount(of: count) }
@@ -152,7 +152,7 @@ struct Chunks: ComparableCodec {
 
   func transfer(_ v: [Float], _ word: (Int) -> UInt32) -> (byteCount: Int, values: [Float], residual: [Float])? {
     guard v.allSatisfy(\.isFinite) else { return nil }
-    let (n, most) = (v.count, (v.count + 7) / 8)
+    let (n, most) = (v.count, (7 * v.count + 49) / 50)
     let places = largestPlaces(v, most)
     var (values, residual) = ([Float](repeating: 0, count: n), v.map { $0 + 0 })
     guard !places.isEmpty else { return (0, values, residual) }
@@ -174,10 +174,8 @@ struct Chunks: ComparableCodec {
 
 /// The places of the `k` largest magnitudes, ascending: zeros never, and of equal ones the first.
 func largestPlaces(_ v: [Float], _ k: Int) -> [Int] {
-  let order = v.indices.filter { v[$0] != 0 }.sorted {
-    v[$0].magnitude != v[$1].magnitude ? v[$0].magnitude > v[$1].magnitude : $0 < $1
-  }
-  return order.prefix(k).sorted()
+  let keys = v.indices.map { UInt64(v[$0].magnitude.bitPattern) << 32 | UInt64(UInt32.max - UInt32($0)) }
+  return keys.filter { $0 >> 32 > 0 }.sorted(by: >).prefix(k).map { Int(UInt32.max - UInt32(truncatingIfNeeded: $0)) }.sorted()
 }
 
 /// A codec whose codes are as long as they may be, and nothing that it would write.
