@@ -89,7 +89,7 @@ func lazyTables(_ laboratory: Laboratory, workers: Int = 9, seeds: Int) throws -
     try LazyFigures(laboratory.run(lazyJobs(name, codec: codec, workers: workers, seeds: seeds, options)))
   }
   func text(_ figures: LazyFigures) -> [String] {
-    [figures.iterations, figures.uploads].map { $0.text(digits: 0) }
+    [figures.iterations.mean < 3000 ? figures.iterations.text(digits: 0) : "over 3000", figures.uploads.text(digits: 0)]
   }
   var rows: [String: LazyFigures] = [:]
   var table = TextTable(
@@ -104,7 +104,7 @@ func lazyTables(_ laboratory: Laboratory, workers: Int = 9, seeds: Int) throws -
     rows[row.name] = own
     table.add(
       [row.title] + text(own) + [own.byWorker.map { decimal($0, digits: 0) }.joined(separator: " ")]
-        + [equal.iterations.mean < 3000 ? equal.iterations.text(digits: 0) : "over 3000", equal.uploads.text(digits: 0)])
+        + text(equal))
   }
   table.notes = [
     "50 samples a worker in 50 dimensions, a ridge of 0.1 each, rate 1/L, D = 10, all upload to the first step. Smoothness of worker m: "
@@ -112,14 +112,15 @@ func lazyTables(_ laboratory: Laboratory, workers: Int = 9, seeds: Int) throws -
   ]
   var second = TextTable(
     "The same by minibatches of 10, to 0.05 of the suboptimality at the start",
-    columns: ["method", "rate", "iterations", "uploads"])
+    columns: ["method", "rate", "iterations", "uploads", "suboptimality"])
   for rate in ["0.05", "0.3"] {
     for (title, codec) in [
       ("stochastic descent", "none"), ("rule=worker", "lazy:start=1"),
       ("rule=same-minibatch", "lazy:rule=same-minibatch,start=1"),
     ] {
       let options = ["--minibatch", "10", "--target", "0.05", "--rate", rate]
-      second.add([title, "\(rate)/L"] + text(try figures("\(title), \(rate)", codec, options)))
+      let found = try figures("\(title), \(rate)", codec, options)
+      second.add([title, "\(rate)/L"] + text(found) + [found.suboptimality.text(digits: 3)])
     }
   }
   return (rows, [table, second])
