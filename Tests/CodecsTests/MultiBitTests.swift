@@ -6,7 +6,10 @@ import Testing
   @Test("the vector of the specification")
   func knownVector() {
     let encoded = MultiBit(bits: 2).encode([1, -2, 3, -4, 0, -0.0, 0.5, -0.5], residual: [0, 0.5, -4, 0, 0, 0, -0.5, 1])
-    #expect(encoded.code.map { Float(bitPattern: $0) }.prefix(2) == [-4 * 1.6007811, 4 * 1.6007811])
+    let (means, expected): ([Float], [Float]) = (
+      encoded.code.prefix(2).map { Float(bitPattern: $0) }, [-4 * 1.6007811, 4 * 1.6007811]
+    )
+    #expect(means == expected)
     // One word: value e from bit 2 e on.
     #expect(encoded.code.count == 3 && encoded.code[2] == 0b01_01_01_01_00_01_01_01)
     let decoded = MultiBit(bits: 2).decode(encoded.code, count: 8)

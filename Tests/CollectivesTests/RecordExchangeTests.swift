@@ -32,8 +32,9 @@ import Transport
     let records = try RecordExchange(HostMap(allRanks, transport: transport), capacity: 40)
     for (words, byteCount) in [(40, 384), (0, 64), (7, 64), (8, 128), (1, 64), (39, 320)] {
       let before = records.traffic
-      let found = try records.gather((0..<words).map { UInt64(100 * allRanks.rank + $0) }, activity: "a test")
-      #expect(found == (0..<allRanks.count).map { rank in (0..<words).map { UInt64(100 * rank + $0) } })
+      func record(of rank: Int) -> [UInt64] { (0..<words).map { UInt64(100 * rank + $0) } }
+      let found = try records.gather(record(of: allRanks.rank), activity: "a test")
+      #expect(found == (0..<allRanks.count).map(record))
       #expect((records.traffic - before).bytesSent == byteCount * (allRanks.count - 1))
       #expect((records.traffic - before).bytesReceived == byteCount * (allRanks.count - 1))
     }

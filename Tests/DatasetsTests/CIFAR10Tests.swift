@@ -38,9 +38,12 @@ private let good: [String: [UInt8]] = [
 
   /// The value of a byte of a channel, by plain formulas over all training pixels of the channel.
   private func scale(_ channel: Int, training records: Range<Int> = 0..<5) -> (UInt8) -> Double {
-    let pixels = records.flatMap { record($0, label: 0)[(1 + 1024 * channel)..<(1 + 1024 * (channel + 1))] }.map(Double.init)
+    let start = 1 + 1024 * channel
+    let bytes = records.flatMap { record($0, label: 0)[start..<start + 1024] }
+    let pixels = bytes.map { Double($0) }
     let mean = pixels.reduce(0, +) / Double(pixels.count)
-    let variance = pixels.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(pixels.count)
+    let squares: Double = pixels.reduce(0) { $0 + ($1 - mean) * ($1 - mean) }
+    let variance = squares / Double(pixels.count)
     return { (Double($0) - mean) / variance.squareRoot() }
   }
 

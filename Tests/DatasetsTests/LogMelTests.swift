@@ -10,7 +10,10 @@ private func reference(_ samples: [Int16], melCount: Int) -> [[Double]] {
   let edges = (0...melCount + 1).map { 700 * (exp(mel(4000) * Double($0) / Double(melCount + 1) / 1127) - 1) }
   var frames: [[Double]] = []
   for start in stride(from: 0, through: samples.count - 200, by: 80) {
-    let windowed = (0..<200).map { emphasised[start + $0] * (0.54 - 0.46 * cos(2 * .pi * Double($0) / 199)) }
+    let windowed = (0..<200).map { time -> Double in
+      let window = 0.54 - 0.46 * cos(2 * Double.pi * Double(time) / 199)
+      return emphasised[start + time] * window
+    }
     let powers = (0...128).map { bin in
       var (real, imaginary) = (0.0, 0.0)
       for (time, value) in windowed.enumerated() {

@@ -12,7 +12,9 @@ struct ReferenceNetwork {
     var values = sample
     for layer in 1..<sizes.count {
       let (inputCount, outputCount) = (sizes[layer - 1], sizes[layer])
-      let weights = (layer + 1..<sizes.count).reduce(0) { $0 + sizes[$1] * (sizes[$1 - 1] + 1) }
+      let weights = (layer + 1..<sizes.count).reduce(0) { (sum: Int, next: Int) -> Int in
+        sum + sizes[next] * (sizes[next - 1] + 1)
+      }
       let biases = weights + outputCount * inputCount
       values = (0..<outputCount).map { output in
         var sum = parameters[biases + output]

@@ -18,8 +18,9 @@ import _TestSupport
   @Test func numbersAndWordsOfAnyLength() throws {
     let agreement = try Agreement(world: World.communicator)
     for count in [0, 1, 7, 8, 15] {
-      let all = try agreement.gather((0..<count).map { UInt64(100 * World.rank + $0) })
-      #expect(all == (0..<World.count).map { rank in (0..<count).map { UInt64(100 * rank + $0) } })
+      func numbers(of rank: Int) -> [UInt64] { (0..<count).map { UInt64(100 * rank + $0) } }
+      let all = try agreement.gather(numbers(of: World.rank))
+      #expect(all == (0..<World.count).map(numbers))
     }
     for root in Set([0, World.count - 1]).sorted() {
       for text in [

@@ -229,8 +229,9 @@ import _TestSupport
     let (broken, later) = try brokenOff(after: 6, run)
     #expect(broken.steps == outcome.steps)
     func staleness(_ lines: [[String: Any]]) -> [[Int]] { lines.last?["staleness"] as? [[Int]] ?? [] }
-    #expect(staleness(lines).joined().reduce(0, +) == 12 * 20)
-    #expect(staleness(later).joined().reduce(0, +) == 12 * 20, "\(staleness(later))")
+    func counted(_ lines: [[String: Any]]) -> Int { staleness(lines).joined().reduce(0, +) }
+    #expect(counted(lines) == 12 * 20)
+    #expect(counted(later) == 12 * 20, "\(staleness(later))")
   }
 
   /// What asynchronous strategies cannot do is refused by name.

@@ -65,11 +65,13 @@ import _TestSupport
     let end = EndEvent(
       steps: 940, epochs: 4, seconds: 37, test: TestResult(loss: 0.21, accuracy: 0.941), modelHash: 0x9F0C, wire: wire,
       timing: timing)
-    #expect(
-      "\(end.json)" == #"{"event":"end","steps":940,"epochs":4,"seconds":37.0,"testLoss":0.21,"testAccuracy":0.941,"#
-        + #""modelHash":"0000000000009f0c","wire":{"bytesSent":[1,2],"bytesReceived":[3,4],"messages":[5,6],"#
-        + #""predictedBytesSent":[1,2],"insideHost":[0,0],"bytesReturned":[1,0],"bitsPerParameter":null,"compressionRatio":29.4,"fallbacks":0},"#
-        + #""timing":{"compute":0.0,"encode":0.0,"decode":0.0,"wait":1.5,"update":0.0,"data":0.0}}"#)
+    let pieces: [String] = [
+      #"{"event":"end","steps":940,"epochs":4,"seconds":37.0,"testLoss":0.21,"testAccuracy":0.941,"#,
+      #""modelHash":"0000000000009f0c","wire":{"bytesSent":[1,2],"bytesReceived":[3,4],"messages":[5,6],"#,
+      #""predictedBytesSent":[1,2],"insideHost":[0,0],"bytesReturned":[1,0],"bitsPerParameter":null,"compressionRatio":29.4,"fallbacks":0},"#,
+      #""timing":{"compute":0.0,"encode":0.0,"decode":0.0,"wait":1.5,"update":0.0,"data":0.0}}"#,
+    ]
+    #expect("\(end.json)" == pieces.joined())
   }
 
   @Test func aResumedRunAppendsAfterTheLastWholeLine() throws {

@@ -152,10 +152,8 @@ import _TestSupport
     let shards = ShardMap(count: count, shardCount: 3)
     let code = try SketchCode(.block, rows: 3, columns: 1200, shards: shards, seed: 5, specification: "")
     let ends = (0..<3).reduce(into: [0]) { $0.append($0.last! + shards.count(of: $1)) }
-    let k = (0..<3).map { shard in
-      Int((Double(ends[shard + 1]) * 120 / Double(count)).rounded())
-        - Int((Double(ends[shard]) * 120 / Double(count)).rounded())
-    }
+    let shares = ends.map { Int((Double($0) * 120 / Double(count)).rounded()) }
+    let k = (0..<3).map { shares[$0 + 1] - shares[$0] }
     let gradients = (0..<8).map { integers(count, step: 20 + $0) }
     let rates: [Float] = [1, 0.5, 0.5, 0.25, 1, 0.125, 0.25, 0.5]
     let expected = fetchSGD(
@@ -206,10 +204,8 @@ import _TestSupport
     let shards = ShardMap(count: count, shardCount: 3)
     let code = try SketchCode(.block, rows: 3, columns: 1200, shards: shards, seed: 5, specification: "")
     let ends = (0..<3).reduce(into: [0]) { $0.append($0.last! + shards.count(of: $1)) }
-    let k = (0..<3).map { shard in
-      Int((Double(ends[shard + 1]) * 120 / Double(count)).rounded())
-        - Int((Double(ends[shard]) * 120 / Double(count)).rounded())
-    }
+    let shares = ends.map { Int((Double($0) * 120 / Double(count)).rounded()) }
+    let k = (0..<3).map { shares[$0 + 1] - shares[$0] }
     let gradients = (0..<5).map { integers(count, step: 40 + $0) }
     let rates: [Float] = [1, 0.5, 0.5, 1, 0.25]
     let expected = twoRounds(

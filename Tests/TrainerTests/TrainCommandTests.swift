@@ -46,7 +46,8 @@ import Trainer
     let sent = try #require(wire["bytesSent"] as? [Int])
     #expect(sent.count == 3 && wire["predictedBytesSent"] as? [Int] == sent && wire["insideHost"] as? [Int] == sent)
     let returned = try #require(wire["bytesReturned"] as? [Int])
-    #expect(2 * returned.reduce(0, +) == sent.reduce(0, +))
+    let (back, there) = (returned.reduce(0, +), sent.reduce(0, +))
+    #expect(2 * back == there)
     #expect((wire["compressionRatio"] as? Double ?? 0) > 15)
     #expect(lines[5]["modelHash"] as? String != nil)
   }

@@ -18,10 +18,11 @@ private struct MadeUpData {
     try FileManager.default.createDirectory(atPath: images, withIntermediateDirectories: true)
     let random = Philox(seed: 3, purpose: .tests)
     func records(_ numbers: Range<Int>) -> Data {
-      Data(
-        numbers.flatMap { number in
-          [UInt8(number % 10)] + (0..<3072).map { UInt8(random.word($0, tensor: number) >> 26) + UInt8(number % 10 * 16) }
-        })
+      func value(_ place: Int, of number: Int) -> UInt8 {
+        UInt8(random.word(place, tensor: number) >> 26) + UInt8(number % 10 * 16)
+      }
+      return Data(
+        numbers.flatMap { number -> [UInt8] in [UInt8(number % 10)] + (0..<3072).map { value($0, of: number) } })
     }
     try records(0..<70).write(to: URL(fileURLWithPath: images + "/data_batch_1.bin"))
     try records(70..<101).write(to: URL(fileURLWithPath: images + "/data_batch_3.bin"))

@@ -142,7 +142,8 @@ import _TestSupport
       #expect(found == before, "\(codec)")
       for (worker, values) in server.workerValues {
         var x = before
-        for minibatch in [0, 6, 12].flatMap({ [$0 + 2 * worker, $0 + 2 * worker + 1] }) where minibatch != 4 {
+        let own = [0, 6, 12].flatMap { round -> [Int] in [round + 2 * worker, round + 2 * worker + 1] }
+        for minibatch in own where minibatch != 4 {
           let g = target.gradient(minibatch, at: x)
           for i in x.indices { x[i] -= target.rate * g[i] }
         }
