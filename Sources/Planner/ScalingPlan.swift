@@ -39,9 +39,8 @@ public struct ScalingPlan: Sendable {
     Set((0...14).map { 1 << $0 } + others).sorted()
   }
 
-  /// Predicts all step variants with `aggregations`, from measured or given costs.
+  /// Predicts all step variants with `aggregations`, from measured or given costs, and those of `strategy` besides if it is given.
   ///
-  /// - Parameter strategy: A strategy to predict besides the usual ones; nil for none.
   /// - Throws: `SpecificationError` and `SketchError` if one is not possible for this number of parameters.
   public init(
     _ predictor: StepPredictor, aggregations: [AggregationRecipe], subject: String, costs: [(name: String, text: String)],

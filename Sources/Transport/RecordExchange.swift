@@ -99,7 +99,7 @@ public final class RecordExchange {
     return try finish(activity: activity, meanwhile: meanwhile)
   }
 
-  /// Sends this rank's record; ``finish(activity:meanwhile:)`` receives those of the others; the caller may work in between.
+  /// Sends this rank's record; ``finish(activity:meanwhile:patience:)`` receives those of the others; the caller may work in between.
   ///
   /// - Parameter record: At most ``capacity`` words, the same number on every rank.
   public func begin(_ record: [UInt64]) throws {

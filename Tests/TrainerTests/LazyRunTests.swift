@@ -42,7 +42,7 @@ import _TestSupport
   /// With the same samples in every step most uploads are saved, and the loss falls as well.
   @Test(
     .ranks(atLeast: 2),
-    arguments: ["lazy:start=1", "lazy:rule=server,start=1", "lazy:bits=8,start=1"])
+    arguments: ["lazy:start=1", "lazy:rule=server,start=1,xi=0.5", "lazy:bits=8,start=1"])
   func uploadsAreSaved(_ codec: String) throws {
     func run(_ codec: String) throws -> (loss: Double, lines: [[String: Any]]) {
       let (outcome, lines) = try metrics(Self.steady(codec) { ($0.steps, $0.partition) = (40, "by-class:5") })
