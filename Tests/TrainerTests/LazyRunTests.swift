@@ -42,7 +42,7 @@ import _TestSupport
   /// With the same samples in every step most uploads are saved, and the loss falls as well.
   @Test(
     .ranks(atLeast: 2),
-    arguments: ["lazy:start=1", "lazy:rule=server,start=1,xi=0.5", "lazy:bits=8,start=1"])
+    arguments: ["lazy:start=1", "lazy:rule=server,start=1,xi=0.3", "lazy:bits=8,start=1"])
   func uploadsAreSaved(_ codec: String) throws {
     func run(_ codec: String) throws -> (loss: Double, lines: [[String: Any]]) {
       let (outcome, lines) = try metrics(Self.steady(codec) { ($0.steps, $0.partition) = (40, "by-class:5") })
@@ -51,7 +51,7 @@ import _TestSupport
     let (plain, lazy) = (try run("none").loss, try run(codec))
     let uploads = try uploads(lazy.lines)
     #expect(lazy.loss < plain + 0.05, "\(lazy.loss) after \(plain)")
-    #expect(uploads.reduce(0, +) < 30 * world.count && uploads.allSatisfy { $0 > 1 }, "\(uploads)")
+    #expect(uploads.reduce(0, +) < 32 * world.count && uploads.allSatisfy { $0 > 1 }, "\(uploads)")
   }
 
   /// Minibatches: gradients of other samples are always news, those of the same samples at a model nearby are not.
