@@ -74,24 +74,35 @@ let package = Package(
     library("Checkpoints", ["Files", "Collectives", "Transport", "MPI", "Buffers"]),
     // Metrics, progress, timelines and pictures.
     library("Reporting", ["Checkpoints", "Files", "Collectives", "Transport", "MPI", "Buffers"]),
+    // What a step is: when ranks exchange what, under which options, on which samples.
     library(
-      "Trainer",
+      "Strategies",
       [
         "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives", "Transport", "Networks", "Datasets", "MPI", "Codecs",
         "Kernels", "Buffers",
+      ]),
+    // The run around the steps: start, tuning, evaluation, checkpoints, end.
+    library(
+      "Trainer",
+      [
+        "Strategies", "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives", "Transport", "Networks", "Datasets",
+        "MPI",
+        "Codecs", "Kernels", "Buffers",
         .product(name: "Yams", package: "Yams"),
       ]),
     library(
       "Planner",
       [
-        "Trainer", "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives", "Transport", "Networks", "Datasets", "MPI",
+        "Trainer", "Strategies", "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives", "Transport", "Networks",
+        "Datasets", "MPI",
         "Codecs",
         "Kernels", "Buffers",
       ]),
     .executableTarget(
       name: "train",
       dependencies: [
-        "Planner", "Trainer", "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives", "Transport", "Networks",
+        "Planner", "Trainer", "Strategies", "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives", "Transport",
+        "Networks",
         "Datasets", "MPI",
         "Codecs",
         "Kernels", "Buffers",
@@ -101,7 +112,8 @@ let package = Package(
     .executableTarget(
       name: "bench",
       dependencies: [
-        "Trainer", "Reporting", "Optimizers", "Files", "Collectives", "Transport", "Networks", "Datasets", "MPI", "Codecs",
+        "Trainer", "Strategies", "Reporting", "Optimizers", "Files", "Collectives", "Transport", "Networks", "Datasets", "MPI",
+        "Codecs",
         "Kernels", "Buffers",
         "CPingPong", argumentParser,
       ],
@@ -144,7 +156,8 @@ let package = Package(
     tests(
       "Trainer",
       [
-        "Planner", "Trainer", "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives", "Transport", "Networks",
+        "Planner", "Trainer", "Strategies", "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives", "Transport",
+        "Networks",
         "Datasets", "MPI",
         "Codecs",
         "Kernels", "Buffers",

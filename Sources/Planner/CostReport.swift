@@ -2,7 +2,7 @@ internal import Buffers
 internal import Codecs
 internal import Files
 internal import Networks
-internal import Trainer
+internal import Strategies
 internal import Transport
 
 /// The costs that were measured or given, as text and as JSON.

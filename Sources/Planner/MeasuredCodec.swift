@@ -6,7 +6,8 @@ public import Datasets
 internal import Files
 internal import MPI
 internal import Networks
-public import Trainer
+public import Strategies
+internal import Trainer
 internal import Transport
 
 /// Measures for about a second the time of a step with each codec of the registry; returns the fastest, for `--codec auto`.
@@ -25,7 +26,8 @@ public func measuredCodec(for parts: StrategyParts, on dataset: any Dataset) thr
   if world.rank == 0 {
     let predictor = StepPredictor(parts.network, minibatch: parts.plan.minibatch, costs: measured.costs)
     let plan = try ScalingPlan(predictor, aggregations: candidates, subject: "", costs: [], ranks: parts.grid.shareCount)
-    decision = Recommendation(plan) { $0.isDone(by: parts) }.map { ($0.choice.variant.codec, $0.reason) }
+    let strategy = try PlannedStrategy(parts.options.strategy)
+    decision = Recommendation(plan) { $0.isDone(by: parts, strategy) }.map { ($0.choice.variant.codec, $0.reason) }
   }
   let agreement = try Agreement(world: world, activity: "the choice of a codec", patience: parts.options.waiting())
   let codec = try agreement.share(decision?.codec ?? "none")
@@ -33,12 +35,11 @@ public func measuredCodec(for parts: StrategyParts, on dataset: any Dataset) thr
 }
 
 extension StepVariant {
-  /// Whether a run with these parts does its steps like this, for any codec.
-  fileprivate func isDone(by parts: StrategyParts) -> Bool {
+  /// Whether a run with these parts and this strategy does its steps like this, for any codec.
+  fileprivate func isDone(by parts: StrategyParts, _ strategy: PlannedStrategy) -> Bool {
     let routes = parts.hosts.routes(parts.options.topology)
     let topology = routes.parties.count < routes.rankCount ? PlanTopology.hierarchical : .flat
-    return isDoubleBuffered == StepVariant.schedule(of: parts.options.strategy).hidesWholeExchanges
-      && self.topology == topology
+    return isDoubleBuffered == strategy.isDoubleBuffered && self.topology == topology
   }
 }
 

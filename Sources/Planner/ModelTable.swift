@@ -3,6 +3,7 @@ internal import Codecs
 internal import Collectives
 internal import Files
 internal import Networks
+internal import Strategies
 public import Trainer
 internal import Transport
 

@@ -2,7 +2,7 @@ internal import Buffers
 internal import Codecs
 public import Collectives
 internal import Files
-internal import Trainer
+internal import Strategies
 
 /// Which strategies, in step or not, apply how many gradients a second, and whether it pays not to wait.
 ///
@@ -45,7 +45,7 @@ public struct PaceComparison: Sendable {
       guard !recipe.capabilities.isInStep else { return nil }
       return predictor.asynchronous(name, bound: recipe.bound, pattern: recipe.pushes, codec: codec, ranks: ranks)
     }
-    let inStep = try StepVariant.strategies.compactMap {
+    let inStep = try PlannedStrategy.compared.compactMap {
       try predictor.inStep($0, aggregation, ranks: ranks, topology: topology)
     }
     guard ranks > 1, let fastest = inStep.max(by: { $0.gradientsPerSecond < $1.gradientsPerSecond }),
@@ -68,7 +68,7 @@ public struct PaceComparison: Sendable {
     else { return nil }
     try self.init(
       predictor, ranks: recommendation.ranks, aggregation: aggregation, topology: recommendation.choice.variant.topology,
-      requested: request.strategy)
+      requested: request.strategy?.specification)
   }
 
   /// What to use: the fastest strategy in step, unless not to wait pays.

@@ -1,7 +1,7 @@
 internal import Buffers
 public import Codecs
 public import Collectives
-public import Trainer
+public import Strategies
 
 /// How many gradients a second a kind of run applies, each of a worker's share of a step.
 public struct PacePrediction: Hashable, Sendable {
@@ -89,7 +89,7 @@ public struct PacePredictor: Sendable {
   ///
   /// - Throws: As ``StepPredictor/predict(_:ranks:topology:strategy:)``.
   public func inStep(
-    _ strategy: String, _ aggregation: AggregationRecipe, ranks: Int, topology: PlanTopology = .flat
+    _ strategy: PlannedStrategy, _ aggregation: AggregationRecipe, ranks: Int, topology: PlanTopology = .flat
   ) throws -> PacePrediction? {
     guard ranks >= 1, ranks <= steps.minibatch else { return nil }
     let times = gradientSeconds(ranks: ranks)
@@ -107,7 +107,7 @@ public struct PacePredictor: Sendable {
     let schedule = prediction.variant.schedule
     let isBound = prediction.exchangeSeconds > prediction.computeSeconds / Double(schedule.exchangesInStep)
     return PacePrediction(
-      strategy: strategy, gradientsPerSecond: Double(ranks) / prediction.seconds,
+      strategy: strategy.specification, gradientsPerSecond: Double(ranks) / prediction.seconds,
       waiting: waiting * prediction.computeSeconds / prediction.seconds, staleness: 0, limit: isBound ? .link : .workers)
   }
 

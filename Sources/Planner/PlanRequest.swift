@@ -2,7 +2,7 @@ internal import Buffers
 public import Codecs
 public import Collectives
 public import Files
-public import Trainer
+public import Strategies
 
 /// What to plan: the run, the step variants, and known costs, which need no measuring.
 public struct PlanRequest: Sendable {
@@ -11,7 +11,7 @@ public struct PlanRequest: Sendable {
   /// Whether model or data were named; if so, they are measured, whatever costs are given.
   public var namesRun = false
   /// The strategy to recommend for; nil for the better one.
-  public var strategy: String?
+  public var strategy: PlannedStrategy?
   /// The specifications of the aggregations to compare, as `--codec` takes them; all codecs by default.
   public var codecs: [String] = []
   /// The rank count to recommend for; by default that of the job if it has several.
@@ -71,7 +71,7 @@ public struct PlanRequest: Sendable {
   /// Whether a step variant may be recommended.
   public func allows(_ variant: StepVariant) -> Bool {
     guard let strategy else { return true }
-    let schedule = StepVariant.schedule(of: strategy)
+    let schedule = strategy.schedule
     return variant.isDoubleBuffered == schedule.hidesWholeExchanges
       && variant.schedule.stepsPerExchange == schedule.stepsPerExchange
   }

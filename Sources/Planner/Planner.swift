@@ -6,6 +6,7 @@ internal import Datasets
 public import Files
 public import MPI
 internal import Networks
+internal import Strategies
 internal import Trainer
 internal import Transport
 

@@ -1,5 +1,6 @@
 internal import Codecs
 internal import Files
+internal import Strategies
 internal import Trainer
 
 /// What to do, and why: one choice from a plan.
@@ -117,7 +118,7 @@ extension Recommendation {
   /// The options of the recommended step besides its codec.
   private var mode: String {
     (choice.variant.isDoubleBuffered || choice.variant.schedule.stepsPerExchange > 1
-      ? ", --strategy \(choice.variant.strategy)" : "")
+      ? ", --strategy \(choice.variant.strategy.specification)" : "")
       + (choice.variant.topology == .hierarchical ? ", --topology hierarchical" : "")
   }
 

@@ -53,7 +53,7 @@ extension ScalingPlan {
     let variants = variants
     var series: [SVGPlot.Series] = []
     for variant in variants.filter({ !$0.isDoubleBuffered }) {
-      for strategy in StepVariant.strategies {
+      for strategy in PlannedStrategy.compared {
         var next = variant
         next.strategy = strategy
         let points = predictions.filter { $0.variant == next }.map { (x: Double($0.ranks), y: speedUp($0)) }

@@ -1,4 +1,5 @@
 internal import Files
+internal import Strategies
 internal import Trainer
 
 extension ScalingPlan {

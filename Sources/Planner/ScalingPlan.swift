@@ -1,6 +1,6 @@
 public import Codecs
 public import Collectives
-internal import Trainer
+internal import Strategies
 
 /// How fast a run is predicted to be, for each step variant and number of ranks, and which to choose.
 public struct ScalingPlan: Sendable {
@@ -44,7 +44,7 @@ public struct ScalingPlan: Sendable {
   /// - Throws: `SpecificationError` and `SketchError` if one is not possible for this number of parameters.
   public init(
     _ predictor: StepPredictor, aggregations: [AggregationRecipe], subject: String, costs: [(name: String, text: String)],
-    ranks: Int?, strategy: String? = nil
+    ranks: Int?, strategy: PlannedStrategy? = nil
   ) throws {
     self.subject = subject
     self.costs = costs
@@ -59,12 +59,12 @@ public struct ScalingPlan: Sendable {
         codec: aggregation.specification, ratio: ratio, plain: model?.saturation(ratio: ratio, isDoubleBuffered: false),
         doubleBuffered: predictor.sharedChannelCounts.isEmpty ? model?.saturation(ratio: ratio, isDoubleBuffered: true) : nil)
     }
-    let others = [strategy].compactMap { $0 }.filter { StepVariant.schedule(of: $0).stepsPerExchange > 1 }
+    let others = [strategy].compactMap(\.self).filter { $0.schedule.stepsPerExchange > 1 }
     let topologies: [PlanTopology] = predictor.costs.ranksPerHost > 1 ? [.flat, .hierarchical] : [.flat]
     predictions = []
     for aggregation in aggregations {
       for topology in topologies where topology == .flat || aggregation.capabilities.isHierarchical {
-        for strategy in StepVariant.strategies + others {
+        for strategy in PlannedStrategy.compared + others {
           for count in ScalingPlan.rankCounts(with: ranks.map { [$0] } ?? []) {
             let prediction = try predictor.predict(
               aggregation, ranks: count, topology: topology, strategy: strategy)
@@ -93,7 +93,7 @@ public struct ScalingPlan: Sendable {
         SaturationRow(
           codec: codec.specification, ratio: ratio, plain: model.saturation(ratio: ratio, isDoubleBuffered: false),
           doubleBuffered: model.saturation(ratio: ratio, isDoubleBuffered: true)))
-      for variant in StepVariant.strategies.map({ StepVariant(codec: codec.specification, strategy: $0) }) {
+      for variant in PlannedStrategy.compared.map({ StepVariant(codec: codec.specification, strategy: $0) }) {
         for count in ScalingPlan.rankCounts(with: ranks.map { [$0] } ?? []) where count <= minibatch {
           predictions.append(
             StepPrediction(

@@ -1,4 +1,4 @@
-internal import Trainer
+internal import Strategies
 internal import Transport
 
 /// The statistics of batches that ranks share in a step (`norm=sync`): bytes of their records, and how long ranks wait for them.

@@ -2,7 +2,7 @@ public import Buffers
 internal import Codecs
 public import Collectives
 internal import Networks
-public import Trainer
+public import Strategies
 internal import Transport
 
 /// How ranks form the parties of an exchange.
@@ -15,32 +15,24 @@ public enum PlanTopology: String, CaseIterable, Hashable, Sendable {
 
 /// How a step is done: with which codec, by which parties, and when they exchange.
 public struct StepVariant: Hashable, Sendable {
-  /// The strategies that a plan compares.
-  static let strategies = ["all-reduce", "double-buffer"]
-
   /// The codec's specification.
   public var codec: String
   /// The parties of the exchange.
   public var topology: PlanTopology
-  /// The specification of the strategy.
-  public var strategy: String
+  /// When it exchanges.
+  public var strategy: PlannedStrategy
 
   /// A variant.
-  public init(codec: String, topology: PlanTopology = .flat, strategy: String = "all-reduce") {
+  public init(codec: String, topology: PlanTopology = .flat, strategy: PlannedStrategy = .allReduce) {
     self.codec = codec
     self.topology = topology
     self.strategy = strategy
   }
 
   /// When it exchanges, and what computing hides of it.
-  public var schedule: ExchangeSchedule { StepVariant.schedule(of: strategy) }
+  public var schedule: ExchangeSchedule { strategy.schedule }
   /// Whether part of a minibatch is computed while another part is exchanged.
-  public var isDoubleBuffered: Bool { schedule.hidesWholeExchanges }
-
-  /// The schedule of a strategy's specification.
-  static func schedule(of strategy: String) -> ExchangeSchedule {
-    (try? Trainer.strategies.make(strategy))?.schedule ?? .synchronous
-  }
+  public var isDoubleBuffered: Bool { strategy.isDoubleBuffered }
 }
 
 /// The time of a step, and its parts.
@@ -120,9 +112,9 @@ public struct StepPredictor: Sendable {
   /// - Complexity: linear in the groups of the layout and in the messages of a rank.
   /// - Throws: `SpecificationError` and `SketchError` if the aggregation is not possible for this number of parameters.
   public func predict(
-    _ aggregation: AggregationRecipe, ranks: Int, topology: PlanTopology = .flat, strategy: String = "all-reduce"
+    _ aggregation: AggregationRecipe, ranks: Int, topology: PlanTopology = .flat, strategy: PlannedStrategy = .allReduce
   ) throws -> StepPrediction? {
-    let schedule = StepVariant.schedule(of: strategy)
+    let schedule = strategy.schedule
     guard ranks >= 1, ranks <= minibatch, sharedChannelCounts.isEmpty || !schedule.hidesWholeExchanges else { return nil }
     let hosts = (ranks - 1) / costs.ranksPerHost + 1
     let topology = hosts == 1 ? PlanTopology.flat : topology

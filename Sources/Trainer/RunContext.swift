@@ -4,6 +4,7 @@ internal import Datasets
 internal import MPI
 package import Networks
 internal import Reporting
+internal import Strategies
 internal import Transport
 
 /// What a run is prepared with: options, ranks, data, network, and outputs.
@@ -42,7 +43,7 @@ struct RunProgress {
   /// The loss since the last evaluation, over all ranks.
   var tally = LossTally()
   /// What this rank has told since the last meeting.
-  var passages = PassageLog()
+  var ownSteps = OwnStepsLog()
   /// Traffic between steps, counted with the next step.
   var uncountedTraffic = Traffic()
   /// The last evaluation.

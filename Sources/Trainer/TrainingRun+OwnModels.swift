@@ -1,6 +1,7 @@
 internal import Buffers
 internal import Files
 internal import Reporting
+internal import Strategies
 
 extension TrainingRun {
   /// What the strategy has to say, and how good the models are that workers keep for themselves, if they do.

@@ -2,6 +2,7 @@ internal import Collectives
 internal import Datasets
 internal import Files
 internal import Reporting
+internal import Strategies
 internal import Transport
 
 extension TrainingRun {

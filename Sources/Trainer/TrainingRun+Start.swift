@@ -9,6 +9,7 @@ public import MPI
 public import Networks
 internal import Optimizers
 internal import Reporting
+public import Strategies
 public import Transport
 
 extension TrainingRun {

@@ -5,6 +5,7 @@ internal import Datasets
 internal import MPI
 internal import Networks
 internal import Reporting
+internal import Strategies
 internal import Transport
 
 extension TrainingRun {
@@ -61,16 +62,16 @@ extension TrainingRun {
           consensusDistance: outcome.consensusDistance))
     }
     runLog?.show(progressReport(after: step, loss: loss, bytesPerStep: outcome.traffic.bytesSent / outcome.stepCount))
-    progress.passages.begin(at: step)
+    progress.ownSteps.begin(at: step)
   }
 
   /// Reports the steps between two meetings, as rank 0 sees them.
-  func tell(_ passage: Course.Passage) {
+  func tell(_ own: Course.OwnSteps) {
     guard let runLog else { return }
-    let line = progress.passages.add(passage, every: options.logEvery)
-    let (done, since) = (passage.step, max(1, passage.step - step))
+    let line = progress.ownSteps.add(own, every: options.logEvery)
+    let (done, since) = (own.step, max(1, own.step - step))
     runLog.show(
-      progressReport(after: done, loss: line?.loss ?? progress.passages.loss, bytesPerStep: passage.traffic.bytesSent / since))
+      progressReport(after: done, loss: line?.loss ?? progress.ownSteps.loss, bytesPerStep: own.traffic.bytesSent / since))
     guard let line else { return }
     runLog.tell(
       StepEvent(

@@ -2,6 +2,7 @@ internal import Buffers
 internal import Collectives
 internal import Optimizers
 internal import Reporting
+internal import Strategies
 internal import Transport
 
 extension TrainingRun {

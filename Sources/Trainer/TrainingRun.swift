@@ -7,6 +7,7 @@ internal import MPI
 internal import Networks
 internal import Optimizers
 internal import Reporting
+package import Strategies
 internal import Transport
 
 /// Trains a network on the ranks of a job.
@@ -104,7 +105,7 @@ public final class TrainingRun {
   private func train() throws -> TrainingOutcome {
     try tellStart()
     StopSignal.answer = .awaited
-    progress.passages.begin(at: step)
+    progress.ownSteps.begin(at: step)
     var isStopping = false
     // A job that was asked to stop saves before it evaluates.
     if progress.resumed != nil && !isDone && progress.tally.sampleCount > 0 && isEvaluationDue { try evaluate() }

@@ -4,6 +4,7 @@ internal import Codecs
 internal import Collectives
 internal import Files
 public import MPI
+internal import Strategies
 internal import Trainer
 import Transport
 

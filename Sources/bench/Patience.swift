@@ -1,3 +1,4 @@
+internal import Strategies
 internal import Trainer
 
 /// How long the ranks of a measurement wait for one another: the same as in training.

@@ -2,6 +2,7 @@ internal import Buffers
 internal import Collectives
 internal import MPI
 internal import Reporting
+internal import Strategies
 internal import Trainer
 import Transport
 

@@ -1,6 +1,7 @@
 internal import Collectives
 internal import Files
 internal import MPI
+internal import Strategies
 internal import Trainer
 import Transport
 

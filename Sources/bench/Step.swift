@@ -4,6 +4,7 @@ internal import Collectives
 internal import Files
 internal import MPI
 internal import Networks
+internal import Strategies
 internal import Trainer
 import Transport
 

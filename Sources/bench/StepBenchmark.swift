@@ -6,7 +6,7 @@ internal import MPI
 internal import Networks
 internal import Optimizers
 internal import Reporting
-internal import Trainer
+internal import Strategies
 import Transport
 
 /// Training steps of the strategies of `train`, whole and in parts, with the time of each part.

@@ -3,7 +3,7 @@ internal import Collectives
 internal import Datasets
 internal import Networks
 internal import Reporting
-internal import Trainer
+internal import Strategies
 import Transport
 
 /// Steps of a strategy on constant samples.

@@ -4,7 +4,7 @@ internal import Datasets
 internal import MPI
 internal import Networks
 internal import Optimizers
-internal import Trainer
+internal import Strategies
 import Transport
 
 /// What `bench step` measures.

@@ -5,6 +5,7 @@ import Datasets
 import Files
 import MPI
 import Planner
+import Strategies
 import Trainer
 
 extension Train {

@@ -2,6 +2,7 @@ import ArgumentParser
 import Buffers
 import Files
 import MPI
+import Strategies
 import Trainer
 
 extension Train {

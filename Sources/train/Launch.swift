@@ -8,6 +8,7 @@ import Foundation
 import Glibc
 import MPI
 import Reporting
+import Strategies
 import Synchronization
 import Trainer
 import Transport

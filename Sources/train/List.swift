@@ -6,6 +6,7 @@ import Files
 import MPI
 import Networks
 import Optimizers
+import Strategies
 import Trainer
 import Transport
 

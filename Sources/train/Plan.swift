@@ -2,6 +2,7 @@ import ArgumentParser
 import Files
 import MPI
 import Planner
+import Strategies
 import Trainer
 
 extension Train {

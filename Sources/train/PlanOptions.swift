@@ -3,6 +3,7 @@ import Buffers
 import Files
 import Planner
 import Reporting
+import Strategies
 import Trainer
 
 /// The options of the run that is planned.
@@ -53,10 +54,15 @@ struct PlanSubject: ParsableArguments {
     request.namesRun = config != nil || run.given.contains { ["model", "data"].contains($0.name) }
     request.codecs = codec
     // Only if it was given: a default must not keep another from being recommended.
-    request.strategy = options.given.contains("strategy") ? options.strategy : nil
-    if let name = request.strategy, let can = (try? Trainer.strategies.make(name))?.capabilities, !can.isInStep, !can.hasOwners
-    {
-      throw OptionError("--strategy \(name): a plan is of steps, or of pushes to owners, and this strategy has neither")
+    guard options.given.contains("strategy") else { return }
+    let planned: PlannedStrategy
+    do { planned = try PlannedStrategy(options.strategy) } catch {
+      throw OptionError("--strategy \(options.strategy): \(error)")
+    }
+    request.strategy = planned
+    if !planned.capabilities.isInStep, !planned.capabilities.hasOwners {
+      throw OptionError(
+        "--strategy \(planned.specification): a plan is of steps, or of pushes to owners, and this strategy has neither")
     }
   }
 }

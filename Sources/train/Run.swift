@@ -3,6 +3,7 @@ import Collectives
 import MPI
 import Planner
 import Reporting
+import Strategies
 import Trainer
 import Transport
 

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Files
 import MPI
+import Strategies
 import Trainer
 
 extension Train {

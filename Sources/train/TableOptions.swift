@@ -1,5 +1,5 @@
 import ArgumentParser
-import Trainer
+import Strategies
 
 /// The options of one group of the table (`OptionSection`), as arguments of a command line.
 ///

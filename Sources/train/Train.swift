@@ -1,6 +1,6 @@
 import ArgumentParser
 import Files
-import Trainer
+import Strategies
 
 /// The command line of training.
 ///

@@ -3,6 +3,7 @@ import Foundation
 import Optimizers
 import Testing
 import _TestSupport
+import Strategies
 import Trainer
 
 /// AdaGrad's arithmetic against plain fp64 lines.

@@ -3,6 +3,7 @@ import Foundation
 import Optimizers
 import Testing
 import _TestSupport
+import Strategies
 import Trainer
 
 /// Adam and AdamW against their formulas in plain fp64.

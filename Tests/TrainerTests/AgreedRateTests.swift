@@ -1,6 +1,7 @@
 import Buffers
 import Collectives
 import MPI
+import Strategies
 import Testing
 import Trainer
 import Transport

@@ -1,8 +1,9 @@
 import Checkpoints
 import Collectives
 import MPI
-import Testing
+import Strategies
 import Trainer
+import Testing
 import Transport
 import _TestSupport
 

@@ -2,6 +2,7 @@ import Buffers
 import Collectives
 import Foundation
 import MPI
+import Strategies
 import Testing
 import Trainer
 import _TestSupport

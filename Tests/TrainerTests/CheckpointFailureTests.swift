@@ -2,6 +2,7 @@ import Checkpoints
 import Foundation
 import MPI
 import Testing
+import Strategies
 import Trainer
 import _TestSupport
 

@@ -4,6 +4,7 @@ import Foundation
 import Glibc
 import MPI
 import Testing
+import Strategies
 import Trainer
 import _TestSupport
 

@@ -3,6 +3,7 @@ import Checkpoints
 import Foundation
 import MPI
 import Testing
+import Strategies
 import Trainer
 import _TestSupport
 

@@ -1,6 +1,7 @@
 import Buffers
 import Foundation
 import MPI
+import Strategies
 import Testing
 import Trainer
 import _TestSupport

@@ -1,5 +1,6 @@
 import Collectives
 import MPI
+import Strategies
 import Testing
 import Trainer
 import Transport

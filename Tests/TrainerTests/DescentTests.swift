@@ -1,6 +1,7 @@
 import Buffers
 import Foundation
 import Optimizers
+import Strategies
 import Testing
 import _TestSupport
 import Trainer

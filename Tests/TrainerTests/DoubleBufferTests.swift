@@ -5,8 +5,9 @@ import Datasets
 import Foundation
 import MPI
 import Networks
-import Testing
+import Strategies
 import Trainer
+import Testing
 import Transport
 import _TestSupport
 

@@ -2,6 +2,7 @@ import Buffers
 import Collectives
 import MPI
 import Networks
+import Strategies
 import Testing
 import Trainer
 import Transport

@@ -1,7 +1,8 @@
 import Buffers
 import Foundation
-import Testing
+import Strategies
 import Trainer
+import Testing
 import _TestSupport
 
 /// One rank of a run stops for a while, dies or throws, in every phase of a run and with every strategy.

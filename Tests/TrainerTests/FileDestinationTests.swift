@@ -4,6 +4,7 @@ import Glibc
 import MPI
 import Reporting
 import Testing
+import Strategies
 import Trainer
 import _TestSupport
 

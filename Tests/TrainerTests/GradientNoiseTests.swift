@@ -1,7 +1,8 @@
 import Buffers
+import Strategies
+import Trainer
 import Testing
 import _TestSupport
-import Trainer
 
 @Suite(.oneProcess) struct GradientNoiseTests {
   /// Gradients of known signal and noise: a fixed vector, and a draw for every sample.

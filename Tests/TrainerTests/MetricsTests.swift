@@ -3,6 +3,7 @@ import Foundation
 import MPI
 import Reporting
 import Testing
+import Strategies
 import Trainer
 import _TestSupport
 

@@ -5,6 +5,7 @@ import Datasets
 import Foundation
 import MPI
 import Networks
+import Strategies
 import Testing
 import Trainer
 import Transport

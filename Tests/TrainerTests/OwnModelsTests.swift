@@ -4,6 +4,7 @@ import Foundation
 import MPI
 import Networks
 import Reporting
+import Strategies
 import Testing
 import Trainer
 import Transport

@@ -3,6 +3,7 @@ import Checkpoints
 import Collectives
 import Foundation
 import MPI
+import Strategies
 import Testing
 import Trainer
 import _TestSupport

@@ -1,5 +1,6 @@
 import Buffers
 import Foundation
+import Strategies
 import Trainer
 
 /// Local steps in a few plain lines of fp32, all ranks in one process: inner descent with momentum ρ, floats, an outer step.

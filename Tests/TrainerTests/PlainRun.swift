@@ -4,6 +4,7 @@ import Datasets
 import Foundation
 import MPI
 import Networks
+import Strategies
 import Trainer
 
 /// What a run has at its start, for tests that do its steps in a few plain lines: they share network and data with it, and no more.

@@ -7,6 +7,7 @@ import MPI
 import Networks
 import Optimizers
 import Planner
+import Strategies
 import Testing
 import Trainer
 import Transport

@@ -4,6 +4,7 @@ import Files
 import Planner
 import Testing
 import _TestSupport
+import Strategies
 import Trainer
 
 /// The models of the planner, against the paper's figures and sums by hand.

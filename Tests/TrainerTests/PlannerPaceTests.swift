@@ -3,6 +3,7 @@ import Codecs
 import Collectives
 import Planner
 import Testing
+import Strategies
 import Trainer
 import _TestSupport
 

@@ -5,6 +5,7 @@ import Planner
 import Testing
 import Transport
 import _TestSupport
+import Strategies
 import Trainer
 
 /// Predictions of steps: their bytes against the geometry's, their times against sums by hand.
@@ -97,7 +98,7 @@ import Trainer
       var costs = costs
       costs.compute = CostCurve(fixed: 2e-3, perUnit: perSample)
       let doubled = try #require(
-        StepPredictor(layout, minibatch: 256, costs: costs).predict(oneBit, ranks: 8, strategy: "double-buffer"))
+        StepPredictor(layout, minibatch: 256, costs: costs).predict(oneBit, ranks: 8, strategy: .doubleBuffer))
       let longer = isComputing ? 2e-3 + 16 * perSample + 1e-3 + 1e-3 + latency : expected - 1e-3 - 1e-3 / 7
       #expect(abs(doubled.seconds - 2 * longer) < 0.02 * kernels)
     }
@@ -136,7 +137,7 @@ import Trainer
     #expect(abs(model.floatExchangeSeconds - 40e-3) < 1e-12 && abs(model.frameSeconds - 1e-4) < 1e-15)
     for codec in [oneBit, Identity()] as [any Codec] {
       for ranks in [64, 256] {
-        for (strategy, isDoubleBuffered) in [("all-reduce", false), ("double-buffer", true)] {
+        for (strategy, isDoubleBuffered) in [(PlannedStrategy.allReduce, false), (.doubleBuffer, true)] {
           let prediction = try #require(predictor.predict(codec, ranks: ranks, strategy: strategy))
           let expected = model.minibatchSeconds(
             ranks: ranks, ratio: predictor.ratio(of: codec), isDoubleBuffered: isDoubleBuffered)
@@ -166,7 +167,7 @@ import Trainer
 extension StepPredictor {
   /// Codecs can be for any number of parameters.
   fileprivate func predict(
-    _ codec: any Codec, ranks: Int, topology: PlanTopology = .flat, strategy: String = "all-reduce"
+    _ codec: any Codec, ranks: Int, topology: PlanTopology = .flat, strategy: PlannedStrategy = .allReduce
   ) -> StepPrediction? {
     try! predict(AggregationRecipe(codec), ranks: ranks, topology: topology, strategy: strategy)
   }

@@ -6,6 +6,7 @@ import Planner
 import Reporting
 import Testing
 import _TestSupport
+import Strategies
 import Trainer
 
 /// What a plan says: the recommendation, the table, the files.

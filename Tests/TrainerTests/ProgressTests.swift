@@ -2,6 +2,7 @@ import Files
 import Foundation
 import Reporting
 import Testing
+import Strategies
 import Trainer
 import _TestSupport
 

@@ -2,6 +2,7 @@ import Buffers
 import Codecs
 import Collectives
 import MPI
+import Strategies
 import Synchronization
 import Testing
 import Trainer

@@ -2,6 +2,7 @@ import Buffers
 import Checkpoints
 import Collectives
 import MPI
+import Strategies
 import Testing
 import Trainer
 import Transport

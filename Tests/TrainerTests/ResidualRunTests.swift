@@ -1,6 +1,7 @@
 import Buffers
 import MPI
 import Testing
+import Strategies
 import Trainer
 import _TestSupport
 

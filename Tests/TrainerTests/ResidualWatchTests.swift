@@ -1,6 +1,7 @@
+import Strategies
+import Trainer
 import Testing
 import _TestSupport
-import Trainer
 
 /// When a user is told that the codec cannot follow the learning rate.
 @Suite(.oneProcess) struct ResidualWatchTests {

@@ -1,5 +1,6 @@
 import Buffers
 import Foundation
+import Strategies
 import Testing
 import Trainer
 import _TestSupport

@@ -1,9 +1,10 @@
 import Buffers
 import Foundation
 import Optimizers
+import Strategies
+import Trainer
 import Testing
 import _TestSupport
-import Trainer
 
 /// Plans whose minibatch changes where an epoch begins, against a walk over every sample.
 @Suite(.oneProcess) struct RunPlanTests {

@@ -4,6 +4,7 @@ import Files
 import Foundation
 import MPI
 import Testing
+import Strategies
 import Trainer
 import _TestSupport
 

@@ -3,8 +3,9 @@ import Datasets
 import Foundation
 import MPI
 import Networks
-import Testing
+import Strategies
 import Trainer
+import Testing
 import _TestSupport
 
 /// What is skipped because it is not finite: ten steps in a row end a run, and nothing else is lost with them.

@@ -4,8 +4,9 @@ import Datasets
 import Foundation
 import MPI
 import Networks
-import Testing
+import Strategies
 import Trainer
+import Testing
 import _TestSupport
 
 /// `fetch-sgd` with a window: tables of errors are forgotten in turn, exchange by exchange.

@@ -1,6 +1,7 @@
 import Buffers
 import Codecs
 import Collectives
+import Strategies
 import Trainer
 import Transport
 

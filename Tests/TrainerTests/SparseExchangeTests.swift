@@ -3,8 +3,9 @@ import Codecs
 import Collectives
 import Foundation
 import MPI
-import Testing
+import Strategies
 import Trainer
+import Testing
 import Transport
 import _TestSupport
 

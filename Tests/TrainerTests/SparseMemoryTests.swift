@@ -2,8 +2,9 @@ import Buffers
 import Codecs
 import Collectives
 import MPI
-import Testing
+import Strategies
 import Trainer
+import Testing
 import Transport
 import _TestSupport
 

@@ -60,7 +60,7 @@ import _TestSupport
     let wire = Double(far.bytesSent) * 8 / 1e8 + Double(stages) * 1e-3
     #expect(abs(far.exchangeSeconds - (1e-3 + 1e-3 + wire)) < 1e-9)
     // Half of it is hidden at best with half batches.
-    let delayed = try #require(try slow.predict(recipe, ranks: 8, strategy: "double-buffer"))
+    let delayed = try #require(try slow.predict(recipe, ranks: 8, strategy: .doubleBuffer))
     #expect(delayed.seconds >= 2 * far.exchangeSeconds - 1e-9)
     // Ranks that share a link send over it in turn.
     let shared = predictor(specification, work: work, link: LinkCosts(latency: 1e-3, bitsPerSecond: 1e8), ranksPerHost: 4)

@@ -1,6 +1,7 @@
 import Buffers
 import Testing
 import _TestSupport
+import Strategies
 import Trainer
 
 /// Copies of state in memory.

@@ -5,6 +5,7 @@ import Foundation
 import MPI
 import Networks
 import Planner
+import Strategies
 import Testing
 import Trainer
 import Transport
@@ -96,7 +97,7 @@ import _TestSupport
         #expect(abs(with.statisticsSeconds - (4 * meeting + Double(bytes) * 8 / 1e8)) < 1e-12)
         #expect(abs(with.seconds - without.seconds - with.statisticsSeconds) < 1e-12)
         #expect(with.bytesSent == without.bytesSent && without.statisticsSeconds == 0 && without.statisticsBytesSent == 0)
-        #expect(try sharing.predict(floats, ranks: ranks, strategy: "double-buffer") == nil)
+        #expect(try sharing.predict(floats, ranks: ranks, strategy: .doubleBuffer) == nil)
       }
       #expect(try sharing.predict(floats, ranks: 1) == alone.predict(floats, ranks: 1))
     }

@@ -3,6 +3,7 @@ import Collectives
 import Datasets
 import MPI
 import Networks
+import Strategies
 import Testing
 import Trainer
 import Transport

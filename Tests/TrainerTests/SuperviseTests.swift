@@ -1,7 +1,8 @@
 import Buffers
 import Foundation
-import Testing
+import Strategies
 import Trainer
+import Testing
 import _TestSupport
 
 /// `scripts/supervise` starts a job again that has lost a rank, and no other.
@@ -36,7 +37,7 @@ import _TestSupport
   }
 
   private static let strategies: [String] = {
-    let all = Trainer.strategies.entries.map(\.name)
+    let all = Strategies.strategies.entries.map(\.name)
     return ProcessInfo.processInfo.environment["MORSE_FAULT_TABLE"] == nil ? ["double-buffer", "asgd"] : all
   }()
 
@@ -48,7 +49,7 @@ import _TestSupport
       "--strategy", specification(of: strategy, meetingEvery: 3), "--steps", "24", "--inject-fault",
       "pause:rank=0,phase=data,step=14,seconds=0.8",
     ]
-    let isInStep = (try? Trainer.strategies.make(strategy))?.capabilities.isInStep ?? true
+    let isInStep = (try? Strategies.strategies.make(strategy))?.capabilities.isInStep ?? true
     var unbroken: String?
     if isInStep {
       #expect(try job([], arguments).run().status == 0)

@@ -1,5 +1,6 @@
 import Foundation
 import Testing
+import Strategies
 import Trainer
 import _TestSupport
 

@@ -3,6 +3,7 @@ import Collectives
 import Foundation
 import MPI
 import Reporting
+import Strategies
 import Testing
 import Trainer
 import Transport

@@ -1,7 +1,8 @@
 import Foundation
+import Strategies
+import Trainer
 import Testing
 import _TestSupport
-import Trainer
 
 /// The program `train`, started as people start it.
 @Suite(.serialized, .outsideMPI) struct TrainCommandTests {

@@ -1,4 +1,5 @@
 import MPI
+import Strategies
 import Testing
 import Trainer
 

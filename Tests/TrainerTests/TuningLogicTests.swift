@@ -2,6 +2,7 @@ import Buffers
 import Files
 import Foundation
 import Reporting
+import Strategies
 import Testing
 import _TestSupport
 import Trainer

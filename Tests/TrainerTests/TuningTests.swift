@@ -1,8 +1,9 @@
 import Foundation
 import MPI
 import Reporting
-import Testing
+import Strategies
 import Trainer
+import Testing
 import _TestSupport
 
 /// Whole runs that tune themselves, of a small model, on as many ranks as the tests have.

@@ -1,6 +1,7 @@
 import Collectives
 import Foundation
 import MPI
+import Strategies
 import Testing
 import Trainer
 import Transport

@@ -1,6 +1,7 @@
+import Strategies
+import Trainer
 import Testing
 import _TestSupport
-import Trainer
 
 @Suite(.oneProcess) struct WarmStartTests {
   @Test func isReadAsPeopleWriteIt() throws {

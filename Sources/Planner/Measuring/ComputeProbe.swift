@@ -5,7 +5,7 @@ package import Datasets
 internal import MPI
 internal import Networks
 internal import Optimizers
-package import Trainer
+package import Strategies
 internal import Transport
 
 /// Measures the cost of computing: gradients of the real network on real samples, on all ranks at once, and the update.

@@ -4,7 +4,7 @@ internal import Collectives
 internal import Datasets
 internal import MPI
 internal import Networks
-internal import Trainer
+internal import Strategies
 internal import Transport
 
 /// Measures the costs of work and messages on the ranks of a job.

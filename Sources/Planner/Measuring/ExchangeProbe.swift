@@ -3,6 +3,7 @@ internal import Codecs
 internal import Collectives
 internal import Files
 internal import MPI
+internal import Strategies
 internal import Trainer
 internal import Transport
 

@@ -2,6 +2,7 @@ internal import Buffers
 internal import Collectives
 internal import Glibc
 internal import MPI
+internal import Strategies
 internal import Trainer
 internal import Transport
 

@@ -1,7 +1,7 @@
 internal import Buffers
 internal import Collectives
 internal import Networks
-internal import Trainer
+internal import Strategies
 internal import Transport
 
 /// Measures the work of an aggregation that passes rounds of messages: on every rank at once, each as if it were alone.

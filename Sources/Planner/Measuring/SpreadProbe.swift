@@ -1,6 +1,6 @@
 internal import Buffers
 internal import MPI
-internal import Trainer
+internal import Strategies
 internal import Transport
 
 /// Measures how much the times of gradients differ: from rank to rank, and from one to the next.

@@ -6,6 +6,7 @@ public import Datasets
 internal import MPI
 internal import Networks
 internal import Optimizers
+public import Strategies
 internal import Transport
 
 /// Chooses a codec for a run by its time per step; returns its specification and the reason, a sentence without a full stop.

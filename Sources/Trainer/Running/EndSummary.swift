@@ -2,6 +2,7 @@ internal import Checkpoints
 internal import Collectives
 internal import Files
 internal import Reporting
+internal import Strategies
 internal import Transport
 
 /// The summary at the end of a run: the result, the traffic between ranks, and one sentence on whether compression paid off.

@@ -6,6 +6,7 @@ internal import Foundation
 internal import MPI
 public import Networks
 internal import Reporting
+internal import Strategies
 public import Transport
 
 /// The quality of a model on the test samples.

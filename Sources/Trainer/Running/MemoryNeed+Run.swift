@@ -4,6 +4,7 @@ internal import Collectives
 internal import MPI
 package import Networks
 internal import Optimizers
+package import Strategies
 package import Transport
 
 extension MemoryNeed {

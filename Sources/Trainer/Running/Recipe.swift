@@ -4,6 +4,7 @@ public import Collectives
 public import Datasets
 public import Networks
 public import Optimizers
+public import Strategies
 internal import Transport
 
 /// The choices of a run's options, looked up by name: what can be known before data are read and ranks connect.

@@ -1,5 +1,6 @@
 internal import Checkpoints
 internal import Files
+internal import Strategies
 
 /// The files that a run writes besides its checkpoints; rank 0 resolves their destinations.
 struct RunFiles {

@@ -1,6 +1,7 @@
 internal import Files
 internal import Glibc
 internal import Reporting
+internal import Strategies
 
 /// The output of a run to users and files; it exists on rank 0.
 ///

@@ -5,6 +5,7 @@ internal import Datasets
 internal import Files
 public import MPI
 internal import Networks
+internal import Strategies
 internal import Transport
 
 /// A model in a checkpoint, with the data to evaluate it on.

@@ -3,6 +3,7 @@ package import Checkpoints
 internal import Files
 internal import Foundation
 internal import MPI
+package import Strategies
 
 /// Verifies that all ranks run the same program with the same options on the same data, before hours are wasted.
 ///

@@ -4,6 +4,7 @@ internal import Datasets
 internal import Files
 internal import MPI
 internal import Networks
+internal import Strategies
 internal import Transport
 
 /// The text that users see before a run begins.

@@ -2,6 +2,7 @@ internal import Buffers
 internal import Collectives
 package import Networks
 internal import Optimizers
+package import Strategies
 package import Transport
 
 extension StrategyParts {

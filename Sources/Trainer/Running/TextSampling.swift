@@ -3,6 +3,7 @@ internal import Checkpoints
 internal import Datasets
 internal import Foundation
 internal import Networks
+internal import Strategies
 
 /// How a model of text writes.
 public struct TextSampling: Hashable, Sendable {

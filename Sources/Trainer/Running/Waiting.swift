@@ -1,5 +1,6 @@
 internal import Collectives
 internal import Files
+public import Strategies
 public import Transport
 
 extension TrainerOptions {

@@ -5,6 +5,7 @@ internal import Datasets
 internal import Foundation
 internal import MPI
 internal import Networks
+internal import Strategies
 internal import Transport
 
 /// Assigns the samples of a data set their most likely labels under a model; each rank aligns its share of the utterances,
@@ -12,7 +13,7 @@ internal import Transport
 ///
 /// The log posteriors of each utterance are computed in minibatches of its own, so labels do not depend on the number of ranks.
 /// Source: algorithms §1.11.
-struct Realigner {
+package struct Realigner {
   /// The outcome for the training samples; the same on every rank.
   struct Result: Hashable {
     /// The number of training samples whose label changed.

@@ -1,5 +1,6 @@
 internal import Buffers
 internal import Datasets
+internal import Strategies
 
 extension ClientOrder {
   /// The clients of a run; nil if none were requested.

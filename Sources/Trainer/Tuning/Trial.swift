@@ -3,6 +3,7 @@ internal import Checkpoints
 internal import Collectives
 internal import Networks
 internal import Optimizers
+internal import Strategies
 internal import Transport
 
 /// Trains a copy of the model on a few samples to test a minibatch or a learning rate; the original is never touched.
@@ -22,7 +23,7 @@ final class Trial {
   }
 
   private let parts: StrategyParts
-  private let strategy: Synchronous
+  private let strategy: any Strategy
   private let loader: BatchLoader
   /// The steps that trials of the run have done so far.
   private(set) var stepCount: Int
@@ -43,7 +44,7 @@ final class Trial {
     if parts.options.nonFinite == .skip { parts.options.nonFinite = .abort }
     parts.options.injectNonFinite = nil
     (self.parts, self.stepCount) = (parts, stepCount)
-    strategy = try Synchronous(parts)
+    strategy = try StrategyRecipe.allReduce(parts)
     self.loader = loader.copy()
   }
 

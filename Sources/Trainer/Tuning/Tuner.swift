@@ -1,6 +1,7 @@
 internal import Buffers
 internal import Collectives
 internal import Optimizers
+internal import Strategies
 internal import Transport
 
 /// The state of a run that tunes itself: past decisions, and what the next ones are based on.

@@ -6,16 +6,16 @@ internal import Files
 /// Every rank comes to the same decision by itself: norms of contributions come with the agreement on a step, in rank order,
 /// and the sum that arrives is the same bits everywhere.
 /// - Cost: Two passes over the gradient in each step that is measured; nothing is sent.
-struct AutomaticStart {
+package struct AutomaticStart {
   /// Why a warm start ends.
-  struct End: Hashable {
+  package struct End: Hashable {
     /// The share of the signal; nil if it could not be measured.
-    let share: Double?
+    package let share: Double?
     /// Whether the latest step was reached before the share fell.
-    let isBound: Bool
+    package let isBound: Bool
 
     /// The reason in words.
-    var reason: String {
+    package var reason: String {
       func percent(_ share: Double) -> String { "\(decimal(100 * share, digits: 1)) %" }
       let limit = percent(GradientNoise.limit)
       guard let share else { return "a quarter of the run is over, and signal and noise could not be told apart" }

@@ -62,7 +62,7 @@ public struct RunPlan: Hashable, Sendable {
   public mutating func end(after step: Int) { end = step }
 
   /// The plan of a trial: the first `sampleCount` samples of `epoch` in steps of `minibatch`, at their positions in this plan.
-  func trial(of epoch: Int, minibatch: Int, sampleCount: Int) -> (plan: RunPlan, steps: Range<Int>) {
+  package func trial(of epoch: Int, minibatch: Int, sampleCount: Int) -> (plan: RunPlan, steps: Range<Int>) {
     var trial = self
     let (first, count) = (firstStep(of: epoch), (sampleCount - 1) / minibatch + 1)
     trial.sampleCount = sampleCount
@@ -132,7 +132,7 @@ extension RunPlan {
 
 extension RunPlan {
   /// What a resumed run must know besides its options.
-  var counters: [String: String] {
+  package var counters: [String: String] {
     var counters = warmStartPhases.counters
     counters["minibatches"] = stretches.map { "\($0.epoch):\($0.minibatch)" }.joined(separator: " ")
     counters["end"] = end.map { String($0) }
@@ -140,7 +140,7 @@ extension RunPlan {
   }
 
   /// Restores the minibatches and the end; returns whether that was possible.
-  mutating func restore(_ counters: [String: String]) -> Bool {
+  package mutating func restore(_ counters: [String: String]) -> Bool {
     end = counters["end"].flatMap { Int($0) }
     // Versions that did not change the minibatch saved nothing about it.
     for text in (counters["minibatches"] ?? "").split(separator: " ") {

@@ -1,4 +1,4 @@
-internal import Files
+package import Files
 
 /// A row of the table of options (``OptionSection``): everything about one option except its use.
 public struct OptionRow<Value: Hashable & Sendable>: Sendable {
@@ -75,15 +75,15 @@ public struct OptionField: Sendable {
   /// Whether help omits it: for tests.
   public let isHidden: Bool
   /// The value as JSON.
-  let json: @Sendable (TrainerOptions) -> JSONValue
+  package let json: @Sendable (TrainerOptions) -> JSONValue
   /// The value as text; nil if the option has none.
   public let read: @Sendable (TrainerOptions) -> String?
   /// Sets the value from text.
   public let write: @Sendable (inout TrainerOptions, String) throws(OptionError) -> Void
   /// Whether the value is that of a run without the option.
-  let isUsual: @Sendable (TrainerOptions) -> Bool
+  package let isUsual: @Sendable (TrainerOptions) -> Bool
   /// The fault of the value by itself, a sentence without a full stop, or nil.
-  let fault: @Sendable (TrainerOptions) -> String?
+  package let fault: @Sendable (TrainerOptions) -> String?
 
   /// The name in metrics files: `learningRate`.
   public var key: String {

@@ -12,7 +12,7 @@ public final class BatchLoader {
   package var plan: RunPlan
   private let seed: UInt64
   /// The order of the clients' samples; nil without clients.
-  let clients: ClientOrder?
+  package let clients: ClientOrder?
   private let rank: Int
   private let ranks: Int
   private var batch: Minibatch
@@ -45,7 +45,7 @@ public final class BatchLoader {
   }
 
   /// A loader of the same samples with its own position.
-  func copy() -> BatchLoader {
+  package func copy() -> BatchLoader {
     BatchLoader(dataset, plan: plan, seed: seed, clients: clients, rank: rank, of: ranks, labels: labels)
   }
 
@@ -64,7 +64,7 @@ public final class BatchLoader {
   }
 
   /// All samples of a step, over all ranks; valid until the next call.
-  func wholeBatch(at step: Int) -> Minibatch {
+  package func wholeBatch(at step: Int) -> Minibatch {
     let stopwatch = Stopwatch()
     defer { seconds += stopwatch.seconds }
     return load(plan.places(of: step), of: step)

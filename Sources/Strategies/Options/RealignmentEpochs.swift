@@ -14,7 +14,7 @@ public enum RealignmentEpochs: Codable, Hashable, Sendable {
   }
 
   /// The first of these epochs; nil if there are none.
-  var first: Int? {
+  package var first: Int? {
     switch self {
     case .after(let epochs): epochs.first
     case .every(let interval): interval

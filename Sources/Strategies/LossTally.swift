@@ -3,13 +3,13 @@ package struct LossTally {
   package private(set) var lossSum = 0.0
   package private(set) var sampleCount = 0
 
-  init(lossSum: Double = 0, sampleCount: Int = 0) {
+  package init(lossSum: Double = 0, sampleCount: Int = 0) {
     self.lossSum = lossSum
     self.sampleCount = sampleCount
   }
 
   /// Adds a step; skipped parts of it do not count.
-  mutating func add(_ outcome: StepOutcome) {
+  package mutating func add(_ outcome: StepOutcome) {
     add(lossSum: outcome.learnt.lossSum, sampleCount: outcome.learnt.sampleCount)
   }
 
@@ -20,5 +20,5 @@ package struct LossTally {
   }
 
   /// The mean loss per sample; NaN if there are none.
-  var mean: Double { lossSum / Double(sampleCount) }
+  package var mean: Double { lossSum / Double(sampleCount) }
 }

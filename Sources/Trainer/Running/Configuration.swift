@@ -1,5 +1,6 @@
 internal import Checkpoints
 internal import Files
+public import Strategies
 internal import Yams
 
 extension TrainerOptions {

@@ -107,18 +107,18 @@ public struct Course {
   /// Whether norms of a step are needed, which cost a pass over gradient and residual.
   public let isMeasured: (_ step: Int) -> Bool
   /// Takes note of what this rank does between meetings, once for each of its minibatches.
-  let note: (Passage) -> Void
+  package let note: (OwnSteps) -> Void
   /// The number by which random codes of a step are drawn, once each: that of the step, except in trials, which have others.
-  let drawNumber: (_ step: Int) -> Int
+  package let drawNumber: (_ step: Int) -> Int
 
   /// What one rank knows of the steps since the last meeting, without asking others.
-  struct Passage {
+  package struct OwnSteps {
     /// The steps of which all minibatches have been begun, by whichever rank.
-    var step: Int
+    package var step: Int
     /// The loss of this rank's last minibatch.
-    var loss: LossTally
+    package var loss: LossTally
     /// This rank's traffic since the last meeting.
-    var traffic: Traffic
+    package var traffic: Traffic
   }
 
   /// A course.
@@ -126,9 +126,9 @@ public struct Course {
     self.init(loader: loader, rate: rate, isMeasured: isMeasured, note: { _ in })
   }
 
-  init(
+  package init(
     loader: BatchLoader, rate: @escaping (Int) -> Float, isMeasured: @escaping (Int) -> Bool,
-    note: @escaping (Passage) -> Void, drawNumber: @escaping (Int) -> Int = { $0 }
+    note: @escaping (OwnSteps) -> Void, drawNumber: @escaping (Int) -> Int = { $0 }
   ) {
     (self.loader, self.rate, self.isMeasured) = (loader, rate, isMeasured)
     (self.note, self.drawNumber) = (note, drawNumber)
@@ -158,13 +158,13 @@ public struct StepOutcome {
   /// The share of the signal in the last gradients while an automatic warm start is running; nil otherwise.
   public var signalShare: Double?
   /// Why an automatic warm start ended with this step; nil if it did not.
-  var warmStartEnd: AutomaticStart.End?
+  package var warmStartEnd: AutomaticStart.End?
   /// The mean of ‖x_i − x̄‖² over the models of workers that have their own; nil if they have not.
   public var consensusDistance: Double?
   /// This rank's traffic in this step.
   public var traffic = Traffic()
   /// The order of events, if it is recorded.
-  var events: EventLine?
+  package var events: EventLine?
   /// The bytes of activations that this rank sent in this step; nil if the model is on one rank.
   public var activationBytes: Int?
 
@@ -172,7 +172,7 @@ public struct StepOutcome {
   public init() {}
 
   /// The mean loss per sample: over those that were applied, or over all if there are none.
-  var meanLoss: Double { learnt.sampleCount > 0 ? learnt.mean : lossSum / Double(sampleCount) }
+  package var meanLoss: Double { learnt.sampleCount > 0 ? learnt.mean : lossSum / Double(sampleCount) }
 
   /// Adds the agreement on the step, or on a part of it, and its verdict.
   mutating func add(_ judgement: StepFrame.Judgement) {
@@ -220,9 +220,9 @@ public struct StrategyParts {
   /// How the ranks that share samples share the statistics of a batch; nil if each normalizes by its own.
   package var statistics: StatisticsGather?
   /// Where the strategy records what it does; nil if no timeline was requested.
-  var timeline: Timeline?
+  package var timeline: Timeline?
   /// The order of events to follow; nil for the one in which they come.
-  var replayed: EventRecord?
+  package var replayed: EventRecord?
 
   /// The parts of a strategy; each rank has the whole model unless `blocks` connects its slices.
   package init(

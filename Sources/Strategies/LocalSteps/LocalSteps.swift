@@ -145,7 +145,7 @@ final class LocalSteps: Strategy {
   ) throws -> StepAgreement.Statement {
     let found = try inner.take(step, batch, from: start, by: optimizer, rate: course.rate(step))
     course.note(
-      Course.Passage(
+      Course.OwnSteps(
         step: step, loss: LossTally(lossSum: found.lossSum, sampleCount: found.sampleCount), traffic: Traffic()))
     return found
   }

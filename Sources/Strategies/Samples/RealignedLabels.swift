@@ -1,18 +1,18 @@
-internal import Buffers
-internal import Checkpoints
-internal import Datasets
+package import Buffers
+package import Checkpoints
+package import Datasets
 
 /// The labels that a model assigned to the samples of a data set, in place of the original ones; the same on every rank.
 ///
 /// Labels are integers below 2²⁴, which fp32 represents exactly, so checkpoints store them with all other state.
 package final class RealignedLabels {
   /// The epoch after which the labels were made, counted from 1; 0 if they are still the data set's own.
-  var epoch = 0
+  package var epoch = 0
   private let train: FloatBuffer
   private let test: FloatBuffer
 
   /// Storage for the labels of `dataset`, initially its own.
-  init(_ dataset: any RealignableDataset) {
+  package init(_ dataset: any RealignableDataset) {
     train = FloatBuffer(count: dataset.count(.train))
     test = FloatBuffer(count: dataset.count(.test))
     for split in Split.allCases {
@@ -22,7 +22,7 @@ package final class RealignedLabels {
   }
 
   /// The labels of `dataset`, called `specification`; throws `TrainingError` if no model can improve them.
-  convenience init(requiredOf dataset: any Dataset, _ specification: String) throws(TrainingError) {
+  package convenience init(requiredOf dataset: any Dataset, _ specification: String) throws(TrainingError) {
     guard let dataset = dataset as? any RealignableDataset else {
       throw TrainingError(
         "--realign: the labels of \(specification) do not come from an alignment; only those of data such as speech: can be realigned",
@@ -32,7 +32,7 @@ package final class RealignedLabels {
   }
 
   /// The label of a sample.
-  subscript(index: Int, split: Split) -> Int {
+  package subscript(index: Int, split: Split) -> Int {
     get { Int(buffer(split)[index]) }
     set { buffer(split)[index] = Float(newValue) }
   }
@@ -40,26 +40,26 @@ package final class RealignedLabels {
   private func buffer(_ split: Split) -> FloatBuffer { split == .train ? train : test }
 
   /// The number of samples of each class in a split.
-  func counts(_ split: Split, classCount: Int) -> [Int] {
+  package func counts(_ split: Split, classCount: Int) -> [Int] {
     var counts = Array(repeating: 0, count: classCount)
     for index in 0..<buffer(split).count { counts[self[index, split]] += 1 }
     return counts
   }
 
   /// The hash of a split's labels.
-  func hash(_ split: Split) -> UInt64 { buffer(split).hash() }
+  package func hash(_ split: Split) -> UInt64 { buffer(split).hash() }
 
   /// Adds the labels to the inventory, unless they are the data set's own.
   ///
   /// Four bytes per sample, on rank 0.
-  func contribute(to inventory: inout StateInventory) {
+  package func contribute(to inventory: inout StateInventory) {
     inventory.counters["realignedAfterEpoch"] = String(epoch)
     guard epoch > 0 else { return }
     inventory.tensors += [SavedTensor("labels.train", of: train), SavedTensor("labels.test", of: test)]
   }
 
   /// Prepares for the labels of a checkpoint, which are read into the inventory afterwards.
-  func prepare(for counters: [String: String]) {
+  package func prepare(for counters: [String: String]) {
     epoch = counters["realignedAfterEpoch"].flatMap { Int($0) } ?? 0
   }
 }

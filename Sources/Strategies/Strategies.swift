@@ -16,7 +16,7 @@ public struct StrategyRecipe: Sendable {
   /// What it can do, as data.
   public let capabilities: StrategyCapabilities
   /// The steps of floats at first, if the strategy says so and `--warm-start` does not; for codes, and for floats, which need none.
-  let warmStartSteps: @Sendable (_ isCoded: Bool) -> Int?
+  package let warmStartSteps: @Sendable (_ isCoded: Bool) -> Int?
   /// The key that gives the momentum, so that `--momentum` and `--optimizer` do not; nil if those do.
   public let ownMomentum: String?
   /// The optimizers that a rank has.
@@ -85,7 +85,7 @@ public struct StrategyCapabilities: Hashable, Sendable {
   package init() {}
 
   /// Those of ranks that do each step at the same time.
-  static let synchronous: StrategyCapabilities = {
+  package static let synchronous: StrategyCapabilities = {
     var capabilities = StrategyCapabilities()
     capabilities.sharesStatistics = true
     return capabilities
@@ -123,7 +123,7 @@ public struct StrategyCapabilities: Hashable, Sendable {
 public let strategies = Registry<StrategyRecipe>(
   "strategy",
   [
-    .init("all-reduce", "every rank exchanges every step's gradient and makes the same update") { _ in allReduce },
+    .init("all-reduce", "every rank exchanges every step's gradient and makes the same update") { _ in .allReduce },
     .init("double-buffer", "half a minibatch is computed while the gradient of the half before is exchanged") { _ in
       StrategyRecipe(schedule: Delayed.schedule) { try Delayed($0) }
     },
@@ -224,7 +224,12 @@ private let sparseLocal: Registry<StrategyRecipe>.Entry = {
   }
 }()
 
-private let allReduce = StrategyRecipe(schedule: Synchronous.schedule, capabilities: .synchronous) { try Synchronous($0) }
+extension StrategyRecipe {
+  /// `all-reduce`.
+  package static let allReduce = StrategyRecipe(schedule: Synchronous.schedule, capabilities: .synchronous) {
+    try Synchronous($0)
+  }
+}
 
 private func asynchronous(_ settings: AsynchronySettings, ownMomentum: String? = nil) -> StrategyRecipe {
   StrategyRecipe(
@@ -254,7 +259,7 @@ private func shortForm(_ name: String) -> Registry<StrategyRecipe>.Entry {
   let codec = name == "local-top-k" ? "top-k" : name
   guard let entry = aggregations.entries.first(where: { $0.name == codec }) else { fatalError("no codec \(codec)") }
   return .init(name, "short for all-reduce with --codec \(codec): \(entry.summary)", keys: entry.keys) {
-    var recipe = allReduce
+    var recipe = StrategyRecipe.allReduce
     recipe.aggregation = try entry.make($0)
     return recipe
   }

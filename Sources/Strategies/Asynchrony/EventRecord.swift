@@ -1,12 +1,12 @@
 internal import Checkpoints
 internal import Collectives
-internal import Files
+package import Files
 internal import Foundation
 internal import Reporting
 
 /// What happened between two meetings, as a line of a record: the orders in which the owners of shards applied pushes, or what each
 /// worker did if they average in pairs.
-struct EventLine: MetricsEvent, Hashable, Codable {
+package struct EventLine: MetricsEvent, Hashable, Codable {
   /// The first minibatch of the segment, and the end of all.
   var first: Int
   var end: Int
@@ -19,7 +19,7 @@ struct EventLine: MetricsEvent, Hashable, Codable {
   /// By worker, the minibatches whose gradients it applied; −1 − w before them where it averaged with worker w, which had asked.
   var steps: [[Int]]?
 
-  var json: JSONValue {
+  package var json: JSONValue {
     let rest = [("orders", orders)] + (steps.map { [("steps", $0)] } ?? [])
     return .object(
       [.init("first", .integer(first)), .init("end", .integer(end))] + (planned.map { [.init("planned", .integer($0))] } ?? [])

@@ -114,7 +114,7 @@ extension TrainerOptions {
   }
 
   /// Sets the option called `name` from a text given by a command line or a configuration file.
-  mutating func give(_ name: String, _ text: String) throws(OptionError) {
+  package mutating func give(_ name: String, _ text: String) throws(OptionError) {
     try set(name, to: text)
     given.insert(name)
   }

@@ -71,7 +71,7 @@ final class WorkerComputation {
     defer { computation.betweenLayers = nil }
     let found = try computation.compute(step, of: batch, among: batch.count, at: parameters, into: gradient)
     course.note(
-      Course.Passage(
+      Course.OwnSteps(
         step: step, loss: LossTally(lossSum: found.lossSum, sampleCount: found.sampleCount), traffic: traffic()))
     statement.add(found)
     guard found.nonFiniteTensor != nil else {

@@ -1,7 +1,8 @@
+internal import Strategies
 internal import Transport
 
 /// What rank 0 tells between two meetings, from its own minibatches alone, without asking other ranks.
-struct PassageLog {
+struct OwnStepsLog {
   /// What was seen since the last line.
   private var tally = LossTally()
   private var traffic = Traffic()
@@ -20,7 +21,7 @@ struct PassageLog {
   }
 
   /// Begins anew at a meeting after `step` steps.
-  mutating func begin(at step: Int) { self = PassageLog(step: step) }
+  mutating func begin(at step: Int) { self = OwnStepsLog(step: step) }
 
   init(step: Int = 0) { self.step = step }
 
@@ -28,12 +29,12 @@ struct PassageLog {
   var loss: Double { tally.mean }
 
   /// Adds a minibatch; gives a line if a multiple of `interval` steps was passed.
-  mutating func add(_ passage: Course.Passage, every interval: Int) -> Line? {
-    tally.add(lossSum: passage.loss.lossSum, sampleCount: passage.loss.sampleCount)
-    let due = passage.step / interval * interval
+  mutating func add(_ own: Course.OwnSteps, every interval: Int) -> Line? {
+    tally.add(lossSum: own.loss.lossSum, sampleCount: own.loss.sampleCount)
+    let due = own.step / interval * interval
     guard due > step else { return nil }
-    defer { (tally, traffic, step) = (LossTally(), passage.traffic, due) }
-    let spent = passage.traffic - traffic
+    defer { (tally, traffic, step) = (LossTally(), own.traffic, due) }
+    let spent = own.traffic - traffic
     return Line(
       step: due, loss: tally.mean, bytesSent: spent.bytesSent / (due - step), messagesSent: spent.messagesSent / (due - step))
   }

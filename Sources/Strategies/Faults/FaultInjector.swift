@@ -1,12 +1,12 @@
 internal import Files
 internal import Glibc
-internal import Reporting
+package import Reporting
 internal import Synchronization
 
 /// Pauses or kills one rank, or makes it throw, at a phase of a run, for tests.
 ///
 /// The phases are those of the timeline, at the points where the training thread reaches them.
-final class FaultInjector: Sendable {
+package final class FaultInjector: Sendable {
   /// What happens.
   enum Kind: String, CaseIterable {
     /// The process stops, with all its threads, and continues after some seconds.
@@ -66,13 +66,13 @@ final class FaultInjector: Sendable {
   private init(_ fault: Fault) { self.fault = fault }
 
   /// Installs the fault `text`, already validated, if it concerns this rank.
-  static func install(_ text: String?, rank: Int) {
+  package static func install(_ text: String?, rank: Int) {
     let fault = text.flatMap(Fault.init)
     current.withLock { $0 = fault.flatMap { $0.rank == rank ? FaultInjector($0) : nil } }
   }
 
   /// Called when the training thread reaches a phase.
-  static func reach(_ phase: Timeline.Activity, _ number: Int? = nil) throws {
+  package static func reach(_ phase: Timeline.Activity, _ number: Int? = nil) throws {
     guard let injector = current.withLock({ $0 }) else { return }
     try injector.reach(phase, number)
   }
