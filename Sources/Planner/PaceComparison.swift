@@ -43,6 +43,7 @@ public struct PaceComparison: Sendable {
     func free(_ name: String) throws -> PacePrediction? {
       let recipe = try strategies.make(name)
       guard !recipe.capabilities.isInStep else { return nil }
+      guard recipe.capabilities.hasOwners else { return predictor.pairs(name, ranks: ranks) }
       return predictor.asynchronous(name, bound: recipe.bound, pattern: recipe.pushes, codec: codec, ranks: ranks)
     }
     let inStep = try PlannedStrategy.compared.compactMap {

@@ -85,6 +85,32 @@ public struct PacePredictor: Sendable {
       strategy: strategy, gradientsPerSecond: rate, waiting: waiting, staleness: Double(ranks - 1), limit: limit)
   }
 
+  /// The pace of workers that average their models with a neighbour's, half of which ask; nil as without a bound.
+  ///
+  /// A worker that asks sends its model and takes the mean while it computes; one that is asked answers between layers.
+  public func pairs(_ strategy: String, ranks: Int) -> PacePrediction? {
+    guard ranks >= 1, ranks <= steps.minibatch else { return nil }
+    let (costs, bytes) = (steps.costs, 4 * Double(steps.layout.count))
+    var (answer, link) = (0.0, 0.0)
+    if ranks > 1 {
+      let isAcrossHosts = ranks > costs.ranksPerHost
+      guard let costs = isAcrossHosts ? costs.network : costs.memory else { return nil }
+      answer = 2 * (costs.stageSeconds(peers: 1) + costs.transfer.seconds(for: bytes))
+      // Of a pair's two gradients each worker sends one model, which leaves the host in most graphs.
+      let sharers = isAcrossHosts ? Double(steps.costs.ranksPerHost) : 1
+      link = costs.transfer.seconds(for: bytes * sharers) / Double(ranks)
+    }
+    let times = gradientSeconds(ranks: ranks)
+    let pace = (0..<ranks).reduce(0) { sum, rank in
+      let computing = mean(times[rank % times.count])
+      return sum + 1 / (costs.updateSeconds + (rank % 2 == 1 ? max(computing, answer) : computing))
+    }
+    let isBound = link * pace > 1
+    return PacePrediction(
+      strategy: strategy, gradientsPerSecond: isBound ? 1 / link : pace, waiting: 0, staleness: 0,
+      limit: isBound ? .link : .workers)
+  }
+
   /// The pace of a strategy in step.
   ///
   /// - Throws: As ``StepPredictor/predict(_:ranks:topology:strategy:)``.

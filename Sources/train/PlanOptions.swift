@@ -38,7 +38,8 @@ struct PlanSubject: ParsableArguments {
   @OptionGroup var run: TableOptions<PlannedRun>
   @Option(
     help: ArgumentHelp(
-      "The strategy to recommend for, or asgd, dc-asgd or ssp to compare. (default: the better one)", valueName: "spec"))
+      "The strategy to recommend for, or one without steps (asgd, dc-asgd, ssp, ad-psgd) to compare. (default: the better one)",
+      valueName: "spec"))
   var strategy: String?
   @Option(
     parsing: .singleValue,
@@ -60,9 +61,11 @@ struct PlanSubject: ParsableArguments {
       throw OptionError("--strategy \(options.strategy): \(error)")
     }
     request.strategy = planned
-    if !planned.capabilities.isInStep, !planned.capabilities.hasOwners {
+    let can = planned.capabilities
+    if !can.isInStep, !can.hasOwners, !can.hasFreeOrder {
       throw OptionError(
-        "--strategy \(planned.specification): a plan is of steps, or of pushes to owners, and this strategy has neither")
+        "--strategy \(planned.specification): a plan is of steps, of pushes to owners, or of averages of pairs, and this strategy has none of them"
+      )
     }
   }
 }

@@ -1,10 +1,10 @@
 import Buffers
 import Foundation
 import Optimizers
-import Testing
-import _TestSupport
 import Strategies
+import Testing
 import Trainer
+import _TestSupport
 
 /// AdaGrad's arithmetic against plain fp64 lines.
 @Suite(.oneProcess) struct AdaGradTests {

@@ -1,10 +1,10 @@
 import Buffers
 import Foundation
 import Optimizers
-import Testing
-import _TestSupport
 import Strategies
+import Testing
 import Trainer
+import _TestSupport
 
 /// Adam and AdamW against their formulas in plain fp64.
 @Suite(.oneProcess) struct AdamTests {

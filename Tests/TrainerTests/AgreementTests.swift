@@ -2,8 +2,8 @@ import Checkpoints
 import Collectives
 import MPI
 import Strategies
-import Trainer
 import Testing
+import Trainer
 import Transport
 import _TestSupport
 

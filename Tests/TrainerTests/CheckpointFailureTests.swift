@@ -1,8 +1,8 @@
 import Checkpoints
 import Foundation
 import MPI
-import Testing
 import Strategies
+import Testing
 import Trainer
 import _TestSupport
 

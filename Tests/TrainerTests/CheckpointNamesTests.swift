@@ -3,8 +3,8 @@ import Checkpoints
 import Foundation
 import Glibc
 import MPI
-import Testing
 import Strategies
+import Testing
 import Trainer
 import _TestSupport
 

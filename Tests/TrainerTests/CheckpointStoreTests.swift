@@ -2,8 +2,8 @@ import Buffers
 import Checkpoints
 import Foundation
 import MPI
-import Testing
 import Strategies
+import Testing
 import Trainer
 import _TestSupport
 

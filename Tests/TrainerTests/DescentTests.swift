@@ -3,8 +3,8 @@ import Foundation
 import Optimizers
 import Strategies
 import Testing
-import _TestSupport
 import Trainer
+import _TestSupport
 
 /// Optimizers and schedules against their formulas, written out plainly.
 @Suite(.oneProcess) struct DescentTests {

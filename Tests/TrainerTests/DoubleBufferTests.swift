@@ -6,8 +6,8 @@ import Foundation
 import MPI
 import Networks
 import Strategies
-import Trainer
 import Testing
+import Trainer
 import Transport
 import _TestSupport
 

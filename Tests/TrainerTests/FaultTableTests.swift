@@ -1,8 +1,8 @@
 import Buffers
 import Foundation
 import Strategies
-import Trainer
 import Testing
+import Trainer
 import _TestSupport
 
 /// One rank of a run stops for a while, dies or throws, in every phase of a run and with every strategy.

@@ -3,8 +3,8 @@ import Foundation
 import Glibc
 import MPI
 import Reporting
-import Testing
 import Strategies
+import Testing
 import Trainer
 import _TestSupport
 

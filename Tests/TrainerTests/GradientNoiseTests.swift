@@ -1,7 +1,7 @@
 import Buffers
 import Strategies
-import Trainer
 import Testing
+import Trainer
 import _TestSupport
 
 @Suite(.oneProcess) struct GradientNoiseTests {

@@ -2,8 +2,8 @@ import Files
 import Foundation
 import MPI
 import Reporting
-import Testing
 import Strategies
+import Testing
 import Trainer
 import _TestSupport
 

@@ -4,8 +4,8 @@ import Foundation
 import Optimizers
 import Strategies
 import Testing
-import _TestSupport
 import Trainer
+import _TestSupport
 
 @Suite(.oneProcess) struct OptionsTests {
   /// A text for each option that differs from its default.

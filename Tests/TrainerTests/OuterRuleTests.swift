@@ -4,8 +4,8 @@ import Collectives
 import Foundation
 import MPI
 import Strategies
-import Trainer
 import Testing
+import Trainer
 import Transport
 import _TestSupport
 

@@ -1,8 +1,8 @@
 import Foundation
 import Planner
 import Strategies
-import Trainer
 import Testing
+import Trainer
 import _TestSupport
 
 /// Costs that a plan is made from: what cannot be is refused before anything is planned.

@@ -2,10 +2,10 @@ import Buffers
 import Codecs
 import Files
 import Planner
-import Testing
-import _TestSupport
 import Strategies
+import Testing
 import Trainer
+import _TestSupport
 
 /// The models of the planner, against the paper's figures and sums by hand.
 @Suite(.oneProcess) struct PlannerModelTests {

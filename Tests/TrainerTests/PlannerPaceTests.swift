@@ -2,8 +2,8 @@ import Buffers
 import Codecs
 import Collectives
 import Planner
-import Testing
 import Strategies
+import Testing
 import Trainer
 import _TestSupport
 
@@ -109,6 +109,23 @@ import _TestSupport
     // The link is busy all the time, or the workers are.
     #expect(isNear(try pace("asgd:pipeline=true").gradientsPerSecond, 8 / max(0.001, 2 * oneWay)))
     #expect(isNear(try pace("ssp:push=4,bound=3").gradientsPerSecond, 8 / (0.001 + 2 * oneWay / 4)))
+  }
+
+  /// Of workers that average in pairs, half wait for an answer that takes longer than a gradient; more than the link carries is not sent.
+  @Test func halfOfPairsWaitForAnswers() throws {
+    let (link, model) = (LinkCosts(latency: 1e-6, bitsPerSecond: 1e9), 4 * Double(layout.count) * 8 / 1e9)
+    func pace(_ times: [Double], ranksPerHost: Int = 1) throws -> PacePrediction {
+      let predictor = predictor(times.map { [$0] }, link: link, ranksPerHost: ranksPerHost)
+      return try #require(try comparison(predictor, requested: "ad-psgd").requested)
+    }
+    let slow = Array(repeating: 20 * model, count: 8)
+    #expect(isNear(try pace(slow).gradientsPerSecond, 8 / (20 * model)))
+    let fast = Array(repeating: model / 0.75, count: 8)
+    #expect(isNear(try pace(fast).gradientsPerSecond, 4 / (2 * model) + 4 / (model / 0.75)))
+    #expect(try pace(fast).limit == .workers)
+    // Four ranks share a link, which carries a model at a time.
+    let shared = try pace(fast, ranksPerHost: 4)
+    #expect(isNear(shared.gradientsPerSecond, 2 / model) && shared.limit == .link)
   }
 
   @Test func whatIsAskedForIsAnswered() throws {

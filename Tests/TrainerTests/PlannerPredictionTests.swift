@@ -2,11 +2,11 @@ import Buffers
 import Codecs
 import Collectives
 import Planner
+import Strategies
 import Testing
+import Trainer
 import Transport
 import _TestSupport
-import Strategies
-import Trainer
 
 /// Predictions of steps: their bytes against the geometry's, their times against sums by hand.
 @Suite(.oneProcess) struct PlannerPredictionTests {

@@ -4,10 +4,10 @@ import Collectives
 import Foundation
 import Planner
 import Reporting
-import Testing
-import _TestSupport
 import Strategies
+import Testing
 import Trainer
+import _TestSupport
 
 /// What a plan says: the recommendation, the table, the files.
 @Suite(.oneProcess) struct PlannerRecommendationTests {

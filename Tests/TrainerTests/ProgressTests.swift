@@ -1,8 +1,8 @@
 import Files
 import Foundation
 import Reporting
-import Testing
 import Strategies
+import Testing
 import Trainer
 import _TestSupport
 

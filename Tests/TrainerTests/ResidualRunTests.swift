@@ -1,7 +1,7 @@
 import Buffers
 import MPI
-import Testing
 import Strategies
+import Testing
 import Trainer
 import _TestSupport
 

@@ -1,6 +1,6 @@
 import Strategies
-import Trainer
 import Testing
+import Trainer
 import _TestSupport
 
 /// When a user is told that the codec cannot follow the learning rate.

@@ -3,8 +3,8 @@ import Checkpoints
 import Foundation
 import Kernels
 import Networks
-import Testing
 import Strategies
+import Testing
 import Trainer
 import Transport
 import _TestSupport

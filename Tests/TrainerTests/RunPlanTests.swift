@@ -2,8 +2,8 @@ import Buffers
 import Foundation
 import Optimizers
 import Strategies
-import Trainer
 import Testing
+import Trainer
 import _TestSupport
 
 /// Plans whose minibatch changes where an epoch begins, against a walk over every sample.

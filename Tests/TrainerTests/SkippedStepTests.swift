@@ -4,8 +4,8 @@ import Foundation
 import MPI
 import Networks
 import Strategies
-import Trainer
 import Testing
+import Trainer
 import _TestSupport
 
 /// What is skipped because it is not finite: ten steps in a row end a run, and nothing else is lost with them.

@@ -5,8 +5,8 @@ import Foundation
 import MPI
 import Networks
 import Strategies
-import Trainer
 import Testing
+import Trainer
 import _TestSupport
 
 /// `fetch-sgd` with a window: tables of errors are forgotten in turn, exchange by exchange.

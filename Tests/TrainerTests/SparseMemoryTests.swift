@@ -3,8 +3,8 @@ import Codecs
 import Collectives
 import MPI
 import Strategies
-import Trainer
 import Testing
+import Trainer
 import Transport
 import _TestSupport
 

@@ -1,8 +1,8 @@
 import Buffers
-import Testing
-import _TestSupport
 import Strategies
+import Testing
 import Trainer
+import _TestSupport
 
 /// Copies of state in memory.
 @Suite(.oneProcess) struct StateSnapshotTests {

@@ -1,8 +1,8 @@
 import Buffers
 import Foundation
 import Strategies
-import Trainer
 import Testing
+import Trainer
 import _TestSupport
 
 /// `scripts/supervise` starts a job again that has lost a rank, and no other.

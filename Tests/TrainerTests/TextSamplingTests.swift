@@ -1,6 +1,6 @@
 import Foundation
-import Testing
 import Strategies
+import Testing
 import Trainer
 import _TestSupport
 

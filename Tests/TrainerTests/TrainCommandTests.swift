@@ -1,7 +1,7 @@
 import Foundation
 import Strategies
-import Trainer
 import Testing
+import Trainer
 import _TestSupport
 
 /// The program `train`, started as people start it.

@@ -4,8 +4,8 @@ import Foundation
 import Reporting
 import Strategies
 import Testing
-import _TestSupport
 import Trainer
+import _TestSupport
 
 /// The decisions of tuning against plain transcriptions of CNTK's rules (algorithms §1.9), for criteria that are made up.
 @Suite(.oneProcess) struct TuningLogicTests {

@@ -2,8 +2,8 @@ import Foundation
 import MPI
 import Reporting
 import Strategies
-import Trainer
 import Testing
+import Trainer
 import _TestSupport
 
 /// Whole runs that tune themselves, of a small model, on as many ranks as the tests have.

@@ -1,6 +1,6 @@
 import Strategies
-import Trainer
 import Testing
+import Trainer
 import _TestSupport
 
 @Suite(.oneProcess) struct WarmStartTests {

@@ -26,6 +26,8 @@ public struct SavedTensor {
   public let placement: StatePlacement
   /// Whether it is the unsent part of a mean over the minibatch: to keep its effect, it must shrink as the minibatch grows.
   public let isShareOfMean: Bool
+  /// Whether workers keep it for themselves: it has no meaning for another number of them.
+  package let isOfWorkers: Bool
   /// In a file: the shape of the tensor that the values are part of, and the number of its values before them.
   package let place: (shape: [Int], start: Int)
   /// The values, in the memory of the component that uses them.
@@ -52,25 +54,33 @@ public struct SavedTensor {
     let shape = shape ?? [range.count]
     require(shape.reduce(1, *) == range.count, "\(name): the shape \(shape) has not \(range.count) values")
     (self.name, self.placement, self.isShareOfMean, self.shape) = (name, placement, isShareOfMean, shape)
+    isOfWorkers = false
     self.place = place ?? (shape, 0)
     self.buffer = buffer
     values = buffer.values(in: range)
   }
 
-  private init(_ name: String, of other: SavedTensor) {
+  private init(_ name: String, of other: SavedTensor, isOfWorkers: Bool) {
+    self.isOfWorkers = isOfWorkers
     (self.name, shape, place, buffer) = (name, other.shape, other.place, other.buffer)
     (placement, isShareOfMean) = (other.placement, other.isShareOfMean)
     values = other.values
   }
 
   /// The same memory under another name.
-  package func renamed(_ name: String) -> SavedTensor { SavedTensor(name, of: self) }
+  package func renamed(_ name: String) -> SavedTensor { SavedTensor(name, of: self, isOfWorkers: isOfWorkers) }
+
+  /// The same memory as what a worker keeps for itself, called `worker.` and this in files, or with the worker's number before it.
+  package func ofWorkers(_ worker: Int? = nil) -> SavedTensor {
+    SavedTensor(StateInventory.name(name, ofWorker: worker), of: self, isOfWorkers: true)
+  }
 
   /// The values `range` of a flat vector, of which this rank owns that part.
   package func owned(_ range: Range<Int>) -> SavedTensor { SavedTensor(name, .owned([range]), of: buffer, range: range) }
 
   /// A tensor of the same name and size, with zeros in its own memory.
   package func emptyCopy() -> SavedTensor {
-    SavedTensor(name, placement, isShareOfMean: isShareOfMean, shape: shape, of: FloatBuffer(count: values.count))
+    let empty = SavedTensor(name, placement, isShareOfMean: isShareOfMean, shape: shape, of: FloatBuffer(count: values.count))
+    return SavedTensor(name, of: empty, isOfWorkers: isOfWorkers)
   }
 }

@@ -51,6 +51,18 @@ public struct StateInventory {
     return Dictionary(uniqueKeysWithValues: names.map { (String($0.dropLast(slot.count + 1)), counters[$0]!) })
   }
 
+  /// How what one worker keeps for itself is called in files, or what all keep in one vector if no worker is given.
+  package static func name(_ name: String, ofWorker worker: Int?) -> String {
+    worker.map { "worker.\($0).\(name)" } ?? "worker.\(name)"
+  }
+
+  /// Of `counters`, those of a worker's own state, under its names.
+  package static func counters(_ counters: [String: String], ofWorker worker: Int) -> [String: String] {
+    let prefix = name("", ofWorker: worker)
+    let own = counters.filter { $0.key.hasPrefix(prefix) }.map { (String($0.key.dropFirst(prefix.count)), $0.value) }
+    return Dictionary(uniqueKeysWithValues: own)
+  }
+
   /// The tensor called `name`; nil if there is none.
   package func tensor(_ name: String) -> SavedTensor? { tensors.first { $0.name == name } }
 }

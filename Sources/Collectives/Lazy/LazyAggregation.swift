@@ -16,13 +16,13 @@ internal import Transport
 /// - Source: Chen et al. 2018; Sun et al. 2019; algorithms §10.8.
 /// - Cost: a record of 64 bytes to each other rank; (K − 1)/K of the floats, or of the codes, of each rank that uploads; and of
 ///   the floats of the sums from each owner to K − 1 ranks, if any rank does.
-final class LazyAggregation: Aggregation {
+final class LazyAggregation: StagedAggregation {
   let specification: String
   let result = AggregationResult.gradient
   private let settings: LazySettings
-  private let gradients: [SharedGradient]
-  private let exchange: StagedExchange
-  private let rounds: MessageRounds
+  let gradients: [SharedGradient]
+  let exchange: StagedExchange
+  let rounds: MessageRounds
   private let rank: Int
   private let shards: [Range<Int>]
   private let history: DescentHistory
@@ -59,9 +59,8 @@ final class LazyAggregation: Aggregation {
   var uploads: UploadCounts? { UploadCounts(byRank: ledger.uploads, exchangeCount: ledger.exchangeCount) }
   var secondPoint: SecondPoint? { isAlone ? nil : rule.secondPoint }
 
-  func begin(_ contribution: Contribution) {
-    let gradient = gradients[contribution.buffer].values
-    exchange.begin(contribution, isAlone ? passing(gradient) : uploading(gradient, contribution))
+  func stages(of gradient: FloatBuffer, _ contribution: Contribution) -> [Stage] {
+    isAlone ? passing(gradient) : uploading(gradient, contribution)
   }
 
   /// The stages of a single rank, whose gradient is the sum.
@@ -138,23 +137,6 @@ final class LazyAggregation: Aggregation {
 
   /// Delivers the sum of before, as nobody has uploaded.
   private func deliver(to sink: Sink) { sink.take(sum.baseAddress, in: 0..<sum.count) }
-
-  func markReady(upTo end: Int) { exchange.markReady(upTo: end) }
-
-  func advance() throws -> ExchangeTurn { try exchange.advance(abandon: abandon) }
-
-  func deliver(into sink: Sink) throws { try exchange.deliver(into: sink, advance: advance) }
-
-  func abandon() {
-    exchange.abandon()
-    rounds.abandon()
-  }
-
-  var exchangeCount: Int { exchange.exchangeCount }
-  var timing: ExchangeTiming { exchange.timing }
-  var traffic: Traffic { rounds.traffic }
-  var predictedTraffic: Traffic { rounds.predictedTraffic }
-  var predictsAtMost: Bool { true }
 
   // MARK: State
 

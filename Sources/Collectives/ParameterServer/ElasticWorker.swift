@@ -79,6 +79,6 @@ final class ElasticWorker: WorkerRule {
   func forget() {}
 
   func contribute(to inventory: inout StateInventory, index: Int) {
-    inventory.tensors.append(SavedTensor("worker.\(id).values", .owned([0..<values.count]), of: values))
+    inventory.tensors.append(SavedTensor("values", .owned([0..<values.count]), of: values).ofWorkers(id))
   }
 }

@@ -26,7 +26,7 @@ extension Asynchronous {
   /// If the checkpoint has another number of workers, those with a state of their own begin anew, at the centre.
   func prepareToLoad(_ inventory: inout StateInventory, savedBy shareCount: Int) {
     beginsAnew = workerOptimizers != nil && (settings.workerCount ?? shareCount) != workerCount
-    if beginsAnew { inventory.tensors.removeAll { $0.name.hasPrefix("worker.") } }
+    if beginsAnew { inventory.tensors.removeAll(where: \.isOfWorkers) }
   }
 
   func restore(counters: [String: String]) {

@@ -56,10 +56,11 @@ final class WorkerOptimizers {
   /// Lets a worker that the checkpoint of `savedCount` workers lacks begin with what its first has saved.
   func prepareToLoad(_ inventory: inout StateInventory, savedBy savedCount: Int) {
     self.savedCount = savedCount
-    inventory.tensors = inventory.tensors.map { tensor in
-      guard let local = optimizers.indices.first(where: { tensor.name.hasPrefix("worker.\(id($0)).") }), id(local) >= savedCount
-      else { return tensor }
-      return tensor.renamed("worker.0." + tensor.name.dropFirst("worker.\(id(local)).".count))
+    for local in optimizers.indices where id(local) >= savedCount {
+      for name in state(local).tensors.map(\.name) {
+        let (saved, own) = (StateInventory.name(name, ofWorker: 0), StateInventory.name(name, ofWorker: id(local)))
+        inventory.tensors = inventory.tensors.map { $0.name == own ? $0.renamed(saved) : $0 }
+      }
     }
   }
 
@@ -77,24 +78,27 @@ final class WorkerOptimizers {
     for worker in 0..<workerCount {
       let (local, rank) = worker.quotientAndRemainder(dividingBy: hosts.world.count)
       for (index, name) in names.enumerated() {
-        counters["worker.\(worker).\(name)"] = String(all[rank * own.count + local * names.count + index])
+        counters[StateInventory.name(name, ofWorker: worker)] = String(all[rank * own.count + local * names.count + index])
       }
     }
   }
 
   func contribute(to inventory: inout StateInventory) {
     for local in optimizers.indices {
-      inventory.tensors += state(local).tensors.map { $0.owned(0..<parameterCount).renamed("worker.\(id(local)).\($0.name)") }
+      inventory.tensors += state(local).tensors.map { $0.owned(0..<parameterCount).ofWorkers(id(local)) }
     }
     inventory.counters.merge(counters) { $1 }
   }
 
   func restore(counters: [String: String]) {
     for local in optimizers.indices {
-      let prefix = "worker.\(id(local) < savedCount ?? .max ? id(local) : 0)."
-      let own = counters.filter { $0.key.hasPrefix(prefix) }.map { (String($0.key.dropFirst(prefix.count)), $0.value) }
-      optimizers[local].restore(counters: Dictionary(uniqueKeysWithValues: own))
+      let worker = id(local) < savedCount ?? .max ? id(local) : 0
+      optimizers[local].restore(counters: StateInventory.counters(counters, ofWorker: worker))
     }
-    self.counters = counters.filter { $0.key.hasPrefix("worker.") }
+    for worker in 0..<workerCount {
+      for (name, value) in StateInventory.counters(counters, ofWorker: worker) {
+        self.counters[StateInventory.name(name, ofWorker: worker)] = value
+      }
+    }
   }
 }

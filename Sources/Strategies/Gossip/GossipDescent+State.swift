@@ -14,7 +14,7 @@ extension GossipDescent {
     for state in exchange.state {
       // One vector of all workers', of which a rank holds those of its own.
       let places = exchange.ids.map { $0 * state.count..<($0 + 1) * state.count }
-      inventory.tensors.append(SavedTensor("worker.\(state.name)", .owned(places), of: state.buffer))
+      inventory.tensors.append(SavedTensor(state.name, .owned(places), of: state.buffer).ofWorkers())
     }
     optimizers.contribute(to: &inventory)
     work.contribute(to: &inventory)
@@ -23,7 +23,7 @@ extension GossipDescent {
   /// Models of another number of workers are not read: all begin anew, at the mean of those.
   func prepareToLoad(_ inventory: inout StateInventory, savedBy shareCount: Int) {
     beginsAnew = (settings.workerCount ?? shareCount) != workerCount
-    if beginsAnew { inventory.tensors.removeAll { $0.name.hasPrefix("worker.") } }
+    if beginsAnew { inventory.tensors.removeAll(where: \.isOfWorkers) }
   }
 
   func restore(counters: [String: String]) {

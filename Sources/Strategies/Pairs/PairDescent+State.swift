@@ -13,7 +13,7 @@ extension PairDescent {
     let (count, rankCount) = (parts.network.layout.count, parts.grid.shareCount)
     // One vector of all models, of which a rank holds those of its workers.
     let places = stride(from: parts.grid.share, to: workerCount, by: rankCount).map { $0 * count..<($0 + 1) * count }
-    inventory.tensors.append(SavedTensor("worker.models", .owned(places), of: exchange.models))
+    inventory.tensors.append(SavedTensor("models", .owned(places), of: exchange.models).ofWorkers())
     optimizers.contribute(to: &inventory)
     work.contribute(to: &inventory)
     inventory.counters["gradientsOfWorkers"] = gradientCounts.map(String.init).joined(separator: " ")
@@ -23,7 +23,7 @@ extension PairDescent {
   /// Models of another number of workers are not read: all begin anew, at the mean of those.
   func prepareToLoad(_ inventory: inout StateInventory, savedBy shareCount: Int) {
     beginsAnew = (settings.workerCount ?? shareCount) != workerCount
-    if beginsAnew { inventory.tensors.removeAll { $0.name.hasPrefix("worker.") } }
+    if beginsAnew { inventory.tensors.removeAll(where: \.isOfWorkers) }
   }
 
   func restore(counters: [String: String]) {
