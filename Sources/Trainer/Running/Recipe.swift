@@ -150,6 +150,13 @@ public struct Recipe {
       ((!can.isInStep || can.stepsAlone) && options.tuneRate != nil, "tune-rate", "whose ranks are not in step"),
       (!can.isInStep && options.sampled != nil, "sampled", "whose workers all take samples of their own clients"),
       (!can.knowsSums && recipe.optimizer.needsWholeSums, "optimizer \(options.optimizer)", "in which no rank has whole sums"),
+      (
+        recipe.strategy.schedule.hiddenPart == .none && [.thread, .inline].contains(options.overlap),
+        "overlap \(options.overlap)",
+        can.stepsAlone
+          ? "whose ranks compute nothing during an exchange; with delay=D they take D steps"
+          : "whose workers compute while messages are on their way without it; leave it out"
+      ),
     ]
     for (isAsked, option, reason) in refusals where isAsked {
       throw OptionError("--\(option) does not go with \(name), \(reason)")

@@ -195,7 +195,7 @@ private func rounds(
 
 private func rounds(_ settings: LocalStepsSettings) -> StrategyRecipe {
   StrategyRecipe(
-    schedule: ExchangeSchedule(stepsPerExchange: settings.steps), capabilities: .rounds,
+    schedule: settings.schedule, capabilities: .rounds,
     warmStartSteps: settings.warmStartSteps, memory: settings.memory
   ) { try LocalSteps($0, settings) }
 }
