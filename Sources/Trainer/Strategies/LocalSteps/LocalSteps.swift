@@ -16,15 +16,15 @@ internal import Transport
 /// shards turn their part of Ψ̄ into an outer step s (``OuterRule``), encode it with residuals of their own, and every rank decodes the same
 /// bytes: θ ← θ − s, x_i ← θ. Models are equal bit for bit after each round, and traffic does not grow with the number of ranks.
 ///
-/// With P fragments, one of them is exchanged after every H/P steps, in turn. With a delay of D steps, ranks go on for D steps before they
-/// apply what an exchange brings, and x_i ← x_i + λ(θ′ − x_i′), x_i′ being what they have sent and θ′ the new θ: the D steps stay, and are
-/// part of the next Ψ_i. θ is the same on every rank at any time, and is the model of the run; x_i then differs from it at meetings, and is
-/// state. What is not exchanged when the run ends is exchanged then, without a delay.
+/// With P fragments, one of them is exchanged after every H/P steps, in turn. With a delay of D steps, ranks go on for D steps
+/// before they apply what an exchange brings, and x_i ← x_i + λ(θ′ − x_i′), x_i′ being what they have sent and θ′ the new θ: the
+/// D steps stay, and are part of the next Ψ_i. θ is the same on every rank at any time, and is the model of the run; x_i then
+/// differs from it at meetings, and is state. What is not exchanged when the run ends is exchanged then, without a delay.
 ///
 /// Meetings are the ends of rounds, which begin at multiples of H; the last may be shorter. A rank with a gradient or a model that is not
 /// finite contributes nothing to its round. Decay beside the gradient (AdamW) is no part of Ψ: every rank takes it from θ itself.
-/// Source: Douillard et al. 2023 (DiLoCo) and 2025 (Streaming DiLoCo: fragments, delay, λ); frontier F1.1, F1.2 (owner form), F1.3,
-/// F1.4, F1.6 (decay); McMahan et al. 2017; algorithms §9.
+/// Source: Douillard et al. 2023 (DiLoCo) and 2025 (Streaming DiLoCo: fragments, delay, λ); frontier F1.1, F1.2 (owner form),
+/// F1.3, F1.4, F1.6 (decay); McMahan et al. 2017; algorithms §9.
 /// - Cost: an exchange of the model's size, and P records of 64 bytes to each other rank, in H steps; 1/P of the bytes at a time.
 final class LocalSteps: Strategy {
   let parts: StrategyParts
@@ -127,7 +127,7 @@ final class LocalSteps: Strategy {
   /// Takes the steps of a part of a round on this rank's share of their samples, up to one whose gradient is not finite.
   private func takeSteps(_ part: Range<Int>, of round: Range<Int>, on course: Course) throws -> StepAgreement.Statement {
     var own = StepAgreement.Statement()
-    for step in part where own.nonFiniteTensor == nil {
+    for step in part.prefix(pace(in: part, on: course)) where own.nonFiniteTensor == nil {
       if let next = flight?.next, next.step <= step { try land() }
       // The loop of the run has said so of the first.
       if step > round.lowerBound { try FaultInjector.reach(.step, step + 1) }
@@ -141,11 +141,22 @@ final class LocalSteps: Strategy {
     return own
   }
 
+  /// The steps of a part of a round that this rank takes: fewer if it is slower, so that all take as long.
+  ///
+  /// Source: Liu et al. 2024 (dynamic local updates, at least 5 steps); frontier F1.4.
+  private func pace(in part: Range<Int>, on course: Course) -> Int {
+    let shares = course.loader.plan.shares(in: part.lowerBound, of: parts.grid.shareCount)
+    guard settings.pacesByTime, let shares, let most = shares.max() else { return part.count }
+    return max(min(5, part.count), part.count * shares[parts.grid.share] / most)
+  }
+
   /// Takes a step of the model that trains on this rank.
   func takeStep(
     _ step: Int, _ batch: Minibatch, by optimizer: any Optimizer, on course: Course
   ) throws -> StepAgreement.Statement {
+    let secondsBefore = inner.seconds
     let found = try inner.take(step, batch, from: start, by: optimizer, rate: course.rate(step))
+    course.measure(step, batch.count, inner.seconds - secondsBefore)
     course.note(
       Course.Passage(
         step: step, loss: LossTally(lossSum: found.lossSum, sampleCount: found.sampleCount), traffic: Traffic()))

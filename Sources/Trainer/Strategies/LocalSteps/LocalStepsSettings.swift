@@ -13,6 +13,11 @@ struct LocalStepsSettings: Sendable {
     case average
   }
 
+  /// What a slower rank has less of.
+  private enum Pace: String, CaseIterable {
+    case samples, steps
+  }
+
   /// A short name: what its keys are if they are not given.
   struct Preset: Sendable {
     var steps = 30
@@ -49,6 +54,9 @@ struct LocalStepsSettings: Sendable {
   /// E: the passes of a client over its samples in a round; nil for H steps.
   var epochs: Double?
 
+  /// Whether slower ranks take fewer steps in a round, by `--shares`, and not fewer samples in a step.
+  var pacesByTime = false
+
   /// Whether the models of ranks differ from that of the run at meetings.
   var keepsModels: Bool { fragments > 1 || delay > 0 || mix < 1 }
   /// The steps of a round, counted in it, between exchanges: one range for each fragment.
@@ -79,7 +87,13 @@ struct LocalStepsSettings: Sendable {
       ),
       (
         "epochs",
-        "E, of clients: the passes over its own samples that a client makes in a round, instead of H steps; the round counts as H (none)"
+        "E, of clients: the passes over its own samples that a client makes in a round, instead of H steps; the round counts "
+          + "as H (none)"
+      ),
+      (
+        "pace",
+        "what a slower rank has less of, by --shares: samples, in each step; or steps, of a round, at least 5 of them, without "
+          + "the samples of the others (samples)"
       ),
       ("fragments", "P: the parts that the model is cut into; one is exchanged after every H/P steps, in turn (1)"),
       ("delay", "D, up to H/P: the steps that ranks go on before they apply what an exchange brings (0)"),
@@ -105,6 +119,7 @@ struct LocalStepsSettings: Sendable {
     isBlockMomentum = preset.isBlockMomentum
     fragments = try specification.integer("fragments", default: 1, in: 1...steps)
     delay = try specification.integer("delay", default: 0, in: 0...steps / fragments)
+    pacesByTime = try specification.choice("pace", default: Pace.samples) == .steps
     epochs = try number("epochs", nil, in: 0.000001...1e6)
     mix = Float(try specification.number("mix", default: 1, in: 0...1))
     guard mix > 0 else {
