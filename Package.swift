@@ -136,7 +136,7 @@ let package = Package(
       "deep", ["Laboratory", "Reporting", "Files", argumentParser],
       exclude: ["README.md", "depth.svg", "normalization.svg", "regularization.svg"]),
     example(
-      "local", ["Laboratory", "Collectives", "Transport", "Files", "MPI", "Buffers", argumentParser],
+      "local", ["Laboratory", "Reporting", "Collectives", "Transport", "Files", "MPI", "Buffers", argumentParser],
       exclude: ["README.md", "RESULTS.md"]),
     example("seide2014", ["Laboratory", "Files", argumentParser], exclude: ["README.md", "RESULTS.md"]),
     example(

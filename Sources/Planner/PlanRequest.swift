@@ -74,6 +74,7 @@ public struct PlanRequest: Sendable {
     let schedule = strategy.schedule
     return variant.isDoubleBuffered == schedule.hidesWholeExchanges
       && variant.schedule.stepsPerExchange == schedule.stepsPerExchange
+      && variant.schedule.fragments == schedule.fragments && variant.schedule.delay == schedule.delay
   }
 
   /// `plan` without the steps that the run's topology excludes.

@@ -50,7 +50,11 @@ extension ScalingPlan {
         return nil
       }
       let topology = variant.topology == .hierarchical ? ", hierarchical," : ""
-      return "\(variant.codec)\(topology) every \(variant.schedule.stepsPerExchange) steps on \(row.ranks) ranks: they compute "
+      let schedule = variant.schedule
+      let parts = schedule.fragments == 1 ? "" : " in \(schedule.fragments) parts"
+      let hidden = schedule.delay == 0 ? "" : ", during the next \(counted(schedule.delay, "step"))"
+      return
+        "\(variant.codec)\(topology) every \(schedule.stepsPerExchange) steps\(parts)\(hidden) on \(row.ranks) ranks: they compute "
         + "\(decimal(100 * row.aloneSeconds / row.seconds, digits: 1)) % of the time; 95 % from steps=\(steps) on"
     }
   }

@@ -162,8 +162,12 @@ public struct StepPredictor: Sendable {
     } else if schedule.stepsPerExchange > 1 {
       // Each rank updates its own model in every step; an exchange, with its update, is shared by those of a round.
       prediction.aloneSeconds = part + costs.updateSeconds
+      // Of each fragment, what the steps of a delay do not hide.
+      let most = Double(schedule.fragments * schedule.delay) * prediction.aloneSeconds
+      let exposed = prediction.exchangeSeconds - min(hidden, most)
       prediction.seconds =
-        prediction.aloneSeconds + (agreement + prediction.exchangeSeconds) / Double(schedule.stepsPerExchange)
+        prediction.aloneSeconds
+        + (Double(schedule.fragments) * agreement + exposed) / Double(schedule.stepsPerExchange)
     } else {
       // What a backward pass hides is not predicted.
       prediction.seconds =

@@ -16,6 +16,10 @@ public struct ExchangeReport: Sendable {
   public var exchangesInStep = 1
   /// The steps of an exchange, if it is not made in each.
   public var stepsPerExchange = 1
+  /// The fragments of the model that are exchanged one after another; what is predicted of one exchange is the sum over them.
+  public var fragments = 1
+  /// The traffic of the exchange of the largest of several fragments, by the format alone; nil without fragments.
+  public var largestTraffic: Traffic?
   /// Whether computation hid part of the exchanges, so that the seconds below are those of the rest.
   public var areHidden = false
   public var traffic = Traffic()
@@ -25,6 +29,9 @@ public struct ExchangeReport: Sendable {
   public var predictsAtMost = false
   /// The traffic of one exchange of floats through the same topology, by the format alone.
   public var floatTraffic = Traffic()
+  /// The traffic of all ``steps`` exchanges by the format alone, and that of floats, if they are not all alike; nil if they are.
+  public var predictedTotal: Traffic?
+  public var floatTotal: Traffic?
   /// The number of groups sent as zeros because their sums were not finite.
   public var nonFiniteGroups = 0
   /// The traffic of records exchanged to agree on steps and compare models.
@@ -35,6 +42,11 @@ public struct ExchangeReport: Sendable {
   public var codedSeconds: Double?
   /// Why the two could not be measured at the end of the run; nil if nothing prevented it.
   public var comparisonObstacle: String?
+
+  /// The traffic of all ``steps`` exchanges, by the format alone.
+  public var predictedInAll: Traffic { predictedTotal ?? predictedTraffic * steps }
+  /// The traffic of as many exchanges of floats.
+  public var floatsInAll: Traffic { floatTotal ?? floatTraffic * steps }
 
   /// An empty report.
   public init() {}

@@ -14,12 +14,18 @@ public struct ExchangeSchedule: Hashable, Sendable {
     case duringBackward
     /// All of it: the next gradient is computed meanwhile.
     case duringNextGradient
+    /// All of it, as far as ``delay`` steps take as long.
+    case duringNextSteps
   }
 
   /// The exchanges of a step, each of a part of its minibatch.
   public let exchangesInStep: Int
   /// The steps that a rank takes alone before it exchanges what they have changed; 1 if it exchanges each step.
   public let stepsPerExchange: Int
+  /// The parts of the model, of which one is exchanged at a time, in turn: each after `stepsPerExchange` steps.
+  public let fragments: Int
+  /// The steps that a rank takes while an exchange is in flight, before it applies the result; 0 if it waits.
+  public let delay: Int
   /// The gradients that a rank holds at a time: the one that is computed, and those in flight meanwhile.
   public let gradientCount: Int
   /// What computing hides.
@@ -33,7 +39,11 @@ public struct ExchangeSchedule: Hashable, Sendable {
   public static let unsynchronized = ExchangeSchedule()
 
   /// A schedule; without arguments one exchange in a step, which nothing hides.
-  public init(exchangesInStep: Int = 1, stepsPerExchange: Int = 1, gradientCount: Int = 1, hiddenPart: HiddenPart = .none) {
+  public init(
+    exchangesInStep: Int = 1, stepsPerExchange: Int = 1, fragments: Int = 1, delay: Int = 0, gradientCount: Int = 1,
+    hiddenPart: HiddenPart = .none
+  ) {
+    (self.fragments, self.delay) = (fragments, delay)
     (self.exchangesInStep, self.stepsPerExchange) = (exchangesInStep, stepsPerExchange)
     (self.gradientCount, self.hiddenPart) = (gradientCount, hiddenPart)
   }
@@ -46,7 +56,7 @@ public struct ExchangeSchedule: Hashable, Sendable {
     switch hiddenPart {
     case .none: false
     case .duringBackward: aggregation.capabilities.discards
-    case .duringNextGradient: true
+    case .duringNextGradient, .duringNextSteps: true
     }
   }
 

@@ -1,5 +1,5 @@
-internal import Buffers
-internal import Codecs
+package import Buffers
+package import Codecs
 package import Collectives
 internal import MPI
 internal import Networks
@@ -23,6 +23,7 @@ package final class RunAggregations {
   /// ``main``, if it is a coded all-reduce.
   private let coded: CodedAllReduce?
   private let parts: StrategyParts
+  private let layout: TensorLayout
   private let options: CodedAllReduce.Options
   private let gradients: [SharedGradient]
   private let transform: (any OwnerTransform)?
@@ -40,24 +41,29 @@ package final class RunAggregations {
   /// - Parameters:
   ///   - isRestorable: Whether an exchange may be discarded.
   ///   - atOwners: What owners do with sums; what belongs to the optimizer if nil.
+  ///   - fragment: The tensors of a part of the model, if that is what crosses; of the whole model if nil.
+  ///   - streams: The streams of its codes; those of this slice of the model if nil.
+  ///   - isWhole: Whether a contribution is complete when its exchange begins, so that there is nothing to send early.
   package init(
     _ parts: StrategyParts, gradients: [SharedGradient], overlap: Overlap, isRestorable: Bool = false,
-    atOwners: (any OwnerTransform)? = nil
+    atOwners: (any OwnerTransform)? = nil, of fragment: TensorLayout? = nil, streams: CodeStreams? = nil,
+    isWhole: Bool = false
   ) throws {
     self.parts = parts
     self.gradients = gradients
     isOverlapped = overlap != .off || gradients.count > 1
-    let layout = parts.network.layout
+    let layout = fragment ?? parts.network.layout
+    self.layout = layout
     var options = CodedAllReduce.Options()
     options.topology = parts.options.topology
     let capabilities = parts.aggregation.capabilities
     // Two half batches exchange whole gradients; buckets gain nothing there.
-    if overlap != .off && gradients.count == 1 && capabilities.discards {
+    if overlap != .off && gradients.count == 1 && capabilities.discards && !isWhole {
       options.linkSpeed = try LinkSpeed.measured(between: parts.hosts)
     }
     options.isRestorable = isRestorable
     options.seed = parts.options.seed
-    options.streams = CodeStreams(slice: parts.grid.slice, of: parts.grid.sliceCount)
+    options.streams = streams ?? CodeStreams(slice: parts.grid.slice, of: parts.grid.sliceCount)
     // A thread has time to decode while the model computes; between layers nothing is gained.
     options.decodesAhead = overlap == .thread
     options.observer = parts.timeline.map { timeline in
@@ -157,7 +163,7 @@ package final class RunAggregations {
     guard let codec = parts.aggregation.codec, !codec.isIdentity else { return }
     if shareCount == 1 { inventory.tensors.removeAll { $0.isShareOfMean } }
     guard shareCount > 1, parts.hosts.world.count == 1 else { return }
-    let count = parts.network.layout.count
+    let count = layout.count
     let inheritance = (contributions: FloatBuffer(count: count), sums: FloatBuffer(count: count))
     self.inheritance = inheritance
     inventory.tensors += CodedAllReduce.savedResiduals(inheritance.contributions, ofOwner: inheritance.sums, [0..<count])
@@ -214,7 +220,7 @@ package final class RunAggregations {
     if let none = try? codecs.make("none") {
       let rule = hosts.remoteRanks.isEmpty ? ExchangeGeometry.SegmentRule.sharedWindow : .messages
       report.floatTraffic = ExchangeGeometry(
-        parts.network.layout, codec: none, ownership: transform.flatMap { _ in parts.aggregation.codec },
+        layout, codec: none, ownership: transform.flatMap { _ in parts.aggregation.codec },
         rankCount: hosts.world.count,
         rule: rule,
         leastBucket: options.linkSpeed?.leastBucketByteCount
@@ -261,7 +267,7 @@ package final class RunAggregations {
     var options = options
     options.observer = nil
     let sample = try CodedAllReduce(
-      codecs.make("none"), layout: parts.network.layout, gradient: gradients[0], options: options)
+      codecs.make("none"), layout: layout, gradient: gradients[0], options: options)
     for step in 0..<7 {
       _ = try parts.records.gather([UInt64(step)], activity: "a sample exchange of floats")
       let stopwatch = Stopwatch()

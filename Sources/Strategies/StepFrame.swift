@@ -109,10 +109,11 @@ package final class StepFrame {
   ) throws -> StepAgreement.Statement {
     let plan = course.loader.plan
     let batch = try parts.timeline.span(.data) { course.loader.batch(at: step, portion) }
-    let sampleCount = plan.places(of: step).count
+    let (sampleCount, secondsBefore) = (plan.places(of: step).count, computation.seconds)
     var own = try computation.compute(
       step, of: batch, part: portion.part, among: sampleCount,
       share: Float(plan.samples(of: step, portion)) / Float(sampleCount), into: gradient, ready: ready)
+    course.measure(step, batch.count, computation.seconds - secondsBefore)
     if needsNorm { own.gradientSquares = gradient.sumOfSquares }
     return own
   }

@@ -81,6 +81,9 @@ public struct StrategyCapabilities: Hashable, Sendable {
   /// Whether ranks take steps of `--optimizer` alone, each with its own gradient, and an aggregation carries what these have changed.
   public var stepsAlone = false
 
+  /// Whether a rank with a smaller share of the samples takes fewer steps alone, and not fewer samples in each.
+  public var pacesByShares = false
+
   /// Everything but shared statistics.
   package init() {}
 
@@ -101,11 +104,12 @@ public struct StrategyCapabilities: Hashable, Sendable {
   }()
 
   /// Those of ranks that meet after some steps that each takes alone.
-  static let rounds: StrategyCapabilities = {
+  static func rounds(pacesByShares: Bool) -> StrategyCapabilities {
     var capabilities = StrategyCapabilities()
+    capabilities.pacesByShares = pacesByShares
     (capabilities.stepsAlone, capabilities.knowsSums, capabilities.splitsModels) = (true, false, false)
     return capabilities
-  }()
+  }
 
   /// Those of workers that have models of their own and average them as floats.
   static let pairs: StrategyCapabilities = {
@@ -195,7 +199,7 @@ private func rounds(
 
 private func rounds(_ settings: LocalStepsSettings) -> StrategyRecipe {
   StrategyRecipe(
-    schedule: ExchangeSchedule(stepsPerExchange: settings.steps), capabilities: .rounds,
+    schedule: settings.schedule, capabilities: .rounds(pacesByShares: settings.pacesByTime),
     warmStartSteps: settings.warmStartSteps, memory: settings.memory
   ) { try LocalSteps($0, settings) }
 }

@@ -191,6 +191,7 @@ extension TrainingRun {
     guard loader.plan.restore(counters) else {
       throw CheckpointError(.configuration, "\(saved.path) does not say which minibatches were used")
     }
+    shares?.restore(step: step)
     optimizer.setMinibatch(plan.minibatch(of: plan.epoch(of: step)))
     tuner?.restore(counters)
   }
@@ -217,6 +218,7 @@ extension TrainingRun {
     inventory.model = model.ownTensors
     inventory.tensors = model.statistics?.state ?? []
     strategy.contribute(to: &inventory)
+    shares?.contribute(to: &inventory)
     return inventory
   }
 

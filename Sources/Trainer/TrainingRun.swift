@@ -30,6 +30,8 @@ public final class TrainingRun {
   let stepsPerMeeting: Int
   /// Tunes the minibatch and the learning rate during the run; nil if neither is tuned.
   let tuner: Tuner?
+  /// Measures how fast ranks are, and shares samples by it; nil if shares do not follow speeds.
+  let shares: MeasuredShares?
   let evaluator: Evaluator
   let replicas: ReplicaCheck
   let stopwatch = Stopwatch()
@@ -44,7 +46,9 @@ public final class TrainingRun {
   {
     self.context = context
     let (options, grid, dataset, network) = (context.options, context.grid, context.dataset, context.network)
-    let plan = RunPlan(options, sampleCount: dataset.count(.train), saved: saved?.counters ?? [:])
+    var plan = RunPlan(options, sampleCount: dataset.count(.train), saved: saved?.counters ?? [:])
+    plan.pacesByShares = recipe.strategy.capabilities.pacesByShares
+    shares = MeasuredShares(options, rank: grid.share, of: grid.shareCount)
     parameters = FloatBuffer(count: network.layout.count)
     network.initialize(parameters, seed: options.seed)
     records = try RecordExchange(grid.all)
@@ -126,6 +130,7 @@ public final class TrainingRun {
       tuner?.tally.add(outcome)
       try tell(
         outcome, rate: course.rate(step - 1), isLogged: (step - outcome.stepCount..<step).contains(where: course.isMeasured))
+      try followSpeeds()
       if isStopping { break }
       if isDue(options.verifyEvery) || endsReplication { try verify() }
       if isEvaluationDue { try evaluate() }
@@ -137,9 +142,25 @@ public final class TrainingRun {
   /// What the strategy needs to know about the coming steps.
   private var course: Course {
     let (plan, factor) = (plan, tuner?.factor ?? 1)
-    return Course(
+    var course = Course(
       loader: loader, rate: { [self] in rate(at: $0, of: plan, factor: factor) },
       isMeasured: { [options] in ($0 + 1) % options.logEvery == 0 }, note: { [self] in tell($0) })
+    if let shares { course.measure = { shares.note($0, samples: $1, seconds: $2) } }
+    return course
+  }
+
+  /// Shares samples by the speeds of ranks from here on, if it is time to.
+  private func followSpeeds() throws {
+    let minibatch = plan.minibatch(of: plan.epoch(of: step))
+    guard step < plan.steps,
+      let new = try shares?.decide(
+        after: step, minibatch: minibatch, current: plan.shares(in: step, of: grid.shareCount), over: records)
+    else { return }
+    loader.plan.share(by: new, from: step)
+    runLog?.tell(
+      SharesEvent(step: step, shares: new, option: plan.counters["shares"] ?? "", seconds: stopwatch.seconds))
+    runLog?.say(
+      "after step \(step), by their speeds ranks take \(new.map(String.init).joined(separator: ", ")) samples of a step")
   }
 
   /// The number of steps after which all ranks must next be synchronized: the first at which something is due.

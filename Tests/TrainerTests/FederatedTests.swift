@@ -81,6 +81,38 @@ import _TestSupport
     #expect(try trainBrokenOff(after: 8, run, period: 4).modelHash == whole)
   }
 
+  /// Passes over its own samples, as many steps as they need: clients that hold as much do what as many steps are, and the others
+  /// not.
+  @Test func clientsMakePasses() throws {
+    let alike = settings("fed-avg:steps=4") { $0.partition = "iid" }
+    // 33 samples of each in tens: 1.2 passes are 39.6 samples, four steps; 1.3 are 42.9, five.
+    let four = try train(alike).modelHash
+    func hash(_ keys: String) throws -> UInt64 { try train(settings("fed-avg:\(keys)") { $0.partition = "iid" }).modelHash }
+    #expect(try hash("steps=4,epochs=1.2") == four)
+    #expect(try hash("steps=4,epochs=1.3") != four)
+    // A round counts as its steps, whatever clients take in it.
+    let unequal = settings("fed-avg:steps=4,epochs=2") { ($0.partition, $0.codec) = ("dirichlet:0.5", "one-bit") }
+    let (outcome, lines) = try metrics(unequal)
+    #expect(lines.last?["rounds"] as? Int == 4)
+    #expect(try trainBrokenOff(after: 8, unequal, period: 4).modelHash == outcome.modelHash)
+    let error = #expect(throws: (any Error).self) {
+      try train(settings("fed-avg:epochs=2") { ($0.clients, $0.sampled, $0.partition) = (nil, nil, "iid") })
+    }
+    #expect("\(error!)".contains("epochs are passes of a client"), "\(error!)")
+  }
+
+  /// The steps of some passes: the last may begin another.
+  @Test(.oneProcess) func passesAreSteps() {
+    var clients = RoundClients(clientCount: 7, sampledCount: 3, minibatch: 11, seed: 4)
+    // Shares of 4, 4 and 3 samples.
+    #expect((0..<3).map { clients.steps(for: 1, over: 9, at: $0) } == [3, 3, 3])
+    #expect(clients.steps(for: 2, over: 9, at: 0) == 5 && clients.steps(for: 0.5, over: 9, at: 2) == 2)
+    #expect(clients.steps(for: 1, over: 0, at: 1) == 0)
+    let all = clients.sampled(in: 0)
+    clients.advance(past: 0) { client, place in client == all[1] ? 5 : place + 1 }
+    #expect(all.map { clients.taken[$0] } == [4, 20, 9])
+  }
+
   /// A client whose gradient is not finite counts for nothing.
   @Test func aClientThatIsNotFiniteIsLeftOut() throws {
     let run = settings("fed-avg:steps=4") { $0.injectNonFinite = "5:0" }

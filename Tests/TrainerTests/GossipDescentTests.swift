@@ -5,6 +5,7 @@ import MPI
 import Strategies
 import Testing
 import Trainer
+import Transport
 import _TestSupport
 
 /// Runs whose workers have models of their own and mix them with those of their neighbours.
@@ -24,6 +25,19 @@ import _TestSupport
       if keys.contains("choco") { $0.codec = "one-bit:group=64" }
       change(&$0)
     }
+  }
+
+  /// What a run has sent is what the formats say: messages to neighbours, and the mean of the models at meetings.
+  @Test(arguments: methods) func bytesAreAsPredicted(_ method: String) throws {
+    let trainer = try TrainingRun(settings(method) { ($0.evaluateEvery, $0.steps) = (3, 8) }, on: world, isSilent: true)
+    _ = try trainer.run()
+    let report = trainer.strategy.report
+    #expect(report.traffic.networkBytesSent == report.predictedInAll.networkBytesSent, "\(method)")
+    #expect(report.traffic.messagesSent == report.predictedInAll.messagesSent)
+    // Models cross at each of the three meetings, besides.
+    let alone = report.predictedTraffic.networkBytesSent * report.steps
+    #expect(
+      world.count == 1 || method.contains("no-loco") || method.contains("random") || report.traffic.networkBytesSent > alone)
   }
 
   private func hash(_ options: TrainerOptions, on ranks: Communicator = world) throws -> UInt64 {

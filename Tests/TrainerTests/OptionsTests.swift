@@ -21,7 +21,7 @@ import _TestSupport
     "realign": "1,3", "partition": "by-class:2", "clients": "40", "sampled": "4", "model-parallel": "2", "overlap": "inline",
     "topology": "flat", "inject-fault": "kill:rank=1,phase=exchange", "pretend-hosts": "2", "emulate-speed": "exp",
     "record": "file", "replay": "file",
-    "init": "file",
+    "init": "file", "shares": "20/10,25/5@100",
   ]
 
   @Test func everyOptionIsReadAndWrittenByItsName() throws {
@@ -126,7 +126,7 @@ import _TestSupport
       "momentum": "0.9", "weight-decay": "0", "schedule": "cosine", "codec": "one-bit", "strategy": "all-reduce", "seed": "1",
       "threads": "1", "resume": "false", "log-every": "10", "verify-every": "100", "non-finite": "skip", "timeout": "60",
       "patience": "10", "quiet": "false", "transport": "auto", "model-parallel": "1", "overlap": "auto", "partition": "iid",
-      "topology": "auto",
+      "topology": "auto", "shares": "equal",
     ]
     #expect(TrainerOptions().texts == expected)
     #expect(TrainerOptions().faults(ranks: 256) == [])

@@ -14,6 +14,8 @@ struct PlainRounds {
   var rankCount: (_ round: Int) -> Int
   /// Whether a rank contributes nothing to a round, because its gradient is not finite in the first step of it.
   var isLeftOut: (_ round: Int, _ rank: Int) -> Bool = { _, _ in false }
+  /// The steps of a round that a rank takes at most.
+  var mostSteps: (_ rank: Int) -> Int = { _ in .max }
   /// μ of FedProx, and the largest norm of a gradient.
   var proximal: Float = 0
   var clip: Double?
@@ -34,7 +36,7 @@ struct PlainRounds {
       var changes: [(psi: [Float], samples: Int)] = []
       for rank in 0..<ranks {
         var (x, samples) = (theta, 0)
-        for inner in step..<end where !isLeftOut(number, rank) {
+        for inner in (step..<end).prefix(mostSteps(rank)) where !isLeftOut(number, rank) {
           let all = run.samples(of: inner)
           let own = all[Partition(count: all.count, into: ranks)[rank]]
           for i in 0..<count { run.weights[i] = x[i] }

@@ -40,6 +40,24 @@ import _TestSupport
     #expect(pace.sentence.hasPrefix("It does not pay to train without waiting"))
   }
 
+  /// A delay hides what its steps take, of each fragment; one record more for each is agreed on.
+  @Test func aDelayHidesExchanges() throws {
+    let costs = PlanCosts(
+      compute: CostCurve(perUnit: 0.01 / 32), kernels: ["one-bit:group=row": KernelCosts()],
+      network: LinkCosts(latency: 1e-6, bitsPerSecond: 1e7))
+    let predictor = StepPredictor(layout, minibatch: 256, costs: costs)
+    func predict(_ keys: String) throws -> StepPrediction {
+      try #require(try predictor.predict(aggregation, ranks: 8, strategy: "local:steps=40,\(keys)"))
+    }
+    let (usual, parts) = (try predict("fragments=1"), try predict("fragments=4"))
+    #expect(usual.exchangeSeconds > 0.03 && isNear(parts.seconds, usual.seconds))
+    #expect(usual.bytesSent == parts.bytesSent && parts.seconds > usual.seconds)
+    let (some, whole) = (try predict("delay=1"), try predict("fragments=4,delay=10"))
+    #expect(abs(usual.seconds - some.seconds - some.aloneSeconds / 40) < 1e-9)
+    #expect(whole.seconds < usual.seconds && whole.seconds >= whole.aloneSeconds)
+    #expect(whole.aloneSeconds / whole.seconds > 0.99, "\(whole)")
+  }
+
   /// One rank that is always four times slower: 2 gradients in the time of one with any bound, 7 + ¼ without (experiments §2).
   @Test func aBoundDoesNotHelpAgainstASlowRank() throws {
     let pace = try comparison(predictor(Array(repeating: [0.01], count: 7) + [[0.04]]))

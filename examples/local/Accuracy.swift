@@ -1,6 +1,7 @@
 import ArgumentParser
 import Files
 import Laboratory
+import Reporting
 
 /// How good a model is after the same samples, by how often ranks meet and what crosses then, with the bytes that were counted.
 struct Accuracy: PaperTable {
@@ -11,6 +12,7 @@ struct Accuracy: PaperTable {
   @OptionGroup var setting: Setting
   @Option(help: ArgumentHelp("The number of ranks.", valueName: "n")) var ranks = 8
   @Option(help: ArgumentHelp("Passes over the training samples.", valueName: "n")) var epochs = 5
+  @Option(help: ArgumentHelp("Write accuracy against bytes as a picture.", valueName: "file")) var svg: String?
   @OptionGroup var telling: Telling
 
   /// The values of a model of 784-512-512-10.
@@ -72,13 +74,15 @@ struct Accuracy: PaperTable {
       columns: [
         "method", "rate", "accuracy in percent", "test loss", "bytes a rank, step and value", "times fewer than floats in step",
       ])
-    var floats: Double?
+    var (floats, points): (Double?, [[(x: Double, y: Double)]]) = (nil, [])
     for (index, method) in Self.methods.enumerated() {
       let own = reports[index * setting.seeds..<(index + 1) * setting.seeds]
       let bytes = Sample(values: try own.map(bytesPerStep)).mean
       floats = floats ?? bytes
+      let accuracy = Sample(values: try own.map { try 100 * $0.number("testAccuracy") })
+      points.append([(bytes / Double(Self.parameterCount), accuracy.mean)])
       table.add([
-        method.name, chosen[index], Sample(values: try own.map { try 100 * $0.number("testAccuracy") }).text(digits: 2),
+        method.name, chosen[index], accuracy.text(digits: 2),
         Sample(values: try own.map { try $0.number("testLoss") }).text(digits: 4),
         decimal(bytes / Double(Self.parameterCount), digits: 4), decimal((floats ?? bytes) / bytes, digits: 1),
       ])
@@ -88,7 +92,22 @@ struct Accuracy: PaperTable {
         + "each method at its best rate on \(Self.heldOut) training samples that were held out. Bytes are those that the busiest rank sent, "
         + "headers and agreements among them. Mean (and range) of \(setting.seeds) seeds."
     ]
+    try write(
+      SVGPlot(
+        title: "Local steps on \(ranks) ranks",
+        x: .init("bytes a rank, step and value", .logarithmic(base: 10)), y: .init("test accuracy in percent"),
+        series: curves(points)), to: svg)
     return [table]
+  }
+
+  /// A curve for each code, over the steps between exchanges; in step it is a point.
+  private func curves(_ points: [[(x: Double, y: Double)]]) -> [SVGPlot.Series] {
+    var series = points.prefix(2).enumerated().map { SVGPlot.Series(Self.methods[$0].name, $1) }
+    for (code, name) in ["floats", "one bit", "sparse-loco 1/64"].enumerated() {
+      let places = stride(from: 2 + code, to: points.count, by: 3)
+      series.append(SVGPlot.Series("\(name), H = 4, 10, 30", places.flatMap { points[$0] }))
+    }
+    return series
   }
 
   /// The bytes that the busiest rank sent, by steps.

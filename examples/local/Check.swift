@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Laboratory
+import Reporting
 
 /// What CI runs: small tables without data, with the laws that small runs already show.
 struct Check: ParsableCommand {
@@ -15,6 +16,10 @@ struct Check: ParsableCommand {
     try checkGossip(laboratory, setting)
     print("gossip over graphs: right")
     try checkLazy(laboratory)
+    let picture = folder + "/lazy.svg"
+    try write(
+      SVGPlot(title: "lazy", x: .init("worker"), y: .init("uploads"), series: [.init("none", [(1, 2), (2, 3)])]), to: picture)
+    try expect((try? String(contentsOfFile: picture, encoding: .utf8))?.contains("<svg") == true, "no picture")
     print("lazy uploads: right")
   }
 

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Laboratory
+import Reporting
 
 /// Workers with models of their own, which they mix with those of their neighbours, where each has samples of other classes.
 struct Gossip: PaperTable {
@@ -7,6 +8,7 @@ struct Gossip: PaperTable {
     abstract: "Gossip over graphs, as floats and as codes, where workers have different classes.")
 
   @OptionGroup var setting: Setting
+  @Option(help: ArgumentHelp("Write the worst models as a picture.", valueName: "file")) var svg: String?
   @OptionGroup var telling: Telling
 
   /// A way of making models alike.
@@ -69,11 +71,16 @@ struct Gossip: PaperTable {
     let guide: String
   }
 
-  func tables(_ laboratory: Laboratory) throws -> [TextTable] { try classes(laboratory).map(\.table) + [try alike(laboratory)] }
+  func tables(_ laboratory: Laboratory) throws -> [TextTable] {
+    let cases = try classes(laboratory)
+    try draw(cases.map(\.rows))
+    return cases.map(\.table) + [try alike(laboratory)]
+  }
 
   func run() throws {
     let laboratory = try telling.laboratory()
     let cases = try classes(laboratory)
+    try draw(cases.map(\.rows))
     try telling.tell(cases.map(\.table) + [try alike(laboratory)])
     let missed = cases.flatMap(\.missed)
     guard missed.isEmpty else { throw Failure("bars that are missed: \(missed.joined(separator: "; "))") }
@@ -102,7 +109,7 @@ struct Gossip: PaperTable {
   }
 
   /// The mean of the models and the worst of them, where each worker has samples of one or two classes; and the bars that are missed.
-  private func classes(_ laboratory: Laboratory) throws -> [(table: TextTable, missed: [String])] {
+  private func classes(_ laboratory: Laboratory) throws -> [(rows: [Row], table: TextTable, missed: [String])] {
     try [(8, "by-class:2"), (16, "by-class:1")].map { workers, partition in
       let rows = try rows(laboratory, Self.methods[workers] ?? [], workers: workers, partition: partition)
       var table = TextTable(
@@ -128,8 +135,20 @@ struct Gossip: PaperTable {
         bars = [("exponential 3 points above ring", exponential.mean.mean >= ring.mean.mean + 3)]
       }
       table.notes.append("Bars: " + bars.map { "\($0.0) (\($0.1 ? "holds" : "missed"))" }.joined(separator: "; ") + ".")
-      return (table, bars.filter { !$0.1 }.map(\.0))
+      return (rows, table, bars.filter { !$0.1 }.map(\.0))
     }
+  }
+
+  /// The farther from the mean, the worse the worst model.
+  private func draw(_ cases: [[Row]]) throws {
+    let series = zip([8, 16], cases).map { workers, rows in
+      SVGPlot.Series("\(workers) workers", rows.map { ($0.distance.mean, $0.worst.mean) }.sorted { $0.x < $1.x })
+    }
+    try write(
+      SVGPlot(
+        title: "Gossip with other classes at each worker",
+        x: .init("distance from the mean of the models", .logarithmic(base: 10)),
+        y: .init("accuracy of the worst model in percent"), series: series), to: svg)
   }
 
   /// Workers with like samples, which shows nothing.

@@ -2,6 +2,7 @@ import ArgumentParser
 import Files
 import Foundation
 import Laboratory
+import Reporting
 
 /// Workers that upload gradients only when these have changed enough.
 struct Lazy: PaperTable {
@@ -9,6 +10,7 @@ struct Lazy: PaperTable {
     abstract: "Lazily aggregated gradients: logistic regression of 9 workers, in floats, on a grid, and by minibatches.")
 
   @Option(help: ArgumentHelp("How many seeds a figure is the mean of.", valueName: "n")) var seeds = 4
+  @Option(help: ArgumentHelp("Write the uploads of each worker as a picture.", valueName: "file")) var svg: String?
   @OptionGroup var telling: Telling
 
   func validate() throws {
@@ -18,6 +20,15 @@ struct Lazy: PaperTable {
   func tables(_ laboratory: Laboratory) throws -> [TextTable] {
     let (rows, tables) = try lazyTables(laboratory, seeds: seeds)
     try checkBars(rows)
+    let series = lazyRows.compactMap { row in
+      rows[row.name].map { figures in
+        SVGPlot.Series(row.title, figures.byWorker.enumerated().map { (Double($0 + 1), $1) }, isReference: row.name == "none")
+      }
+    }
+    try write(
+      SVGPlot(
+        title: "Uploads to the same loss", x: .init("worker, the smoothest first"), y: .init("uploads", .logarithmic(base: 10)),
+        series: series), to: svg)
     return tables
   }
 

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Files
 import Laboratory
+import Reporting
 
 /// The time to an accuracy over slow links, against runs in step and against ranks without links.
 ///
@@ -15,6 +16,7 @@ struct Time: PaperTable {
     "100mbit", "10mbit",
   ]
   @Option(help: ArgumentHelp("Passes over the training samples.", valueName: "n")) var epochs = 5
+  @Option(help: ArgumentHelp("Write the accuracy over time as a picture.", valueName: "file")) var svg: String?
   @OptionGroup var telling: Telling
 
   /// The test accuracies to reach, in percent.
@@ -59,7 +61,23 @@ struct Time: PaperTable {
       "784-512-512-10, MNIST, 256 samples a step over all hosts, momentum 0.9 inside a rank, rate falling as a cosine over \(epochs) epochs. A "
         + "dash: not reached by every seed. Mean (and range) of \(setting.seeds) seeds; ratios of means, to the first accuracy."
     ]
+    try write(
+      SVGPlot(
+        title: "Eight hosts with slow links", x: .init("seconds of training", .logarithmic(base: 10)),
+        y: .init("test accuracy in percent"), series: curves(reports)), to: svg)
     return [table]
+  }
+
+  /// The accuracy of the first seed: a colour for each method, dashed where links are not those of the first rate.
+  private func curves(_ reports: [Report]) -> [SVGPlot.Series] {
+    var series = [SVGPlot.Series(Self.unlimited.name, reports[0].accuracies, isReference: true)]
+    for (index, method) in Self.methods.enumerated() {
+      for (place, rate) in rates.enumerated() {
+        let report = reports[setting.seeds + place * setting.seeds * Self.methods.count + index]
+        series.append(SVGPlot.Series("\(method.name), \(rate)", report.accuracies, isVariant: place > 0))
+      }
+    }
+    return series
   }
 
   private func row(_ rate: String, _ name: String, _ own: [Report], beside reference: [Report]) -> [String] {

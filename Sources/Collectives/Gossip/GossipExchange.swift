@@ -62,6 +62,8 @@ package final class GossipExchange {
 
   /// The traffic counted so far.
   package var traffic: Traffic { messages.traffic + mean.traffic }
+  /// The traffic of this rank in a meeting, by the format alone: the mean of the models.
+  package var predictedMeetingTraffic: Traffic { mean.predictedTraffic }
   /// The part of it that went to neighbours.
   package var messageTraffic: Traffic { messages.traffic }
   /// What is to be saved of the workers of this rank.

@@ -47,7 +47,7 @@ package final class ModelMean {
       try hosts.world.allGather(varying: nil, into: result.values, ranges: shards)
       return try hosts.world.allGather((shown ?? models).map { squaredDistance(of: $0, to: result) })
     }
-    count(size: size, of: result.count)
+    traffic += predictedTraffic
     let sum = (0..<localCount * rankCount).reduce(0.0) { $0 + distances[$1 % rankCount * localCount + $1 / rankCount] }
     return sum / Double(localCount * rankCount)
   }
@@ -59,10 +59,14 @@ package final class ModelMean {
     return FixedLanes.sumOfSquares(UnsafeBufferPointer(difference))
   }
 
-  private func count(size: Int, of count: Int) {
-    let others = hosts.world.count - 1
-    traffic.networkBytesSent += 4 * (localCount * (count - size) + size * others)
-    traffic.networkBytesReceived += 4 * (localCount * size * others + count - size)
-    traffic.messagesSent += (localCount + 1) * others
+  /// The traffic of a mean on this rank, by the format alone.
+  package var predictedTraffic: Traffic {
+    let (others, size) = (hosts.world.count - 1, shards[hosts.world.rank].count)
+    let count = shards.last?.upperBound ?? 0
+    var traffic = Traffic()
+    traffic.networkBytesSent = 4 * (localCount * (count - size) + size * others)
+    traffic.networkBytesReceived = 4 * (localCount * size * others + count - size)
+    traffic.messagesSent = (localCount + 1) * others
+    return traffic
   }
 }

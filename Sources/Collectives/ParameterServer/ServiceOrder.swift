@@ -39,7 +39,7 @@ public enum EmulatedSpeed: Hashable, Sendable {
   }
 
   /// The seconds of emulated time that worker `worker` of `workerCount` takes for minibatch `minibatch`.
-  func duration(of worker: Int, among workerCount: Int, minibatch: Int, seed: UInt64) -> Double {
+  package func duration(of worker: Int, among workerCount: Int, minibatch: Int, seed: UInt64) -> Double {
     // One of 2²⁴ numbers in (0, 1].
     func unit() -> Double {
       let random = Philox(seed: seed, purpose: .serviceTime, step: minibatch)

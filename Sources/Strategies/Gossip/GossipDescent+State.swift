@@ -52,13 +52,19 @@ extension GossipDescent {
     report.predictsAtMost = codec.hasVaryingLength
     (report.steps, report.traffic) = (stepCount, exchange.traffic)
     report.predictedTraffic = mean { exchange.predictedTraffic(in: $0) }
-    report.floatTraffic = mean { exchange.traffic(in: $0, messageByteCount: 4 * parts.network.layout.count) }
-    if settings.method == .outerPairs { report.floatTraffic = report.predictedTraffic }
+    report.floatTraffic = mean(floatTraffic)
+    (report.predictedTotal, report.floatTotal) = (predicted.codes, predicted.floats)
     report.agreementTraffic = parts.records.traffic
     report.nonFiniteGroups = exchange.nonFiniteGroups
     report.areHidden = true
     report.comparisonObstacle = "a gossip run hides its exchanges"
     return report
+  }
+
+  /// The traffic of this rank in `steps`, if what it sends were floats.
+  func floatTraffic(in steps: Range<Int>) -> Traffic {
+    guard settings.method != .outerPairs else { return exchange.predictedTraffic(in: steps) }
+    return exchange.traffic(in: steps, messageByteCount: 4 * parts.network.layout.count)
   }
 
   /// The traffic of a step, in the mean over as many exchanges as show whom workers send to.

@@ -34,6 +34,8 @@ final class GossipDescent: Strategy {
   /// Whether the checkpoint is of another number of workers, which all begin at its model.
   var beginsAnew = false
   private(set) var stepCount = 0
+  /// The traffic of the steps and the meetings so far, by the format alone, and if messages were floats.
+  private(set) var predicted = (codes: Traffic(), floats: Traffic())
   private var seconds = (update: 0.0, total: 0.0)
 
   init(_ parts: StrategyParts, _ settings: GossipSettings) throws {
@@ -80,6 +82,8 @@ final class GossipDescent: Strategy {
     var outcome = StepOutcome()
     try work.judge(step..<end, agreement, noting: &outcome)
     stepCount += outcome.stepCount
+    predicted.codes += exchange.predictedTraffic(in: step..<end) + exchange.predictedMeetingTraffic
+    predicted.floats += floatTraffic(in: step..<end) + exchange.predictedMeetingTraffic
     outcome.traffic = exchange.traffic - trafficBefore
     outcome.consensusDistance = consensus
     return outcome

@@ -13,7 +13,7 @@ final class InnerSteps {
   /// x.
   let model: FloatBuffer
   /// The last gradient.
-  private let gradient: FloatBuffer
+  let gradient: FloatBuffer
   private let computation: GradientComputation
   private let proximal: Float
   private let clip: NormClip?
@@ -39,14 +39,23 @@ final class InnerSteps {
     set { computation.betweenLayers = newValue }
   }
 
-  /// What the steps have changed, θ − x with `start` as θ, in place of the last gradient.
+  /// Sets `change` to what the steps have changed in `range`, θ − x with `start` as θ; it may be the last gradient.
   ///
   /// What decays beside the gradient is no part of it: θ has decayed to `decay` of it there.
-  func change(from start: FloatBuffer, decay: Float, by optimizer: any Optimizer) -> FloatBuffer {
-    let (psi, x, origin) = (gradient.baseAddress, model.baseAddress, start.baseAddress)
-    for i in 0..<gradient.count { psi[i] = origin[i] - x[i] }
-    if decay != 1 { optimizer.decayBeside?.forEachRange { for i in $0 { psi[i] = decay * origin[i] - x[i] } } }
-    return gradient
+  func change(
+    of range: Range<Int>, from start: FloatBuffer, decay: Float, by optimizer: any Optimizer, into change: FloatBuffer
+  ) {
+    let (psi, x, origin) = (change.baseAddress, model.baseAddress, start.baseAddress)
+    let first = range.lowerBound
+    for i in range { psi[i - first] = origin[i] - x[i] }
+    guard decay != 1 else { return }
+    optimizer.decayBeside?.forEachRange { for i in $0.clamped(to: range) { psi[i - first] = decay * origin[i] - x[i] } }
+  }
+
+  /// Multiplies what decays beside the gradient in `range` of x by `factor`.
+  func decay(_ range: Range<Int>, by factor: Float, of optimizer: any Optimizer) {
+    guard factor != 1 else { return }
+    optimizer.decayBeside?.forEachRange { for i in $0.clamped(to: range) { model.baseAddress[i] *= factor } }
   }
 
   /// Takes a step with `batch`, which is not empty, unless its gradient is not finite.

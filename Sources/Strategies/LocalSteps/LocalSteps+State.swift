@@ -9,66 +9,80 @@ internal import Transport
 
 /// What is saved, and what is told.
 ///
-/// Checkpoints are those of meetings, where every rank's model is the one that is saved. Residuals are conserved by sums on another number
-/// of ranks, and the outer momentum moves with its owners; an inner optimizer is found again by its rank, and a rank that did not exist
-/// begins with that of rank 0.
+/// Checkpoints are those of meetings, where every rank's model is the one that is saved. Residuals are conserved by sums on
+/// another number of ranks, and the outer momentum moves with its owners; an inner optimizer is found again by its rank, and a
+/// rank that did not exist begins with that of rank 0. Where the models of ranks differ from it, because only a fragment was
+/// exchanged or what was is still to be applied, they are saved, too; on another number of ranks they begin at the model of the
+/// run, and at most a round of steps is lost.
 extension LocalSteps {
   func contribute(to inventory: inout StateInventory) {
-    aggregations.contribute(to: &inventory)
-    replicated?.contribute(to: &inventory)
+    for exchange in exchanges { exchange.contribute(to: &inventory) }
     optimizers.contribute(to: &inventory)
     refused.contribute(to: &inventory)
     inventory.counters["samplesOfClients"] = clients?.counter
+    if settings.keepsModels { inventory.tensors.append(SavedTensor("ownModel", .local, of: inner.model)) }
+    flight?.contribute(to: &inventory)
   }
 
   func prepareToLoad(_ inventory: inout StateInventory, savedBy shareCount: Int) {
-    aggregations.prepareToLoad(&inventory, savedBy: shareCount)
+    hasOtherRanks = shareCount != parts.grid.shareCount
+    for exchange in exchanges { exchange.prepareToLoad(&inventory, savedBy: shareCount) }
     optimizers.prepareToLoad(&inventory, savedBy: shareCount)
   }
 
   func restore(counters: [String: String]) {
-    aggregations.restore(counters: counters)
+    for exchange in exchanges { exchange.restore(counters: counters) }
     optimizers.restore(counters: counters)
     refused.restore(counters)
     clients?.restore(counters["samplesOfClients"])
+    flight?.restore(counters)
   }
 
   func place() throws {
-    try aggregations.place()
-    inherited = aggregations.takeInheritance()
-    startFromModel()
+    for exchange in exchanges { try exchange.place() }
+    guard settings.keepsModels, !hasOtherRanks else { return startFromModel() }
+    for exchange in exchanges { lookAhead(in: exchange) }
   }
 
   func forget() throws {
-    aggregations.forget()
-    owners.forget()
-    replicated?.forget()
+    try land()
+    for exchange in exchanges { exchange.forget() }
     optimizers.forgetMomentum()
-    inherited = nil
     startFromModel()
   }
-
-  func drain() -> Traffic { Traffic() }
-
-  func settle() {}
 
   func abandon() {
     driver.abandon()
     parts.records.abandon()
   }
 
-  func finish() throws { try aggregations.finish() }
+  func finish() throws { for exchange in exchanges { try exchange.aggregations.finish() } }
 
+  /// The exchanges of all fragments: each counts, and what is predicted of one is of all fragments once.
   var report: ExchangeReport {
-    var report = aggregations.report
-    report.stepsPerExchange = settings.steps
+    let reports = exchanges.map(\.aggregations.report)
+    var report = reports[0]
+    (report.stepsPerExchange, report.fragments) = (settings.steps, exchanges.count)
+    guard exchanges.count > 1 else { return report }
+    func sum(_ path: KeyPath<ExchangeReport, Traffic>) -> Traffic { reports.reduce(Traffic()) { $0 + $1[keyPath: path] } }
+    report.warmStartSteps = reports.reduce(0) { $0 + $1.warmStartSteps }
+    report.steps = reports.reduce(0) { $0 + $1.steps }
+    report.nonFiniteGroups = reports.reduce(0) { $0 + $1.nonFiniteGroups }
+    (report.warmStartTraffic, report.traffic) = (sum(\.warmStartTraffic), sum(\.traffic))
+    (report.predictedTraffic, report.floatTraffic) = (sum(\.predictedTraffic), sum(\.floatTraffic))
+    (report.predictedTotal, report.floatTotal) = (sum(\.predictedInAll), sum(\.floatsInAll))
+    report.largestTraffic = reports.map(\.predictedTraffic).max { $0.bytesSent < $1.bytesSent }
+    func total(_ path: KeyPath<ExchangeReport, Double?>) -> Double? {
+      reports.reduce(0.0) { sum, own in sum.flatMap { sum in own[keyPath: path].map { sum + $0 } } }
+    }
+    (report.floatSeconds, report.codedSeconds) = (total(\.floatSeconds), total(\.codedSeconds))
     return report
   }
 
   var conclusion: StrategyConclusion {
     var conclusion = StrategyConclusion()
     guard roundCount > 0 else { return conclusion }
-    let drift = changes.count > 0 ? (changes.squares / Double(changes.count)).squareRoot() : 0
+    let drift = changes.count > 0 ? (changes.squares / changes.count).squareRoot() : 0
     let whose = clients == nil ? "a rank" : "a client"
     conclusion.lines.append(
       "\(counted(roundCount, "round")) of \(counted(settings.steps, "step")), in which \(whose) moved its model by "

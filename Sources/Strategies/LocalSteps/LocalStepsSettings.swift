@@ -13,6 +13,11 @@ struct LocalStepsSettings: Sendable {
     case average
   }
 
+  /// What a slower rank has less of.
+  private enum Pace: String, CaseIterable {
+    case samples, steps
+  }
+
   /// A short name: what its keys are if they are not given.
   struct Preset: Sendable {
     var steps = 30
@@ -39,6 +44,28 @@ struct LocalStepsSettings: Sendable {
   var warmStart: Int?
   var inner: Inner
   var isBlockMomentum: Bool
+  /// P: the fragments of the model, of which one is exchanged at a time.
+  var fragments: Int
+  /// D: the steps that ranks take before they apply what an exchange brings.
+  var delay: Int
+  /// λ: how far a rank goes to the model where it meets it.
+  var mix: Float
+
+  /// E: the passes of a client over its samples in a round; nil for H steps.
+  var epochs: Double?
+
+  /// Whether slower ranks take fewer steps in a round, by `--shares`, and not fewer samples in a step.
+  var pacesByTime = false
+
+  /// Whether the models of ranks differ from that of the run at meetings.
+  var keepsModels: Bool { fragments > 1 || delay > 0 || mix < 1 }
+  /// The steps of a round, counted in it, between exchanges: one range for each fragment.
+  var partsOfRound: [Range<Int>] { Partition(count: steps, into: fragments).ranges }
+  /// When ranks exchange.
+  var schedule: ExchangeSchedule {
+    ExchangeSchedule(
+      stepsPerExchange: steps, fragments: fragments, delay: delay, hiddenPart: delay > 0 ? .duringNextSteps : .none)
+  }
 
   /// The keys of a specification, for `train list`.
   static func keys(_ preset: Preset) -> [(name: String, meaning: String)] {
@@ -58,6 +85,19 @@ struct LocalStepsSettings: Sendable {
         "inner",
         "the optimizer of a rank where ranks meet: keep; reset, its momentum begins anew; average, over the ranks (\(preset.inner.rawValue))"
       ),
+      (
+        "epochs",
+        "E, of clients: the passes over its own samples that a client makes in a round, instead of H steps; the round counts "
+          + "as H (none)"
+      ),
+      (
+        "pace",
+        "what a slower rank has less of, by --shares: samples, in each step; or steps, of a round, at least 5 of them, without "
+          + "the samples of the others (samples)"
+      ),
+      ("fragments", "P: the parts that the model is cut into; one is exchanged after every H/P steps, in turn (1)"),
+      ("delay", "D, up to H/P: the steps that ranks go on before they apply what an exchange brings (0)"),
+      ("mix", "λ, above 0: how far a rank goes to the model where it meets it, the whole way with 1 (1)"),
       ("warm-start", "rounds that cross as floats at first, unless --warm-start names steps (5 if they are encoded later)"),
     ]
   }
@@ -77,9 +117,30 @@ struct LocalStepsSettings: Sendable {
       warmStart = try specification.integer("warm-start", default: 0, in: 0...1_000_000)
     }
     isBlockMomentum = preset.isBlockMomentum
+    fragments = try specification.integer("fragments", default: 1, in: 1...steps)
+    delay = try specification.integer("delay", default: 0, in: 0...steps / fragments)
+    pacesByTime = try specification.choice("pace", default: Pace.samples) == .steps
+    epochs = try number("epochs", nil, in: 0.000001...1e6)
+    mix = Float(try specification.number("mix", default: 1, in: 0...1))
+    guard mix > 0 else {
+      throw SpecificationError("'\(specification)': with mix=0 no rank learns of the others; above 0 it does")
+    }
     if style == OuterRule.Style.none, let momentum, momentum > 0, specification.options["outer-momentum"] != nil {
       throw SpecificationError("'\(specification)': outer=none has no momentum, not outer-momentum=\(momentum)")
     }
+  }
+
+  /// Throws if the run has no clients that make passes, or clients where ranks should keep their models.
+  func check(_ options: TrainerOptions) throws(OptionError) {
+    let name = "--strategy \(options.strategy.prefix { $0 != ":" })"
+    guard epochs == nil || options.clients != nil else {
+      throw OptionError(
+        "\(name): epochs are passes of a client over its samples; say --clients or --partition, or leave it out")
+    }
+    guard keepsModels, options.clients != nil else { return }
+    throw OptionError(
+      "\(name): fragments, delay and mix do not go with clients, which begin each round at the "
+        + "model of the run; leave them out")
   }
 
   /// The outer step on `rankCount` ranks, for an aggregation that delivers `result`.
@@ -109,9 +170,12 @@ struct LocalStepsSettings: Sendable {
 
   /// What a rank keeps besides the model and its gradient: its own model, and what the outer step needs.
   @Sendable func memory(parameterCount: Int, rankCount: Int, isCoded: Bool) -> [(name: String, count: Int)] {
-    [
+    var memory = [
       ("this rank's own model", parameterCount),
       ("the outer step", isBlockMomentum ? 3 * parameterCount : (parameterCount - 1) / rankCount + 1),
     ]
+    if keepsModels { memory.append(("changes to be sent", parameterCount)) }
+    if delay > 0 { memory.append(("a fragment on its way", 2 * ((parameterCount - 1) / fragments + 1))) }
+    return memory
   }
 }

@@ -44,7 +44,19 @@ package struct RoundClients: Hashable {
 
   /// Goes on after round `number` of `stepCount` steps.
   package mutating func advance(past number: Int, stepCount: Int) {
-    for (place, client) in sampled(in: number).enumerated() { taken[client] += stepCount * sizes[place] }
+    advance(past: number) { _, _ in stepCount }
+  }
+
+  /// The steps in which `client`, which holds `count` samples, makes `epochs` passes over them at `place` of a round.
+  ///
+  /// The last may begin another pass.
+  package func steps(for epochs: Double, over count: Int, at place: Int) -> Int {
+    Int((epochs * Double(count) / Double(max(sizes[place], 1))).rounded(.up))
+  }
+
+  /// Goes on after round `number`, in which a client took `steps` steps at its place.
+  package mutating func advance(past number: Int, steps: (_ client: Int, _ place: Int) -> Int) {
+    for (place, client) in sampled(in: number).enumerated() { taken[client] += steps(client, place) * sizes[place] }
   }
 
   /// How much each client has given, for checkpoints.

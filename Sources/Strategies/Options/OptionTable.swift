@@ -133,10 +133,18 @@ public struct ExchangeOptions: OptionTable {
     off inside one host.
     """,
     value: "mode", mayChangeOnResume: true)
+  public let shares = OptionRow<ShareRule>(
+    "shares", .equal,
+    """
+    The samples of each rank in a step: equal; measured, by how fast ranks are, looked at every 100 steps (measured:every=N); or \
+    numbers such as 20/10/20, and 25/8/17@STEP for those after a step.
+    """,
+    value: "shares")
   public let emulateSpeed = OptionRow<String?>(
     "emulate-speed", nil,
     """
-    Of asynchronous strategies: gradients and pushes count in the order of workers with these speeds, in emulated time: rr (all equal), exp, \
+    With --shares measured, what ranks seem to take; of asynchronous strategies: gradients and pushes count in the order of \
+    workers with these speeds, in emulated time: rr (all equal), exp, \
     slow:F (the last F times slower) or jitter:F (now and then F slower); as they come by default.
     """,
     value: "speed", otherwise: "as they come", mayBeNone: true,

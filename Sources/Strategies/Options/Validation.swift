@@ -29,6 +29,9 @@ extension TrainerOptions {
           : "--minibatch \(minibatch) is smaller than the number of models, \(shares), that \(ranks) ranks make up; "
             + "every model needs at least one sample of a step")
     }
+    if let ranks, case .listed(let changes) = self.shares, let count = changes.first?.weights.count, modelParallel == 1 {
+      expect(count == ranks, "--shares names the shares of \(count) ranks; there are \(ranks)")
+    }
     expect(
       self.checkpointEvery == nil || self.checkpoint != nil,
       "--checkpoint-every needs --checkpoint DIR, where the checkpoints go")

@@ -28,6 +28,10 @@ public struct RunPlan: Hashable, Sendable {
   public private(set) var warmStartPhases: WarmStartPhases
   /// In the order of their epochs; the first begins with epoch 0, except in a trial.
   private(set) var stretches: [Stretch]
+  /// How ranks share samples, in the order of steps; equally before the first.
+  public private(set) var shareChanges: [ShareRule.Change] = []
+  /// Whether ranks have equal samples, and take fewer steps with a smaller share.
+  package var pacesByShares = false
   /// The number of steps after which the run ends before its planned length; nil if it does not.
   public private(set) var end: Int?
 
@@ -46,6 +50,18 @@ public struct RunPlan: Hashable, Sendable {
     warmStartPhases = WarmStartPhases(options.warmStart, horizon: horizon)
     warmStartPhases.restore(saved)
     stretches = [Stretch(epoch: 0, step: 0, minibatch: minibatch, stepsPerEpoch: stepsPerEpoch)]
+    if case .listed(let changes) = options.shares { shareChanges = changes }
+  }
+
+  /// Shares samples by `weights`, one for each rank, from `step` on.
+  public mutating func share(by weights: [Int], from step: Int) {
+    shareChanges.removeAll { $0.step >= step }
+    shareChanges.append(ShareRule.Change(step: step, weights: weights))
+  }
+
+  /// The shares of `ranks` ranks in a step; nil if they are equal.
+  public func shares(in step: Int, of ranks: Int) -> [Int]? {
+    shareChanges.last { $0.step <= step && $0.weights.count == ranks }?.weights
   }
 
   /// Sets the minibatch of all steps from the start of `epoch` on; earlier steps are unchanged.
@@ -136,12 +152,14 @@ extension RunPlan {
     var counters = warmStartPhases.counters
     counters["minibatches"] = stretches.map { "\($0.epoch):\($0.minibatch)" }.joined(separator: " ")
     counters["end"] = end.map { String($0) }
+    if !shareChanges.isEmpty { counters["shares"] = ShareRule.listed(shareChanges).optionText }
     return counters
   }
 
   /// Restores the minibatches and the end; returns whether that was possible.
   package mutating func restore(_ counters: [String: String]) -> Bool {
     end = counters["end"].flatMap { Int($0) }
+    if case .listed(let changes) = counters["shares"].flatMap(ShareRule.init(optionText:)) { shareChanges = changes }
     // Versions that did not change the minibatch saved nothing about it.
     for text in (counters["minibatches"] ?? "").split(separator: " ") {
       let numbers = text.split(separator: ":").compactMap { Int($0) }
@@ -171,7 +189,11 @@ extension RunPlan {
 
   /// The places of one rank's samples: its share of the step's, or of a part of the step's.
   public func places(of step: Int, part: Int = 0, of parts: Int = 1, rank: Int, ranks: Int) -> Range<Int> {
-    places(of: step, part: part, of: parts).slice(rank, of: ranks)
+    let all = places(of: step, part: part, of: parts)
+    guard !pacesByShares, let weights = shares(in: step, of: ranks) else { return all.slice(rank, of: ranks) }
+    let counts = ShareRule.counts(all.count, by: weights.map(Double.init))
+    let start = all.lowerBound + counts.prefix(rank).reduce(0, +)
+    return start..<start + counts[rank]
   }
 }
 

@@ -43,9 +43,9 @@ struct EndSummary {
     let trials = tuner?.activations ?? (sent: 0, predicted: 0)
     let own = [
       report.traffic.bytesSent, report.traffic.bytesReceived, report.traffic.messagesSent,
-      report.predictedTraffic.bytesSent * report.steps, report.traffic.hostBytesSent,
+      report.predictedInAll.bytesSent, report.traffic.hostBytesSent,
       report.isCompressed ? report.traffic.rawGroups + report.nonFiniteGroups : 0, report.warmStartTraffic.bytesSent,
-      report.agreementTraffic.bytesSent, report.floatTraffic.bytesSent * report.steps,
+      report.agreementTraffic.bytesSent, report.floatsInAll.bytesSent,
       (activations?.sent ?? 0) - trials.sent, (activations?.predicted ?? 0) - trials.predicted, tuner?.bytesSent ?? 0,
       report.traffic.returnedBytesSent,
     ]
@@ -75,8 +75,11 @@ struct EndSummary {
   /// Bits per parameter and direction: each of K contributions is sent once, except its owner's, and the sum K − 1 times.
   private var bitsPerParameter: Double? {
     guard report.isCompressed, report.steps > 0 else { return nil }
-    return Double(total(0)) * 8 / (2 * Double(shareCount - 1) * Double(parameterCount) * Double(report.steps))
+    return Double(total(0)) * 8 / (2 * Double(shareCount - 1) * Double(parameterCount) * exchangesOfAll)
   }
+
+  /// The exchanges of a whole model that those of fragments amount to.
+  private var exchangesOfAll: Double { Double(report.steps) / Double(report.fragments) }
 
   /// How many times more bytes floats would have taken on the same routes.
   private var compressionRatio: Double? {
@@ -145,7 +148,10 @@ struct EndSummary {
     let extent =
       report.stepsPerExchange == 1
       ? "\(engagedSteps) of \(stepCount) steps"
-      : "\(report.steps) of \(report.steps + report.warmStartSteps) exchanges, one in \(report.stepsPerExchange) steps"
+      : "\(report.steps) of \(report.steps + report.warmStartSteps) exchanges, "
+        + (report.fragments == 1
+          ? "one in \(report.stepsPerExchange) steps"
+          : "one of each of \(report.fragments) fragments in \(report.stepsPerExchange) steps")
     let engaged =
       "Compression was engaged in \(extent): \(decimal(bitsPerParameter, digits: 2)) bits per "
       + "parameter and direction, \(saved), \(fallbacks); "

@@ -149,21 +149,50 @@ public struct Recipe {
         (!can.isInStep || can.stepsAlone) && options.tuneMinibatch != nil, "tune-minibatch", "whose ranks are not in step"
       ),
       ((!can.isInStep || can.stepsAlone) && options.tuneRate != nil, "tune-rate", "whose ranks are not in step"),
+      (
+        !can.isInStep && options.shares != .equal, "shares \(options.texts["shares"] ?? "")",
+        "whose workers are not in step; those of the others are"
+      ),
       (!can.isInStep && options.sampled != nil, "sampled", "whose workers all take samples of their own clients"),
       (!can.knowsSums && recipe.optimizer.needsWholeSums, "optimizer \(options.optimizer)", "in which no rank has whole sums"),
+      (
+        recipe.strategy.schedule.hiddenPart == .none && [.thread, .inline].contains(options.overlap),
+        "overlap \(options.overlap)",
+        can.stepsAlone
+          ? "whose ranks compute nothing during an exchange; with delay=D they take D steps"
+          : "whose workers compute while messages are on their way without it; leave it out"
+      ),
     ]
     for (isAsked, option, reason) in refusals where isAsked {
       throw OptionError("--\(option) does not go with \(name), \(reason)")
     }
     for (option, isGiven) in [
       ("emulate-speed", options.emulateSpeed != nil), ("record", options.record != nil), ("replay", options.replay != nil),
-    ] where !can.hasFreeOrder && isGiven {
+    ] where !can.hasFreeOrder && isGiven && !(option == "emulate-speed" && options.shares.isMeasured) {
       let others = strategies.entries.map(\.name).filter { (try? strategies.make($0))?.capabilities.hasFreeOrder == true }
       let reason =
         can.isInStep
         ? "whose ranks are in step; those of \(others.joined(separator: ", ")) are not"
         : "whose models do not depend on when messages come"
       throw OptionError("--\(option) does not go with \(name), \(reason)")
+    }
+    if options.shares != .equal {
+      let shares = "--shares \(options.texts["shares"] ?? "")"
+      guard options.clients == nil, options.partition == TrainerOptions().partition else {
+        throw OptionError("\(shares) does not go with clients, whose samples are their own; leave one of them out")
+      }
+      guard options.modelParallel == 1 else {
+        throw OptionError(
+          "\(shares) does not go with --model-parallel \(options.modelParallel), whose ranks wait for one another in each layer"
+        )
+      }
+      guard !recipe.aggregation.capabilities.needsSameSamples else {
+        throw OptionError(
+          "\(shares) does not go with --codec \(options.codec), whose rule needs the same samples of a rank in each step")
+      }
+    } else if can.pacesByShares {
+      throw OptionError(
+        "\(name): pace=steps follows the speeds of --shares measured, or the numbers of --shares; give one of them")
     }
     if options.replay != nil, options.emulateSpeed != nil {
       throw OptionError("--replay does not go with --emulate-speed: each names an order; leave one of them out")

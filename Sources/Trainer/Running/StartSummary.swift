@@ -63,7 +63,8 @@ struct StartSummary {
 
   /// What a rank will send in a step.
   private static func traffic(_ plan: RunPlan, _ report: ExchangeReport, _ grid: RankGrid) -> String {
-    let often = report.stepsPerExchange == 1 ? "a step" : "every \(report.stepsPerExchange) steps"
+    let parts = report.fragments == 1 ? "" : ", in \(report.fragments) parts,"
+    let often = report.stepsPerExchange == 1 ? "a step" : "every \(report.stepsPerExchange) steps\(parts)"
     let floats = withPrefix(Double(report.floatTraffic.bytesSent)) + "B"
     guard report.floatTraffic.bytesSent > 0 else {
       let who = grid.sliceCount > 1 ? "one model: no gradients are" : "one rank: nothing is"
