@@ -2,6 +2,8 @@
 struct GroupForm {
   /// The number of bytes of the length in front of a code, if codes vary in length.
   static let lengthByteCount = 4
+  /// The length of a code that stands for values that are not numbers.
+  static let notFinite = UInt32.max
 
   /// The number of values of a group.
   let count: Int
