@@ -28,7 +28,9 @@ final class Stream: @unchecked Sendable {
   private var isActive = false
   private var written = WrittenRanges(count: 0)
 
-  /// Prepares exchanges; collective. What is passed has been compared between ranks.
+  /// Prepares exchanges of what has been compared between ranks.
+  ///
+  /// Collective.
   init(_ world: World, _ codec: any Codec, _ layout: TensorLayout, _ options: StreamOptions) throws {
     (self.world, self.layout, self.options) = (world, layout, options)
     overlap = Stream.overlap(options, world)
@@ -86,7 +88,11 @@ final class Stream: @unchecked Sendable {
     guard let values else { throw Failure.usage("values \(range) were not given: the pointer is null") }
     try demand(written.add(range), "some of the values \(range) were written before in this exchange")
     let room = gradient.values.baseAddress + range.lowerBound
-    if scale == 1 { room.update(from: values, count: range.count) } else { for i in 0..<range.count { room[i] = scale * values[i] } }
+    if scale == 1 {
+      room.update(from: values, count: range.count)
+    } else {
+      for i in 0..<range.count { room[i] = scale * values[i] }
+    }
     exchange.markReady(upTo: written.end)
     driver.turn()
   }

@@ -15,6 +15,10 @@ private func codec(_ text: UnsafePointer<CChar>?) throws -> any Codec {
   return codec
 }
 
+@c @implementation public func morse_check_codec(_ codec: UnsafePointer<CChar>!) -> Int32 {
+  status { _ = try SharedLibrary.codec(codec) }
+}
+
 @c @implementation public func morse_stream_create(
   _ world: OpaquePointer!, _ codec: UnsafePointer<CChar>!, _ tensors: UnsafePointer<morse_tensor>!, _ count: Int64,
   _ options: UnsafePointer<morse_options>!, _ stream: UnsafeMutablePointer<OpaquePointer?>!
@@ -55,7 +59,9 @@ extension World {
   }
 }
 
-@c @implementation public func morse_stream_arrange(_ stream: OpaquePointer!, _ tensors: UnsafePointer<morse_tensor>!, _ count: Int64) -> Int32 {
+@c @implementation public func morse_stream_arrange(
+  _ stream: OpaquePointer!, _ tensors: UnsafePointer<morse_tensor>!, _ count: Int64
+) -> Int32 {
   status {
     let stream = try SharedLibrary.stream(stream)
     let layout = try stream.world.together("a change of the order of the tensors") {
@@ -79,7 +85,9 @@ extension World {
   status { try SharedLibrary.stream(stream).write(values, offset: offset, count: count, scale: scale) }
 }
 
-@c @implementation public func morse_stream_finish(_ stream: OpaquePointer!, _ pieces: UnsafePointer<morse_piece>!, _ count: Int64) -> Int32 {
+@c @implementation public func morse_stream_finish(
+  _ stream: OpaquePointer!, _ pieces: UnsafePointer<morse_piece>!, _ count: Int64
+) -> Int32 {
   status {
     let stream = try SharedLibrary.stream(stream)
     try stream.finish(try Pieces(pieces, count: count, in: stream))
@@ -104,7 +112,9 @@ extension World {
   }
 }
 
-@c @implementation public func morse_stream_counters(_ stream: OpaquePointer!, _ counters: UnsafeMutablePointer<morse_counters>!) -> Int32 {
+@c @implementation public func morse_stream_counters(
+  _ stream: OpaquePointer!, _ counters: UnsafeMutablePointer<morse_counters>!
+) -> Int32 {
   status {
     let stream = try SharedLibrary.stream(stream)
     guard let counters else { throw Failure.usage("there is no place for the counters: the pointer is null") }

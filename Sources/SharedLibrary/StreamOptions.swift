@@ -17,7 +17,9 @@ struct StreamOptions {
     let overlaps: [Overlap] = [.auto, .thread, .inline, .off]
     let topologies: [Topology] = [.auto, .flat, .hierarchical]
     guard let overlap = overlaps.at(options.overlap) else { throw Failure.usage("overlap is 0 to 3, not \(options.overlap)") }
-    guard let topology = topologies.at(options.topology) else { throw Failure.usage("topology is 0 to 2, not \(options.topology)") }
+    guard let topology = topologies.at(options.topology) else {
+      throw Failure.usage("topology is 0 to 2, not \(options.topology)")
+    }
     try demand(options.threads >= 0, "threads is a number of threads, not \(options.threads)")
     try demand((0...1).contains(options.is_restorable), "is_restorable is 0 or 1, not \(options.is_restorable)")
     try demand((0...1).contains(options.non_finite), "non_finite is 0 or 1, not \(options.non_finite)")

@@ -19,7 +19,8 @@ extension TensorLayout {
       let name = String(cString: characters)
       try demand(names.insert(name).inserted, "two tensors are named '\(name)'")
       let shape = try TensorLayout.shape(of: tensor, name)
-      guard let size = shape.size, case let (sum, overflows) = total.addingReportingOverflow(size), !overflows, sum < 1 << 48 else {
+      guard let size = shape.size, case let (sum, overflows) = total.addingReportingOverflow(size), !overflows, sum < 1 << 48
+      else {
         throw Failure.usage("tensor '\(name)' makes the array longer than any memory")
       }
       total = sum
@@ -36,13 +37,16 @@ extension TensorLayout {
   private static func shape(of tensor: morse_tensor, _ name: String) throws -> (sizes: [Int], size: Int?) {
     let dimensions = Int(tensor.dimensions)
     try demand(
-      (0...mostDimensions).contains(dimensions), "tensor '\(name)' has \(dimensions) dimensions; 0 to \(mostDimensions) are possible")
+      (0...mostDimensions).contains(dimensions),
+      "tensor '\(name)' has \(dimensions) dimensions; 0 to \(mostDimensions) are possible")
     guard dimensions > 0 else { return ([], 1) }
     guard let start = tensor.shape else { throw Failure.usage("tensor '\(name)' has \(dimensions) dimensions, but no shape") }
     let sizes = UnsafeBufferPointer(start: start, count: dimensions).map { Int($0) }
     try demand(!sizes.contains { $0 < 0 }, "tensor '\(name)' has a negative dimension")
     var size: Int? = 1
-    for length in sizes { size = size.flatMap { $0.multipliedReportingOverflow(by: length) }.flatMap { $0.overflow ? nil : $0.partialValue } }
+    for length in sizes {
+      size = size.flatMap { $0.multipliedReportingOverflow(by: length) }.flatMap { $0.overflow ? nil : $0.partialValue }
+    }
     return (sizes, size)
   }
 
@@ -70,7 +74,8 @@ extension World {
     let usual = TensorLayout.lines(of: answers[other])
     let place = zip(own, usual).enumerated().dropFirst().first { $0.element.0 != $0.element.1 }?.offset ?? 0
     throw Failure.usage(
-      "the tensors differ between ranks: \(hosts.name(of: rank)) has \(own[place]) where \(hosts.name(of: other)) has \(usual[place])")
+      "the tensors differ between ranks: \(hosts.name(of: rank)) has \(own[place]) where \(hosts.name(of: other)) has \(usual[place])"
+    )
   }
 }
 

@@ -64,7 +64,8 @@ final class World: @unchecked Sendable {
     let odd = dissenters(among: values)
     guard !odd.isEmpty else { return }
     let names = odd.map { hosts.name(of: $0) }.joined(separator: ", ")
-    throw Failure.usage("\(what) differs between ranks: \(names) is not like the others; all ranks must run the same program and options")
+    throw Failure.usage(
+      "\(what) differs between ranks: \(names) is not like the others; all ranks must run the same program and options")
   }
 
   /// Writes a line to standard error at once.
