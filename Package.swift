@@ -143,6 +143,7 @@ let package = Package(
       areOptimized: false),
     tests("Codecs", ["Codecs", "Kernels", "Buffers"]),
     tests("Collectives", ["Collectives", "Transport", "MPI", "Codecs", "Buffers"]),
+    tests("SharedLibrary", ["SharedLibrary", "CMorse"]),
     tests("Networks", ["Networks", "Kernels", "Buffers"]),
     tests("Datasets", ["Datasets", "CZlib", "Buffers"]),
     tests("Bench", ["bench"], areOptimized: false),

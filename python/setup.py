@@ -28,8 +28,8 @@ def library() -> pathlib.Path:
     script = ROOT / "scripts" / "build-library"
     if not script.exists() or shutil.which("swift") is None:
         sys.exit(
-            "morse: the library is built by Swift 6.2 or later, which is not here, or this is not the whole repository; install Swift, or "
-            "set MORSE_PREBUILT to a libmorse.so that scripts/build-library made elsewhere")
+            "morse: the library is built by Swift 6.2 or later, which is not here, or this is not the whole repository; install "
+            "Swift, or set MORSE_PREBUILT to a libmorse.so that scripts/build-library made elsewhere")
     subprocess.run([str(script)], check=True)
     return ROOT / ".build-library" / "libmorse.so"
 

@@ -13,10 +13,10 @@ internal import Kernels
 ///     raw       its floats, if its code would be no smaller (`Codec.isRaw(count:)`); nothing stays in the residual
 ///     code      as the codec wrote it
 ///     uint32    if the codec's codes vary in length: the number of bytes of the code, then the code and zeros up to a
-///               multiple of 4; a length of 0 stands for zeros, and 2³² − 1 for NaN
+///               multiple of 4; a length of 0 stands for zeros, and 0x7FC00000 for NaN
 ///
-/// A group whose values or sums are not finite is sent as zeros, or as NaN if the coder ``passesNonFinite``; it keeps its residual, and is
-/// counted. Any thread may use a coder, but only one at a time.
+/// A group whose values or sums are not finite is sent as zeros, or as NaN if the coder ``passesNonFinite``; it keeps its
+/// residual, and is counted. Any thread may use a coder, but only one at a time.
 public final class GroupCoder {
   /// The codec of the groups.
   public let codec: any Codec
@@ -24,7 +24,8 @@ public final class GroupCoder {
   public let residual: FloatBuffer
   /// The residual before the groups that ``restore()`` takes back were encoded; empty if the coder is not restorable.
   private let kept: FloatBuffer
-  /// Whether a group that is not finite is sent as NaN, so that every receiver sees it, instead of as zeros; the same on all ranks.
+  /// Whether a group that is not finite is sent as NaN, so that every receiver sees it, instead of as zeros; the same on all
+  /// ranks.
   public var passesNonFinite = false
   /// The number of groups that were not finite so far.
   public private(set) var nonFiniteGroups = 0
@@ -232,8 +233,8 @@ public final class GroupCoder {
     for k in 0..<codeCount { codes[k] += form.byteCount }
   }
 
-  /// The start of a code that follows its length, its number of bytes (−1 if it stands for NaN), and the number of bytes including the
-  /// length.
+  /// The start of a code that follows its length, its number of bytes (−1 if it stands for NaN), and the number of bytes
+  /// including the length.
   private func unframe(
     _ code: UnsafeRawPointer, atMost most: Int
   ) -> (payload: UnsafeRawPointer, byteCount: Int, end: Int) {

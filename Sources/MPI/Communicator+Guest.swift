@@ -39,7 +39,8 @@ extension Communicator {
     try check(MPI_Comm_dup(parent, &made), "MPI_Comm_dup")
     try check(MPI_Comm_set_errhandler(made, CMPI_ERRORS_RETURN()), "MPI_Comm_set_errhandler")
     let world = try Communicator(owning: made!)
-    try Launcher.check(rankCount: world.count)
+    // A communicator that was given may have one rank; the world has only if the launcher is one that MPI does not know.
+    if fortranHandle == nil { try Launcher.check(rankCount: world.count) }
     return world
   }
 }

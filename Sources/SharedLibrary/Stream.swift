@@ -26,6 +26,8 @@ final class Stream: @unchecked Sendable {
   let overlap: Overlap
   private let driver: ExchangeDriver
   private var isActive = false
+  /// Whether an exchange has ended with an error: ranks may be out of step, and no other one is possible.
+  private var isBroken = false
   private var written = WrittenRanges(count: 0)
 
   /// Prepares exchanges of what has been compared between ranks.
@@ -66,7 +68,10 @@ final class Stream: @unchecked Sendable {
   var count: Int { layout.count }
 
   /// Throws if an exchange is under way.
-  func demandRest() throws { try demand(!isActive, "an exchange of this stream is under way: finish it first") }
+  func demandRest() throws {
+    try demand(!isBroken, "an exchange of this stream ended with an error: ranks may be out of step, so end the job")
+    try demand(!isActive, "an exchange of this stream is under way: finish it first")
+  }
 
   private func demandActive() throws { try demand(isActive, "no exchange of this stream is under way: begin one first") }
 
@@ -76,7 +81,7 @@ final class Stream: @unchecked Sendable {
     try demandRest()
     try demand(step >= 0, "a step is a number from 0, not \(step)")
     written = WrittenRanges(count: count)
-    try exchange.begin(Contribution(step: Int(step), isReady: false))
+    try orBreak { try exchange.begin(Contribution(step: Int(step), isReady: false)) }
     isActive = true
     driver.drive(exchange)
   }
@@ -101,7 +106,7 @@ final class Stream: @unchecked Sendable {
     try demandActive()
     for gap in written.gaps { gradient.values.values(in: gap).update(repeating: 0) }
     isActive = false
-    try driver.deliver(exchange, into: .update { range, values in pieces.set(range, values) })
+    try orBreak { try driver.deliver(exchange, into: .update { range, values in pieces.set(range, values) }) }
   }
 
   func discard() throws {
@@ -109,7 +114,15 @@ final class Stream: @unchecked Sendable {
     try demand(options.isRestorable, "the stream was not made restorable")
     for gap in written.gaps { gradient.values.values(in: gap).update(repeating: 0) }
     isActive = false
-    try driver.discard(exchange)
+    try orBreak { try driver.discard(exchange) }
+  }
+
+  /// Runs a part of an exchange; after an error there is no other one.
+  private func orBreak(_ body: () throws -> Void) throws {
+    do { try body() } catch {
+      isBroken = true
+      throw error
+    }
   }
 
   /// Gives up an exchange under way.

@@ -74,7 +74,8 @@ extension World {
     let usual = TensorLayout.lines(of: answers[other])
     let place = zip(own, usual).enumerated().dropFirst().first { $0.element.0 != $0.element.1 }?.offset ?? 0
     throw Failure.usage(
-      "the tensors differ between ranks: \(hosts.name(of: rank)) has \(own[place]) where \(hosts.name(of: other)) has \(usual[place])"
+      "the tensors differ between ranks: \(hosts.name(of: rank)) has \(own[place]) where "
+        + "\(hosts.name(of: other)) has \(usual[place])"
     )
   }
 }

@@ -4,8 +4,8 @@
  *     mpicc -I build/morse examples/c/all-reduce.c -o all-reduce -L build/morse -lmorse -Wl,-rpath,"$PWD/build/morse"
  *     mpirun -np 2 ./all-reduce
  *
- * Each rank contributes the same array in every step. What a code cannot carry stays in the residuals, so that the sum of all that was
- * delivered, and what is still left behind, is the sum of all that was contributed. */
+ * Each rank contributes the same array in every step. What a code cannot carry stays in the residuals, so that the sum of all
+ * that was delivered, and what is still left behind, is the sum of all that was contributed. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

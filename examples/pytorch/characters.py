@@ -80,4 +80,5 @@ for step in range(options.steps):
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
     if rank == 0 and (step + 1) % 50 == 0:
-        print(f"step {step + 1}  loss {loss.item():.3f}  {(time.monotonic() - start) / (step + 1) * 1000:.0f} ms a step", flush=True)
+        milliseconds = (time.monotonic() - start) / (step + 1) * 1000
+        print(f"step {step + 1}  loss {loss.item():.3f}  {milliseconds:.0f} ms a step", flush=True)

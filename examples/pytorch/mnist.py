@@ -32,7 +32,7 @@ def load(folder, part: str, count: int):
     patterns = torch.rand(10, 784, generator=torch.Generator().manual_seed(1))
     noise = torch.Generator().manual_seed(2 if part == "train" else 3)
     labels = torch.randint(10, (count,), generator=noise)
-    return patterns[labels] + 0.8 * torch.randn(count, 784, generator=noise), labels
+    return patterns[labels] / 3 + torch.randn(count, 784, generator=noise), labels
 
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

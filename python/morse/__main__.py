@@ -1,7 +1,7 @@
 """Runs a program as one rank of a job: ``mpirun -np 4 python -m morse train.py …``.
 
-The program runs as by ``python train.py …``. If it ends with an exception or with a status other than 0 on one rank, all ranks end
-with that status at once instead of waiting for this one.
+The program runs as by ``python train.py …``. If it ends with an exception or with a status other than 0 on one rank, all
+ranks end with that status at once instead of waiting for this one.
 """
 
 from __future__ import annotations

@@ -112,5 +112,6 @@ def _stream(name: str, codec: str, specs: list[TensorSpec], overlap: str, seed: 
         was, now = [list(spec.shape) for spec in known[0].tensors], [list(spec.shape) for spec in specs]
         raise MorseError(f"all_reduce('{name}'): the shapes were {was} and are now {now}; other arrays need another name")
     if known[0].codec != codec:
-        raise MorseError(f"all_reduce('{name}'): the codec was {known[0].codec} and is now {codec}; another codec needs another name")
+        raise MorseError(
+            f"all_reduce('{name}'): the codec was {known[0].codec} and is now {codec}; another codec needs another name")
     return known

@@ -77,7 +77,8 @@ def gradients(model: torch.nn.Module) -> torch.Tensor:
 def train(
     codec: str, steps: int = 8, *, seed: int = 5, overlap: str = "off", warm_start: int = 2, state: Optional[dict[str, Any]] = None,
     first: int = 0, parameters: Optional[dict[str, torch.Tensor]] = None, optimizer_state: Optional[dict[str, Any]] = None,
-    each: Optional[Callable[[int, Any], None]] = None, bucket: int = 2000, compress: bool = True, make: Any = Crossed, **options: Any,
+    each: Optional[Callable[[int, Any], None]] = None, bucket: int = 2000, compress: bool = True, make: Any = Crossed,
+    **options: Any,
 ) -> tuple[Any, Any, torch.optim.Optimizer]:
     """Trains a model of DDP; returns it, what compress made, and the optimizer."""
     torch.manual_seed(seed)

@@ -25,6 +25,7 @@ def net(width=9):
     return torch.nn.Sequential(torch.nn.Linear(6, width), torch.nn.Tanh(), torch.nn.Linear(width, 2))
 def ddp(model):
     return torch.nn.parallel.DistributedDataParallel(model)
+print("AT", time.monotonic(), flush=True)
 def passes(model, count=3):
     for step in range(count):
         model(torch.ones(4, 6) * (1 + rank)).square().sum().backward()
@@ -44,9 +45,6 @@ def run(tmp_path: pathlib.Path, text: str, *, ranks: int = 2, runner: bool = Tru
     return done.returncode, done.stdout, time.monotonic() - max(marks, default=start)
 
 
-MARK = 'print("AT", time.monotonic(), flush=True)\n'
-
-
 def check(result: tuple[int, str, float], status: int, *texts: str, seconds: float = 10) -> None:
     code, output, time_taken = result
     assert code == status, output
@@ -57,7 +55,7 @@ def check(result: tuple[int, str, float], status: int, *texts: str, seconds: flo
 
 @pytest.mark.parametrize("runner", [True, False])
 def test_an_exception(tmp_path: pathlib.Path, runner: bool) -> None:
-    result = run(tmp_path, MARK + """
+    result = run(tmp_path, """
         model = ddp(net())
         morse.torch.compress(model, warm_start=0)
         passes(model, 1)
@@ -68,7 +66,7 @@ def test_an_exception(tmp_path: pathlib.Path, runner: bool) -> None:
 
 
 def test_a_status(tmp_path: pathlib.Path) -> None:
-    check(run(tmp_path, MARK + """
+    check(run(tmp_path, """
         model = ddp(net())
         morse.torch.compress(model, warm_start=0)
         if rank == 1: sys.exit(3)
@@ -77,7 +75,7 @@ def test_a_status(tmp_path: pathlib.Path) -> None:
 
 
 def test_the_end_without_a_fault(tmp_path: pathlib.Path) -> None:
-    check(run(tmp_path, MARK + """
+    check(run(tmp_path, """
         model = ddp(net())
         morse.torch.compress(model, warm_start=0)
         passes(model)
@@ -87,7 +85,7 @@ def test_the_end_without_a_fault(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_killed_rank(tmp_path: pathlib.Path) -> None:
-    check(run(tmp_path, MARK + """
+    check(run(tmp_path, """
         model = ddp(net())
         morse.torch.compress(model, warm_start=0)
         passes(model, 1)
@@ -97,17 +95,17 @@ def test_a_killed_rank(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_rank_that_stays_away(tmp_path: pathlib.Path) -> None:
-    check(run(tmp_path, MARK + """
+    check(run(tmp_path, """
         model = ddp(net())
         morse.torch.compress(model, warm_start=0)
-        passes(model, 1)
+        passes(model)
         if rank == 1: time.sleep(60)
         passes(model, 1)
     """), 75, "no progress for 4 s", "waiting for rank 1")
 
 
 def test_models_that_differ(tmp_path: pathlib.Path) -> None:
-    check(run(tmp_path, MARK + """
+    check(run(tmp_path, """
         model = net(9 + rank)
         optimizer = morse.torch.DistributedOptimizer(torch.optim.SGD(model.parameters(), lr=0.1), model.named_parameters())
     """), 64, "the tensors differ between ranks", "where")
@@ -115,12 +113,12 @@ def test_models_that_differ(tmp_path: pathlib.Path) -> None:
 
 def test_models_of_ddp_that_differ(tmp_path: pathlib.Path) -> None:
     """DDP itself compares shapes."""
-    code, output, seconds = run(tmp_path, MARK + "ddp(net(9 + rank))\n")
+    code, output, seconds = run(tmp_path, "ddp(net(9 + rank))\n")
     assert code != 0 and "Traceback" in output and seconds < 10
 
 
 def test_codecs_that_differ(tmp_path: pathlib.Path) -> None:
-    check(run(tmp_path, MARK + """
+    check(run(tmp_path, """
         model = ddp(net())
         morse.torch.compress(model, "one-bit" if rank == 0 else "multi-bit", warm_start=0)
         passes(model)
@@ -128,10 +126,11 @@ def test_codecs_that_differ(tmp_path: pathlib.Path) -> None:
 
 
 def test_two_models_in_another_order(tmp_path: pathlib.Path) -> None:
-    check(run(tmp_path, MARK + """
+    check(run(tmp_path, """
         models = [net(), net()]
         optimizers = [
-            morse.torch.DistributedOptimizer(torch.optim.SGD(model.parameters(), lr=0.1), model.named_parameters()) for model in models]
+            morse.torch.DistributedOptimizer(torch.optim.SGD(model.parameters(), lr=0.1), model.named_parameters())
+            for model in models]
         for index in ((0, 1) if rank == 0 else (1, 0)):
             passes(models[index], 1)
             optimizers[index].step()

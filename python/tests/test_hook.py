@@ -182,6 +182,20 @@ def test_two_models_in_one_backward_pass() -> None:
     assert [state.step for state in held] == [4, 4]
 
 
+@pytest.mark.skipif(not hasattr(torch, "compile"), reason="torch without compile")
+def test_a_compiled_model() -> None:
+    """The compiler cuts the model at the buckets and calls the hook as ever; its backward pass may round otherwise."""
+    torch.manual_seed(3)
+    model = torch.nn.parallel.DistributedDataParallel(Crossed(), bucket_cap_mb=1)
+    held = morse.torch.compress(model, "one-bit", warm_start=1)
+    compiled = torch.compile(model, backend="aot_eager")
+    for step in range(4):
+        model.zero_grad()
+        loss(compiled, step, morse.rank()).backward()
+        check_same("the gradient", gradients(model))
+    assert held.step == 4
+
+
 def test_clipping_is_the_same_everywhere() -> None:
     torch.manual_seed(10)
     model = ddp(Crossed())
@@ -264,4 +278,5 @@ def test_the_report_says_whether_codes_were_used() -> None:
         assert "one rank" in text
     else:
         assert "30 exchanges" in text and "one-bit" in text and "times less" in text
-        assert held.counters().sent == 30 * held._stream.predicted_bytes() - 0
+        # The first exchanges have other owners, whose codes are a few bytes longer or shorter.
+        assert abs(held.counters().sent - 30 * held._stream.predicted_bytes()) <= 200

@@ -14,7 +14,9 @@ def setup_module() -> None:
     start()
 
 
-def run(codec: str, *, overlap: str = "off", passes: int = 1, steps: int = 6, warm_start: int = 0, synchronize: bool = False) -> torch.Tensor:
+def run(
+    codec: str, *, overlap: str = "off", passes: int = 1, steps: int = 6, warm_start: int = 0, synchronize: bool = False,
+) -> torch.Tensor:
     torch.manual_seed(5 + 100 * morse.rank())
     net = Crossed()
     morse.torch.broadcast_parameters(net.state_dict())
@@ -57,7 +59,7 @@ def test_the_drive_and_the_passes_change_nothing() -> None:
 
 
 def test_warm_start_and_clipping() -> None:
-    assert not torch.equal(run("one-bit", warm_start=3), run("one-bit"))
+    assert torch.equal(run("one-bit", warm_start=3), run("one-bit")) == (morse.size() == 1)
     assert not torch.equal(run("one-bit", synchronize=True), run("one-bit"))
 
 

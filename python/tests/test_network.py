@@ -50,7 +50,8 @@ def test_too_few_cores_are_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     _process_group._warn_of_binding(morse.init())
     text = capsys.readouterr().err
-    assert ("--bind-to none" in text and "4 threads" in text and "1 core:" in text) == (morse.size() > 1 and morse.local_rank() == 0)
+    is_told = "--bind-to none" in text and "4 threads" in text and "1 core:" in text
+    assert is_told == (morse.size() > 1 and morse.local_rank() == 0)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(4)))
     _process_group._warn_of_binding(morse.init())
     assert capsys.readouterr().err == ""

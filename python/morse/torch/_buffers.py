@@ -68,9 +68,9 @@ class Converted(Staging):
 
 
 class Pinned(Staging):
-    """Values on an accelerator, through pinned memory of the host, by copies on a stream of their own that overlap the backward pass.
+    """Values on an accelerator, through pinned memory of the host.
 
-    ``backend`` is ``torch.cuda`` or what offers the same functions: Stream, Event, stream, current_stream.
+    Copies are on a stream of their own and overlap the backward pass. ``backend`` is ``torch.cuda`` or what offers the same functions: Stream, Event, stream, current_stream.
     """
 
     def __init__(self, backend: Any, copies: Any, pin: bool = True) -> None:

@@ -37,8 +37,8 @@ def compress(
       topology: "flat", "hierarchical" (the ranks of a host add their gradients before they encode), or "auto".
       vectors: "plain": the gradients of vectors (biases, normalizations) travel as floats; "coded": like others; "auto": plain
         unless all layers are linear.
-      sends_nan: Whether a row that is not finite on one rank is NaN on all, so that ``GradScaler`` and other checks skip a step on all
-        ranks or on none; otherwise zeros arrive, and the residual keeps what was there.
+      sends_nan: Whether a row that is not finite on one rank is NaN on all, so that ``GradScaler`` and other checks skip a step
+        on all ranks or on none; otherwise zeros arrive, and the residual keeps what was there.
       seed: Of codes with random numbers.
       name: Of the model, in reports.
 
@@ -46,19 +46,22 @@ def compress(
       What is kept between steps; ``state_dict()`` saves it.
 
     Raises:
-      MorseError: If the codec or an option is wrong; in ``backward()`` if a rank does not come, models differ or a gradient is sparse.
+      MorseError: If the codec or an option is wrong; in ``backward()`` if a rank does not come, models differ or a gradient is
+        sparse (torch 1 makes a RuntimeError of it, with the same sentence).
 
     Cost: a copy of the gradient on the way in, and one out; memory of 8 bytes for each parameter.
     """
     if not isinstance(model, torch.nn.parallel.DistributedDataParallel):
         raise MorseError(
-            f"compress takes a DistributedDataParallel model, not {type(model).__name__}; without DDP use morse.torch.DistributedOptimizer")
+            f"compress takes a DistributedDataParallel model, not {type(model).__name__}; without DDP use "
+            "morse.torch.DistributedOptimizer")
     if not dist.is_initialized():
         raise MorseError("call morse.torch.init_process_group() before DistributedDataParallel")
     joined = world()
     if dist.get_world_size() != joined.size:
         raise MorseError(
-            f"the process group has {dist.get_world_size()} ranks and MPI {joined.size}: start it with morse.torch.init_process_group()")
+            f"the process group has {dist.get_world_size()} ranks and MPI {joined.size}: start it with "
+            "morse.torch.init_process_group()")
     choice("overlap", overlap, _library.OVERLAPS)
     choice("topology", topology, _library.TOPOLOGIES)
     for text in (codec, start):
@@ -201,10 +204,12 @@ class Compression:
         for parameter in parameters:
             name = self._names.get(id(parameter))
             if name is None:
-                raise MorseError(f"{self.name}: DDP has a parameter of shape {list(parameter.shape)} that the model had not at compress()")
+                raise MorseError(
+                    f"{self.name}: DDP has a parameter of shape {list(parameter.shape)} that the model had not at compress()")
             count = parameter.numel()
             if count > 0 and name not in stream.offsets:
-                raise MorseError(f"{self.name}: '{name}' wanted no gradient when compress() was called: make a new DDP object")
+                raise MorseError(
+                    f"{self.name}: '{name}' wanted no gradient when compress() was called: make a new DDP object")
             if count > 0:
                 offset = stream.offsets[name]
                 if runs and runs[-1][0] + runs[-1][2] == place and runs[-1][1] + runs[-1][2] == offset:

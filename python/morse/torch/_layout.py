@@ -15,8 +15,8 @@ VECTORS = ("auto", "coded", "plain")
 def specs(model: torch.nn.Module, named: Iterable[tuple[str, torch.nn.Parameter]], vectors: str) -> list[TensorSpec]:
     """The tensors of parameters that want a gradient, in the order in which a backward pass usually ends: the last one first.
 
-    A row of a code is what feeds one output unit: of a weight of outputs × inputs × …, everything after the first dimension; of an
-    embedding, the vector of a symbol.
+    A row of a code is what feeds one output unit: of a weight of outputs × inputs × …, everything after the first dimension; of
+    an embedding, the vector of a symbol.
     """
     if vectors not in VECTORS:
         raise MorseError(f"vectors is {', '.join(VECTORS)}, not '{vectors}'")

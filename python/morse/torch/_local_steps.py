@@ -17,8 +17,8 @@ class LocalSteps:
     """Wraps an optimizer: after every ``steps`` steps the mean of the changes of all ranks' models moves the common model.
 
     The common model x is that of the last exchange. A rank's change is d = x - its own parameters; with the mean of the changes
-    m ← outer_momentum · m + mean(d) and x ← x - outer_rate · (mean(d) + outer_momentum · m), and every rank goes on from x. Changes
-    travel by a codec with error feedback. With one step, an outer rate of 1 and no momentum, this is the mean of the models.
+    m ← outer_momentum · m + mean(d) and x ← x - outer_rate · (mean(d) + outer_momentum · m), and every rank goes on from x.
+    Changes travel by a codec with error feedback. With one step, an outer rate of 1 and no momentum, this is the mean of the models.
 
     Paper: Douillard et al. 2023, "DiLoCo: distributed low-communication training of language models", algorithm 1 with the outer
     optimizer SGD with Nesterov momentum.
@@ -51,7 +51,8 @@ class LocalSteps:
         self._parameters = {spec.name: named[spec.name] for spec in specs}
         for key, parameter in self._parameters.items():
             if parameter.dtype != torch.float32 or parameter.device.type != "cpu":
-                raise MorseError(f"LocalSteps: {key} is of {parameter.dtype} on {parameter.device}; only float32 on the CPU is exchanged")
+                raise MorseError(
+                    f"LocalSteps: {key} is of {parameter.dtype} on {parameter.device}; only float32 on the CPU is exchanged")
         self._name = name or type(model).__name__
         self._stream = Stream(world(), codec, specs, overlap="off", seed=seed)
         _report.add(self._name, self._stream)

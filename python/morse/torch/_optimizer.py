@@ -17,8 +17,8 @@ from ._buffers import Staging, staging
 class DistributedOptimizer(torch.optim.Optimizer):
     """Wraps an optimizer: ``step()`` exchanges the gradients by a codec with error feedback, then makes the optimizer's step.
 
-    With torch 2.1 or later a gradient is passed on as soon as it is final, with earlier versions all at ``step()``. Start all ranks from
-    the same parameters (``broadcast_parameters``).
+    With torch 2.1 or later a gradient is passed on as soon as it is final, with earlier versions all at ``step()``. Start all
+    ranks from the same parameters (``broadcast_parameters``).
 
     Args:
       optimizer: The optimizer, which stays the owner of its state: save it as ever.
@@ -32,8 +32,8 @@ class DistributedOptimizer(torch.optim.Optimizer):
     """
 
     def __init__(
-        self, optimizer: torch.optim.Optimizer, named_parameters: Iterable[tuple[str, torch.nn.Parameter]], codec: str = "one-bit", *,
-        backward_passes_per_step: int = 1, warm_start: int = 0, overlap: str = "auto", vectors: str = "coded", seed: int = 1,
+        self, optimizer: torch.optim.Optimizer, named_parameters: Iterable[tuple[str, torch.nn.Parameter]],
+        codec: str = "one-bit", *, backward_passes_per_step: int = 1, warm_start: int = 0, overlap: str = "auto", vectors: str = "coded", seed: int = 1,
         name: str = "optimizer",
     ) -> None:
         if backward_passes_per_step < 1:
@@ -94,7 +94,8 @@ class DistributedOptimizer(torch.optim.Optimizer):
             return
         if gradient.layout != torch.strided:
             raise MorseError(
-                f"{self._name}: the gradient of {key} is sparse, which the codec cannot exchange: make the embedding with sparse=False")
+                f"{self._name}: the gradient of {key} is sparse, which the codec cannot exchange: make the embedding with "
+                "sparse=False")
         if not gradient.is_contiguous():
             gradient = self._parameters[key].grad = gradient.contiguous()
         fresh = staging(gradient)
@@ -107,9 +108,9 @@ class DistributedOptimizer(torch.optim.Optimizer):
         self._written.add(key)
 
     def synchronize(self) -> None:
-        """Finishes the exchange: after it ``.grad`` is the mean over the ranks; ``step()`` calls it unless that was done, for clipping.
+        """Finishes the exchange: after it ``.grad`` is the mean over the ranks, for clipping. Collective.
 
-        Collective.
+        ``step()`` calls it unless that was done.
         """
         if self._is_synchronized:
             return
@@ -121,7 +122,8 @@ class DistributedOptimizer(torch.optim.Optimizer):
                 parameter.grad = torch.zeros_like(parameter)
             self._write(spec.name)
         pieces = [
-            (self._stagings[spec.name].host().data_ptr(), self._stream.offsets[spec.name], spec.count) for spec in self._stream.tensors]
+            (self._stagings[spec.name].host().data_ptr(), self._stream.offsets[spec.name], spec.count)
+            for spec in self._stream.tensors]
         self._is_active = False
         self._stream.finish(pieces)
         for held in self._stagings.values():

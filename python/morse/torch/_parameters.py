@@ -22,8 +22,8 @@ def broadcast_parameters(parameters: Named, root: int = 0) -> None:
     items = list(parameters.items() if isinstance(parameters, Mapping) else parameters)
     tensors = [(name, value) for name, value in items if isinstance(value, torch.Tensor)]
     joined = world()
-    joined.check_equal(
-        "what broadcast_parameters is given", repr([(name, list(value.shape), str(value.dtype)) for name, value in tensors]).encode())
+    given = repr([(name, list(value.shape), str(value.dtype)) for name, value in tensors])
+    joined.check_equal("what broadcast_parameters is given", given.encode())
     for _, value in tensors:
         if value.numel() == 0:
             continue

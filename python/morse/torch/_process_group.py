@@ -39,8 +39,8 @@ def init_process_group(*, timeout: float = 60, patience: float = 10) -> None:
     if dist.is_initialized():
         if dist.get_world_size() != world.size or dist.get_rank() != world.rank:
             raise MorseError(
-                f"torch.distributed has started as rank {dist.get_rank()} of {dist.get_world_size()}, and MPI as rank {world.rank} of "
-                f"{world.size}: leave the start to morse.torch.init_process_group()")
+                f"torch.distributed has started as rank {dist.get_rank()} of {dist.get_world_size()}, and MPI as rank "
+                f"{world.rank} of {world.size}: leave the start to morse.torch.init_process_group()")
         return
     _warn_of_binding(world)
     address = _find_rank_zero(world)
@@ -72,7 +72,8 @@ def _warn_of_binding(world: World) -> None:
     if world.local_rank == 0 and world.size > 1 and threads > usable:
         print(
             f"morse: torch computes with {threads} threads, but mpirun has bound this rank to {usable} "
-            f"core{'' if usable == 1 else 's'}: start with --bind-to none, or --map-by slot:pe={threads}, or set OMP_NUM_THREADS={usable}",
+            f"core{'' if usable == 1 else 's'}: start with --bind-to none, or --map-by slot:pe={threads}, or set "
+            f"OMP_NUM_THREADS={usable}",
             file=sys.stderr)
 
 
@@ -163,8 +164,8 @@ def _find_rank_zero(world: World) -> str:
     lost = [str(rank) for rank, answer in enumerate(answers) if rank > 0 and not answer]
     if lost:
         raise MorseError(
-            f"rank {', '.join(lost)} reaches none of the addresses of rank 0's host ({', '.join(told[1:]) or 'it has none'}): open the "
-            "network between the hosts to TCP, on which gloo exchanges parameters", PEER)
+            f"rank {', '.join(lost)} reaches none of the addresses of rank 0's host ({', '.join(told[1:]) or 'it has none'}): "
+            "open the network between the hosts to TCP, on which gloo exchanges parameters", PEER)
     # A rank of rank 0's own host may have come by an address that others do not reach: the last host's counts for rank 0.
     remote = answers[-1].split()
     mine = answers[world.rank].split() if world.rank else remote

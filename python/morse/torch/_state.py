@@ -42,7 +42,8 @@ def check(state: "Compression", saved: dict[str, Any]) -> list[TensorSpec]:
         raise MorseError(f"{name}: load_state_dict comes before the first step; make a new DDP object, compress it, then load")
     if saved["ranks"] != ranks:
         raise MorseError(
-            f"{name}: the state was saved by {saved['ranks']} ranks, and there are {ranks}: morse.torch.merge(states, {ranks}) makes it fit")
+            f"{name}: the state was saved by {saved['ranks']} ranks, and there are {ranks}: morse.torch.merge(states, {ranks}) "
+            "makes it fit")
     if saved["rank"] != rank:
         raise MorseError(f"{name}: this is rank {rank}, and the state is that of rank {saved['rank']}")
     specs = {spec.name: spec for spec in state._specs}
@@ -106,7 +107,8 @@ def merge(states: Sequence[dict[str, Any]], ranks: int) -> list[dict[str, Any]]:
     for state in ordered:
         for key in ("version", "ranks", "step", "codec", "names", "shapes"):
             if state[key] != first[key]:
-                raise MorseError(f"the states of the ranks 0 and {state['rank']} differ in {key}: they are not of one moment of one run")
+                raise MorseError(
+                    f"the states of the ranks 0 and {state['rank']} differ in {key}: they are not of one moment of one run")
     count = sum(int(torch.Size(shape).numel()) for shape in first["shapes"])
     has_residual = any(state["residual"].numel() for state in ordered)
     merged = []
