@@ -10,6 +10,7 @@ import torch
 
 import morse
 import morse.torch
+from morse._watch import ResidualWatch
 from support import Crossed, check_same, data, ddp, flat, gradients, left_behind, loss, start, train
 
 CODECS = ["one-bit", "multi-bit:bits=4", "chunk-top-k:k=1/8,chunk=64", "none"]
@@ -280,3 +281,20 @@ def test_the_report_says_whether_codes_were_used() -> None:
         assert "30 exchanges" in text and "one-bit" in text and "times less" in text
         # The first exchanges have other owners, whose codes are a few bytes longer or shorter.
         assert abs(held.counters().sent - 30 * held._stream.predicted_bytes()) <= 200
+
+
+def test_residuals_that_are_too_large_are_told() -> None:
+    watch = ResidualWatch("one-bit")
+    assert [watch.add(2.0 + step, 1.0) for step in range(9)].count(None) == 8
+    assert watch.add(20, 1) is None
+    healthy = ResidualWatch("one-bit")
+    assert all(healthy.add(3 + 0.01 * step, 1) is None for step in range(50))
+    shrinking = ResidualWatch("one-bit")
+    assert all(shrinking.add(10 - 0.1 * step, 1) is None for step in range(50))
+    assert watch.add(1, float("nan")) is None
+    assert not ResidualWatch("chunk-top-k").is_needed
+
+
+def test_residuals_are_watched() -> None:
+    _, held, _ = train("one-bit", steps=41, warm_start=0)
+    assert len(held._watch._ratios) == (0 if morse.size() == 1 else 5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -145,3 +147,50 @@ def test_local_steps_with_one_bit_are_equal_everywhere() -> None:
         morse.torch.LocalSteps(net, torch.optim.SGD(net.parameters(), lr=0.1), steps=0)
     assert data(0, 0).shape == (6, 21)
     assert train("none", steps=1)[1].step == 1
+
+
+def test_a_resumed_optimizer_is_the_unbroken_one() -> None:
+    def train_on(net: torch.nn.Module, first: int, steps: int, saved: Any = None) -> Any:
+        inner = torch.optim.SGD(net.parameters(), lr=0.2, momentum=0.9)
+        optimizer = morse.torch.DistributedOptimizer(inner, net.named_parameters(), "one-bit", overlap="off", warm_start=2)
+        if saved:
+            optimizer.load_state_dict(saved[0])
+            optimizer.load_exchange_state_dict(saved[1])
+        for step in range(first, first + steps):
+            optimizer.zero_grad()
+            loss(net, step, morse.rank()).backward()
+            optimizer.step()
+        return optimizer.state_dict(), optimizer.exchange_state_dict()
+
+    for at in (1, 2, 4):
+        torch.manual_seed(31)
+        whole, broken = Crossed(), Crossed()
+        broken.load_state_dict(whole.state_dict())
+        train_on(whole, 0, 7)
+        saved = train_on(broken, 0, at)
+        train_on(broken, at, 7 - at, saved)
+        assert torch.equal(flat(whole), flat(broken))
+
+
+def test_resumed_local_steps_are_the_unbroken_ones() -> None:
+    def train_on(net: torch.nn.Module, first: int, steps: int, saved: Any = None) -> Any:
+        inner = torch.optim.SGD(net.parameters(), lr=0.1)
+        local = morse.torch.LocalSteps(net, inner, steps=2, outer_momentum=0.5)
+        if saved:
+            net.load_state_dict(saved[1])
+            local.load_state_dict(saved[0])
+        for step in range(first, first + steps):
+            local.zero_grad()
+            loss(net, step, morse.rank()).backward()
+            local.step()
+        return local.state_dict(), {name: value.clone() for name, value in net.state_dict().items()}
+
+    torch.manual_seed(32)
+    whole, broken, again = Crossed(), Crossed(), Crossed()
+    broken.load_state_dict(whole.state_dict())
+    train_on(whole, 0, 8)
+    # In the middle of a round, too, where ranks have models of their own.
+    saved = train_on(broken, 0, 5)
+    morse.torch.broadcast_parameters(again.state_dict())
+    train_on(again, 5, 3, saved)
+    assert torch.equal(flat(whole), flat(again))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+import sys
 from typing import Any, Optional
 
+import numpy
 import torch
 import torch.distributed as dist
 
 from .. import _ending, _library, _report
 from .._library import USAGE, MorseError
-from .._stream import Counts, Stream, TensorSpec, choice
+from .._stream import Counts, Stream, choice
+from .._watch import EVERY, ResidualWatch
 from .._world import World, world
 from . import _layout, _state
 from ._buffers import Staging, staging
@@ -88,8 +93,7 @@ class Compression:
         options: dict[str, Any], vectors: str,
     ) -> None:
         self.codec, self.warm_start, self.start, self.name = codec, warm_start, start, name
-        self.step = 0
-        """The number of exchanges so far."""
+        self.step = 0  # The number of exchanges so far.
         self._world, self._options = joined, options
         self._names = {id(parameter): key for key, parameter in model.module.named_parameters()}
         self._specs = _layout.specs(model.module, model.module.named_parameters(), vectors)
@@ -101,6 +105,7 @@ class Compression:
         self._stagings: dict[int, Staging] = {}
         self._plans: dict[tuple[int, tuple[int, ...]], list[tuple[int, int, int]]] = {}
         self._is_active = False
+        self._watch = ResidualWatch(codec)
         _report.expect(name, codec)
         _report.install()
 
@@ -113,7 +118,7 @@ class Compression:
 
     @property
     def names(self) -> list[str]:
-        """The parameters in the order in which they travel."""
+        """The parameters, in the order in which they travel."""
         return [spec.name for spec in self._specs]
 
     def counters(self) -> Optional[Counts]:
@@ -122,7 +127,10 @@ class Compression:
 
     def state_dict(self) -> dict[str, Any]:
         """This rank's part of the state, to be saved by every rank: plain numbers, lists, strings and tensors. Local."""
-        return _state.save(self)
+        if self._loaded is not None:
+            return self._loaded
+        codec = self._stream.codec if self._stream else self._codec_now()
+        return _state.part(self._world, self.step, codec, self._specs, self._stream)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores what ``state_dict`` gave on this rank, before the first step; a resumed run is the unbroken one, bit for bit.
@@ -130,7 +138,10 @@ class Compression:
         Raises:
           MorseError: If the state is of another model, rank or number of ranks (``merge`` makes it fit), or steps have been made.
         """
-        self._specs = _state.check(self, state)
+        if self._stream is not None:
+            raise MorseError(
+                f"{self.name}: load_state_dict comes before the first step; make a new DDP object, compress it, then load")
+        self._specs = _state.fitting(self.name, self._world, self._specs, state)
         self._loaded, self.step = state, int(state["step"])
 
     # ---- The hook
@@ -141,11 +152,8 @@ class Compression:
     def _begin(self) -> Stream:
         codec = self._codec_now()
         if self._stream is None:
-            if self._world.size > 1:
-                # A loaded state may have been saved just before a change of the codec.
-                first = str(self._loaded["codec"]) if self._loaded else codec
-            else:
-                first = codec
+            # A loaded state may have been saved just before a change of the codec.
+            first = str(self._loaded["codec"]) if self._loaded else codec
             self._stream = Stream(self._world, first, self._specs, **self._options)
             _report.add(self.name, self._stream)
             if self._loaded:
@@ -176,9 +184,6 @@ class Compression:
         stream = self._begin() if bucket.index() == 0 else self._stream
         if stream is None or not self._is_active:
             raise MorseError(f"{self.name}: the exchange ended with an error before this bucket")
-        return self._add(stream, bucket, buffer)
-
-    def _add(self, stream: Stream, bucket: Any, buffer: torch.Tensor) -> "torch.futures.Future[torch.Tensor]":
         held = self._stagings.get(bucket.index())
         fresh = staging(buffer)
         # The copies of a bucket are kept from step to step, as long as it is of one kind.
@@ -237,8 +242,11 @@ class Compression:
         for work in self._work:
             address = work.staging.host().data_ptr()
             pieces += [(address + 4 * place, offset, count) for place, offset, count in work.runs]
+        watched = self._gradient_norm() if self._is_watched(stream) else None
         stream.finish(pieces)
         self._is_active = False
+        if watched is not None:
+            self._look(stream, watched)
         for work in self._work:
             work.staging.put_back()
         self.step += 1
@@ -246,6 +254,20 @@ class Compression:
         done, self._work = self._work, []
         for work in done:
             work.staging.complete(work.future, work.buffer)
+
+    def _is_watched(self, stream: Stream) -> bool:
+        return self._watch.is_needed and self._world.size > 1 and stream.codec == self.codec and self.step % EVERY == 0
+
+    def _gradient_norm(self) -> float:
+        """The norm of this rank's contribution."""
+        squares = sum(float(torch.dot(values, values)) for values in (work.staging.host().view(-1) for work in self._work))
+        return math.sqrt(squares) / self._world.size if math.isfinite(squares) else math.inf
+
+    def _look(self, stream: Stream, gradient: float) -> None:
+        residual = stream.residual()
+        warning = self._watch.add(math.sqrt(float(numpy.dot(residual, residual))), gradient)
+        if warning and self._world.rank == 0:
+            print(f"morse: {self.name}, step {self.step}: {warning}", file=sys.stderr)
 
     def _follow(self, stream: Stream) -> None:
         """Takes on the order of the buckets once it has been the same twice: what is final first travels first."""
@@ -258,14 +280,15 @@ class Compression:
         self._last_order = order
 
 
+@dataclasses.dataclass
 class _Work:
     """A bucket of the backward pass under way."""
 
-    def __init__(
-        self, held: Staging, buffer: torch.Tensor, runs: list[tuple[int, int, int]], future: "torch.futures.Future[torch.Tensor]",
-    ) -> None:
-        self.staging, self.buffer, self.runs, self.future = held, buffer, runs, future
-        self.is_written = False
+    staging: Staging
+    buffer: torch.Tensor
+    runs: list[tuple[int, int, int]]
+    future: "torch.futures.Future[torch.Tensor]"
+    is_written: bool = False
 
 
 def _hook(state: Compression, bucket: dist.GradBucket) -> "torch.futures.Future[torch.Tensor]":
@@ -274,5 +297,3 @@ def _hook(state: Compression, bucket: dist.GradBucket) -> "torch.futures.Future[
 
 # DDP compares the annotations of a hook with the types themselves, and these are text here.
 _hook.__annotations__ = {"bucket": dist.GradBucket, "return": torch.futures.Future[torch.Tensor]}
-
-__all__ = ["Compression", "TensorSpec", "compress"]

@@ -10,7 +10,7 @@ from .. import _report
 from .._library import MorseError
 from .._stream import Counts, Stream
 from .._world import world
-from . import _layout
+from . import _layout, _state
 
 
 class LocalSteps:
@@ -95,6 +95,20 @@ class LocalSteps:
         self.common.sub_(self._change, alpha=self.outer_rate).sub_(self.momentum, alpha=self.outer_rate * self.outer_momentum)
         self._scatter(self.common)
         self.exchange_count += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """This rank's part of the state, to be saved by every rank besides the model and the inner optimizer. Local."""
+        exchange = _state.part(
+            self._stream.world, self.exchange_count, self._stream.codec, self._stream.tensors, self._stream)
+        return {
+            "exchange": exchange, "step": self.step_count, "common": self.common.clone(), "momentum": self.momentum.clone()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores what ``state_dict`` gave on this rank, before the first step. Collective."""
+        _state.resume(self._name, self._stream, state["exchange"])
+        self.step_count, self.exchange_count = int(state["step"]), int(state["exchange"]["step"])
+        self.common.copy_(state["common"])
+        self.momentum.copy_(state["momentum"])
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clears the gradients."""

@@ -10,7 +10,7 @@ from .. import _report
 from .._library import MorseError
 from .._stream import Counts, Stream, TensorSpec
 from .._world import world
-from . import _layout
+from . import _layout, _state
 from ._buffers import Staging, staging
 
 
@@ -81,7 +81,7 @@ class DistributedOptimizer(torch.optim.Optimizer):
     def _begin(self) -> None:
         if self._is_active:
             return
-        if self._exchanges == self._warm_start and self._stream.codec != self._codec:
+        if self._exchanges >= self._warm_start and self._stream.codec != self._codec:
             self._stream.set_codec(self._codec)
         self._stream.begin(self._exchanges)
         self._is_active = True
@@ -154,6 +154,15 @@ class DistributedOptimizer(torch.optim.Optimizer):
         """Restores the state of the wrapped optimizer."""
         self.optimizer.load_state_dict(state_dict)
         self.state, self.param_groups = self.optimizer.state, self.optimizer.param_groups
+
+    def exchange_state_dict(self) -> dict[str, Any]:
+        """This rank's part of what codes have left behind, to be saved by every rank, as ``Compression.state_dict``. Local."""
+        return _state.part(self._stream.world, self._exchanges, self._stream.codec, self._stream.tensors, self._stream)
+
+    def load_exchange_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores what ``exchange_state_dict`` gave on this rank, before the first step. Collective."""
+        _state.resume(self._name, self._stream, state)
+        self._exchanges = int(state["step"])
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Refused: the exchange knows its tensors from the start."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import Any, Optional, Sequence
 
 import numpy
 import torch
@@ -10,50 +10,54 @@ import torch
 from .. import _library
 from .._library import MorseError
 from .._stream import Stream, TensorSpec
-
-if TYPE_CHECKING:
-    from ._hook import Compression
+from .._world import World
 
 VERSION = 1
 
 
-def save(state: "Compression") -> dict[str, Any]:
-    """The part of this rank; a copy, which does not change the run."""
-    if state._loaded is not None:
-        return state._loaded
-    stream = state._stream
+def part(world: World, step: int, codec: str, specs: Sequence[TensorSpec], stream: Optional[Stream]) -> dict[str, Any]:
+    """The part of this rank; a copy, which does not change the run. Without a stream nothing is left behind yet."""
     own = stream.residual() if stream else numpy.zeros(0, numpy.float32)
     owner = stream.residual(_library.RESIDUAL_OWNER) if stream else own
     ranges = stream.owned_ranges() if stream and owner.size else []
     return {
-        "version": VERSION, "rank": state._world.rank, "ranks": state._world.size, "step": state.step,
-        "codec": stream.codec if stream else state._codec_now(), "names": state.names,
-        "shapes": [list(spec.shape) for spec in state._specs], "residual": torch.from_numpy(own.copy()),
-        "owned": [list(bounds) for bounds in ranges], "owner_residual": torch.from_numpy(owner.copy()),
+        "version": VERSION, "rank": world.rank, "ranks": world.size, "step": step, "codec": codec,
+        "names": [spec.name for spec in specs], "shapes": [list(spec.shape) for spec in specs],
+        "residual": torch.from_numpy(own.copy()), "owned": [list(bounds) for bounds in ranges],
+        "owner_residual": torch.from_numpy(owner.copy()),
     }
 
 
-def check(state: "Compression", saved: dict[str, Any]) -> list[TensorSpec]:
-    """The tensors in the order of a saved state; raises if it is not one of this model and rank."""
-    name, ranks, rank = state.name, state._world.size, state._world.rank
+def fitting(name: str, world: World, specs: Sequence[TensorSpec], saved: dict[str, Any]) -> list[TensorSpec]:
+    """The tensors in the order of a saved state; raises if it is not one of these tensors and this rank."""
     if saved.get("version") != VERSION:
         raise MorseError(f"{name}: the saved state is of version {saved.get('version')}, and this is version {VERSION}")
-    if state._stream is not None:
-        raise MorseError(f"{name}: load_state_dict comes before the first step; make a new DDP object, compress it, then load")
-    if saved["ranks"] != ranks:
+    if saved["ranks"] != world.size:
         raise MorseError(
-            f"{name}: the state was saved by {saved['ranks']} ranks, and there are {ranks}: morse.torch.merge(states, {ranks}) "
-            "makes it fit")
-    if saved["rank"] != rank:
-        raise MorseError(f"{name}: this is rank {rank}, and the state is that of rank {saved['rank']}")
-    specs = {spec.name: spec for spec in state._specs}
+            f"{name}: the state was saved by {saved['ranks']} ranks, and there are {world.size}: "
+            f"morse.torch.merge(states, {world.size}) makes it fit")
+    if saved["rank"] != world.rank:
+        raise MorseError(f"{name}: this is rank {world.rank}, and the state is that of rank {saved['rank']}")
+    known = {spec.name: spec for spec in specs}
     for key, shape in zip(saved["names"], saved["shapes"]):
-        if key not in specs or list(specs[key].shape) != list(shape):
+        if key not in known or list(known[key].shape) != list(shape):
             raise MorseError(f"{name}: the saved state has {key} of shape {list(shape)}, which the model has not")
-    missing = set(specs) - set(saved["names"])
+    missing = set(known) - set(saved["names"])
     if missing:
         raise MorseError(f"{name}: the saved state has no {sorted(missing)[0]}")
-    return [specs[key] for key in saved["names"]]
+    return [known[key] for key in saved["names"]]
+
+
+def resume(name: str, stream: Stream, saved: dict[str, Any]) -> None:
+    """Puts a saved state into a stream that has not exchanged anything; collective."""
+    specs = fitting(name, stream.world, stream.tensors, saved)
+    if stream.counters().exchanges:
+        raise MorseError(f"{name}: the state of the exchange is loaded before the first step")
+    if specs != stream.tensors:
+        stream.arrange(specs)
+    if stream.codec != saved["codec"]:
+        stream.set_codec(saved["codec"])
+    restore(stream, saved)
 
 
 def restore(stream: Stream, saved: dict[str, Any]) -> None:
