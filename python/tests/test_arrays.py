@@ -30,6 +30,10 @@ def test_floats_are_summed() -> None:
     assert (tensor.numpy() - expected / morse.size() < 1e-5).all()
     new = morse.all_reduce(contribution(morse.rank()).astype(numpy.float64), "new", "none", op="sum", in_place=False)
     assert numpy.abs(new - expected).max() < 1e-5
+    # By DLPack, as JAX gives its arrays.
+    given = torch.from_numpy(contribution(morse.rank()))
+    (other,) = morse.all_reduce([given], "by DLPack", "none", op="sum", in_place=False)
+    assert numpy.abs(other - expected).max() < 1e-5 and (given.numpy() == contribution(morse.rank())).all()
 
 
 @pytest.mark.parametrize("codec", ["one-bit", "multi-bit:bits=4"])
