@@ -3,10 +3,12 @@
 
 SHELL := /bin/bash
 RANKS ?= 8
+# Where the torch of make python-test comes from: debian or pypi.
+TORCH ?= debian
 # Options of the run: make run ARGUMENTS="--epochs 1 --codec none"
 ARGUMENTS ?=
 
-.PHONY: run test install build build-tests lint arrows test-plain test-ranks examples documentation docs-check format clean cluster-test slurm-test fault-test test-sanitizers mutants
+.PHONY: library wheel python-test run test install build build-tests lint arrows test-plain test-ranks examples documentation docs-check format clean cluster-test slurm-test fault-test test-sanitizers mutants
 
 run: install
 	swift build --configuration release --product train
@@ -14,7 +16,7 @@ run: install
 
 # One after another, the quick checks first, whatever -j says.
 test:
-	@scripts/gate install lint arrows build-tests test-plain test-2 test-3 test-4 test-8 examples+documentation+docs-check
+	@scripts/gate install lint arrows build-tests test-plain test-2 test-3 test-4 test-8 examples+documentation+docs-check python-test-built
 
 install:
 	scripts/install-dependencies
@@ -80,6 +82,22 @@ fault-test: build-tests
 # Shows that the tests notice laws that are broken on purpose (Tests/mutants.txt); an hour, not part of the gate.
 mutants: install
 	scripts/mutants
+
+# libmorse.so, for programs in C and Python.
+library: install
+	scripts/build-library
+
+# One wheel for every Python 3 on machines like this one.
+wheel: library
+	scripts/build-wheel
+
+# The Python package on 1, 2 and 3 ranks, with Debian's torch; TORCH=pypi takes the newest one of pip.
+python-test: install
+	TORCH=$(TORCH) scripts/python-test
+
+# The same with the library that the build for the tests has made.
+python-test-built:
+	MORSE_LIBRARY=$(CURDIR)/.build/release/libmorse.so scripts/python-test
 
 clean:
 	swift package clean

@@ -38,6 +38,8 @@ let package = Package(
     .library(name: "MPI", targets: ["MPI"]),
     .library(name: "Codecs", targets: ["Codecs", "Kernels", "Buffers"]),
     .library(name: "Collectives", targets: ["Collectives", "Transport", "Codecs", "Kernels", "MPI", "Buffers"]),
+    // Morse for programs in other languages: scripts/build-library.
+    .library(name: "morse", type: .dynamic, targets: ["SharedLibrary"]),
     .executable(name: "train", targets: ["train"]),
     .executable(name: "bench", targets: ["bench"]),
   ],
@@ -66,6 +68,9 @@ let package = Package(
     library("Codecs", ["Kernels", "Buffers"]),
     library("Transport", ["MPI", "Buffers"]),
     library("Collectives", ["Transport", "MPI", "Codecs", "Kernels", "Buffers"]),
+    // The header of the library for C and Python, and its functions.
+    .target(name: "CMorse"),
+    library("SharedLibrary", ["CMorse", "Collectives", "Transport", "MPI", "Codecs", "Buffers"]),
     library("Networks", ["CDNN", "Kernels", "Buffers"]),
     // Files and their names, JSON, numbers as people read them.
     library("Files", ["Buffers"]),
@@ -150,6 +155,7 @@ let package = Package(
       areOptimized: false),
     tests("Codecs", ["Codecs", "Kernels", "Buffers"]),
     tests("Collectives", ["Collectives", "Transport", "MPI", "Codecs", "Buffers"]),
+    tests("SharedLibrary", ["SharedLibrary", "CMorse"]),
     tests("Networks", ["Networks", "Kernels", "Buffers"]),
     tests("Datasets", ["Datasets", "CZlib", "Buffers"]),
     tests("Bench", ["bench"], areOptimized: false),

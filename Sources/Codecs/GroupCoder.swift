@@ -13,10 +13,10 @@ internal import Kernels
 ///     raw       its floats, if its code would be no smaller (`Codec.isRaw(count:)`); nothing stays in the residual
 ///     code      as the codec wrote it
 ///     uint32    if the codec's codes vary in length: the number of bytes of the code, then the code and zeros up to a
-///               multiple of 4; a length of 0 stands for zeros
+///               multiple of 4; a length of 0 stands for zeros, and 0x7FC00000 for NaN
 ///
-/// A group whose values or sums are not finite is sent as zeros, keeps its residual, and is counted. Any thread may use a
-/// coder, but only one at a time.
+/// A group whose values or sums are not finite is sent as zeros, or as NaN if the coder ``passesNonFinite``; it keeps its
+/// residual, and is counted. Any thread may use a coder, but only one at a time.
 public final class GroupCoder {
   /// The codec of the groups.
   public let codec: any Codec
@@ -24,7 +24,10 @@ public final class GroupCoder {
   public let residual: FloatBuffer
   /// The residual before the groups that ``restore()`` takes back were encoded; empty if the coder is not restorable.
   private let kept: FloatBuffer
-  /// The number of groups sent as zeros so far.
+  /// Whether a group that is not finite is sent as NaN, so that every receiver sees it, instead of as zeros; the same on all
+  /// ranks.
+  public var passesNonFinite = false
+  /// The number of groups that were not finite so far.
   public private(set) var nonFiniteGroups = 0
   private var nonFiniteGroupsBefore = 0
   private let isVarying: Bool
@@ -88,8 +91,13 @@ public final class GroupCoder {
     let payload = isVarying ? code + GroupForm.lengthByteCount : code
     let written = codec.encode(gradient: gradient, residual: rest, count: count, into: payload, context: context)
     if written == nil { nonFiniteGroups += 1 }
-    if isVarying { return frame(written ?? 0, in: code, atMost: form.codeByteCount) }
-    if written == nil { memset(code, 0, form.byteCount) }
+    if isVarying {
+      guard written == nil && passesNonFinite else { return frame(written ?? 0, in: code, atMost: form.codeByteCount) }
+      code.storeBytes(of: GroupForm.notFinite.littleEndian, as: UInt32.self)
+      return GroupForm.lengthByteCount
+    }
+    // Floats all of whose bits are set are NaN, in the scales of a code as well.
+    if written == nil { memset(code, passesNonFinite ? 0xFF : 0, form.byteCount) }
     return form.byteCount
   }
 
@@ -112,7 +120,7 @@ public final class GroupCoder {
       isFinite = isFinite && code[i].isFinite
     }
     for i in 0..<count {
-      if isFinite { residual[i] = 0 } else { code[i] = 0 }
+      if isFinite { residual[i] = 0 } else { code[i] = passesNonFinite ? .nan : 0 }
     }
     if !isFinite { nonFiniteGroups += 1 }
   }
@@ -124,7 +132,7 @@ public final class GroupCoder {
     require(!codec.isIdentity, "floats have no residual")
     for i in 0..<count {
       let sum = (gradient[i] + residual[i]) + 0.0
-      code[i] = sum.isFinite ? sum : 0
+      code[i] = sum.isFinite ? sum : passesNonFinite ? .nan : 0
       residual[i] = sum.isFinite ? 0 : residual[i]
       nonFiniteGroups += sum.isFinite ? 0 : 1
     }
@@ -168,7 +176,7 @@ public final class GroupCoder {
     if byteCount > 0 {
       codec.decode(payload, byteCount: byteCount, count: count, setting: values, streaming: streaming)
     } else {
-      values.update(repeating: 0, count: count)
+      values.update(repeating: byteCount < 0 ? .nan : 0, count: count)
     }
     return end
   }
@@ -196,7 +204,7 @@ public final class GroupCoder {
       codec.decode(payload, byteCount: byteCount, count: count, addingTo: values)
     } else {
       // Turns −0 into +0.
-      for i in 0..<count { values[i] += 0 }
+      for i in 0..<count { values[i] += byteCount < 0 ? .nan : 0 }
     }
     return end
   }
@@ -225,11 +233,14 @@ public final class GroupCoder {
     for k in 0..<codeCount { codes[k] += form.byteCount }
   }
 
-  /// The start of a code that follows its length, its number of bytes, and the number of bytes including the length.
+  /// The start of a code that follows its length, its number of bytes (−1 if it stands for NaN), and the number of bytes
+  /// including the length.
   private func unframe(
     _ code: UnsafeRawPointer, atMost most: Int
   ) -> (payload: UnsafeRawPointer, byteCount: Int, end: Int) {
-    let byteCount = Int(UInt32(littleEndian: code.load(as: UInt32.self)))
+    let length = UInt32(littleEndian: code.load(as: UInt32.self))
+    if length == GroupForm.notFinite { return (code, -1, GroupForm.lengthByteCount) }
+    let byteCount = Int(length)
     require(byteCount <= most, "a code of \(byteCount) bytes where \(codec.specification) writes at most \(most)")
     return (code + GroupForm.lengthByteCount, byteCount, GroupForm.lengthByteCount + (byteCount + 3) / 4 * 4)
   }

@@ -2,6 +2,8 @@
 struct GroupForm {
   /// The number of bytes of the length in front of a code, if codes vary in length.
   static let lengthByteCount = 4
+  /// What stands for the length of a code of values that are not finite: the bits of NaN, far beyond any length.
+  static let notFinite: UInt32 = 0x7FC0_0000
 
   /// The number of values of a group.
   let count: Int

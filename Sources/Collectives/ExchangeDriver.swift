@@ -1,5 +1,4 @@
 internal import Buffers
-internal import Foundation
 internal import MPI
 public import Transport
 
@@ -31,7 +30,7 @@ public enum Overlap: String, CaseIterable, Codable, Sendable {
     if hosts.remoteRanks.isEmpty { return .off }
     let busyCores = (all.host?.count ?? 1) * threads
     // A rank bound to its own cores (`mpirun --bind-to core`) cannot use those of the others.
-    let hasSpareCore = HostResources.usableCoreCount > threads && ProcessInfo.processInfo.activeProcessorCount > busyCores
+    let hasSpareCore = HostResources.usableCoreCount > threads && HostResources.grantedCoreCount > busyCores
     return hasSpareCore ? .thread : .inline
   }
 }
@@ -49,12 +48,12 @@ public final class ExchangeDriver {
   private var exchange: (any Aggregation)?
   private var failure: (any Error)?
 
-  /// Creates a driver; with `thread` its thread sleeps until there is something to drive.
+  /// Creates a driver; with `thread` its thread sleeps until there is something to drive, and if the system allows no more threads
+  /// the driver is `inline`.
   public init(_ overlap: Overlap) {
     require(overlap != .auto, "an overlap is resolved before a driver is made")
-    self.overlap = overlap
-    worker = overlap == .thread ? Worker() : nil
-    worker?.start()
+    worker = overlap == .thread ? Worker.started() : nil
+    self.overlap = overlap == .thread && worker == nil ? .inline : overlap
   }
 
   deinit { worker?.end() }
@@ -109,14 +108,18 @@ private final class Worker: @unchecked Sendable {
   /// Microseconds of sleep when there is nothing to do; a polling thread would take the core from the computation.
   private static let nap: UInt32 = 100
 
-  private let condition = NSCondition()
+  private let condition = Condition()
   // Guarded by the condition.
   private var exchange: (any Aggregation)?
   private var isTakenBack = false
   private var hasEnded = false
   private var failure: (any Error)?
 
-  func start() { Thread.detachNewThread { [self] in run() } }
+  /// A worker whose thread runs; nil if the system allows no more threads.
+  static func started() -> Worker? {
+    let worker = Worker()
+    return BackgroundThread.start { worker.run() } ? worker : nil
+  }
 
   func drive(_ exchange: any Aggregation) {
     condition.lock()

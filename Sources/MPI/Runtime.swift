@@ -13,6 +13,8 @@ package enum Runtime {
   private struct State: @unchecked Sendable {
     var phase = Phase.idle
     var threads = ThreadLevel.serialized
+    /// The level that MPI provides, once it runs.
+    var provided = ThreadLevel.single
     /// False if another library in the process had started MPI: that library also ends it.
     var isOurs = false
     /// Freed in order of creation, which is the same on all ranks.
@@ -65,8 +67,14 @@ package enum Runtime {
     state.withLock { if $0.phase == .idle { $0.threads = threads } }
   }
 
+  /// The thread level that MPI provides; `multiple` before it runs.
+  package static var threadLevel: ThreadLevel { state.withLock { $0.phase == .running ? $0.provided : .multiple } }
+
   /// Starts MPI if it is not running yet.
-  static func start() throws {
+  ///
+  /// - Parameter isGuest: Whether the process belongs to a program that may have started MPI itself: its error handlers stay as they are,
+  ///   and so does its thread level, even if that is less than requested.
+  static func start(isGuest: Bool = false) throws {
     if isRunning { return }
     try state.withLock { state in
       switch state.phase {
@@ -86,16 +94,17 @@ package enum Runtime {
         try check(MPI_Query_thread(&provided), "MPI_Query_thread")
       }
       state.phase = .running
+      state.provided = ThreadLevel(mpiValue: provided)
       running.store(true, ordering: .releasing)
+      try check(findTagBound(), "MPI_Comm_get_attr")
+      if isGuest && !state.isOurs { return }
       // Without this, MPI itself ends the job on any error, with a message that names neither the program nor what it did.
       try check(MPI_Comm_set_errhandler(CMPI_COMM_WORLD(), CMPI_ERRORS_RETURN()), "MPI_Comm_set_errhandler")
       try check(MPI_Comm_set_errhandler(CMPI_COMM_SELF(), CMPI_ERRORS_RETURN()), "MPI_Comm_set_errhandler")
-      try check(findTagBound(), "MPI_Comm_get_attr")
-      let level = ThreadLevel(mpiValue: provided)
-      guard level >= state.threads else {
+      guard isGuest || state.provided >= state.threads else {
         throw MPIError(
           operation: "MPI_Init_thread",
-          text: "the program needs thread level \(state.threads), this MPI provides \(level)")
+          text: "the program needs thread level \(state.threads), this MPI provides \(state.provided)")
       }
     }
   }
@@ -149,7 +158,7 @@ package enum Runtime {
   }
 
   /// Ends all ranks of the job at once.
-  static func abort(status: Int32) -> Never {
+  package static func abort(status: Int32) -> Never {
     fflush(nil)
     if isRunning { MPI_Abort(CMPI_COMM_WORLD(), status) }
     _exit(status)

@@ -157,6 +157,28 @@ public final class HostMap: Sendable {
     return result
   }
 
+  /// Runs `body`; returns its result and the release of all memory that was shared through this map meanwhile, which is collective.
+  package func notingMemory<Result>(_ body: () throws -> Result) throws -> (result: Result, release: () throws -> Void) {
+    let count = windows.withLock { $0.count }
+    let result = try body()
+    let made = windows.withLock { Array($0[count...]) }
+    return (
+      result,
+      { [self] in
+        windows.withLock { windows in windows.removeAll { window in made.contains { $0 === window } } }
+        try release(made.filter { !$0.isFreed })
+      }
+    )
+  }
+
+  /// The answers of all ranks, by rank, each of 1000 bytes at most; collective.
+  ///
+  /// - Throws: `ExchangeError.timedOut` naming the ranks that have not answered.
+  package func gather(_ answer: [UInt8], activity: String) throws -> [[UInt8]] { try call.gather(answer, activity: activity) }
+
+  /// Watches from now on the end of this process, which waits for the others in MPI.
+  package func watchEnd() { call.watchEnd() }
+
   /// Frees shared memory of this host; collective over the world.
   private func release(_ windows: [SharedWindow]) throws {
     try enter("the release of shared memory") { for window in windows { try window.free() } }

@@ -1,4 +1,3 @@
-internal import Foundation
 internal import Glibc
 
 /// The cores and memory that this process may use on its host, by the system and by its control groups.
@@ -9,15 +8,18 @@ package enum HostResources {
   /// The number of cores that this process may use: those it is bound to, limited by the CPU time of its control groups.
   package static var usableCoreCount: Int {
     // A mask of hexadecimal digits, which may have bits for cores that the host does not have.
-    let status = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
+    let status = textOfSystemFile("/proc/self/status") ?? ""
     let line = status.split(separator: "\n").first { $0.hasPrefix("Cpus_allowed:") }
     let bound = line?.dropFirst("Cpus_allowed:".count).reduce(0) { $0 + ($1.hexDigitValue ?? 0).nonzeroBitCount } ?? coreCount
     return max(1, min(bound, coreCount, ControlGroup.own.coreCount ?? .max))
   }
 
+  /// The number of cores of the host whose time the control groups of this process grant, whatever cores it is bound to.
+  package static var grantedCoreCount: Int { min(coreCount, ControlGroup.own.coreCount ?? .max) }
+
   /// The bytes that can still be allocated without taking them from others; nil if the system does not report them.
   package static var availableMemory: Int? {
-    guard let text = try? String(contentsOfFile: "/proc/meminfo", encoding: .utf8) else { return nil }
+    guard let text = textOfSystemFile("/proc/meminfo") else { return nil }
     func bytes(_ name: String) -> Int? {
       let line = text.split(separator: "\n").first { $0.hasPrefix(name + ":") }
       return line?.split(separator: " ").dropFirst().first.flatMap { Int($0) }.map { $0 * 1024 }
@@ -34,7 +36,7 @@ package struct ControlGroup {
 
   /// This process's control group.
   static var own: ControlGroup {
-    let text = (try? String(contentsOfFile: "/proc/self/cgroup", encoding: .utf8)) ?? ""
+    let text = textOfSystemFile("/proc/self/cgroup") ?? ""
     let path = text.split(separator: "\n").first { $0.hasPrefix("0::") }.map { $0.dropFirst(3) } ?? "/"
     return ControlGroup(root: "/sys/fs/cgroup", path: String(path))
   }
@@ -67,6 +69,6 @@ package struct ControlGroup {
   }
 
   private func words(of file: String) -> [String] {
-    ((try? String(contentsOfFile: file, encoding: .utf8)) ?? "").split { $0 == " " || $0 == "\n" }.map(String.init)
+    (textOfSystemFile(file) ?? "").split { $0 == " " || $0 == "\n" }.map(String.init)
   }
 }

@@ -1,4 +1,3 @@
-internal import Foundation
 public import MPI
 
 #if canImport(Glibc)
@@ -49,7 +48,7 @@ public struct Neighbours: Sendable {
   /// The state of a process, as the system's letter; nil if it has ended.
   private static func state(of process: pid_t) -> Character? {
     guard kill(process, 0) == 0 || errno == EPERM else { return nil }
-    guard let status = try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8),
+    guard let status = textOfSystemFile("/proc/\(process)/stat"),
       let end = status.lastIndex(of: ")"), let state = status[status.index(after: end)...].first(where: { $0 != " " })
     else { return "?" }
     return state == "Z" || state == "X" ? nil : state

@@ -1,6 +1,9 @@
 internal import Buffers
-internal import Foundation
 public import MPI
+
+#if canImport(Glibc)
+  internal import Glibc
+#endif
 
 /// A roll call of the ranks of a communicator: each answers with a few bytes, and those that do not answer are named.
 ///
@@ -114,11 +117,14 @@ public struct RollCall: Sendable {
 }
 
 /// A thread that watches an MPI call that waits for other ranks, until it returns.
-private final class CallWatch: Sendable {
-  private let isOver = DispatchSemaphore(value: 0)
+private final class CallWatch: @unchecked Sendable {
+  private let condition = Condition()
+  /// Guarded by the condition.
+  private var isOver = false
 
   func begin(_ activity: String, _ ranks: WaitingRanks, _ world: Communicator) {
-    Thread.detachNewThread { [isOver] in
+    // Without a thread nothing watches, and the call waits as MPI does.
+    _ = BackgroundThread.start { [self] in
       func error(_ duration: Duration) -> ExchangeError {
         let idle = ranks.neighbours?.idle.map { ranks.names[$0] } ?? []
         let awaited = idle.isEmpty ? ["one of the ranks, all of which had come"] : idle
@@ -127,7 +133,7 @@ private final class CallWatch: Sendable {
       var (waited, hasTold) = (Duration.zero, false)
       while waited < ranks.patience.limit {
         let start = ContinuousClock.now
-        if isOver.wait(timeout: .now() + .milliseconds(100)) == .success { return }
+        if hasEnded(within: 0.1) { return }
         // Time during which this rank itself was stopped does not count.
         waited += min(.now - start, .milliseconds(200))
         if let notice = ranks.patience.notice, !hasTold, waited >= notice.delay {
@@ -136,10 +142,24 @@ private final class CallWatch: Sendable {
         }
       }
       let line = "\(ranks.names[ranks.rank]): \(error(ranks.patience.limit))\n"
-      FileHandle.standardError.write(Data(line.utf8))
+      _ = line.utf8CString.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count - 1) }
       world.abort(status: error(.zero).exitStatus)
     }
   }
 
-  func end() { isOver.signal() }
+  /// Whether the call returns within that many seconds.
+  private func hasEnded(within seconds: Double) -> Bool {
+    condition.lock()
+    defer { condition.unlock() }
+    let end = wallTime + seconds
+    while !isOver && condition.wait(until: end) {}
+    return isOver
+  }
+
+  func end() {
+    condition.lock()
+    isOver = true
+    condition.broadcast()
+    condition.unlock()
+  }
 }

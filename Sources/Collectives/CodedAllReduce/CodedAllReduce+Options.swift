@@ -14,6 +14,8 @@ extension CodedAllReduce {
     public var linkSpeed: LinkSpeed?
     /// Whether ``CodedAllReduce/discard()`` is possible, which costs a copy of the residuals.
     public var isRestorable = false
+    /// Whether a group that is not finite arrives everywhere as NaN, instead of as zeros; the same on all ranks.
+    public var passesNonFinite = false
     /// Whether sums are decoded on arrival, into memory of the exchange, so that a delivery only has to move them.
     ///
     /// It pays off if a core is idle while the model computes; the delivery then reads 4 more bytes per value.

@@ -93,6 +93,8 @@ public final class CodedAllReduce: Aggregation {
       coder = GroupCoder(codec, count: rankCount > 1 ? layout.count : 0, isRestorable: options.isRestorable)
       ownerCoder = GroupCoder(codec, count: rankCount > 1 ? ownedCount : 0, isRestorable: options.isRestorable)
     }
+    coder.passesNonFinite = options.passesNonFinite
+    ownerCoder.passesNonFinite = options.passesNonFinite
     decoded = FloatBuffer(count: coder.residual.count > 0 && options.decodesAhead ? layout.count : 0)
     let longestGroup = zip(geometry.groupStarts, geometry.groupStarts.dropFirst()).reduce(0) { max($0, $1.1 - $1.0) }
     scratch = FloatBuffer(count: max(longestGroup, CodedAllReduce.blockCount))

@@ -1,6 +1,6 @@
 package import Buffers
 internal import Collectives
-internal import Strategies
+package import Strategies
 package import Transport
 
 /// How fast ranks are, and what share of the samples each takes for it: `--shares measured`.
