@@ -47,7 +47,8 @@ import _TestSupport
       network: LinkCosts(latency: 1e-6, bitsPerSecond: 1e7))
     let predictor = StepPredictor(layout, minibatch: 256, costs: costs)
     func predict(_ keys: String) throws -> StepPrediction {
-      try #require(try predictor.predict(aggregation, ranks: 8, strategy: "local:steps=40,\(keys)"))
+      let strategy = try PlannedStrategy("local:steps=40,\(keys)")
+      return try #require(try predictor.predict(aggregation, ranks: 8, strategy: strategy))
     }
     let (usual, parts) = (try predict("fragments=1"), try predict("fragments=4"))
     #expect(usual.exchangeSeconds > 0.03 && isNear(parts.seconds, usual.seconds))
