@@ -11,8 +11,7 @@ extension Communicator {
   ///
   /// - Parameter fortranHandle: The number by which Fortran knows the program's communicator (`MPI_Comm_c2f`); nil for the world.
   /// - Throws: `MPIError` if there is no such communicator or MPI has ended, and an error if this task is alone in its world
-  /// although a
-  ///   launcher started others with it.
+  ///   although a launcher started others with it.
   package static func joined(fortranHandle: Int32? = nil) throws -> Communicator {
     var hasEnded: CInt = 0
     try check(MPI_Finalized(&hasEnded), "MPI_Finalized")
