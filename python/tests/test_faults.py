@@ -23,7 +23,7 @@ rank = morse.rank()
 def passes(name="a", count=3, codec="one-bit", width=9):
     for step in range(count):
         morse.all_reduce(numpy.full((5, width), 1 + rank, numpy.float32), name, codec)
-print("AT", time.monotonic(), flush=True)
+open(f"started-{rank}", "w").write(str(time.monotonic()))
 """
 
 DDP = """
@@ -38,7 +38,7 @@ def ddp(width=9):
 def passes(model, count=3):
     for step in range(count):
         model(torch.ones(4, 6) * (1 + rank)).square().sum().backward()
-print("AT", time.monotonic(), flush=True)
+open(f"started-{rank}", "w").write(str(time.monotonic()))
 """
 
 
@@ -48,10 +48,12 @@ def run(tmp_path: pathlib.Path, text: str, *, ranks: int = 2, runner: bool = Tru
     program.write_text(head + textwrap.dedent(text))
     command = ["mpirun", "-np", str(ranks), sys.executable, *(["-m", "morse"] if runner else []), str(program)]
     environment = {**os.environ, "MORSE_QUIET": "1", "OMP_NUM_THREADS": "1"}
-    # The program says when it has started.
     start = time.monotonic()
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
-    marks = [float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("AT ")]
+    done = subprocess.run(
+        command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120
+    )
+    # Each rank writes into a file when it has started: on the terminal the lines of two ranks can mix.
+    marks = [float(mark.read_text()) for mark in tmp_path.glob("started-*")]
     return done.returncode, done.stdout, time.monotonic() - max(marks, default=start)
 
 
