@@ -18,13 +18,19 @@ import _TestSupport
     }
   }
 
-  /// A checkpoint has all that the next round depends on.
+  /// A checkpoint has all that the next round depends on; if models are exchanged in parts, or late, each rank's own model too, and what
+  /// is on its way.
   @Test(
     arguments: [
       ("local:steps=4,warm-start=1", "one-bit", "sgd"), ("local:steps=4", "none", "adamw"),
       ("block-momentum:steps=4,warm-start=0,outer-momentum=0.5", "one-bit", "sgd"),
       ("local:steps=4,outer=lion,inner=average", "multi-bit:bits=2", "adam"),
       ("local:steps=4,outer=heavy-ball,outer-momentum=0.5", "fetch-sgd:k=1/10,columns=1/4", "sgd"),
+      ("local:steps=4,fragments=2,warm-start=1", "one-bit", "sgd"), ("local:steps=4,delay=2", "none", "adamw"),
+      ("local:steps=4,fragments=2,delay=1,mix=0.5", "multi-bit:bits=2", "adamw"),
+      ("block-momentum:steps=4,fragments=3,delay=1,warm-start=0,outer-momentum=0.5", "one-bit", "sgd"),
+      ("local:steps=4,fragments=2,delay=2,outer=lion,inner=average", "none", "adam"),
+      ("local:steps=4,delay=4,outer=heavy-ball,outer-momentum=0.5", "fetch-sgd:k=1/10,columns=1/4", "sgd"),
     ]) func resumesBitForBit(_ strategy: String, _ codec: String, _ optimizer: String) throws
   {
     let run = settings(strategy) {

@@ -138,9 +138,13 @@ import _TestSupport
     #expect(try hash(settings("local-sgd:steps=5,proximal=0")) == hash(settings("local-sgd:steps=5")))
   }
 
-  /// Decay beside the gradient is no change that ranks found: an outer momentum does not multiply it, and no residual holds it.
-  @Test(.ranks(atMost: 3), arguments: ["none", "one-bit"]) func decayIsNoPartOfWhatCrosses(_ codec: String) throws {
-    let run = settings("local:steps=4,outer-momentum=0.9,outer-rate=0.7,warm-start=0") {
+  /// Decay beside the gradient is no change that ranks found, in whichever part of a round a fragment is exchanged: an outer momentum does
+  /// not multiply it, and no residual holds it.
+  @Test(
+    .ranks(atMost: 3),
+    arguments: [("", "none"), ("", "one-bit"), (",fragments=2", "none"), (",fragments=3,delay=1", "none"), (",delay=4", "none")])
+  func decayIsNoPartOfWhatCrosses(_ keys: String, _ codec: String) throws {
+    let run = settings("local:steps=4,outer-momentum=0.9,outer-rate=0.7,warm-start=0\(keys)") {
       ($0.optimizer, $0.momentum, $0.learningRate, $0.codec) = ("adamw", TrainerOptions().momentum, 0.01, codec)
       // Far below its ε, so that nothing but decay moves the model.
       ($0.weightDecay, $0.clip) = (0.5, 1e-30)

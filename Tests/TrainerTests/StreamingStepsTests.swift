@@ -133,43 +133,6 @@ import _TestSupport
     #expect(try world.allGather([right]).allSatisfy { $0 == right })
   }
 
-  /// A checkpoint has each rank's own model, and what is on its way.
-  @Test(
-    .ranks(atMost: 4),
-    arguments: [
-      ("local:steps=4,fragments=2,warm-start=1", "one-bit", "sgd"), ("local:steps=4,delay=2", "none", "adamw"),
-      ("local:steps=4,fragments=2,delay=1,mix=0.5", "multi-bit:bits=2", "adamw"),
-      ("block-momentum:steps=4,fragments=3,delay=1,warm-start=0,outer-momentum=0.5", "one-bit", "sgd"),
-      ("local:steps=4,fragments=2,delay=2,outer=lion,inner=average", "none", "adam"),
-      ("local:steps=4,delay=4,outer=heavy-ball,outer-momentum=0.5", "fetch-sgd:k=1/10,columns=1/4", "sgd"),
-    ]) func resumesBitForBit(_ strategy: String, _ codec: String, _ optimizer: String) throws
-  {
-    let run = settings(strategy) {
-      ($0.codec, $0.optimizer) = (codec, optimizer)
-      if optimizer != "sgd" { ($0.momentum, $0.learningRate, $0.weightDecay) = (TrainerOptions().momentum, 0.003, 0.1) }
-    }
-    let whole = try train(run).modelHash
-    #expect(try trainBrokenOff(after: 8, run, period: 4).modelHash == whole)
-  }
-
-  /// Decay beside the gradient is no change that ranks found, in whichever part of a round a fragment is exchanged.
-  @Test(.ranks(atMost: 3), arguments: ["fragments=2", "fragments=3,delay=1", "delay=4"]) func decayIsNoPartOfWhatCrosses(
-    _ keys: String
-  ) throws {
-    let run = settings("local:steps=4,outer-momentum=0.9,outer-rate=0.7,warm-start=0,\(keys)") {
-      ($0.optimizer, $0.momentum, $0.learningRate) = ("adamw", TrainerOptions().momentum, 0.01)
-      // Far below its ε, so that nothing but decay moves the model.
-      ($0.weightDecay, $0.clip) = (0.5, 1e-30)
-    }
-    let (plain, values) = (try PlainRun(run), try trainedModel(run).values)
-    let factor = Float(pow(1 - 0.01 * 0.5, 20))
-    for tensor in plain.network.layout.tensors {
-      let kept = tensor.shape.count > 1 ? factor : 1
-      let worst = tensor.range.map { abs(values[$0] - kept * plain.weights[$0]) }.max() ?? 0
-      #expect(worst < 1e-6, "\(tensor.name)")
-    }
-  }
-
   /// A job that is stopped after `steps` steps: its model, what is on its way to the second of two fragments, and that fragment.
   private func stopped(
     _ run: TrainerOptions, after steps: Int

@@ -1,11 +1,10 @@
 import ArgumentParser
-import Files
-import Foundation
 import Laboratory
 
 /// What delay does to asynchronous descent, and what compensates it, in emulated time; README.md says what differs from the papers.
 @main
-struct DelayCompensation: ParsableCommand {
+struct DelayCompensation: Example {
+  static let shortName = "dc-asgd"
   static let configuration = CommandConfiguration(
     commandName: "example-dc-asgd",
     abstract: "Asynchronous descent, its delay and what compensates it (Zheng et al. 2017; Ho et al. 2013), in emulated time.",
@@ -16,18 +15,6 @@ struct DelayCompensation: ParsableCommand {
         .build/release/example-dc-asgd delay --data idx:DIR
       """,
     subcommands: [Delay.self, Edge.self, Bounds.self, Elastic.self, Pairs.self, Live.self, Paper.self, Check.self])
-
-  static func main() {
-    do {
-      var command = try parseAsRoot()
-      try command.run()
-    } catch let failure as Failure {
-      Terminal.write("dc-asgd: \(failure)\n")
-      exit(withError: ExitCode(1))
-    } catch {
-      exit(withError: error)
-    }
-  }
 }
 
 /// The options that all tables share.

@@ -1,12 +1,12 @@
 import ArgumentParser
 import Files
-import Foundation
 import Laboratory
 import Reporting
 
 /// What regularization, normalization and depth do to deep networks, as curves; README.md says how to read them.
 @main
-struct Deep: ParsableCommand {
+struct Deep: Example {
+  static let shortName = "deep"
   static let configuration = CommandConfiguration(
     commandName: "example-deep",
     abstract: "What dropout, normalization and depth do: a table and a picture for each, on digits that are drawn.",
@@ -17,18 +17,6 @@ struct Deep: ParsableCommand {
         .build/release/example-deep regularization --svg regularization.svg
       """,
     subcommands: [Regularization.self, Normalization.self, Depth.self, Check.self])
-
-  static func main() {
-    do {
-      var command = try parseAsRoot()
-      try command.run()
-    } catch let failure as Failure {
-      Terminal.write("deep: \(failure)\n")
-      exit(withError: ExitCode(1))
-    } catch {
-      exit(withError: error)
-    }
-  }
 }
 
 /// A run of a figure: its name in the legend, and what it does.

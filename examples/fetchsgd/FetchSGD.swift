@@ -1,11 +1,10 @@
 import ArgumentParser
-import Files
-import Foundation
 import Laboratory
 
 /// The measurements of the FetchSGD paper, in miniature; README.md lists the differences.
 @main
-struct FetchSGD: ParsableCommand {
+struct FetchSGD: Example {
+  static let shortName = "fetchsgd"
   static let configuration = CommandConfiguration(
     commandName: "example-fetchsgd",
     abstract: "Accuracy against compression, after \"FetchSGD: communication-efficient federated learning with sketching\" "
@@ -17,16 +16,4 @@ struct FetchSGD: ParsableCommand {
         .build/release/example-fetchsgd accuracy --data idx:DIR --svg accuracy.svg
       """,
     subcommands: [Accuracy.self, Choice.self, Gradients.self, Check.self])
-
-  static func main() {
-    do {
-      var command = try parseAsRoot()
-      try command.run()
-    } catch let failure as Failure {
-      Terminal.write("fetchsgd: \(failure)\n")
-      exit(withError: ExitCode(1))
-    } catch {
-      exit(withError: error)
-    }
-  }
 }

@@ -1,12 +1,11 @@
 import ArgumentParser
-import Files
-import Foundation
 import Laboratory
 
 /// Training with few or near messages: who exchanges with whom, how often, and what ranks need not send; README.md says what differs from
 /// the papers.
 @main
-struct Local: ParsableCommand {
+struct Local: Example {
+  static let shortName = "local"
   static let configuration = CommandConfiguration(
     commandName: "example-local",
     abstract: "Training with few exchanges, or near ones: local steps, gossip over graphs, lazy uploads.",
@@ -17,18 +16,6 @@ struct Local: ParsableCommand {
         .build/release/example-local gossip --data idx:DIR
       """,
     subcommands: [Accuracy.self, Time.self, Gossip.self, Lazy.self, LazyRun.self, Check.self])
-
-  static func main() {
-    do {
-      var command = try parseAsRoot()
-      try command.run()
-    } catch let failure as Failure {
-      Terminal.write("local: \(failure)\n")
-      exit(withError: ExitCode(1))
-    } catch {
-      exit(withError: error)
-    }
-  }
 }
 
 /// The options that all tables share.

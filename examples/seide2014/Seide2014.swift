@@ -1,11 +1,10 @@
 import ArgumentParser
-import Files
-import Foundation
 import Laboratory
 
 /// The tables of the paper on 1-bit SGD, in miniature; README.md lists the differences.
 @main
-struct Seide2014: ParsableCommand {
+struct Seide2014: Example {
+  static let shortName = "seide2014"
   static let configuration = CommandConfiguration(
     commandName: "example-seide2014",
     abstract: "The tables of \"1-bit stochastic gradient descent and its application to data-parallel distributed training "
@@ -19,16 +18,4 @@ struct Seide2014: ParsableCommand {
     subcommands: [
       Table1.self, Table2.self, Table3.self, Table4.self, Table5.self, Table6.self, FirstStep.self, Check.self,
     ])
-
-  static func main() {
-    do {
-      var command = try parseAsRoot()
-      try command.run()
-    } catch let failure as Failure {
-      Terminal.write("seide2014: \(failure)\n")
-      exit(withError: ExitCode(1))
-    } catch {
-      exit(withError: error)
-    }
-  }
 }

@@ -45,6 +45,15 @@ public struct StateInventory {
     tensors += (other.model + other.tensors).map { $0.renamed("\($0.name).\(slot)") }
   }
 
+  /// Takes out the tensors of the state that was added in `slot`, under its names.
+  package mutating func takeTensors(ofSlot slot: String) -> StateInventory {
+    let suffix = ".\(slot)"
+    var own = StateInventory()
+    own.tensors = tensors.filter { $0.name.hasSuffix(suffix) }.map { $0.renamed(String($0.name.dropLast(suffix.count))) }
+    tensors.removeAll { $0.name.hasSuffix(suffix) }
+    return own
+  }
+
   /// Of `counters`, those of the state that was added in `slot`, under its names.
   package static func counters(_ counters: [String: String], inSlot slot: String) -> [String: String] {
     let names = counters.keys.filter { $0.hasSuffix(".\(slot)") }

@@ -20,12 +20,6 @@ extension GossipDescent {
     work.contribute(to: &inventory)
   }
 
-  /// Models of another number of workers are not read: all begin anew, at the mean of those.
-  func prepareToLoad(_ inventory: inout StateInventory, savedBy shareCount: Int) {
-    beginsAnew = (settings.workerCount ?? shareCount) != workerCount
-    if beginsAnew { inventory.tensors.removeAll(where: \.isOfWorkers) }
-  }
-
   func restore(counters: [String: String]) {
     work.restore(counters: counters)
     guard !beginsAnew else { return }

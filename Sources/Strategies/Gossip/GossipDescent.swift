@@ -22,7 +22,7 @@ internal import Transport
 /// asked to stop, the word goes from neighbour to neighbour, and all meet after the first step before which everyone knows.
 ///
 /// Source: Lian et al. 2017; Koloskova et al. 2019; Assran et al. 2019; Kolehmainen et al. 2025; algorithms §10, frontier F1.7.
-final class GossipDescent: Strategy {
+final class GossipDescent: DecentralizedDescent {
   let parts: StrategyParts
   let settings: GossipSettings
   let exchange: GossipExchange
@@ -31,12 +31,13 @@ final class GossipDescent: Strategy {
   let work: WorkerComputation
   /// The mean of ‖x_i − x̄‖² and ‖x̄‖² at the last meeting.
   private(set) var distance = (fromMean: 0.0, ofMean: 0.0)
-  /// Whether the checkpoint is of another number of workers, which all begin at its model.
   var beginsAnew = false
   private(set) var stepCount = 0
   /// The traffic of the steps and the meetings so far, by the format alone, and if messages were floats.
   private(set) var predicted = (codes: Traffic(), floats: Traffic())
-  private var seconds = (update: 0.0, total: 0.0)
+  private(set) var seconds = (update: 0.0, total: 0.0)
+
+  var namedWorkerCount: Int? { settings.workerCount }
 
   init(_ parts: StrategyParts, _ settings: GossipSettings) throws {
     (self.parts, self.settings) = (parts, settings)
@@ -52,8 +53,6 @@ final class GossipDescent: Strategy {
     optimizers = WorkerOptimizers(parts, workerCount: workerCount) { parts.optimizer.fresh() }
     startFromModel()
   }
-
-  func startFromModel() { exchange.start(from: parts.parameters) }
 
   func advance(from step: Int, to meeting: Int, on course: Course) throws -> StepOutcome {
     let (stopwatch, trafficBefore) = (Stopwatch(), exchange.traffic)
@@ -97,30 +96,5 @@ final class GossipDescent: Strategy {
     guard samples * workerCount != all else { return }
     let factor = Float(Double(samples * workerCount) / Double(all))
     for index in 0..<gradient.count { gradient.baseAddress[index] *= factor }
-  }
-
-  func drain() -> Traffic { Traffic() }
-
-  func settle() {}
-
-  func abandon() {
-    exchange.abandon()
-    parts.records.abandon()
-  }
-
-  func forget() { optimizers.forgetMomentum() }
-
-  func finish() {}
-
-  func showOwnModels(_ show: (FloatBuffer) throws -> Void) throws {
-    guard workerCount > 1 else { return }
-    for worker in 0..<workerCount { try show(exchange.copy(of: worker)) }
-  }
-
-  var times: PhaseTimes {
-    var times = PhaseTimes()
-    (times.compute, times.update) = (work.computation.seconds, seconds.update)
-    times.wait = max(0, seconds.total - times.compute - seconds.update)
-    return times
   }
 }

@@ -107,13 +107,7 @@ extension FragmentExchange {
 
   func prepareToLoad(_ inventory: inout StateInventory, savedBy shareCount: Int) {
     guard let slot else { return aggregations.prepareToLoad(&inventory, savedBy: shareCount) }
-    // By the names that they have without one.
-    let suffix = ".\(slot)"
-    var own = StateInventory()
-    own.tensors = inventory.tensors.filter { $0.name.hasSuffix(suffix) }.map {
-      $0.renamed(String($0.name.dropLast(suffix.count)))
-    }
-    inventory.tensors.removeAll { $0.name.hasSuffix(suffix) }
+    var own = inventory.takeTensors(ofSlot: slot)
     aggregations.prepareToLoad(&own, savedBy: shareCount)
     inventory.add(own, inSlot: slot)
   }

@@ -4,7 +4,8 @@ internal import Optimizers
 public import Transport
 
 // The table of options. A new option is one row here and its use as `options.name`. The command line, YAML files, help, the
-// summary at the start, the start event of metrics files, checkpoints and the comparison on resume follow from it.
+// summary at the start, the start event of metrics files, checkpoints and the comparison on resume follow from it. The third argument of a
+// row is its documentation, which `train --help` prints.
 
 /// The options of what is trained, and for how long.
 public struct SubjectOptions: OptionTable {

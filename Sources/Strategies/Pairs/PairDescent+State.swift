@@ -20,12 +20,6 @@ extension PairDescent {
     inventory.counters["emulatedTime"] = parts.options.emulateSpeed.map { _ in String(emulatedTime.bitPattern) }
   }
 
-  /// Models of another number of workers are not read: all begin anew, at the mean of those.
-  func prepareToLoad(_ inventory: inout StateInventory, savedBy shareCount: Int) {
-    beginsAnew = (settings.workerCount ?? shareCount) != workerCount
-    if beginsAnew { inventory.tensors.removeAll(where: \.isOfWorkers) }
-  }
-
   func restore(counters: [String: String]) {
     work.restore(counters: counters)
     emulatedTime = counters["emulatedTime"].flatMap { UInt64($0) }.map { Double(bitPattern: $0) } ?? 0

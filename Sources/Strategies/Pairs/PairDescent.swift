@@ -24,7 +24,7 @@ internal import Transport
 /// Models travel as floats. A code would have to be one of a difference to something that both ends know, and a worker knows nothing of a
 /// neighbour drawn at random but what it keeps of each: that is another method (CHOCO).
 /// Source: Lian et al. 2018, algorithm 1; algorithms §10.6.
-final class PairDescent: Strategy {
+final class PairDescent: DecentralizedDescent {
   let parts: StrategyParts
   let settings: PairSettings
   let graph: PairGraph
@@ -37,11 +37,11 @@ final class PairDescent: Strategy {
   private(set) var distance = (fromMean: 0.0, ofMean: 0.0)
   /// Emulated time so far, if speeds are emulated.
   var emulatedTime = 0.0
-  /// Whether the checkpoint is of another number of workers, which all begin at its model.
   var beginsAnew = false
   private(set) var stepCount = 0
-  private var seconds = (update: 0.0, total: 0.0)
+  private(set) var seconds = (update: 0.0, total: 0.0)
 
+  var namedWorkerCount: Int? { settings.workerCount }
   var workerCount: Int { graph.count }
 
   init(_ parts: StrategyParts, _ settings: PairSettings) throws {
@@ -56,8 +56,6 @@ final class PairDescent: Strategy {
     gradientCounts = Array(repeating: 0, count: workerCount)
     startFromModel()
   }
-
-  func startFromModel() { exchange.start(from: parts.parameters) }
 
   func advance(from step: Int, to meeting: Int, on course: Course) throws -> StepOutcome {
     let (stopwatch, trafficBefore) = (Stopwatch(), exchange.traffic)
@@ -149,30 +147,5 @@ final class PairDescent: Strategy {
     for (worker, count) in counts.enumerated() { gradientCounts[worker] += count }
     work.advance(by: counts)
     return counts.reduce(0, +)
-  }
-
-  func drain() -> Traffic { Traffic() }
-
-  func settle() {}
-
-  func abandon() {
-    exchange.abandon()
-    parts.records.abandon()
-  }
-
-  func forget() { optimizers.forgetMomentum() }
-
-  func finish() {}
-
-  func showOwnModels(_ show: (FloatBuffer) throws -> Void) throws {
-    guard workerCount > 1 else { return }
-    for worker in 0..<workerCount { try show(exchange.copy(of: worker)) }
-  }
-
-  var times: PhaseTimes {
-    var times = PhaseTimes()
-    (times.compute, times.update) = (work.computation.seconds, seconds.update)
-    times.wait = max(0, seconds.total - times.compute - seconds.update)
-    return times
   }
 }
