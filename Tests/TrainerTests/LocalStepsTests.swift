@@ -142,7 +142,9 @@ import _TestSupport
   /// not multiply it, and no residual holds it.
   @Test(
     .ranks(atMost: 3),
-    arguments: [("", "none"), ("", "one-bit"), (",fragments=2", "none"), (",fragments=3,delay=1", "none"), (",delay=4", "none")])
+    arguments: [
+      ("", "none"), ("", "one-bit"), (",fragments=2", "none"), (",fragments=3,delay=1", "none"), (",delay=4", "none"),
+    ])
   func decayIsNoPartOfWhatCrosses(_ keys: String, _ codec: String) throws {
     let run = settings("local:steps=4,outer-momentum=0.9,outer-rate=0.7,warm-start=0\(keys)") {
       ($0.optimizer, $0.momentum, $0.learningRate, $0.codec) = ("adamw", TrainerOptions().momentum, 0.01, codec)

@@ -17,10 +17,10 @@ protocol WorkerModels {
 extension GossipExchange: WorkerModels {}
 extension PairExchange: WorkerModels {}
 
-/// A strategy without servers: each worker keeps a model and an optimizer of its own, and the mean of all models represents the run, at
-/// meetings. What ``GossipDescent`` and ``PairDescent`` share.
+/// A strategy without servers: what ``GossipDescent`` and ``PairDescent`` share.
 ///
-/// Nothing is in flight at a meeting.
+/// Each worker keeps a model and an optimizer of its own, and the mean of all models represents the run, at meetings, where nothing is in
+/// flight.
 protocol DecentralizedDescent: Strategy {
   associatedtype Models: WorkerModels
 
