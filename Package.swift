@@ -70,7 +70,7 @@ let package = Package(
     library("Collectives", ["Transport", "MPI", "Codecs", "Kernels", "Buffers"]),
     // The header of the library for C and Python, and its functions.
     .target(name: "CMorse"),
-    library("SharedLibrary", ["CMorse", "Collectives", "Transport", "MPI", "Codecs", "Buffers"]),
+    library("SharedLibrary", ["CMorse", "Collectives", "Transport", "MPI", "Codecs", "Kernels", "Buffers"]),
     library("Networks", ["CDNN", "Kernels", "Buffers"]),
     // Files and their names, JSON, numbers as people read them.
     library("Files", ["Buffers"]),

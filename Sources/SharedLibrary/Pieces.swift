@@ -43,4 +43,9 @@ struct Pieces {
       low += 1
     }
   }
+
+  /// Sets all values of all pieces.
+  func fill(_ value: Float) {
+    for piece in pieces { piece.values.update(repeating: value, count: piece.range.count) }
+  }
 }

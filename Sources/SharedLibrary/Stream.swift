@@ -1,71 +1,64 @@
 internal import Buffers
-internal import Codecs
 internal import Collectives
-internal import MPI
 internal import Transport
 
 #if canImport(Glibc)
   internal import Glibc
 #endif
 
-/// Sums of arrays of one layout: an exchange, what drives it, and the memory from which it encodes.
+/// How a stream exchanges an array.
 ///
-/// All checks come first: what a caller passes never reaches a precondition.
+/// What it is given has been checked: nothing that a caller passes reaches a precondition.
+protocol StreamEngine: AnyObject {
+  /// The tensors, in the order of the array.
+  var layout: TensorLayout { get }
+  /// Where a contribution is written.
+  var gradient: SharedGradient { get }
+  /// What exchanges have counted so far.
+  var counts: StreamCounts { get }
+  /// The traffic of an exchange, by the format alone.
+  var predictedTraffic: Traffic { get }
+
+  /// Begins an exchange; collective.
+  func begin(step: Int) throws
+  /// Marks the values before `end` as final.
+  func markReady(upTo end: Int)
+  /// Ends an exchange of a whole contribution, and writes its result to `pieces`; collective.
+  func deliver(into pieces: Pieces) throws
+  /// Ends an exchange of a whole contribution as if it had never been; collective.
+  func discard() throws
+  /// Gives up an exchange under way.
+  func giveUp()
+}
+
+/// Exchanges of arrays of one layout: checks what a caller passes, and which call is possible now.
 final class Stream: @unchecked Sendable {
   let world: World
   let options: StreamOptions
-  let gradient: SharedGradient
-  var layout: TensorLayout
-  var exchange: CodedAllReduce
-  /// Frees the memory that the exchange shares; collective.
-  var release: () throws -> Void
-  /// The residual, in the order of the layout, while the codec has none; nil if nothing is left behind.
-  var setAside: FloatBuffer?
-  /// What exchanges with earlier codecs and orders have counted.
-  var earlier = StreamCounts()
-  let overlap: Overlap
-  private let driver: ExchangeDriver
+  let engine: any StreamEngine
+  /// What `morse_stream_numbers` has returned last, in memory that lasts until it is called again.
+  private var numbers: UnsafeMutablePointer<CChar>?
   private var isActive = false
   /// Whether an exchange has ended with an error: ranks may be out of step, and no other one is possible.
   private var isBroken = false
   private var written = WrittenRanges(count: 0)
 
-  /// Prepares exchanges of what has been compared between ranks.
-  ///
-  /// Collective.
-  init(_ world: World, _ codec: any Codec, _ layout: TensorLayout, _ options: StreamOptions) throws {
-    (self.world, self.layout, self.options) = (world, layout, options)
-    overlap = Stream.overlap(options, world)
-    gradient = try SharedGradient(count: layout.count, hosts: world.hosts)
-    (exchange, release) = try Stream.exchange(codec, layout, gradient, options, world)
-    driver = ExchangeDriver(overlap)
+  init(_ world: World, _ options: StreamOptions, _ engine: any StreamEngine) {
+    (self.world, self.options, self.engine) = (world, options, engine)
   }
 
-  /// How an exchange is driven: inline turns come seldom between the layers of others, so `auto` is a thread or nothing.
-  private static func overlap(_ options: StreamOptions, _ world: World) -> Overlap {
-    let mayUseThread = Runtime.threadLevel == .multiple
-    let resolved = options.overlap.resolved(for: world.hosts, among: world.hosts, threads: options.threads)
-    if options.overlap == .auto { return resolved == .thread && mayUseThread ? .thread : .off }
-    return resolved == .thread && !mayUseThread ? .inline : resolved
-  }
-
-  /// Makes an exchange; collective.
-  static func exchange(
-    _ codec: any Codec, _ layout: TensorLayout, _ gradient: SharedGradient, _ options: StreamOptions, _ world: World
-  ) throws -> (CodedAllReduce, release: () throws -> Void) {
-    var settings = CodedAllReduce.Options()
-    settings.topology = options.topology
-    settings.isRestorable = options.isRestorable
-    settings.passesNonFinite = options.passesNonFinite
-    settings.seed = options.seed
-    if options.overlap != .off { settings.linkSpeed = try world.linkSpeed() }
-    return try world.hosts.notingMemory {
-      try CodedAllReduce(codec, layout: layout, gradients: [gradient], options: settings)
-    }
-  }
+  deinit { free(numbers) }
 
   /// The number of values.
-  var count: Int { layout.count }
+  var count: Int { engine.layout.count }
+
+  /// The engine of a stream of sums by a codec; throws if this is another one.
+  func sums() throws -> CodedSums {
+    guard let sums = engine as? CodedSums else {
+      throw Failure.usage("this stream has no codec of sums, whose residuals move to another codec, order or memory")
+    }
+    return sums
+  }
 
   /// Throws if an exchange is under way.
   func demandRest() throws {
@@ -75,15 +68,21 @@ final class Stream: @unchecked Sendable {
 
   private func demandActive() throws { try demand(isActive, "no exchange of this stream is under way: begin one first") }
 
+  /// Keeps a text for a caller until the next one.
+  func keep(numbers text: String) -> UnsafePointer<CChar>? {
+    free(numbers)
+    numbers = strdup(text)
+    return UnsafePointer(numbers)
+  }
+
   // MARK: An exchange
 
   func begin(step: Int64) throws {
     try demandRest()
     try demand(step >= 0, "a step is a number from 0, not \(step)")
     written = WrittenRanges(count: count)
-    try orBreak { try exchange.begin(Contribution(step: Int(step), isReady: false)) }
+    try orBreak { try engine.begin(step: Int(step)) }
     isActive = true
-    driver.drive(exchange)
   }
 
   func write(_ values: UnsafePointer<Float>?, offset: Int64, count: Int64, scale: Float) throws {
@@ -92,29 +91,32 @@ final class Stream: @unchecked Sendable {
     guard !range.isEmpty else { return }
     guard let values else { throw Failure.usage("values \(range) were not given: the pointer is null") }
     try demand(written.add(range), "some of the values \(range) were written before in this exchange")
-    let room = gradient.values.baseAddress + range.lowerBound
+    let room = engine.gradient.values.baseAddress + range.lowerBound
     if scale == 1 {
       room.update(from: values, count: range.count)
     } else {
       for i in 0..<range.count { room[i] = scale * values[i] }
     }
-    exchange.markReady(upTo: written.end)
-    driver.turn()
+    engine.markReady(upTo: written.end)
   }
 
   func finish(_ pieces: Pieces) throws {
     try demandActive()
-    for gap in written.gaps { gradient.values.values(in: gap).update(repeating: 0) }
-    isActive = false
-    try orBreak { try driver.deliver(exchange, into: .update { range, values in pieces.set(range, values) }) }
+    complete()
+    try orBreak { try engine.deliver(into: pieces) }
   }
 
   func discard() throws {
     try demandActive()
     try demand(options.isRestorable, "the stream was not made restorable")
-    for gap in written.gaps { gradient.values.values(in: gap).update(repeating: 0) }
+    complete()
+    try orBreak { try engine.discard() }
+  }
+
+  /// Ends a contribution: what was not written is zero.
+  private func complete() {
+    for gap in written.gaps { engine.gradient.values.values(in: gap).update(repeating: 0) }
     isActive = false
-    try orBreak { try driver.discard(exchange) }
   }
 
   /// Runs a part of an exchange; after an error there is no other one.
@@ -129,7 +131,7 @@ final class Stream: @unchecked Sendable {
   func end() {
     guard isActive else { return }
     isActive = false
-    driver.abandon()
+    engine.giveUp()
   }
 
   /// The range of `count` values from `offset` on; throws if they are not in the array.
@@ -138,39 +140,5 @@ final class Stream: @unchecked Sendable {
       offset >= 0 && count >= 0 && offset <= Int64(self.count) && count <= Int64(self.count) - offset,
       "\(count) values from \(offset) on are not in an array of \(self.count)")
     return Int(offset)..<Int(offset + count)
-  }
-}
-
-/// Which values of an array have been written, each once.
-struct WrittenRanges {
-  private let count: Int
-  /// Disjoint, in order, not adjacent.
-  private var ranges: [Range<Int>] = []
-
-  init(count: Int) { self.count = count }
-
-  /// Adds a range; false if a value of it was there.
-  mutating func add(_ range: Range<Int>) -> Bool {
-    var place = ranges.count
-    while place > 0 && ranges[place - 1].lowerBound >= range.upperBound { place -= 1 }
-    if place > 0 && ranges[place - 1].upperBound > range.lowerBound { return false }
-    var (lower, upper, first) = (range.lowerBound, range.upperBound, place)
-    if place > 0 && ranges[place - 1].upperBound == lower { (lower, first) = (ranges[place - 1].lowerBound, place - 1) }
-    if place < ranges.count && ranges[place].lowerBound == upper { (upper, place) = (ranges[place].upperBound, place + 1) }
-    ranges.replaceSubrange(first..<place, with: [lower..<upper])
-    return true
-  }
-
-  /// The end of what has been written without a gap from the start.
-  var end: Int { ranges.first.map { $0.lowerBound == 0 ? $0.upperBound : 0 } ?? 0 }
-
-  /// What has not been written.
-  var gaps: [Range<Int>] {
-    var (gaps, start): ([Range<Int>], Int) = ([], 0)
-    for range in ranges {
-      if range.lowerBound > start { gaps.append(start..<range.lowerBound) }
-      start = range.upperBound
-    }
-    return start < count ? gaps + [start..<count] : gaps
   }
 }

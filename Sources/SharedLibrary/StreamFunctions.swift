@@ -4,19 +4,35 @@ internal import Codecs
 internal import Collectives
 internal import Transport
 
-/// The codec of a specification, by the list that `train --codec` uses.
-private func codec(_ text: UnsafePointer<CChar>?) throws -> any Codec {
+/// What a specification names, by the list that `train --codec` uses.
+private func recipe(_ text: UnsafePointer<CChar>?) throws -> AggregationRecipe {
   guard let text else { throw Failure.usage("no codec was given") }
-  let recipe = try aggregations.make(String(cString: text))
+  return try aggregations.make(String(cString: text))
+}
+
+/// The codec of a specification.
+private func codec(_ text: UnsafePointer<CChar>?) throws -> any Codec {
+  let recipe = try recipe(text)
   guard let codec = recipe.codec else {
     let names = codecs.entries.map(\.name).joined(separator: ", ")
-    throw Failure.usage("'\(recipe.specification)' is no codec of sums, which this library exchanges: \(names)")
+    throw Failure.usage("a stream changes from one codec of sums to another (\(names)), and '\(recipe.specification)' is none")
   }
   return codec
 }
 
 @c @implementation public func morse_check_codec(_ codec: UnsafePointer<CChar>!) -> Int32 {
-  status { _ = try SharedLibrary.codec(codec) }
+  status { try StreamOptions(nil).check(for: recipe(codec)) }
+}
+
+@c @implementation public func morse_codec_result(_ codec: UnsafePointer<CChar>!) -> Int32 {
+  var result = -1
+  _ = status {
+    switch try recipe(codec).capabilities.result {
+    case .gradient: result = Int(MORSE_RESULT_SUM)
+    case .change: result = Int(MORSE_RESULT_CHANGE)
+    }
+  }
+  return Int32(result)
 }
 
 @c @implementation public func morse_stream_create(
@@ -25,17 +41,25 @@ private func codec(_ text: UnsafePointer<CChar>?) throws -> any Codec {
 ) -> Int32 {
   status {
     let world = try SharedLibrary.world(world)
-    let (codec, layout, options) = try world.together("the start of a stream") {
+    let (recipe, layout, options) = try world.together("the start of a stream") {
       guard let stream else { throw Failure.usage("there is no place for the stream: the pointer is null") }
       stream.pointee = nil
       let layout = try TensorLayout(tensors, count: count)
       try MemoryLimit.require(4 * 5 * layout.count, for: "a stream of \(layout.count) values")
-      return (try SharedLibrary.codec(codec), layout, try StreamOptions(options))
+      let (recipe, options) = (try SharedLibrary.recipe(codec), try StreamOptions(options))
+      try options.check(for: recipe)
+      return (recipe, layout, options)
     }
     try world.checkEqual(layout)
-    try world.checkEqual("the codec", codec.specification)
+    try world.checkEqual("the codec", recipe.specification)
     try world.checkEqual("what is asked of a stream", options.line)
-    stream!.pointee = Handles.add(try Stream(world, codec, layout, options))
+    let engine: any StreamEngine =
+      if let codec = recipe.codec {
+        try CodedSums(world, codec, layout, options)
+      } else {
+        try WholeExchanges(world, recipe, layout, options)
+      }
+    stream!.pointee = Handles.add(Stream(world, options, engine))
   }
 }
 
@@ -50,12 +74,12 @@ extension World {
 @c @implementation public func morse_stream_set_codec(_ stream: OpaquePointer!, _ codec: UnsafePointer<CChar>!) -> Int32 {
   status {
     let stream = try SharedLibrary.stream(stream)
-    let codec = try stream.world.together("a change of the codec") {
+    let (sums, codec) = try stream.world.together("a change of the codec") {
       try stream.demandRest()
-      return try SharedLibrary.codec(codec)
+      return (try stream.sums(), try SharedLibrary.codec(codec))
     }
     try stream.world.checkEqual("the codec", codec.specification)
-    try stream.change(to: codec)
+    try sums.change(to: codec)
   }
 }
 
@@ -64,14 +88,14 @@ extension World {
 ) -> Int32 {
   status {
     let stream = try SharedLibrary.stream(stream)
-    let layout = try stream.world.together("a change of the order of the tensors") {
+    let (sums, layout) = try stream.world.together("a change of the order of the tensors") {
       try stream.demandRest()
-      let layout = try TensorLayout(tensors, count: count)
-      try stream.demandSameTensors(layout)
-      return layout
+      let (sums, layout) = (try stream.sums(), try TensorLayout(tensors, count: count))
+      try sums.demandSameTensors(layout)
+      return (sums, layout)
     }
     try stream.world.checkEqual(layout)
-    try stream.arrange(layout)
+    try sums.arrange(layout)
   }
 }
 
@@ -131,8 +155,7 @@ extension World {
 extension Stream {
   /// What has been counted since the creation, with all codecs.
   fileprivate var counters: morse_counters {
-    var total = earlier
-    total.add(exchange)
+    let total = engine.counts
     var counters = morse_counters()
     counters.network_sent = UInt64(total.traffic.networkBytesSent)
     counters.network_received = UInt64(total.traffic.networkBytesReceived)
@@ -152,7 +175,7 @@ extension Stream {
 
 @c @implementation public func morse_stream_predicted_bytes(_ stream: OpaquePointer!) -> Int64 {
   var count = -1
-  _ = status { count = try SharedLibrary.stream(stream).exchange.predictedTraffic.bytesSent }
+  _ = status { count = try SharedLibrary.stream(stream).engine.predictedTraffic.bytesSent }
   return Int64(count)
 }
 
@@ -170,10 +193,11 @@ extension Stream {
     let stream = try SharedLibrary.stream(stream)
     try stream.demandRest()
     guard let values, let count else { throw Failure.usage("there is no place for the residual: a pointer is null") }
+    let sums = stream.engine as? CodedSums
     let buffer: FloatBuffer?
     switch Int(kind) {
-    case Int(MORSE_RESIDUAL_OWN): buffer = stream.exchange.residual.count > 0 ? stream.exchange.residual : stream.setAside
-    case Int(MORSE_RESIDUAL_OWNER): buffer = stream.exchange.ownerResidual
+    case Int(MORSE_RESIDUAL_OWN): buffer = sums.flatMap { $0.exchange.residual.count > 0 ? $0.exchange.residual : $0.setAside }
+    case Int(MORSE_RESIDUAL_OWNER): buffer = sums?.exchange.ownerResidual
     default: throw Failure.usage("a residual is of kind 1 or 2, not \(kind)")
     }
     values.pointee = buffer.flatMap { $0.count > 0 ? $0.baseAddress : nil }
@@ -186,7 +210,7 @@ extension Stream {
 ) -> Int64 {
   var count = -1
   _ = status {
-    let ranges = try SharedLibrary.stream(stream).exchange.ownedRanges
+    let ranges = (try SharedLibrary.stream(stream).engine as? CodedSums)?.exchange.ownedRanges ?? []
     let flat = ranges.flatMap { [Int64($0.lowerBound), Int64($0.upperBound)] }
     if let bounds { for (place, bound) in flat.prefix(Int(max(0, capacity))).enumerated() { bounds[place] = bound } }
     count = ranges.count

@@ -9,6 +9,8 @@ struct StreamOptions {
   var isRestorable = false
   var passesNonFinite = false
   var seed: UInt64 = 1
+  /// ρ of aggregations that deliver a change.
+  var momentum = 0.0
 
   /// Those of the caller, as far as its struct goes; the defaults without one.
   init(_ given: UnsafePointer<morse_options>?) throws {
@@ -23,12 +25,31 @@ struct StreamOptions {
     try demand(options.threads >= 0, "threads is a number of threads, not \(options.threads)")
     try demand((0...1).contains(options.is_restorable), "is_restorable is 0 or 1, not \(options.is_restorable)")
     try demand((0...1).contains(options.non_finite), "non_finite is 0 or 1, not \(options.non_finite)")
+    try demand(options.momentum >= 0 && options.momentum < 1, "momentum is a number from 0 to below 1, not \(options.momentum)")
+    momentum = options.momentum
     (self.overlap, self.topology, threads) = (overlap, topology, max(1, Int(options.threads)))
     (isRestorable, passesNonFinite, seed) = (options.is_restorable == 1, options.non_finite == 1, options.seed)
   }
 
+  /// Throws if an aggregation cannot have them.
+  func check(for recipe: AggregationRecipe) throws {
+    let name = recipe.specification
+    try demand(
+      recipe.capabilities.result == .change || momentum == 0,
+      "momentum is a part of codecs that deliver a change of a model, and '\(name)' delivers a sum")
+    guard recipe.codec == nil else { return }
+    try demand(
+      !recipe.capabilities.needsPlainDescent,
+      "'\(name)' follows the model that its sums change, which this library does not see")
+    try demand(
+      overlap == .auto || overlap == .off, "'\(name)' begins with the whole array: overlap is 0 (automatic) or 3 (off)")
+    try demand(
+      topology != .hierarchical, "'\(name)' encodes the array of each rank: topology is 0 (automatic) or 1 (flat)")
+    try demand(!isRestorable, "an exchange of '\(name)' cannot be discarded: is_restorable is 0")
+  }
+
   /// What must be the same on all ranks.
-  var line: String { "\(overlap.rawValue) \(topology.rawValue) \(isRestorable) \(passesNonFinite) \(seed)" }
+  var line: String { "\(overlap.rawValue) \(topology.rawValue) \(isRestorable) \(passesNonFinite) \(seed) \(momentum)" }
 }
 
 extension Array {

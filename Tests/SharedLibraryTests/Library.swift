@@ -56,13 +56,17 @@ final class TestStream {
   var rankCount: Int { Int(morse_size(world)) }
   var count: Int { Int(morse_stream_count(stream)) }
 
-  init(_ codec: String, _ tensors: [TestTensor], overlap: Int = 3) throws {
+  init(
+    _ codec: String, _ tensors: [TestTensor], overlap: Int = 3, isRestorable: Bool = true, momentum: Double = 0,
+    sendsNaN: Bool = false
+  ) throws {
     self.tensors = tensors
     var options = morse_options()
     options.size = UInt32(MemoryLayout<morse_options>.size)
     options.overlap = Int32(overlap)
-    options.is_restorable = 1
-    options.seed = 1
+    options.is_restorable = isRestorable ? 1 : 0
+    options.non_finite = sendsNaN ? 1 : 0
+    (options.seed, options.momentum) = (1, momentum)
     var (world, stream): (OpaquePointer?, OpaquePointer?)
     try check(morse_start(-1, nil, &world))
     try withTensors(tensors) { try check(morse_stream_create(world, codec, $0, $1, &options, &stream)) }
@@ -89,6 +93,20 @@ final class TestStream {
       try check(morse_stream_all_reduce(stream, Int64(step), &piece, 1, 1))
     }
     return byName(flat)
+  }
+
+  /// Goes on from what another stream keeps.
+  func restore(from other: TestStream) throws {
+    #expect(morse_stream_memory_parts(stream) == morse_stream_memory_parts(other.stream))
+    for part in 0..<morse_stream_memory_parts(stream) {
+      var (own, count): (UnsafeMutablePointer<Float>?, Int64) = (nil, 0)
+      var (saved, savedCount): (UnsafeMutablePointer<Float>?, Int64) = (nil, 0)
+      try check(morse_stream_memory(stream, part, &own, &count))
+      try check(morse_stream_memory(other.stream, part, &saved, &savedCount))
+      #expect(count == savedCount)
+      if let own, let saved { own.update(from: saved, count: Int(count)) }
+    }
+    try check(morse_stream_restore(stream, morse_stream_numbers(other.stream)))
   }
 
   /// What this rank has left behind, by tensor: of its contributions, and of the sums that it owns.

@@ -8,7 +8,7 @@ from typing import Any, Optional, Sequence
 import numpy
 
 from . import _report
-from ._library import MorseError
+from ._library import MorseError, demand_sum
 from ._stream import Stream, TensorSpec
 from ._world import world
 
@@ -78,6 +78,7 @@ def all_reduce(
         raise MorseError(f"all_reduce('{name}'): the list is empty")
     addresses = [_address(array, index, name) for index, array in enumerate(given)]
     specs = [TensorSpec(str(index), tuple(int(size) for size in array.shape)) for index, array in enumerate(given)]
+    demand_sum(f"all_reduce('{name}')", codec)
     stream, step = _stream(name, codec, specs, overlap, seed)
     scale = 1 / stream.world.size if op == "mean" else 1.0
     stream.begin(step)

@@ -15,6 +15,7 @@ OVERLAPS = {"auto": 0, "thread": 1, "inline": 2, "off": 3}
 TOPOLOGIES = {"auto": 0, "flat": 1, "hierarchical": 2}
 CODED, PLAIN = 0, 1
 RESIDUAL_OWN, RESIDUAL_OWNER = 1, 2
+RESULT_CHANGE = 2
 
 
 class MorseError(RuntimeError):
@@ -44,7 +45,7 @@ class WorldOptions(ctypes.Structure):
 class Options(ctypes.Structure):
     _fields_ = [
         ("size", c_uint32), ("overlap", c_int32), ("topology", c_int32), ("threads", c_int32), ("is_restorable", c_int32),
-        ("non_finite", c_int32), ("seed", c_uint64),
+        ("non_finite", c_int32), ("seed", c_uint64), ("momentum", c_double),
     ]
 
 
@@ -75,6 +76,7 @@ _FUNCTIONS: dict[str, tuple[object, list[object]]] = {
     "morse_check_equal": (c_int32, [_HANDLE, c_char_p, c_void_p, c_int64]),
     "morse_world_release": (c_int32, [_HANDLE]),
     "morse_check_codec": (c_int32, [c_char_p]),
+    "morse_codec_result": (c_int32, [c_char_p]),
     "morse_stream_create": (
         c_int32, [_HANDLE, c_char_p, ctypes.POINTER(Tensor), c_int64, ctypes.POINTER(Options), _PLACE],
     ),
@@ -90,6 +92,10 @@ _FUNCTIONS: dict[str, tuple[object, list[object]]] = {
     "morse_stream_count": (c_int64, [_HANDLE]),
     "morse_stream_residual": (c_int32, [_HANDLE, c_int32, ctypes.POINTER(c_void_p), ctypes.POINTER(c_int64)]),
     "morse_stream_owned_ranges": (c_int64, [_HANDLE, ctypes.POINTER(c_int64), c_int64]),
+    "morse_stream_memory_parts": (c_int64, [_HANDLE]),
+    "morse_stream_memory": (c_int32, [_HANDLE, c_int64, ctypes.POINTER(c_void_p), ctypes.POINTER(c_int64)]),
+    "morse_stream_numbers": (c_char_p, [_HANDLE]),
+    "morse_stream_restore": (c_int32, [_HANDLE, c_char_p]),
     "morse_stream_release": (c_int32, [_HANDLE]),
 }
 
@@ -135,3 +141,18 @@ def check(status: int) -> None:
         return
     sentence = library().morse_last_error()
     raise MorseError(sentence.decode("utf-8", "replace") if sentence else f"an error of status {status}", status)
+
+
+def brings_change(codec: str) -> bool:
+    """Whether a codec brings a change of the model, with its own momentum and memory, and not the sum of the gradients."""
+    result = int(library().morse_codec_result(codec.encode()))
+    check(USAGE if result < 0 else 0)
+    return result == RESULT_CHANGE
+
+
+def demand_sum(what: str, codec: str) -> None:
+    """Raises if a codec brings no sum, which is what is needed."""
+    if brings_change(codec):
+        raise MorseError(
+            f"{what} needs sums, and {codec.split(':')[0]} brings a change of a model: morse.torch.compress(model, codec, "
+            "optimizer=…) takes it")

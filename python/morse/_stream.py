@@ -6,7 +6,7 @@ import ctypes
 import math
 from ctypes import c_int64, c_void_p
 from dataclasses import dataclass
-from typing import Any, Iterable, Sequence
+from typing import Any, Iterable, Optional, Sequence
 
 import numpy
 import numpy.typing
@@ -77,11 +77,12 @@ class Stream:
 
     def __init__(
         self, world: World, codec: str, tensors: Sequence[TensorSpec], *, overlap: str = "auto", topology: str = "auto",
-        threads: int = 1, is_restorable: bool = False, sends_nan: bool = True, seed: int = 1,
+        threads: int = 1, is_restorable: bool = False, sends_nan: bool = True, seed: int = 1, momentum: float = 0,
     ) -> None:
         options = Options(
             ctypes.sizeof(Options), choice("overlap", overlap, _library.OVERLAPS),
-            choice("topology", topology, _library.TOPOLOGIES), threads, int(is_restorable), int(sends_nan), seed)
+            choice("topology", topology, _library.TOPOLOGIES), threads, int(is_restorable), int(sends_nan), seed,
+            momentum)
         handle = c_void_p()
         array = _tensors(tensors)
         check(library().morse_stream_create(
@@ -126,9 +127,33 @@ class Stream:
         """A residual in the memory of the stream, until the codec or the order changes."""
         address, count = c_void_p(), c_int64()
         check(library().morse_stream_residual(self.handle, kind, ctypes.byref(address), ctypes.byref(count)))
-        if not address.value or count.value == 0:
-            return numpy.zeros(0, numpy.float32)
-        return numpy.ctypeslib.as_array((ctypes.c_float * count.value).from_address(address.value))
+        return _floats(address, count)
+
+    def memory(self) -> list[Floats]:
+        """What a codec without residuals keeps, in the memory of the stream; nothing for others."""
+        parts = library().morse_stream_memory_parts(self.handle)
+        check(_library.USAGE if parts < 0 else 0)
+        result = []
+        for part in range(parts):
+            address, count = c_void_p(), c_int64()
+            check(library().morse_stream_memory(self.handle, part, ctypes.byref(address), ctypes.byref(count)))
+            result.append(_floats(address, count))
+        return result
+
+    def numbers(self) -> str:
+        """The numbers beside that memory."""
+        text: Optional[bytes] = library().morse_stream_numbers(self.handle)
+        check(_library.USAGE if text is None else 0)
+        return (text or b"").decode()
+
+    def restore_memory(self, memory: Sequence[Floats], numbers: str) -> None:
+        """Goes on from the memory and the numbers of another stream of this codec, these tensors and this rank."""
+        own = self.memory()
+        if [part.size for part in own] != [part.size for part in memory]:
+            raise MorseError(f"the memory that was saved is not that of {self.codec} on this rank")
+        for part, saved in zip(own, memory):
+            part[:] = saved
+        check(library().morse_stream_restore(self.handle, numbers.encode()))
 
     def owned_ranges(self) -> list[tuple[int, int]]:
         """The ranges of the values that this rank owns."""
@@ -153,6 +178,13 @@ class Stream:
         if self.handle:
             library().morse_stream_release(self.handle)
             self.handle = c_void_p()
+
+
+def _floats(address: c_void_p, count: c_int64) -> Floats:
+    """Floats of the library, in its memory."""
+    if not address.value or count.value == 0:
+        return numpy.zeros(0, numpy.float32)
+    return numpy.ctypeslib.as_array((ctypes.c_float * count.value).from_address(address.value))
 
 
 def offsets(tensors: Sequence[TensorSpec]) -> dict[str, int]:

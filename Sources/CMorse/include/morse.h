@@ -70,6 +70,13 @@ enum {
   MORSE_RESIDUAL_OWNER = 2 /* of the sums that this rank sends back: the values of its owned ranges, one range after another */
 };
 
+/* What an exchange by a codec brings. */
+enum {
+  MORSE_RESULT_SUM = 1,   /* the sum of the arrays of all ranks */
+  MORSE_RESULT_CHANGE = 2 /* of sketches and largest values: what to subtract from a model, at the rate 1, with momentum and what
+                             earlier exchanges could not carry inside; zero at most places */
+};
+
 /* How the values of a tensor travel. */
 enum {
   MORSE_TENSOR_CODED = 0, /* encoded */
@@ -109,6 +116,7 @@ typedef struct {
   int32_t is_restorable; /* whether morse_stream_discard is possible, for a copy of the residuals */
   int32_t non_finite;    /* MORSE_NON_FINITE_... */
   uint64_t seed;         /* of codes with random numbers */
+  double momentum;       /* of codecs that bring a change: 0 to below 1; 0 for others */
 } morse_options;
 
 /* Of a stream on this rank, since its creation: bytes and messages of finished exchanges, seconds. */
@@ -168,11 +176,14 @@ int32_t morse_world_release(morse_world *world);
 
 /* Fails, with a sentence, unless codec is a specification that morse_stream_create takes. Local. */
 int32_t morse_check_codec(const char *codec);
+/* MORSE_RESULT_...; -1, with a sentence, for what is no specification. Local. */
+int32_t morse_codec_result(const char *codec);
 /* Makes a stream of sums over the ranks of world: codec is a specification as in `train --codec` ("none", "one-bit",
- * "multi-bit:bits=2,range=2", ...; aggregations that deliver a change of the model are refused); the tensors, at least one value
- * in all, lie one after another in a flat array in the order in which they are final. options may be NULL. Codec, tensors and
- * options are compared between ranks. Memory: 8 bytes for each value, 4 more if the stream is restorable, and the codes.
- * Collective. */
+ * "multi-bit:bits=2,range=2", "fetch-sgd:k=1/100,columns=1/50", "top-k:k=1/100", ...; "lazy" is refused, which follows a model);
+ * the tensors, at least one value in all, lie one after another in a flat array in the order in which they are final. options may
+ * be NULL. Codec, tensors and options are compared between ranks. Memory: 8 bytes for each value, 4 more if the stream is
+ * restorable, and the codes. A codec that brings a change begins with the whole array: it has no overlap, no hierarchy and no
+ * discard, treats all tensors alike, and leaves out an exchange in which a value of any rank is not finite. Collective. */
 int32_t morse_stream_create(const morse_world *world, const char *codec, const morse_tensor *tensors, int64_t count,
                             const morse_options *options, morse_stream **stream);
 /* Changes the codec. What is left in the residuals stays; what owners kept goes to those who own the values from now on, by one
@@ -212,6 +223,17 @@ int32_t morse_stream_residual(morse_stream *stream, int32_t kind, float **values
 /* The number of ranges of values that this rank owns; their starts and ends, in order, go to bounds, as far as there is room for
  * capacity numbers. -1 for what is no stream. Local. */
 int64_t morse_stream_owned_ranges(const morse_stream *stream, int64_t *bounds, int64_t capacity);
+/* The number of parts of the memory of a codec that has no residuals but keeps something else (sketches of owners, what a rank has not
+ * sent); 0 for others, -1 for what is no stream. Local. */
+int64_t morse_stream_memory_parts(const morse_stream *stream);
+/* Sets *values to a part of that memory, from 0, and *count to its length. It may be read and written between exchanges. It fits a
+ * stream of the same codec, tensors, number of ranks and rank. Local. */
+int32_t morse_stream_memory(const morse_stream *stream, int64_t part, float **values, int64_t *count);
+/* The numbers beside that memory, as text in lines of name=value; valid until the next call for this stream. NULL for what is no stream.
+ * Local. */
+const char *morse_stream_numbers(morse_stream *stream);
+/* Goes on from a memory that was written into a new stream, and its numbers. Collective. */
+int32_t morse_stream_restore(morse_stream *stream, const char *numbers);
 /* Ends the stream; an exchange under way is given up. Memory that the ranks of a host share is freed by morse_finish. Local. */
 int32_t morse_stream_release(morse_stream *stream);
 

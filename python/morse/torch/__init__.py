@@ -12,7 +12,8 @@ from .._ending import abort
 from .._library import MorseError
 from .._report import sentences as report
 from .._world import init, is_initialized, local_rank, local_size, rank, size
-from ._hook import Compression, compress
+from ._compress import compress
+from ._hook import Compression
 from ._local_steps import LocalSteps
 from ._optimizer import DistributedOptimizer
 from ._parameters import broadcast_optimizer_state, broadcast_parameters

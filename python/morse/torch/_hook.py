@@ -12,77 +12,12 @@ import torch
 import torch.distributed as dist
 
 from .. import _ending, _library, _report
-from .._library import USAGE, MorseError
-from .._stream import Counts, Stream, choice
+from .._library import MorseError
+from .._stream import Counts, Stream
 from .._watch import EVERY, ResidualWatch
-from .._world import World, world
+from .._world import World
 from . import _layout, _state
 from ._buffers import Staging, staging
-
-WARM_START = 100
-"""Steps with floats at the start, where nothing is known of the length of the run."""
-
-
-def compress(
-    model: torch.nn.parallel.DistributedDataParallel, codec: str = "one-bit", *, warm_start: Optional[int] = None,
-    steps: Optional[int] = None, start: str = "none", overlap: str = "auto", topology: str = "auto", vectors: str = "auto",
-    sends_nan: bool = True, seed: int = 1, name: Optional[str] = None,
-) -> "Compression":
-    """Exchanges the gradients of a DDP model by a codec with error feedback; to be called once, before the first step.
-
-    Args:
-      model: The model in DDP, on the same process group as ``init_process_group`` makes.
-      codec: As for ``train --codec``: "one-bit", "multi-bit:bits=4", "chunk-top-k:k=1/64", "none", ….
-      warm_start: The number of first steps in which ``start`` is used; a tenth of ``steps`` if they are given, otherwise 100. 0 for
-        none.
-      steps: The length of the run, if it is known.
-      start: The codec of the warm start: "none" for floats, or one with more bits ("multi-bit:bits=2,range=2").
-      overlap: "thread" drives the exchange while autograd computes, "inline" at each bucket, "off" at the last one; "auto" is
-        "thread" between hosts where a core is spare, otherwise "off".
-      topology: "flat", "hierarchical" (the ranks of a host add their gradients before they encode), or "auto".
-      vectors: "plain": the gradients of vectors (biases, normalizations) travel as floats; "coded": like others; "auto": plain
-        unless all layers are linear.
-      sends_nan: Whether a row that is not finite on one rank is NaN on all, so that ``GradScaler`` and other checks skip a step
-        on all ranks or on none; otherwise zeros arrive, and the residual keeps what was there.
-      seed: Of codes with random numbers.
-      name: Of the model, in reports.
-
-    Returns:
-      What is kept between steps; ``state_dict()`` saves it.
-
-    Raises:
-      MorseError: If the codec or an option is wrong; in ``backward()`` if a rank does not come, models differ or a gradient is
-        sparse (torch 1 makes a RuntimeError of it, with the same sentence).
-
-    Cost: a copy of the gradient on the way in, and one out; memory of 8 bytes for each parameter.
-    """
-    if not isinstance(model, torch.nn.parallel.DistributedDataParallel):
-        raise MorseError(
-            f"compress takes a DistributedDataParallel model, not {type(model).__name__}; without DDP use "
-            "morse.torch.DistributedOptimizer")
-    if not dist.is_initialized():
-        raise MorseError("call morse.torch.init_process_group() before DistributedDataParallel")
-    joined = world()
-    if dist.get_world_size() != joined.size:
-        raise MorseError(
-            f"the process group has {dist.get_world_size()} ranks and MPI {joined.size}: start it with "
-            "morse.torch.init_process_group()")
-    choice("overlap", overlap, _library.OVERLAPS)
-    choice("topology", topology, _library.TOPOLOGIES)
-    for text in (codec, start):
-        _library.check(_library.library().morse_check_codec(text.encode()))
-    if warm_start is None:
-        warm_start = WARM_START if steps is None else -(-steps // 10)
-    if warm_start < 0:
-        raise MorseError(f"warm_start is a number of steps, not {warm_start}")
-    state = Compression(
-        model, joined, codec, warm_start, start, name or type(model.module).__name__,
-        {"overlap": overlap, "topology": topology, "sends_nan": sends_nan, "seed": seed}, vectors)
-    try:
-        model.register_comm_hook(state, _hook)
-    except RuntimeError as error:
-        raise MorseError(f"the hook cannot be registered ({error}): DDP takes one, once; make a new DDP object", USAGE) from error
-    return state
 
 
 class Compression:
@@ -106,6 +41,8 @@ class Compression:
         self._plans: dict[tuple[int, tuple[int, ...]], list[tuple[int, int, int]]] = {}
         self._is_active = False
         self._watch = ResidualWatch(codec)
+        # What is kept for a whole gradient has no order of its own.
+        self._moves = not _library.brings_change(codec)
         _report.expect(name, codec)
         _report.install()
 
@@ -271,6 +208,8 @@ class Compression:
 
     def _follow(self, stream: Stream) -> None:
         """Takes on the order of the buckets once it has been the same twice: what is final first travels first."""
+        if not self._moves:
+            return
         order = [name for name in self._order if name in stream.offsets]
         if order == self._last_order and order != self.names and len(order) == len(self._specs):
             specs = {spec.name: spec for spec in self._specs}
@@ -291,9 +230,10 @@ class _Work:
     is_written: bool = False
 
 
-def _hook(state: Compression, bucket: dist.GradBucket) -> "torch.futures.Future[torch.Tensor]":
+def hook(state: Compression, bucket: dist.GradBucket) -> "torch.futures.Future[torch.Tensor]":
+    """What DDP calls for each bucket."""
     return state.receive(bucket)
 
 
 # DDP compares the annotations of a hook with the types themselves, and these are text here.
-_hook.__annotations__ = {"bucket": dist.GradBucket, "return": torch.futures.Future[torch.Tensor]}
+hook.__annotations__ = {"bucket": dist.GradBucket, "return": torch.futures.Future[torch.Tensor]}

@@ -7,7 +7,7 @@ from typing import Any, Callable, Optional
 import torch
 
 from .. import _report
-from .._library import MorseError
+from .._library import MorseError, demand_sum
 from .._stream import Counts, Stream
 from .._world import world
 from . import _layout, _state
@@ -54,6 +54,7 @@ class LocalSteps:
                 raise MorseError(
                     f"LocalSteps: {key} is of {parameter.dtype} on {parameter.device}; only float32 on the CPU is exchanged")
         self._name = name or type(model).__name__
+        demand_sum("LocalSteps", codec)
         self._stream = Stream(world(), codec, specs, overlap="off", seed=seed)
         _report.add(self._name, self._stream)
         _report.install()

@@ -7,7 +7,7 @@ from typing import Any, Callable, Iterable, Optional
 import torch
 
 from .. import _report
-from .._library import MorseError
+from .._library import MorseError, demand_sum
 from .._stream import Counts, Stream, TensorSpec
 from .._world import world
 from . import _layout, _state
@@ -51,6 +51,7 @@ class DistributedOptimizer(torch.optim.Optimizer):
         self._parameters = {key: parameter for key, parameter in named if parameter.numel() > 0}
         self._name, self._codec, self._warm_start = name, codec, warm_start
         self._passes = backward_passes_per_step
+        demand_sum("DistributedOptimizer", codec)
         self._stream = Stream(world(), codec if warm_start == 0 else "none", specs, overlap=overlap, seed=seed)
         _report.add(name, self._stream)
         _report.install()

@@ -25,6 +25,8 @@ def part(world: World, step: int, codec: str, specs: Sequence[TensorSpec], strea
         "names": [spec.name for spec in specs], "shapes": [list(spec.shape) for spec in specs],
         "residual": torch.from_numpy(own.copy()), "owned": [list(bounds) for bounds in ranges],
         "owner_residual": torch.from_numpy(owner.copy()),
+        "memory": [torch.from_numpy(part.copy()) for part in stream.memory()] if stream else [],
+        "numbers": stream.numbers() if stream else "",
     }
 
 
@@ -66,6 +68,9 @@ def restore(stream: Stream, saved: dict[str, Any]) -> None:
     Owners' residuals go to those who own the values now, by a sum of floats in which each value is of one rank: exact.
     """
     world = stream.world
+    if stream.memory():
+        stream.restore_memory([part.numpy() for part in saved["memory"]], saved["numbers"])
+        return
     own = stream.residual()
     residual = saved["residual"].numpy()
     has_state = world.size > 1 and any(answer == b"1" for answer in world.gather_bytes(b"1" if residual.size else b"0"))
@@ -113,6 +118,9 @@ def merge(states: Sequence[dict[str, Any]], ranks: int) -> list[dict[str, Any]]:
             if state[key] != first[key]:
                 raise MorseError(
                     f"the states of the ranks 0 and {state['rank']} differ in {key}: they are not of one moment of one run")
+    if any(state.get("memory") for state in ordered):
+        raise MorseError(
+            f"what {first['codec'].split(':')[0]} keeps is laid out for {first['ranks']} ranks: it goes on with as many, or begins anew")
     count = sum(int(torch.Size(shape).numel()) for shape in first["shapes"])
     has_residual = any(state["residual"].numel() for state in ordered)
     merged = []

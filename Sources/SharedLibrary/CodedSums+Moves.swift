@@ -4,7 +4,7 @@ internal import Collectives
 internal import Transport
 
 // A new codec, or a new order of the tensors; what is left behind stays.
-extension Stream {
+extension CodedSums {
   /// Changes the codec, which has been compared between ranks.
   ///
   /// Collective.
@@ -25,7 +25,7 @@ extension Stream {
   }
 
   private func change(to codec: any Codec, _ layout: TensorLayout) throws {
-    let (made, free) = try Stream.exchange(codec, layout, gradient, options, world)
+    let (made, free) = try CodedSums.exchange(codec, layout, gradient, options, world)
     earlier.add(exchange)
     if made.residual.count > 0 {
       if exchange.residual.count > 0 {
@@ -49,9 +49,9 @@ extension Stream {
   ///
   /// Each value is that of one rank, so that the sum of floats is exact.
   private func ownersResiduals() throws -> FloatBuffer {
-    let total = FloatBuffer(count: count)
+    let total = FloatBuffer(count: layout.count)
     let (_, free) = try world.hosts.notingMemory {
-      let own = try SharedGradient(count: count, hosts: world.hosts)
+      let own = try SharedGradient(count: layout.count, hosts: world.hosts)
       eachOwned(of: exchange) { place, index in own.values.baseAddress[place] = exchange.ownerResidual.baseAddress[index] }
       let floats = try CodedAllReduce(Identity(), layout: layout, gradient: own)
       try floats.run(step: 0, into: .buffer(total))
@@ -83,7 +83,7 @@ extension Stream {
   /// as well.
   private func leftBehind() -> FloatBuffer? {
     guard exchange.residual.count > 0 else { return setAside }
-    let left = FloatBuffer(count: count)
+    let left = FloatBuffer(count: layout.count)
     left.copy(from: exchange.residual)
     eachOwned(of: exchange) { place, index in left.baseAddress[place] += exchange.ownerResidual.baseAddress[index] }
     return left
@@ -99,24 +99,5 @@ extension Stream {
       (moved.baseAddress + tensor.range.lowerBound).update(from: values.baseAddress + source.lowerBound, count: source.count)
     }
     return moved
-  }
-}
-
-/// What exchanges have counted.
-struct StreamCounts {
-  var traffic = Traffic()
-  var timing = ExchangeTiming()
-  var exchangeCount = 0
-  var nonFiniteGroups = 0
-
-  /// Adds the counts of an exchange.
-  mutating func add(_ exchange: CodedAllReduce) {
-    traffic += exchange.traffic
-    timing.encode += exchange.timing.encode
-    timing.sum += exchange.timing.sum
-    timing.decode += exchange.timing.decode
-    timing.wait += exchange.timing.wait
-    exchangeCount += exchange.exchangeCount
-    nonFiniteGroups += exchange.nonFiniteGroups
   }
 }
