@@ -35,9 +35,9 @@ package enum Launcher {
     return integer("SLURM_STEP_NUM_TASKS") != nil && integer("SLURM_HET_SIZE") == nil
   }
 
-  /// Waits 1 s, except on rank 0: launchers may end all ranks as soon as one has failed, and rank 0 is to report why.
-  package static func letRankZeroSpeak() {
-    if rank != 0 { sleep(1) }
+  /// Waits, except on rank 0: launchers may end all ranks as soon as one has failed, and rank 0 is to report why.
+  package static func letRankZeroSpeak(seconds: UInt32 = 1) {
+    if rank != 0 { sleep(seconds) }
   }
 
   /// Whether Open MPI finds the other ranks: this process was started by `mpirun` or by a launcher that supports PMIx.

@@ -22,6 +22,23 @@ import _TestSupport
     #expect(error?.description.contains("not enough memory: a rank needs 1.1 PB at least (gradient 1.1 PB") ?? false)
   }
 
+  /// A sentence tells what the limit counts: address space also what others share, data not what a rank shares itself.
+  @Test(.oneProcess) func sentencesTellWhatALimitCounts() throws {
+    var need = MemoryNeed()
+    need.add("parameters", 9_000_000)
+    (need.mappedByteCount, need.sharedByteCount) = (22_000_000, 5_000_000)
+    func sentence(_ kind: MemoryLimit.Kind, left: Int) -> String {
+      do throws(OutOfMemory) { try need.check(MemoryLimit(kind: kind, byteCount: 100_000_000, left: left)) } catch {
+        return error.description
+      }
+      return ""
+    }
+    let mapped = sentence(.addressSpace, left: 57_000_000)
+    #expect(mapped.contains("needs 58 MB at least (parameters 36 MB, what other ranks share 22 MB)"))
+    #expect(sentence(.addressSpace, left: 58_000_000) == "" && sentence(.data, left: 31_000_000) == "")
+    #expect(sentence(.data, left: 30_000_000).contains("needs 31 MB at least (parameters 36 MB)"))
+  }
+
   /// Rank 0's words where one rank alone needs too much.
   @Test(.ranks(atLeast: 2)) func whatOneRankLacksEndsAll() throws {
     let agreement = try Agreement(world: World.communicator)

@@ -29,9 +29,16 @@ package struct MemoryNeed {
 
   /// Throws if a limit of this process leaves less.
   package func checkLimits() throws(OutOfMemory) {
-    for limit in MemoryLimit.all {
-      let need = limit.kind == .addressSpace ? byteCount + mappedByteCount : byteCount - sharedByteCount
-      guard need <= limit.left else { throw OutOfMemory("not enough memory: \(sentence), and \(limit.sentence)") }
+    for limit in MemoryLimit.all { try check(limit) }
+  }
+
+  /// Throws if a limit leaves less.
+  package func check(_ limit: MemoryLimit) throws(OutOfMemory) {
+    var need = self
+    if limit.kind == .addressSpace { need.add("what other ranks share", mappedByteCount, of: 1) }
+    let count = need.byteCount - (limit.kind == .data ? sharedByteCount : 0)
+    guard count <= limit.left else {
+      throw OutOfMemory("not enough memory: \(need.sentence(count)), and \(limit.sentence)")
     }
   }
 
@@ -48,7 +55,7 @@ package struct MemoryNeed {
       guard let available = HostResources.availableMemory, total > available else { return }
       let ranks = neighbours.count == 1 ? "" : ", the \(neighbours.count) ranks on \(host) need \(MemoryLimit.text(total))"
       throw OutOfMemory(
-        "not enough memory: \(sentence)\(ranks), and \(MemoryLimit.text(available)) are free; a smaller model or fewer ranks on a "
+        "not enough memory: \(sentence(byteCount))\(ranks), and \(MemoryLimit.text(available)) are free; a smaller model or fewer ranks on a "
           + "host need less")
     }
   }
@@ -70,8 +77,8 @@ package struct MemoryNeed {
     return nil
   }
 
-  /// The total and its largest parts.
-  private var sentence: String {
+  /// How much of it a limit counts, and the largest parts.
+  private func sentence(_ byteCount: Int) -> String {
     let largest = parts.sorted { $0.byteCount > $1.byteCount }.prefix(4)
     let text = largest.map { "\($0.name) \(MemoryLimit.text($0.byteCount))" }.joined(separator: ", ")
     return "a rank needs \(MemoryLimit.text(byteCount)) at least (\(text))"
