@@ -8,7 +8,7 @@ TORCH ?= debian
 # Options of the run: make run ARGUMENTS="--epochs 1 --codec none"
 ARGUMENTS ?=
 
-.PHONY: library wheel python-test run test install build build-tests lint arrows test-plain test-ranks examples documentation docs-check format clean cluster-test slurm-test fault-test test-sanitizers mutants
+.PHONY: library wheel python-test python-test-built run test install install-python build build-tests lint arrows test-plain test-ranks examples documentation docs-check format clean cluster-test slurm-test fault-test test-sanitizers mutants
 
 run: install
 	swift build --configuration release --product train
@@ -16,10 +16,14 @@ run: install
 
 # One after another, the quick checks first, whatever -j says.
 test:
-	@scripts/gate install lint arrows build-tests test-plain test-2 test-3 test-4 test-8 examples+documentation+docs-check python-test-built
+	@scripts/gate install lint arrows build-tests+install-python test-plain test-2+test-3 test-4+examples+documentation+docs-check test-8 python-test-built
 
 install:
 	scripts/install-dependencies
+
+# What the tests of the Python package need: torch takes longer to fetch than to use.
+install-python:
+	scripts/install-dependencies python
 
 build: install
 	scripts/build
