@@ -61,6 +61,9 @@ public struct MemoryLimit: Sendable {
   /// The number of bytes still available.
   public let left: Int
 
+  /// A limit of `byteCount` bytes that leaves `left` of them.
+  package init(kind: Kind, byteCount: Int, left: Int) { (self.kind, self.byteCount, self.left) = (kind, byteCount, left) }
+
   /// The limit and what it leaves, in readable form.
   public var sentence: String {
     "\(kind.rawValue), \(MemoryLimit.text(byteCount))) leaves \(MemoryLimit.text(max(0, left)))"

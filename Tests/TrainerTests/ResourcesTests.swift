@@ -31,6 +31,24 @@ import _TestSupport
     #expect(error?.exitStatus == 74)
   }
 
+  /// Memory of other ranks takes addresses, and what is shared is no data; what the sentence says never fits.
+  @Test func theNeedThatIsToldExceedsWhatALimitLeaves() throws {
+    var need = MemoryNeed()
+    need.add("parameters", 5_000_000)
+    (need.mappedByteCount, need.sharedByteCount) = (30_000_000, 8_000_000)
+    func sentence(_ kind: MemoryLimit.Kind, left: Int) -> String? {
+      do { try need.checkLimits([MemoryLimit(kind: kind, byteCount: 100_000_000, left: left)]) } catch { return "\(error)" }
+      return nil
+    }
+    #expect(sentence(.addressSpace, left: 50_000_000) == nil)
+    let need50 = "a rank needs 50 MB at least (memory of other ranks 30 MB, parameters 20 MB)"
+    let addresses = "not enough memory: \(need50), and the limit of address space (ulimit -v, 100 MB) leaves 49 MB"
+    #expect(sentence(.addressSpace, left: 49_000_000) == addresses)
+    #expect(sentence(.data, left: 12_000_000) == nil)
+    let data = "a rank needs 20 MB at least (parameters 20 MB), and the limit of data (ulimit -d, 100 MB) leaves 11 MB"
+    #expect(sentence(.data, left: 11_000_000) == "not enough memory: \(data)")
+  }
+
   /// What an optimizer keeps is counted before it is made.
   @Test func theMemoryOfAnOptimizerIsThatOfItsRecipe() throws {
     let grid = try RankGrid(HostMap(World.communicator))

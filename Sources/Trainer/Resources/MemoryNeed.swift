@@ -27,11 +27,15 @@ package struct MemoryNeed {
   /// The bytes of all parts together.
   package var byteCount: Int { parts.reduce(0) { $0 + $1.byteCount } }
 
-  /// Throws if a limit of this process leaves less.
-  package func checkLimits() throws(OutOfMemory) {
-    for limit in MemoryLimit.all {
-      let need = limit.kind == .addressSpace ? byteCount + mappedByteCount : byteCount - sharedByteCount
-      guard need <= limit.left else { throw OutOfMemory("not enough memory: \(sentence), and \(limit.sentence)") }
+  /// Throws if one of the limits, those of this process by default, leaves less.
+  package func checkLimits(_ limits: [MemoryLimit] = MemoryLimit.all) throws(OutOfMemory) {
+    for limit in limits {
+      var counted = self
+      // What ranks share is data of none of them, but all of it takes addresses.
+      if limit.kind == .addressSpace && mappedByteCount > 0 { counted.add("memory of other ranks", mappedByteCount, of: 1) }
+      let need = counted.byteCount - (limit.kind == .data ? sharedByteCount : 0)
+      guard need > limit.left else { continue }
+      throw OutOfMemory("not enough memory: \(counted.sentence), and \(limit.sentence)")
     }
   }
 
