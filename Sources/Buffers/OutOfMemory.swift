@@ -61,7 +61,7 @@ public struct MemoryLimit: Sendable {
   /// The number of bytes still available.
   public let left: Int
 
-  /// A limit of `byteCount` bytes, of which `left` are free.
+  /// A limit of `byteCount` bytes that leaves `left` of them.
   package init(kind: Kind, byteCount: Int, left: Int) { (self.kind, self.byteCount, self.left) = (kind, byteCount, left) }
 
   /// The limit and what it leaves, in readable form.

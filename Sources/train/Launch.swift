@@ -49,8 +49,7 @@ enum Launch {
     guard let neighbours = getenv("OMPI_COMM_WORLD_LOCAL_SIZE").flatMap({ Int(String(cString: $0)) }) else { return }
     // Threads with their stacks and heaps, and 4 MiB for messages of each neighbour.
     do { try MemoryLimit.require((96 + 4 * neighbours) << 20, for: "MPI") } catch {
-      // The ranks of a host have one limit; on a busy host they do not start at the same time.
-      Launcher.letRankZeroSpeak(seconds: 4)
+      Launcher.letRankZeroSpeak()
       complain(Launcher.rank > 0 ? "rank \(Launcher.rank): \(error)" : "\(error)")
       exit(error.exitStatus)
     }

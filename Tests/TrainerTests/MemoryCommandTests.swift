@@ -81,9 +81,7 @@ import _TestSupport
       let result = try run("train", small, limit: "ulimit -v \(megabytes)000", ranks: 3, condition: condition)
       #expect(result.status == 74 && !result.isTimedOut, "\(megabytes): \(result.status) \(result.standardError)")
       let sentences = result.standardError.split(separator: "\n").filter { $0.hasPrefix("train: ") }
-      // Before MPI starts ranks cannot agree who speaks.
-      let most = condition == "true" && sentences.first?.contains("MPI needs") ?? false ? 3 : 1
-      #expect((1...most).contains(sentences.count), "\(megabytes): \(result.standardError)")
+      #expect(sentences.count == 1, "\(megabytes): \(result.standardError)")
       #expect(sentences.first?.contains("not enough memory") ?? false, "\(megabytes): \(result.standardError)")
       if condition != "true" { #expect(sentences.first?.contains("rank 1: ") ?? false, "\(result.standardError)") }
     }

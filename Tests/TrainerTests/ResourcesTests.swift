@@ -22,23 +22,6 @@ import _TestSupport
     #expect(error?.description.contains("not enough memory: a rank needs 1.1 PB at least (gradient 1.1 PB") ?? false)
   }
 
-  /// A sentence tells what the limit counts: address space also what others share, data not what a rank shares itself.
-  @Test(.oneProcess) func sentencesTellWhatALimitCounts() throws {
-    var need = MemoryNeed()
-    need.add("parameters", 9_000_000)
-    (need.mappedByteCount, need.sharedByteCount) = (22_000_000, 5_000_000)
-    func sentence(_ kind: MemoryLimit.Kind, left: Int) -> String {
-      do throws(OutOfMemory) { try need.check(MemoryLimit(kind: kind, byteCount: 100_000_000, left: left)) } catch {
-        return error.description
-      }
-      return ""
-    }
-    let mapped = sentence(.addressSpace, left: 57_000_000)
-    #expect(mapped.contains("needs 58 MB at least (parameters 36 MB, what other ranks share 22 MB)"))
-    #expect(sentence(.addressSpace, left: 58_000_000) == "" && sentence(.data, left: 31_000_000) == "")
-    #expect(sentence(.data, left: 30_000_000).contains("needs 31 MB at least (parameters 36 MB)"))
-  }
-
   /// Rank 0's words where one rank alone needs too much.
   @Test(.ranks(atLeast: 2)) func whatOneRankLacksEndsAll() throws {
     let agreement = try Agreement(world: World.communicator)
@@ -46,6 +29,24 @@ import _TestSupport
     if World.rank == 1 { need.add("parameters", 1 << 48) }
     let error = #expect(throws: TrainingError.self) { try need.check(over: agreement) }
     #expect(error?.exitStatus == 74)
+  }
+
+  /// Memory of other ranks takes addresses, and what is shared is no data; what the sentence says never fits.
+  @Test func theNeedThatIsToldExceedsWhatALimitLeaves() throws {
+    var need = MemoryNeed()
+    need.add("parameters", 5_000_000)
+    (need.mappedByteCount, need.sharedByteCount) = (30_000_000, 8_000_000)
+    func sentence(_ kind: MemoryLimit.Kind, left: Int) -> String? {
+      do { try need.checkLimits([MemoryLimit(kind: kind, byteCount: 100_000_000, left: left)]) } catch { return "\(error)" }
+      return nil
+    }
+    #expect(sentence(.addressSpace, left: 50_000_000) == nil)
+    let need50 = "a rank needs 50 MB at least (memory of other ranks 30 MB, parameters 20 MB)"
+    let addresses = "not enough memory: \(need50), and the limit of address space (ulimit -v, 100 MB) leaves 49 MB"
+    #expect(sentence(.addressSpace, left: 49_000_000) == addresses)
+    #expect(sentence(.data, left: 12_000_000) == nil)
+    let data = "a rank needs 20 MB at least (parameters 20 MB), and the limit of data (ulimit -d, 100 MB) leaves 11 MB"
+    #expect(sentence(.data, left: 11_000_000) == "not enough memory: \(data)")
   }
 
   /// What an optimizer keeps is counted before it is made.

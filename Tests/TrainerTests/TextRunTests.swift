@@ -68,6 +68,13 @@ enum PeriodicText {
     #expect(try abs(#require(evaluation.perplexity) - exp(evaluation.loss)) < 1e-12)
     #expect(try abs(#require(evaluation.bitsPerCharacter) - evaluation.loss / log(2)) < 1e-12)
     #expect(try SavedModel(directory.path + "/checkpoints", on: world).evaluate() == evaluation)
+    if world.count == 1 {
+      // What follows a prompt shorter than a window is told by its own last characters, not by the end of the window.
+      var (written, surest) = ("", TextSampling())
+      (surest.length, surest.temperature) = (5, 0)
+      try SavedModel(directory.path + "/checkpoints", on: world).continueText("abacbc", by: surest) { written += $0 }
+      #expect(written == "aabbc")
+    }
     let lines = try metricsLines(options.metrics!)
     for event in ["epoch", "end"] {
       let line = try #require(lines.last { $0["event"] as? String == event })

@@ -27,18 +27,15 @@ package struct MemoryNeed {
   /// The bytes of all parts together.
   package var byteCount: Int { parts.reduce(0) { $0 + $1.byteCount } }
 
-  /// Throws if a limit of this process leaves less.
-  package func checkLimits() throws(OutOfMemory) {
-    for limit in MemoryLimit.all { try check(limit) }
-  }
-
-  /// Throws if a limit leaves less.
-  package func check(_ limit: MemoryLimit) throws(OutOfMemory) {
-    var need = self
-    if limit.kind == .addressSpace { need.add("what other ranks share", mappedByteCount, of: 1) }
-    let count = need.byteCount - (limit.kind == .data ? sharedByteCount : 0)
-    guard count <= limit.left else {
-      throw OutOfMemory("not enough memory: \(need.sentence(count)), and \(limit.sentence)")
+  /// Throws if one of the limits, those of this process by default, leaves less.
+  package func checkLimits(_ limits: [MemoryLimit] = MemoryLimit.all) throws(OutOfMemory) {
+    for limit in limits {
+      var counted = self
+      // What ranks share is data of none of them, but all of it takes addresses.
+      if limit.kind == .addressSpace && mappedByteCount > 0 { counted.add("memory of other ranks", mappedByteCount, of: 1) }
+      let need = counted.byteCount - (limit.kind == .data ? sharedByteCount : 0)
+      guard need > limit.left else { continue }
+      throw OutOfMemory("not enough memory: \(counted.sentence), and \(limit.sentence)")
     }
   }
 
@@ -55,7 +52,7 @@ package struct MemoryNeed {
       guard let available = HostResources.availableMemory, total > available else { return }
       let ranks = neighbours.count == 1 ? "" : ", the \(neighbours.count) ranks on \(host) need \(MemoryLimit.text(total))"
       throw OutOfMemory(
-        "not enough memory: \(sentence(byteCount))\(ranks), and \(MemoryLimit.text(available)) are free; a smaller model or fewer ranks on a "
+        "not enough memory: \(sentence)\(ranks), and \(MemoryLimit.text(available)) are free; a smaller model or fewer ranks on a "
           + "host need less")
     }
   }
@@ -77,8 +74,8 @@ package struct MemoryNeed {
     return nil
   }
 
-  /// How much of it a limit counts, and the largest parts.
-  private func sentence(_ byteCount: Int) -> String {
+  /// The total and its largest parts.
+  private var sentence: String {
     let largest = parts.sorted { $0.byteCount > $1.byteCount }.prefix(4)
     let text = largest.map { "\($0.name) \(MemoryLimit.text($0.byteCount))" }.joined(separator: ", ")
     return "a rank needs \(MemoryLimit.text(byteCount)) at least (\(text))"
