@@ -25,11 +25,17 @@ import _TestSupport
   @Test(
     .ranks(atLeast: 2),
     arguments: [
-      "cnn:3,4,norm=sync,dropout=0.2", "mlp:20,norm=sync,dropout=0.3", "mlp:24,16,dropout=0.2,dropconnect=0.5", "highway:2x16",
-    ]) func ranksTrainAsOneDoes(_ model: String) throws
+      ("cnn:3,4,norm=sync,dropout=0.2", false), ("mlp:20,norm=sync,dropout=0.3", false), ("mlp:20,norm=sync,dropout=0.3", true),
+      ("mlp:24,16,dropout=0.2,dropconnect=0.5", false), ("highway:2x16", false),
+    ]) func ranksTrainAsOneDoes(_ model: String, hasUnequalShares: Bool) throws
   {
-    let options = small(model) { $0.overlap = .inline }
     func trained(on group: Communicator) throws -> (outcome: TrainingOutcome, parameters: FloatBuffer, statistics: [Float]) {
+      let options = small(model) {
+        $0.overlap = .inline
+        // The last rank takes as many samples as the others together.
+        let weights = Array(repeating: 1, count: group.count - 1) + [group.count - 1]
+        if hasUnequalShares && group.count > 1 { $0.shares = .listed([.init(step: 0, weights: weights)]) }
+      }
       let trainer = try TrainingRun(options, on: group, isSilent: true)
       let outcome = try trainer.run()
       return (outcome, trainer.parameters, trainer.network.statistics.map { Array($0.values.values) } ?? [])
