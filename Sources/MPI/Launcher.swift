@@ -35,11 +35,9 @@ package enum Launcher {
     return integer("SLURM_STEP_NUM_TASKS") != nil && integer("SLURM_HET_SIZE") == nil
   }
 
-  /// Waits 3 s, except on rank 0: launchers end all ranks as soon as one has failed, and rank 0 is to report why.
-  ///
-  /// `mpirun` ends the others one second after it has noticed, so that they say nothing if rank 0 has failed as they have.
+  /// Waits 1 s, except on rank 0: launchers may end all ranks as soon as one has failed, and rank 0 is to report why.
   package static func letRankZeroSpeak() {
-    if rank != 0 { sleep(3) }
+    if rank != 0 { sleep(1) }
   }
 
   /// Whether Open MPI finds the other ranks: this process was started by `mpirun` or by a launcher that supports PMIx.

@@ -49,7 +49,9 @@ enum Launch {
     guard let neighbours = getenv("OMPI_COMM_WORLD_LOCAL_SIZE").flatMap({ Int(String(cString: $0)) }) else { return }
     // Threads with their stacks and heaps, and 4 MiB for messages of each neighbour.
     do { try MemoryLimit.require((96 + 4 * neighbours) << 20, for: "MPI") } catch {
-      Launcher.letRankZeroSpeak()
+      // If rank 0 has the same limit, mpirun ends the others after this many seconds: its message is enough.
+      let patience = getenv("OMPI_MCA_odls_base_sigkill_timeout").flatMap { UInt32(String(cString: $0)) } ?? 1
+      if Launcher.rank > 0 { sleep(min(patience, 30) + 1) }
       complain(Launcher.rank > 0 ? "rank \(Launcher.rank): \(error)" : "\(error)")
       exit(error.exitStatus)
     }

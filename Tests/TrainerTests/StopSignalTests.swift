@@ -1,4 +1,5 @@
 import Foundation
+import Reporting
 import Testing
 import _TestSupport
 
@@ -41,6 +42,28 @@ import _TestSupport
       let (status, words, saved) = try stop(["TERM"], model: "mlp:512,512 --learning-rate 0.001")
       #expect(status == "75" && saved.count == 1, "\(status) \(words)")
     }
+  }
+
+  /// Whether a signal meets such a product depends on the processor; what its handler uses does not.
+  @Test func handlersUseAStackOfTheirOwn() {
+    let signals = [SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGHUP, SIGXCPU, SIGPIPE]
+    var earlier = signals.map { _ in sigaction() }
+    var earlierStack = stack_t()
+    for (index, signal) in signals.enumerated() { sigaction(signal, nil, &earlier[index]) }
+    sigaltstack(nil, &earlierStack)
+    defer {
+      for (index, signal) in signals.enumerated() { sigaction(signal, &earlier[index], nil) }
+      sigaltstack(&earlierStack, nil)
+    }
+    StopSignal.install()
+    for signal in [SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGXCPU] {
+      var action = sigaction()
+      sigaction(signal, nil, &action)
+      #expect(action.sa_flags & SA_ONSTACK != 0, "\(signal)")
+    }
+    var stack = stack_t()
+    sigaltstack(nil, &stack)
+    #expect(stack.ss_sp != earlierStack.ss_sp && stack.ss_size >= 1 << 14, "\(stack.ss_size) bytes")
   }
 
   /// `nohup` starts a run so.
