@@ -52,6 +52,34 @@ static inline size_t keep(const float *values, uint64_t mask, uint32_t first_ind
 
 #include "sketch.h"
 
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE floats flipped_block(floats x, uint32_t bits) { return (floats)flipped((vector)x, (lane_bits)bits); }
+
+// A product with 1 or -1 is exact: the sum is rounded once, as that of two.
+INLINE floats plus_or_minus(floats a, floats b, int h) {
+#define SIGN(lane) ((lane) & h ? -1.0f : 1.0f)
+  const floats signs = {SIGN(0), SIGN(1), SIGN(2),  SIGN(3),  SIGN(4),  SIGN(5),  SIGN(6),  SIGN(7),
+                        SIGN(8), SIGN(9), SIGN(10), SIGN(11), SIGN(12), SIGN(13), SIGN(14), SIGN(15)};
+#undef SIGN
+  return (floats)_mm512_fmadd_ps((__m512)b, (__m512)signs, (__m512)a);
+}
+
+INLINE words in_lanes(uint32_t bits, uint32_t pattern) {
+  return (words)_mm512_maskz_set1_epi32((__mmask16)bits, (int)pattern);
+}
+
+INLINE uint32_t set_lanes(words patterns, int bit) {
+  return _mm512_test_epi32_mask((__m512i)patterns, _mm512_set1_epi32((int)(1u << bit)));
+}
+
+INLINE floats looked_up(const float *table, words indices) {
+  __m512 all = _mm512_castps256_ps512(_mm256_loadu_ps(table));
+  return (floats)_mm512_permutexvar_ps((__m512i)indices, all);
+}
+
+#include "rotation.h"
+
 // gradient + residual, without negative zero.
 static inline __m512 sum_of_two(const float *gradient, const float *residual) {
   __m512 v = _mm512_add_ps(_mm512_loadu_ps(gradient), _mm512_loadu_ps(residual));
@@ -228,12 +256,15 @@ const ck_kernels ck_avx512_kernels = {
     .one_bit_decode = one_bit_decode,
     .one_bit_decode_adding = one_bit_decode_adding,
     .one_bit_decode_sum = one_bit_decode_sum,
+    .rotated_encode = rotated_encode,
+    .rotated_decode = rotated_decode,
     .sum = sum,
     .copy_streaming = copy_streaming,
     .add = add,
     .subtract = subtract,
     .descend = descend,
     .adam = adam,
+    .lion = lion,
     .correct_delay = correct_delay,
     .largest_magnitude = largest_magnitude,
     .sum_of_squares = sum_of_squares,

@@ -148,6 +148,34 @@ static void adam(
   __builtin_memcpy(squares + e, last[3], size);
 }
 
+// Sixteen values of a step of Lion.
+static inline __attribute__((always_inline)) void lion_block(
+    float *weights, const float *gradient, float *means, ck_lion_step step) {
+  const floats zero = {0};
+  floats w = FLOATS(weights), m = FLOATS(means), x = step.gradient_scale * FLOATS(gradient);
+  floats c = step.sign_kept * m + step.sign_gain * x;
+  // Rate, -rate or 0.
+  words above = (words)(c > zero), below = (words)(c < zero);
+  floats move = (floats)(((words)(zero + step.rate) & above) | ((words)(zero - step.rate) & below));
+  STORE(means, step.mean_kept * m + step.mean_gain * x);
+  STORE(weights, w - (move + step.shrinkage * w));
+}
+
+static void lion(float *weights, const float *gradient, float *means, size_t count, const ck_lion_step *given) {
+  const ck_lion_step step = *given;
+  size_t e = 0;
+  for (; e + 16 <= count; e += 16) lion_block(weights + e, gradient + e, means + e, step);
+  if (e == count) return;
+  float last[3][16] = {{0}};
+  size_t size = (count - e) * 4;
+  __builtin_memcpy(last[0], weights + e, size);
+  __builtin_memcpy(last[1], gradient + e, size);
+  __builtin_memcpy(last[2], means + e, size);
+  lion_block(last[0], last[1], last[2], step);
+  __builtin_memcpy(weights + e, last[0], size);
+  __builtin_memcpy(means + e, last[2], size);
+}
+
 // Sixteen values of the compensation of a delay; has_squares is a constant.
 static inline __attribute__((always_inline)) void correct_delay_block(
     float *gradient, const float *now, const float *before, float *squares, ck_delay_correction step, bool has_squares) {

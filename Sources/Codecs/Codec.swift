@@ -25,6 +25,10 @@ public protocol Codec: Sendable {
   /// Only a codec that `hasVaryingLength` may ask for it.
   var dividesBySenders: Bool { get }
 
+  /// Whether a sum is taken of what codes hold, and decoded once, so that it is rounded in another way than a sum of decoded groups;
+  /// false by default.
+  var addsBeforeDecoding: Bool { get }
+
   /// The number of exchanges that a value waits in the residual, on average, until it is sent; 1 by default.
   ///
   /// The sum of so many gradients that are mostly noise is its root times as large as one.
@@ -68,7 +72,8 @@ public protocol Codec: Sendable {
   /// Adds the decoded group to `values`.
   func decode(_ code: UnsafeRawPointer, byteCount: Int, count: Int, addingTo values: UnsafeMutablePointer<Float>)
 
-  /// Sets `values` to the sum of at least one decoded group, added in the given order in fp32.
+  /// Sets `values` to the sum of at least one decoded group, added in the given order in fp32; of decoded values, unless the codec
+  /// `addsBeforeDecoding`.
   ///
   /// Only called for codes of fixed length. The default decodes one after another.
   func decodeSum(
@@ -79,6 +84,7 @@ public protocol Codec: Sendable {
 extension Codec {
   public var hasVaryingLength: Bool { false }
   public var dividesBySenders: Bool { false }
+  public var addsBeforeDecoding: Bool { false }
   public var exchangesUntilSent: Double { 1 }
 
   public func isCode(_ code: UnsafeRawPointer, byteCount: Int, count: Int) -> Bool { true }

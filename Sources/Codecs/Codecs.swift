@@ -12,7 +12,7 @@ public let codecs = Registry<any Codec>(
     Registry.Entry(
       "one-bit", "one bit per value and two means per group, with error feedback (Seide et al. 2014)",
       keys: [("group", "values that share two means: \(groups)")]
-    ) { OneBit(grouping: try Grouping($0, key: "group")) },
+    ) { OneBit(grouping: try Grouping($0, key: "group")) }.damped,
     Registry.Entry(
       "multi-bit", "2, 4, 8 or 16 bits per value on a uniform scale for each group, with error feedback (as in CNTK)",
       keys: [
@@ -28,6 +28,15 @@ public let codecs = Registry<any Codec>(
       return MultiBit(
         bits: bits, grouping: try Grouping(specification, key: "group"),
         range: Float(try specification.number("range", default: 4, in: 0.5...64)))
-    },
+    }.damped,
+    Registry.Entry(
+      "rotated", "1, 2 or 4 bits per value of rotated groups, with error feedback (Vargaftik et al. 2021, 2022)",
+      keys: [
+        ("bits", "bits of a value: 1, 2 or 4 (1)"),
+        ("group", "values that are rotated together: 'row' of a weight matrix, or a number of elements up to 4096 (1024)"),
+        ("scale", "least-error; or unbiased, with an error half as large again (least-error)"),
+        ("feedback", "the share of a residual that takes part in a code, above 0; the rest waits (0.25)"),
+      ]
+    ) { try Rotated($0) },
     ChunkTopK.entry,
   ])

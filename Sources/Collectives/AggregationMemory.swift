@@ -1,10 +1,13 @@
+public import Buffers
 internal import MPI
 public import Transport
 
 /// The sizes from which the memory of an aggregation follows, before it is made.
 public struct AggregationSizes: Sendable {
+  /// The tensors of a contribution.
+  public var layout: TensorLayout
   /// The number of values of a contribution.
-  public var count: Int
+  public var count: Int { layout.count }
   /// This rank, and the ranks that exchange.
   public var rank: Int
   public var rankCount: Int
@@ -15,9 +18,9 @@ public struct AggregationSizes: Sendable {
   /// Whether the norm of a sum is limited.
   public var isClipped = false
 
-  /// Sizes for contributions of `count` values from the ranks of `hosts`.
-  public init(count: Int, hosts: HostMap, momentum: Double = 0, isClipped: Bool = false) {
-    (self.count, rank, rankCount, remoteRanks) = (count, hosts.world.rank, hosts.world.count, hosts.remoteRanks)
+  /// Sizes for contributions of these tensors from the ranks of `hosts`.
+  public init(_ layout: TensorLayout, hosts: HostMap, momentum: Double = 0, isClipped: Bool = false) {
+    (self.layout, rank, rankCount, remoteRanks) = (layout, hosts.world.rank, hosts.world.count, hosts.remoteRanks)
     (self.momentum, self.isClipped) = (momentum, isClipped)
   }
 }
@@ -38,7 +41,7 @@ extension AggregationRecipe {
   ///
   /// - Throws: As ``memory(_:)``.
   package func messageMemory(_ sizes: AggregationSizes) throws -> (written: Int, arriving: Int) {
-    try rounds(count: sizes.count, rankCount: sizes.rankCount).reduce((0, 0)) { sum, round in
+    try rounds(sizes.layout, rankCount: sizes.rankCount).reduce((0, 0)) { sum, round in
       let (written, arriving) = round.room(of: sizes.rank, from: sizes.remoteRanks)
       return (sum.0 + written, sum.1 + arriving)
     }

@@ -79,7 +79,7 @@ public struct AggregationRecipe: Sendable {
   /// Its capabilities.
   public let capabilities: AggregationCapabilities
   private let make: @Sendable (AggregationParts) throws -> any Aggregation
-  private let plan: @Sendable (_ count: Int, _ rankCount: Int) throws -> [MessageRounds.Round]
+  private let plan: @Sendable (_ layout: TensorLayout, _ rankCount: Int) throws -> [MessageRounds.Round]
   /// What it keeps in memory.
   let keep: @Sendable (AggregationSizes) throws -> [MemoryRow]
 
@@ -104,11 +104,11 @@ public struct AggregationRecipe: Sendable {
   /// The sum of floats.
   public static var floats: AggregationRecipe { AggregationRecipe(Identity()) }
 
-  /// Creates the recipe of another aggregation, whose `rounds` describe its messages for the given numbers of values and ranks, and
+  /// Creates the recipe of another aggregation, whose `rounds` describe its messages for the given tensors and number of ranks, and
   /// `memory` what it keeps.
   init(
     _ specification: Specification, _ capabilities: AggregationCapabilities,
-    rounds: @escaping @Sendable (_ count: Int, _ rankCount: Int) throws -> [MessageRounds.Round],
+    rounds: @escaping @Sendable (_ layout: TensorLayout, _ rankCount: Int) throws -> [MessageRounds.Round],
     memory: @escaping @Sendable (AggregationSizes) throws -> [MemoryRow],
     make: @escaping @Sendable (AggregationParts) throws -> any Aggregation
   ) {
@@ -117,11 +117,11 @@ public struct AggregationRecipe: Sendable {
     (self.specification, self.capabilities, self.make) = (specification.description, capabilities, make)
   }
 
-  /// The message rounds of an exchange of `count` values on `rankCount` ranks; empty for a coded all-reduce, whose traffic
+  /// The message rounds of an exchange of these tensors on `rankCount` ranks; empty for a coded all-reduce, whose traffic
   /// `ExchangeGeometry` predicts.
   ///
   /// - Throws: `SpecificationError` and `SketchError` if the aggregation does not support this number of values.
-  package func rounds(count: Int, rankCount: Int) throws -> [MessageRounds.Round] { try plan(count, rankCount) }
+  package func rounds(_ layout: TensorLayout, rankCount: Int) throws -> [MessageRounds.Round] { try plan(layout, rankCount) }
 
   /// Makes the aggregation; collective.
   ///
@@ -130,8 +130,9 @@ public struct AggregationRecipe: Sendable {
   public func callAsFunction(_ parts: AggregationParts) throws -> any Aggregation { try make(parts) }
 }
 
-/// All aggregations of `--codec`: every codec with a coded all-reduce, the sparse ones, and lazy sums.
-public let aggregations = Registry<AggregationRecipe>("codec", codecs.entries.map(codedEntry) + sparseEntries + lazyEntries)
+/// All aggregations of `--codec`: every codec with a coded all-reduce, the sparse ones, lazy and low-rank sums.
+public let aggregations = Registry<AggregationRecipe>(
+  "codec", codecs.entries.map(codedEntry) + sparseEntries + lazyEntries + lowRankEntries)
 
 /// The coded all-reduce of a codec.
 private func codedEntry(_ entry: Registry<any Codec>.Entry) -> Registry<AggregationRecipe>.Entry {

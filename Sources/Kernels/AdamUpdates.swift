@@ -34,7 +34,7 @@ public struct AdamStep: Hashable, Sendable {
   }
 
   /// The largest magnitude of a gradient that counts: with it no square, and no mean of squares, is infinite.
-  static let largestGradient: Float = 0x1p63
+  package static let largestGradient: Float = 0x1p63
 }
 
 /// Moves `weights` one step of Adam, in one pass and without fused multiply-add, so that all paths agree bitwise.

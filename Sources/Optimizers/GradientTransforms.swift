@@ -15,11 +15,14 @@ package struct TransformParts {
   package var clip: Double?
   /// The transforms that the optimizer brings.
   package var ofOptimizer: OptimizerTransforms
+  /// The optimizer, for transforms that share its state.
+  package var optimizer: any Optimizer
 
   package init(
     layout: TensorLayout, result: AggregationResult, shareCount: Int, weightDecay: Double, clip: Double?,
-    ofOptimizer: OptimizerTransforms
+    ofOptimizer: OptimizerTransforms, optimizer: any Optimizer
   ) {
+    self.optimizer = optimizer
     (self.layout, self.result, self.shareCount) = (layout, result, shareCount)
     (self.weightDecay, self.clip, self.ofOptimizer) = (weightDecay, clip, ofOptimizer)
   }

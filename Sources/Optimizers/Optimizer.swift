@@ -14,6 +14,9 @@ public protocol Optimizer: Stateful {
   /// Ends an update, after the whole gradient has passed through ``update(_:of:with:rate:)``.
   func finish(_ parameters: FloatBuffer, rate: Float)
 
+  /// Begins step `step` of the run, before its gradient is computed; of synchronous runs only.
+  func begin(_ step: Int)
+
   /// Sets the number of samples in the next update, over all ranks; called before each, with the same number on every rank.
   ///
   /// `share` is the update's part of a step: what is defined per step, such as weight decay, is applied in proportion.
@@ -32,6 +35,7 @@ public protocol Optimizer: Stateful {
 }
 
 extension Optimizer {
+  public func begin(_ step: Int) {}
   public func prepare(samples: Int, share: Float) {}
   public func finish(_ parameters: FloatBuffer, rate: Float) {}
   public var decayBeside: DecayBeside? { nil }

@@ -6,6 +6,8 @@ public struct OptimizerRecipe: Sendable {
   public var learningRate: Double
   /// What gives its momentum, for example its `time constant`; nil if the settings do.
   public var ownMomentum: String?
+  /// The steps at the start whose gradients are exchanged as floats; nil if it is the same to it.
+  public var floatSteps: Int?
   /// What it cannot be used with.
   public var obstacles: OptimizerObstacles
   /// The transforms of gradients that belong to it, before they reach it.
@@ -18,17 +20,19 @@ public struct OptimizerRecipe: Sendable {
   /// - Parameters:
   ///   - learningRate: The rate of a run that names none.
   ///   - ownMomentum: What gives its momentum; nil if the settings do.
+  ///   - floatSteps: The steps at the start whose gradients are exchanged as floats.
   ///   - obstacles: What it cannot be used with.
   ///   - transforms: The transforms of gradients that belong to it.
   ///   - bufferCount: The buffers of ``bufferCount(momentum:)``.
   ///   - make: Makes the optimizer.
   init(
-    learningRate: Double = 0.1, ownMomentum: String? = nil, obstacles: OptimizerObstacles = OptimizerObstacles(),
-    transforms: OptimizerTransforms = OptimizerTransforms(), bufferCount: @escaping @Sendable (_ momentum: Double) -> Int,
+    learningRate: Double = 0.1, ownMomentum: String? = nil, floatSteps: Int? = nil,
+    obstacles: OptimizerObstacles = OptimizerObstacles(), transforms: OptimizerTransforms = OptimizerTransforms(),
+    bufferCount: @escaping @Sendable (_ momentum: Double) -> Int,
     make: @escaping @Sendable (OptimizerSettings) -> any Optimizer
   ) {
     (self.learningRate, self.ownMomentum, self.obstacles, self.transforms) = (learningRate, ownMomentum, obstacles, transforms)
-    (buffers, self.make) = (bufferCount, make)
+    (self.floatSteps, buffers, self.make) = (floatSteps, bufferCount, make)
   }
 
   /// Makes the optimizer.
@@ -55,6 +59,12 @@ public struct OptimizerObstacles: Sendable {
   public var automaticStart: String?
   /// An aggregation whose sums have no owners.
   public var sumsWithoutOwners: String?
+  /// A limit for the norm of a sum.
+  public var clip: String?
+  /// A strategy in which a gradient is not computed after the step before it.
+  public var otherStrategies: String?
+  /// Minibatches that change during the run.
+  public var otherMinibatches: String?
 
   /// No obstacles.
   public init() {}
@@ -75,4 +85,5 @@ package struct OptimizerTransforms: Sendable {
 
 /// The optimizers of `--optimizer`.
 public let optimizers = Registry<OptimizerRecipe>(
-  "optimizer", [StochasticGradientDescent.entry, AdaGrad.entry, Adam.entry, Adam.decoupledEntry])
+  "optimizer",
+  [StochasticGradientDescent.entry, AdaGrad.entry, Adam.entry, Adam.decoupledEntry, LAMB.entry, Lion.entry, OneBitAdam.entry])

@@ -92,7 +92,7 @@ extension AggregationRecipe {
   /// upper bound if the lengths of messages vary.
   func bytesSent(of layout: TensorLayout, rankCount: Int) throws -> Int {
     guard let codec else {
-      let rounds = try rounds(count: layout.count, rankCount: rankCount)
+      let rounds = try rounds(layout, rankCount: rankCount)
       let rank = rounds.first { $0.isReturned }?.busiestRank ?? 0
       return rounds.reduce(0) { $0 + $1.mostSent(by: rank, of: rankCount) { _ in false }.bytesSent }
     }

@@ -145,8 +145,8 @@ public struct StepPredictor: Sendable {
         agreement = link.meetingSeconds(peers: hosts > 1 ? exchange.remotePeers : ranks - 1)
       } else if let work {
         let exchange = SparsePrediction(
-          try aggregation.rounds(count: layout.count, rankCount: ranks),
-          alone: try aggregation.rounds(count: layout.count, rankCount: 1), ranks: ranks, ranksPerHost: costs.ranksPerHost,
+          try aggregation.rounds(layout, rankCount: ranks),
+          alone: try aggregation.rounds(layout, rankCount: 1), ranks: ranks, ranksPerHost: costs.ranksPerHost,
           link: link, work: work, sumPerValue: costs.kernels[Identity().specification]?.sumPerCode ?? 0)
         prediction.exchangeSeconds = max(0, exchange.seconds + remainder)
         hidden = prediction.exchangeSeconds
@@ -190,7 +190,7 @@ public struct StepPredictor: Sendable {
   public func ratio(of aggregation: AggregationRecipe) throws -> Double {
     guard let codec = aggregation.codec else {
       let ranks = 64
-      let rounds = try aggregation.rounds(count: layout.count, rankCount: ranks)
+      let rounds = try aggregation.rounds(layout, rankCount: ranks)
       let bytes = (0..<ranks).reduce(0) { sum, rank in
         rounds.reduce(sum) { $0 + $1.mostSent(by: rank, of: ranks) { _ in false }.bytesSent }
       }

@@ -246,6 +246,7 @@ extension StrategyParts {
   package var transformParts: TransformParts {
     TransformParts(
       layout: network.layout, result: aggregation.capabilities.result, shareCount: grid.shareCount,
-      weightDecay: options.weightDecay, clip: options.clip, ofOptimizer: transforms)
+      weightDecay: options.weightDecay, clip: options.clip, ofOptimizer: transforms,
+      optimizer: optimizer)
   }
 }

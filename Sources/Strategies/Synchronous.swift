@@ -24,6 +24,7 @@ final class Synchronous: EngineStrategy {
 
   func advance(from step: Int, to meeting: Int, on course: Course) throws -> StepOutcome {
     let gradient = engine.gradients[0].values
+    engine.parts.optimizer.begin(step)
     guard let exchange = engine.aggregations.aggregation(of: step, in: course.loader.plan) else {
       return try engine.replicated.step(step, on: course, into: gradient)
     }

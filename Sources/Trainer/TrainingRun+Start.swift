@@ -48,6 +48,7 @@ extension TrainingRun {
     if options.warmStart == nil, let steps = recipe.strategy.warmStartSteps(recipe.aggregation.codec?.isIdentity == false) {
       options.warmStart = .floats(steps)
     }
+    if let steps = recipe.optimizer.floatSteps, options.warmStart == nil { options.warmStart = .floats(steps) }
     if !recipe.aggregation.capabilities.warmStarts { options.warmStart = 0 }
     if !recipe.strategy.capabilities.takesCodes { (options.codec, options.warmStart) = ("none", 0) }
     if !recipe.strategy.capabilities.warmStarts { options.warmStart = 0 }

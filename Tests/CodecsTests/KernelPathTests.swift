@@ -44,7 +44,11 @@ import Testing
 
   @Test(
     "codes of every magnitude",
-    arguments: ["one-bit", "multi-bit:bits=2", "multi-bit:bits=8", "multi-bit:bits=16", "none", "chunk-top-k"])
+    arguments: [
+      "one-bit", "multi-bit:bits=2", "multi-bit:bits=8", "multi-bit:bits=16", "none", "chunk-top-k", "rotated",
+      "rotated:bits=2",
+      "rotated:bits=4", "rotated:bits=4,scale=unbiased,feedback=1",
+    ])
   func magnitudes(name: String) throws {
     let codec = try codecs.make(name)
     for magnitude in Magnitudes.all {
@@ -160,6 +164,45 @@ import Testing
             }
           }
           return [w.patterns, m.patterns, v.patterns]
+        }
+      }
+    }
+  }
+
+  @Test("codes of rotated groups", arguments: [1, 2, 4], Gradients.allCases)
+  func rotated(bits: Int, family: Gradients) {
+    for scale in Rotated.Scale.allCases {
+      let codec = Rotated(bits: bits, grouping: .row, scale: scale)
+      for count in Array(3...70) + [127, 129, 784, 1024, 1025, 4096] {
+        let residual = Gradients.normal.values(count, seed: 5)
+        compare("\(count) values") {
+          let codes = (0..<3).map { codec.encode(family.values(count, seed: $0), residual: residual) }
+          return codes.flatMap { [$0.code, $0.residual.patterns, codec.decode($0.code, count: count).patterns] }
+            + [codec.decodeSum(codes.map(\.code), count: count).patterns]
+        }
+      }
+    }
+  }
+
+  @Test("steps of Lion", arguments: [0, 0.01] as [Float])
+  func lion(decay: Float) {
+    var step = LionStep()
+    (step.rate, step.shrinkage, step.gradientScale) = (0.1, decay, 2)
+    for count in [0, 1, 15, 16, 17, 31, 32, 33, 1000] {
+      for magnitude in Magnitudes.all {
+        let gradient = Magnitudes.values(count, of: magnitude, .mixed)
+        compare("\(count) values of \(magnitude)") {
+          var (w, m) = (Gradients.normal.values(count), [Float](repeating: 0, count: count))
+          for _ in 0..<2 {
+            w.withUnsafeMutableBufferPointer { w in
+              m.withUnsafeMutableBufferPointer { m in
+                gradient.withUnsafeBufferPointer {
+                  lionUpdate(weights: w.base, gradient: $0.base, means: m.base, count: count, step: step)
+                }
+              }
+            }
+          }
+          return [w.patterns, m.patterns]
         }
       }
     }

@@ -11,7 +11,8 @@ import _TestSupport
   private static let specifications = [
     "fetch-sgd:k=1/20,columns=1/4", "fetch-sgd:k=1/20,columns=1/4,recovery=subtract",
     "fetch-sgd:k=1/20,columns=1/8,recovery=zero,window=3", "sketched-sgd:k=1/20,columns=1/4,candidates=2", "true-top-k:k=1/10",
-    "top-k:k=1/10", "top-k:k=1/1", "lazy", "lazy:bits=4", "lazy:rule=server", "lazy:rule=same-minibatch", "none", "one-bit",
+    "top-k:k=1/10", "top-k:k=1/1", "lazy", "lazy:bits=4", "lazy:rule=server", "lazy:rule=same-minibatch", "low-rank", "none",
+    "one-bit",
   ]
 
   /// Without shared memory everything is on the heap of the rank.
@@ -27,7 +28,7 @@ import _TestSupport
     let before = allocatedByteCount()
     let aggregation = try recipe(parts)
     let found = withExtendedLifetime(aggregation) { allocatedByteCount() - before }
-    let sizes = AggregationSizes(count: count, hosts: hosts, momentum: momentum, isClipped: clip != nil)
+    let sizes = AggregationSizes(layout, hosts: hosts, momentum: momentum, isClipped: clip != nil)
     let messages = try recipe.messageMemory(sizes)
     let said = try recipe.memory(sizes).reduce(messages.written + messages.arriving) { $0 + $1.count }
     return (found, 4 * said)
@@ -51,7 +52,8 @@ import _TestSupport
 
   /// Fewer values than ranks, or none, need next to nothing.
   @Test(arguments: specifications, [0, 1, 3]) func littleIsSaidOfLittle(_ specification: String, _ count: Int) throws {
-    let sizes = AggregationSizes(count: count, hosts: try HostMap(allRanks), momentum: 0.9, isClipped: true)
+    let sizes = AggregationSizes(
+      TensorLayout([("weights", [count])]), hosts: try HostMap(allRanks), momentum: 0.9, isClipped: true)
     // A share of few values may be too small to be asked for.
     guard let recipe = try? aggregations.make(specification), let rows = try? recipe.memory(sizes) else { return }
     let messages = try recipe.messageMemory(sizes)

@@ -44,14 +44,22 @@ import _TestSupport
     + codecs.entries.flatMap { entry in
       dense.map { strategy in Run("codec \(entry.name), \(strategy)") { ($0.codec, $0.strategy) = (entry.name, strategy) } }
     }
+    + ["low-rank:rank=1,refresh=3", "rotated:bits=2,feedback=0.5"].flatMap { codec in
+      dense.map { strategy in Run("codec \(codec), \(strategy)") { ($0.codec, $0.strategy) = (codec, strategy) } }
+    }
     + optimizers.entries.flatMap { entry in
-      dense.map { strategy in
+      let (name, recipe) = (optimizerTexts[entry.name] ?? entry.name, try? optimizers.make(entry.name))
+      return dense.filter { $0 == "all-reduce" || recipe?.obstacles.otherStrategies == nil }.map { strategy in
         Run("optimizer \(entry.name), \(strategy)") {
-          ($0.optimizer, $0.strategy, $0.learningRate) = (entry.name, strategy, 0.02)
+          ($0.optimizer, $0.strategy, $0.learningRate) = (name, strategy, 0.02)
+          if recipe?.floatSteps != nil { $0.warmStart = nil }
         }
       }
     }
     + schedules.entries.map { entry in Run("schedule \(entry.name)") { $0.schedule = scheduleTexts[entry.name] ?? entry.name } }
+
+  /// Optimizers whose defaults are for longer runs.
+  private static let optimizerTexts = ["one-bit-adam": "one-bit-adam:freeze=5"]
 
   /// Schedules that need keys.
   private static let scheduleTexts = ["step": "step:every=6,by=0.5"]

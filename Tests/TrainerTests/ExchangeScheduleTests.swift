@@ -37,7 +37,7 @@ import _TestSupport
     let need = MemoryNeed(options { $0.strategy = strategy }, recipe, network: network, sampleCount: 10, on: grid)
     let gradients = need.parts.filter { ["gradient", "gradients"].contains($0.name) }
     #expect(gradients.map(\.byteCount) == [4000 * recipe.strategy.schedule.gradientCount])
-    let sizes = AggregationSizes(count: 1000, hosts: grid.dataGroup, momentum: 0.9)
+    let sizes = AggregationSizes(TensorLayout([("weights", [1000])]), hosts: grid.dataGroup, momentum: 0.9)
     for (name, count) in try recipe.aggregation.memory(sizes) {
       #expect(need.parts.contains { $0.name == name && $0.byteCount == 4 * count }, "\(name) of \(strategy)")
     }

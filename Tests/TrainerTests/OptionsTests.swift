@@ -80,7 +80,7 @@ import _TestSupport
       options.optimizer = entry.name
       let usual = try optimizers.make(entry.name).learningRate
       #expect(options.learningRate == usual && options.texts["learning-rate"] == "\(usual)")
-      #expect(usual == (entry.name.hasPrefix("adam") ? 0.001 : 0.1))
+      #expect(usual == (["sgd": 0.1, "adagrad": 0.1, "lamb": 0.002, "lion": 0.0003][entry.name] ?? 0.001))
     }
     let adam = try TrainerOptions(configuration: nil, commandLine: [("optimizer", "adamw:beta2=0.99")])
     #expect(adam.learningRate == 0.001 && adam.given == ["optimizer"])
@@ -258,7 +258,8 @@ import _TestSupport
     for (codec, sentence) in [
       (
         "onebit",
-        "did you mean 'one-bit'? known: none, one-bit, multi-bit, chunk-top-k, fetch-sgd, sketched-sgd, true-top-k, top-k, lazy, auto"
+        "did you mean 'one-bit'? known: none, one-bit, multi-bit, rotated, chunk-top-k, fetch-sgd, sketched-sgd, true-top-k, top-k, "
+          + "lazy, low-rank, auto"
       ),
       ("aut", "did you mean 'auto'?"), ("auto:k=3", "--codec: codec 'auto' takes neither values nor keys"),
     ] {

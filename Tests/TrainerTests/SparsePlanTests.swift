@@ -28,7 +28,7 @@ import _TestSupport
       let hosts = try HostMap(world, transport: transport)
       let gradient = try SharedGradient(count: layout.count, hosts: hosts, isShared: false)
       let exchange = try recipe(AggregationParts(hosts: hosts, layout: layout, gradients: [gradient]))
-      let rounds = try recipe.rounds(count: layout.count, rankCount: count)
+      let rounds = try recipe.rounds(layout, rankCount: count)
       let sent = rounds.reduce(Traffic()) { $0 + $1.mostSent(by: rank, of: count) { hosts.hostRanks[$0] != nil } }
       // The search for a threshold comes on top.
       if name != "true-top-k" {
@@ -55,7 +55,7 @@ import _TestSupport
     // Bytes cost time, and stages a latency each.
     let slow = predictor(specification, work: work, link: LinkCosts(latency: 1e-3, bitsPerSecond: 1e8))
     let far = try #require(try slow.predict(recipe, ranks: 8))
-    let rounds = try recipe.rounds(count: layout.count, rankCount: 8)
+    let rounds = try recipe.rounds(layout, rankCount: 8)
     let stages = rounds.reduce(0) { $0 + ($1.isAnnounced ? 2 : 1) }
     let wire = Double(far.bytesSent) * 8 / 1e8 + Double(stages) * 1e-3
     #expect(abs(far.exchangeSeconds - (1e-3 + 1e-3 + wire)) < 1e-9)

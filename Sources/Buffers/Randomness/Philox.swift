@@ -12,12 +12,16 @@ public struct Philox: Sendable {
     case sketchHashes = 0x10
     /// The positions with which HeavyMix fills up.
     case heavyMixFill = 0x11
+    /// The factors of low-rank codes, where they begin anew.
+    case lowRank = 0x15
     /// Which clients share a step.
     case clientSampling = 0x13
     /// Which client gets which sample.
     case clientPartition = 0x16
     /// Emulated times.
     case serviceTime = 0x17
+    /// The signs with which groups are rotated.
+    case rotation = 0x19
     /// Neighbours that workers draw.
     case neighbours = 0x18
     /// Units that drop out.

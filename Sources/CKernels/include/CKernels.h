@@ -18,6 +18,11 @@ typedef struct {
   float root_scale, epsilon, rate, shrinkage;
 } ck_adam_step;
 
+// The parameters of one step of Lion (see Sources/Kernels/LionUpdates.swift).
+typedef struct {
+  float gradient_scale, sign_kept, sign_gain, mean_kept, mean_gain, rate, shrinkage;
+} ck_lion_step;
+
 // The compensation of a delay (see Sources/Kernels/DelayCorrection.swift).
 typedef struct {
   float lambda, kept, gain, epsilon, clamp;
@@ -29,6 +34,15 @@ typedef struct {
   void (*one_bit_decode)(const void *code, size_t count, float *values, bool streaming);
   void (*one_bit_decode_adding)(const void *code, size_t count, float *values);
   void (*one_bit_decode_sum)(const void *_Nonnull const *_Nonnull codes, size_t code_count, size_t count, float *values);
+
+  // Codes of rotated values (layout: Sources/Codecs/Rotated.swift), of 1, 2 or 4 bits; `signs` has a bit for each value.
+  bool (*rotated_encode)(
+      const float *gradient, float *residual, size_t count, int bits, bool is_unbiased, float feedback,
+      const uint32_t *signs, void *code);
+  // The sum of codes, set or added.
+  void (*rotated_decode)(
+      const void *_Nonnull const *_Nonnull codes, size_t code_count, size_t count, int bits, const uint32_t *signs,
+      float *values, bool adds);
 
   // values = terms[0] + terms[1] + ... in this order.
   void (*sum)(const float *_Nonnull const *_Nonnull terms, size_t term_count, size_t count, float *values, bool streaming);
@@ -45,6 +59,8 @@ typedef struct {
   // One step of Adam.
   void (*adam)(
       float *weights, const float *gradient, float *means, float *squares, size_t count, const ck_adam_step *step);
+  // One step of Lion.
+  void (*lion)(float *weights, const float *gradient, float *means, size_t count, const ck_lion_step *step);
   // Corrects a gradient for the change of the weights since; squares may be null.
   void (*correct_delay)(
       float *gradient, const float *now, const float *before, float *_Nullable squares, size_t count,

@@ -12,8 +12,8 @@ let lazyEntries: [Registry<AggregationRecipe>.Entry] = [
     capabilities.needsPlainDescent = true
     capabilities.needsSameSamples = settings.rule != .sameMinibatch
     capabilities.needsSecondGradient = settings.rule == .sameMinibatch
-    return AggregationRecipe(specification, capabilities) { count, rankCount in
-      settings.rounds(count: count, rankCount: rankCount)
+    return AggregationRecipe(specification, capabilities) { layout, rankCount in
+      settings.rounds(count: layout.count, rankCount: rankCount)
     } memory: {
       settings.memory($0)
     } make: {

@@ -37,8 +37,8 @@ let sparseEntries: [Registry<AggregationRecipe>.Entry] = [
     var capabilities = sparse
     capabilities.clips = recovery != .exact
     capabilities.clipsIf = "with recovery=subtract or recovery=zero"
-    return AggregationRecipe(specification, capabilities) { count, rankCount in
-      let (settings, code) = try sketch(specification, count: count)
+    return AggregationRecipe(specification, capabilities) { layout, rankCount in
+      let (settings, code) = try sketch(specification, count: layout.count)
       return recovery == .exact
         ? TwoRoundSketch.messages(settings, code, candidates: candidates, rank: 0, of: rankCount).rounds
         : FetchSGD.messages(settings, code, rank: 0, of: rankCount).rounds
@@ -60,8 +60,8 @@ let sparseEntries: [Registry<AggregationRecipe>.Entry] = [
     keys: sketchKeys + commonKeys + [("candidates", "candidates for each value that is recovered (4)")]
   ) { specification in
     let candidates = try specification.integer("candidates", default: 4, in: 1...64)
-    return AggregationRecipe(specification, sparse) { count, rankCount in
-      let (settings, code) = try sketch(specification, count: count)
+    return AggregationRecipe(specification, sparse) { layout, rankCount in
+      let (settings, code) = try sketch(specification, count: layout.count)
       return TwoRoundSketch.messages(settings, code, candidates: candidates, rank: 0, of: rankCount).rounds
     } memory: { sizes in
       let (settings, code) = try sketch(specification, count: sizes.count)
@@ -73,8 +73,8 @@ let sparseEntries: [Registry<AggregationRecipe>.Entry] = [
   },
   .init("true-top-k", "the largest values of the exact sum; sent as floats (a reference)", keys: commonKeys) {
     specification in
-    AggregationRecipe(specification, sparse) { count, rankCount in
-      TrueTopK.messages(try SparseSettings(specification, count: count), rank: 0, of: rankCount).rounds
+    AggregationRecipe(specification, sparse) { layout, rankCount in
+      TrueTopK.messages(try SparseSettings(specification, count: layout.count), rank: 0, of: rankCount).rounds
     } memory: { sizes in
       TrueTopK.memory(try SparseSettings(specification, count: sizes.count), sizes)
     } make: { parts in
@@ -86,8 +86,8 @@ let sparseEntries: [Registry<AggregationRecipe>.Entry] = [
     keys: commonKeys + [("feedback", "rank: what was not sent comes later; none: it is lost (rank)")]
   ) { specification in
     let feedback = try specification.choice("feedback", default: LocalTopK.Feedback.rank)
-    return AggregationRecipe(specification, sparse) { count, rankCount in
-      LocalTopK.messages(try SparseSettings(specification, count: count), rank: 0, of: rankCount).rounds
+    return AggregationRecipe(specification, sparse) { layout, rankCount in
+      LocalTopK.messages(try SparseSettings(specification, count: layout.count), rank: 0, of: rankCount).rounds
     } memory: {
       [RankMemory.memory($0)]
     } make: { parts in

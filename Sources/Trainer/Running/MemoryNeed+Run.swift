@@ -22,7 +22,7 @@ extension MemoryNeed {
     let gradients = recipe.strategy.schedule.gradientCount
     let codec = recipe.aggregation.codec
     let sizes = AggregationSizes(
-      count: parameterCount, hosts: grid.dataGroup, momentum: options.momentum, isClipped: options.clip != nil)
+      network.layout, hosts: grid.dataGroup, momentum: options.momentum, isClipped: options.clip != nil)
     self.init()
     add("parameters", parameterCount)
     add(gradients == 1 ? "gradient" : "gradients", gradients * parameterCount)

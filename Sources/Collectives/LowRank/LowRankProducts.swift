@@ -1,0 +1,109 @@
+internal import Buffers
+
+/// The products of a matrix X of n rows of m values with factors that are stored column after column.
+///
+/// Each product and sum is rounded separately, in fp32 over sixteen lanes, so that every processor finds the same bits.
+enum LowRankProducts {
+  private typealias Lanes = SIMD16<Float>
+
+  @inline(__always)
+  private static func load(_ values: UnsafePointer<Float>) -> Lanes {
+    UnsafeRawPointer(values).loadUnaligned(as: Lanes.self)
+  }
+
+  @inline(__always)
+  private static func store(_ lanes: Lanes, to values: UnsafeMutablePointer<Float>) {
+    UnsafeMutableRawPointer(values).storeBytes(of: lanes, as: Lanes.self)
+  }
+
+  /// ⟨a, b⟩: lane l adds the products l, l + 16, …; lanes are combined by halves.
+  @inline(__always)
+  static func product(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ count: Int) -> Float {
+    var lanes = Lanes.zero
+    let whole = count / 16 * 16
+    for i in stride(from: 0, to: whole, by: 16) { lanes += load(a + i) * load(b + i) }
+    for i in whole..<count { lanes[i - whole] += a[i] * b[i] }
+    let eight = lanes.lowHalf + lanes.highHalf
+    let four = eight.lowHalf + eight.highHalf
+    let two = four.lowHalf + four.highHalf
+    return two[0] + two[1]
+  }
+
+  /// values ← values + factor · other.
+  @inline(__always)
+  static func add(_ factor: Float, _ other: UnsafePointer<Float>, _ count: Int, to values: UnsafeMutablePointer<Float>) {
+    let whole = count / 16 * 16
+    for i in stride(from: 0, to: whole, by: 16) { store(load(values + i) + factor * load(other + i), to: values + i) }
+    for i in whole..<count { values[i] += factor * other[i] }
+  }
+
+  /// P = X Q.
+  static func left(
+    _ x: UnsafePointer<Float>, _ matrix: LowRankSettings.Matrix, _ right: UnsafePointer<Float>,
+    into left: UnsafeMutablePointer<Float>
+  ) {
+    for row in 0..<matrix.rows {
+      for column in 0..<matrix.rank {
+        left[column * matrix.rows + row] = product(
+          x + row * matrix.columns, right + column * matrix.columns, matrix.columns)
+      }
+    }
+  }
+
+  /// Q = Xᵀ P.
+  static func right(
+    _ x: UnsafePointer<Float>, _ matrix: LowRankSettings.Matrix, _ left: UnsafePointer<Float>,
+    into right: UnsafeMutablePointer<Float>
+  ) {
+    right.update(repeating: 0, count: matrix.rank * matrix.columns)
+    for row in 0..<matrix.rows {
+      for column in 0..<matrix.rank {
+        add(
+          left[column * matrix.rows + row], x + row * matrix.columns, matrix.columns, to: right + column * matrix.columns)
+      }
+    }
+  }
+
+  /// Row `row` of P Qᵀ, added to `values` with a sign.
+  @inline(__always)
+  static func addRow(
+    _ row: Int, _ matrix: LowRankSettings.Matrix, _ left: UnsafePointer<Float>, _ right: UnsafePointer<Float>, sign: Float,
+    to values: UnsafeMutablePointer<Float>
+  ) {
+    for column in 0..<matrix.rank {
+      add(sign * left[column * matrix.rows + row], right + column * matrix.columns, matrix.columns, to: values)
+    }
+  }
+
+  /// Makes the columns of P orthonormal, one after another in fp64 (modified Gram-Schmidt); a column that depends on those before
+  /// it, within 2⁻²⁰, or that is not finite, becomes zero.
+  ///
+  /// Source: algorithms §6.1.
+  static func orthonormalize(_ left: UnsafeMutablePointer<Float>, _ matrix: LowRankSettings.Matrix) {
+    let n = matrix.rows
+    var columns: [[Double]] = []
+    for column in 0..<matrix.rank {
+      let values = left + column * n
+      var x = (0..<n).map { Double(values[$0]) }
+      let before = norm(x)
+      for other in columns where !other.isEmpty {
+        var share = 0.0
+        for i in 0..<n { share += other[i] * x[i] }
+        for i in 0..<n { x[i] -= share * other[i] }
+      }
+      let after = norm(x)
+      let isKept = after.isFinite && after > 0 && after > 0x1p-20 * before
+      for i in 0..<n {
+        x[i] = isKept ? x[i] / after : 0
+        values[i] = Float(x[i])
+      }
+      columns.append(isKept ? x : [])
+    }
+  }
+
+  private static func norm(_ values: [Double]) -> Double {
+    var squares = 0.0
+    for value in values { squares += value * value }
+    return squares.squareRoot()
+  }
+}

@@ -1,0 +1,84 @@
+import Buffers
+import Collectives
+import MPI
+import Strategies
+import Testing
+import Trainer
+import _TestSupport
+
+/// Whole runs with low-rank sums.
+@Suite(.serialized) struct LowRankRunTests {
+  private func lowRank(_ change: (inout TrainerOptions) -> Void = { _ in }) -> TrainerOptions {
+    options {
+      $0.codec = "low-rank:rank=1,refresh=4"
+      change(&$0)
+    }
+  }
+
+  /// The residuals, the right factors and the count of exchanges.
+  private func state(_ trainer: TrainingRun) throws -> (residual: [Float], factors: [Float], exchanges: String) {
+    let state = StateInventory(of: trainer.strategy)
+    return (
+      Array(try #require(state.tensor("residual")).values), Array(try #require(state.tensor("rightFactors")).values),
+      try #require(state.counters["lowRankExchanges"])
+    )
+  }
+
+  private func sum(_ residual: [Float], over group: Communicator) throws -> [Double] {
+    let all = try group.allGather(residual)
+    return residual.indices.map { i in (0..<group.count).reduce(0) { $0 + Double(all[$1 * residual.count + i]) } }
+  }
+
+  /// On another number of ranks residuals keep their sum, and all have the factors that each had.
+  @Test(.ranks(atLeast: 2)) func residualsGoOnWithAnotherNumberOfRanks() throws {
+    let half = max(1, world.count / 2)
+    for (savers, loaders) in [(world.count, half), (half, world.count), (world.count, 1), (1, world.count)] {
+      let directory = try TemporaryDirectory(on: world)
+      var broken = lowRank()
+      broken.checkpoint = directory.path + "/checkpoints"
+      var (saved, factors, residual): ([UInt64], [Float], [Double]) = ([0, 0], [], [])
+      if let group = try world.split(color: world.rank < savers ? 0 : nil) {
+        let trainer = try TrainingRun(broken, on: group, isSilent: true)
+        trainer.lastStep = 6
+        _ = try trainer.run()
+        let found = try state(trainer)
+        (factors, residual) = (found.factors, try sum(found.residual, over: group))
+        saved = [UInt64(factors.count), try #require(UInt64(found.exchanges))]
+        #expect(try group.allGather(found.factors) == Array(repeating: factors, count: savers).flatMap { $0 })
+        #expect(residual.contains { $0 != 0 } == (savers > 1))
+      }
+      try world.broadcast(&saved, root: 0)
+      #expect(saved[0] > 0)
+      broken.resume = true
+      if let group = try world.split(color: world.rank < loaders ? 0 : nil) {
+        let trainer = try TrainingRun(broken, on: group, isSilent: true)
+        let found = try state(trainer)
+        #expect(found.exchanges == "\(saved[1])")
+        let total = try sum(found.residual, over: group)
+        if world.rank < min(savers, loaders) {
+          #expect(found.factors == factors, "\(savers) to \(loaders)")
+          for i in total.indices { #expect(abs(total[i] - residual[i]) < 1e-5, "\(savers) to \(loaders), value \(i)") }
+        }
+        _ = try trainer.run()
+        // A single rank has nothing left.
+        if loaders == 1 { #expect(try state(trainer).residual.allSatisfy { $0 == 0 }) }
+      }
+    }
+    try world.barrier()
+  }
+
+  /// Alone, a run is that with floats, bit for bit.
+  @Test func aSingleRankExchangesNothing() throws {
+    let alone = try #require(try world.split(color: .some(world.rank)))
+    let hashes = try [lowRank(), options { $0.codec = "none" }].map {
+      try TrainingRun($0, on: alone, isSilent: true).run().modelHash
+    }
+    #expect(hashes[0] == hashes[1])
+  }
+
+  @Test(arguments: ["all-reduce", "double-buffer"]) func trainingLearns(_ strategy: String) throws {
+    let outcome = try train(lowRank { ($0.strategy, $0.steps, $0.learningRate) = (strategy, 200, 0.05) })
+    let evaluation = try #require(outcome.evaluation)
+    #expect(evaluation.accuracy > 0.35, "\(strategy): \(evaluation)")
+  }
+}
