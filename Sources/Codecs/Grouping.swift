@@ -47,8 +47,8 @@ public enum Grouping: Hashable, Sendable, CustomStringConvertible {
   }
 
   /// Reads `row` or a number of elements.
-  init(_ specification: Specification, key: String) throws(SpecificationError) {
-    let text = specification.options[key] ?? "row"
+  init(_ specification: Specification, key: String, default standard: Grouping = .row) throws(SpecificationError) {
+    let text = specification.options[key] ?? standard.description
     if text == "row" {
       self = .row
     } else if let count = Int(text), (1...1 << 18).contains(count) {
