@@ -29,9 +29,8 @@ public let codecs = Registry<any Codec>(
         bits: bits, grouping: try Grouping(specification, key: "group"),
         range: Float(try specification.number("range", default: 4, in: 0.5...64)))
     },
-    ChunkTopK.entry, EFSign.entry, TernGrad.entry, QSGD.entry, NUQSGD.entry, Natural.entry, Uniform.entry, E3M0.entry,
-    BF16.entry,
-    FP16.entry,
+    ChunkTopK.entry, EFSign.entry, TernGrad.entry, QSGD.entry, NUQSGD.entry, Natural.entry, Uniform.entry, Codebook.entry,
+    E3M0.entry, BF16.entry, FP16.entry, FixedThreshold.entry,
   ])
 
 /// The codecs among which `--codec auto` chooses and which `train plan` compares by default.

@@ -47,7 +47,7 @@ struct CodecTable {
     let kinds: [(String, (Int) -> Float)] = [
       ("lognormal", { sign($0) * exp(2 * normal($0)) * 1e-3 }), ("normal", { normal($0) * 1e-3 }),
       ("one-hot", { $0 % row == row / 2 ? -0.5 : 0 }), ("constant", { _ in 0.25 }), ("zero", { _ in 0 }),
-      ("denormal", { normal($0) * 1e-40 }), ("huge", { normal($0) * 1e37 }),
+      ("denormal", { normal($0) * (.leastNormalMagnitude / 128) }), ("huge", { normal($0) * 1e37 }),
     ]
     return kinds.map { name, value in
       let values = FloatBuffer(count: count)

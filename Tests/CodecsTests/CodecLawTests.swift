@@ -17,7 +17,8 @@ import Testing
     "qsgd:levels=1000,bucket=row", "qsgd:levels=23,code=elias", "qsgd:levels=1,norm=l2,code=elias", "nuqsgd:levels=20,norm=l2",
     "natural:feedback=true", "uniform:bits=2", "uniform:bits=4,rounding=stochastic", "uniform:bits=8,rounding=dither",
     "uniform:bits=4,range=min-max", "uniform:bits=16,range=min-max,rounding=stochastic,feedback=true", "uniform:bits=16",
-    "e3m0:rounding=stochastic", "bf16:rounding=stochastic", "fp16:feedback=false",
+    "e3m0:rounding=stochastic", "bf16:rounding=stochastic", "fp16:feedback=false", "codebook:bits=2",
+    "codebook:model=laplace", "fixed-threshold:threshold=0.25",
   ]
   static let counts = [0, 1, 2, 3, 7, 8, 9, 31, 32, 33, 63, 64, 65, 127, 200, 784, 1023, 1024, 1025, 4096]
 

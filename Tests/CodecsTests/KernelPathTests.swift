@@ -45,7 +45,8 @@ import Testing
   @Test(
     "codes of every magnitude",
     arguments: ["one-bit", "multi-bit:bits=2", "multi-bit:bits=8", "multi-bit:bits=16", "none", "chunk-top-k"]
-      + ["ef-sign", "terngrad", "qsgd", "natural", "nuqsgd", "bf16", "fp16", "e3m0", "uniform"] + CodecLawTests.scalar)
+      + ["ef-sign", "terngrad", "qsgd", "natural", "nuqsgd", "bf16", "fp16", "e3m0", "uniform", "codebook", "fixed-threshold"]
+      + CodecLawTests.scalar)
   func magnitudes(name: String) throws {
     let codec = try codecs.make(name)
     for magnitude in Magnitudes.all {

@@ -5,7 +5,8 @@ import Testing
 /// Codes with one scale for each group: the vectors of the sources, and the plain reference bit for bit.
 @Suite struct ScalarCodeTests {
   static let names =
-    ["ef-sign", "terngrad", "qsgd", "nuqsgd", "natural", "uniform", "e3m0", "bf16", "fp16"] + CodecLawTests.scalar
+    ["ef-sign", "terngrad", "qsgd", "nuqsgd", "natural", "uniform", "e3m0", "bf16", "fp16", "codebook", "fixed-threshold"]
+    + CodecLawTests.scalar
 
   private func reference(_ name: String, uniforms: [Float] = []) throws -> ScalarReference {
     var reference = try #require(ScalarReference(try codecs.make(name)))
@@ -60,6 +61,39 @@ import Testing
       nearest.arriving([64, 1.49, 1.5, -3, 0.5, 0.49, 0, 47, 48]) == [64, 1, 2, -4, 1, 0, 0, 32, 64])
   }
 
+  @Test("the levels lose what theory says of normal values, and each is the mean of what it stands for")
+  func bookOfNormalValues() throws {
+    let random = Philox(seed: 3, purpose: .tests)
+    // Pairs of uniforms would need logarithms; sums of sixteen are normal to a thousandth here.
+    let values = (0..<40_000).map { i in (0..<16).reduce(Float(-8)) { $0 + random.uniform(i, tensor: $1) } }
+    let energy = values.reduce(0.0) { $0 + Double($1) * Double($1) }
+    for (bits, expected) in [(2, 0.117482), (4, 0.009501)] {
+      let codec = try codecs.make("codebook:bits=\(bits),group=40000")
+      let encoded = codec.encode(values, residual: zeros(40_000))
+      let lost = encoded.residual.reduce(0.0) { $0 + Double($1) * Double($1) }
+      #expect((lost / energy / expected - 1).magnitude < 0.05, "\(lost / energy)")
+    }
+  }
+
+  @Test("the trace of fixed thresholds, algorithms 3.4")
+  func thresholdTrace() throws {
+    let codec = try codecs.make("fixed-threshold:threshold=0.5")
+    var residual = zeros(16)
+    let gradient: [Float] = [0.3, 0.5, -0.5, -0.2, 2, -0.1, 0, 0.49] + zeros(8)
+    for (arrived, rest) in [
+      ([0, 0.5, -0.5, 0, 0.5, 0, 0, 0], [0.3, 0, 0, -0.2, 1.5, -0.1, 0, 0.49]),
+      ([0.5, 0.5, -0.5, 0, 0.5, 0, 0, 0.5], [0.1, 0, 0, -0.4, 3, -0.2, 0, 0.48]),
+    ] as [([Float], [Float])] {
+      let encoded = codec.encode(gradient, residual: residual)
+      #expect(codec.decode(encoded.code, count: 16) == arrived + zeros(8))
+      #expect(zip(encoded.residual, rest + zeros(8)).allSatisfy { ($0 - $1).magnitude < 1e-6 })
+      residual = encoded.residual
+    }
+    // What is always larger than the threshold piles up.
+    for _ in 0..<98 { residual = codec.encode(gradient, residual: residual).residual }
+    #expect(residual[4] == 150 && residual[1] == 0)
+  }
+
   @Test("codes, values and residuals are those of the plain reference, bit for bit", arguments: names, Gradients.allCases)
   func equalsReference(name: String, family: Gradients) throws {
     let codec = try codecs.make(name)
@@ -88,7 +122,8 @@ import Testing
   }
 
   @Test(
-    "what has arrived once arrives again", arguments: ["uniform", "uniform:bits=4", "uniform:bits=16", "e3m0", "bf16", "fp16"])
+    "what has arrived once arrives again",
+    arguments: ["uniform", "uniform:bits=4", "uniform:bits=16", "e3m0", "bf16", "fp16", "codebook", "fixed-threshold"])
   func idempotence(name: String) throws {
     let codec = try codecs.make(name)
     for family in Gradients.allCases {
@@ -149,7 +184,9 @@ import Testing
       ("qsgd:levels=40,code=elias,feedback=true", "feedback takes code=dense"),
       ("terngrad:clip=0.5", "clip is 0, or 1 to 1000"),
       ("uniform:bits=3", "bits is 2, 4, 8 or 16"), ("uniform:range=min-max,rounding=dither", "takes range=symmetric"),
-      ("fp16:scale=1000", "power of two"), ("fp16:scale=0", "power of two"), ("e3m0:rounding=up", "unknown rounding 'up'"),
+      ("fp16:scale=1000", "power of two"), ("fp16:scale=0", "power of two"), ("codebook:bits=3", "bits is 2 or 4"),
+      ("fixed-threshold:threshold=0", "1e-30 to 1e+30"), ("codebook:model=gauss", "unknown model 'gauss'"),
+      ("e3m0:rounding=up", "unknown rounding 'up'"),
       ("nuqsgd:levels=127", "1 to 126"), ("natural:feedback=maybe", "true or false"),
     ] {
       let error = #expect(throws: SpecificationError.self) { try codecs.make(text) }

@@ -12,7 +12,8 @@ struct ScalarReference {
   /// The reference of a codec in one of these forms, with the random numbers of `context`; nil for other codecs.
   init?(_ codec: any Codec, context: EncodingContext = EncodingContext()) {
     guard let keys = try? Specification(codec.specification),
-      ["ef-sign", "terngrad", "qsgd", "nuqsgd", "natural", "uniform", "e3m0", "bf16", "fp16"].contains(keys.name)
+      ["ef-sign", "terngrad", "qsgd", "nuqsgd", "natural", "uniform", "e3m0", "bf16", "fp16", "codebook", "fixed-threshold"]
+        .contains(keys.name)
     else { return nil }
     self.keys = keys
     let numbers = context.random(.stochasticRounding)
@@ -21,6 +22,13 @@ struct ScalarReference {
     let shared = Philox(seed: UInt64(key), purpose: .dither)
     dither = { shared.uniform($0) - 0.5 }
   }
+
+  /// The published magnitudes for variance 1, to seven digits.
+  private static let levels: [String: [Float]] = [
+    "normal 2": [0.45278, 1.5104176], "laplace 2": [0.4197557, 1.8339693],
+    "normal 4": [0.128395, 0.3880483, 0.6567591, 0.9423405, 1.2562312, 1.6180464, 2.0690172, 2.7325896],
+    "laplace 4": [0.123986, 0.4048392, 0.7286503, 1.1109841, 1.5777859, 2.1773468, 3.0168582, 4.4310718],
+  ]
 
   private func uniform(_ place: Int) -> Float { Float(word(place) >> 8) / 16_777_216 }
   private func number(_ key: String) -> Int { Int(keys.options[key] ?? "") ?? 0 }
@@ -55,6 +63,21 @@ struct ScalarReference {
         let most: Float = Float(bitPattern: 0x7F7F_0000)
         return max(-most, min(most, Float(bitPattern: pattern)))
       }
+    case "codebook":
+      let scale = Float((laneSum(v.map { Double($0) * Double($0) }) / Double(v.count)).squareRoot())
+      let levels = ScalarReference.levels["\(keys.options["model"] ?? "") \(number("bits"))"] ?? []
+      found = v.map { value in
+        guard scale > 0 else { return 0 }
+        let share = value.magnitude / scale
+        // Of two as near, the smaller one.
+        var best = levels[0]
+        for (last, next) in zip(levels, levels.dropFirst()) where share > (last + next) / 2 { best = next }
+        return (value < 0 ? -1 : 1) * (best * scale)
+      }
+      if !((levels.last ?? 0) * scale).isFinite { return nil }
+    case "fixed-threshold":
+      let threshold = Float(keys.options["threshold"] ?? "") ?? 0
+      found = v.map { $0 / threshold >= 1 ? threshold : $0 / threshold <= -1 ? -threshold : 0 }
     default: found = halves(v)
     }
     guard let found, found.allSatisfy(\.isFinite) else { return nil }

@@ -12,7 +12,7 @@ import _TestSupport
     "ef-sign", "terngrad", "qsgd:bucket=64", "qsgd:levels=127,bucket=64", "qsgd:levels=8,bucket=64,code=elias",
     "nuqsgd:bucket=64",
     "natural", "uniform:bits=4,group=64", "uniform:rounding=dither,group=64", "uniform:range=min-max,group=100", "e3m0", "bf16",
-    "bf16:rounding=stochastic", "fp16",
+    "bf16:rounding=stochastic", "fp16", "codebook", "fixed-threshold:threshold=0.1",
   ]
   static let layouts = [
     Layouts.awkward, Layouts.single, Layouts.threeRows, TensorLayout([("weights", [64, 50]), ("biases", [64])]),
@@ -95,7 +95,9 @@ import _TestSupport
   /// What is sent and what stays is what was given, to rounding: over ranks, owners and steps.
   @Test(
     .ranks(atMost: 4),
-    arguments: ["ef-sign", "uniform:bits=2,group=64", "e3m0", "bf16", "fp16", "qsgd:levels=8,bucket=64,feedback=true"])
+    arguments: [
+      "ef-sign", "uniform:bits=2,group=64", "e3m0", "bf16", "fp16", "codebook:bits=2", "qsgd:levels=8,bucket=64,feedback=true",
+    ])
   func nothingIsLost(_ name: String) throws {
     let layout = TensorLayout([("weights", [20, 50]), ("biases", [20])])
     let parts = try Parts(name, layout, .auto)

@@ -69,6 +69,7 @@ INLINE void get_codes(const uint32_t *words, size_t length, int bits, bits16 cod
 #include "grid.h"
 #include "powers.h"
 #include "short-floats.h"
+#include "book.h"
 
 const ck_code_loops CODE_LOOPS = {
     .magnitude_sum = magnitude_sum,
@@ -83,4 +84,6 @@ const ck_code_loops CODE_LOOPS = {
     .power_decode = power_decode,
     .short_encode = short_encode,
     .short_decode = short_decode,
+    .book_encode = book_encode,
+    .book_decode = book_decode,
 };

@@ -52,6 +52,12 @@ typedef struct {
   ck_random random;
 } ck_short_floats;
 
+// Levels of a table, of 2 or 4 bits with the sign: `scale` times a level, the one whose limits hold the magnitude over `scale`.
+typedef struct {
+  uint32_t bits;
+  float scale, levels[8], limits[8];
+} ck_book;
+
 typedef struct {
   // Of gradient + residual, over 32 lanes in fp64: the sums of magnitudes and of squares.
   double (*magnitude_sum)(const float *gradient, const float *residual, size_t count);
@@ -73,6 +79,9 @@ typedef struct {
 
   void (*short_encode)(const float *gradient, float *residual, size_t count, const ck_short_floats *form, void *words);
   void (*short_decode)(const void *words, size_t count, const ck_short_floats *form, float *values, int mode);
+
+  void (*book_encode)(const float *gradient, float *residual, size_t count, const ck_book *book, void *words);
+  void (*book_decode)(const void *words, size_t count, const ck_book *book, float *values, int mode);
 } ck_code_loops;
 
 extern const ck_code_loops *ck_selected_codes;
