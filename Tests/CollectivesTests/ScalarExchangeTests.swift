@@ -101,23 +101,8 @@ import _TestSupport
   func nothingIsLost(_ name: String) throws {
     let layout = TensorLayout([("weights", [20, 50]), ("biases", [20])])
     let parts = try Parts(name, layout, .auto)
-    var (given, delivered) = ([Double](repeating: 0, count: layout.count), [Double](repeating: 0, count: layout.count))
-    for step in 0..<30 {
-      let own = drawGradient(count: layout.count, seed: 53, step: step, rank: allRanks.rank)
-      let output = try parts.run(own, step: step)
-      for i in 0..<layout.count {
-        given[i] += Double(own[i])
-        delivered[i] += Double(output[i])
-      }
-    }
-    guard allRanks.count > 1 else { return }
-    for i in 0..<layout.count {
-      given[i] -= Double(parts.exchange.residual[i])
-      if let place = parts.exchange.ownedOffset(of: i) { given[i] -= Double(parts.exchange.ownerResidual[place]) }
-    }
-    try allRanks.allReduce(&given, .sum)
-    #expect(zip(given, delivered).allSatisfy { ($0 - $1).magnitude < 1e-3 })
-    #expect(parts.exchange.residual.values.contains { $0 != 0 })
+    #expect(try loss(of: parts.exchange, parts.gradient, count: layout.count, seed: 53) < 1e-3)
+    #expect(allRanks.count == 1 || parts.exchange.residual.values.contains { $0 != 0 })
   }
 
   /// Without feedback, sums are right on average over steps, though both stages round at random.

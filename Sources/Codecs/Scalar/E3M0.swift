@@ -22,12 +22,7 @@ struct E3M0: LoopCodec {
   }
 
   func loops(for statistics: GroupStatistics, count: Int, context: EncodingContext) -> PowerLoops? {
-    var loops = loops
-    loops.scale = statistics.largestMagnitude
-    guard loops.scale.isFinite else { return nil }
-    loops.scale = loops.scale.powerAbove
-    loops.random = context.random(.stochasticRounding).start
-    return loops
+    loops.scaled(to: statistics, context)
   }
 
   /// The entry of the list of codecs.

@@ -34,6 +34,18 @@ extension LoopCodec {
   }
 }
 
+extension PowerLoops {
+  /// The loops with the least power of two that no magnitude of a group exceeds as the largest power; nil if a value is not finite.
+  func scaled(to statistics: GroupStatistics, _ context: EncodingContext) -> PowerLoops? {
+    let largest = statistics.largestMagnitude
+    guard largest.isFinite else { return nil }
+    var loops = self
+    loops.scale = largest.powerAbove
+    loops.random = context.random(.stochasticRounding).start
+    return loops
+  }
+}
+
 /// What a scale is made of.
 enum Norm: String, CaseIterable {
   /// The root of the sum of squares.

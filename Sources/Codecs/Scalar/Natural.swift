@@ -21,12 +21,7 @@ struct Natural: LoopCodec {
   var specification: String { "natural:group=\(grouping),feedback=\(keepsRemainder)" }
 
   func loops(for statistics: GroupStatistics, count: Int, context: EncodingContext) -> PowerLoops? {
-    var loops = loops
-    loops.scale = statistics.largestMagnitude
-    guard loops.scale.isFinite else { return nil }
-    loops.scale = loops.scale.powerAbove
-    loops.random = context.random(.stochasticRounding).start
-    return loops
+    loops.scaled(to: statistics, context)
   }
 
   /// The entry of the list of codecs.
