@@ -62,7 +62,7 @@ import _TestSupport
           for (number, group) in groups.enumerated() {
             func code(_ coder: GroupCoder, _ values: [Float], _ stream: Int) -> ByteBuffer {
               let code = ByteBuffer(count: codec.encodedByteCount(of: group.count) + 4)
-              coder.encode(
+              _ = coder.encode(
                 values, at: group.lowerBound, count: group.count, into: code.baseAddress,
                 context: EncodingContext(seed: 3, step: step, stream: stream, tensor: tensor, group: number))
               return code
@@ -72,10 +72,14 @@ import _TestSupport
             }
             let sum = FloatBuffer(count: group.count)
             var starts = codes.map { UnsafeRawPointer($0.baseAddress) }
-            owners.decodeSum(&starts, codeCount: rankCount, count: group.count, into: sum.baseAddress)
+            withExtendedLifetime(codes) {
+              owners.decodeSum(&starts, codeCount: rankCount, count: group.count, into: sum.baseAddress)
+            }
             let who = try #require((0..<rankCount).first { owner[$0][group.lowerBound] == 1 })
             let back = code(owners, sum.array, CodeStreams().sums(of: who))
-            owners.decode(back.baseAddress, count: group.count, setting: sum.baseAddress)
+            withExtendedLifetime(back) {
+              _ = owners.decode(back.baseAddress, count: group.count, setting: sum.baseAddress)
+            }
             expected.replaceSubrange(group, with: sum.array)
           }
         }
