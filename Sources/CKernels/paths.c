@@ -5,6 +5,7 @@
 #include <string.h>
 
 const ck_kernels *ck_selected = NULL;
+const ck_code_loops *ck_selected_codes = &ck_portable_codes;
 
 int ck_best_path(void) {
 #if defined(__x86_64__)
@@ -31,11 +32,13 @@ int ck_path(void) {
 bool ck_select_path(int path) {
   if (path < CK_PORTABLE || path > ck_best_path()) return false;
   const ck_kernels *table = NULL;
+  const ck_code_loops *codes = &ck_portable_codes;
 #if defined(__x86_64__)
-  if (path == CK_AVX512) table = &ck_avx512_kernels;
-  if (path == CK_AVX2) table = &ck_avx2_kernels;
+  if (path == CK_AVX512) table = &ck_avx512_kernels, codes = &ck_avx512_codes;
+  if (path == CK_AVX2) table = &ck_avx2_kernels, codes = &ck_avx2_codes;
 #endif
   __atomic_store_n(&ck_selected, table, __ATOMIC_RELAXED);
+  __atomic_store_n(&ck_selected_codes, codes, __ATOMIC_RELAXED);
   return true;
 }
 

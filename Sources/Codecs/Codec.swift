@@ -6,7 +6,7 @@ internal import Kernels
 /// (``GroupCoder``, which also sends a group as raw floats if its code would be no smaller).
 ///
 /// Every codec obeys decode(code) + residual′ = gradient + residual, up to half an ulp of the largest of the terms, unless it is asked
-/// to let residuals fade (``ChunkTopK``).
+/// to let residuals fade (``ChunkTopK``), or leaves none at all (``keepsRemainder``).
 /// A group is a run of values that share their statistics; ``Grouping`` defines where groups begin and end.
 public protocol Codec: Sendable {
   /// The full specification, for example `one-bit:group=row`.
@@ -36,6 +36,14 @@ public protocol Codec: Sendable {
 
   /// About what share of the squared norm of a group one code carries; the rest comes later. Nil if it is not known; 1 is all of it.
   var typicalContraction: Double? { get }
+
+  /// Whether what a code does not carry stays in the residual; true by default.
+  ///
+  /// A codec that keeps no remainder still sends the residual that it is given, and leaves zeros: what is lost is not sent later.
+  var keepsRemainder: Bool { get }
+
+  /// Whether what arrives of a group is gradient + residual on average over the random numbers; only of floats by default.
+  var isUnbiased: Bool { get }
 
   /// The size in bytes of the code of a group of `count` values, a multiple of 4; an upper bound if the codec
   /// `hasVaryingLength`.
@@ -86,6 +94,8 @@ extension Codec {
   public var dividesBySenders: Bool { false }
   public var addsBeforeDecoding: Bool { false }
   public var exchangesUntilSent: Double { 1 }
+  public var keepsRemainder: Bool { true }
+  public var isUnbiased: Bool { isIdentity }
 
   public func isCode(_ code: UnsafeRawPointer, byteCount: Int, count: Int) -> Bool { true }
 

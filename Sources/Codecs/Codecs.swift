@@ -1,7 +1,7 @@
 public import Buffers
 
 /// The grouping of a codec, for `train list`.
-private let groups =
+let groupMeaning =
   "'row' of a weight matrix, or a number of elements; vectors of deep models, and filters that read an image, travel as floats (row)"
 
 /// All codecs; `train list` prints them, and tests and benchmarks run over them.
@@ -11,13 +11,13 @@ public let codecs = Registry<any Codec>(
     Registry.Entry("none", "floats as they are; nothing is lost") { _ in Identity() },
     Registry.Entry(
       "one-bit", "one bit per value and two means per group, with error feedback (Seide et al. 2014)",
-      keys: [("group", "values that share two means: \(groups)")]
+      keys: [("group", "values that share two means: \(groupMeaning)")]
     ) { OneBit(grouping: try Grouping($0, key: "group")) }.damped,
     Registry.Entry(
       "multi-bit", "2, 4, 8 or 16 bits per value on a uniform scale for each group, with error feedback (as in CNTK)",
       keys: [
         ("bits", "bits of a value: 2, 4, 8 or 16 (4)"),
-        ("group", "values that share a scale: \(groups)"),
+        ("group", "values that share a scale: \(groupMeaning)"),
         ("range", "how far the scale reaches, in root mean squares of a group, 0.5 to 64 (4)"),
       ]
     ) { specification in
@@ -38,5 +38,9 @@ public let codecs = Registry<any Codec>(
         ("feedback", "the share of a residual that takes part in a code, above 0; the rest waits (0.25)"),
       ]
     ) { try Rotated($0) },
-    ChunkTopK.entry,
+    ChunkTopK.entry, EFSign.entry, TernGrad.entry, QSGD.entry, NUQSGD.entry, Natural.entry, Uniform.entry, Codebook.entry,
+    E3M0.entry, BF16.entry, FP16.entry, FixedThreshold.entry,
   ])
+
+/// The codecs among which `--codec auto` chooses and which `train plan` compares by default.
+public let comparedCodecs = ["none", "one-bit", "multi-bit", "chunk-top-k"]

@@ -1,4 +1,5 @@
 public import Buffers
+internal import Kernels
 
 /// The context in which a group is encoded: the address of the random numbers of a stochastic code.
 ///
@@ -39,6 +40,11 @@ public struct EncodingContext: Hashable, Sendable {
     /// Four random words at once, for the values `4 * quad` to `4 * quad + 3` of the group.
     public func words(quad: Int) -> SIMD4<UInt32> {
       philox.words(quad: group * Numbers.quadsOfGroup + quad, tensor: tensor)
+    }
+
+    /// Where the numbers of the group begin, for the vector loops.
+    var start: RandomStart {
+      RandomStart(counter: philox.counter(quad: group * Numbers.quadsOfGroup, tensor: tensor), key: philox.key)
     }
 
     /// The random number of value `index` of the group, uniform in [0, 1 − 2⁻²⁴], exact in fp32.

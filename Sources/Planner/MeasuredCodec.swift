@@ -10,7 +10,7 @@ public import Strategies
 internal import Trainer
 internal import Transport
 
-/// Measures for about a second the time of a step with each codec of the registry; returns the fastest, for `--codec auto`.
+/// Measures for about a second the time of a step with each of ``comparedCodecs``; returns the fastest, for `--codec auto`.
 ///
 /// A code is chosen only if it is worth its loss (``Recommendation/worthwhile``). Rank 0 decides. Collective.
 ///
@@ -20,7 +20,7 @@ internal import Transport
 /// - Returns: The codec's specification, and the reason, a sentence without a full stop; the same on all ranks.
 public func measuredCodec(for parts: StrategyParts, on dataset: any Dataset) throws -> (codec: String, reason: String) {
   let world = parts.grid.all.world
-  let candidates = try codecs.entries.map { AggregationRecipe(try codecs.make($0.name)) }
+  let candidates = try comparedCodecs.map { AggregationRecipe(try codecs.make($0)) }
   let measured = try CostMeasurement(parts: parts, dataset: dataset, aggregations: candidates).measure(.brief)
   var decision: (codec: String, reason: String)?
   if world.rank == 0 {

@@ -107,7 +107,7 @@ public struct PlanRequest: Sendable {
 
   /// What is compared, floats first.
   public func chosenAggregations() throws(OptionError) -> [AggregationRecipe] {
-    let names = codecs.isEmpty ? Codecs.codecs.entries.map(\.name) : codecs
+    let names = codecs.isEmpty ? comparedCodecs : codecs
     var chosen: [AggregationRecipe] = []
     for name in (names.contains("none") ? [] : ["none"]) + names {
       do {

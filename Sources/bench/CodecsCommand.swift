@@ -17,6 +17,10 @@ struct CodecsCommand: ParsableCommand {
 
       With --input, a codec is applied to your own gradient: decoded + remainder = gradient + residual. Groups follow the \
       array's shape; a row is what belongs to one index of the first axis.
+
+      With --all, every codec is applied once to your gradient, or to gradients of every kind: bytes, ‖arrived − gradient‖² over \
+      ‖gradient‖², values/s, and whether it is right on average (unbiased), sends what is lost later (feedback) or neither (biased). \
+      --codec then chooses among them.
       """)
 
   @Option(help: "A codec; give the option again for more (default: one-bit, count-sketch and top-k).")
@@ -35,13 +39,27 @@ struct CodecsCommand: ParsableCommand {
   var decoded: String?
   @Option(help: ArgumentHelp("Where the residual after goes.", valueName: "E.npy"))
   var remainder: String?
+  @Flag(help: "Compare all codecs on a gradient.")
+  var all = false
+  @Option(help: ArgumentHelp("With --all, where a plot of errors against bits goes.", valueName: "FILE.svg"))
+  var svg: String?
   @OptionGroup var output: OutputOptions
 
   func validate() throws {
+    guard all || svg == nil else { throw ValidationError("--svg goes with --all") }
     guard iterations > 0, count.allSatisfy({ $0 > 0 }), row.allSatisfy({ $0 > 0 }) else {
       throw ValidationError("--count, --row and --iterations take positive numbers")
     }
-    if input == nil {
+    if all {
+      guard residual == nil, decoded == nil, remainder == nil else {
+        throw ValidationError("--residual, --decoded and --remainder do not go with --all")
+      }
+      guard count.count <= 1, row.count <= 1, input == nil || count.isEmpty && row.isEmpty else {
+        throw ValidationError("--all takes one --count and one --row, or --input")
+      }
+      let faults = FileConflicts.faults(outputs: [("svg", svg)], inputs: [("input", input)])
+      guard faults.isEmpty else { throw ValidationError(faults.joined(separator: "\n")) }
+    } else if input == nil {
       guard residual == nil, decoded == nil, remainder == nil else {
         throw ValidationError("--residual, --decoded and --remainder go with --input")
       }
@@ -54,7 +72,27 @@ struct CodecsCommand: ParsableCommand {
     }
   }
 
+  /// Compares codecs on one gradient or on one of every kind.
+  private func compareAll() throws {
+    let plot = try svg.map(FileDestination.init)
+    try plot?.open()
+    let count = count.first ?? 1 << 20, row = row.first ?? 1024
+    guard input != nil || count.isMultiple(of: row) else { throw ValidationError("--count is a multiple of --row") }
+    // Gradients of every kind, and of one codec the residual, the arrived values and the code.
+    if input == nil { try requireMemory(values: count, buffers: 10) }
+    let inputs =
+      try input.map { path in
+        let file = try NumpyFile(from: path)
+        return [CodecTable.Input(name: path, shape: file.shape, values: file.values)]
+      } ?? CodecTable.kinds(count: count, row: row)
+    let table = CodecTable(
+      codecs: try (codec.isEmpty ? CodecTable.specifications : codec).map { try codecs.make($0) }, inputs: inputs)
+    let wrong = try table.run(iterations: min(iterations, 3), output: output, plot: plot)
+    if wrong > 0 { fail("\(wrong) values are not what decoded + remainder must give", status: 70) }
+  }
+
   func run() throws {
+    if all { return try compareAll() }
     if let input {
       let files = try [decoded, remainder].map { try $0.map(FileDestination.init) }
       for file in files { try file?.open() }

@@ -98,23 +98,8 @@ import _TestSupport
   func nothingIsLost(_ values: String) throws {
     let layout = TensorLayout([("weights", [20, 50]), ("biases", [20])])
     let parts = try exchange("chunk=100,k=1/10,values=\(values)", layout, .auto)
-    var (given, delivered) = ([Double](repeating: 0, count: layout.count), [Double](repeating: 0, count: layout.count))
-    for step in 0..<30 {
-      let own = drawGradient(count: layout.count, seed: 33, step: step, rank: allRanks.rank)
-      let output = try run(own, step: step, parts)
-      for i in 0..<layout.count {
-        given[i] += Double(own[i])
-        delivered[i] += Double(output[i])
-      }
-    }
-    guard allRanks.count > 1 else { return }
-    for i in 0..<layout.count {
-      given[i] -= Double(parts.exchange.residual[i])
-      if let place = parts.exchange.ownedOffset(of: i) { given[i] -= Double(parts.exchange.ownerResidual[place]) }
-    }
-    try allRanks.allReduce(&given, .sum)
-    #expect(zip(given, delivered).allSatisfy { ($0 - $1).magnitude < 1e-3 })
-    #expect(parts.exchange.residual.values.contains { $0.magnitude > 0.01 })
+    #expect(try loss(of: parts.exchange, parts.gradient, count: layout.count, seed: 33) < 1e-3)
+    #expect(allRanks.count == 1 || parts.exchange.residual.values.contains { $0.magnitude > 0.01 })
   }
 
   /// One value in 64 by a sign takes 140 times fewer bytes than floats, headers and indices counted.

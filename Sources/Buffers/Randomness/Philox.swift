@@ -6,6 +6,8 @@ public struct Philox: Sendable {
   public enum Purpose: UInt32, Sendable {
     /// Stochastic codes.
     case stochasticRounding = 0x01
+    /// Dither that sender and receiver share.
+    case dither = 0x04
     /// The order of samples.
     case dataOrder = 0x07
     /// The hash functions of sketches.
@@ -40,7 +42,7 @@ public struct Philox: Sendable {
     case tests = 0x7F
   }
 
-  private let key: SIMD2<UInt32>
+  package let key: SIMD2<UInt32>
   private let step: UInt32
   private let purposeAndStream: UInt32
 
@@ -53,9 +55,14 @@ public struct Philox: Sendable {
 
   /// Four random words at once: those of elements `4 * quad` to `4 * quad + 3` of tensor `tensor`.
   public func words(quad: Int, tensor: Int = 0) -> SIMD4<UInt32> {
+    Philox.block(counter: counter(quad: quad, tensor: tensor), key: key)
+  }
+
+  /// The counter of a quad.
+  package func counter(quad: Int, tensor: Int = 0) -> SIMD4<UInt32> {
     let low = UInt32(truncatingIfNeeded: quad)
     let high = UInt32(truncatingIfNeeded: quad >> 32) & 0xFFFF | UInt32(truncatingIfNeeded: tensor) << 16
-    return Philox.block(counter: SIMD4(low, high, step, purposeAndStream), key: key)
+    return SIMD4(low, high, step, purposeAndStream)
   }
 
   /// The words of sixteen quads at once, from `first` on: the first word of each, the second ones, and so on.

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "CodeLoops.h"
+
 #pragma clang assume_nonnull begin
 
 // The parameters of one step of Adam (see Sources/Kernels/AdamUpdates.swift).
