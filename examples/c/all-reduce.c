@@ -70,7 +70,8 @@ static void make_mistakes(morse_world *world, morse_stream *stream, const morse_
   expect(morse_stream_begin(NULL, 0) == MORSE_ERROR_USAGE && strlen(morse_last_error()) > 0, "no handle");
   expect(morse_stream_create(world, "one-bitt", tensors, 2, NULL, &none) == MORSE_ERROR_USAGE, "an unknown codec");
   expect(strstr(morse_last_error(), "one-bit") != NULL, "the nearest codec is not named");
-  expect(morse_stream_create(world, "fetch-sgd", tensors, 2, NULL, &none) == MORSE_ERROR_USAGE, "a codec that delivers a change");
+  expect(morse_codec_result("fetch-sgd") == MORSE_RESULT_CHANGE && morse_codec_result("") == -1, "what a codec brings");
+  expect(morse_stream_create(world, "lazy", tensors, 2, NULL, &none) == MORSE_ERROR_USAGE, "a codec that follows a model");
   expect(morse_stream_create(world, "one-bit", tensors, 0, NULL, &none) == MORSE_ERROR_USAGE, "no tensors");
   morse_options options = {.size = sizeof options, .overlap = 9};
   expect(morse_stream_create(world, "one-bit", tensors, 2, &options, &none) == MORSE_ERROR_USAGE, "an unknown overlap");

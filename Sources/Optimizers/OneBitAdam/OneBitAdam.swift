@@ -5,7 +5,7 @@ internal import Kernels
 ///
 /// In the first `freeze` steps, on sums of gradients: m ← β₁m + (1 − β₁)ḡ; v ← β₂v + (1 − β₂)ḡ²; w ← w − η(m/(√v + ε) + λw), without
 /// correction of bias. After them v is frozen, and each of K ranks contributes β₁m/K + (1 − β₁)gᵢ, so that the sum is the next m
-/// (``MomentumContribution``), and
+/// (`MomentumContribution`), and
 ///
 ///     w ← w − η(m/(max(√v, f) + ε) + λw)      f = 0.1 · root of the mean of v
 ///
