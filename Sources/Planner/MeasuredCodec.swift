@@ -10,7 +10,7 @@ public import Strategies
 internal import Trainer
 internal import Transport
 
-/// Measures for about a second the time of a step with each of ``comparedCodecs``; returns the fastest, for `--codec auto`.
+/// Measures for about a second the time of a step with each of `comparedCodecs`; returns the fastest, for `--codec auto`.
 ///
 /// A code is chosen only if it is worth its loss (``Recommendation/worthwhile``). Rank 0 decides. Collective.
 ///
