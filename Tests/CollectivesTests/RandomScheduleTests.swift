@@ -130,6 +130,10 @@ import _TestSupport
           return minibatch % 8 == 5 ? 0 : minibatch + 1
         }
         idleTurns = turn == .idle ? idleTurns + 1 : 0
+        if turn == .idle && !servers[rank].isMeeting && ranks.count > 1 && servers[rank].awaitedRanks.isEmpty {
+          Issue.record("rank \(rank) waits for no other: \(schedule)")
+          return
+        }
         // A message that can arrive does so in one of three turns of its rank.
         guard idleTurns < 300 * ranks.count else {
           Issue.record("nobody goes on: \(schedule)")

@@ -33,7 +33,7 @@ public final class ParameterServer {
   var nextBlock = 0
   private var isStopRequested: () -> Bool = { false }
   /// Whether all pushes are applied, and the ranks send one another their shards.
-  private var isMeeting = false
+  package private(set) var isMeeting = false
   /// What this rank did as an owner in the last segment.
   public internal(set) var service = ServiceRecord()
   var stopwatch = Stopwatch()
@@ -209,9 +209,12 @@ public final class ParameterServer {
   /// Whether this rank's workers are done and its shard, if it has one, has had all pushes.
   private var isOver: Bool { (!isOwner || server.endCount == settings.workerCount) && workers.allSatisfy(\.isDone) }
 
-  private var awaitedRanks: [Int] {
-    let answering = workers.flatMap { $0.awaited }
-    return Set(answering + (server.awaited.map { [$0 % rankCount] } ?? [])).sorted().filter { $0 != rank }
+  /// The other ranks that keep this one waiting before a meeting: owners that have not answered, and the worker whose event is next; if
+  /// there are none, those whose workers are not done.
+  package var awaitedRanks: [Int] {
+    func others(_ workers: [Int]) -> [Int] { Set(workers.map { $0 % rankCount }).sorted().filter { $0 != rank } }
+    let awaited = others(workers.flatMap { $0.awaited } + (server.awaited.map { [$0] } ?? []))
+    return awaited.isEmpty && isOwner ? others(server.unfinishedWorkers) : awaited
   }
 
   /// Gives up on what is under way.

@@ -47,6 +47,8 @@ final class ShardServer {
 
   /// The number of workers that are done.
   var endCount: Int { clocks.finishedCount }
+  /// The workers that are not done.
+  var unfinishedWorkers: [Int] { clocks.isFinished.indices.filter { !clocks.isFinished[$0] } }
 
   /// The number of minibatches that were pushed in this segment.
   var minibatchCount: Int { minibatchCounts.reduce(0, +) }
