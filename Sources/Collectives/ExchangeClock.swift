@@ -55,13 +55,15 @@ final class ExchangeClock {
   func finish(_ advance: () throws -> ExchangeTurn) throws {
     var idleSince: ContinuousClock.Instant?
     while true {
+      // The wait ends where the next turn with work begins, which is counted by `note`.
+      let start = idleSince == nil ? nil : ContinuousClock.now
       let turn = try advance()
       if turn == .idle {
         if idleSince == nil { idleSince = .now }
         watchdog.giveWay()
         continue
       }
-      if let start = idleSince { timing.wait += .now - start }
+      if let idleSince, let start { timing.wait += start - idleSince }
       idleSince = nil
       if turn == .done { return }
     }
