@@ -6,34 +6,13 @@ DIR has the four IDX files of MNIST, also as .gz; without it, images are generat
 """
 
 import argparse
-import gzip
 import pathlib
 
-import numpy
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
 import morse.torch
-
-
-def idx(folder: str, name: str) -> torch.Tensor:
-    """One file of MNIST: bytes, after a header of big-endian numbers."""
-    path = next(path for path in (pathlib.Path(folder, name), pathlib.Path(folder, name + ".gz")) if path.exists())
-    data = (gzip.open if path.suffix == ".gz" else open)(path, "rb").read()
-    shape = numpy.frombuffer(data, ">i4", data[3], 4)
-    return torch.from_numpy(numpy.frombuffer(data, numpy.uint8, offset=4 + 4 * data[3]).reshape(shape).copy())
-
-
-def load(folder, part: str, count: int):
-    """Images of 784 values in 0 ... 1 and their labels."""
-    if folder:
-        images, labels = idx(folder, f"{part}-images-idx3-ubyte"), idx(folder, f"{part}-labels-idx1-ubyte")
-        return images.reshape(len(images), -1).float() / 255, labels.long()
-    patterns = torch.rand(10, 784, generator=torch.Generator().manual_seed(1))
-    noise = torch.Generator().manual_seed(2 if part == "train" else 3)
-    labels = torch.randint(10, (count,), generator=noise)
-    return patterns[labels] / 3 + torch.randn(count, 784, generator=noise), labels
-
+from images import load
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--data")
@@ -46,8 +25,8 @@ options = parser.parse_args()
 
 morse.torch.init_process_group()  # Morse: instead of torch.distributed.init_process_group
 rank, ranks = morse.torch.rank(), morse.torch.size()
-images, labels = load(options.data, "train", 20_000)
-test_images, test_labels = load(options.data, "t10k", 2_000)
+images, labels = map(torch.from_numpy, load(options.data, "train", 20_000))
+test_images, test_labels = map(torch.from_numpy, load(options.data, "t10k", 2_000))
 steps_per_epoch = len(images) // options.minibatch
 steps = options.epochs * steps_per_epoch
 
