@@ -63,15 +63,17 @@ extension CodedAllReduce {
       options.ownerTransform?(segment.elements, values)
       return segment.payloadByteCount
     }
-    let block = CodedAllReduce.blockCount
-    for start in stride(from: 0, to: segment.elements.count, by: block) {
-      let count = min(block, segment.elements.count - start)
-      let first = segment.elements.lowerBound + start
-      let sum = hosts.remoteRanks.isEmpty ? scratch.baseAddress : values + start
-      coder.decodeSum(&sources, codeCount: contributors.count, count: count, into: sum)
-      options.ownerTransform?(first..<first + count, sum)
-      for peer in 0..<rankCount {
-        if let gradient = gradient.values(of: peer) { copy(sum, count: count, to: gradient + first) }
+    // Each block of the sum is written once, and copied while it is in the cache.
+    var targets = (0..<rankCount).compactMap { gradient.values(of: $0).map { $0 + segment.elements.lowerBound } }
+    let sum = roles.hasRemoteRanks ? values : targets.removeFirst()
+    let blockCount = CodedAllReduce.blockCount
+    sources.withUnsafeMutableBufferPointer { sources in
+      for start in stride(from: 0, to: segment.elements.count, by: blockCount) {
+        let count = min(blockCount, segment.elements.count - start)
+        coder.decodeSum(sources.baseAddress!, codeCount: sources.count, count: count, into: sum + start)
+        let first = segment.elements.lowerBound + start
+        options.ownerTransform?(first..<first + count, sum + start)
+        for target in targets { copy(sum + start, count: count, to: target + start) }
       }
     }
     return segment.payloadByteCount
