@@ -10,6 +10,7 @@
 
 #include "elementwise.h"
 #include "exponential.h"
+#include "products.h"
 
 #define EACH_OF_FOUR _Pragma("clang loop unroll(full)") for (int i = 0; i < 4; i++)
 
@@ -255,6 +256,8 @@ const ck_kernels ck_avx2_kernels = {
     .copy_streaming = copy_streaming,
     .add = add,
     .subtract = subtract,
+    .inner_product = inner_product,
+    .add_scaled = add_scaled,
     .descend = descend,
     .adam = adam,
     .lion = lion,

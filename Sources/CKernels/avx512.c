@@ -10,6 +10,7 @@
 
 #include "elementwise.h"
 #include "exponential.h"
+#include "products.h"
 
 typedef __m512 vector;
 typedef uint16_t lane_bits;
@@ -262,6 +263,8 @@ const ck_kernels ck_avx512_kernels = {
     .copy_streaming = copy_streaming,
     .add = add,
     .subtract = subtract,
+    .inner_product = inner_product,
+    .add_scaled = add_scaled,
     .descend = descend,
     .adam = adam,
     .lion = lion,

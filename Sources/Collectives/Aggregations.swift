@@ -22,6 +22,8 @@ public struct AggregationParts {
   public var normRanks: HostMap?
   /// The seed of everything random.
   public var seed: UInt64 = 1
+  /// Whether a single rank does what each of several does, so that its work can be measured.
+  package var worksAlone = false
 
   /// Creates parts with defaults for the rest.
   public init(hosts: HostMap, layout: TensorLayout, gradients: [SharedGradient]) {

@@ -32,6 +32,20 @@ public func subtract(
   for i in 0..<count { values[i] = minuends[i] - subtrahends[i] }
 }
 
+/// Adds `factor` · `other` to `values`; each product and sum is rounded separately.
+public func add(_ factor: Float, times other: UnsafePointer<Float>, count: Int, to values: UnsafeMutablePointer<Float>) {
+  if let kernels = ck_table() { return kernels.pointee.add_scaled(factor, other, count, values) }
+  for i in 0..<count { values[i] += factor * other[i] }
+}
+
+/// The inner product of `a` and `b` in fp32, with the same bits on every processor.
+///
+/// It is taken over 32 lanes (lane l adds the products l, l + 32, …) that are combined by halves.
+public func innerProduct(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, count: Int) -> Float {
+  if let kernels = ck_table() { return kernels.pointee.inner_product(a, b, count) }
+  return Portable.innerProduct(a, b, count)
+}
+
 /// Multiplies `values` by `factor`.
 public func multiply(_ values: UnsafeMutableBufferPointer<Float>, by factor: Float) {
   guard let base = values.baseAddress else { return }

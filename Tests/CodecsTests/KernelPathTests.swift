@@ -207,7 +207,7 @@ import Testing
     }
   }
 
-  @Test("corrections of late gradients, and differences", arguments: [1, .infinity] as [Float])
+  @Test("corrections of late gradients, differences, and inner products", arguments: [1, .infinity] as [Float])
   func delays(clamp: Float) {
     let correction = DelayCorrection(lambda: 2, kept: 0.95, epsilon: 1e-7, clamp: clamp)
     for count in [0, 1, 15, 16, 17, 33, 1000] {
@@ -226,7 +226,10 @@ import Testing
             correctDelay($0.base, now: now, before: before, squares: nil, count: count, by: correction)
           }
           difference.withUnsafeMutableBufferPointer { subtract(now, before, count: count, into: $0.base) }
-          return [g.patterns, s.patterns, same.patterns, difference.patterns]
+          var moved = start
+          moved.withUnsafeMutableBufferPointer { add(-0.3, times: now, count: count, to: $0.base) }
+          let product = [innerProduct(start, now, count: count)]
+          return [g.patterns, s.patterns, same.patterns, difference.patterns, moved.patterns, product.patterns]
         }
       }
     }

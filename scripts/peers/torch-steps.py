@@ -32,6 +32,7 @@ parser.add_argument("--warm-up", type=int, default=5, help="steps of each way be
 parser.add_argument("--bucket", type=int, default=25, help="bucket_cap_mb of DDP, in MiB; PowerSGD has one bucket")
 parser.add_argument("--interface", help="the interface whose bytes are counted")
 parser.add_argument("--bits", type=float, help="per second on the links")
+parser.add_argument("--low-rank", action="store_true", help="PowerSGD of rank 1, 2 and 4 by both")
 parser.add_argument("--overhead", action="store_true", help="a step with the hook against one without")
 options = parser.parse_args()
 
@@ -89,17 +90,21 @@ def with_fp16(network):
     return model
 
 
-def with_power_sgd(network):
-    model = distributed(network, one_bucket=True)
-    state = powerSGD_hook.PowerSGDState(process_group=None, matrix_approximation_rank=1, start_powerSGD_iter=2)
-    model.register_comm_hook(state, powerSGD_hook.powerSGD_hook)
-    return model
+def with_power_sgd(columns):
+    """PowerSGD of this rank, without the steps in floats that its authors begin with."""
+    def wrap(network):
+        model = distributed(network, one_bucket=True)
+        state = powerSGD_hook.PowerSGDState(process_group=None, matrix_approximation_rank=columns, start_powerSGD_iter=2)
+        model.register_comm_hook(state, powerSGD_hook.powerSGD_hook)
+        return model
+
+    return wrap
 
 
 class Way:
     """A replica of the model, and how its gradients are exchanged."""
 
-    def __init__(self, title, build, loss, wrap=None, overlap=None):
+    def __init__(self, title, build, loss, wrap=None, overlap=None, codec="one-bit"):
         self.title, self.loss, self.is_exchanged = title, loss, wrap is not None or overlap is not None
         # The same values on all ranks and for all ways.
         torch.manual_seed(1)
@@ -107,7 +112,7 @@ class Way:
         self.model = distributed(network) if overlap else wrap(network) if wrap else network
         self.state = None
         if overlap:
-            self.state = morse.torch.compress(self.model, "one-bit", warm_start=0, overlap=overlap, name=title)
+            self.state = morse.torch.compress(self.model, codec, warm_start=0, overlap=overlap, name=title)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.01, momentum=0.9)
         # Seconds of the timed steps; medians of the turns: seconds, and those of the processor, by all threads.
         self.seconds, self.turns = [], []
@@ -203,12 +208,18 @@ if options.overhead:
         Way("DDP", build, loss, distributed),
         Way("DDP with Morse's hook, one-bit", build, loss, overlap="auto"),
     ]
+elif options.low_rank:
+    ways = [Way("no exchange", build, loss), Way("DDP, fp32 over gloo", build, loss, distributed)]
+    for columns in (1, 2, 4):
+        ways.append(Way(f"DDP, PowerSGD rank {columns}", build, loss, with_power_sgd(columns)))
+        ways.append(
+            Way(f"Morse, low-rank:rank={columns}", build, loss, overlap="auto", codec=f"low-rank:rank={columns}"))
 else:
     ways = [
         Way("no exchange", build, loss),
         Way("DDP, fp32 over gloo", build, loss, distributed),
         Way("DDP, fp16 hook", build, loss, with_fp16),
-        Way("DDP, PowerSGD rank 1", build, loss, with_power_sgd),
+        Way("DDP, PowerSGD rank 1", build, loss, with_power_sgd(1)),
         *(Way(f"Morse, one-bit, overlap {overlap}", build, loss, overlap=overlap) for overlap in ("off", "inline", "thread")),
     ]
 for way in ways:

@@ -54,6 +54,10 @@ typedef struct {
   void (*add)(const float *other, size_t count, float *values);
   // values = minuends - subtrahends.
   void (*subtract)(const float *minuends, const float *subtrahends, size_t count, float *values);
+  // The sum of a[i] b[i] over 32 lanes.
+  float (*inner_product)(const float *a, const float *b, size_t count);
+  // values = values + factor * other.
+  void (*add_scaled)(float factor, const float *other, size_t count, float *values);
   // One step of gradient descent; momenta may be null (see Sources/Kernels/Updates.swift).
   void (*descend)(
       float *weights, const float *gradient, float *_Nullable momenta, size_t count, float rate, float momentum, float gain,

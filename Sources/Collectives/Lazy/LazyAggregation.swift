@@ -162,14 +162,3 @@ final class LazyAggregation: StagedAggregation {
     if ledger.restore(counters) { history.restore(counters) } else { forget() }
   }
 }
-
-extension Sink {
-  /// Takes the values of a gradient in a range.
-  fileprivate func take(_ values: UnsafePointer<Float>, in range: Range<Int>) {
-    switch self {
-    case .buffer(let buffer): copy(values, count: range.count, to: buffer.baseAddress + range.lowerBound)
-    case .update(let update): if !range.isEmpty { update(range, values) }
-    case .inPlace, .change: fatalError("a sum goes to a buffer or to an update")
-    }
-  }
-}

@@ -32,6 +32,8 @@ final class LowRankAggregation: StagedAggregation {
   let rounds: MessageRounds
   private let settings: LowRankSettings
   private let rank: Int
+  /// Whether there is no other rank, so that gradients are passed on.
+  private let isAlone: Bool
   private let shards: [[Range<Int>]]
   private let seed: UInt64
   /// e of this rank: of matrices; zeros for what crosses as floats.
@@ -56,6 +58,7 @@ final class LowRankAggregation: StagedAggregation {
     self.settings = settings
     (gradients, exchange, rank, seed) = (parts.gradients, parts.stagedExchange, world.rank, parts.seed)
     shards = settings.shards(world.count)
+    isAlone = world.count == 1 && !parts.worksAlone
     rounds = try MessageRounds(settings.rounds(rankCount: world.count), hosts: parts.hosts)
     residual = FloatBuffer(count: count)
     left = FloatBuffer(count: settings.leftCount + settings.floatCount)
@@ -67,7 +70,6 @@ final class LowRankAggregation: StagedAggregation {
     }
   }
 
-  private var isAlone: Bool { shards[0].count == 1 }
   var predictsAtMost: Bool { false }
   var residualSquares: Double { residual.sumOfSquares }
   var remembered: FloatBuffer? { residual }
@@ -230,15 +232,4 @@ final class LowRankAggregation: StagedAggregation {
   }
 
   func restore(counters: [String: String]) { totalCount = counters["lowRankExchanges"].flatMap { Int($0) } ?? 0 }
-}
-
-extension Sink {
-  /// Takes the values of a gradient in a range.
-  fileprivate func take(_ values: UnsafePointer<Float>, in range: Range<Int>) {
-    switch self {
-    case .buffer(let buffer): copy(values, count: range.count, to: buffer.baseAddress + range.lowerBound)
-    case .update(let update): if !range.isEmpty { update(range, values) }
-    case .inPlace, .change: fatalError("a sum goes to a buffer or to an update")
-    }
-  }
 }

@@ -1,42 +1,10 @@
 internal import Buffers
+internal import Kernels
 
 /// The products of a matrix X of n rows of m values with factors that are stored column after column.
 ///
-/// Each product and sum is rounded separately, in fp32 over sixteen lanes, so that every processor finds the same bits.
+/// Each product and sum is rounded separately, in fp32 over 32 lanes, so that every processor finds the same bits.
 enum LowRankProducts {
-  private typealias Lanes = SIMD16<Float>
-
-  @inline(__always)
-  private static func load(_ values: UnsafePointer<Float>) -> Lanes {
-    UnsafeRawPointer(values).loadUnaligned(as: Lanes.self)
-  }
-
-  @inline(__always)
-  private static func store(_ lanes: Lanes, to values: UnsafeMutablePointer<Float>) {
-    UnsafeMutableRawPointer(values).storeBytes(of: lanes, as: Lanes.self)
-  }
-
-  /// ⟨a, b⟩: lane l adds the products l, l + 16, …; lanes are combined by halves.
-  @inline(__always)
-  static func product(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ count: Int) -> Float {
-    var lanes = Lanes.zero
-    let whole = count / 16 * 16
-    for i in stride(from: 0, to: whole, by: 16) { lanes += load(a + i) * load(b + i) }
-    for i in whole..<count { lanes[i - whole] += a[i] * b[i] }
-    let eight = lanes.lowHalf + lanes.highHalf
-    let four = eight.lowHalf + eight.highHalf
-    let two = four.lowHalf + four.highHalf
-    return two[0] + two[1]
-  }
-
-  /// values ← values + factor · other.
-  @inline(__always)
-  static func add(_ factor: Float, _ other: UnsafePointer<Float>, _ count: Int, to values: UnsafeMutablePointer<Float>) {
-    let whole = count / 16 * 16
-    for i in stride(from: 0, to: whole, by: 16) { store(load(values + i) + factor * load(other + i), to: values + i) }
-    for i in whole..<count { values[i] += factor * other[i] }
-  }
-
   /// P = X Q.
   static func left(
     _ x: UnsafePointer<Float>, _ matrix: LowRankSettings.Matrix, _ right: UnsafePointer<Float>,
@@ -44,8 +12,8 @@ enum LowRankProducts {
   ) {
     for row in 0..<matrix.rows {
       for column in 0..<matrix.rank {
-        left[column * matrix.rows + row] = product(
-          x + row * matrix.columns, right + column * matrix.columns, matrix.columns)
+        left[column * matrix.rows + row] = innerProduct(
+          x + row * matrix.columns, right + column * matrix.columns, count: matrix.columns)
       }
     }
   }
@@ -59,19 +27,20 @@ enum LowRankProducts {
     for row in 0..<matrix.rows {
       for column in 0..<matrix.rank {
         add(
-          left[column * matrix.rows + row], x + row * matrix.columns, matrix.columns, to: right + column * matrix.columns)
+          left[column * matrix.rows + row], times: x + row * matrix.columns, count: matrix.columns,
+          to: right + column * matrix.columns)
       }
     }
   }
 
   /// Row `row` of P Qᵀ, added to `values` with a sign.
-  @inline(__always)
   static func addRow(
     _ row: Int, _ matrix: LowRankSettings.Matrix, _ left: UnsafePointer<Float>, _ right: UnsafePointer<Float>, sign: Float,
     to values: UnsafeMutablePointer<Float>
   ) {
     for column in 0..<matrix.rank {
-      add(sign * left[column * matrix.rows + row], right + column * matrix.columns, matrix.columns, to: values)
+      add(
+        sign * left[column * matrix.rows + row], times: right + column * matrix.columns, count: matrix.columns, to: values)
     }
   }
 

@@ -1,4 +1,5 @@
 internal import Buffers
+internal import Kernels
 internal import Transport
 
 /// An aggregation whose exchange is a sequence of stages around rounds of messages.
@@ -36,4 +37,15 @@ extension StagedAggregation {
   var traffic: Traffic { rounds.traffic }
   var predictedTraffic: Traffic { rounds.predictedTraffic }
   var predictsAtMost: Bool { true }
+}
+
+extension Sink {
+  /// Takes the values of a gradient in a range.
+  func take(_ values: UnsafePointer<Float>, in range: Range<Int>) {
+    switch self {
+    case .buffer(let buffer): copy(values, count: range.count, to: buffer.baseAddress + range.lowerBound)
+    case .update(let update): if !range.isEmpty { update(range, values) }
+    case .inPlace, .change: fatalError("a sum goes to a buffer or to an update")
+    }
+  }
 }

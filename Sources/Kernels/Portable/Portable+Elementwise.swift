@@ -61,6 +61,18 @@ extension Portable {
     return largest
   }
 
+  /// The inner product of `a` and `b` over 32 lanes.
+  static func innerProduct(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ count: Int) -> Float {
+    var lanes = Lanes()
+    for start in stride(from: 0, to: count, by: 32) {
+      let isWhole = start + 32 <= count
+      let x = isWhole ? load(a + start) : loadPartially(a + start, count: count - start)
+      let y = isWhole ? load(b + start) : loadPartially(b + start, count: count - start)
+      lanes = lanes + Lanes(low: x.low * y.low, high: x.high * y.high)
+    }
+    return lanes.sum
+  }
+
   /// The sum of squares in fp64 over 32 lanes, combined by halves.
   static func sumOfSquares(_ values: UnsafePointer<Float>, _ count: Int) -> Double {
     var (low, high) = (SIMD16<Double>.zero, SIMD16<Double>.zero)

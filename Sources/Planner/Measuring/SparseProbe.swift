@@ -20,6 +20,7 @@ struct SparseProbe {
     contribution.values.copy(from: gradient)
     var aggregationParts = AggregationParts(hosts: alone, layout: layout, gradients: [contribution])
     (aggregationParts.momentum, aggregationParts.seed) = (parts.options.momentum, parts.options.seed)
+    aggregationParts.worksAlone = true
     let exchange = try aggregation(aggregationParts)
     let scratch = FloatBuffer(count: layout.count)
     let before = exchange.timing

@@ -13,12 +13,14 @@ import _TestSupport
     let exchange: any Aggregation
     let layout: TensorLayout
 
-    init(_ specification: String, _ layout: TensorLayout, _ transport: Transport = .auto, seed: UInt64 = 1) throws {
+    init(
+      _ specification: String, _ layout: TensorLayout, _ transport: Transport = .auto, seed: UInt64 = 1, worksAlone: Bool = false
+    ) throws {
       let hosts = try HostMap(allRanks, transport: transport)
       self.layout = layout
       gradient = try SharedGradient(count: layout.count, hosts: hosts, isShared: false)
       var parts = AggregationParts(hosts: hosts, layout: layout, gradients: [gradient])
-      parts.seed = seed
+      (parts.seed, parts.worksAlone) = (seed, worksAlone)
       exchange = try aggregations.make(specification)(parts)
     }
 
@@ -161,6 +163,20 @@ import _TestSupport
     let (without, with) = (try residual(0), try residual(3))
     #expect(without > 18)
     #expect(with < 10)
+  }
+
+  /// A plan measures the work of a rank by itself: sums are then products, too, and what they lack waits.
+  @Test func aSingleRankCanWorkLikeSeveral() throws {
+    guard allRanks.count == 1 else { return }
+    let layout = TensorLayout([("weights", [24, 40])])
+    let run = try Run("low-rank:rank=1,refresh=0", layout, worksAlone: true)
+    let own = draw(layout.count, step: 0, rank: 0)
+    var reference = LowRankReference(
+      rows: 24, columns: 40, right: [LowRankReference.signs(0, count: 40)], rankCount: 1)
+    for (found, wanted) in zip(try run(own), reference.run([own])) { #expect(abs(Double(found) - wanted) < 1e-5) }
+    #expect(run.residual.contains { $0 != 0 })
+    let passing = try Run("low-rank:rank=1,refresh=0", layout)
+    #expect(try passing(own) == own)
   }
 
   @Test func zerosStayZeros() throws {
