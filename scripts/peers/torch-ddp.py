@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""PyTorch's side of data-parallel training: DistributedDataParallel over gloo, plain fp32 or with the PowerSGD hook.
+"""PyTorch's side of data-parallel training: DistributedDataParallel over gloo, in fp32, with the PowerSGD hook or with Morse's.
 
 The same task as `train --data idx:DIR --model mlp:512,512`: the same files, standardised inputs, start values uniform within
 1/sqrt(inputs), minibatch, rate, momentum and cosine decay. mpirun starts the ranks:
@@ -7,7 +7,8 @@ The same task as `train --data idx:DIR --model mlp:512,512`: the same files, sta
     mpirun -np 8 /usr/bin/python3 scripts/peers/torch-ddp.py --data DIR --master ADDRESS [--interface eth0] [--hook powersgd]
 
 Rank 0 prints one JSON object: seconds for each step (of the slowest rank) and until the test accuracy reached the goal. The
-clock stands still while the model is evaluated. Needs Debian's python3-torch (scripts/install-dependencies peers).
+clock stands still while the model is evaluated. Needs Debian's python3-torch (scripts/install-dependencies peers). With --hook morse the
+package of python/ exchanges gradients by --codec: PYTHONPATH and MORSE_LIBRARY say where it is, and --start is the warm start.
 """
 
 import argparse
@@ -21,9 +22,10 @@ import time
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--data", required=True, help="the folder of the four IDX files, plain or .gz")
-parser.add_argument("--hook", choices=["none", "powersgd"], default="none", help="none: fp32 all-reduce")
+parser.add_argument("--hook", choices=["none", "powersgd", "morse"], default="none", help="none: fp32 all-reduce")
+parser.add_argument("--codec", default="one-bit", help="of Morse")
 parser.add_argument("--matrix-rank", type=int, default=1, help="of PowerSGD")
-parser.add_argument("--start", type=int, default=2, help="steps of fp32 before PowerSGD, at least 2")
+parser.add_argument("--start", type=int, default=2, help="steps of fp32 before PowerSGD, at least 2, or Morse's codec")
 parser.add_argument("--hidden", default="512,512", help="sizes of the hidden layers")
 parser.add_argument("--minibatch", type=int, default=256, help="samples of a step over all ranks")
 parser.add_argument("--epochs", type=int, default=5)
@@ -83,7 +85,12 @@ def share(count):
 
 
 torch.set_num_threads(1)
-distributed.init_process_group("gloo", rank=rank, world_size=ranks)
+if options.hook == "morse":
+    import morse.torch
+
+    morse.torch.init_process_group()
+else:
+    distributed.init_process_group("gloo", rank=rank, world_size=ranks)
 inputs, labels, moments = samples("train")
 test_inputs, test_labels, _ = samples("t10k", moments)
 
@@ -100,6 +107,8 @@ if options.hook == "powersgd":
         process_group=None, matrix_approximation_rank=options.matrix_rank, start_powerSGD_iter=max(2, options.start)
     )
     model.register_comm_hook(state, powerSGD_hook.powerSGD_hook)
+elif options.hook == "morse":
+    morse.torch.compress(model, options.codec, warm_start=options.start)
 optimizer = torch.optim.SGD(model.parameters(), lr=options.rate, momentum=options.momentum)
 cross_entropy = torch.nn.CrossEntropyLoss()
 
@@ -149,7 +158,7 @@ if rank == 0:
     print(
         json.dumps(
             {
-                "peer": "ddp" if options.hook == "none" else f"powersgd:rank={options.matrix_rank}",
+                "peer": {"none": "ddp", "powersgd": f"powersgd:rank={options.matrix_rank}"}.get(options.hook, options.codec),
                 "version": torch.__version__,
                 "ranks": ranks,
                 "steps": len(seconds),
