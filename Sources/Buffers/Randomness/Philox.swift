@@ -6,6 +6,10 @@ public struct Philox: Sendable {
   public enum Purpose: UInt32, Sendable {
     /// Stochastic codes.
     case stochasticRounding = 0x01
+    /// Values that are drawn without regard to their size.
+    case randomK = 0x02
+    /// Values that are drawn by their size.
+    case unbiasedSparsity = 0x03
     /// Dither that sender and receiver share.
     case dither = 0x04
     /// The order of samples.
