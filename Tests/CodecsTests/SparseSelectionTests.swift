@@ -72,7 +72,8 @@ import Testing
     let own = try codecs.make("random-k:k=1/8,chunk=200,seed=own")
     func places(_ codec: any Codec, _ stream: Int, step: Int = 0, group: Int = 0) -> [Int] {
       let context = EncodingContext(step: step, stream: stream, group: group)
-      let decoded = codec.decode(codec.encode(Gradients.normal.values(200), residual: zeros(200), context: context).code, count: 200)
+      let decoded = codec.decode(
+        codec.encode(Gradients.normal.values(200), residual: zeros(200), context: context).code, count: 200)
       return decoded.indices.filter { decoded[$0] != 0 }
     }
     #expect(places(codec, 2) == places(codec, 4))
@@ -132,7 +133,8 @@ import Testing
   @Test(
     "what cannot be is refused",
     arguments: [
-      "threshold:limit=0", "threshold:unit=max,limit=1.5", "threshold:unit=mean", "threshold:most=5000", "threshold:values=half",
+      "threshold:limit=0", "threshold:unit=max,limit=1.5", "threshold:unit=mean", "threshold:most=5000",
+      "threshold:values=half",
       "random-k:k=0", "random-k:k=5000", "random-k:chunk=100000", "random-k:seed=3", "random-k:feedback=maybe",
       "unbiased-k:k=2/1", "unbiased-k:k=5000", "unbiased-k:index=lists", "unbiased-k:values=float",
     ])

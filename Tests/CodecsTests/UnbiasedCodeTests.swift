@@ -8,7 +8,8 @@ import Testing
   static let names = [
     "terngrad:clip=0", "qsgd", "qsgd:levels=127", "qsgd:levels=1,norm=l2", "qsgd:levels=7,norm=l2,code=elias", "nuqsgd",
     "nuqsgd:levels=20,norm=l2", "natural", "uniform:rounding=stochastic,bits=4", "uniform:rounding=dither,bits=4",
-    "uniform:rounding=stochastic,range=min-max,bits=2", "e3m0:rounding=stochastic", "bf16:rounding=stochastic", "random-k:k=3,chunk=12,feedback=false", "unbiased-k:k=4,chunk=12",
+    "uniform:rounding=stochastic,range=min-max,bits=2", "e3m0:rounding=stochastic", "bf16:rounding=stochastic",
+    "random-k:k=3,chunk=12,feedback=false", "unbiased-k:k=4,chunk=12",
     "vector:form=unbiased,dimension=8,bits=4",
   ]
   /// Between levels, on them, of both signs, and far below the largest.

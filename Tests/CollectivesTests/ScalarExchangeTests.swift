@@ -103,7 +103,8 @@ import _TestSupport
     .ranks(atMost: 4),
     arguments: [
       "ef-sign", "uniform:bits=2,group=64", "e3m0", "bf16", "fp16", "codebook:bits=2", "qsgd:levels=8,bucket=64,feedback=true",
-      "random-k:k=1/8,chunk=64", "random-k:k=1/4,chunk=64,seed=own", "threshold:limit=1,chunk=64", "vector", "vector:form=nearest,dimension=8",
+      "random-k:k=1/8,chunk=64", "random-k:k=1/4,chunk=64,seed=own", "threshold:limit=1,chunk=64", "vector",
+      "vector:form=nearest,dimension=8",
     ])
   func nothingIsLost(_ name: String) throws {
     let layout = TensorLayout([("weights", [20, 50]), ("biases", [20])])

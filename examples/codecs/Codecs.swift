@@ -65,7 +65,8 @@ struct Speech: PaperTable {
 
 /// Characters of a text and a small transformer with Adam.
 struct Characters: PaperTable {
-  static let configuration = CommandConfiguration(abstract: "A transformer of two blocks of width 64 on characters, with AdamW.")
+  static let configuration = CommandConfiguration(
+    abstract: "A transformer of two blocks of width 64 on characters, with AdamW.")
   @Option(help: ArgumentHelp("The data: a text.", valueName: "spec")) var data = "text:../shared/data/tinyshakespeare/input.txt"
   @OptionGroup var setting: Setting
   @OptionGroup var telling: Telling

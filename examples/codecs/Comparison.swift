@@ -69,7 +69,9 @@ struct Comparison {
       })
     var table = TextTable(
       "\(title) on \(setting.ranks) ranks",
-      columns: ["code", "rate", result == .accuracy ? "accuracy in percent" : "loss per character", "test loss", "bits per value"])
+      columns: [
+        "code", "rate", result == .accuracy ? "accuracy in percent" : "loss per character", "test loss", "bits per value",
+      ])
     var points: [(name: String, x: Double, y: Double)] = []
     for (index, code) in codes.enumerated() {
       let own = reports[index * setting.seeds..<(index + 1) * setting.seeds]

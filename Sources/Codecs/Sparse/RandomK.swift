@@ -83,7 +83,11 @@ struct RandomK: Codec {
         sent[place] = scale * v[index]
         v[index] = 0
       }
-      if keepsRemainder { residual.update(from: v.baseAddress!, count: count) } else { residual.update(repeating: 0, count: count) }
+      if keepsRemainder {
+        residual.update(from: v.baseAddress!, count: count)
+      } else {
+        residual.update(repeating: 0, count: count)
+      }
       return 4 + 4 * drawn
     }
   }

@@ -31,7 +31,8 @@ struct ProductVectors: Codec {
   ) -> Int? {
     guard count > 0 else { return 0 }
     let (dimension, vectors) = (book.dimension, vectorCount(of: count))
-    return withUnsafeTemporaryAllocation(of: Float.self, capacity: vectors * dimension + dimension + book.count) { room -> Int? in
+    return withUnsafeTemporaryAllocation(of: Float.self, capacity: vectors * dimension + dimension + book.count) {
+      room -> Int? in
       withUnsafeTemporaryAllocation(of: UInt16.self, capacity: vectors) { chosen -> Int? in
         let v = room.baseAddress!, scaled = v + vectors * dimension, products = scaled + dimension
         for i in 0..<count { v[i] = (gradient[i] + residual[i]) + 0.0 }

@@ -18,7 +18,7 @@ final class VectorBook: Sendable {
   var count: Int { 1 << bits }
   /// The vectors, one after another.
   let vectors: [Float]
-  /// The first values of all vectors, then the second ones, …
+  /// The first values of all vectors, then the second ones, and so on.
   private let transposed: [Float]
   /// Half the squared length of each vector.
   private let halfSquares: [Float]

@@ -7,7 +7,10 @@ private enum VectorForm: String, CaseIterable { case product, nearest, unbiased 
 let vectorEntry = Registry<any Codec>.Entry(
   "vector", "several values at once as one of a few vectors (Gray 1984; Dai et al. 2019; Gandikota et al. 2021)",
   keys: [
-    ("form", "product: the nearest vector, times a scale of the group; nearest or unbiased: a multiple of a direction (product)"),
+    (
+      "form",
+      "product: the nearest vector, times a scale of the group; nearest or unbiased: a multiple of a direction (product)"
+    ),
     ("dimension", "values of a vector: 2 to 16 (4); of a direction: 8 to 128 (64)"),
     ("bits", "bits of the number of a vector, up to 8 (4), or of a direction, up to 10 (8)"),
     ("group", "values that share a scale: \(groupMeaning)"),
