@@ -113,7 +113,7 @@ import _TestSupport
     let before = run.residual
     if allRanks.rank == 1 { gradient[7] = .nan }
     let found = try run(gradient, step: 1)
-    #expect(found.allSatisfy(\.isFinite))
+    #expect(found.allSatisfy { $0.isFinite })
     #expect(run.exchange.nonFiniteGroups == (allRanks.rank == 1 ? 1 : 0))
     #expect((run.residual == before) == (allRanks.rank == 1))
   }
