@@ -55,7 +55,7 @@ struct RandomK: Codec {
       for place in 0..<drawnCount(of: count) {
         if place & 3 == 0 { words = numbers.words(quad: place >> 2) }
         // The upper half of a product is uniform below the number of those that are left.
-        let other = place + Int(UInt64(words[place & 3]) * UInt64(count - place) >> 32)
+        let other = place + Int((UInt64(words[place & 3]) * UInt64(count - place)) >> 32)
         indices.swapAt(place, other)
         body(place, Int(indices[place]))
       }

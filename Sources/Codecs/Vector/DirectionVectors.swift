@@ -51,14 +51,16 @@ struct DirectionVectors: Codec {
           guard found.multiple.isFinite else { return nil }
           (chosen[vector], multiples[vector]) = (UInt16(truncatingIfNeeded: found.direction), found.multiple + 0)
         }
+        for i in 0..<count {
+          let place = Int(chosen[i / dimension]) * dimension + i % dimension
+          v[i] = keepsRemainder ? v[i] - (multiples[i / dimension] * book.vectors[place] + 0) : 0
+        }
+        guard allFinite(v, count: count, limit: .greatestFiniteMagnitude) else { return nil }
         for vector in 0..<vectors {
           code.storeBytes(of: multiples[vector].bitPattern.littleEndian, toByteOffset: 4 * vector, as: UInt32.self)
         }
         book.write(chosen, behind: 4 * vectors, to: code, byteCount: codeByteCount(of: count))
-        for i in 0..<count {
-          let place = Int(chosen[i / dimension]) * dimension + i % dimension
-          residual[i] = keepsRemainder ? v[i] - (multiples[i / dimension] * book.vectors[place] + 0) : 0
-        }
+        residual.update(from: v, count: count)
         return codeByteCount(of: count)
       }
     }

@@ -52,11 +52,11 @@ struct ProductVectors: Codec {
         }
         let scale = square > 0 ? Float(product / square) + 0 : 0
         guard scale.isFinite, isDecodable(scale) else { return nil }
+        for i in 0..<count { v[i] -= arriving(Int(chosen[i / dimension]), i % dimension, scale) }
+        guard allFinite(v, count: count, limit: .greatestFiniteMagnitude) else { return nil }
         code.storeBytes(of: scale.bitPattern.littleEndian, as: UInt32.self)
         book.write(chosen, behind: 4, to: code, byteCount: codeByteCount(of: count))
-        for i in 0..<count {
-          residual[i] = v[i] - arriving(Int(chosen[i / dimension]), i % dimension, scale)
-        }
+        residual.update(from: v, count: count)
         return codeByteCount(of: count)
       }
     }
