@@ -47,11 +47,13 @@ struct Comparison {
     return loss
   }
 
+  /// The bits that the busiest rank sent of each value in each direction, and in each step.
   private func bits(_ report: Report) throws -> Double {
-    guard let wire = report.end?["wire"] as? [String: Any], let bits = wire["bitsPerParameter"] as? Double else {
-      throw Failure("the run '\(report.job.name)' does not tell its bits")
-    }
-    return bits
+    guard let wire = report.end?["wire"] as? [String: Any], let sent = (wire["bytesSent"] as? [Int])?.max(),
+      let steps = report.end?["steps"] as? Int, let values = report.lines.first?["parameters"] as? Int
+    else { throw Failure("the run '\(report.job.name)' does not tell its bytes") }
+    let share = 2 * Double(report.job.ranks - 1) / Double(report.job.ranks)
+    return 8 * Double(sent) / (share * Double(values) * Double(steps))
   }
 
   /// One row for each code, and the picture if it is asked for.
@@ -87,7 +89,7 @@ struct Comparison {
     table.notes = [
       "No warm start; momentum 0.9 or AdamW, rate falling as a cosine. Each code at its best rate by "
         + (heldOut == nil ? "the loss of training" : "the loss on training samples that were held out")
-        + ". Bits are those that the busiest rank sent of each value in each direction, headers and indices among them. "
+        + ". Bits are those that the busiest rank sent of each value in each direction and step, headers and indices among them. "
         + "Mean (and range) of \(setting.seeds) seeds."
     ]
     try draw(points, to: setting.svg)
