@@ -136,6 +136,7 @@ let package = Package(
     .target(
       name: "Laboratory", dependencies: ["Reporting", "Files", argumentParser], path: "examples/laboratory",
       swiftSettings: settings),
+    example("codecs", ["Laboratory", "Reporting", "Files", argumentParser], exclude: ["README.md"]),
     example("dc-asgd", ["Laboratory", "Files", argumentParser], exclude: ["README.md", "RESULTS.md"]),
     example(
       "deep", ["Laboratory", "Reporting", "Files", argumentParser],

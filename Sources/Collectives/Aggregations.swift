@@ -132,9 +132,11 @@ public struct AggregationRecipe: Sendable {
   public func callAsFunction(_ parts: AggregationParts) throws -> any Aggregation { try make(parts) }
 }
 
-/// All aggregations of `--codec`: every codec with a coded all-reduce, the sparse ones, lazy and low-rank sums.
+/// All aggregations of `--codec`: every codec with a coded all-reduce, the sparse ones, lazy and low-rank sums, and the choice of a leader.
 public let aggregations = Registry<AggregationRecipe>(
-  "codec", codecs.entries.map(codedEntry) + sparseEntries + lazyEntries + lowRankEntries)
+  "codec",
+  codecs.entries.map(codedEntry) + sparseEntries + lazyEntries + lowRankEntries
+    + leaderTopKEntries)
 
 /// The coded all-reduce of a codec.
 private func codedEntry(_ entry: Registry<any Codec>.Entry) -> Registry<AggregationRecipe>.Entry {

@@ -14,7 +14,7 @@ import Testing
     + [
       "chunk-top-k:k=1/8,values=two,index=gaps", "chunk-top-k:k=1/4,values=float", "chunk-top-k:k=1/2,values=bf16,index=bitmap",
     ]
-    + scalar
+    + scalar + sparse
   /// Codes with one scale for each group, with the keys that change them.
   static let scalar = [
     "ef-sign:group=7", "terngrad:clip=0", "qsgd:levels=1", "qsgd:levels=127,norm=max", "qsgd:levels=40,feedback=true",
@@ -23,6 +23,13 @@ import Testing
     "uniform:bits=4,range=min-max", "uniform:bits=16,range=min-max,rounding=stochastic,feedback=true", "uniform:bits=16",
     "e3m0:rounding=stochastic", "bf16:rounding=stochastic", "fp16:feedback=false", "codebook:bits=2",
     "codebook:model=laplace", "fixed-threshold:threshold=0.25",
+  ]
+  /// Codes of some values of a group.
+  static let sparse = [
+    "threshold:unit=max,limit=0.25,values=float", "threshold:limit=1.5,values=two,index=gaps,most=1/2",
+    "threshold:unit=one,limit=0.5,values=sign,chunk=1000", "random-k:k=1/8,feedback=false", "random-k:k=1/2,seed=own",
+    "unbiased-k:k=1/8,index=bitmap", "unbiased-k:k=1/2,chunk=1000",
+    "vector:dimension=7,bits=5", "vector:form=nearest,dimension=16,bits=6", "vector:form=unbiased,dimension=8,bits=5",
   ]
   static let counts = [0, 1, 2, 3, 7, 8, 9, 31, 32, 33, 63, 64, 65, 127, 200, 784, 1023, 1024, 1025, 4096]
 

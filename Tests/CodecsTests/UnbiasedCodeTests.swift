@@ -9,6 +9,8 @@ import Testing
     "terngrad:clip=0", "qsgd", "qsgd:levels=127", "qsgd:levels=1,norm=l2", "qsgd:levels=7,norm=l2,code=elias", "nuqsgd",
     "nuqsgd:levels=20,norm=l2", "natural", "uniform:rounding=stochastic,bits=4", "uniform:rounding=dither,bits=4",
     "uniform:rounding=stochastic,range=min-max,bits=2", "e3m0:rounding=stochastic", "bf16:rounding=stochastic",
+    "random-k:k=3,chunk=12,feedback=false", "unbiased-k:k=4,chunk=12",
+    "vector:form=unbiased,dimension=8,bits=4",
   ]
   /// Between levels, on them, of both signs, and far below the largest.
   static let values: [Float] = [0.7, -1.3, 0.011, 2, 0, -0.25, 1e-4, -0.9, 0.33, -1e-3, 1.5, 0.049]
@@ -64,6 +66,12 @@ import Testing
     case "nuqsgd":
       #expect(error <= (0.125 + Double(sign: .plus, exponent: -Int(levels), significand: 1) * n.squareRoot()) * energy)
     case "e3m0": #expect(error <= (0.125 + n / 64 / 64) * energy)
+    case "random-k": #expect((error / ((n / 3 - 1) * energy) - 1).magnitude < 0.02, "\(error)")
+    case "vector": #expect(error <= 16 * energy && error > energy)
+    case "unbiased-k":
+      let p = SparseReference.probabilities(Self.values, k: 4)
+      let expected = zip(Self.values, p).reduce(0.0) { $0 + ($1.1 > 0 ? Double($1.0) * Double($1.0) * (1 / $1.1 - 1) : 0) }
+      #expect((error / expected - 1).magnitude < 0.02, "\(error)")
     case "bf16": #expect(error <= energy / 128 / 128)
     default:
       let step = keys.options["range"] == "min-max" ? 3.3 / 3 : 2.0 / 7

@@ -6,13 +6,15 @@ import Testing
 import Transport
 import _TestSupport
 
-/// Codes with one scale for each group through both stages of the exchange.
+/// Codes with one scale for each group, and of some values of a group, through both stages of the exchange.
 @Suite(.serialized) struct ScalarExchangeTests {
   static let names = [
     "ef-sign", "terngrad", "qsgd:bucket=64", "qsgd:levels=127,bucket=64", "qsgd:levels=8,bucket=64,code=elias",
     "nuqsgd:bucket=64",
     "natural", "uniform:bits=4,group=64", "uniform:rounding=dither,group=64", "uniform:range=min-max,group=100", "e3m0", "bf16",
     "bf16:rounding=stochastic", "fp16", "codebook", "fixed-threshold:threshold=0.1",
+    "random-k:k=1/8,chunk=64", "random-k:k=1/4,chunk=64,seed=own,feedback=false", "threshold:limit=1,chunk=64",
+    "unbiased-k:k=1/8,chunk=64", "vector", "vector:form=nearest,group=64", "vector:form=unbiased,dimension=16,group=64",
   ]
   static let layouts = [
     Layouts.awkward, Layouts.single, Layouts.threeRows, TensorLayout([("weights", [64, 50]), ("biases", [64])]),
@@ -101,6 +103,8 @@ import _TestSupport
     .ranks(atMost: 4),
     arguments: [
       "ef-sign", "uniform:bits=2,group=64", "e3m0", "bf16", "fp16", "codebook:bits=2", "qsgd:levels=8,bucket=64,feedback=true",
+      "random-k:k=1/8,chunk=64", "random-k:k=1/4,chunk=64,seed=own", "threshold:limit=1,chunk=64", "vector",
+      "vector:form=nearest,dimension=8",
     ])
   func nothingIsLost(_ name: String) throws {
     let layout = TensorLayout([("weights", [20, 50]), ("biases", [20])])
@@ -112,7 +116,10 @@ import _TestSupport
   /// Without feedback, sums are right on average over steps, though both stages round at random.
   @Test(
     .ranks(atMost: 4),
-    arguments: ["terngrad:clip=0", "qsgd:bucket=64", "nuqsgd:bucket=64", "natural", "uniform:bits=4,rounding=dither,group=64"])
+    arguments: [
+      "terngrad:clip=0", "qsgd:bucket=64", "nuqsgd:bucket=64", "natural", "uniform:bits=4,rounding=dither,group=64",
+      "random-k:k=1/4,chunk=40,feedback=false", "unbiased-k:k=1/4,chunk=40",
+    ])
   func sumsAreUnbiased(_ name: String) throws {
     guard allRanks.count > 1 else { return }
     let layout = TensorLayout([("weights", [2, 40])])

@@ -6,8 +6,14 @@ public struct Philox: Sendable {
   public enum Purpose: UInt32, Sendable {
     /// Stochastic codes.
     case stochasticRounding = 0x01
+    /// Values that are drawn without regard to their size.
+    case randomK = 0x02
+    /// Values that are drawn by their size.
+    case unbiasedSparsity = 0x03
     /// Dither that sender and receiver share.
     case dither = 0x04
+    /// Directions that are drawn for vectors.
+    case vectorChoice = 0x05
     /// The order of samples.
     case dataOrder = 0x07
     /// The hash functions of sketches.
@@ -24,6 +30,8 @@ public struct Philox: Sendable {
     case serviceTime = 0x17
     /// The signs with which groups are rotated.
     case rotation = 0x19
+    /// The vectors of a code.
+    case vectorBook = 0x1A
     /// Neighbours that workers draw.
     case neighbours = 0x18
     /// Units that drop out.

@@ -39,4 +39,7 @@ public struct Amount: Hashable, Sendable, CustomStringConvertible {
     case .ratio(let ratio): max(1, Int((Double(total) * ratio).rounded(.up)))
     }
   }
+
+  /// The number for `part` values out of `total`, in proportion: rounded up, and at least 1.
+  package func share(of part: Int, in total: Int) -> Int { max(1, (count(of: total) * part + total - 1) / total) }
 }

@@ -70,5 +70,5 @@ extension Float {
   }
 
   /// As it is written in a specification.
-  var asKey: String { self == rounded() && magnitude < 1e6 ? "\(Int(self))" : "\(self)" }
+  package var asKey: String { self == rounded() && magnitude < 1e6 ? "\(Int(self))" : "\(self)" }
 }
