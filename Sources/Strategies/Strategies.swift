@@ -83,6 +83,8 @@ public struct StrategyCapabilities: Hashable, Sendable {
 
   /// Whether a rank with a smaller share of the samples takes fewer steps alone, and not fewer samples in each.
   public var pacesByShares = false
+  /// Whether ranks can train clients, one after another.
+  public var trainsClients = true
 
   /// Everything but shared statistics.
   package init() {}
@@ -104,9 +106,9 @@ public struct StrategyCapabilities: Hashable, Sendable {
   }()
 
   /// Those of ranks that meet after some steps that each takes alone.
-  static func rounds(pacesByShares: Bool) -> StrategyCapabilities {
+  static func rounds(pacesByShares: Bool, keepsModels: Bool) -> StrategyCapabilities {
     var capabilities = StrategyCapabilities()
-    capabilities.pacesByShares = pacesByShares
+    (capabilities.pacesByShares, capabilities.trainsClients) = (pacesByShares, !keepsModels)
     (capabilities.stepsAlone, capabilities.knowsSums, capabilities.splitsModels) = (true, false, false)
     return capabilities
   }
@@ -199,7 +201,8 @@ private func rounds(
 
 private func rounds(_ settings: LocalStepsSettings) -> StrategyRecipe {
   StrategyRecipe(
-    schedule: settings.schedule, capabilities: .rounds(pacesByShares: settings.pacesByTime),
+    schedule: settings.schedule,
+    capabilities: .rounds(pacesByShares: settings.pacesByTime, keepsModels: settings.keepsModels),
     warmStartSteps: settings.warmStartSteps, memory: settings.memory
   ) { try LocalSteps($0, settings) }
 }

@@ -40,8 +40,8 @@ struct FaultCase: CustomStringConvertible, Sendable {
 
   /// In the order of a run; `start` and `end` are met several times.
   enum Phase: String, CaseIterable {
-    case start, setup, resume, data, computing, agreement, exchange, evaluation, checkpoint, tuning, realignment, end, joining,
-      leaving
+    case start, setup, resume, data, computing, agreement, exchange, delay, evaluation, checkpoint, tuning, realignment, end,
+      joining, leaving
   }
 
   struct Strategy: Sendable {
@@ -57,6 +57,8 @@ struct FaultCase: CustomStringConvertible, Sendable {
 
     /// Those of sparse strategies would spoil their memory, and those that are not in step have no use for it.
     var hasTrials: Bool { arguments.contains("--warm-start") }
+    /// Whether ranks take steps while an exchange is under way.
+    var hasDelay: Bool { arguments.contains { $0.contains("delay=") } }
 
     static let all: [Strategy] = {
       // Sparse strategies begin with their own codes.
@@ -84,6 +86,13 @@ struct FaultCase: CustomStringConvertible, Sendable {
         Strategy("fed-prox", ["--strategy", "fed-prox:steps=3", "--codec", "none"]),
         Strategy("diloco", ["--strategy", "diloco:steps=2", "--optimizer", "adamw"]),
         Strategy("sparse-loco", ["--strategy", "sparse-loco:steps=2"]),
+        Strategy("streaming", ["--strategy", "local:steps=4,fragments=2,delay=2,warm-start=1"]),
+        Strategy(
+          "streaming in a thread",
+          ["--strategy", "local:steps=4,fragments=2,delay=2", "--transport", "messages", "--overlap", "thread"]),
+        Strategy(
+          "streaming between layers",
+          ["--strategy", "sparse-loco:steps=4,delay=3", "--transport", "messages", "--overlap", "inline"]),
         Strategy("block-momentum by messages", ["--strategy", "block-momentum:steps=2", "--transport", "messages"]),
       ]
         + sparse.map { Strategy($0, ["--strategy", $0]) }
@@ -101,24 +110,31 @@ struct FaultCase: CustomStringConvertible, Sendable {
 
   var description: String { "\(strategy.name), \(phase), \(kind)" }
 
-  private var isPossible: Bool { phase != .tuning || strategy.hasTrials }
+  private var isPossible: Bool {
+    switch phase {
+    case .tuning: strategy.hasTrials
+    case .delay: strategy.hasDelay
+    default: true
+    }
+  }
 
   /// Those of this run of the tests.
   static let chosen: [FaultCase] = {
     let (strategies, phases) = (Strategy.all, Phase.allCases)
     let asked = ProcessInfo.processInfo.environment["MORSE_FAULT_TABLE"]
     guard let asked else {
-      // Every strategy once and every phase once, with the faults in turn.
-      return (0..<max(strategies.count, phases.count)).flatMap { index in
+      // Every strategy once and every phase once, with the faults in turn; each fault while an exchange is under way.
+      let delayed = zip(strategies.filter(\.hasDelay), Kind.allCases).map {
+        FaultCase(strategy: $0, phase: .delay, kind: $1)
+      }
+      let lines = (0..<max(strategies.count, phases.count)).flatMap { index in
         let kind = Kind.allCases[index % Kind.allCases.count]
         let line = FaultCase(strategy: strategies[index % strategies.count], phase: phases[index % phases.count], kind: kind)
-        return line.isPossible
-          ? [line]
-          : [
-            FaultCase(strategy: strategies[0], phase: line.phase, kind: kind),
-            FaultCase(strategy: line.strategy, phase: .exchange, kind: kind),
-          ]
+        guard !line.isPossible else { return [line] }
+        let other = strategies.lazy.map { FaultCase(strategy: $0, phase: line.phase, kind: kind) }.first { $0.isPossible }
+        return (other.map { [$0] } ?? []) + [FaultCase(strategy: line.strategy, phase: .exchange, kind: kind)]
       }
+      return lines + delayed.filter { line in !lines.contains { "\($0)" == "\(line)" } }
     }
     let all = strategies.flatMap { strategy in
       phases.flatMap { phase in Kind.allCases.map { FaultCase(strategy: strategy, phase: phase, kind: $0) } }

@@ -31,6 +31,7 @@ import _TestSupport
       ("block-momentum:steps=4,fragments=3,delay=1,warm-start=0,outer-momentum=0.5", "one-bit", "sgd"),
       ("local:steps=4,fragments=2,delay=2,outer=lion,inner=average", "none", "adam"),
       ("local:steps=4,delay=4,outer=heavy-ball,outer-momentum=0.5", "fetch-sgd:k=1/10,columns=1/4", "sgd"),
+      ("local:steps=4,warm-start=0", "e3m0", "sgd"), ("local:steps=4,fragments=2,delay=2,warm-start=1", "e3m0", "adamw"),
     ]) func resumesBitForBit(_ strategy: String, _ codec: String, _ optimizer: String) throws
   {
     let run = settings(strategy) {
@@ -76,11 +77,11 @@ import _TestSupport
   }
 
   /// What ranks and owners have not sent is in the model after the next round of the one rank that is left: e in its Ψ̄, E beside it.
-  @Test(.ranks(atLeast: 2)) func residualsAreConservedOnOneRank() throws {
+  @Test(.ranks(atLeast: 2), arguments: ["one-bit", "e3m0"]) func residualsAreConservedOnOneRank(_ codec: String) throws {
     let directory = try TemporaryDirectory(on: world)
     // Nothing moves in the second job: its rate is too small.
     var run = settings("local:steps=4,warm-start=0,outer-rate=0.5,outer-momentum=0.5") {
-      ($0.checkpoint, $0.codec, $0.schedule) = (directory.path + "/checkpoints", "one-bit", "step:every=8,by=0")
+      ($0.checkpoint, $0.codec, $0.schedule) = (directory.path + "/checkpoints", codec, "step:every=8,by=0")
     }
     run.steps = 12
     let (before, e, rest, v) = try saved(run, after: 8)

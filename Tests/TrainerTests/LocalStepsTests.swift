@@ -95,7 +95,7 @@ import _TestSupport
   }
 
   /// What is due inside a round happens where it ends, and changes nothing; runs repeat.
-  @Test(.ranks(atMost: 4), arguments: ["none", "one-bit", "top-k:k=1/10"]) func meetingsChangeNothing(_ codec: String) throws {
+  @Test(.ranks(atMost: 4), arguments: ["none", "one-bit", "e3m0", "top-k:k=1/10"]) func meetingsChangeNothing(_ codec: String) throws {
     let run = settings("local:steps=6") { ($0.codec, $0.momentum) = (codec, 0.5) }
     let found = try hash(run)
     var often = run
@@ -164,7 +164,7 @@ import _TestSupport
   @Test(.ranks(atMost: 4), arguments: ["local:steps=4", "local-sgd:steps=4", "block-momentum:steps=4", "diloco:steps=4"])
   func everyNameTrains(_ strategy: String) throws {
     let first = try train(settings(strategy) { ($0.steps, $0.learningRate) = (4, 1e-6) }).evaluation!.loss
-    for codec in ["none", "one-bit", "multi-bit:bits=2", "top-k:k=1/10", "fetch-sgd:k=1/10,columns=1/4"] {
+    for codec in ["none", "one-bit", "multi-bit:bits=2", "e3m0", "top-k:k=1/10", "fetch-sgd:k=1/10,columns=1/4"] {
       let isChange = codec.hasPrefix("top-k") || codec.hasPrefix("fetch")
       // Where the memory has the momentum it is that of the heavy ball.
       let plain = strategy.hasPrefix("block") || strategy.hasPrefix("diloco")
@@ -193,6 +193,19 @@ import _TestSupport
         _ = try TrainingRun(settings(strategy, change), on: world, isSilent: true)
         Issue.record("\(strategy): not refused, \(sentence)")
       } catch { #expect("\(error)".contains(sentence), "\(strategy): \(error)") }
+    }
+  }
+
+  /// Slices of a model wait for one another in each layer, and no rank that takes steps alone has one.
+  @Test(.oneProcess) func slicesOfModelsAreRefused() throws {
+    let names = strategies.entries.map(\.name).filter { (try? strategies.make($0))?.capabilities.stepsAlone == true }
+    #expect(names.contains("local") && names.contains("fed-avg") && names.contains("sparse-loco"))
+    for name in names {
+      let error = #expect(throws: OptionError.self) {
+        try Recipe(options { ($0.strategy, $0.warmStart, $0.modelParallel) = (name, nil, 2) })
+      }
+      let sentence = "--model-parallel 2 does not go with --strategy \(name), whose ranks take steps alone"
+      #expect(error.map { "\($0)".contains(sentence) } == true, "\(name): \(error.map { "\($0)" } ?? "not refused")")
     }
   }
 }

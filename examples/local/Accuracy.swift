@@ -42,6 +42,7 @@ struct Accuracy: PaperTable {
         [
           method("H = \(steps), floats", "local:steps=\(steps)", "none", local),
           method("H = \(steps), one bit", "local:steps=\(steps)", "one-bit", local),
+          method("H = \(steps), e3m0", "local:steps=\(steps)", "e3m0", local),
           Method(name: "H = \(steps), sparse-loco 1/64", options: ["--strategy", "sparse-loco:steps=\(steps)"], rates: local),
         ]
       }
@@ -103,8 +104,9 @@ struct Accuracy: PaperTable {
   /// A curve for each code, over the steps between exchanges; in step it is a point.
   private func curves(_ points: [[(x: Double, y: Double)]]) -> [SVGPlot.Series] {
     var series = points.prefix(2).enumerated().map { SVGPlot.Series(Self.methods[$0].name, $1) }
-    for (code, name) in ["floats", "one bit", "sparse-loco 1/64"].enumerated() {
-      let places = stride(from: 2 + code, to: points.count, by: 3)
+    let codes = ["floats", "one bit", "e3m0", "sparse-loco 1/64"]
+    for (code, name) in codes.enumerated() {
+      let places = stride(from: 2 + code, to: points.count, by: codes.count)
       series.append(SVGPlot.Series("\(name), H = 4, 10, 30", places.flatMap { points[$0] }))
     }
     return series
@@ -112,9 +114,6 @@ struct Accuracy: PaperTable {
 
   /// The bytes that the busiest rank sent, by steps.
   private func bytesPerStep(_ report: Report) throws -> Double {
-    guard let wire = report.end?["wire"] as? [String: Any], let sent = (wire["bytesSent"] as? [Int])?.max(),
-      let steps = report.end?["steps"] as? Int
-    else { throw Failure("the run '\(report.job.name)' does not tell its bytes") }
-    return Double(sent) / Double(steps)
+    try Double(report.bytesOfBusiestRank()) / report.number("steps")
   }
 }

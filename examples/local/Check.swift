@@ -15,6 +15,8 @@ struct Check: ParsableCommand {
     let setting = try Setting.parse(["--data", "glyphs:train=600,test=100", "--seeds", "1"])
     try checkGossip(laboratory, setting)
     print("gossip over graphs: right")
+    try checkClients(laboratory, setting)
+    print("clients that are held: right")
     try checkLazy(laboratory)
     let picture = folder + "/lazy.svg"
     try write(
@@ -46,6 +48,23 @@ struct Check: ParsableCommand {
       distance("method=choco", ["--codec", "one-bit"]), distance("method=push-sum"), distance("method=no-loco,steps=2"),
     ]
     try expect(others.allSatisfy { $0 < distances[3] }, "distances \(others), unmixed \(distances[3])")
+  }
+
+  /// Clients stay the nearer to the model the more they are held, and those that are not held are those of averaging.
+  private func checkClients(_ laboratory: Laboratory, _ setting: Setting) throws {
+    func figures(_ strategy: String) throws -> ClientFigures {
+      try ClientFigures(
+        laboratory.run(
+          setting.jobs(
+            strategy, minibatch: 50, samples: 1000,
+            [
+              "--strategy", strategy, "--model", "softmax", "--learning-rate", "0.1", "--codec", "none", "--partition",
+              "by-class:2", "--clients", "20", "--sampled", "5",
+            ])))
+    }
+    let mu = [0, 0.5, 2]
+    let held = try mu.map { try figures("fed-prox:steps=10,proximal=\($0)") }
+    try ClientFigures.check(held, of: mu, against: figures("fed-avg:steps=10"))
   }
 
   private func expect(_ isRight: Bool, _ sentence: String) throws {

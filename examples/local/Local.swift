@@ -15,7 +15,9 @@ struct Local: Example {
         swift build -c release
         .build/release/example-local gossip --data idx:DIR
       """,
-    subcommands: [Accuracy.self, Time.self, Gossip.self, Lazy.self, LazyRun.self, Check.self])
+    subcommands: [
+      Accuracy.self, Time.self, Averaging.self, Clients.self, Gossip.self, Lazy.self, LazyRun.self, Check.self,
+    ])
 }
 
 /// The options that all tables share.

@@ -9,6 +9,14 @@ func write(_ plot: SVGPlot, to file: String?) throws {
 }
 
 extension Report {
+  /// The bytes that the busiest rank sent in the run.
+  func bytesOfBusiestRank() throws -> Int {
+    guard let wire = end?["wire"] as? [String: Any], let sent = (wire["bytesSent"] as? [Int])?.max() else {
+      throw Failure("the run '\(job.name)' does not tell its bytes")
+    }
+    return sent
+  }
+
   /// The test accuracy in percent after so many seconds of training, evaluation by evaluation; evaluations themselves are left
   /// out.
   var accuracies: [(x: Double, y: Double)] {

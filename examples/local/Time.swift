@@ -26,6 +26,13 @@ struct Time: PaperTable {
     (name: "in step, one bit, double-buffered", options: ["--strategy", "double-buffer", "--codec", "one-bit"]),
     (name: "H = 10, one bit", options: ["--strategy", "local:steps=10", "--codec", "one-bit"]),
     (name: "H = 30, one bit", options: ["--strategy", "local:steps=30", "--codec", "one-bit"]),
+    (
+      name: "H = 10, one bit, in 2 fragments 5 steps late",
+      options: ["--strategy", "local:steps=10,fragments=2,delay=5", "--codec", "one-bit"]
+    ),
+    (
+      name: "H = 30, one bit, 10 steps late", options: ["--strategy", "local:steps=30,delay=10", "--codec", "one-bit"]
+    ),
     (name: "H = 10, sparse-loco 1/64", options: ["--strategy", "sparse-loco:steps=10"]),
   ]
   /// In step, and without links.

@@ -33,6 +33,8 @@ package final class Timeline {
     case agreement
     /// The rest of an exchange that nothing hides: waiting, and decoding sums with the update.
     case exchange
+    /// A step while an exchange of local steps is under way; a place for faults, which a timeline shows as a step.
+    case delay
     /// The update, if it is not part of decoding.
     case update
     /// Evaluating the model on the test samples.

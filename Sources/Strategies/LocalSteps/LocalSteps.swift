@@ -131,6 +131,7 @@ final class LocalSteps: Strategy {
       if let next = flight?.next, next.step <= step { try land() }
       // The loop of the run has said so of the first.
       if step > round.lowerBound { try FaultInjector.reach(.step, step + 1) }
+      if flight?.underWay != nil { try FaultInjector.reach(.delay) }
       let batch = try parts.timeline.span(.data) { course.loader.batch(at: step) }
       guard batch.count > 0 else { continue }
       own.add(try takeStep(step, batch, by: parts.optimizer, on: course))

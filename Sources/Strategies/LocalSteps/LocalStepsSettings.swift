@@ -130,17 +130,13 @@ struct LocalStepsSettings: Sendable {
     }
   }
 
-  /// Throws if the run has no clients that make passes, or clients where ranks should keep their models.
+  /// Throws if the run has no clients that make passes.
   func check(_ options: TrainerOptions) throws(OptionError) {
     let name = "--strategy \(options.strategy.prefix { $0 != ":" })"
     guard epochs == nil || options.clients != nil else {
       throw OptionError(
         "\(name): epochs are passes of a client over its samples; say --clients or --partition, or leave it out")
     }
-    guard keepsModels, options.clients != nil else { return }
-    throw OptionError(
-      "\(name): fragments, delay and mix do not go with clients, which begin each round at the "
-        + "model of the run; leave them out")
   }
 
   /// The outer step on `rankCount` ranks, for an aggregation that delivers `result`.

@@ -102,6 +102,7 @@ public struct Recipe {
     if case .replicated = options.warmStart { startsInStep = true }
     if case .bits = options.warmStart { startsInStep = true }
     if options.warmStart == .automatic { startsInStep = true }
+    let hasClients = options.clients != nil || options.partition != TrainerOptions().partition
     let refusals = [
       (
         !can.takesAggregations && (recipe.aggregation.codec == nil || recipe.aggregation.capabilities.needsAllContributions),
@@ -128,7 +129,15 @@ public struct Recipe {
       ),
       (
         !can.splitsModels && options.modelParallel > 1, "model-parallel \(options.modelParallel)",
-        "whose ranks hold whole models"
+        can.stepsAlone
+          ? "whose ranks take steps alone, while slices of a model wait for one another in each layer; leave it out"
+          : "whose ranks hold whole models"
+      ),
+      (
+        !can.trainsClients && hasClients,
+        options.clients.map { "clients \($0)" } ?? "partition \(options.partition)",
+        "whose ranks go on from models of their own with fragments, delay and mix, while clients begin each round at the "
+          + "model of the run; leave these keys out"
       ),
       (!can.knowsSums && !can.stepsAlone && options.clip != nil, "clip", "in which no rank knows the norm of a sum"),
       (
@@ -168,7 +177,7 @@ public struct Recipe {
     }
     if options.shares != .equal {
       let shares = "--shares \(options.texts["shares"] ?? "")"
-      guard options.clients == nil, options.partition == TrainerOptions().partition else {
+      guard !hasClients else {
         throw OptionError("\(shares) does not go with clients, whose samples are their own; leave one of them out")
       }
       guard options.modelParallel == 1 else {
