@@ -62,6 +62,19 @@ import _TestSupport
     #expect(try train(coded).evaluation!.loss < start)
   }
 
+  /// Rounds of clients that hold unlike numbers of samples are those of a few plain lines, whatever ranks train them.
+  @Test(arguments: [("fed-avg:steps=4", 10, 0), ("fed-avg:steps=2", 3, 0), ("fed-prox:steps=4,proximal=0.5", 5, 0.5)])
+  func clientsAreThoseOfPlainLines(_ strategy: String, _ sampled: Int, _ proximal: Float) throws {
+    let run = settings(strategy) { ($0.partition, $0.sampled) = ("dirichlet:0.3", sampled) }
+    let found = try trainedModel(run).values
+    guard world.rank == 0 else { return }
+    var plain = PlainClients(steps: strategy.contains("steps=2") ? 2 : 4, sampled: sampled, proximal: proximal)
+    #expect(farthest(found, try plain.train(run)).distance < 1e-5)
+    // It can fail: clients that count alike come elsewhere.
+    plain.isWeighted = false
+    #expect(farthest(found, try plain.train(run)).distance > 1e-3)
+  }
+
   /// Clients differ from one another, and are held together by μ; without it they are those of averaging, bit for bit.
   @Test func clientsAreHeld() throws {
     func drift(_ strategy: String) throws -> Double {

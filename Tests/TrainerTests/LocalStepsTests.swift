@@ -95,7 +95,8 @@ import _TestSupport
   }
 
   /// What is due inside a round happens where it ends, and changes nothing; runs repeat.
-  @Test(.ranks(atMost: 4), arguments: ["none", "one-bit", "e3m0", "top-k:k=1/10"]) func meetingsChangeNothing(_ codec: String) throws {
+  @Test(.ranks(atMost: 4), arguments: ["none", "one-bit", "e3m0", "top-k:k=1/10"])
+  func meetingsChangeNothing(_ codec: String) throws {
     let run = settings("local:steps=6") { ($0.codec, $0.momentum) = (codec, 0.5) }
     let found = try hash(run)
     var often = run

@@ -103,7 +103,8 @@ struct Averaging: PaperTable {
       tables.append(table)
     }
     tables[0].notes.append(
-      "Bars: averages with H = 16 within 0.6 points of descent in step (holds); block momentum with H = 16 1.5 points above them (holds).")
+      "Bars: averages with H = 16 within 0.6 points of descent in step (holds); block momentum with H = 16 1.5 points above "
+        + "them (holds).")
     tables[1].notes.append(
       "Bar: one bit both ways within 0.8 points of floats for 24 times fewer bytes (holds).")
     func points(_ figures: [AveragingFigures]) -> [(x: Double, y: Double)] {

@@ -106,12 +106,14 @@ struct ClientFigures {
     }
   }
 
-  /// Throws unless clients that are held by these μ, the first of which is 0, stay the nearer the larger it is, by 10 % at 0.1, and without a
-  /// hold are those of averaging, bit for bit.
+  /// Throws unless clients that are held by these μ, the first of which is 0, stay the nearer the larger it is, by 10 % at 0.1,
+  /// and without a hold are those of averaging, bit for bit.
   static func check(_ held: [ClientFigures], of mu: [Double], against averages: ClientFigures) throws {
     let drifts = held.map(\.drift.mean)
     guard held[0].models == averages.models else { throw Failure("μ = 0 is not fed-avg, bit for bit") }
-    guard zip(drifts, drifts.dropFirst()).allSatisfy({ $0 > $1 }) else { throw Failure("drift does not fall with μ: \(drifts)") }
+    guard zip(drifts, drifts.dropFirst()).allSatisfy({ $0 > $1 }) else {
+      throw Failure("drift does not fall with μ: \(drifts)")
+    }
     for (mu, drift) in zip(mu, drifts) where mu >= 0.1 && drift > 0.9 * drifts[0] {
       throw Failure("a drift of \(drift) with μ = \(mu), \(drifts[0]) without: less than 10 %")
     }
