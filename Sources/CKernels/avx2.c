@@ -10,6 +10,7 @@
 
 #include "elementwise.h"
 #include "exponential.h"
+#include "magnitudes.h"
 #include "products.h"
 
 #define EACH_OF_FOUR _Pragma("clang loop unroll(full)") for (int i = 0; i < 4; i++)
@@ -268,6 +269,8 @@ const ck_kernels ck_avx2_kernels = {
     .sketch_insert = sketch_insert,
     .sketch_query = sketch_query,
     .select_at_least = select_at_least,
+    .add_residual = add_residual,
+    .magnitude_limit = magnitude_limit,
     .exponential_sum = exponential_sum,
     .gelu = gelu,
     .gelu_backward = gelu_backward,

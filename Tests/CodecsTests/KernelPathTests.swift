@@ -10,7 +10,7 @@ import Testing
   static let counts = Array(0...200) + [784, 1023, 1024, 1025, 4096]
 
   /// What `body` gives on every path, which must be equal.
-  private func compare<Value: Equatable>(_ what: String, _ body: () -> Value) {
+  func compare<Value: Equatable>(_ what: String, _ body: () -> Value) {
     let path = KernelPath.current
     defer { KernelPath.select(path) }
     let results = KernelPath.available.map { path in

@@ -93,6 +93,11 @@ typedef struct {
   // how many. There is room for `count` of each and 16 beyond.
   size_t (*select_at_least)(
       const float *values, size_t count, uint32_t key, uint32_t first_index, uint32_t *indices, float *selected);
+  // values = (gradient + factor * residual) + 0.
+  void (*add_residual)(const float *gradient, const float *residual, float factor, size_t count, float *values);
+  // A pattern of bits without the sign that `least` to `most` values reach in magnitude, or the largest that at least `least` do;
+  // `reaching` becomes their number. `least` is at most `count`.
+  uint32_t (*magnitude_limit)(const float *values, size_t count, size_t least, size_t most, size_t *reaching);
 
   // The sum over 16 lanes of e^(value - maximum); the terms go to `terms`, which may be the values, or null.
   float (*exponential_sum)(const float *values, size_t count, float maximum, float *_Nullable terms);

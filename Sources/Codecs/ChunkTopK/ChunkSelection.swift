@@ -7,8 +7,6 @@ internal import Kernels
 enum ChunkSelection {
   /// The values of a chunk that are looked at for a limit.
   private static let sampleCount = 256
-  /// The most values among which the threshold is found by parting them; more are counted by their digits.
-  private static let mostParted = 512
 
   /// Writes the chosen values with their indices, ascending, and returns their number: `k`, or fewer if fewer are nonzero.
   ///
@@ -38,12 +36,11 @@ enum ChunkSelection {
 
   /// The threshold of the `k` largest of more than `k` nonzero values.
   private static func threshold(of values: UnsafePointer<Float>, count: Int, k: Int) -> MagnitudeThreshold {
-    guard count <= mostParted else { return MagnitudeThreshold(of: values, count: count, k: k) }
-    return withUnsafeTemporaryAllocation(of: UInt32.self, capacity: mostParted) { keys in
-      for place in 0..<count { keys[place] = MagnitudeThreshold.key(of: values[place]) }
-      let (key, tieCount) = kthLargest(k, of: keys.baseAddress!, count: count)
-      return MagnitudeThreshold(key: key, tieCount: tieCount)
-    }
+    let (key, reaching) = magnitudeLimit(of: values, count: count, reachedBy: k...k)
+    guard reaching > k else { return MagnitudeThreshold(key: key) }
+    var larger = 0
+    for place in 0..<count where MagnitudeThreshold.key(of: values[place]) > key { larger += 1 }
+    return MagnitudeThreshold(key: key, tieCount: k - larger)
   }
 
   /// A magnitude, as a pattern, that a few times k values are likely to reach; 1 if a sample would not pay off.
@@ -52,50 +49,15 @@ enum ChunkSelection {
     let expected = Float(k) / Float(count) * Float(sampleCount)
     let rank = Int(expected + 3 * expected.squareRoot() + 3)
     guard rank < sampleCount / 2 else { return 1 }
-    return withUnsafeTemporaryAllocation(of: UInt32.self, capacity: sampleCount) { keys in
+    return withUnsafeTemporaryAllocation(of: Float.self, capacity: sampleCount) { sample in
       // One anywhere in each equal share, so that no stride in the values meets them all.
       let share = UInt64(count / sampleCount)
       for n in 0..<sampleCount {
         let offset = (UInt64(UInt32(truncatingIfNeeded: n) &* 0x9E37_79B9) &* share) &>> 32
-        keys[n] = MagnitudeThreshold.key(of: values[n &* Int(share) &+ Int(offset)])
+        sample[n] = values[n &* Int(share) &+ Int(offset)]
       }
-      return max(1, kthLargest(rank, of: keys.baseAddress!, count: sampleCount).key)
-    }
-  }
-
-  /// The k-th largest of `count` keys, and how many of the k largest are equal to it; moves the keys.
-  ///
-  /// Source: Hoare 1961, "Find", with three parts.
-  private static func kthLargest(
-    _ k: Int, of keys: UnsafeMutablePointer<UInt32>, count: Int
-  ) -> (key: UInt32, tieCount: Int) {
-    var (low, high, wanted) = (0, count, k)
-    while true {
-      let (first, middle, last) = (keys[low], keys[(low + high) / 2], keys[high - 1])
-      let pivot = max(min(first, middle), min(max(first, middle), last))
-      // Larger ones lie before `above`, equal ones before `next`, smaller ones from `below` on.
-      var (above, next, below) = (low, low, high)
-      while next < below {
-        let key = keys[next]
-        if key > pivot {
-          (keys[next], keys[above]) = (keys[above], key)
-          above += 1
-          next += 1
-        } else if key == pivot {
-          next += 1
-        } else {
-          below -= 1
-          (keys[next], keys[below]) = (keys[below], key)
-        }
-      }
-      if wanted <= above - low {
-        high = above
-      } else if wanted <= below - low {
-        return (pivot, wanted - (above - low))
-      } else {
-        wanted -= below - low
-        low = below
-      }
+      let reached = rank...rank + rank / 8
+      return max(1, magnitudeLimit(of: sample.baseAddress!, count: sampleCount, reachedBy: reached).key)
     }
   }
 }

@@ -1,4 +1,5 @@
 internal import Buffers
+internal import Kernels
 
 /// The k values of largest magnitude of each chunk: their indices in a compact code, and their values in a few bits.
 ///
@@ -70,7 +71,7 @@ public struct ChunkTopK: Codec {
     return withUnsafeTemporaryAllocation(of: Float.self, capacity: 2 * count + 16) { room in
       withUnsafeTemporaryAllocation(of: UInt32.self, capacity: count + 16) { places in
         let (v, chosen, indices) = (room.baseAddress!, room.baseAddress! + count, places.baseAddress!)
-        for i in 0..<count { v[i] = (gradient[i] + decay * residual[i]) + 0.0 }
+        addResidual(gradient, residual, times: decay, count: count, into: v)
         let found = ChunkSelection.choose(k, of: v, count: count, indices: indices, chosen: chosen)
         for place in 0..<found where !chosen[place].isFinite { return nil }
         residual.update(from: v, count: count)

@@ -49,7 +49,13 @@ public enum ChunkValues: String, CaseIterable, Sendable {
     switch self {
     case .sign:
       writer.write(UInt64(upperHalf(of: levels.low)), 16)
-      for value in values { writer.write(value < 0 ? 1 : 0, 1) }
+      for first in stride(from: 0, to: values.count, by: 32) {
+        let count = min(32, values.count - first)
+        var signs: UInt64 = 0
+        // Chosen values are not zero.
+        for place in 0..<count { signs |= UInt64(values[first + place].bitPattern &>> 31) &<< UInt64(place) }
+        writer.write(signs, count)
+      }
     case .two:
       writer.write(UInt64(upperHalf(of: levels.low)), 16)
       writer.write(UInt64(upperHalf(of: levels.high)), 16)

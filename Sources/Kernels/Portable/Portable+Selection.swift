@@ -48,3 +48,26 @@ extension Portable {
     }
   }
 }
+
+extension Portable {
+  /// The limit, bit by bit from the highest on.
+  static func magnitudeLimit(
+    of values: UnsafePointer<Float>, _ count: Int, _ range: ClosedRange<Int>
+  ) -> (key: UInt32, count: Int) {
+    var (key, reaching) = (UInt32(0), count)
+    var bit: UInt32 = 1 << 30
+    while bit != 0, reaching > range.upperBound {
+      let found = countAtLeast(values, count, key | bit)
+      if found >= range.lowerBound { (key, reaching) = (key | bit, found) }
+      bit &>>= 1
+    }
+    return (key, reaching)
+  }
+
+  private static func countAtLeast(_ values: UnsafePointer<Float>, _ count: Int, _ key: UInt32) -> Int {
+    let least = Int32(bitPattern: key)
+    var found: Int32 = 0
+    for i in 0..<count { found &+= Int32(bitPattern: values[i].bitPattern & 0x7FFF_FFFF) >= least ? 1 : 0 }
+    return Int(found)
+  }
+}
