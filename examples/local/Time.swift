@@ -16,19 +16,25 @@ struct Time: PaperTable {
     "100mbit", "10mbit",
   ]
   @Option(help: ArgumentHelp("Passes over the training samples.", valueName: "n")) var epochs = 5
+  @Flag(help: "Leave out the run in step over slow links: with 10 Mbit/s it takes a quarter of an hour a seed.")
+  var localOnly = false
   @Option(help: ArgumentHelp("Write the accuracy over time as a picture.", valueName: "file")) var svg: String?
   @OptionGroup var telling: Telling
 
   /// The test accuracies to reach, in percent.
   private static let targets = [97.5, 98.0]
   /// Rates are those of the table `accuracy`.
-  private static let methods = [
+  private static let allMethods = [
     (name: "in step, one bit, double-buffered", options: ["--strategy", "double-buffer", "--codec", "one-bit"]),
     (name: "H = 10, one bit", options: ["--strategy", "local:steps=10", "--codec", "one-bit"]),
     (name: "H = 30, one bit", options: ["--strategy", "local:steps=30", "--codec", "one-bit"]),
     (
       name: "H = 10, one bit, in 2 fragments 5 steps late",
       options: ["--strategy", "local:steps=10,fragments=2,delay=5", "--codec", "one-bit"]
+    ),
+    (
+      name: "the same from the first round on",
+      options: ["--strategy", "local:steps=10,fragments=2,delay=5,warm-start=0", "--codec", "one-bit"]
     ),
     (
       name: "H = 30, one bit, 10 steps late", options: ["--strategy", "local:steps=30,delay=10", "--codec", "one-bit"]
@@ -40,6 +46,8 @@ struct Time: PaperTable {
     name: "in step, one bit, without links", options: ["--strategy", "all-reduce", "--codec", "one-bit"]
   )
 
+  private var methods: [(name: String, options: [String])] { Array(Self.allMethods.dropFirst(localOnly ? 1 : 0)) }
+
   func checkRequirements() throws { try Cluster.check() }
 
   func tables(_ laboratory: Laboratory) throws -> [TextTable] {
@@ -47,7 +55,7 @@ struct Time: PaperTable {
     let jobs =
       (1...setting.seeds).map { job(Self.unlimited.name, Self.unlimited.options, seed: $0, rate: nil) }
       + rates.flatMap { rate in
-        (1...setting.seeds).flatMap { seed in Self.methods.map { job($0.name, $0.options, seed: seed, rate: rate) } }
+        (1...setting.seeds).flatMap { seed in methods.map { job($0.name, $0.options, seed: seed, rate: rate) } }
       }
     let reports = try laboratory.run(jobs)
     var table = TextTable(
@@ -58,9 +66,9 @@ struct Time: PaperTable {
     let reference = Array(reports.prefix(setting.seeds))
     table.add(row("none", Self.unlimited.name, reference, beside: reference))
     for (place, rate) in rates.enumerated() {
-      for (index, method) in Self.methods.enumerated() {
-        let first = setting.seeds + place * setting.seeds * Self.methods.count + index
-        let own = (0..<setting.seeds).map { reports[first + $0 * Self.methods.count] }
+      for (index, method) in methods.enumerated() {
+        let first = setting.seeds + place * setting.seeds * methods.count + index
+        let own = (0..<setting.seeds).map { reports[first + $0 * methods.count] }
         table.add(row(rate, method.name, own, beside: reference))
       }
     }
@@ -78,9 +86,9 @@ struct Time: PaperTable {
   /// The accuracy of the first seed: a colour for each method, dashed where links are not those of the first rate.
   private func curves(_ reports: [Report]) -> [SVGPlot.Series] {
     var series = [SVGPlot.Series(Self.unlimited.name, reports[0].accuracies, isReference: true)]
-    for (index, method) in Self.methods.enumerated() {
+    for (index, method) in methods.enumerated() {
       for (place, rate) in rates.enumerated() {
-        let report = reports[setting.seeds + place * setting.seeds * Self.methods.count + index]
+        let report = reports[setting.seeds + place * setting.seeds * methods.count + index]
         series.append(SVGPlot.Series("\(method.name), \(rate)", report.accuracies, isVariant: place > 0))
       }
     }
