@@ -73,9 +73,8 @@ struct Averaging: PaperTable {
 
   func tables(_ laboratory: Laboratory) throws -> [TextTable] {
     let seeds = setting.seeds
-    let jobs =
-      Self.rows.flatMap { jobs($0, model: "mlp:128,128") } + Self.coded.flatMap { self.jobs($0, model: "mlp:64") }
-    let reports = try laboratory.run(jobs)
+    let all = Self.rows.flatMap { jobs($0, model: "mlp:128,128") } + Self.coded.flatMap { jobs($0, model: "mlp:64") }
+    let reports = try laboratory.run(all)
     let figures = try stride(from: 0, to: reports.count, by: seeds).map { try AveragingFigures(reports[$0..<$0 + seeds]) }
     let (plain, coded) = (Array(figures.prefix(Self.rows.count)), Array(figures.dropFirst(Self.rows.count)))
     try checkBars(plain, coded)
