@@ -12,6 +12,7 @@ struct Accuracy: PaperTable {
   @OptionGroup var setting: Setting
   @Option(help: ArgumentHelp("The number of ranks.", valueName: "n")) var ranks = 8
   @Option(help: ArgumentHelp("Passes over the training samples.", valueName: "n")) var epochs = 5
+  @Option(parsing: .upToNextOption, help: ArgumentHelp("The steps between exchanges.", valueName: "n")) var every = [4, 10, 30]
   @Option(help: ArgumentHelp("Write accuracy against bytes as a picture.", valueName: "file")) var svg: String?
   @OptionGroup var telling: Telling
 
@@ -20,33 +21,34 @@ struct Accuracy: PaperTable {
   /// Training samples that are held out to choose learning rates.
   private static let heldOut = 10_000
 
-  /// A row of the table: a method, and the learning rates to choose from.
+  /// A row of the table.
   private struct Method {
     let name: String
     let options: [String]
-    let rates: [String]
   }
 
-  private static let methods: [Method] = {
-    func method(_ name: String, _ strategy: String, _ codec: String, _ rates: [String], start: String? = nil) -> Method {
-      Method(
-        name: name,
-        options: ["--strategy", strategy, "--codec", codec] + (start.map { ["--warm-start", $0] } ?? []), rates: rates)
-    }
-    let (inStep, local) = (["0.05", "0.1", "0.2"], ["0.05", "0.1", "0.2"])
-    return [
-      method("in step, floats", "all-reduce", "none", inStep),
-      method("in step, one bit, no warm start", "all-reduce", "one-bit", inStep, start: "0"),
-    ]
-      + [4, 10, 30].flatMap { steps in
-        [
-          method("H = \(steps), floats", "local:steps=\(steps)", "none", local),
-          method("H = \(steps), one bit", "local:steps=\(steps)", "one-bit", local),
-          method("H = \(steps), e3m0", "local:steps=\(steps)", "e3m0", local),
-          Method(name: "H = \(steps), sparse-loco 1/64", options: ["--strategy", "sparse-loco:steps=\(steps)"], rates: local),
-        ]
+  /// What crosses after so many steps: a name, the strategy without its steps, and the codec; nil for that of the strategy.
+  private static let codes = [
+    (name: "floats", strategy: "local", codec: "none"), (name: "one bit", strategy: "local", codec: "one-bit"),
+    (name: "rotated one bit", strategy: "local", codec: "rotated"), (name: "e3m0", strategy: "local", codec: "e3m0"),
+    (name: "sparse-loco 1/64", strategy: "sparse-loco", codec: nil),
+  ]
+  private static let rates = ["0.05", "0.1", "0.2"]
+  private static let inStep = [
+    Method(name: "in step, floats", options: ["--codec", "none"]),
+    Method(name: "in step, one bit, no warm start", options: ["--codec", "one-bit", "--warm-start", "0"]),
+  ]
+
+  private var methods: [Method] {
+    Self.inStep
+      + every.flatMap { steps in
+        Self.codes.map { name, strategy, codec in
+          Method(
+            name: "H = \(steps), \(name)",
+            options: ["--strategy", "\(strategy):steps=\(steps)"] + (codec.map { ["--codec", $0] } ?? []))
+        }
       }
-  }()
+  }
 
   /// A run; on the held-out samples if it has no seed.
   private func job(_ method: Method, rate: String, seed: Int?) -> Job {
@@ -61,22 +63,21 @@ struct Accuracy: PaperTable {
   }
 
   func tables(_ laboratory: Laboratory) throws -> [TextTable] {
-    let trials = try laboratory.run(Self.methods.flatMap { method in method.rates.map { job(method, rate: $0, seed: nil) } })
-    var first = 0
-    let chosen = try Self.methods.map { method in
-      defer { first += method.rates.count }
-      let losses = try trials[first..<first + method.rates.count].map { try $0.number("testLoss") }
-      return method.rates[losses.indices.min { losses[$0] < losses[$1] }!]
+    let methods = methods
+    let trials = try laboratory.run(methods.flatMap { method in Self.rates.map { job(method, rate: $0, seed: nil) } })
+    let chosen = try methods.indices.map { place in
+      let losses = try trials[place * Self.rates.count..<(place + 1) * Self.rates.count].map { try $0.number("testLoss") }
+      return Self.rates[losses.indices.min { losses[$0] < losses[$1] }!]
     }
     let reports = try laboratory.run(
-      zip(Self.methods, chosen).flatMap { method, rate in (1...setting.seeds).map { job(method, rate: rate, seed: $0) } })
+      zip(methods, chosen).flatMap { method, rate in (1...setting.seeds).map { job(method, rate: rate, seed: $0) } })
     var table = TextTable(
       "A perceptron by local steps on \(ranks) ranks",
       columns: [
         "method", "rate", "accuracy in percent", "test loss", "bytes a rank, step and value", "times fewer than floats in step",
       ])
     var (floats, points): (Double?, [[(x: Double, y: Double)]]) = (nil, [])
-    for (index, method) in Self.methods.enumerated() {
+    for (index, method) in methods.enumerated() {
       let own = reports[index * setting.seeds..<(index + 1) * setting.seeds]
       let bytes = Sample(values: try own.map(bytesPerStep)).mean
       floats = floats ?? bytes
@@ -103,11 +104,11 @@ struct Accuracy: PaperTable {
 
   /// A curve for each code, over the steps between exchanges; in step it is a point.
   private func curves(_ points: [[(x: Double, y: Double)]]) -> [SVGPlot.Series] {
-    var series = points.prefix(2).enumerated().map { SVGPlot.Series(Self.methods[$0].name, $1) }
-    let codes = ["floats", "one bit", "e3m0", "sparse-loco 1/64"]
-    for (code, name) in codes.enumerated() {
-      let places = stride(from: 2 + code, to: points.count, by: codes.count)
-      series.append(SVGPlot.Series("\(name), H = 4, 10, 30", places.flatMap { points[$0] }))
+    var series = zip(Self.inStep, points).map { SVGPlot.Series($0.name, $1) }
+    for (code, (name, _, _)) in Self.codes.enumerated() {
+      let places = stride(from: Self.inStep.count + code, to: points.count, by: Self.codes.count)
+      let steps = every.map(String.init).joined(separator: ", ")
+      series.append(SVGPlot.Series("\(name), H = \(steps)", places.flatMap { points[$0] }))
     }
     return series
   }
