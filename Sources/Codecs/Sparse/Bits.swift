@@ -75,6 +75,11 @@ struct BitReader {
 
   @inline(never)
   private func peekAtEnd(_ place: Int) -> UInt64 {
+    if byteCount >= 8 {
+      guard place < byteCount else { return 0 }
+      let last = UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: byteCount - 8, as: UInt64.self))
+      return last &>> UInt64(8 * (place + 8 - byteCount) + (position & 7))
+    }
     var word: UInt64 = 0
     for offset in stride(from: place, to: min(byteCount, place + 8), by: 1) {
       word |= UInt64(bytes.load(fromByteOffset: offset, as: UInt8.self)) &<< UInt64(8 * (offset - place))
@@ -104,5 +109,17 @@ struct BitReader {
       }
       if hasOverrun { return nil }
     }
+  }
+
+  /// The number of zeros before the next one, and the `low` bits after it, at most 57; nil if they are not there.
+  @inline(__always)
+  mutating func readUnary(andThen low: Int) -> (high: Int, low: Int)? {
+    let word = peek()
+    let zeros = word.trailingZeroBitCount
+    guard zeros + 1 + low <= 57, !hasOverrun else {
+      return readUnary().map { ($0, Int(read(low))) }
+    }
+    position += zeros + 1 + low
+    return hasOverrun ? nil : (zeros, Int(word &>> UInt64(zeros + 1) & (1 &<< UInt64(low) &- 1)))
   }
 }

@@ -60,8 +60,8 @@ enum RiceGaps {
     let parameter = Int(reader.read(parameterBits))
     var next = 0
     for place in indices.indices {
-      guard let high = reader.readUnary() else { return false }
-      let index = next + high << parameter + Int(reader.read(parameter))
+      guard let (high, low) = reader.readUnary(andThen: parameter) else { return false }
+      let index = next + high << parameter + low
       guard index < bound, !reader.hasOverrun else { return false }
       indices[place] = UInt32(index)
       next = index + 1
