@@ -92,7 +92,7 @@ struct FaultCase: CustomStringConvertible, Sendable {
           ["--strategy", "local:steps=4,fragments=2,delay=2", "--transport", "messages", "--overlap", "thread"]),
         Strategy(
           "streaming between layers",
-          ["--strategy", "sparse-loco:steps=4,delay=3", "--transport", "messages", "--overlap", "inline"]),
+          ["--strategy", "sparse-loco:steps=4,fragments=2,delay=2", "--transport", "messages", "--overlap", "inline"]),
         Strategy("block-momentum by messages", ["--strategy", "block-momentum:steps=2", "--transport", "messages"]),
       ]
         + sparse.map { Strategy($0, ["--strategy", $0]) }
