@@ -14,6 +14,8 @@ package struct Job: Hashable {
   package var cluster: Cluster?
   /// Its cost relative to the other runs of its table.
   package var weight = 1.0
+  /// Whether its training may come to values that are not finite, which ends it; otherwise the table ends there.
+  package var mayDiverge = false
 
   /// A run of `program`.
   package init(
@@ -61,6 +63,12 @@ package struct Report {
 
   /// The last line of `train run`.
   package var end: [String: Any]? { lines.last { $0["event"] as? String == "end" } }
+
+  /// Whether training came to values that are not finite, and nothing else is known of it.
+  package var hasDiverged: Bool { end?["diverged"] as? Bool == true }
+
+  /// What is kept of a run that has diverged.
+  static let diverged = "{\"event\":\"end\",\"diverged\":true}\n"
 
   /// A number from the last line.
   package func number(_ key: String) throws -> Double {

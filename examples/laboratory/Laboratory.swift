@@ -111,7 +111,10 @@ package final class Laboratory {
       show(nil)
       throw Failure("stopped; the same command goes on with the run '\(job.name)'")
     }
-    guard process.terminationStatus == 0, let report = Report(job, at: partial), report.isWhole else {
+    // The status of a run whose values are not finite.
+    let hasDiverged = job.mayDiverge && process.terminationStatus == 65 && complaint(in: log).contains("not finite")
+    if hasDiverged { try Data(Report.diverged.utf8).write(to: partial) }
+    guard hasDiverged || process.terminationStatus == 0, let report = Report(job, at: partial), report.isWhole else {
       show(nil)
       throw Failure(
         "the run '\(job.name)' ended with status \(process.terminationStatus): \(complaint(in: log)); see \(log.path)")
