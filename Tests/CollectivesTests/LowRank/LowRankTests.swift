@@ -14,7 +14,8 @@ import _TestSupport
     let layout: TensorLayout
 
     init(
-      _ specification: String, _ layout: TensorLayout, _ transport: Transport = .auto, seed: UInt64 = 1, worksAlone: Bool = false
+      _ specification: String, _ layout: TensorLayout, _ transport: Transport = .auto, seed: UInt64 = 1,
+      worksAlone: Bool = false
     ) throws {
       let hosts = try HostMap(allRanks, transport: transport)
       self.layout = layout
