@@ -53,14 +53,11 @@ public struct ChunkTopK: Codec {
     max(chosenCount(of: count, isSum: false), chosenCount(of: count, isSum: true))
   }
 
-  /// The bits of c.
-  private func counterBits(of count: Int) -> Int { Int.bitWidth - most(of: count).leadingZeroBitCount }
-
-  public func codeByteCount(of count: Int) -> Int {
-    let most = most(of: count)
-    let bits = counterBits(of: count) + index.mostBits(count: most, below: count) + values.bitCount(of: most)
-    return (bits + 31) / 32 * 4
+  private func form(of count: Int) -> SparseChunkCode {
+    SparseChunkCode(index: index, values: values, count: count, most: most(of: count))
   }
+
+  public func codeByteCount(of count: Int) -> Int { form(of: count).byteCount }
 
   public func encode(
     gradient: UnsafePointer<Float>, residual: UnsafeMutablePointer<Float>, count: Int, into code: UnsafeMutableRawPointer,
@@ -81,11 +78,7 @@ public struct ChunkTopK: Codec {
         for place in 0..<found {
           residual[Int(indices[place])] = chosen[place] - values.arriving(chosen[place], levels)
         }
-        var writer = BitWriter(code)
-        writer.write(UInt64(found), counterBits(of: count))
-        index.write(UnsafeBufferPointer(start: indices, count: found), below: count, to: &writer)
-        values.write(sent, levels, to: &writer)
-        return writer.finish()
+        return form(of: count).write(sent, at: indices, levels, into: code)
       }
     }
   }
@@ -110,13 +103,6 @@ public struct ChunkTopK: Codec {
   private func read(
     _ code: UnsafeRawPointer, _ byteCount: Int, _ count: Int, _ body: (_ place: Int, _ value: Float) -> Void
   ) -> Bool {
-    var reader = BitReader(code, byteCount: byteCount)
-    let found = Int(reader.read(counterBits(of: count)))
-    guard found <= most(of: count), found > 0 else { return false }
-    return withUnsafeTemporaryAllocation(of: UInt32.self, capacity: found) { indices in
-      guard index.read(into: indices, below: count, from: &reader) else { return false }
-      values.read(found, from: &reader) { body(Int(indices[$0]), $1) }
-      return reader.isAtEnd
-    }
+    form(of: count).read(code, byteCount: byteCount, body)
   }
 }
