@@ -23,7 +23,7 @@ struct Time: PaperTable {
 
   /// The test accuracies to reach, in percent.
   private static let targets = [97.5, 98.0]
-  /// Rates are those of the table `accuracy`.
+  /// All at the default learning rate.
   private static let allMethods = [
     (name: "in step, one bit, double-buffered", options: ["--strategy", "double-buffer", "--codec", "one-bit"]),
     (name: "H = 10, one bit", options: ["--strategy", "local:steps=10", "--codec", "one-bit"]),
