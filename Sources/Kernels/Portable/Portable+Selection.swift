@@ -65,9 +65,15 @@ extension Portable {
   }
 
   private static func countAtLeast(_ values: UnsafePointer<Float>, _ count: Int, _ key: UInt32) -> Int {
-    let least = Int32(bitPattern: key)
-    var found: Int32 = 0
-    for i in 0..<count { found &+= Int32(bitPattern: values[i].bitPattern & 0x7FFF_FFFF) >= least ? 1 : 0 }
-    return Int(found)
+    typealias Patterns = SIMD16<Int32>
+    let (least, whole) = (Patterns(repeating: Int32(bitPattern: key)), count / 16 * 16)
+    var lanes = Patterns.zero
+    for start in stride(from: 0, to: whole, by: 16) {
+      let pattern = UnsafeRawPointer(values + start).loadUnaligned(as: Patterns.self) & Patterns(repeating: 0x7FFF_FFFF)
+      lanes &+= Patterns.zero.replacing(with: 1, where: pattern .>= least)
+    }
+    var found = Int(lanes.wrappedSum())
+    for e in whole..<count where values[e].bitPattern & 0x7FFF_FFFF >= key { found += 1 }
+    return found
   }
 }
