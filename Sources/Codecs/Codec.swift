@@ -42,6 +42,10 @@ public protocol Codec: Sendable {
   /// A codec that keeps no remainder still sends the residual that it is given, and leaves zeros: what is lost is not sent later.
   var keepsRemainder: Bool { get }
 
+  /// Whether what a code does not carry is sent later in full, so that what arrives over many exchanges adds up to what was given, less
+  /// a residual; by default if it keeps the remainder.
+  var losesNothing: Bool { get }
+
   /// Whether what arrives of a group is gradient + residual on average over the random numbers; only of floats by default.
   var isUnbiased: Bool { get }
 
@@ -95,6 +99,7 @@ extension Codec {
   public var addsBeforeDecoding: Bool { false }
   public var exchangesUntilSent: Double { 1 }
   public var keepsRemainder: Bool { true }
+  public var losesNothing: Bool { keepsRemainder && !dividesBySenders }
   public var isUnbiased: Bool { isIdentity }
 
   public func isCode(_ code: UnsafeRawPointer, byteCount: Int, count: Int) -> Bool { true }

@@ -65,6 +65,10 @@ public struct AggregationCapabilities: Hashable, Sendable {
   public var needsSameSamples = false
   /// Whether it also needs the gradient of the same samples at another model.
   public var needsSecondGradient = false
+  /// Whether it holds for gradients alone, and not for what steps of the ranks' own have changed.
+  public var needsGradients = false
+  /// Whether it delivers votes on signs, whose size says nothing, and no sums.
+  public var votes = false
 
   /// Everything that the trainer can ask for, as a coded all-reduce has it.
   static let all = AggregationCapabilities(
@@ -78,6 +82,8 @@ public struct AggregationRecipe: Sendable {
   public let specification: String
   /// The codec of a coded all-reduce; nil for other aggregations.
   public let codec: (any Codec)?
+  /// The codec of the coded all-reduce that carries its messages, also if it is one of differences; nil if none does.
+  public let carrier: (any Codec)?
   /// Its capabilities.
   public let capabilities: AggregationCapabilities
   private let make: @Sendable (AggregationParts) throws -> any Aggregation
@@ -87,7 +93,7 @@ public struct AggregationRecipe: Sendable {
 
   /// Creates the recipe of a coded all-reduce.
   public init(_ codec: any Codec) {
-    self.codec = codec
+    (self.codec, carrier) = (codec, codec)
     specification = codec.specification
     var capabilities = AggregationCapabilities.all
     capabilities.needsAllContributions = codec.dividesBySenders
@@ -107,19 +113,19 @@ public struct AggregationRecipe: Sendable {
   public static var floats: AggregationRecipe { AggregationRecipe(Identity()) }
 
   /// Creates the recipe of another aggregation, whose `rounds` describe its messages for the given tensors and number of ranks, and
-  /// `memory` what it keeps.
+  /// `memory` what it keeps; or whose messages are those of a coded all-reduce with the codec `carrier`.
   init(
-    _ specification: Specification, _ capabilities: AggregationCapabilities,
+    _ specification: Specification, _ capabilities: AggregationCapabilities, carrier: (any Codec)? = nil,
     rounds: @escaping @Sendable (_ layout: TensorLayout, _ rankCount: Int) throws -> [MessageRounds.Round],
     memory: @escaping @Sendable (AggregationSizes) throws -> [MemoryRow],
     make: @escaping @Sendable (AggregationParts) throws -> any Aggregation
   ) {
-    codec = nil
+    (codec, self.carrier) = (nil, carrier)
     (plan, keep) = (rounds, memory)
     (self.specification, self.capabilities, self.make) = (specification.description, capabilities, make)
   }
 
-  /// The message rounds of an exchange of these tensors on `rankCount` ranks; empty for a coded all-reduce, whose traffic
+  /// The message rounds of an exchange of these tensors on `rankCount` ranks; empty if a coded all-reduce carries it, whose traffic
   /// `ExchangeGeometry` predicts.
   ///
   /// - Throws: `SpecificationError` and `SketchError` if the aggregation does not support this number of values.
@@ -132,13 +138,14 @@ public struct AggregationRecipe: Sendable {
   public func callAsFunction(_ parts: AggregationParts) throws -> any Aggregation { try make(parts) }
 }
 
-/// All aggregations of `--codec`: every codec with a coded all-reduce, the sparse ones, lazy and low-rank sums, and the choice of a leader.
+/// All aggregations of `--codec`: every codec with a coded all-reduce, the sparse ones, lazy and low-rank sums, the choice of a leader, votes.
 public let aggregations = Registry<AggregationRecipe>(
   "codec",
   codecs.entries.map(codedEntry) + sparseEntries + lazyEntries + lowRankEntries
-    + leaderTopKEntries)
+    + leaderTopKEntries + voteEntries)
 
-/// The coded all-reduce of a codec.
+/// The coded all-reduce of a codec, or of differences by any but floats.
 private func codedEntry(_ entry: Registry<any Codec>.Entry) -> Registry<AggregationRecipe>.Entry {
-  .init(entry.name, entry.summary, values: entry.values, keys: entry.keys) { AggregationRecipe(try entry.make($0)) }
+  let keys = entry.name == "none" ? entry.keys : entry.keys + [AggregationRecipe.differencesKey]
+  return .init(entry.name, entry.summary, values: entry.values, keys: keys) { try AggregationRecipe.coded(entry, $0) }
 }

@@ -56,16 +56,7 @@ public final class Adam: Optimizer {
   private let settings: OptimizerSettings
   private let rule: Rule
   private let decayRanges: DecayRanges
-  /// m.
-  private let means: FloatBuffer
-  /// v.
-  private let squares: FloatBuffer
-  /// t of m and of v, in steps of the minibatch of the settings.
-  private var (meanSteps, squareSteps) = (0.0, 0.0)
-  /// N/N₀.
-  private var minibatchRatio = 1.0
-  /// The share s of the update in its step, and its length in steps of the minibatch of the settings.
-  private var (share, length) = (Float(1), 1.0)
+  private var moments: Moments
   private var step: AdamStep
   /// 1/(1 − β₁ᵗ), or 1 without correction.
   private var meanScale = 1.0
@@ -74,8 +65,7 @@ public final class Adam: Optimizer {
   public init(_ settings: OptimizerSettings, rule: Rule = Rule()) {
     (self.settings, self.rule) = (settings, rule)
     decayRanges = DecayRanges(settings.layout, rule.scope, decay: settings.weightDecay)
-    means = FloatBuffer(count: settings.count)
-    squares = FloatBuffer(count: settings.count)
+    moments = Moments(count: settings.count, beta1: rule.beta1, beta2: rule.beta2)
     step = AdamStep(rate: 0, meanKept: 0, meanGain: 0, squareKept: 0, squareGain: 0, epsilon: rule.epsilon)
     prepare(samples: settings.minibatch, share: 1)
   }
@@ -87,22 +77,19 @@ public final class Adam: Optimizer {
     return DecayBeside(decayRanges, decay: settings.weightDecay, count: settings.count)
   }
 
-  public func setMinibatch(_ count: Int) { minibatchRatio = Double(count) / Double(settings.minibatch) }
+  public func setMinibatch(_ count: Int) { moments.setMinibatch(count, of: settings.minibatch) }
 
   public func prepare(samples: Int, share: Float) {
-    self.share = share
-    length = Double(share) * minibatchRatio
-    let (kept1, kept2) = (power(rule.beta1, length), power(rule.beta2, length))
-    (step.meanKept, step.meanGain) = (Float(kept1), Float(1 - kept1))
-    (step.squareKept, step.squareGain) = (Float(kept2), Float(1 - kept2))
+    moments.prepare(share: share)
+    (step.meanKept, step.meanGain, step.squareKept, step.squareGain) = moments.weights
     step.gradientScale = 1 / share
     guard rule.correctsBias else { return }
-    meanScale = 1 / (1 - power(rule.beta1, meanSteps + length))
-    step.rootScale = Float((1 / (1 - power(rule.beta2, squareSteps + length))).squareRoot())
+    let corrections = moments.corrections
+    (meanScale, step.rootScale) = (corrections.mean, Float(corrections.root))
   }
 
   public func update(_ range: Range<Int>, of parameters: FloatBuffer, with gradient: UnsafePointer<Float>, rate: Float) {
-    let rate = Double(rate) * Double(share)
+    let rate = Double(rate) * Double(moments.share)
     step.rate = Float(rate * meanScale)
     let (inside, beside) =
       rule.isDecoupled ? (0, Float(rate * Double(settings.weightDecay))) : (settings.weightDecay, Float(0))
@@ -110,35 +97,18 @@ public final class Adam: Optimizer {
       (step.gradientDecay, step.shrinkage) = decays ? (inside, beside) : (0, 0)
       adamUpdate(
         weights: parameters.values(in: part).baseAddress!, gradient: gradient + (part.lowerBound - range.lowerBound),
-        means: means.values(in: part).baseAddress!, squares: squares.values(in: part).baseAddress!, count: part.count,
-        step: step)
+        means: moments.means.values(in: part).baseAddress!, squares: moments.squares.values(in: part).baseAddress!,
+        count: part.count, step: step)
     }
   }
 
-  public func finish(_ parameters: FloatBuffer, rate: Float) {
-    meanSteps += length
-    squareSteps += length
-  }
+  public func finish(_ parameters: FloatBuffer, rate: Float) { moments.advance() }
 
-  public func forgetMomentum() {
-    means.clear()
-    meanSteps = 0
-  }
-}
+  public func forgetMomentum() { moments.forgetMeans() }
 
-// MARK: - State
+  public func contribute(to inventory: inout StateInventory) { moments.contribute(to: &inventory) }
 
-extension Adam {
-  public func contribute(to inventory: inout StateInventory) {
-    inventory.tensors += [SavedTensor("momentum", of: means), SavedTensor("squares", of: squares)]
-    inventory.counters["momentumSteps"] = String(meanSteps.bitPattern)
-    inventory.counters["squareSteps"] = String(squareSteps.bitPattern)
-  }
-
-  public func restore(counters: [String: String]) {
-    func number(_ name: String) -> Double { counters[name].flatMap { UInt64($0) }.map { Double(bitPattern: $0) } ?? 0 }
-    (meanSteps, squareSteps) = (number("momentumSteps"), number("squareSteps"))
-  }
+  public func restore(counters: [String: String]) { moments.restore(counters) }
 }
 
 // MARK: - Choices

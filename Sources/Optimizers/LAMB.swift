@@ -16,90 +16,64 @@ public final class LAMB: Optimizer {
 
   private let settings: OptimizerSettings
   private let rule: Adam.Rule
-  private let means: FloatBuffer
-  private let squares: FloatBuffer
-  /// t of m and of v, in steps of the minibatch of the settings.
-  private var (meanSteps, squareSteps) = (0.0, 0.0)
-  private var minibatchRatio = 1.0
-  private var (share, length) = (Float(1), 1.0)
+  private var moments: Moments
 
   /// Creates an optimizer that has seen no gradient; the momentum of the settings is not used.
   public init(_ settings: OptimizerSettings, rule: Adam.Rule = Adam.Rule()) {
     (self.settings, self.rule) = (settings, rule)
-    means = FloatBuffer(count: settings.count)
-    squares = FloatBuffer(count: settings.count)
+    moments = Moments(count: settings.count, beta1: rule.beta1, beta2: rule.beta2)
   }
 
   public func fresh() -> any Optimizer { LAMB(settings, rule: rule) }
 
-  public func setMinibatch(_ count: Int) { minibatchRatio = Double(count) / Double(settings.minibatch) }
+  public func setMinibatch(_ count: Int) { moments.setMinibatch(count, of: settings.minibatch) }
 
-  public func prepare(samples: Int, share: Float) {
-    self.share = share
-    length = Double(share) * minibatchRatio
-  }
+  public func prepare(samples: Int, share: Float) { moments.prepare(share: share) }
 
   public func update(_ range: Range<Int>, of parameters: FloatBuffer, with gradient: UnsafePointer<Float>, rate: Float) {
-    let (kept1, kept2) = (power(rule.beta1, length), power(rule.beta2, length))
-    let (meanKept, meanGain, squareKept, squareGain) = (Float(kept1), Float(1 - kept1), Float(kept2), Float(1 - kept2))
-    let (m, v, scale) = (means.baseAddress + range.lowerBound, squares.baseAddress + range.lowerBound, 1 / share)
-    for i in 0..<range.count {
-      // As with Adam, so that squares are finite.
-      let x = max(-AdamStep.largestGradient, min(AdamStep.largestGradient, scale * gradient[i]))
-      m[i] = meanKept * m[i] + meanGain * x
-      v[i] = squareKept * v[i] + squareGain * (x * x)
-    }
+    moments.add(gradient, in: range)
   }
 
   public func finish(_ parameters: FloatBuffer, rate: Float) {
-    meanSteps += length
-    squareSteps += length
-    let meanScale = rule.correctsBias ? Float(1 / (1 - power(rule.beta1, meanSteps))) : 1
-    let rootScale = rule.correctsBias ? Float((1 / (1 - power(rule.beta2, squareSteps))).squareRoot()) : 1
+    let corrections = rule.correctsBias ? moments.corrections : (mean: 1, root: 1)
+    let (meanScale, rootScale) = (Float(corrections.mean), Float(corrections.root))
+    moments.advance()
     for tensor in settings.layout.tensors where !tensor.range.isEmpty {
       let decay = rule.scope.includes(tensor) ? settings.weightDecay : 0
-      let (w, m) = (parameters.baseAddress + tensor.range.lowerBound, means.baseAddress + tensor.range.lowerBound)
-      let v = squares.baseAddress + tensor.range.lowerBound
+      let (w, m) = (parameters.baseAddress + tensor.range.lowerBound, moments.means.baseAddress + tensor.range.lowerBound)
+      let v = moments.squares.baseAddress + tensor.range.lowerBound
       func direction(_ i: Int) -> Float {
         meanScale * m[i] / (rootScale * v[i].squareRoot() + rule.epsilon) + decay * w[i]
       }
-      var ratio = 1.0
-      if tensor.shape.count > 1 {
-        var (weights, directions) = (SIMD8<Double>.zero, SIMD8<Double>.zero)
-        for i in 0..<tensor.count {
-          let (a, b) = (Double(w[i]), Double(direction(i)))
-          weights[i & 7] += a * a
-          directions[i & 7] += b * b
-        }
-        let norms = (LAMB.sum(weights).squareRoot(), LAMB.sum(directions).squareRoot())
-        if norms.0 > 0, norms.1 > 0 {
-          ratio = max(LAMB.ratios.lowerBound, min(LAMB.ratios.upperBound, norms.0 / norms.1))
-        }
-      }
-      let length = Float(Double(rate) * Double(share) * ratio)
+      let ratio = tensor.shape.count > 1 ? LAMB.ratio(of: w, to: direction, count: tensor.count) : 1
+      let length = Float(Double(rate) * Double(moments.share) * ratio)
       for i in 0..<tensor.count { w[i] = w[i] - length * direction(i) }
     }
   }
 
-  private static func sum(_ lanes: SIMD8<Double>) -> Double {
+  /// r of `count` weights and the direction in which they are moved.
+  static func ratio(of weights: UnsafePointer<Float>, to direction: (Int) -> Float, count: Int) -> Double {
+    var lanes = (weights: SIMD8<Double>.zero, directions: SIMD8<Double>.zero)
+    for i in 0..<count {
+      let (a, b) = (Double(weights[i]), Double(direction(i)))
+      lanes.weights[i & 7] += a * a
+      lanes.directions[i & 7] += b * b
+    }
+    let norms = (sum(lanes.weights).squareRoot(), sum(lanes.directions).squareRoot())
+    guard norms.0 > 0, norms.1 > 0 else { return 1 }
+    return max(ratios.lowerBound, min(ratios.upperBound, norms.0 / norms.1))
+  }
+
+  /// The sum of eight lanes, by halves.
+  static func sum(_ lanes: SIMD8<Double>) -> Double {
     ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]))
   }
 
-  public func forgetMomentum() {
-    means.clear()
-    meanSteps = 0
-  }
+  public func forgetMomentum() { moments.forgetMeans() }
 
-  public func contribute(to inventory: inout StateInventory) {
-    inventory.tensors += [SavedTensor("momentum", of: means), SavedTensor("squares", of: squares)]
-    inventory.counters["momentumSteps"] = String(meanSteps.bitPattern)
-    inventory.counters["squareSteps"] = String(squareSteps.bitPattern)
-  }
+  public func contribute(to inventory: inout StateInventory) { moments.contribute(to: &inventory) }
 
-  public func restore(counters: [String: String]) {
-    func number(_ name: String) -> Double { counters[name].flatMap { UInt64($0) }.map { Double(bitPattern: $0) } ?? 0 }
-    (meanSteps, squareSteps) = (number("momentumSteps"), number("squareSteps"))
-  }
+  public func restore(counters: [String: String]) { moments.restore(counters) }
 
   /// `lamb`.
   static let entry = Registry<OptimizerRecipe>.Entry(

@@ -17,6 +17,29 @@ public protocol Optimizer: Stateful {
   /// Begins step `step` of the run, before its gradient is computed; of synchronous runs only.
   func begin(_ step: Int)
 
+  /// The number of steps after which all ranks have the same parameters again, if they take some of them alone; 1 if they do after each.
+  var stepsPerMeeting: Int { get }
+
+  /// Whether every rank takes step `step` alone, with its own gradient, unless it is the last before a meeting.
+  func takesAlone(_ step: Int) -> Bool
+
+  /// Says of the step that has begun that it is taken alone.
+  func beginAlone()
+
+  /// Takes the step that has begun with a complete contribution of this rank's own.
+  func updateAlone(_ parameters: FloatBuffer, with contribution: FloatBuffer, rate: Float)
+
+  /// Makes a contribution of the steps taken alone since the last exchange, without the step under way, whose gradient does not count.
+  ///
+  /// - Returns: Whether there are any; if there are, the exchange must take place.
+  func contributeStepsAlone(to contribution: FloatBuffer) -> Bool
+
+  /// Whether the contributions to a step cross as floats, also after a warm start.
+  func exchangesFloats(at step: Int) -> Bool
+
+  /// Whether contributions are of another kind from a step on, so that what codes of before have left counts no more.
+  func changesContributions(at step: Int) -> Bool
+
   /// Sets the number of samples in the next update, over all ranks; called before each, with the same number on every rank.
   ///
   /// `share` is the update's part of a step: what is defined per step, such as weight decay, is applied in proportion.
@@ -36,6 +59,15 @@ public protocol Optimizer: Stateful {
 
 extension Optimizer {
   public func begin(_ step: Int) {}
+  public var stepsPerMeeting: Int { 1 }
+  public func takesAlone(_ step: Int) -> Bool { false }
+  public func beginAlone() { fatalError("ranks take each step together") }
+  public func updateAlone(_ parameters: FloatBuffer, with contribution: FloatBuffer, rate: Float) {
+    fatalError("ranks take each step together")
+  }
+  public func contributeStepsAlone(to contribution: FloatBuffer) -> Bool { false }
+  public func exchangesFloats(at step: Int) -> Bool { false }
+  public func changesContributions(at step: Int) -> Bool { false }
   public func prepare(samples: Int, share: Float) {}
   public func finish(_ parameters: FloatBuffer, rate: Float) {}
   public var decayBeside: DecayBeside? { nil }

@@ -8,6 +8,8 @@ public struct OptimizerRecipe: Sendable {
   public var ownMomentum: String?
   /// The steps at the start whose gradients are exchanged as floats; nil if it is the same to it.
   public var floatSteps: Int?
+  /// The aggregation of a run that names none; nil for that of other runs.
+  public var codec: String?
   /// What it cannot be used with.
   public var obstacles: OptimizerObstacles
   /// The transforms of gradients that belong to it, before they reach it.
@@ -21,18 +23,20 @@ public struct OptimizerRecipe: Sendable {
   ///   - learningRate: The rate of a run that names none.
   ///   - ownMomentum: What gives its momentum; nil if the settings do.
   ///   - floatSteps: The steps at the start whose gradients are exchanged as floats.
+  ///   - codec: The aggregation of a run that names none.
   ///   - obstacles: What it cannot be used with.
   ///   - transforms: The transforms of gradients that belong to it.
   ///   - bufferCount: The buffers of ``bufferCount(momentum:)``.
   ///   - make: Makes the optimizer.
   init(
     learningRate: Double = 0.1, ownMomentum: String? = nil, floatSteps: Int? = nil,
-    obstacles: OptimizerObstacles = OptimizerObstacles(), transforms: OptimizerTransforms = OptimizerTransforms(),
+    codec: String? = nil, obstacles: OptimizerObstacles = OptimizerObstacles(),
+    transforms: OptimizerTransforms = OptimizerTransforms(),
     bufferCount: @escaping @Sendable (_ momentum: Double) -> Int,
     make: @escaping @Sendable (OptimizerSettings) -> any Optimizer
   ) {
     (self.learningRate, self.ownMomentum, self.obstacles, self.transforms) = (learningRate, ownMomentum, obstacles, transforms)
-    (self.floatSteps, buffers, self.make) = (floatSteps, bufferCount, make)
+    (self.floatSteps, self.codec, buffers, self.make) = (floatSteps, codec, bufferCount, make)
   }
 
   /// Makes the optimizer.
@@ -59,6 +63,10 @@ public struct OptimizerObstacles: Sendable {
   public var automaticStart: String?
   /// An aggregation whose sums have no owners.
   public var sumsWithoutOwners: String?
+  /// An aggregation that delivers sums.
+  public var sums: String?
+  /// An aggregation that delivers votes on signs.
+  public var votes: String?
   /// A limit for the norm of a sum.
   public var clip: String?
   /// A strategy in which a gradient is not computed after the step before it.
@@ -86,4 +94,7 @@ package struct OptimizerTransforms: Sendable {
 /// The optimizers of `--optimizer`.
 public let optimizers = Registry<OptimizerRecipe>(
   "optimizer",
-  [StochasticGradientDescent.entry, AdaGrad.entry, Adam.entry, Adam.decoupledEntry, LAMB.entry, Lion.entry, OneBitAdam.entry])
+  [
+    StochasticGradientDescent.entry, AdaGrad.entry, Adam.entry, Adam.decoupledEntry, LAMB.entry, Lion.entry,
+    VotedMomentum.signumEntry, VotedMomentum.lionEntry, OneBitAdam.entry, ZeroOneAdam.entry, OneBitLAMB.entry,
+  ])

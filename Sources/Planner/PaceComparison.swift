@@ -39,7 +39,7 @@ public struct PaceComparison: Sendable {
     _ predictor: PacePredictor, ranks: Int, aggregation: AggregationRecipe, topology: PlanTopology = .flat,
     requested strategy: String? = nil
   ) throws {
-    let codec = aggregation.codec ?? OneBit()
+    let codec = aggregation.carrier ?? OneBit()
     func free(_ name: String) throws -> PacePrediction? {
       let recipe = try strategies.make(name)
       guard !recipe.capabilities.isInStep else { return nil }

@@ -96,7 +96,7 @@ public struct PlanRequest: Sendable {
   /// The codecs to compare, for a plan by the paper's model, which knows nothing else.
   public func chosenCodecs() throws(OptionError) -> [any Codec] {
     try chosenAggregations().map { (aggregation) throws(OptionError) in
-      guard let codec = aggregation.codec else {
+      guard let codec = aggregation.carrier else {
         throw OptionError(
           "--codec \(aggregation.specification): with --frame-seconds and --float-exchange-seconds alone only codecs are planned; "
             + "name a --model too")

@@ -126,7 +126,7 @@ public struct StepPredictor: Sendable {
     let work = costs.sparse[aggregation.specification]
     // What rate, momentum and memory do is part of the work.
     if let work { prediction.exchangeSeconds = work.encode + work.sum + work.decode }
-    guard aggregation.codec != nil || work != nil else { return nil }
+    guard aggregation.carrier != nil || work != nil else { return nil }
     var agreement = 0.0
     var hidden = work == nil ? 0 : prediction.exchangeSeconds
     if ranks > 1 {
@@ -136,7 +136,7 @@ public struct StepPredictor: Sendable {
       prediction.statisticsSeconds = statistics.seconds
       (prediction.statisticsBytesSent, prediction.statisticsMessages) = (statistics.bytesSent, statistics.messages)
       let remainder = link.remainders[aggregation.specification] ?? 0
-      if let codec = aggregation.codec {
+      if let codec = aggregation.carrier {
         let exchange = ExchangePrediction(
           codec, layout: layout, ranks: ranks, ranksPerHost: costs.ranksPerHost, topology: topology, link: link, costs: costs)
         prediction.exchangeSeconds = max(0, exchange.seconds(withUpdate: true) + remainder)
@@ -188,7 +188,7 @@ public struct StepPredictor: Sendable {
   /// How many times fewer bytes than floats the aggregation sends of a gradient of this layout; of messages that vary, as if all were
   /// as long as they can be, on 64 ranks.
   public func ratio(of aggregation: AggregationRecipe) throws -> Double {
-    guard let codec = aggregation.codec else {
+    guard let codec = aggregation.carrier else {
       let ranks = 64
       let rounds = try aggregation.rounds(layout, rankCount: ranks)
       let bytes = (0..<ranks).reduce(0) { sum, rank in

@@ -38,6 +38,7 @@ struct StreamOptions {
       recipe.capabilities.result == .change || momentum == 0,
       "momentum is a part of codecs that deliver a change of a model, and '\(name)' delivers a sum")
     guard recipe.codec == nil else { return }
+    try demand(!recipe.capabilities.votes, "'\(name)' delivers votes on signs, and this library sums")
     try demand(
       !recipe.capabilities.needsPlainDescent,
       "'\(name)' follows the model that its sums change, which this library does not see")

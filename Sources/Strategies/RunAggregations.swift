@@ -16,7 +16,7 @@ package import Transport
 package final class RunAggregations {
   /// The aggregation after the warm start.
   package let main: any Aggregation
-  /// The aggregation of a warm start's floats; nil if there are none.
+  /// The aggregation of a warm start's floats, and of later ones that the optimizer asks for; nil if there are none.
   private let floats: CodedAllReduce?
   /// The aggregations of its phases of several bits, by number of bits.
   private let bits: [Int: CodedAllReduce]
@@ -120,7 +120,7 @@ package final class RunAggregations {
     case .replicated: return nil
     case .floats: return floats ?? main
     case .bits(let count): return bits[count] ?? main
-    case .codec: return main
+    case .codec: return parts.optimizer.exchangesFloats(at: step) ? floats ?? main : main
     }
   }
 

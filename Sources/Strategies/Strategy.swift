@@ -182,6 +182,20 @@ public struct StepOutcome {
     warning = warning ?? judgement.verdict.warning
   }
 
+  /// Adds the outcome of a step that followed.
+  mutating func add(_ next: StepOutcome) {
+    stepCount += next.stepCount
+    lossSum += next.lossSum
+    sampleCount += next.sampleCount
+    correctCount += next.correctCount
+    learnt.add(lossSum: next.learnt.lossSum, sampleCount: next.learnt.sampleCount)
+    isSkipped = isSkipped || next.isSkipped
+    isStopRequested = isStopRequested || next.isStopRequested
+    warning = warning ?? next.warning
+    residualRatio = next.residualRatio
+    traffic += next.traffic
+  }
+
   /// Adds what ranks agreed on.
   mutating func add(_ agreement: StepAgreement, isSkipped: Bool = false) {
     let (loss, samples) = (agreement.sum(\.lossSum), agreement.sum(\.sampleCount))

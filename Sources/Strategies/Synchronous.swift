@@ -11,6 +11,9 @@ internal import Transport
 /// waits until all ranks have reported that their gradients are finite (``Overlap``). Aggregations that cannot be discarded
 /// begin after that. Steps of the warm start are exchanged in their own ways (``WarmStartPhase``). With one rank nothing is
 /// exchanged, and the run is plain stochastic gradient descent bit for bit.
+///
+/// An optimizer may have ranks take some steps alone (`Optimizer.takesAlone`): they still agree on each, and meet where all have the same
+/// model again.
 /// Source: Seide et al. 2014; algorithms A7 and A8 (T1), §1.10.
 final class Synchronous: EngineStrategy {
   static let schedule = ExchangeSchedule.synchronous
@@ -23,8 +26,21 @@ final class Synchronous: EngineStrategy {
   }
 
   func advance(from step: Int, to meeting: Int, on course: Course) throws -> StepOutcome {
+    var outcome = try advance(step, isLast: step + 1 == meeting, on: course)
+    while case let next = step + outcome.stepCount, next < meeting, next % engine.parts.optimizer.stepsPerMeeting != 0 {
+      // The loop of the run has said so of the first.
+      try FaultInjector.reach(.step, next + 1)
+      outcome.add(try advance(next, isLast: next + 1 == meeting, on: course))
+    }
+    return outcome
+  }
+
+  /// Does one step, the last before a meeting if `isLast`.
+  private func advance(_ step: Int, isLast: Bool, on course: Course) throws -> StepOutcome {
     let gradient = engine.gradients[0].values
     engine.parts.optimizer.begin(step)
+    if engine.parts.optimizer.takesAlone(step) && !isLast { return try takeAlone(step, on: course, into: gradient) }
+    if engine.parts.optimizer.changesContributions(at: step) { engine.aggregations.forget() }
     guard let exchange = engine.aggregations.aggregation(of: step, in: course.loader.plan) else {
       return try engine.replicated.step(step, on: course, into: gradient)
     }
@@ -41,25 +57,40 @@ final class Synchronous: EngineStrategy {
       },
       ending: { if beginsEarly { try discard(exchange) } })
     let agreement = judgement.agreement
-    if judgement.verdict.isSkipped {
-      if beginsEarly { try discard(exchange) }
-    } else {
-      (contribution.isReady, contribution.rate) = (true, agreement.rate)
-      if !beginsEarly { try begin(exchange, contribution) }
+    let isSkipped = judgement.verdict.isSkipped
+    if isSkipped && beginsEarly { try discard(exchange) }
+    // What ranks have done alone before a step that is skipped is exchanged all the same.
+    if !isSkipped || engine.parts.optimizer.contributeStepsAlone(to: gradient) {
+      (contribution.isReady, contribution.rate) = (true, isSkipped ? 0 : agreement.rate)
+      if !beginsEarly || isSkipped { try begin(exchange, contribution) }
       let stopwatch = Stopwatch()
-      let sumSquares = try engine.update.apply(rate: agreement.rate, samples: samples, isMeasured: isWatched) { sink in
+      let sumSquares = try engine.update.apply(rate: contribution.rate, samples: samples, isMeasured: isWatched) { sink in
         try engine.parts.timeline.span(.exchange) {
           try engine.aggregations.deliver(exchange, by: engine.driver, into: sink)
         }
       }
       engine.aggregations.note(stopwatch.seconds, of: exchange)
-      engine.frame.computation.accept()
+      if !isSkipped { engine.frame.computation.accept() }
       if isWatched, let sumSquares { engine.start.note(agreement, sumSquares: sumSquares) }
     }
     var outcome = StepOutcome()
     outcome.add(judgement)
     if isWatched { engine.decideStart(after: step, on: course, noting: &outcome) }
     outcome.traffic = exchange.traffic - trafficBefore
+    return outcome
+  }
+
+  /// Does a step that each rank takes with its own gradient.
+  private func takeAlone(_ step: Int, on course: Course, into gradient: FloatBuffer) throws -> StepOutcome {
+    let optimizer = engine.parts.optimizer
+    optimizer.beginAlone()
+    let judgement = try engine.frame.run(step, on: course, into: gradient, needsNorm: course.isMeasured(step))
+    if !judgement.verdict.isSkipped {
+      optimizer.updateAlone(engine.parts.parameters, with: gradient, rate: judgement.agreement.rate)
+      engine.frame.computation.accept()
+    }
+    var outcome = StepOutcome()
+    outcome.add(judgement)
     return outcome
   }
 

@@ -49,6 +49,7 @@ extension TrainingRun {
       options.warmStart = .floats(steps)
     }
     if let steps = recipe.optimizer.floatSteps, options.warmStart == nil { options.warmStart = .floats(steps) }
+    if let codec = recipe.optimizer.codec, options.takesUsualCodec { options.codec = codec }
     if !recipe.aggregation.capabilities.warmStarts { options.warmStart = 0 }
     if !recipe.strategy.capabilities.takesCodes { (options.codec, options.warmStart) = ("none", 0) }
     if !recipe.strategy.capabilities.warmStarts { options.warmStart = 0 }

@@ -75,7 +75,8 @@ public final class TrainingRun {
       labels: context.labels)
     tuner = Tuner(
       recipe.minibatchSearch, recipe.rateControl, like: parts, optimizer: { recipe.optimizer(settings) }, loader: loader)
-    (schedule, stepsPerMeeting) = (recipe.schedule, recipe.strategy.schedule.stepsPerExchange)
+    schedule = recipe.schedule
+    stepsPerMeeting = max(recipe.strategy.schedule.stepsPerExchange, optimizer.stepsPerMeeting)
     evaluator = Evaluator(dataset, network: network, on: grid, over: records, labels: context.labels)
     replicas = ReplicaCheck(network.layout, over: records, on: grid)
     tuner?.begin(with: stateInventory, minibatch: plan.minibatch)

@@ -13,7 +13,7 @@ import _TestSupport
     "fetch-sgd:k=1/20,columns=1/8,recovery=zero,window=3", "sketched-sgd:k=1/20,columns=1/4,candidates=2", "true-top-k:k=1/10",
     "top-k:k=1/10", "top-k:k=1/1", "lazy", "lazy:bits=4", "lazy:rule=server", "lazy:rule=same-minibatch", "low-rank",
     "leader-top-k", "none",
-    "one-bit",
+    "one-bit", "majority-vote", "majority-vote:result=mean,abstain=true", "one-bit:ef21=0.1",
   ]
 
   /// Without shared memory everything is on the heap of the rank.

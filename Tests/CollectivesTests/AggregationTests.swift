@@ -22,6 +22,8 @@ import _TestSupport
     "rotated:bits=4,group=64", "low-rank:rank=1,refresh=1", "low-rank:rank=5", "leader-top-k:k=1/3,feedback=0.5",
     "lazy:start=1,xi=5000",
     "lazy:bits=3,start=1,xi=5000", "lazy:rule=server,start=1,xi=5000",
+    "majority-vote:tie=zero", "majority-vote:abstain=true", "majority-vote:result=mean", "one-bit:ef21=0.1",
+    "chunk-top-k:k=1/4,chunk=64,ef21=1", "ef-sign:ef21=0.5",
   ]
 
   /// Fewer values than ranks, one off a word, and a model of several shards.

@@ -97,6 +97,7 @@ import _TestSupport
       #expect(sentence.contains(part), "\(codec): \(sentence)")
     }
     refused("lazy", "follows the model")
+    refused("majority-vote", "delivers votes on signs")
     refused("top-k", "begins with the whole array", overlap: 1)
     refused("top-k", "cannot be discarded", isRestorable: true)
     refused("one-bit", "momentum is a part of codecs", momentum: 0.5)

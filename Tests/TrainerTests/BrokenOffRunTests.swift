@@ -44,7 +44,7 @@ import _TestSupport
     + codecs.entries.flatMap { entry in
       dense.map { strategy in Run("codec \(entry.name), \(strategy)") { ($0.codec, $0.strategy) = (entry.name, strategy) } }
     }
-    + ["low-rank:rank=1,refresh=3", "leader-top-k:k=1/10", "rotated:bits=2,feedback=0.5"].flatMap { codec in
+    + ["low-rank:rank=1,refresh=3", "leader-top-k:k=1/10", "rotated:bits=2,feedback=0.5", "one-bit:ef21=0.2"].flatMap { codec in
       dense.map { strategy in Run("codec \(codec), \(strategy)") { ($0.codec, $0.strategy) = (codec, strategy) } }
     }
     + optimizers.entries.flatMap { entry in
@@ -59,7 +59,10 @@ import _TestSupport
     + schedules.entries.map { entry in Run("schedule \(entry.name)") { $0.schedule = scheduleTexts[entry.name] ?? entry.name } }
 
   /// Optimizers whose defaults are for longer runs.
-  private static let optimizerTexts = ["one-bit-adam": "one-bit-adam:freeze=5"]
+  private static let optimizerTexts = [
+    "one-bit-adam": "one-bit-adam:freeze=5", "one-bit-lamb": "one-bit-lamb:freeze=5",
+    "zero-one-adam": "zero-one-adam:freeze=6,scale=2",
+  ]
 
   /// Schedules that need keys.
   private static let scheduleTexts = ["step": "step:every=6,by=0.5"]

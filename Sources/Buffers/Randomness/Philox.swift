@@ -20,6 +20,8 @@ public struct Philox: Sendable {
     case sketchHashes = 0x10
     /// The positions with which HeavyMix fills up.
     case heavyMixFill = 0x11
+    /// What becomes of votes that are tied.
+    case voteTies = 0x12
     /// The factors of low-rank codes, where they begin anew.
     case lowRank = 0x15
     /// Which clients share a step.

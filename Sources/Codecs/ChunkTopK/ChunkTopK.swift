@@ -31,6 +31,7 @@ public struct ChunkTopK: Codec {
   public var grouping: Grouping { .elements(chunk) }
   public let dividesBySenders: Bool
   public var exchangesUntilSent: Double { Double(chunk) / Double(k) }
+  public var losesNothing: Bool { decay == 1 && !dividesBySenders }
 
   /// The values of a chunk that ranks send, and those that owners send of sums.
   package let (k, down): (Int, Int)

@@ -78,7 +78,7 @@ struct CostMeasurement {
     let sparse = SparseProbe(repetitions: repetitions, parts: parts, gradient: gradient)
     for aggregation in aggregations {
       progress("the kernels of \(aggregation.specification)")
-      if let codec = aggregation.codec {
+      if let codec = aggregation.carrier {
         result.costs.kernels[codec.specification] = try kernels.measure(codec, effort.kernels)
       } else {
         result.costs.sparse[aggregation.specification] = try sparse.measure(aggregation, effort.kernels)
@@ -192,7 +192,7 @@ struct CostMeasurement {
   private var smallestShare: Double {
     let layout = parts.network.layout
     let floats = Double(4 * max(layout.count, 1))
-    let shares = aggregations.compactMap(\.codec).map { codec in
+    let shares = aggregations.compactMap(\.carrier).map { codec in
       Double(codec.grouping.groups(of: layout).reduce(0) { $0 + codec.encodedByteCount(of: $1.count) }) / floats
     }
     return min(1, max(shares.min() ?? 1, 1 / floats))

@@ -20,7 +20,7 @@ extension MemoryNeed {
     let parameterCount = network.layout.count
     let ranks = grid.shareCount
     let gradients = recipe.strategy.schedule.gradientCount
-    let codec = recipe.aggregation.codec
+    let codec = recipe.aggregation.carrier
     let sizes = AggregationSizes(
       network.layout, hosts: grid.dataGroup, momentum: options.momentum, isClipped: options.clip != nil)
     self.init()

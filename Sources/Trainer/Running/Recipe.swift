@@ -73,7 +73,8 @@ public struct Recipe {
         "--codec \(options.codec) does not go with --strategy \(name), which has a code of its own; leave it out")
     }
     var codec = options.codec == CodecChoice.word ? "none" : options.codec
-    if !strategy.capabilities.takesCodes, codec == TrainerOptions().codec, !options.given.contains("codec") { codec = "none" }
+    if let own = optimizer.codec, options.takesUsualCodec { codec = own }
+    if !strategy.capabilities.takesCodes, options.takesUsualCodec { codec = "none" }
     aggregation = try strategy.aggregation ?? Recipe.look("codec", codec, in: aggregations, besides: [CodecChoice.word])
     minibatchSearch = try options.tuneMinibatch.map { try Recipe.look("tune-minibatch", $0, in: minibatchSearches) }
     if let largest = minibatchSearch?.largest, largest < options.minibatch {
@@ -82,6 +83,10 @@ public struct Recipe {
     rateControl = try options.tuneRate.map { try Recipe.look("tune-rate", $0, in: rateControls) }
     if case .bits = options.warmStart, aggregation.codec?.isIdentity == true, options.codec != CodecChoice.word {
       throw OptionError("--warm-start bits:… needs a --codec that encodes, not \(options.codec)")
+    }
+    if case .bits = options.warmStart, aggregation.codec == nil, aggregation.capabilities.warmStarts {
+      throw OptionError(
+        "--warm-start bits:… needs a --codec whose bits can change, not \(options.codec); steps of floats go with it")
     }
     try checkOptimizer(options)
     try Recipe.check(strategy.capabilities, self, options)
@@ -237,8 +242,17 @@ public struct Recipe {
       can.needsPlainDescent && (strategy.schedule.exchangesInStep > 1 || stepsAlone), "strategy \(options.strategy)",
       "whose rule compares the gradients of whole steps; all-reduce exchanges them")
     try refuse(
+      can.needsGradients && stepsAlone, "strategy \(options.strategy)",
+      "which takes gradients, and not what steps alone have changed")
+    try refuse(
+      can.votes && strategy.schedule.exchangesInStep > 1, "strategy \(options.strategy)",
+      "whose steps are of one size, however few samples they have")
+    try refuse(
       !can.clips && !stepsAlone && options.clip != nil, "clip",
       "which does not know the gradient's norm" + (can.clipsIf.map { ", except \($0)" } ?? ""))
+    if let reason = can.votes ? optimizer.obstacles.votes : optimizer.obstacles.sums {
+      throw OptionError("--codec \(options.codec) does not go with --optimizer \(options.optimizer): \(reason)")
+    }
     if let reason = optimizer.obstacles.sumsWithoutOwners {
       try refuse(!can.transformsAtOwners, "optimizer \(options.optimizer)", reason)
     }

@@ -17,7 +17,7 @@ internal import Kernels
 ///
 /// Source: Tang et al. 2021, "1-bit Adam"; algorithms §14.2.
 /// - Cost: two floats per parameter on every rank; one pass over parameters, m and v.
-public final class OneBitAdam: Optimizer {
+public final class OneBitAdam: Optimizer, MomentumOptimizer {
   /// The constants.
   public struct Rule: Hashable, Sendable {
     /// The steps before the variance is frozen.
@@ -43,26 +43,20 @@ public final class OneBitAdam: Optimizer {
 
     /// The keys of a specification, for `train list`.
     static let keys = [
-      (name: "freeze", meaning: "steps of Adam at the start, with an exchange of floats; a sixth or so of the run (200)"),
-      (name: "beta1", meaning: "what a step keeps of the mean of gradients, in place of --momentum (0.9)"),
-      (name: "beta2", meaning: "what a step keeps of the mean of their squares (0.999)"),
-      (name: "epsilon", meaning: "what is added to the root of that mean (1e-8)"),
-      DecayScope.key(default: .matrices),
+      (name: "freeze", meaning: "steps of Adam at the start, with an exchange of floats; a sixth or so of the run (200)")
     ]
+    + FrozenVarianceChoices.keys
   }
-
-  /// The floor of √v, as a share of the root of the mean of v.
-  static let floorShare = 0.1
 
   private let settings: OptimizerSettings
   private let rule: Rule
   private let decayRanges: DecayRanges
   /// m.
-  let means: FloatBuffer
+  package let means: FloatBuffer
   /// v.
   private let squares: FloatBuffer
   /// Whether the step under way is one with frozen variance.
-  private(set) var isFrozen = false
+  private var isFrozen = false
   /// f, once it is known.
   private var floor: Float?
 
@@ -74,8 +68,8 @@ public final class OneBitAdam: Optimizer {
     squares = FloatBuffer(count: settings.count)
   }
 
-  /// β₁.
-  var beta1: Float { Float(rule.beta1) }
+  package var exchangesMomentum: Bool { isFrozen }
+  package var meanKept: Float { Float(rule.beta1) }
 
   public func fresh() -> any Optimizer { OneBitAdam(settings, rule: rule) }
 
@@ -107,13 +101,10 @@ public final class OneBitAdam: Optimizer {
     }
   }
 
-  /// f, from the frozen variance: the same on every rank.
+  /// f, from the frozen variance.
   private var frozenFloor: Float {
     if let floor { return floor }
-    var lanes = SIMD8<Double>.zero
-    for (i, value) in squares.values.enumerated() { lanes[i & 7] += Double(value) }
-    let sum = ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]))
-    let found = Float(OneBitAdam.floorShare * (sum / Double(max(settings.count, 1))).squareRoot())
+    let found = FrozenVariance.floor(of: squares)
     floor = found
     return found
   }
@@ -124,26 +115,6 @@ public final class OneBitAdam: Optimizer {
     inventory.tensors += [SavedTensor("momentum", of: means), SavedTensor("squares", of: squares)]
   }
 
-  private static let obstacles: OptimizerObstacles = {
-    var obstacles = OptimizerObstacles()
-    obstacles.slices = "the floor of its variance takes all slices"
-    obstacles.replicatedStart = "it exchanges gradients until its variance is frozen; a number of steps goes with it"
-    obstacles.automaticStart = "its variance is frozen after a number of steps; give that number"
-    obstacles.clip = "what is summed is momentum"
-    obstacles.otherStrategies = "a contribution is made with the momentum of the step before"
-    obstacles.otherMinibatches = "its frozen variance is that of one minibatch"
-    return obstacles
-  }()
-
-  private static let transforms: OptimizerTransforms = {
-    var transforms = OptimizerTransforms()
-    transforms.atRank = { parts in
-      guard let optimizer = parts.optimizer as? OneBitAdam else { fatalError("the momentum is that of another optimizer") }
-      return MomentumContribution(optimizer, parts)
-    }
-    return transforms
-  }()
-
   /// `one-bit-adam`.
   static let entry = Registry<OptimizerRecipe>.Entry(
     "one-bit-adam", "Adam at the start; then frozen variance, and an exchange of the momentum by --codec (Tang et al. 2021).",
@@ -151,8 +122,8 @@ public final class OneBitAdam: Optimizer {
   ) { specification in
     let rule = try Rule(specification)
     return OptimizerRecipe(
-      learningRate: 0.001, ownMomentum: "beta1", floatSteps: rule.freeze, obstacles: obstacles, transforms: transforms,
-      bufferCount: { _ in 2 }
+      learningRate: 0.001, ownMomentum: "beta1", floatSteps: rule.freeze, obstacles: FrozenVarianceChoices.obstacles,
+      transforms: FrozenVarianceChoices.transforms, bufferCount: { _ in 2 }
     ) { OneBitAdam($0, rule: rule) }
   }
 }

@@ -1,6 +1,16 @@
 package import Buffers
 
-/// A rank's share of the next momentum in place of its gradient, once the variance of ``OneBitAdam`` is frozen.
+/// An optimizer whose next momentum crosses instead of gradients from some step on.
+package protocol MomentumOptimizer: AnyObject {
+  /// Whether it does in the step under way.
+  var exchangesMomentum: Bool { get }
+  /// m.
+  var means: FloatBuffer { get }
+  /// β₁.
+  var meanKept: Float { get }
+}
+
+/// A rank's share of the next momentum in place of its gradient, once the variance of a ``MomentumOptimizer`` is frozen.
 ///
 ///     x = β₁m/K + (1 − β₁)g      Σ x = β₁m + (1 − β₁)ḡ
 ///
@@ -8,19 +18,19 @@ package import Buffers
 ///
 /// Source: algorithms §14.2.
 package final class MomentumContribution: RankTransform {
-  private let optimizer: OneBitAdam
+  private let optimizer: any MomentumOptimizer
   private let tensors: [Tensor]
   private let kept: Float
   private let gain: Float
 
-  init(_ optimizer: OneBitAdam, _ parts: TransformParts) {
+  init(_ optimizer: any MomentumOptimizer, _ parts: TransformParts) {
     (self.optimizer, tensors) = (optimizer, parts.layout.tensors)
-    kept = optimizer.beta1 / Float(parts.shareCount)
-    gain = 1 - optimizer.beta1
+    kept = optimizer.meanKept / Float(parts.shareCount)
+    gain = 1 - optimizer.meanKept
   }
 
   package func transform(_ index: Int, of gradient: FloatBuffer, at parameters: FloatBuffer, share: Float) {
-    guard optimizer.isFrozen else { return }
+    guard optimizer.exchangesMomentum else { return }
     let (g, m) = (gradient.baseAddress, optimizer.means.baseAddress)
     for i in tensors[index].range { g[i] = kept * m[i] + gain * g[i] }
   }

@@ -1,0 +1,55 @@
+internal import Buffers
+internal import Kernels
+
+/// The roots of a variance that codes of one bit divide by, with a floor: parameters whose gradients were small before would explode without.
+///
+///     max(√v, f)      f = 0.1 · root of the mean of v
+///
+/// Source: algorithms §14.2; experiments §7 for the share.
+enum FrozenVariance {
+  /// The floor of √v, as a share of the root of the mean of v.
+  static let floorShare = 0.1
+
+  /// f, the same on every rank, as v is.
+  static func floor(of squares: FloatBuffer) -> Float {
+    var lanes = SIMD8<Double>.zero
+    for (i, value) in squares.values.enumerated() { lanes[i & 7] += Double(value) }
+    return Float(floorShare * (LAMB.sum(lanes) / Double(max(squares.count, 1))).squareRoot())
+  }
+}
+
+/// The keys and the obstacles of optimizers whose variance is frozen and whose momentum crosses.
+enum FrozenVarianceChoices {
+  /// The keys besides that of the freeze, for `train list`.
+  static let keys = [
+    (name: "beta1", meaning: "what a step keeps of the mean of gradients, in place of --momentum (0.9)"),
+    (name: "beta2", meaning: "what a step keeps of the mean of their squares (0.999)"),
+    (name: "epsilon", meaning: "what is added to the root of that mean (1e-8)"),
+    DecayScope.key(default: .matrices),
+  ]
+
+  /// What none of them can be used with.
+  static let obstacles: OptimizerObstacles = {
+    var obstacles = OptimizerObstacles()
+    obstacles.slices = "the floor of its variance takes all slices"
+    obstacles.replicatedStart = "it exchanges gradients until its variance is frozen; a number of steps goes with it"
+    obstacles.automaticStart = "its variance is frozen after a number of steps; give that number"
+    obstacles.clip = "what is summed is momentum"
+    obstacles.otherStrategies = "a contribution is made with the momentum of the step before"
+    obstacles.otherMinibatches = "its frozen variance is that of one minibatch"
+    obstacles.votes = "the sizes of its momentum count, and not signs alone"
+    return obstacles
+  }()
+
+  /// The transform that makes contributions of momentum.
+  static let transforms: OptimizerTransforms = {
+    var transforms = OptimizerTransforms()
+    transforms.atRank = { parts in
+      guard let optimizer = parts.optimizer as? any MomentumOptimizer else {
+        fatalError("the momentum is that of another optimizer")
+      }
+      return MomentumContribution(optimizer, parts)
+    }
+    return transforms
+  }()
+}
