@@ -1,6 +1,8 @@
 import Buffers
+import Collectives
 import Foundation
 import MPI
+import Networks
 import Optimizers
 import Strategies
 import Testing

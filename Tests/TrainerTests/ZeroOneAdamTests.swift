@@ -1,4 +1,5 @@
 import Buffers
+import Collectives
 import Foundation
 import MPI
 import Networks

@@ -1,6 +1,7 @@
 internal import Buffers
 internal import Codecs
 internal import Kernels
+internal import MPI
 internal import Transport
 
 /// EF21 with momentum, both ways: ranks and owners send codes of what has changed, and everybody adds up what arrives.

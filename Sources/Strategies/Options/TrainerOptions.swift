@@ -120,7 +120,7 @@ extension TrainerOptions {
   }
 
   /// Whether nobody has named a codec, so that a strategy or an optimizer may bring its own.
-  package var takesUsualCodec: Bool { codec == TrainerOptions().codec && !given.contains("codec") }
+  package var takesUsualCodec: Bool { self.codec == TrainerOptions().codec && !given.contains("codec") }
 
   /// The option called `name`; the error has the known names and the nearest spelling.
   public static func field(_ name: String) throws(OptionError) -> OptionField {
