@@ -43,16 +43,37 @@ private func pack(
 public func unpackSigns(
   _ signs: UnsafePointer<UInt32>, present: UnsafePointer<UInt32>?, count: Int, into values: UnsafeMutablePointer<Float>
 ) {
-  let bits = SIMD8<UInt32>(1, 2, 4, 8, 16, 32, 64, 128)
+  let places = SIMD8<UInt32>(0, 1, 2, 3, 4, 5, 6, 7)
   for start in stride(from: 0, to: count, by: 8) {
-    let (word, shift) = (start / 32, UInt32(start % 32))
-    var lanes = Eight(repeating: -1)
-      .replacing(with: 1, where: (SIMD8(repeating: signs[word] >> shift) & bits) .!= 0)
-    if let present { lanes.replace(with: 0, where: (SIMD8(repeating: present[word] >> shift) & bits) .== 0) }
+    let (word, shifts) = (start / 32, places &+ UInt32(start % 32))
+    // The bits of −1, with another sign where there is a one.
+    var lanes = ((SIMD8(repeating: signs[word]) &>> shifts) &<< 31) ^ SIMD8(repeating: Float(-1).bitPattern)
+    if let present { lanes &= 0 &- ((SIMD8(repeating: present[word]) &>> shifts) & 1) }
+    let decoded = unsafeBitCast(lanes, to: Eight.self)
     if start + 8 <= count {
-      UnsafeMutableRawPointer(values + start).storeBytes(of: lanes, as: Eight.self)
+      UnsafeMutableRawPointer(values + start).storeBytes(of: decoded, as: Eight.self)
     } else {
-      for e in start..<count { values[e] = lanes[e - start] }
+      for e in start..<count { values[e] = decoded[e - start] }
     }
+  }
+}
+
+/// Sets `values` to (factor · n − offset)/divisor, n being the whole number whose binary digits `digits` hold, the lowest first.
+///
+/// Digit d of value e is bit e % 32 of word d · `wordCount` + e / 32.
+public func unpackCounts(
+  _ digits: UnsafePointer<UInt32>, digitCount: Int, wordCount: Int, count: Int, factor: Int, offset: Int, divisor: Float,
+  into values: UnsafeMutablePointer<Float>
+) {
+  let places = SIMD8<UInt32>(0, 1, 2, 3, 4, 5, 6, 7)
+  let (scale, start) = (Float(factor), Float(offset))
+  for first in stride(from: 0, to: count, by: 8) {
+    let (word, shifts) = (first / 32, places &+ UInt32(first % 32))
+    var lanes = SIMD8<UInt32>.zero
+    for digit in 0..<digitCount {
+      lanes |= ((SIMD8(repeating: digits[digit * wordCount + word]) &>> shifts) & 1) &<< UInt32(digit)
+    }
+    let decoded = (Eight(SIMD8<Int32>(truncatingIfNeeded: lanes)) * scale - start) / divisor
+    for e in first..<min(first + 8, count) { values[e] = decoded[e - first] }
   }
 }

@@ -160,11 +160,8 @@ public struct VoteRule: Hashable, Sendable {
       return unpackSigns(
         result + first, present: hasZeros ? result + words + first : nil, count: range.count, into: values)
     }
-    let planes = counterPlanes(voterCount)
-    for e in 0..<range.count {
-      var sum = 0
-      for plane in 0..<planes { sum |= Int(result[plane * words + first + e / 32] >> UInt32(e % 32) & 1) << plane }
-      values[e] = Float((abstains ? sum : 2 * sum) - voterCount) / Float(voterCount)
-    }
+    unpackCounts(
+      result + first, digitCount: counterPlanes(voterCount), wordCount: words, count: range.count, factor: abstains ? 1 : 2,
+      offset: voterCount, divisor: Float(voterCount), into: values)
   }
 }
