@@ -223,7 +223,7 @@ import _TestSupport
     let others: [(String, (inout TrainerOptions) -> Void)] = [
       ("--strategy", { $0.strategy = "double-buffer" }), ("--strategy", { $0.strategy = "local:steps=3" }),
       ("--strategy", { $0.strategy = "asgd" }), ("--clip", { $0.clip = 1 }), ("--warm-start", { $0.warmStart = 3 }),
-      ("--codec", { $0.optimizer = "one-bit-adam" }), ("--optimizer", { $0.optimizer = "adagrad" }),
+      ("--codec", { ($0.optimizer, $0.momentum) = ("one-bit-adam", 0.9) }), ("--optimizer", { $0.optimizer = "adagrad" }),
     ]
     for (name, change) in others {
       var options = plain

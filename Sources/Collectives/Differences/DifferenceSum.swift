@@ -26,8 +26,8 @@ final class DifferenceSum: Aggregation {
   private var differences: MeanDifferences
   /// Ĝ.
   private let delivered: FloatBuffer
-  /// The buffer of the contribution under way.
-  private var buffer = 0
+  /// The buffer of the contribution under way; nil if none is: what is marked as ready then is not this exchange's.
+  private var buffer: Int?
 
   /// Prepares sums of differences; collective.
   init(_ specification: String, _ codec: any Codec, share: Float, parts: AggregationParts) throws {
@@ -41,7 +41,7 @@ final class DifferenceSum: Aggregation {
   }
 
   private func replace(upTo end: Int) {
-    differences.replace(upTo: end, of: gradients[buffer].values, whole: isAlone)
+    if let buffer { differences.replace(upTo: end, of: gradients[buffer].values, whole: isAlone) }
   }
 
   func begin(_ contribution: Contribution) throws {
@@ -67,11 +67,13 @@ final class DifferenceSum: Aggregation {
         sink.take(total, in: range)
       })
     differences.commit()
+    buffer = nil
   }
 
   func discard() throws {
     try sum.discard()
     differences.restore()
+    buffer = nil
   }
 
   func abandon() { sum.abandon() }

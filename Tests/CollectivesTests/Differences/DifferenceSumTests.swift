@@ -176,6 +176,18 @@ import _TestSupport
     }
   }
 
+  /// A gradient that is computed before its exchange begins is nothing yet.
+  @Test func whatIsReadyBeforeAnExchangeWaits() throws {
+    let (plain, early) = (try Run("one-bit:ef21=0.2", Self.layout), try Run("one-bit:ef21=0.2", Self.layout))
+    for step in 0..<4 {
+      let own = draw(plain.count, step: step, rank: allRanks.rank)
+      early.gradient.values.set(own)
+      for end in [300, plain.count] { early.exchange.markReady(upTo: end) }
+      #expect(firstDifference(early.gradient.values.array, own) == nil)
+      #expect(firstDifference(try early(own, step: step), try plain(own, step: step)) == nil, "step \(step)")
+    }
+  }
+
   /// What is forgotten begins anew.
   @Test func whatIsForgottenBeginsAnew() throws {
     let (run, fresh) = (try Run("one-bit:ef21=0.2", Self.layout), try Run("one-bit:ef21=0.2", Self.layout))
