@@ -170,10 +170,13 @@ import _TestSupport
     func momentum(_ trainer: TrainingRun) throws -> [Float] {
       Array(try #require(StateInventory(of: trainer.strategy).tensor("momentum")).values)
     }
-    let trainer = try TrainingRun(broken, on: world, isSilent: true)
-    trainer.lastStep = 6
-    _ = try trainer.run()
-    var total = try momentum(trainer).map(Double.init)
+    var total: [Double] = []
+    do {
+      let trainer = try TrainingRun(broken, on: world, isSilent: true)
+      trainer.lastStep = 6
+      _ = try trainer.run()
+      total = try momentum(trainer).map(Double.init)
+    }
     try world.allReduce(&total, .sum)
     broken.resume = true
     if let alone = try world.split(color: world.rank == 0 ? 0 : nil) {

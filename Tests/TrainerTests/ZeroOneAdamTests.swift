@@ -238,7 +238,7 @@ import _TestSupport
 
   @Test func trainingLearns() throws {
     let evaluation = try #require(
-      try train(adam("freeze=100,scale=8") { ($0.steps, $0.learningRate) = (200, 0.003) }).evaluation)
+      try train(adam("freeze=100,scale=16") { ($0.steps, $0.learningRate) = (300, 0.003) }).evaluation)
     #expect(evaluation.accuracy > 0.35, "\(evaluation)")
   }
 }
