@@ -42,10 +42,11 @@ public final class OneBitAdam: Optimizer, MomentumOptimizer {
     }
 
     /// The keys of a specification, for `train list`.
-    static let keys = [
-      (name: "freeze", meaning: "steps of Adam at the start, with an exchange of floats; a sixth or so of the run (200)")
-    ]
-    + FrozenVarianceChoices.keys
+    static let keys =
+      [
+        (name: "freeze", meaning: "steps of Adam at the start, with an exchange of floats; a sixth or so of the run (200)")
+      ]
+      + FrozenVarianceChoices.keys
   }
 
   private let settings: OptimizerSettings
