@@ -51,14 +51,18 @@ import _TestSupport
     return (0..<count).map { i in magnitude * (random.uniform(i) + random.uniform(i, tensor: 1) - 1) }
   }
 
-  /// Two workers, the largest of two values, sums sent back whole; the two values are the first of a chunk of zeros.
+  /// A chunk of which one value is sent up and more than differ from zero down; the codes are shorter than its floats.
+  private static let chunk = (
+    layout: TensorLayout([("weights", [4096])]), codec: "chunk-top-k:k=1,chunk=4096,values=float,down=64"
+  )
+
+  /// Two workers, the larger of two values, sums sent back whole; the two values are the first of a chunk of zeros.
   @Test(.ranks(only: 2)) func theTraceOfTheSpecification() throws {
-    let layout = TensorLayout([("weights", [64])])
-    let run = try Run("chunk-top-k:k=1,chunk=64,values=float,down=64,ef21=1", layout)
+    let run = try Run(Self.chunk.codec + ",ef21=1", Self.chunk.layout)
     let centre: [Double] = allRanks.rank == 0 ? [2, 1] : [0, 4]
     var x = [0.0, 0.0]
     for (step, expected) in ([[0.5, 1], [0.875, 1.75], [1.03125, 2.3125]] as [[Double]]).enumerated() {
-      var gradient = [Float](repeating: 0, count: 64)
+      var gradient = [Float](repeating: 0, count: run.count)
       for i in 0..<2 { gradient[i] = Float((x[i] - centre[i]) / 2) }
       let sum = try run(gradient, step: step)
       for i in 0..<2 {
@@ -117,16 +121,15 @@ import _TestSupport
 
   /// Ranks that differ: error feedback keeps an error in proportion to the rate, and EF21 none (frontier F3.1).
   @Test(.ranks(atLeast: 2)) func ranksThatDifferAreNoError() throws {
-    let layout = TensorLayout([("weights", [64])])
     let rankCount = allRanks.count
     let random = Philox(seed: 8, purpose: .tests)
     let centres = (0..<rankCount).map { rank in (0..<8).map { i in 40 * (Double(random.uniform(i, tensor: rank)) - 0.5) } }
     let centre = (0..<8).map { i in centres.reduce(0) { $0 + $1[i] } / Double(rankCount) }
     func distance(_ keys: String) throws -> Double {
-      let run = try Run("chunk-top-k:k=1,chunk=64,values=float,down=64\(keys)", layout)
+      let run = try Run(Self.chunk.codec + keys, Self.chunk.layout)
       var x = [Double](repeating: 0, count: 8)
       for step in 0..<1500 {
-        var gradient = [Float](repeating: 0, count: 64)
+        var gradient = [Float](repeating: 0, count: run.count)
         for i in 0..<8 { gradient[i] = Float((x[i] - centres[allRanks.rank][i]) / Double(rankCount)) }
         let sum = try run(gradient, step: step)
         for i in 0..<8 { x[i] -= 0.05 * Double(sum[i]) }
@@ -204,7 +207,7 @@ import _TestSupport
     ] {
       #expect(throws: SpecificationError.self, "\(text)") { try aggregations.make(text) }
     }
-    for text in ["one-bit:ef21=0.1", "qsgd:feedback=true,ef21=1.0"] {
+    for text in ["one-bit:ef21=0.1", "qsgd:levels=8,bucket=64,feedback=true,ef21=1.0"] {
       let recipe = try aggregations.make(text)
       #expect(try aggregations.make(recipe.specification).specification == recipe.specification)
       #expect(recipe.codec == nil && recipe.carrier != nil)
