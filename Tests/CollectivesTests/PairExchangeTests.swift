@@ -153,6 +153,24 @@ import _TestSupport
     }
   }
 
+  /// What all workers did since the last meeting, by worker.
+  private func steps(of exchange: PairExchange) throws -> [[PairStep]] {
+    let all = try exchange.workers.map { worker in
+      try world.allGather(
+        varying: worker.history.map { step in
+          switch step {
+          case .answer(let other): Int64(-1 - other)
+          case .update(let minibatch): Int64(minibatch)
+          }
+        })
+    }
+    return (0..<all.count * world.count).map { worker in
+      all[worker / world.count][worker % world.count].map {
+        $0 < 0 ? .answer(to: Int(-1 - $0)) : .update(minibatch: Int($0))
+      }
+    }
+  }
+
   /// Live workers that are slow at random do what their histories say, in an order that can be listed.
   @Test(.ranks(atMost: 4)) func liveRunsCanBeListed() throws {
     let count = 30_000
@@ -174,21 +192,13 @@ import _TestSupport
       return exchange
     }
     let live = try run(.live)
-    let words = live.workers[0].history.map { step in
-      switch step {
-      case .answer(let other): Int64(-1 - other)
-      case .update(let minibatch): Int64(minibatch)
-      }
-    }
-    let steps = try world.allGather(varying: words).map {
-      $0.map { $0 < 0 ? PairStep.answer(to: Int(-1 - $0)) : .update(minibatch: Int($0)) }
-    }
+    let steps = try steps(of: live)
     let events = try #require([PairEvent](merging: steps, over: settings.graph, seed: settings.seed))
     let again = try run(.listed(events))
     #expect((0..<count).allSatisfy { again.models[$0] == live.models[$0] })
   }
 
-  /// Where a rank is asked to stop, all end with the step that has begun, live and in a listed order.
+  /// Where a rank is asked to stop, all end with the step that has begun, live and in a listed order, and have sent what the format says.
   @Test(.ranks(atMost: 4)) func stopsEndTheStep() throws {
     for (isLive, shares) in [(true, PairShares.counter), (true, .own), (false, .counter), (false, .own)] {
       let workers = isLive ? world.count : 12
@@ -218,6 +228,8 @@ import _TestSupport
       let mean = FloatBuffer(count: 5)
       _ = try exchange.meet(into: mean)
       #expect(abs(mean[0] - Float(all.count / workers)) < 1e-4)
+      let (counted, predicted) = (exchange.traffic, exchange.predictedTraffic(of: try steps(of: exchange)))
+      #expect(counted == predicted, "\(isLive) \(shares)")
     }
   }
 }

@@ -5,6 +5,7 @@ import MPI
 import Strategies
 import Testing
 import Trainer
+import Transport
 import _TestSupport
 
 /// Runs whose workers have models of their own and average them in pairs.
@@ -19,6 +20,24 @@ import _TestSupport
 
   private func hash(_ options: TrainerOptions, on ranks: Communicator = world) throws -> UInt64 {
     try TrainingRun(options, on: ranks, isSilent: true).run().modelHash
+  }
+
+  /// What a run has sent is what the formats say: averages, claims of minibatches, and at meetings the mean of the models.
+  @Test(arguments: ["graph=ring", "graph=complete", "graph=complete,minibatches=own"], ["", "exp"])
+  func bytesAreAsPredicted(_ keys: String, _ speed: String) throws {
+    let run = settings(keys + (speed.isEmpty ? "" : ",workers=12")) {
+      ($0.evaluateEvery, $0.steps) = (3, 8)
+      if !speed.isEmpty { $0.emulateSpeed = speed }
+    }
+    let trainer = try TrainingRun(run, on: world, isSilent: true)
+    _ = try trainer.run()
+    let report = trainer.strategy.report
+    let (counted, predicted) = (report.traffic, report.predictedInAll)
+    #expect(counted.networkBytesSent == predicted.networkBytesSent, "\(keys) \(speed)")
+    #expect(counted.networkBytesReceived == predicted.networkBytesReceived, "\(keys) \(speed)")
+    #expect(counted.messagesSent == predicted.messagesSent, "\(keys) \(speed)")
+    // Models cross at each of the three meetings.
+    #expect(world.count == 1 ? predicted.bytesSent == 0 : predicted.networkBytesSent > 3 * 4 * trainer.parameters.count)
   }
 
   /// One worker is plain descent.

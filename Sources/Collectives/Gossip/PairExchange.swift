@@ -34,12 +34,12 @@ public final class PairExchange {
   public let workers: [PairWorker]
 
   private let hosts: HostMap
-  private let settings: Settings
-  private let messages: PairMessages
-  private let mean: ModelMean
+  let settings: Settings
+  let messages: PairMessages
+  let mean: ModelMean
   private let gradient: FloatBuffer
-  private let rank: Int
-  private let rankCount: Int
+  let rank: Int
+  let rankCount: Int
   /// By worker of this rank: what its desk is used for, if another rank's worker has asked.
   private var desks: [Desk]
   /// The worker that computes, or waits to apply its gradient.
@@ -50,8 +50,10 @@ public final class PairExchange {
   private var open: Set<Int> = []
   /// What rank 0 grants.
   private var grants: PairGrants
-  private var minibatches = 0..<0
-  private var isListed = false
+  private(set) var minibatches = 0..<0
+  /// In a listed order, by worker, the minibatches that it lists.
+  private(set) var listedCounts: [Int]?
+  private var isListed: Bool { listedCounts != nil }
 
   private enum Desk: Equatable { case free, receiving(of: Int), holding(of: Int), sending(to: Int) }
 
@@ -82,15 +84,6 @@ public final class PairExchange {
     desks = Array(repeating: .free, count: localCount)
     grants = PairGrants(workerCount: workerCount)
     messages = try PairMessages(hosts, localCount: localCount, valueCount: count)
-  }
-
-  /// The traffic counted so far.
-  public var traffic: Traffic { messages.traffic + mean.traffic }
-
-  /// The traffic of this rank in a step of as many minibatches as workers, by the format alone and in the mean over whom workers ask;
-  /// meetings come on top of it.
-  public var predictedTraffic: Traffic {
-    settings.graph.traffic(of: rank, among: rankCount, valueCount: workers[0].model.count)
   }
 
   /// Makes `model` that of every worker.
@@ -178,7 +171,7 @@ extension PairExchange {
     self.minibatches = minibatches
     var events: [PairEvent]?
     if case .listed(let list) = order { events = list }
-    isListed = events != nil
+    listedCounts = events.map { events in (0..<settings.graph.count).map { worker in events.count { $0.worker == worker } } }
     require(isListed || workers.count == 1, "several workers of a rank need an order")
     open = Set(workers.flatMap { settings.graph.graph.neighbours[$0.id] }.filter(settings.graph.isActive))
     for other in open.sorted() where !messages.isLocal(other) { try messages.listen(to: other) }

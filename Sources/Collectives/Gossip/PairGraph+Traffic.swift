@@ -1,20 +1,81 @@
+internal import Buffers
 internal import Transport
 
 extension PairGraph {
   /// What a rank sends and receives in a step of as many minibatches as workers, in the mean over whom workers ask; worker w is on rank
   /// w mod ranks.
   func traffic(of rank: Int, among rankCount: Int, valueCount: Int) -> Traffic {
-    let (answer, question) = (Double(4 * valueCount), Double(4 * valueCount + PairMessages.headerByteCount))
-    var (sent, received) = (0.0, 0.0)
-    for worker in (0..<count).filter(isActive) {
-      let share = 1 / Double(graph.neighbours[worker].count)
-      for other in graph.neighbours[worker] where worker % rankCount != other % rankCount {
-        if worker % rankCount == rank { (sent, received) = (sent + share * question, received + share * answer) }
-        if other % rankCount == rank { (sent, received) = (sent + share * answer, received + share * question) }
-      }
+    var tally = Tally(rank: rank, rankCount: rankCount, valueCount: valueCount)
+    for worker in 0..<count {
+      tally.addClaims(1, by: worker)
+      guard isActive(worker) else { continue }
+      let others = graph.neighbours[worker]
+      for other in others { tally.addAverages(1 / Double(others.count), of: worker, with: other) }
     }
-    var traffic = Traffic()
-    (traffic.networkBytesSent, traffic.networkBytesReceived) = (Int(sent.rounded()), Int(received.rounded()))
-    return traffic
+    return tally.traffic
+  }
+
+  /// What a rank sends and receives between two meetings at which workers did these steps, by worker, and claimed as many minibatches.
+  func traffic(of rank: Int, among rankCount: Int, valueCount: Int, steps: [[PairStep]], claimCounts: [Int], seed: UInt64)
+    -> Traffic
+  {
+    var tally = Tally(rank: rank, rankCount: rankCount, valueCount: valueCount)
+    for worker in 0..<count {
+      tally.addClaims(claimCounts[worker], by: worker)
+      guard isActive(worker) else { continue }
+      for case .update(let minibatch) in steps[worker] {
+        if let other = partner(of: worker, minibatch: minibatch, seed: seed) { tally.addAverages(1, of: worker, with: other) }
+      }
+      for other in Set(graph.neighbours[worker].map { $0 % rankCount }) { tally.addEnd(of: worker, to: other) }
+    }
+    return tally.traffic
+  }
+
+  /// The bytes and messages of a rank, by the format.
+  private struct Tally {
+    let rank: Int
+    let rankCount: Int
+    let valueCount: Int
+    private var (sent, received, messages) = (0.0, 0.0, 0.0)
+
+    init(rank: Int, rankCount: Int, valueCount: Int) {
+      (self.rank, self.rankCount, self.valueCount) = (rank, rankCount, valueCount)
+    }
+
+    var traffic: Traffic {
+      var traffic = Traffic()
+      (traffic.networkBytesSent, traffic.networkBytesReceived) = (Int(sent.rounded()), Int(received.rounded()))
+      traffic.messagesSent = Int(messages.rounded())
+      return traffic
+    }
+
+    /// Adds `number` messages of a header, or not, and values, or none, from one rank to another.
+    private mutating func add(_ number: Double, from: Int, to: Int, hasHeader: Bool, hasValues: Bool) {
+      guard from != to else { return }
+      let (header, values) = (hasHeader ? PairMessages.headerByteCount : 0, hasValues ? 4 * valueCount : 0)
+      if from == rank {
+        sent += number * Double(header + values)
+        messages += number * Double((hasHeader ? 1 : 0) + Mailbox.pieceCount(of: values))
+      }
+      if to == rank { received += number * Double(header + values) }
+    }
+
+    /// Adds questions of a worker to another, and their answers.
+    mutating func addAverages(_ number: Double, of worker: Int, with other: Int) {
+      let (asking, asked) = (worker % rankCount, other % rankCount)
+      add(number, from: asking, to: asked, hasHeader: true, hasValues: true)
+      add(number, from: asked, to: asking, hasHeader: false, hasValues: true)
+    }
+
+    /// Adds claims of a worker, and what rank 0 grants.
+    mutating func addClaims(_ number: Int, by worker: Int) {
+      add(Double(number), from: worker % rankCount, to: 0, hasHeader: true, hasValues: false)
+      add(Double(number), from: 0, to: worker % rankCount, hasHeader: true, hasValues: false)
+    }
+
+    /// Adds the news for a rank that a worker asks no more.
+    mutating func addEnd(of worker: Int, to other: Int) {
+      add(1, from: worker % rankCount, to: other, hasHeader: true, hasValues: false)
+    }
   }
 }

@@ -7,7 +7,7 @@ extension EventRecord {
   func events(of minibatches: Range<Int>, over graph: PairGraph, seed: UInt64) throws -> [PairEvent] {
     let line = try line(of: minibatches, workerCount: graph.count)
     let minibatches = minibatches.lowerBound..<line.end
-    let steps = (line.steps ?? []).map { $0.map { $0 < 0 ? PairStep.answer(to: -1 - $0) : .update(minibatch: $0) } }
+    let steps = (line.steps ?? []).map { $0.map(PairStep.init(recorded:)) }
     let isOfPairs = line.steps?.count == graph.count && steps.joined().allSatisfy(minibatches.holds(graph.count))
     guard isOfPairs, let events = [PairEvent](merging: steps, over: graph, seed: seed),
       events.map(\.minibatch).sorted() == Array(minibatches)
@@ -19,6 +19,11 @@ extension EventRecord {
     }
     return events
   }
+}
+
+extension PairStep {
+  /// The step that a record writes as this number: that of a minibatch, or −1 − w for an answer to worker w.
+  init(recorded number: Int) { self = number < 0 ? .answer(to: -1 - number) : .update(minibatch: number) }
 }
 
 extension Range<Int> {

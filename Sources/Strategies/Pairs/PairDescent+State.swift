@@ -52,6 +52,7 @@ extension PairDescent {
     (report.steps, report.traffic) = (stepCount, exchange.traffic)
     report.predictedTraffic = exchange.predictedTraffic
     report.floatTraffic = exchange.predictedTraffic
+    (report.predictedTotal, report.floatTotal) = (predicted, predicted)
     report.agreementTraffic = parts.records.traffic
     report.areHidden = true
     report.comparisonObstacle = "an asynchronous run hides its exchanges"

@@ -40,6 +40,8 @@ final class PairDescent: DecentralizedDescent {
   var beginsAnew = false
   private(set) var stepCount = 0
   private(set) var seconds = (update: 0.0, total: 0.0)
+  /// The traffic of this rank so far, by the format alone: averages, claims of minibatches, and the models of meetings.
+  private(set) var predicted = Traffic()
 
   var namedWorkerCount: Int? { settings.workerCount }
   var workerCount: Int { graph.count }
@@ -79,6 +81,7 @@ final class PairDescent: DecentralizedDescent {
     distance = (consensus, parts.parameters.sumOfSquares)
     try optimizers.meet()
     let histories = try histories()
+    predicted += exchange.predictedTraffic(of: histories.map { $0.map(PairStep.init(recorded:)) })
     let done = segment.minibatches.prefix(note(histories))
     let end = done.upperBound / workerCount
     emulatedTime += done == segment.minibatches ? segment.emulatedTime : self.course(of: done)?.duration ?? 0
