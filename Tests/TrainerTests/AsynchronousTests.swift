@@ -55,6 +55,7 @@ import _TestSupport
     var hashes: [String: UInt64] = [:]
     for strategy in [
       "asgd", "asgd:rate=inverse", "asgd:softsync=3", "dc-asgd", "dc-asgd:lambda=0", "dc-asgd:form=c,lambda=5", "ssp:bound=1",
+      "asgd:rate=adadelay-by-value", "asgd:rate=adadelay-by-value,softsync=3",
       "asgd:push=1,pull-every=1,pipeline=false", "asgd:push=2,pull-every=2,pipeline=true",
     ] {
       let workers = strategy + (strategy.contains(":") ? "," : ":") + "workers=12"
@@ -69,7 +70,7 @@ import _TestSupport
     #expect(hashes["asgd:push=1,pull-every=1,pipeline=false exp"] == hashes["asgd exp"])
     for other in [
       "dc-asgd exp", "dc-asgd:form=c,lambda=5 exp", "ssp:bound=1 exp", "asgd:softsync=3 exp", "asgd:rate=inverse exp",
-      "asgd:push=2,pull-every=2,pipeline=true exp",
+      "asgd:push=2,pull-every=2,pipeline=true exp", "asgd:rate=adadelay-by-value exp",
     ] {
       #expect(hashes[other] != hashes["asgd exp"], "\(other)")
     }
@@ -78,10 +79,13 @@ import _TestSupport
 
   /// What a checkpoint holds is all that the next step depends on, also on another number of ranks if nothing is left unsent.
   @Test(
-    arguments: [("none", "dc-asgd", "sgd"), ("one-bit", "dc-asgd", "sgd"), ("one-bit", "asgd", "adam")])
+    arguments: [
+      ("none", "dc-asgd:", "sgd"), ("one-bit", "dc-asgd:", "sgd"), ("one-bit", "asgd:", "adam"),
+      ("none", "asgd:rate=adadelay-by-value,", "sgd"),
+    ])
   func resumesBitForBit(_ codec: String, _ strategy: String, _ optimizer: String) throws {
     let directory = try TemporaryDirectory(on: world)
-    var run = settings("\(strategy):workers=12") {
+    var run = settings("\(strategy)workers=12") {
       ($0.codec, $0.emulateSpeed, $0.steps, $0.evaluateEvery) = (codec, "exp", 9, 3)
       if optimizer == "adam" { ($0.optimizer, $0.momentum, $0.partition) = ("adam", 0.9, "dirichlet:0.5") }
     }

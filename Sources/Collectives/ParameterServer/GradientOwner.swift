@@ -7,7 +7,8 @@ internal import Kernels
 /// The learning rate is that of a gradient: a push with the mean of n gradients moves the shard n times as far. What a worker pulled last
 /// is kept for each of them; the delay of its next push is compensated by the distance to that.
 /// Source: algorithms §7.1, §7.2, §7.4.
-/// - Memory: the shard for each worker and each push that is applied at once, and once more if the compensation is adaptive.
+/// - Memory: the shard for each worker and each push that is applied at once, and once more if the compensation is adaptive, or if each
+///   value has a rate of its own.
 final class GradientOwner: OwnerRule {
   private(set) var version = 0
   let shard: OwnedShard
@@ -25,6 +26,9 @@ final class GradientOwner: OwnerRule {
   private var number = 0
   /// s of the adaptive compensation; empty in other forms.
   private let squares: FloatBuffer
+  /// The rates of values, and the sums by which they are found; empty if all values have the same.
+  private let valueRates: AdaDelayValues?
+  private let sums: FloatBuffer
 
   init(
     _ shard: OwnedShard, _ settings: ParameterServer.Settings, update: @escaping ParameterServer.Update,
@@ -35,6 +39,8 @@ final class GradientOwner: OwnerRule {
     held = HeldShards(shard)
     rooms = (0..<(pushesPerUpdate == 1 ? 0 : pushesPerUpdate)).map { _ in FloatBuffer(count: shard.count) }
     squares = FloatBuffer(count: rule.compensation?.form == .adaptive ? shard.count : 0)
+    valueRates = if case .adaDelayByValue(let l, let c) = rule.rate { AdaDelayValues(l: Float(l), c: c) } else { nil }
+    sums = FloatBuffer(count: valueRates == nil ? 0 : shard.count)
   }
 
   func begin() { held.begin() }
@@ -56,6 +62,8 @@ final class GradientOwner: OwnerRule {
       rule.compensation?.correct(
         gradient, now: shard.values + first, before: held[push.worker] + first,
         squares: squares.baseAddress + (squares.count > 0 ? first : 0), count: place.count)
+      valueRates?.divide(
+        gradient, sums: sums.baseAddress + first, count: place.count, staleness: push.staleness, number: push.number)
       let start = shard.elements.lowerBound + first
       update(start..<start + place.count, gradient, push.minibatch, rate, push.samples)
     }
@@ -82,6 +90,10 @@ final class GradientOwner: OwnerRule {
     let terms = pending.enumerated().sorted { ($0.element.push.worker, $0.offset) < ($1.element.push.worker, $1.offset) }
       .map(\.element)
     let (first, sum) = (terms[0].push, terms[0].gradient.baseAddress)
+    for term in terms {
+      valueRates?.divide(
+        term.gradient.baseAddress, sums: sums.baseAddress, count: shard.count, staleness: term.push.staleness, number: number)
+    }
     // How far each is to move the shard, as a multiple of the learning rate.
     let lengths = terms.map { rule.rate(Float($0.push.gradientCount), staleness: $0.push.staleness, number: number) }
     let total = lengths.reduce(0, +)
@@ -109,10 +121,12 @@ final class GradientOwner: OwnerRule {
     held.encodePull(by: worker, into: code, context: context)
   }
 
+  /// The sums of values stay: they are means over all pushes so far.
   func forget() { squares.clear() }
 
   func contribute(to inventory: inout StateInventory) {
-    guard squares.count > 0 else { return }
-    inventory.tensors.append(SavedTensor("meanSquare", .owned([shard.elements]), of: squares))
+    for (name, buffer) in [("meanSquare", squares), ("weightedSquares", sums)] where buffer.count > 0 {
+      inventory.tensors.append(SavedTensor(name, .owned([shard.elements]), of: buffer))
+    }
   }
 }

@@ -16,6 +16,8 @@ public struct PushRule: Hashable, Sendable {
     case exponential(beta: Double)
     /// η/(L + c·√(t + τ)) for push t, counted from 1. Source: Sra et al. 2016, AdaDelay.
     case adaDelay(l: Double, c: Double)
+    /// The same with a c for each value, by the size of its gradients, as a factor of `c`. Source: the same.
+    case adaDelayByValue(l: Double, c: Double)
   }
 
   /// How the learning rate depends on the staleness.
@@ -28,7 +30,7 @@ public struct PushRule: Hashable, Sendable {
     (self.rate, self.compensation) = (rate, compensation)
   }
 
-  /// The learning rate of a push.
+  /// The learning rate of a push; that of the schedule if each value has its own.
   ///
   /// - Parameters:
   ///   - rate: That of the schedule.
@@ -36,7 +38,7 @@ public struct PushRule: Hashable, Sendable {
   ///   - number: t, the number of pushes to the shard, this one included.
   public func rate(_ rate: Float, staleness: Int, number: Int) -> Float {
     switch self.rate {
-    case .uniform: rate
+    case .uniform, .adaDelayByValue: rate
     case .inverse: rate / Float(max(1, staleness))
     // 1/e in fp64, and a power that is bit-identical on every machine.
     case .exponential(let beta): Float(Double(rate) * power(0x1.78b56362cef38p-2, beta * Double(staleness)))

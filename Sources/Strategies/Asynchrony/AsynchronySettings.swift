@@ -106,6 +106,7 @@ extension AsynchronySettings {
       held += (addsUp || pushesPerPull > 1 ? 1 : 0) + (addsUp ? 1 : 0) + (isPipelined ? 1 : 0)
       let pending = pushesPerUpdate ?? (bound == 0...0 ? workers : 1)
       once += (pending > 1 ? pending : 0) + (rule.compensation?.form == .adaptive ? 1 : 0)
+      if case .adaDelayByValue = rule.rate { once += 1 }
     case .elastic: (held, copies) = (2 + coded, 1 + coded)
     case .localSteps: (held, once) = (2 + coded, 4)
     }

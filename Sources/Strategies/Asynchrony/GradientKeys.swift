@@ -4,7 +4,10 @@ internal import Collectives
 /// `asgd`, `dc-asgd` and `ssp`: workers push gradients.
 extension AsynchronySettings {
   /// The ways of the learning rate with the staleness.
-  private enum RateName: String, CaseIterable { case uniform, inverse, exponential, adadelay }
+  private enum RateName: String, CaseIterable {
+    case uniform, inverse, exponential, adadelay
+    case adadelayByValue = "adadelay-by-value"
+  }
   /// What workers pull.
   private enum Pull: String, CaseIterable { case codes, floats }
 
@@ -16,11 +19,12 @@ extension AsynchronySettings {
     workerKeys + [
       (
         name: "rate",
-        meaning: "how the rate depends on the staleness τ: uniform, inverse (η/max(1,τ)), exponential, adadelay (uniform)"
+        meaning:
+          "how the rate depends on the staleness τ: uniform, inverse (η/max(1,τ)), exponential, adadelay, adadelay-by-value (uniform)"
       ),
       (name: "beta", meaning: "β of rate=exponential, η·e^(−βτ) (0.1)"),
       (name: "l", meaning: "L of rate=adadelay, η/(L + c√(t + τ)) for push t (1)"),
-      (name: "c", meaning: "c of rate=adadelay (1)"),
+      (name: "c", meaning: "c of rate=adadelay; by value, it is multiplied by c_j = √(Σ s/(s + τ_s)·g_j(s)²/t) (1)"),
       (name: "softsync", meaning: "the pushes whose mean an owner applies at once (1)"),
       pullKey,
     ]
@@ -49,9 +53,10 @@ extension AsynchronySettings {
     case .uniform: break
     case .inverse: rule.rate = .inverse
     case .exponential: rule.rate = .exponential(beta: try specification.number("beta", default: 0.1, in: 0...1e6))
-    case .adadelay:
-      rule.rate = .adaDelay(
-        l: try specification.number("l", default: 1, in: 1e-6...1e6), c: try specification.number("c", default: 1, in: 0...1e6))
+    case let name:
+      let l = try specification.number("l", default: 1, in: 1e-6...1e6)
+      let c = try specification.number("c", default: 1, in: 0...1e6)
+      rule.rate = name == .adadelay ? .adaDelay(l: l, c: c) : .adaDelayByValue(l: l, c: c)
     }
     if specification.options["softsync"] != nil {
       pushesPerUpdate = try specification.integer("softsync", default: 1, in: 1...65536)
