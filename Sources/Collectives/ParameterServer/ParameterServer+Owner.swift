@@ -27,18 +27,11 @@ extension ParameterServer {
     let message = messages.push(from: worker)
     let header = message.header
     service.pushByteCount += header.byteCount + ServerMessages.Header.byteCount
-    if header.isStopRequested && rank == owners[0] { endWithStep() }
+    if header.isStopRequested && rank == owners[0] { blocks.endWithStep() }
+    if rank == owners[0] { blocks.note(pushOf: worker) }
     return server.take(
       pushOf: worker, block: header.block, samples: Int(header.samples), gradientCount: Int(header.gradientCount),
       code: message.codes)
-  }
-
-  /// Ends the segment with the step of which a minibatch was handed out.
-  private func endWithStep() {
-    guard nextBlock > 0 else { return }
-    let (first, count) = (blocks[0].lowerBound, settings.workerCount)
-    let end = first + (blocks[nextBlock - 1].upperBound - first + count - 1) / count * count
-    blocks = blocks.map { $0.clamped(to: first..<max(first, end)) }.filter { !$0.isEmpty }
   }
 
   /// Answers a worker's push with what the worker pulls, and the first owner with a block.
@@ -46,10 +39,7 @@ extension ParameterServer {
     let message = try messages.answer(to: worker)
     let push = messages.push(from: worker).header
     var header = ServerMessages.Header(pulls: push.pulls)
-    if rank == owners[0] && nextBlock < blocks.count {
-      header.block = blocks[nextBlock]
-      nextBlock += 1
-    }
+    if rank == owners[0], let block = blocks.next(for: worker) { header.block = block }
     if header.pulls {
       let context = EncodingContext(seed: settings.seed, step: push.block.lowerBound, stream: 2 * worker + 1)
       header.byteCount = server.rule.encodeAnswer(to: worker, into: message.codes, context: context)

@@ -7,7 +7,7 @@ public import Transport
 /// A worker computes the gradients of a block of minibatches at the values that it holds, and pushes shard by shard what its
 /// `WorkerRule` makes of them. The owner of a shard does with it what its `OwnerRule` says, and answers: in the usual case it
 /// applies a gradient, and answers with what has changed, as floats or as a code of the difference to what the worker holds.
-/// Blocks come from one counter, which the first owner keeps: a fast worker does more of them. Between two meetings
+/// Blocks come from one counter, which the first owner keeps (``BlockCounter``): a fast worker does more of them. Between two meetings
 /// no worker waits for another, unless a bound says so; at a meeting all pushes are applied, and every rank gets the whole model.
 /// A worker that is asked to stop says so in its next push: then the counter ends with the step that it has begun, and all meet early.
 ///
@@ -28,9 +28,8 @@ public final class ParameterServer {
   let rankCount: Int
   /// The ranks with a shard; the others apply nothing, and no worker waits for them.
   let owners: [Int]
-  /// The minibatches of the segment by block, and the next block to hand out; counted by the first owner.
-  var blocks: [Range<Int>] = []
-  var nextBlock = 0
+  /// The blocks of minibatches; those after the first are handed out by the first owner.
+  var blocks: BlockCounter
   private var isStopRequested: () -> Bool = { false }
   /// Whether all pushes are applied, and the ranks send one another their shards.
   package private(set) var isMeeting = false
@@ -71,7 +70,7 @@ public final class ParameterServer {
     update: @escaping Update, finishUpdate: @escaping FinishUpdate = { _, _ in }
   ) throws {
     (self.settings, self.parameters, leaders) = (settings, parameters, ranks.leaders)
-    (rank, rankCount) = (ranks.rank, ranks.count)
+    (rank, rankCount, blocks) = (ranks.rank, ranks.count, BlockCounter(settings))
     if case .elastic(_, together: true) = settings.method {
       require(settings.bound == 0...0, "differences are taken together of workers that wait for each other")
     }
@@ -157,17 +156,13 @@ public final class ParameterServer {
   ) throws {
     (self.isStopRequested, isMeeting) = (isStopRequested, false)
     forms.usesFloats = usesFloats
-    blocks = settings.blocks(of: planned ?? minibatches, upTo: minibatches.upperBound)
-    // A pipelined worker has its next block before it pushes one.
-    let blocksAhead = settings.isPipelined ? 2 : 1
-    nextBlock = min(blocksAhead * settings.workerCount, blocks.count)
+    blocks.begin(minibatches, of: planned, order: order)
     server.begin(isOwner ? order : .live, minibatchesBefore: minibatches.lowerBound)
     try messages.begin()
     (service, stopwatch) = (ServiceRecord(), Stopwatch())
     for worker in workers {
       worker.rule.begin(at: parameters)
-      let first = (0..<blocksAhead).map { $0 * settings.workerCount + worker.id }
-      worker.blocks = first.filter { $0 < blocks.count }.map { blocks[$0] }
+      worker.blocks = blocks.first(of: worker.id)
       if worker.blocks.isEmpty { try messages.sendEnd(of: worker.id / rankCount) }
     }
   }

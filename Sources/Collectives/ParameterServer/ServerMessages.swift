@@ -3,9 +3,11 @@ internal import Transport
 
 /// The messages of a parameter server: pushes of workers to owners, the answers, and the model at a meeting.
 ///
-/// A message is a header, whose length is known, and then codes, whose length it tells. What a rank sends to itself stays where it was
-/// written. A worker has one push under way to each owner, and an owner one answer to each worker; the last message of a worker
-/// before a meeting is a header that says so.
+/// A message is a header and then codes, whose length it tells. As much as fits goes as one piece, whose length varies; the rest of long
+/// codes is received when the header has come. What a rank sends to itself stays where it was written. A worker has one push
+/// under way to each owner, and an owner one answer to each worker; the last message of a worker before a meeting is a header
+/// that says so.
+/// - Cost: one message for a push or an answer of up to 52 KB, and one for every further 52 KB.
 final class ServerMessages {
   /// What goes before the codes of a push or an answer.
   struct Header {
@@ -33,23 +35,36 @@ final class ServerMessages {
     }
   }
 
-  /// A message in memory.
+  /// A message in memory: the header right before the codes, which are aligned.
   final class Message {
-    private let headerMemory = ByteBuffer(count: 64)
-    private let codeMemory: ByteBuffer
+    private static let codePlace = 64
+    private let memory: ByteBuffer
+    private let capacity: Int
 
-    init(capacity: Int) { codeMemory = ByteBuffer(count: capacity) }
+    init(capacity: Int) {
+      memory = ByteBuffer(count: Message.codePlace + capacity)
+      self.capacity = capacity
+    }
+
+    private var start: UnsafeMutableRawPointer { memory.baseAddress + (Message.codePlace - Header.byteCount) }
 
     var header: Header {
-      get { headerMemory.baseAddress.load(as: Header.self) }
-      set { headerMemory.baseAddress.storeBytes(of: newValue, as: Header.self) }
+      get { start.load(as: Header.self) }
+      set { start.storeBytes(of: newValue, as: Header.self) }
     }
-    var codes: UnsafeMutableRawPointer { codeMemory.baseAddress }
-    var headerBytes: UnsafeMutableRawBufferPointer {
-      UnsafeMutableRawBufferPointer(start: headerMemory.baseAddress, count: Header.byteCount)
+    var codes: UnsafeMutableRawPointer { memory.baseAddress + Message.codePlace }
+
+    /// Room for the first piece of any message.
+    var room: UnsafeMutableRawBufferPointer { bytes(0..<min(Header.byteCount + capacity, Mailbox.pieceByteCount)) }
+    /// The first piece, and what follows it, of the length that the header tells.
+    var firstPiece: UnsafeMutableRawBufferPointer {
+      bytes(0..<min(Header.byteCount + header.byteCount, Mailbox.pieceByteCount))
     }
-    /// The codes, of the length that the header tells.
-    var codeBytes: UnsafeMutableRawBufferPointer { UnsafeMutableRawBufferPointer(start: codes, count: header.byteCount) }
+    var rest: UnsafeMutableRawBufferPointer { bytes(firstPiece.count..<Header.byteCount + header.byteCount) }
+
+    private func bytes(_ range: Range<Int>) -> UnsafeMutableRawBufferPointer {
+      UnsafeMutableRawBufferPointer(start: start + range.lowerBound, count: range.count)
+    }
   }
 
   /// What has arrived completely.
@@ -62,7 +77,8 @@ final class ServerMessages {
     case answer(owner: Int, local: Int)
   }
 
-  private enum Kind: Int, CaseIterable { case pushHeader, push, answerHeader, answer, model, counts }
+  /// First pieces and what follows them, and what is exchanged at meetings.
+  private enum Kind: Int, CaseIterable { case push, restOfPush, answer, restOfAnswer, model, counts }
 
   private let rank: Int
   private let rankCount: Int
@@ -111,14 +127,14 @@ final class ServerMessages {
 
   private func expect(_ worker: Int) throws {
     guard worker % rankCount != rank else { return }
-    try receive(pushesIn[worker].headerBytes, from: worker % rankCount, slot(.pushHeader, worker / rankCount))
+    try receiveFirst(of: pushesIn[worker], from: worker % rankCount, slot(.push, worker / rankCount))
   }
 
   // MARK: Pushes
 
   /// Where local worker `local` writes its push to an owner, once the one before has left.
   func push(of local: Int, to owner: Int) throws -> Message {
-    try leave([slot(.pushHeader, local), slot(.push, local)], owner)
+    try leave([slot(.push, local), slot(.restOfPush, local)], owner)
     return pushesOut[local][owner]
   }
 
@@ -126,8 +142,8 @@ final class ServerMessages {
   func send(pushOf local: Int, to owner: Int) throws {
     let message = pushesOut[local][owner]
     guard owner != rank else { return arrivals.append(.push(worker: local * rankCount + rank)) }
-    try send(message, to: owner, slot(.pushHeader, local), slot(.push, local))
-    try receive(answersIn[local][owner].headerBytes, from: owner, slot(.answerHeader, local))
+    try send(message, to: owner, slot(.push, local), rest: slot(.restOfPush, local))
+    try receiveFirst(of: answersIn[local][owner], from: owner, slot(.answer, local))
   }
 
   /// Tells all owners that a local worker is done.
@@ -138,7 +154,7 @@ final class ServerMessages {
       if owner == rank {
         arrivals.append(.end(worker: local * rankCount + rank))
       } else {
-        try send(message, to: owner, slot(.pushHeader, local), slot(.push, local))
+        try send(message, to: owner, slot(.push, local), rest: slot(.restOfPush, local))
       }
     }
   }
@@ -150,7 +166,7 @@ final class ServerMessages {
 
   /// Where the answer to a worker is written, once the one before has left.
   func answer(to worker: Int) throws -> Message {
-    try leave([slot(.answerHeader, worker / rankCount), slot(.answer, worker / rankCount)], worker % rankCount)
+    try leave([slot(.answer, worker / rankCount), slot(.restOfAnswer, worker / rankCount)], worker % rankCount)
     return answersOut[worker]
   }
 
@@ -159,7 +175,7 @@ final class ServerMessages {
     let (local, owner) = (worker / rankCount, worker % rankCount)
     guard owner != rank else { return arrivals.append(.answer(owner: rank, local: local)) }
     try expect(worker)
-    try send(answersOut[worker], to: owner, slot(.answerHeader, local), slot(.answer, local))
+    try send(answersOut[worker], to: owner, slot(.answer, local), rest: slot(.restOfAnswer, local))
   }
 
   /// The answer of an owner that has arrived.
@@ -222,9 +238,15 @@ final class ServerMessages {
     try network.receive(into: bytes, from: rank, slot: slot, isVarying: false)
   }
 
-  private func send(_ message: Message, to rank: Int, _ headerSlot: Int, _ codeSlot: Int) throws {
-    try network.send(UnsafeRawBufferPointer(message.headerBytes), to: rank, slot: headerSlot, isVarying: false)
-    try network.send(UnsafeRawBufferPointer(message.codeBytes), to: rank, slot: codeSlot, isVarying: false)
+  /// Starts receiving the first piece of a message.
+  private func receiveFirst(of message: Message, from rank: Int, _ slot: Int) throws {
+    try network.receive(into: message.room, from: rank, slot: slot, isVarying: true)
+  }
+
+  private func send(_ message: Message, to rank: Int, _ slot: Int, rest restSlot: Int) throws {
+    try network.send(UnsafeRawBufferPointer(message.firstPiece), to: rank, slot: slot, isVarying: true)
+    guard message.rest.count > 0 else { return }
+    try network.send(UnsafeRawBufferPointer(message.rest), to: rank, slot: restSlot, isVarying: false)
   }
 
   /// Waits until messages have left; they have been received already, so that this takes no time.
@@ -232,16 +254,23 @@ final class ServerMessages {
     try wait(for: "the parameter servers") { slots.allSatisfy { network.hasLeft(slot: $0, to: rank) } }
   }
 
-  /// Takes a piece that has arrived: after a header the codes are received, after the codes the message is complete.
+  /// Takes a piece that has arrived: after the first one the rest is received, and with the last one the message is complete.
   private func take(_ slot: Int, from rank: Int, _ byteCount: Int) throws {
     let (kind, local) = slot.quotientAndRemainder(dividingBy: localCount)
     guard network.hasArrived(slot: slot, from: rank), let kind = Kind(rawValue: kind), kind != .model, kind != .counts
     else { return }
     let worker = local * rankCount + rank
-    let isPush = kind == .pushHeader || kind == .push
+    let isPush = kind == .push || kind == .restOfPush
     let message = isPush ? pushesIn[worker] : answersIn[local][rank]
-    if (kind == .pushHeader || kind == .answerHeader) && message.header.byteCount > 0 {
-      return try receive(message.codeBytes, from: rank, self.slot(isPush ? .push : .answer, local))
+    if kind == .push || kind == .answer {
+      guard byteCount == message.firstPiece.count else {
+        throw ExchangeError.unexpectedMessage(
+          from: "rank \(rank)",
+          detail: "\(byteCount) bytes of a \(isPush ? "push" : "answer"), \(message.firstPiece.count) expected")
+      }
+      guard message.rest.count == 0 else {
+        return try receive(message.rest, from: rank, self.slot(isPush ? .restOfPush : .restOfAnswer, local))
+      }
     }
     arrivals.append(
       !isPush ? .answer(owner: rank, local: local) : message.header.samples < 0 ? .end(worker: worker) : .push(worker: worker))
