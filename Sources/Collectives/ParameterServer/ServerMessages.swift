@@ -198,7 +198,13 @@ final class ServerMessages {
   ///
   /// - Parameter awaited: The ranks that keep this one waiting; those with messages under way by default.
   func wait(for activity: String, awaited: (() -> [Int])? = nil, until isDone: () throws -> Bool) throws {
-    try network.wait(for: activity, awaited: awaited, meanwhile: nil, patience: nil, arrived: take, until: isDone)
+    var nap = GrowingNap()
+    try network.wait(
+      for: activity, awaited: awaited, meanwhile: { nap.take() }, patience: nil,
+      arrived: {
+        nap.progress()
+        try take($0, from: $1, $2)
+      }, until: isDone)
   }
 
   /// Starts sending this rank's part of the model to all ranks, and receiving theirs; collective.
