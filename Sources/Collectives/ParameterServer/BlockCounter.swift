@@ -13,6 +13,8 @@ package struct BlockCounter {
   /// By worker, the blocks that it got in this segment and those that it has pushed.
   private var handedOut: [Int]
   private var pushed: [Int]
+  /// By worker, whether it gets no further block in this segment.
+  private var isLeftOut: [Bool]
   /// By worker, the pushes of a listed order; nil if there is none.
   private var listed: [Int]?
   /// The pushes of the segment, and how many there were at each worker's last one.
@@ -28,7 +30,7 @@ package struct BlockCounter {
   package init(_ settings: ParameterServer.Settings) {
     let none = Array(repeating: 0, count: settings.workerCount)
     (self.settings, handedOut, pushed, lastTimes) = (settings, none, none, none)
-    intervals = none.map { _ in nil }
+    (intervals, isLeftOut) = (none.map { _ in nil }, none.map { _ in false })
   }
 
   /// The blocks with which a worker begins: a pipelined one has its next before it pushes one.
@@ -41,7 +43,7 @@ package struct BlockCounter {
     next = min(blocksAhead * count, blocks.count)
     handedOut = (0..<count).map { first(of: $0).count }
     (pushed, lastTimes, time) = (handedOut.map { _ in 0 }, handedOut.map { _ in 0 }, 0)
-    listed = nil
+    (listed, isLeftOut) = (nil, isLeftOut.map { _ in false })
     if case .listed(let events) = order {
       listed = events.reduce(into: pushed) { if $1 >= 0 { $0[$1] += 1 } }
     }
@@ -68,7 +70,10 @@ package struct BlockCounter {
 
   /// Hands out the next block to a worker that asks; nil if it gets none any more.
   package mutating func next(for worker: Int) -> Range<Int>? {
-    guard next < blocks.count, isWorthwhile(for: worker) else { return nil }
+    guard next < blocks.count else { return nil }
+    // For good, so that a listed order says which answers had a block.
+    isLeftOut[worker] = isLeftOut[worker] || !isWorthwhile(for: worker)
+    guard !isLeftOut[worker] else { return nil }
     next += 1
     handedOut[worker] += 1
     return blocks[next - 1]
@@ -80,8 +85,9 @@ package struct BlockCounter {
     guard settings.bound == nil, let interval = intervals[worker] else { return true }
     let underWay = zip(handedOut, pushed).map { $0 - $1 }
     let ofOthers = underWay.reduce(0, +) - underWay[worker]
-    // One of them at least will ask again, so that no block is left over.
-    return ofOthers == 0 || interval * Double(underWay[worker] + 1) <= Double(blocks.count - next + ofOthers)
+    // One of the others at least must ask again, so that no block is left over.
+    let askAgain = underWay.indices.contains { $0 != worker && underWay[$0] > 0 && !isLeftOut[$0] }
+    return !askAgain || interval * Double(underWay[worker] + 1) <= Double(blocks.count - next + ofOthers)
   }
 
   /// Ends the segment with the step of which a minibatch was handed out.

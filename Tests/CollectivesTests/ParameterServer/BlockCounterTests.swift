@@ -47,7 +47,7 @@ struct BlockCounterTests {
     return settings
   }
 
-  /// A worker that is slow does not hold up the meeting: the others end within a block of when all could at the best.
+  /// A worker that is slow does not hold up the meeting: all end within one and a half blocks of when they could at the best.
   @Test func aSlowWorkerDoesNotHoldUpTheMeeting() {
     for factor in [1.5, 2, 4, 10, 40] {
       for count in [8, 9, 15, 16, 80, 160, 161] {
@@ -61,7 +61,7 @@ struct BlockCounterTests {
         }
         // Everyone begins with a block.
         let best = max(factor, Double(count) / seconds.reduce(0) { $0 + 1 / $1 })
-        #expect(last.end <= best + 1.08, "\(factor) \(count): \(last.end) of \(best)")
+        #expect(last.end <= best + 1.5, "\(factor) \(count): \(last.end) of \(best)")
         // And it is not left idle before.
         #expect(count < 80 || last.counts[7] >= Int((best - 1.1) / factor), "\(factor) \(count): \(last.counts)")
       }
@@ -93,16 +93,16 @@ struct BlockCounterTests {
 
   /// What was done live is done again in its order, with the same blocks, by a counter that knows nothing of speeds.
   @Test func listedOrdersGetTheirBlocks() {
-    for isPipelined in [false, true] {
-      for push in [1, 3] {
+    for (isPipelined, speeds) in pairs([false, true], [[1, 1.3, 0.7, 9], [1, 2, 3, 4], [1, 1, 1, 1.5], [1, 30, 20, 30]]) {
+      for push in [1, 2, 3] {
         let settings = settings(4) { ($0.isPipelined, $0.minibatchesPerPush) = (isPipelined, push) }
         var live = BlockCounter(settings)
         for segment in 0..<3 {
           let minibatches = segment * 50..<(segment + 1) * 50
-          let course = run(&live, minibatches, [1, 1.3, 0.7, 9])
+          let course = run(&live, minibatches, speeds)
           var fresh = BlockCounter(settings)
           let again = run(&fresh, minibatches, [1, 1, 1, 1], order: .listed(course.order + [-1, -2, -3, -4]))
-          #expect(again.order == course.order && again.blocks == course.blocks, "\(isPipelined) \(push)")
+          #expect(again.order == course.order && again.blocks == course.blocks, "\(isPipelined) \(speeds) \(push)")
         }
       }
     }
