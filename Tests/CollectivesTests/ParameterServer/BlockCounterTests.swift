@@ -14,8 +14,7 @@ struct BlockCounterTests {
 
   /// Workers ask as they become free; one without a block is done.
   private func run(
-    _ counter: inout BlockCounter, _ minibatches: Range<Int>, _ seconds: [Double], isPipelined: Bool = false,
-    order: ServiceOrder = .live
+    _ counter: inout BlockCounter, _ minibatches: Range<Int>, _ seconds: [Double], order: ServiceOrder = .live
   ) -> Course {
     counter.begin(minibatches, order: order)
     var course = Course(counts: seconds.map { _ in 0 })
