@@ -7,7 +7,7 @@ public import Transport
 /// A worker computes the gradients of a block of minibatches at the values that it holds, and pushes shard by shard what its
 /// `WorkerRule` makes of them. The owner of a shard does with it what its `OwnerRule` says, and answers: in the usual case it
 /// applies a gradient, and answers with what has changed, as floats or as a code of the difference to what the worker holds.
-/// Blocks come from one counter, which the first owner keeps (``BlockCounter``): a fast worker does more of them. Between two meetings
+/// Blocks come from one counter, which the first owner keeps (`BlockCounter`): a fast worker does more of them. Between two meetings
 /// no worker waits for another, unless a bound says so; at a meeting all pushes are applied, and every rank gets the whole model.
 /// A worker that is asked to stop says so in its next push: then the counter ends with the step that it has begun, and all meet early.
 ///
