@@ -10,7 +10,7 @@ internal import Kernels
 ///     w ← w − η(m/(max(√v, f) + ε) + λw)      f = 0.1 · root of the mean of v, once V > 1
 ///
 /// without correction of bias. Contributions are gradients before the freeze and momentum after it, so that residuals begin anew there.
-/// After the freeze ranks take L − 1 of L steps alone (``LocalMomentum``), if `local` is above 1: L is 1 at first, doubles every
+/// After the freeze ranks take L − 1 of L steps alone (`LocalMomentum`), if `local` is above 1: L is 1 at first, doubles every
 /// `local-scale` steps, and is `local` at most. Steps that are multiples of `local` end an exchange, and are where ranks meet.
 ///
 /// The schedule is the same on any number of ranks: without local steps and with floats, a run on several is that on one, up to rounding.
