@@ -7,12 +7,9 @@ extension ChunkTopK {
   /// The codec of a specification.
   init(_ specification: Specification) throws(SpecificationError) {
     chunk = try specification.integer("chunk", default: 4096, in: 1...1 << 18)
-    let (amount, length) = (try specification.amount("k", default: "1/64"), chunk)
-    let returned = try specification.amount("down", default: amount.description)
-    (k, down) = (amount.count(of: length), returned.count(of: length))
-    for (key, amount) in [("k", amount), ("down", returned)] where amount.count(of: length) > length {
-      throw SpecificationError("'\(specification)': \(key) = \(amount) is more than the \(length) values of a chunk")
-    }
+    let amount = try specification.amount("k", default: "1/64", ofChunk: chunk)
+    let returned = try specification.amount("down", default: amount.description, ofChunk: chunk)
+    (k, down) = (amount.count(of: chunk), returned.count(of: chunk))
     values = try specification.choice("values", default: ChunkValues.sign)
     index = try specification.choice("index", default: IndexChoice.auto)
     decay = Float(try specification.number("decay", default: 1, in: 0...1))

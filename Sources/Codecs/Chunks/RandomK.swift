@@ -32,10 +32,7 @@ struct RandomK: Codec {
 
   private init(_ specification: Specification) throws(SpecificationError) {
     chunk = try specification.integer("chunk", default: 4096, in: 1...1 << 16)
-    k = try specification.amount("k", default: "1/64")
-    guard k.count(of: chunk) <= chunk else {
-      throw SpecificationError("'\(specification)': k = \(k) is more than the \(chunk) values of a chunk")
-    }
+    k = try specification.amount("k", default: "1/64", ofChunk: chunk)
     seed = try specification.choice("seed", default: Seed.shared)
     keepsRemainder = try specification.flag("feedback", default: true)
     self.specification = "random-k:k=\(k),chunk=\(chunk),seed=\(seed.rawValue),feedback=\(keepsRemainder)"

@@ -36,10 +36,7 @@ struct Threshold: SparseCodec {
     guard unit != .max || limit <= 1 else {
       throw SpecificationError("'\(specification)': nothing reaches \(limit) times the largest magnitude; limit is at most 1")
     }
-    most = try specification.amount("most", default: "1/8")
-    guard most.count(of: chunk) <= chunk else {
-      throw SpecificationError("'\(specification)': most = \(most) is more than the \(chunk) values of a chunk")
-    }
+    most = try specification.amount("most", default: "1/8", ofChunk: chunk)
     values = try specification.choice("values", default: ChunkValues.bf16)
     index = try specification.choice("index", default: IndexChoice.auto)
     self.specification =

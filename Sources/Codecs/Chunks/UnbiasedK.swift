@@ -30,10 +30,7 @@ struct UnbiasedK: SparseCodec {
 
   private init(_ specification: Specification) throws(SpecificationError) {
     chunk = try specification.integer("chunk", default: 4096, in: 1...1 << 18)
-    k = try specification.amount("k", default: "1/64")
-    guard k.count(of: chunk) <= chunk else {
-      throw SpecificationError("'\(specification)': k = \(k) is more than the \(chunk) values of a chunk")
-    }
+    k = try specification.amount("k", default: "1/64", ofChunk: chunk)
     index = try specification.choice("index", default: IndexChoice.auto)
     self.specification = "unbiased-k:k=\(k),chunk=\(chunk),index=\(index.rawValue)"
   }
