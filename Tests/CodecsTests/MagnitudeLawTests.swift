@@ -1,5 +1,6 @@
 import Buffers
 import Codecs
+import Synchronization
 import Testing
 
 /// Values of every magnitude that fp32 has, from denormal numbers to the edge of overflow.
@@ -14,9 +15,24 @@ enum Magnitudes {
   /// How the values of a group are spread below the magnitude.
   enum Spread: String, CaseIterable { case even, mixed, equal, lonely }
 
+  /// What has been drawn: every codec meets the same values.
+  private struct Draw: Hashable {
+    let count: Int, magnitude: Float, spread: Spread, seed: UInt64
+  }
+  private static let drawn = Mutex<[Draw: [Float]]>([:])
+
   /// `count` finite values of at most `magnitude`.
   static func values(_ count: Int, of magnitude: Float, _ spread: Spread, seed: UInt64 = 1) -> [Float] {
-    let random = Philox(seed: seed, purpose: .tests)
+    let draw = Draw(count: count, magnitude: magnitude, spread: spread, seed: seed)
+    if let known = drawn.withLock({ $0[draw] }) { return known }
+    let values = Self.draw(draw)
+    drawn.withLock { $0[draw] = values }
+    return values
+  }
+
+  private static func draw(_ draw: Draw) -> [Float] {
+    let (count, magnitude, spread) = (draw.count, draw.magnitude, draw.spread)
+    let random = Philox(seed: draw.seed, purpose: .tests)
     let low = Double(Float.leastNonzeroMagnitude)
     return (0..<count).map { i in
       let (u, sign) = (Double(random.uniform(i)), random.uniform(i, tensor: 1) < 0.5 ? -1.0 : 1.0)
