@@ -38,7 +38,7 @@ struct PlanSubject: ParsableArguments {
   @OptionGroup var run: TableOptions<PlannedRun>
   @Option(
     help: ArgumentHelp(
-      "The strategy to recommend for, or one without steps (asgd, dc-asgd, ssp, ad-psgd) to compare. (default: the better one)",
+      "The strategy to recommend for, or one without steps (asgd, ssp, easgd, ad-psgd …) to compare. (default: the better one)",
       valueName: "spec"))
   var strategy: String?
   @Option(
