@@ -234,6 +234,16 @@ import _TestSupport
     ] {
       #expect(throws: (any Error).self) { try optimizers.make(text) }
     }
+    let sentences: [(String, (inout TrainerOptions) -> Void)] = [
+      ("which begins with 16 steps of floats; leave it out", { $0.warmStart = 1 }),
+      (
+        "its variance is frozen once, and trials or a return to an earlier state would change it again",
+        { $0.tuneRate = "after-epoch" }
+      ),
+    ]
+    for (sentence, change) in sentences {
+      #expect { try Recipe(adam("freeze=1000", change)) } throws: { "\($0)".hasSuffix(sentence) }
+    }
   }
 
   @Test func trainingLearns() throws {

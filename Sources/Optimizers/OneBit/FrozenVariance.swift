@@ -37,6 +37,7 @@ enum FrozenVarianceChoices {
     obstacles.clip = "what is summed is momentum"
     obstacles.otherStrategies = "a contribution is made with the momentum of the step before"
     obstacles.otherMinibatches = "its frozen variance is that of one minibatch"
+    obstacles.tunedRate = "its variance is frozen once, and trials or a return to an earlier state would change it again"
     obstacles.votes = "the sizes of its momentum count, and not signs alone"
     return obstacles
   }()
