@@ -20,7 +20,7 @@ internal import Kernels
 /// Source: Lu et al. 2022, "Maximizing communication efficiency for large-scale training via 0/1 Adam"; algorithms §14.3.
 /// - Cost: two floats per parameter on every rank, two more with local steps; one pass over parameters, m and v, and one over v for f in
 ///   each step before the freeze.
-public final class ZeroOneAdam: Optimizer, MomentumOptimizer {
+public final class ZeroOneAdam: LocalStepOptimizer, MomentumOptimizer {
   /// The constants.
   public struct Rule: Hashable, Sendable {
     /// The steps before the variance is frozen.
@@ -99,10 +99,8 @@ public final class ZeroOneAdam: Optimizer, MomentumOptimizer {
   private var floor: Float?
   /// The steps since the last exchange; empty without local steps.
   private var interval: LocalMomentum
-  /// Whether the step under way is taken alone.
-  private var isAlone = false
-  /// The number of ranks that contribute.
-  var rankCount = 1
+  /// Whether the step under way is a local one.
+  private var isLocalStep = false
 
   /// Creates an optimizer that has seen no gradient; the momentum of the settings is not used.
   public init(_ settings: OptimizerSettings, rule: Rule) {
@@ -128,25 +126,25 @@ public final class ZeroOneAdam: Optimizer, MomentumOptimizer {
   public func begin(_ step: Int) {
     // Frozen, v and its floor stay.
     if step <= rule.freeze || self.step < rule.freeze { floor = nil }
-    (self.step, isAlone) = (step, false)
+    (self.step, isLocalStep) = (step, false)
   }
 
   public var stepsPerMeeting: Int { rule.local }
 
-  public func takesAlone(_ step: Int) -> Bool { !rule.exchanges(at: step) }
+  public func takesLocally(_ step: Int) -> Bool { !rule.exchanges(at: step) }
 
-  public func beginAlone() { isAlone = true }
+  public func beginLocalStep() { isLocalStep = true }
 
   /// Replaces the gradient in `range` by this rank's next momentum or, if the step ends with an exchange, by its contribution.
-  func contribute(_ range: Range<Int>, of gradient: FloatBuffer, rankCount: Int) {
+  func contribute(_ range: Range<Int>, of gradient: FloatBuffer) {
     guard exchangesMomentum else { return }
-    let (kept, gain) = (Float(rule.beta1), Float(1 - rule.beta1) * Float(rankCount))
+    let (kept, gain) = (Float(rule.beta1), Float(1 - rule.beta1) * Float(settings.shareCount))
     let (g, m) = (gradient.baseAddress, means.baseAddress)
     for i in range { g[i] = kept * m[i] + gain * g[i] }
-    if !isAlone { interval.contribute(range, of: gradient, rankCount: rankCount) }
+    if !isLocalStep { interval.contribute(range, of: gradient, rankCount: settings.shareCount) }
   }
 
-  public func updateAlone(_ parameters: FloatBuffer, with contribution: FloatBuffer, rate: Float) {
+  public func updateLocally(_ parameters: FloatBuffer, with contribution: FloatBuffer, rate: Float) {
     let floor = currentFloor
     interval.take(contribution, from: parameters, rate: rate) {
       means.copy(from: contribution)
@@ -155,9 +153,9 @@ public final class ZeroOneAdam: Optimizer, MomentumOptimizer {
     }
   }
 
-  public func contributeStepsAlone(to contribution: FloatBuffer) -> Bool {
+  public func contributeLocalSteps(to contribution: FloatBuffer) -> Bool {
     guard interval.count > 0 else { return false }
-    interval.contribute(to: contribution, rankCount: rankCount)
+    interval.contribute(to: contribution, rankCount: settings.shareCount)
     return true
   }
 
@@ -210,7 +208,7 @@ public final class ZeroOneAdam: Optimizer, MomentumOptimizer {
     if rule.local > 1 {
       transforms.atRank = { parts in
         guard let optimizer = parts.optimizer as? ZeroOneAdam else { fatalError("the momentum is that of another optimizer") }
-        return LocalMomentumContribution(optimizer, parts)
+        return LocalMomentumContribution(optimizer, parts.layout.tensors)
       }
     }
     return OptimizerRecipe(
