@@ -19,38 +19,29 @@ internal import Kernels
 public final class Adam: Optimizer {
   /// The constants.
   public struct Rule: Hashable, Sendable {
-    /// β₁ and β₂, below 1.
-    public var (beta1, beta2) = (0.9, 0.999)
-    /// ε.
-    public var epsilon: Float = 1e-8
+    /// β₁, β₂, ε, and which parameters decay.
+    public var constants = AdamConstants()
     /// Whether the bias of m and v towards zero is corrected.
     public var correctsBias = true
     /// Whether weights decay beside the gradient (AdamW), not as a part of it.
     public var isDecoupled = false
-    /// Which parameters decay.
-    public var scope = DecayScope.matrices
 
     /// The usual constants.
     public init() {}
 
     /// Reads the keys of a specification.
     init(_ specification: Specification, isDecoupled: Bool) throws(SpecificationError) {
-      beta1 = try specification.number("beta1", default: beta1, in: 0...0.999999)
-      beta2 = try specification.number("beta2", default: beta2, in: 0...0.999999)
-      epsilon = Float(try specification.number("epsilon", default: 1e-8, in: 1e-16...1))
+      constants = try AdamConstants(specification)
       correctsBias = try specification.flag("correct", default: true)
-      scope = try DecayScope(specification, default: .matrices)
       self.isDecoupled = isDecoupled
     }
 
     /// The keys of a specification, for `train list`.
-    static let keys = [
-      (name: "beta1", meaning: "what a step keeps of the mean of gradients, in place of --momentum (0.9)"),
-      (name: "beta2", meaning: "what a step keeps of the mean of their squares (0.999)"),
-      (name: "epsilon", meaning: "what is added to the root of that mean (1e-8)"),
-      (name: "correct", meaning: "false: both means stay too small in the first steps (true)"),
-      DecayScope.key(default: .matrices),
-    ]
+    static let keys =
+      AdamConstants.keys + [
+        (name: "correct", meaning: "false: both means stay too small in the first steps (true)"),
+        DecayScope.key(default: .matrices),
+      ]
   }
 
   private let settings: OptimizerSettings
@@ -64,9 +55,9 @@ public final class Adam: Optimizer {
   /// Creates an optimizer that has seen no gradient; the momentum of the settings is not used.
   public init(_ settings: OptimizerSettings, rule: Rule = Rule()) {
     (self.settings, self.rule) = (settings, rule)
-    decayRanges = DecayRanges(settings.layout, rule.scope, decay: settings.weightDecay)
-    moments = Moments(count: settings.count, beta1: rule.beta1, beta2: rule.beta2)
-    step = AdamStep(rate: 0, meanKept: 0, meanGain: 0, squareKept: 0, squareGain: 0, epsilon: rule.epsilon)
+    decayRanges = DecayRanges(settings.layout, rule.constants.scope, decay: settings.weightDecay)
+    moments = Moments(count: settings.count, beta1: rule.constants.beta1, beta2: rule.constants.beta2)
+    step = AdamStep(rate: 0, meanKept: 0, meanGain: 0, squareKept: 0, squareGain: 0, epsilon: rule.constants.epsilon)
     prepare(samples: settings.minibatch, share: 1)
   }
 

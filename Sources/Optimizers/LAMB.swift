@@ -21,7 +21,7 @@ public final class LAMB: Optimizer {
   /// Creates an optimizer that has seen no gradient; the momentum of the settings is not used.
   public init(_ settings: OptimizerSettings, rule: Adam.Rule = Adam.Rule()) {
     (self.settings, self.rule) = (settings, rule)
-    moments = Moments(count: settings.count, beta1: rule.beta1, beta2: rule.beta2)
+    moments = Moments(count: settings.count, beta1: rule.constants.beta1, beta2: rule.constants.beta2)
   }
 
   public func fresh() -> any Optimizer { LAMB(settings, rule: rule) }
@@ -39,11 +39,11 @@ public final class LAMB: Optimizer {
     let (meanScale, rootScale) = (Float(corrections.mean), Float(corrections.root))
     moments.advance()
     for tensor in settings.layout.tensors where !tensor.range.isEmpty {
-      let decay = rule.scope.includes(tensor) ? settings.weightDecay : 0
+      let decay = rule.constants.scope.includes(tensor) ? settings.weightDecay : 0
       let (w, m) = (parameters.baseAddress + tensor.range.lowerBound, moments.means.baseAddress + tensor.range.lowerBound)
       let v = moments.squares.baseAddress + tensor.range.lowerBound
       func direction(_ i: Int) -> Float {
-        meanScale * m[i] / (rootScale * v[i].squareRoot() + rule.epsilon) + decay * w[i]
+        meanScale * m[i] / (rootScale * v[i].squareRoot() + rule.constants.epsilon) + decay * w[i]
       }
       let ratio = tensor.shape.count > 1 ? LAMB.ratio(of: w, to: direction, count: tensor.count) : 1
       let length = Float(Double(rate) * Double(moments.share) * ratio)

@@ -17,23 +17,6 @@ public protocol Optimizer: Stateful {
   /// Begins step `step` of the run, before its gradient is computed; of synchronous runs only.
   func begin(_ step: Int)
 
-  /// The number of steps after which all ranks have the same parameters again, if they take some of them alone; 1 if they do after each.
-  var stepsPerMeeting: Int { get }
-
-  /// Whether every rank takes step `step` alone, with its own gradient, unless it is the last before a meeting.
-  func takesAlone(_ step: Int) -> Bool
-
-  /// Says of the step that has begun that it is taken alone.
-  func beginAlone()
-
-  /// Takes the step that has begun with a complete contribution of this rank's own.
-  func updateAlone(_ parameters: FloatBuffer, with contribution: FloatBuffer, rate: Float)
-
-  /// Makes a contribution of the steps taken alone since the last exchange, without the step under way, whose gradient does not count.
-  ///
-  /// - Returns: Whether there are any; if there are, the exchange must take place.
-  func contributeStepsAlone(to contribution: FloatBuffer) -> Bool
-
   /// Whether the contributions to a step cross as floats, also after a warm start.
   func exchangesFloats(at step: Int) -> Bool
 
@@ -59,18 +42,33 @@ public protocol Optimizer: Stateful {
 
 extension Optimizer {
   public func begin(_ step: Int) {}
-  public var stepsPerMeeting: Int { 1 }
-  public func takesAlone(_ step: Int) -> Bool { false }
-  public func beginAlone() { fatalError("ranks take each step together") }
-  public func updateAlone(_ parameters: FloatBuffer, with contribution: FloatBuffer, rate: Float) {
-    fatalError("ranks take each step together")
-  }
-  public func contributeStepsAlone(to contribution: FloatBuffer) -> Bool { false }
   public func exchangesFloats(at step: Int) -> Bool { false }
   public func changesContributions(at step: Int) -> Bool { false }
   public func prepare(samples: Int, share: Float) {}
   public func finish(_ parameters: FloatBuffer, rate: Float) {}
   public var decayBeside: DecayBeside? { nil }
+  /// This optimizer, if ranks take some of its steps locally; nil if they take each together.
+  public var localSteps: (any LocalStepOptimizer)? { self as? any LocalStepOptimizer }
+}
+
+/// An optimizer with which ranks take some steps locally, each with its own gradient, between exchanges.
+public protocol LocalStepOptimizer: Optimizer {
+  /// The number of steps after which all ranks have the same parameters again.
+  var stepsPerMeeting: Int { get }
+
+  /// Whether every rank takes step `step` locally, unless it is the last before a meeting.
+  func takesLocally(_ step: Int) -> Bool
+
+  /// Makes a local step of the one that has begun, before its gradient is computed.
+  func beginLocalStep()
+
+  /// Takes the local step that has begun with a complete contribution of this rank's own.
+  func updateLocally(_ parameters: FloatBuffer, with contribution: FloatBuffer, rate: Float)
+
+  /// Makes a contribution of the local steps since the last exchange, without the step under way, whose gradient does not count.
+  ///
+  /// - Returns: Whether there are any; if there are, the exchange must take place.
+  func contributeLocalSteps(to contribution: FloatBuffer) -> Bool
 }
 
 /// The inputs of every optimizer, besides its own keys.
@@ -85,13 +83,16 @@ public struct OptimizerSettings: Sendable {
   public var weightDecay: Float
   /// The samples per step for which the momentum is meant.
   public var minibatch: Int
+  /// The number of ranks that share the samples of a step.
+  public var shareCount: Int
 
   /// Creates the settings of a model with these tensors.
-  public init(layout: TensorLayout, momentum: Float, weightDecay: Float, minibatch: Int = 256) {
+  public init(layout: TensorLayout, momentum: Float, weightDecay: Float, minibatch: Int = 256, shareCount: Int = 1) {
     self.layout = layout
     self.momentum = momentum
     self.weightDecay = weightDecay
     self.minibatch = minibatch
+    self.shareCount = shareCount
   }
 
   /// Creates the settings of a model that is one vector of `count` parameters.

@@ -73,6 +73,8 @@ public struct OptimizerObstacles: Sendable {
   public var otherStrategies: String?
   /// Minibatches that change during the run.
   public var otherMinibatches: String?
+  /// A rate that depends on how the loss falls.
+  public var tunedRate: String?
 
   /// No obstacles.
   public init() {}

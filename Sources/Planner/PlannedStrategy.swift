@@ -9,6 +9,8 @@ public struct PlannedStrategy: Hashable, Sendable {
   public let schedule: ExchangeSchedule
   /// What it can do.
   public let capabilities: StrategyCapabilities
+  /// Why no plan can be made of it; nil if one can.
+  public let obstacle: String?
 
   /// An exchange of each step's gradient.
   public static let allReduce = PlannedStrategy("all-reduce", .synchronous, .synchronous)
@@ -17,8 +19,11 @@ public struct PlannedStrategy: Hashable, Sendable {
   /// Those that every plan compares.
   static let compared = [allReduce, doubleBuffer]
 
-  private init(_ specification: String, _ schedule: ExchangeSchedule, _ capabilities: StrategyCapabilities) {
+  private init(
+    _ specification: String, _ schedule: ExchangeSchedule, _ capabilities: StrategyCapabilities, obstacle: String? = nil
+  ) {
     (self.specification, self.schedule, self.capabilities) = (specification, schedule, capabilities)
+    self.obstacle = obstacle
   }
 
   /// The strategy with this specification.
@@ -26,7 +31,7 @@ public struct PlannedStrategy: Hashable, Sendable {
   /// - Throws: The fault of the specification.
   public init(_ specification: String) throws {
     let recipe = try strategies.make(specification)
-    self.init(specification, recipe.schedule, recipe.capabilities)
+    self.init(specification, recipe.schedule, recipe.capabilities, obstacle: recipe.obstacles.plan)
   }
 
   /// Whether part of a minibatch is computed while another part is exchanged.

@@ -161,7 +161,7 @@ extension Delayed {
 
   var report: ExchangeReport {
     var report = engine.aggregations.report
-    report.exchangesInStep = Delayed.parts
+    report.shape.exchangesInStep = Delayed.parts
     return report
   }
 }

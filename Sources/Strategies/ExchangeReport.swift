@@ -7,21 +7,17 @@ public struct ExchangeReport: Sendable {
   public var codec = ""
   /// Whether gradients were encoded at all: not with one rank, and not with a codec that sends floats.
   public var isCompressed = false
-  /// The number of exchanges in the warm start, and their traffic.
+  /// The number of exchanges in the warm start.
   public var warmStartSteps = 0
+  /// Their traffic.
   public var warmStartTraffic = Traffic()
-  /// The number of exchanges after it, their traffic, and the traffic that the format implies.
+  /// The number of exchanges after it.
   public var steps = 0
-  /// The number of exchanges in a step.
-  public var exchangesInStep = 1
-  /// The steps of an exchange, if it is not made in each.
-  public var stepsPerExchange = 1
-  /// The fragments of the model that are exchanged one after another; what is predicted of one exchange is the sum over them.
-  public var fragments = 1
-  /// The traffic of the exchange of the largest of several fragments, by the format alone; nil without fragments.
-  public var largestTraffic: Traffic?
+  /// How exchanges lie in steps, and what part of the model each is of.
+  public var shape = Shape()
   /// Whether computation hid part of the exchanges, so that the seconds below are those of the rest.
   public var areHidden = false
+  /// The traffic of the exchanges after the warm start.
   public var traffic = Traffic()
   /// The traffic of one exchange after the warm start, by the format alone.
   public var predictedTraffic = Traffic()
@@ -29,8 +25,9 @@ public struct ExchangeReport: Sendable {
   public var predictsAtMost = false
   /// The traffic of one exchange of floats through the same topology, by the format alone.
   public var floatTraffic = Traffic()
-  /// The traffic of all ``steps`` exchanges by the format alone, and that of floats, if they are not all alike; nil if they are.
+  /// The traffic of all ``steps`` exchanges by the format alone, if they are not all alike; nil if they are.
   public var predictedTotal: Traffic?
+  /// That of as many exchanges of floats; nil likewise.
   public var floatTotal: Traffic?
   /// The number of groups sent as zeros because their sums were not finite.
   public var nonFiniteGroups = 0
@@ -50,4 +47,19 @@ public struct ExchangeReport: Sendable {
 
   /// An empty report.
   public init() {}
+
+  /// How exchanges lie in steps.
+  public struct Shape: Sendable {
+    /// The number of exchanges in a step.
+    public var exchangesInStep = 1
+    /// The steps of an exchange, if it is not made in each.
+    public var stepsPerExchange = 1
+    /// The fragments of the model that are exchanged one after another; what is predicted of one exchange is the sum over them.
+    public var fragments = 1
+    /// The traffic of the exchange of the largest of several fragments, by the format alone; nil without fragments.
+    public var largestTraffic: Traffic?
+
+    /// An exchange of the whole model in each step.
+    public init() {}
+  }
 }

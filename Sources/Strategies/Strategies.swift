@@ -15,6 +15,8 @@ public struct StrategyRecipe: Sendable {
   public let pushes: PushPattern
   /// What it can do, as data.
   public let capabilities: StrategyCapabilities
+  /// What it cannot be used with.
+  public let obstacles: StrategyObstacles
   /// The steps of floats at first, if the strategy says so and `--warm-start` does not; for codes, and for floats, which need none.
   package let warmStartSteps: @Sendable (_ isCoded: Bool) -> Int?
   /// The key that gives the momentum, so that `--momentum` and `--optimizer` do not; nil if those do.
@@ -27,7 +29,8 @@ public struct StrategyRecipe: Sendable {
 
   package init(
     schedule: ExchangeSchedule, workerCount: Int? = nil, bound: ClosedRange<Int>? = nil, pushes: PushPattern = PushPattern(),
-    capabilities: StrategyCapabilities = StrategyCapabilities(), ownMomentum: String? = nil,
+    capabilities: StrategyCapabilities = StrategyCapabilities(), obstacles: StrategyObstacles = StrategyObstacles(),
+    ownMomentum: String? = nil,
     warmStartSteps: @escaping @Sendable (_ isCoded: Bool) -> Int? = { _ in nil },
     optimizerCount: @escaping @Sendable (_ rankCount: Int) -> Int = { _ in 1 },
     memory: @escaping @Sendable (_ parameterCount: Int, _ rankCount: Int, _ isCoded: Bool) -> [(name: String, count: Int)] = {
@@ -36,7 +39,7 @@ public struct StrategyRecipe: Sendable {
     make: @escaping @Sendable (StrategyParts) throws -> any Strategy
   ) {
     (self.schedule, self.workerCount, self.bound, self.capabilities) = (schedule, workerCount, bound, capabilities)
-    self.pushes = pushes
+    (self.pushes, self.obstacles) = (pushes, obstacles)
     (self.ownMomentum, self.optimizerCount, self.warmStartSteps) = (ownMomentum, optimizerCount, warmStartSteps)
     (self.memory, self.make) = (memory, make)
   }
@@ -58,67 +61,29 @@ public struct PushPattern: Hashable, Sendable {
   public init() {}
 }
 
-/// What a strategy can do, as data: requests for anything else are refused by name.
+/// What a strategy does, as data.
 public struct StrategyCapabilities: Hashable, Sendable {
   /// Whether ranks do the same steps together.
   public var isInStep = true
   /// Whether they compute each at the same time, so that they can share the statistics of its batch.
   public var sharesStatistics = false
-  /// Whether the whole gradient of a step, or its norm, is known somewhere.
-  public var knowsSums = true
-  /// Whether any aggregation carries its gradients; otherwise codecs alone do.
-  public var takesAggregations = true
   /// Whether owners of shards take what workers push.
   public var hasOwners = false
-  /// Whether what ranks send can be encoded; otherwise it is floats.
-  public var takesCodes = true
-  /// Whether ranks that are not in step do things in an order that can be emulated, recorded and replayed.
-  public var hasFreeOrder = false
-  /// Whether it can send floats before codes.
-  public var warmStarts = true
-  /// Whether models in slices can be trained.
-  public var splitsModels = true
   /// Whether ranks take steps of `--optimizer` alone, each with its own gradient, and an aggregation carries what these have changed.
   public var stepsAlone = false
-
   /// Whether a rank with a smaller share of the samples takes fewer steps alone, and not fewer samples in each.
   public var pacesByShares = false
-  /// Whether ranks can train clients, one after another.
-  public var trainsClients = true
 
-  /// Everything but shared statistics.
-  package init() {}
-
-  /// Those of ranks that do each step at the same time.
-  package static let synchronous: StrategyCapabilities = {
-    var capabilities = StrategyCapabilities()
-    capabilities.sharesStatistics = true
-    return capabilities
-  }()
-
-  /// Those of owners that apply gradients as they come.
-  static let asynchronous: StrategyCapabilities = {
-    var capabilities = StrategyCapabilities()
-    (capabilities.isInStep, capabilities.knowsSums, capabilities.hasOwners) = (false, false, true)
-    capabilities.hasFreeOrder = true
-    (capabilities.takesAggregations, capabilities.splitsModels) = (false, false)
-    return capabilities
-  }()
-
-  /// Those of ranks that meet after some steps that each takes alone.
-  static func rounds(pacesByShares: Bool, keepsModels: Bool) -> StrategyCapabilities {
-    var capabilities = StrategyCapabilities()
-    (capabilities.pacesByShares, capabilities.trainsClients) = (pacesByShares, !keepsModels)
-    (capabilities.stepsAlone, capabilities.knowsSums, capabilities.splitsModels) = (true, false, false)
-    return capabilities
+  package init(
+    isInStep: Bool = true, sharesStatistics: Bool = false, hasOwners: Bool = false, stepsAlone: Bool = false,
+    pacesByShares: Bool = false
+  ) {
+    (self.isInStep, self.sharesStatistics, self.hasOwners) = (isInStep, sharesStatistics, hasOwners)
+    (self.stepsAlone, self.pacesByShares) = (stepsAlone, pacesByShares)
   }
 
-  /// Those of workers that have models of their own and average them as floats.
-  static let pairs: StrategyCapabilities = {
-    var capabilities = asynchronous
-    (capabilities.hasOwners, capabilities.takesCodes) = (false, false)
-    return capabilities
-  }()
+  /// Those of ranks that do each step at the same time.
+  package static let synchronous = StrategyCapabilities(sharesStatistics: true)
 }
 
 /// The strategies of `--strategy`: when ranks exchange what.
@@ -202,7 +167,7 @@ private func rounds(
 private func rounds(_ settings: LocalStepsSettings) -> StrategyRecipe {
   StrategyRecipe(
     schedule: settings.schedule,
-    capabilities: .rounds(pacesByShares: settings.pacesByTime, keepsModels: settings.keepsModels),
+    capabilities: StrategyCapabilities(stepsAlone: true, pacesByShares: settings.pacesByTime), obstacles: settings.obstacles,
     warmStartSteps: settings.warmStartSteps, memory: settings.memory
   ) { try LocalSteps($0, settings) }
 }
@@ -241,22 +206,23 @@ extension StrategyRecipe {
 private func asynchronous(_ settings: AsynchronySettings, ownMomentum: String? = nil) -> StrategyRecipe {
   StrategyRecipe(
     schedule: .unsynchronized, workerCount: settings.workerCount, bound: settings.bound, pushes: settings.pushes,
-    capabilities: .asynchronous,
-    ownMomentum: ownMomentum,
+    capabilities: StrategyCapabilities(isInStep: false, hasOwners: true), obstacles: .asynchronous, ownMomentum: ownMomentum,
     optimizerCount: settings.optimizerCount, memory: settings.memory
   ) { try Asynchronous($0, settings) }
 }
 
 private func pairs(_ settings: PairSettings) -> StrategyRecipe {
   StrategyRecipe(
-    schedule: .unsynchronized, workerCount: settings.workerCount, capabilities: .pairs,
+    schedule: .unsynchronized, workerCount: settings.workerCount,
+    capabilities: StrategyCapabilities(isInStep: false), obstacles: .pairs,
     optimizerCount: settings.optimizerCount, memory: settings.memory
   ) { try PairDescent($0, settings) }
 }
 
 private func gossip(_ settings: GossipSettings) -> StrategyRecipe {
   StrategyRecipe(
-    schedule: .unsynchronized, workerCount: settings.workerCount, capabilities: settings.capabilities,
+    schedule: .unsynchronized, workerCount: settings.workerCount,
+    capabilities: StrategyCapabilities(isInStep: false), obstacles: settings.obstacles,
     optimizerCount: settings.optimizerCount, memory: settings.memory
   ) { try GossipDescent($0, settings) }
 }

@@ -12,22 +12,25 @@ internal import Transport
 /// begin after that. Steps of the warm start are exchanged in their own ways (``WarmStartPhase``). With one rank nothing is
 /// exchanged, and the run is plain stochastic gradient descent bit for bit.
 ///
-/// An optimizer may have ranks take some steps alone (`Optimizer.takesAlone`): they still agree on each, and meet where all have the same
+/// An optimizer may have ranks take some steps locally (`LocalStepOptimizer`): they still agree on each, and meet where all have the same
 /// model again.
 /// Source: Seide et al. 2014; algorithms A7 and A8 (T1), §1.10.
 final class Synchronous: EngineStrategy {
   static let schedule = ExchangeSchedule.synchronous
   let engine: StepEngine
+  /// The optimizer, if ranks take some of its steps locally.
+  private let localSteps: (any LocalStepOptimizer)?
   /// Whether exchanges begin before gradients are final.
   private var beginsEarly: Bool { engine.driver.overlap != .off }
 
   init(_ parts: StrategyParts) throws {
     engine = try StepEngine(parts, Synchronous.schedule)
+    localSteps = parts.optimizer.localSteps
   }
 
   func advance(from step: Int, to meeting: Int, on course: Course) throws -> StepOutcome {
     var outcome = try advance(step, isLast: step + 1 == meeting, on: course)
-    while case let next = step + outcome.stepCount, next < meeting, next % engine.parts.optimizer.stepsPerMeeting != 0 {
+    while let localSteps, case let next = step + outcome.stepCount, next < meeting, next % localSteps.stepsPerMeeting != 0 {
       // The loop of the run has said so of the first.
       try FaultInjector.reach(.step, next + 1)
       outcome.add(try advance(next, isLast: next + 1 == meeting, on: course))
@@ -39,7 +42,9 @@ final class Synchronous: EngineStrategy {
   private func advance(_ step: Int, isLast: Bool, on course: Course) throws -> StepOutcome {
     let gradient = engine.gradients[0].values
     engine.parts.optimizer.begin(step)
-    if engine.parts.optimizer.takesAlone(step) && !isLast { return try takeAlone(step, on: course, into: gradient) }
+    if let localSteps, localSteps.takesLocally(step), !isLast {
+      return try take(step, locally: localSteps, on: course, into: gradient)
+    }
     if engine.parts.optimizer.changesContributions(at: step) { engine.aggregations.forget() }
     guard let exchange = engine.aggregations.aggregation(of: step, in: course.loader.plan) else {
       return try engine.replicated.step(step, on: course, into: gradient)
@@ -59,8 +64,8 @@ final class Synchronous: EngineStrategy {
     let agreement = judgement.agreement
     let isSkipped = judgement.verdict.isSkipped
     if isSkipped && beginsEarly { try discard(exchange) }
-    // What ranks have done alone before a step that is skipped is exchanged all the same.
-    if !isSkipped || engine.parts.optimizer.contributeStepsAlone(to: gradient) {
+    // What local steps before a step that is skipped have done is exchanged all the same.
+    if !isSkipped || localSteps?.contributeLocalSteps(to: gradient) == true {
       (contribution.isReady, contribution.rate) = (true, isSkipped ? 0 : agreement.rate)
       if !beginsEarly || isSkipped { try begin(exchange, contribution) }
       let stopwatch = Stopwatch()
@@ -81,12 +86,13 @@ final class Synchronous: EngineStrategy {
   }
 
   /// Does a step that each rank takes with its own gradient.
-  private func takeAlone(_ step: Int, on course: Course, into gradient: FloatBuffer) throws -> StepOutcome {
-    let optimizer = engine.parts.optimizer
-    optimizer.beginAlone()
+  private func take(
+    _ step: Int, locally optimizer: any LocalStepOptimizer, on course: Course, into gradient: FloatBuffer
+  ) throws -> StepOutcome {
+    optimizer.beginLocalStep()
     let judgement = try engine.frame.run(step, on: course, into: gradient, needsNorm: course.isMeasured(step))
     if !judgement.verdict.isSkipped {
-      optimizer.updateAlone(engine.parts.parameters, with: gradient, rate: judgement.agreement.rate)
+      optimizer.updateLocally(engine.parts.parameters, with: gradient, rate: judgement.agreement.rate)
       engine.frame.computation.accept()
     }
     var outcome = StepOutcome()

@@ -51,8 +51,8 @@ extension TrainingRun {
     if let steps = recipe.optimizer.floatSteps, options.warmStart == nil { options.warmStart = .floats(steps) }
     if let codec = recipe.optimizer.codec, options.takesUsualCodec { options.codec = codec }
     if !recipe.aggregation.capabilities.warmStarts { options.warmStart = 0 }
-    if !recipe.strategy.capabilities.takesCodes { (options.codec, options.warmStart) = ("none", 0) }
-    if !recipe.strategy.capabilities.warmStarts { options.warmStart = 0 }
+    if recipe.strategy.obstacles.codes != nil { options.codec = "none" }
+    if recipe.strategy.obstacles.warmStart != nil { options.warmStart = 0 }
     let check = StartCheck(agreement: agreement)
     try check.program()
     try check.options(options)

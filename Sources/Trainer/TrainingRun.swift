@@ -55,7 +55,7 @@ public final class TrainingRun {
     model = try WholeModel(network, parameters: parameters, on: grid)
     let settings = OptimizerSettings(
       layout: network.layout, momentum: Float(options.momentum), weightDecay: Float(options.weightDecay),
-      minibatch: plan.minibatch)
+      minibatch: plan.minibatch, shareCount: grid.shareCount)
     optimizer = recipe.optimizer(settings)
     var parts = StrategyParts(
       grid: grid, records: records,
@@ -76,7 +76,7 @@ public final class TrainingRun {
     tuner = Tuner(
       recipe.minibatchSearch, recipe.rateControl, like: parts, optimizer: { recipe.optimizer(settings) }, loader: loader)
     schedule = recipe.schedule
-    stepsPerMeeting = max(recipe.strategy.schedule.stepsPerExchange, optimizer.stepsPerMeeting)
+    stepsPerMeeting = max(recipe.strategy.schedule.stepsPerExchange, optimizer.localSteps?.stepsPerMeeting ?? 1)
     evaluator = Evaluator(dataset, network: network, on: grid, over: records, labels: context.labels)
     replicas = ReplicaCheck(network.layout, over: records, on: grid)
     tuner?.begin(with: stateInventory, minibatch: plan.minibatch)

@@ -61,12 +61,7 @@ struct PlanSubject: ParsableArguments {
       throw OptionError("--strategy \(options.strategy): \(error)")
     }
     request.strategy = planned
-    let can = planned.capabilities
-    if !can.isInStep, !can.hasOwners, !can.hasFreeOrder {
-      throw OptionError(
-        "--strategy \(planned.specification): a plan is of steps, of pushes to owners, or of averages of pairs, and this strategy has none of them"
-      )
-    }
+    if let obstacle = planned.obstacle { throw OptionError("--strategy \(planned.specification): \(obstacle)") }
   }
 }
 

@@ -31,6 +31,30 @@ import _TestSupport
       TensorLayout(sizes.enumerated().map { ("tensor.\($0)", [$1]) })
     } + [TensorLayout([("weights", [64, 50]), ("biases", [64])])]
 
+  @Test(
+    .oneProcess,
+    arguments: [
+      ("top-k", "top-k:k=1/100,feedback=rank"), ("top-k:feedback=none,k=7", "top-k:k=7,feedback=none"),
+      ("true-top-k:mask=true", "true-top-k:k=1/100,mask=true"),
+      ("sketched-sgd:rows=3", "sketched-sgd:rows=3,columns=1/50,hashes=block,k=1/100,candidates=4"),
+      ("fetch-sgd", "fetch-sgd:rows=5,columns=1/50,hashes=block,k=1/100,recovery=exact,candidates=4"),
+      ("fetch-sgd:recovery=zero", "fetch-sgd:rows=5,columns=1/50,hashes=block,k=1/100,recovery=zero,window=0"),
+      ("lazy", "lazy:rule=worker,depth=10,xi=0.1,start=10,max-silence=100"),
+      (
+        "lazy:rule=server,depth=5,smoothness=1+4",
+        "lazy:rule=server,depth=5,xi=2.0,start=5,max-silence=100,smoothness=1+4"
+      ),
+    ]) func fullSpecificationsSayWhatWasNotGiven(_ text: String, _ full: String) throws
+  {
+    #expect(try aggregations.make(text).specification == full)
+  }
+
+  /// What a recipe says of itself makes the same recipe again.
+  @Test(.oneProcess, arguments: all + more) func fullSpecificationsAreThoseOfThemselves(_ text: String) throws {
+    let full = try aggregations.make(text).specification
+    #expect(try aggregations.make(full).specification == full)
+  }
+
   /// A rank's gradient: multiples of 2⁻⁸, a few of them large.
   private func gradient(_ count: Int, step: Int, rank: Int) -> [Float] {
     var random = SplitMix(91, step, rank)

@@ -23,20 +23,20 @@ import _TestSupport
       let x = Double(gradient) / share + (rule.isDecoupled ? 0 : Double(decay) * w)
       let limited = max(-0x1p63, min(0x1p63, x))
       let length = share * ratio
-      let (beta1, beta2) = (pow(rule.beta1, length), pow(rule.beta2, length))
+      let (beta1, beta2) = (pow(rule.constants.beta1, length), pow(rule.constants.beta2, length))
       m = beta1 * m + (1 - beta1) * limited
       v = beta2 * v + (1 - beta2) * limited * limited
       (meanSteps, squareSteps) = (meanSteps + length, squareSteps + length)
-      let mean = rule.correctsBias ? m / (1 - pow(rule.beta1, meanSteps)) : m
-      let square = rule.correctsBias ? v / (1 - pow(rule.beta2, squareSteps)) : v
-      let move = mean / (square.squareRoot() + Double(rule.epsilon)) + (rule.isDecoupled ? Double(decay) * w : 0)
+      let mean = rule.correctsBias ? m / (1 - pow(rule.constants.beta1, meanSteps)) : m
+      let square = rule.correctsBias ? v / (1 - pow(rule.constants.beta2, squareSteps)) : v
+      let move = mean / (square.squareRoot() + Double(rule.constants.epsilon)) + (rule.isDecoupled ? Double(decay) * w : 0)
       w -= Double(rate) * share * move
     }
   }
 
   private func rule(_ change: (inout Adam.Rule) -> Void = { _ in }) -> Adam.Rule {
     var rule = Adam.Rule()
-    rule.scope = .all
+    rule.constants.scope = .all
     change(&rule)
     return rule
   }
@@ -74,7 +74,7 @@ import _TestSupport
   func severalStepsFollowTheFormula(
     magnitude: Float, choice: (isDecoupled: Bool, correctsBias: Bool, epsilon: Float)
   ) throws {
-    let rule = rule { ($0.isDecoupled, $0.correctsBias, $0.epsilon) = choice }
+    let rule = rule { ($0.isDecoupled, $0.correctsBias, $0.constants.epsilon) = choice }
     let random = Philox(seed: 3, purpose: .tests)
     for count in [0, 1, 15, 16, 17, 1000] {
       for decay in [Float(0), 0.1] {

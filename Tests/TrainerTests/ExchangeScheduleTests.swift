@@ -19,7 +19,7 @@ import _TestSupport
     let schedule = try strategies.make(strategy).schedule
     let run = options { ($0.strategy, $0.momentum) = (strategy, 0) }
     let trainer = try TrainingRun(run, on: world, isSilent: true)
-    #expect(trainer.strategy.report.exchangesInStep == schedule.exchangesInStep)
+    #expect(trainer.strategy.report.shape.exchangesInStep == schedule.exchangesInStep)
     for step in 0..<3 {
       _ = try trainer.strategy.step(step, from: trainer.loader, rate: 0.01, isMeasured: false)
       #expect(trainer.strategy.report.steps == (step + 1) * schedule.exchangesInStep - (schedule.gradientCount - 1))

@@ -130,36 +130,6 @@ import _TestSupport
     #expect(far.distance < 5e-4, "value \(far.place)")
   }
 
-  @Test(.ranks(atMost: 4), arguments: ["one-bit", "rotated", "none"]) func anUnbrokenRunEqualsOneThatWasResumed(codec: String)
-    throws
-  {
-    let options = lamb { ($0.codec, $0.weightDecay) = (codec, 0.01) }
-    let whole = try train(options)
-    for steps in [3, 6, 7, 8, 15] {
-      #expect(try trainBrokenOff(after: steps, options).modelHash == whole.modelHash, "after \(steps) steps")
-    }
-  }
-
-  @Test(.ranks(atMost: 2)) func transportChangesNoBit() throws {
-    let hashes = try [Transport.auto, .messages].map { transport in try train(lamb { $0.transport = transport }).modelHash }
-    #expect(hashes[0] == hashes[1])
-  }
-
-  @Test(.oneProcess) func whatItDoesNotGoWithIsRefusedByName() throws {
-    let changes: [(String, (inout TrainerOptions) -> Void)] = [
-      ("--clip", { $0.clip = 0.5 }), ("--strategy", { $0.strategy = "double-buffer" }), ("--warm-start", { $0.warmStart = 6 }),
-      ("--codec", { $0.codec = "low-rank" }), ("--codec", { $0.codec = "majority-vote" }),
-      ("--model-parallel", { $0.modelParallel = 2 }),
-    ]
-    for (name, change) in changes {
-      #expect {
-        try Recipe(lamb("freeze=7", change))
-      } throws: {
-        "\($0)".contains(name) && "\($0)".contains("one-bit-lamb")
-      }
-    }
-  }
-
   @Test func trainingLearns() throws {
     let evaluation = try #require(
       try train(lamb("freeze=40") { ($0.steps, $0.learningRate) = (200, 0.01) }).evaluation)

@@ -143,4 +143,10 @@ import _TestSupport
     // Nothing to show is no reason to fail.
     #expect(SVGPlot(title: "", x: .init(""), y: .init("", .logarithmic(base: 2)), series: []).text.hasSuffix("</svg>\n"))
   }
+
+  @Test(.oneProcess) func aCodecIsComparedOnceHoweverItIsWritten() throws {
+    var request = PlanRequest()
+    request.codecs = ["top-k", "top-k:k=1/100", "lazy:depth=10", "lazy", "top-k:k=1/50"]
+    #expect(try request.chosenAggregations().count == 4)
+  }
 }

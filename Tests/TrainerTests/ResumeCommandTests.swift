@@ -83,10 +83,10 @@ import _TestSupport
     ]
       + strategies.entries.filter { !["all-reduce", "double-buffer"].contains($0.name) }.map { entry in
         // The order of a live run is that of its messages; and ranks that are not in step answer when they meet.
-        let can = (try? strategies.make(entry.name))?.capabilities
+        let recipe = try? strategies.make(entry.name)
         return ["--strategy", specification(of: entry.name, meetingEvery: 7)]
-          + (can?.hasFreeOrder == true ? ["--emulate-speed", "exp"] : [])
-          + (can?.isInStep == false ? ["--verify-every", "1"] : [])
+          + (recipe.map { $0.obstacles.orders == nil } == true ? ["--emulate-speed", "exp"] : [])
+          + (recipe?.capabilities.isInStep == false ? ["--verify-every", "1"] : [])
       }
       + [["--strategy", "fetch-sgd:k=1/50,columns=1/6,recovery=zero,window=3"]])
   func aRunThatIsStoppedAtARandomStepEndsAsTheUnbrokenOne(_ kind: [String]) throws {

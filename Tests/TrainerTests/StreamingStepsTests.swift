@@ -103,7 +103,7 @@ import _TestSupport
       return trainer.strategy.report
     }
     let (one, four) = (try report(1), try report(4))
-    #expect((one.steps, four.steps, four.fragments) == (2, 8, 4))
+    #expect((one.steps, four.steps, four.shape.fragments) == (2, 8, 4))
     #expect(one.traffic == one.predictedInAll && four.traffic == four.predictedInAll)
     // Over all ranks, owners of other rows make no difference; each message has a header.
     let counts = try [one, four].map { report in
@@ -113,7 +113,7 @@ import _TestSupport
     }
     let difference = counts[1][0] - counts[0][0] - 64 * (counts[1][1] - counts[0][1])
     #expect(abs(difference) < counts[0][0] / 200, "\(counts)")
-    let largest = try #require(four.largestTraffic).bytesSent
+    let largest = try #require(four.shape.largestTraffic).bytesSent
     #expect(4 * largest < one.predictedTraffic.bytesSent * 3 / 2 + 4 * 64 * four.predictedTraffic.messagesSent)
   }
 

@@ -25,4 +25,11 @@ extension Specification {
     guard let value = Bool(text) else { throw SpecificationError("'\(description)': \(key) is true or false, not '\(text)'") }
     return value
   }
+
+  /// The same with keys that are not given filled in: those of `defaults` in their order, then others by name.
+  package func filled(_ defaults: [(key: String, text: String)]) throws(SpecificationError) -> Specification {
+    let others = options.filter { key, _ in !defaults.contains { $0.key == key } }.sorted { $0.key < $1.key }
+    let pairs = defaults.map { ($0.key, options[$0.key] ?? $0.text) } + others.map { ($0.key, $0.value) }
+    return try Specification("\(name):" + (values + pairs.map { "\($0)=\($1)" }).joined(separator: ","))
+  }
 }

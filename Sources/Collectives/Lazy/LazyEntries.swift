@@ -12,7 +12,7 @@ let lazyEntries: [Registry<AggregationRecipe>.Entry] = [
     capabilities.needsPlainDescent = true
     capabilities.needsSameSamples = settings.rule != .sameMinibatch
     capabilities.needsSecondGradient = settings.rule == .sameMinibatch
-    return AggregationRecipe(specification, capabilities) { layout, rankCount in
+    return AggregationRecipe(try Specification(settings.specification), capabilities) { layout, rankCount in
       settings.rounds(count: layout.count, rankCount: rankCount)
     } memory: {
       settings.memory($0)

@@ -13,7 +13,7 @@ struct LazySettings: Sendable {
     case sameMinibatch = "same-minibatch"
   }
 
-  /// The specification as written.
+  /// The full specification.
   let specification: String
   let rule: Rule
   /// D: the steps whose changes of the model a gradient is compared with.
@@ -46,7 +46,6 @@ struct LazySettings: Sendable {
 
   /// Reads the keys of a specification.
   init(_ specification: Specification) throws(SpecificationError) {
-    self.specification = specification.description
     let rule = try specification.choice("rule", default: Rule.worker)
     self.rule = rule
     // An estimate from changes of the gradient is as sharp as these; a bound is not.
@@ -57,6 +56,10 @@ struct LazySettings: Sendable {
     longestSilence = try specification.integer("max-silence", default: 100, in: 0...1_000_000_000)
     let bits = specification.options["bits"] == nil ? nil : try specification.integer("bits", default: 4, in: 1...16)
     grid = bits.map { DifferenceGrid(bits: $0) }
+    self.specification = try specification.filled([
+      ("rule", rule.rawValue), ("depth", "\(depth)"), ("xi", "\(weight)"), ("start", "\(forcedCount)"),
+      ("max-silence", "\(longestSilence)"),
+    ]).description
     guard bits == nil || rule == .worker else {
       throw SpecificationError("'\(specification)': bits goes with rule=worker alone; the other rules upload floats")
     }

@@ -14,7 +14,7 @@ struct LowRankSettings: Sendable {
     let (left, right): (Int, Int)
   }
 
-  /// The specification as written.
+  /// The full specification.
   let specification: String
   /// The most columns of a factor.
   let rank: Int

@@ -15,6 +15,11 @@ private let sketchKeys: [(name: String, meaning: String)] = [
   ("hashes", "block, which is fast, or mersenne61 (block)"),
 ]
 
+/// What keys are if they are not given: all but `mask` and `shards`, which follow from the number of parameters.
+private let commonDefaults = [(key: "k", text: "1/100")]
+private let sketchDefaults =
+  [(key: "rows", text: "5"), (key: "columns", text: "1/50"), (key: "hashes", text: "block")] + commonDefaults
+
 /// Sparse aggregations need the whole contribution, and their memory cannot be rolled back.
 private let sparse = AggregationCapabilities(result: .change)
 
@@ -37,17 +42,19 @@ let sparseEntries: [Registry<AggregationRecipe>.Entry] = [
     var capabilities = sparse
     capabilities.clips = recovery != .exact
     capabilities.clipsIf = "with recovery=subtract or recovery=zero"
-    return AggregationRecipe(specification, capabilities) { layout, rankCount in
-      let (settings, code) = try sketch(specification, count: layout.count)
+    let own = recovery == .exact ? [(key: "candidates", text: "4")] : [(key: "window", text: "0")]
+    let full = try specification.filled(sketchDefaults + [(key: "recovery", text: recovery.rawValue)] + own)
+    return AggregationRecipe(full, capabilities) { layout, rankCount in
+      let (settings, code) = try sketch(full, count: layout.count)
       return recovery == .exact
         ? TwoRoundSketch.messages(settings, code, candidates: candidates, rank: 0, of: rankCount).rounds
         : FetchSGD.messages(settings, code, rank: 0, of: rankCount).rounds
     } memory: { sizes in
-      let (settings, code) = try sketch(specification, count: sizes.count)
+      let (settings, code) = try sketch(full, count: sizes.count)
       return recovery == .exact
         ? TwoRoundSketch.memory(settings, code, sizes) : FetchSGD.memory(settings, code, window: window, sizes)
     } make: { parts in
-      let (settings, code) = try sketch(specification, count: parts.layout.count, seed: parts.seed)
+      let (settings, code) = try sketch(full, count: parts.layout.count, seed: parts.seed)
       return switch recovery {
       case .exact: try TwoRoundSketch(settings, code, candidates: candidates, selection: .top, parts: parts)
       case .subtract: try FetchSGD(settings, code, recovery: .subtract, window: window, parts: parts)
@@ -60,25 +67,27 @@ let sparseEntries: [Registry<AggregationRecipe>.Entry] = [
     keys: sketchKeys + commonKeys + [("candidates", "candidates for each value that is recovered (4)")]
   ) { specification in
     let candidates = try specification.integer("candidates", default: 4, in: 1...64)
-    return AggregationRecipe(specification, sparse) { layout, rankCount in
-      let (settings, code) = try sketch(specification, count: layout.count)
+    let full = try specification.filled(sketchDefaults + [(key: "candidates", text: "4")])
+    return AggregationRecipe(full, sparse) { layout, rankCount in
+      let (settings, code) = try sketch(full, count: layout.count)
       return TwoRoundSketch.messages(settings, code, candidates: candidates, rank: 0, of: rankCount).rounds
     } memory: { sizes in
-      let (settings, code) = try sketch(specification, count: sizes.count)
+      let (settings, code) = try sketch(full, count: sizes.count)
       return TwoRoundSketch.memory(settings, code, sizes)
     } make: { parts in
-      let (settings, code) = try sketch(specification, count: parts.layout.count, seed: parts.seed)
+      let (settings, code) = try sketch(full, count: parts.layout.count, seed: parts.seed)
       return try TwoRoundSketch(settings, code, candidates: candidates, selection: .heavyMix, parts: parts)
     }
   },
   .init("true-top-k", "the largest values of the exact sum; sent as floats (a reference)", keys: commonKeys) {
     specification in
-    AggregationRecipe(specification, sparse) { layout, rankCount in
-      TrueTopK.messages(try SparseSettings(specification, count: layout.count), rank: 0, of: rankCount).rounds
+    let full = try specification.filled(commonDefaults)
+    return AggregationRecipe(full, sparse) { layout, rankCount in
+      TrueTopK.messages(try SparseSettings(full, count: layout.count), rank: 0, of: rankCount).rounds
     } memory: { sizes in
-      TrueTopK.memory(try SparseSettings(specification, count: sizes.count), sizes)
+      TrueTopK.memory(try SparseSettings(full, count: sizes.count), sizes)
     } make: { parts in
-      try TrueTopK(SparseSettings(specification, count: parts.layout.count), parts: parts)
+      try TrueTopK(SparseSettings(full, count: parts.layout.count), parts: parts)
     }
   },
   .init(
@@ -86,12 +95,13 @@ let sparseEntries: [Registry<AggregationRecipe>.Entry] = [
     keys: commonKeys + [("feedback", "rank: what was not sent comes later; none: it is lost (rank)")]
   ) { specification in
     let feedback = try specification.choice("feedback", default: LocalTopK.Feedback.rank)
-    return AggregationRecipe(specification, sparse) { layout, rankCount in
-      LocalTopK.messages(try SparseSettings(specification, count: layout.count), rank: 0, of: rankCount).rounds
+    let full = try specification.filled(commonDefaults + [(key: "feedback", text: feedback.rawValue)])
+    return AggregationRecipe(full, sparse) { layout, rankCount in
+      LocalTopK.messages(try SparseSettings(full, count: layout.count), rank: 0, of: rankCount).rounds
     } memory: {
       [RankMemory.memory($0)]
     } make: { parts in
-      try LocalTopK(SparseSettings(specification, count: parts.layout.count), feedback: feedback, parts: parts)
+      try LocalTopK(SparseSettings(full, count: parts.layout.count), feedback: feedback, parts: parts)
     }
   },
 ]

@@ -4,7 +4,7 @@ internal import Transport
 
 /// The sizes that sparse aggregations share, read from their specification.
 struct SparseSettings {
-  /// The specification as written.
+  /// The full specification; without `mask` and `shards`, which follow from the number of parameters, if they were not given.
   let specification: String
   /// The assignment of values to shards.
   let shards: ShardMap

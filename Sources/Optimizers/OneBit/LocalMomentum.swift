@@ -65,15 +65,11 @@ struct LocalMomentum {
 package final class LocalMomentumContribution: RankTransform {
   private let optimizer: ZeroOneAdam
   private let tensors: [Tensor]
-  private let rankCount: Int
 
-  init(_ optimizer: ZeroOneAdam, _ parts: TransformParts) {
-    (self.optimizer, tensors, rankCount) = (optimizer, parts.layout.tensors, parts.shareCount)
-    optimizer.rankCount = rankCount
-  }
+  init(_ optimizer: ZeroOneAdam, _ tensors: [Tensor]) { (self.optimizer, self.tensors) = (optimizer, tensors) }
 
   package func transform(_ index: Int, of gradient: FloatBuffer, at parameters: FloatBuffer, share: Float) {
-    optimizer.contribute(tensors[index].range, of: gradient, rankCount: rankCount)
+    optimizer.contribute(tensors[index].range, of: gradient)
   }
 
   package func commit() {}

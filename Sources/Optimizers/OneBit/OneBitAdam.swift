@@ -22,12 +22,8 @@ public final class OneBitAdam: Optimizer, MomentumOptimizer {
   public struct Rule: Hashable, Sendable {
     /// The steps before the variance is frozen.
     public var freeze: Int
-    /// β₁ and β₂, below 1.
-    public var (beta1, beta2) = (0.9, 0.999)
-    /// ε.
-    public var epsilon: Float = 1e-8
-    /// Which parameters decay.
-    public var scope = DecayScope.matrices
+    /// β₁, β₂, ε, and which parameters decay.
+    public var constants = AdamConstants()
 
     /// The usual constants.
     public init(freeze: Int) { self.freeze = freeze }
@@ -35,10 +31,7 @@ public final class OneBitAdam: Optimizer, MomentumOptimizer {
     /// Reads the keys of a specification.
     init(_ specification: Specification) throws(SpecificationError) {
       freeze = try specification.integer("freeze", default: 200, in: 1...Int(Int32.max))
-      beta1 = try specification.number("beta1", default: beta1, in: 0...0.999999)
-      beta2 = try specification.number("beta2", default: beta2, in: 0...0.999999)
-      epsilon = Float(try specification.number("epsilon", default: 1e-8, in: 1e-16...1))
-      scope = try DecayScope(specification, default: .matrices)
+      constants = try AdamConstants(specification)
     }
 
     /// The keys of a specification, for `train list`.
@@ -54,23 +47,20 @@ public final class OneBitAdam: Optimizer, MomentumOptimizer {
   private let decayRanges: DecayRanges
   /// m.
   package let means: FloatBuffer
-  /// v.
-  private let squares: FloatBuffer
+  /// v and f.
+  private var variance: FrozenVariance
   /// Whether the step under way is one with frozen variance.
   private var isFrozen = false
-  /// f, once it is known.
-  private var floor: Float?
 
   /// Creates an optimizer that has seen no gradient; the momentum of the settings is not used.
   public init(_ settings: OptimizerSettings, rule: Rule) {
     (self.settings, self.rule) = (settings, rule)
-    decayRanges = DecayRanges(settings.layout, rule.scope, decay: settings.weightDecay)
-    means = FloatBuffer(count: settings.count)
-    squares = FloatBuffer(count: settings.count)
+    decayRanges = DecayRanges(settings.layout, rule.constants.scope, decay: settings.weightDecay)
+    (means, variance) = (FloatBuffer(count: settings.count), FrozenVariance(count: settings.count))
   }
 
   package var exchangesMomentum: Bool { isFrozen }
-  package var meanKept: Float { Float(rule.beta1) }
+  package var meanKept: Float { Float(rule.constants.beta1) }
 
   public func fresh() -> any Optimizer { OneBitAdam(settings, rule: rule) }
 
@@ -78,17 +68,19 @@ public final class OneBitAdam: Optimizer, MomentumOptimizer {
     require(count == settings.minibatch, "1-bit Adam keeps its minibatch")
   }
 
-  public func begin(_ step: Int) { isFrozen = step >= rule.freeze }
+  public func begin(_ step: Int) {
+    isFrozen = step >= rule.freeze
+    if !isFrozen { variance.forgetFloor() }
+  }
 
   public func update(_ range: Range<Int>, of parameters: FloatBuffer, with gradient: UnsafePointer<Float>, rate: Float) {
-    let floor = isFrozen ? frozenFloor : 0
-    let (kept1, gain1) = (Float(rule.beta1), Float(1 - rule.beta1))
-    let (kept2, gain2) = (Float(rule.beta2), Float(1 - rule.beta2))
+    let floor = isFrozen ? variance.floor : 0
+    let (kept1, gain1, kept2, gain2) = rule.constants.weights
     decayRanges.split(range) { part, decays in
       let decay = decays ? settings.weightDecay : 0
       let y = gradient + (part.lowerBound - range.lowerBound)
       let (w, m) = (parameters.baseAddress + part.lowerBound, means.baseAddress + part.lowerBound)
-      let v = squares.baseAddress + part.lowerBound
+      let v = variance.squares.baseAddress + part.lowerBound
       for i in 0..<part.count {
         if isFrozen {
           m[i] = y[i]
@@ -97,23 +89,15 @@ public final class OneBitAdam: Optimizer, MomentumOptimizer {
           m[i] = kept1 * m[i] + gain1 * x
           v[i] = kept2 * v[i] + gain2 * (x * x)
         }
-        w[i] = w[i] - rate * (m[i] / (max(v[i].squareRoot(), floor) + rule.epsilon) + decay * w[i])
+        w[i] = w[i] - rate * (m[i] / (max(v[i].squareRoot(), floor) + rule.constants.epsilon) + decay * w[i])
       }
     }
-  }
-
-  /// f, from the frozen variance.
-  private var frozenFloor: Float {
-    if let floor { return floor }
-    let found = FrozenVariance.floor(of: squares)
-    floor = found
-    return found
   }
 
   public func forgetMomentum() { means.clear() }
 
   public func contribute(to inventory: inout StateInventory) {
-    inventory.tensors += [SavedTensor("momentum", of: means), SavedTensor("squares", of: squares)]
+    inventory.tensors += [SavedTensor("momentum", of: means), SavedTensor("squares", of: variance.squares)]
   }
 
   /// `one-bit-adam`.

@@ -31,26 +31,24 @@ public final class OneBitLAMB: Optimizer, MomentumOptimizer {
   private let rule: OneBitAdam.Rule
   /// m.
   package let means: FloatBuffer
-  /// v.
-  private let squares: FloatBuffer
+  /// v and f.
+  private var variance: FrozenVariance
   /// v̂.
   private let freshSquares: FloatBuffer
   /// r̄ of each tensor, then the last q of each; 0 before the first.
   private let ratios: FloatBuffer
   private var isFrozen = false
-  /// f, once it is known.
-  private var floor: Float?
 
   /// Creates an optimizer that has seen no gradient; the momentum of the settings is not used.
   public init(_ settings: OptimizerSettings, rule: OneBitAdam.Rule) {
     (self.settings, self.rule) = (settings, rule)
-    (means, squares) = (FloatBuffer(count: settings.count), FloatBuffer(count: settings.count))
+    (means, variance) = (FloatBuffer(count: settings.count), FrozenVariance(count: settings.count))
     freshSquares = FloatBuffer(count: settings.count)
     ratios = FloatBuffer(count: 2 * settings.layout.tensors.count)
   }
 
   package var exchangesMomentum: Bool { isFrozen }
-  package var meanKept: Float { Float(rule.beta1) }
+  package var meanKept: Float { Float(rule.constants.beta1) }
 
   public func fresh() -> any Optimizer { OneBitLAMB(settings, rule: rule) }
 
@@ -60,14 +58,14 @@ public final class OneBitLAMB: Optimizer, MomentumOptimizer {
 
   public func begin(_ step: Int) {
     isFrozen = step >= rule.freeze
-    if step == rule.freeze { freshSquares.copy(from: squares) }
+    if !isFrozen { variance.forgetFloor() }
+    if step == rule.freeze { freshSquares.copy(from: variance.squares) }
   }
 
   public func update(_ range: Range<Int>, of parameters: FloatBuffer, with gradient: UnsafePointer<Float>, rate: Float) {
-    let (kept1, gain1) = (Float(rule.beta1), Float(1 - rule.beta1))
-    let (kept2, gain2) = (Float(rule.beta2), Float(1 - rule.beta2))
+    let (kept1, gain1, kept2, gain2) = rule.constants.weights
     let m = means.baseAddress + range.lowerBound
-    let v = (isFrozen ? freshSquares : squares).baseAddress + range.lowerBound
+    let v = (isFrozen ? freshSquares : variance.squares).baseAddress + range.lowerBound
     for i in 0..<range.count {
       let found = isFrozen ? (gradient[i] - kept1 * m[i]) / gain1 : gradient[i]
       let x = max(-AdamStep.largestGradient, min(AdamStep.largestGradient, found))
@@ -77,12 +75,12 @@ public final class OneBitLAMB: Optimizer, MomentumOptimizer {
   }
 
   public func finish(_ parameters: FloatBuffer, rate: Float) {
-    let floor = isFrozen ? frozenFloor : 0
+    let floor = isFrozen ? variance.floor : 0
     for (index, tensor) in settings.layout.tensors.enumerated() where !tensor.range.isEmpty {
       let start = tensor.range.lowerBound
-      let decay = rule.scope.includes(tensor) ? settings.weightDecay : 0
-      let (w, m, v) = (parameters.baseAddress + start, means.baseAddress + start, squares.baseAddress + start)
-      func divisor(_ square: Float) -> Float { max(square.squareRoot(), floor) + rule.epsilon }
+      let decay = rule.constants.scope.includes(tensor) ? settings.weightDecay : 0
+      let (w, m, v) = (parameters.baseAddress + start, means.baseAddress + start, variance.squares.baseAddress + start)
+      func divisor(_ square: Float) -> Float { max(square.squareRoot(), floor) + rule.constants.epsilon }
       func direction(_ i: Int) -> Float { m[i] / divisor(v[i]) + decay * w[i] }
       var ratio: Float = 1
       if tensor.shape.count > 1 {
@@ -110,20 +108,12 @@ public final class OneBitLAMB: Optimizer, MomentumOptimizer {
     return max((1 - factorStep) * last, min((1 + factorStep) * last, bounded))
   }
 
-  /// f, from the frozen variance.
-  private var frozenFloor: Float {
-    if let floor { return floor }
-    let found = FrozenVariance.floor(of: squares)
-    floor = found
-    return found
-  }
-
   public func forgetMomentum() { means.clear() }
 
   public func contribute(to inventory: inout StateInventory) {
     inventory.tensors += [
-      SavedTensor("momentum", of: means), SavedTensor("squares", of: squares), SavedTensor("freshSquares", of: freshSquares),
-      SavedTensor("ratios", of: ratios),
+      SavedTensor("momentum", of: means), SavedTensor("squares", of: variance.squares),
+      SavedTensor("freshSquares", of: freshSquares), SavedTensor("ratios", of: ratios),
     ]
   }
 

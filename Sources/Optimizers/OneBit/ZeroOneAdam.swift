@@ -20,7 +20,7 @@ internal import Kernels
 /// Source: Lu et al. 2022, "Maximizing communication efficiency for large-scale training via 0/1 Adam"; algorithms §14.3.
 /// - Cost: two floats per parameter on every rank, two more with local steps; one pass over parameters, m and v, and one over v for f in
 ///   each step before the freeze.
-public final class ZeroOneAdam: Optimizer, MomentumOptimizer {
+public final class ZeroOneAdam: LocalStepOptimizer, MomentumOptimizer {
   /// The constants.
   public struct Rule: Hashable, Sendable {
     /// The steps before the variance is frozen.
@@ -29,12 +29,8 @@ public final class ZeroOneAdam: Optimizer, MomentumOptimizer {
     public var scale = 16
     /// The most steps from one exchange to the next, a power of two, and the steps after which they double.
     public var (local, localScale) = (1, 100)
-    /// β₁ and β₂, below 1.
-    public var (beta1, beta2) = (0.9, 0.999)
-    /// ε.
-    public var epsilon: Float = 1e-8
-    /// Which parameters decay.
-    public var scope = DecayScope.matrices
+    /// β₁, β₂, ε, and which parameters decay.
+    public var constants = AdamConstants()
 
     /// The usual constants.
     public init(freeze: Int) { self.freeze = freeze }
@@ -48,10 +44,7 @@ public final class ZeroOneAdam: Optimizer, MomentumOptimizer {
         throw SpecificationError("'\(specification)': local is a power of two, not \(local)")
       }
       localScale = try specification.integer("local-scale", default: localScale, in: 1...Int(Int32.max))
-      beta1 = try specification.number("beta1", default: beta1, in: 0...0.999999)
-      beta2 = try specification.number("beta2", default: beta2, in: 0...0.999999)
-      epsilon = Float(try specification.number("epsilon", default: 1e-8, in: 1e-16...1))
-      scope = try DecayScope(specification, default: .matrices)
+      constants = try AdamConstants(specification)
     }
 
     /// The keys of a specification, for `train list`.
@@ -91,29 +84,25 @@ public final class ZeroOneAdam: Optimizer, MomentumOptimizer {
   private let decayRanges: DecayRanges
   /// m.
   package let means: FloatBuffer
-  /// v.
-  private let squares: FloatBuffer
+  /// v and f.
+  private var variance: FrozenVariance
   /// The step under way.
   private var step = 0
-  /// f of the step under way, once it is known.
-  private var floor: Float?
   /// The steps since the last exchange; empty without local steps.
   private var interval: LocalMomentum
-  /// Whether the step under way is taken alone.
-  private var isAlone = false
-  /// The number of ranks that contribute.
-  var rankCount = 1
+  /// Whether the step under way is a local one.
+  private var isLocalStep = false
 
   /// Creates an optimizer that has seen no gradient; the momentum of the settings is not used.
   public init(_ settings: OptimizerSettings, rule: Rule) {
     (self.settings, self.rule) = (settings, rule)
-    decayRanges = DecayRanges(settings.layout, rule.scope, decay: settings.weightDecay)
-    (means, squares) = (FloatBuffer(count: settings.count), FloatBuffer(count: settings.count))
+    decayRanges = DecayRanges(settings.layout, rule.constants.scope, decay: settings.weightDecay)
+    (means, variance) = (FloatBuffer(count: settings.count), FrozenVariance(count: settings.count))
     interval = LocalMomentum(count: rule.local > 1 ? settings.count : 0)
   }
 
   package var exchangesMomentum: Bool { step >= rule.freeze }
-  package var meanKept: Float { Float(rule.beta1) }
+  package var meanKept: Float { Float(rule.constants.beta1) }
 
   public func fresh() -> any Optimizer { ZeroOneAdam(settings, rule: rule) }
 
@@ -127,37 +116,37 @@ public final class ZeroOneAdam: Optimizer, MomentumOptimizer {
 
   public func begin(_ step: Int) {
     // Frozen, v and its floor stay.
-    if step <= rule.freeze || self.step < rule.freeze { floor = nil }
-    (self.step, isAlone) = (step, false)
+    if step <= rule.freeze || self.step < rule.freeze { variance.forgetFloor() }
+    (self.step, isLocalStep) = (step, false)
   }
 
   public var stepsPerMeeting: Int { rule.local }
 
-  public func takesAlone(_ step: Int) -> Bool { !rule.exchanges(at: step) }
+  public func takesLocally(_ step: Int) -> Bool { !rule.exchanges(at: step) }
 
-  public func beginAlone() { isAlone = true }
+  public func beginLocalStep() { isLocalStep = true }
 
   /// Replaces the gradient in `range` by this rank's next momentum or, if the step ends with an exchange, by its contribution.
-  func contribute(_ range: Range<Int>, of gradient: FloatBuffer, rankCount: Int) {
+  func contribute(_ range: Range<Int>, of gradient: FloatBuffer) {
     guard exchangesMomentum else { return }
-    let (kept, gain) = (Float(rule.beta1), Float(1 - rule.beta1) * Float(rankCount))
+    let (kept, gain) = (Float(rule.constants.beta1), Float(1 - rule.constants.beta1) * Float(settings.shareCount))
     let (g, m) = (gradient.baseAddress, means.baseAddress)
     for i in range { g[i] = kept * m[i] + gain * g[i] }
-    if !isAlone { interval.contribute(range, of: gradient, rankCount: rankCount) }
+    if !isLocalStep { interval.contribute(range, of: gradient, rankCount: settings.shareCount) }
   }
 
-  public func updateAlone(_ parameters: FloatBuffer, with contribution: FloatBuffer, rate: Float) {
+  public func updateLocally(_ parameters: FloatBuffer, with contribution: FloatBuffer, rate: Float) {
     let floor = currentFloor
     interval.take(contribution, from: parameters, rate: rate) {
       means.copy(from: contribution)
-      let (w, m, v) = (parameters.baseAddress, means.baseAddress, squares.baseAddress)
-      for i in 0..<settings.count { w[i] = w[i] - rate * (m[i] / (max(v[i].squareRoot(), floor) + rule.epsilon)) }
+      let (w, m, v) = (parameters.baseAddress, means.baseAddress, variance.squares.baseAddress)
+      for i in 0..<settings.count { w[i] = w[i] - rate * (m[i] / (max(v[i].squareRoot(), floor) + rule.constants.epsilon)) }
     }
   }
 
-  public func contributeStepsAlone(to contribution: FloatBuffer) -> Bool {
+  public func contributeLocalSteps(to contribution: FloatBuffer) -> Bool {
     guard interval.count > 0 else { return false }
-    interval.contribute(to: contribution, rankCount: rankCount)
+    interval.contribute(to: contribution, rankCount: settings.shareCount)
     return true
   }
 
@@ -165,8 +154,7 @@ public final class ZeroOneAdam: Optimizer, MomentumOptimizer {
 
   public func update(_ range: Range<Int>, of parameters: FloatBuffer, with gradient: UnsafePointer<Float>, rate: Float) {
     let (isFrozen, seesSquares, floor) = (exchangesMomentum, rule.updatesVariance(at: step), currentFloor)
-    let (kept1, gain1) = (Float(rule.beta1), Float(1 - rule.beta1))
-    let (kept2, gain2) = (Float(rule.beta2), Float(1 - rule.beta2))
+    let (kept1, gain1, kept2, gain2) = rule.constants.weights
     // What was done alone is undone, and done again together.
     interval.goBack(range, parameters)
     let rate = interval.rate(with: rate)
@@ -174,12 +162,12 @@ public final class ZeroOneAdam: Optimizer, MomentumOptimizer {
       let decay = decays ? settings.weightDecay : 0
       let y = gradient + (part.lowerBound - range.lowerBound)
       let (w, m) = (parameters.baseAddress + part.lowerBound, means.baseAddress + part.lowerBound)
-      let v = squares.baseAddress + part.lowerBound
+      let v = variance.squares.baseAddress + part.lowerBound
       for i in 0..<part.count {
         let x = max(-AdamStep.largestGradient, min(AdamStep.largestGradient, y[i]))
         m[i] = isFrozen ? y[i] : kept1 * m[i] + gain1 * x
         if seesSquares { v[i] = kept2 * v[i] + gain2 * (x * x) }
-        w[i] = w[i] - rate * (m[i] / (max(v[i].squareRoot(), floor) + rule.epsilon) + decay * w[i])
+        w[i] = w[i] - rate * (m[i] / (max(v[i].squareRoot(), floor) + rule.constants.epsilon) + decay * w[i])
       }
     }
   }
@@ -187,16 +175,13 @@ public final class ZeroOneAdam: Optimizer, MomentumOptimizer {
   /// f: of v before the step, so that it is the same for all pieces of it; 0 before the first code.
   private var currentFloor: Float {
     guard step >= rule.scale || step >= rule.freeze else { return 0 }
-    if let floor { return floor }
-    let found = FrozenVariance.floor(of: squares)
-    floor = found
-    return found
+    return variance.floor
   }
 
   public func forgetMomentum() { means.clear() }
 
   public func contribute(to inventory: inout StateInventory) {
-    inventory.tensors += [SavedTensor("momentum", of: means), SavedTensor("squares", of: squares)]
+    inventory.tensors += [SavedTensor("momentum", of: means), SavedTensor("squares", of: variance.squares)]
   }
 
   /// `zero-one-adam`.
@@ -210,7 +195,7 @@ public final class ZeroOneAdam: Optimizer, MomentumOptimizer {
     if rule.local > 1 {
       transforms.atRank = { parts in
         guard let optimizer = parts.optimizer as? ZeroOneAdam else { fatalError("the momentum is that of another optimizer") }
-        return LocalMomentumContribution(optimizer, parts)
+        return LocalMomentumContribution(optimizer, parts.layout.tensors)
       }
     }
     return OptimizerRecipe(

@@ -135,6 +135,7 @@ extension VotedMomentum {
     obstacles.clip = "what crosses is signs of momentum"
     obstacles.otherStrategies = "its ranks vote on each step"
     obstacles.otherMinibatches = "its momentum is that of one minibatch"
+    obstacles.tunedRate = "its rate is the size of every change, and no search for one is made"
     var transforms = OptimizerTransforms()
     transforms.atRank = { parts in
       guard let optimizer = parts.optimizer as? VotedMomentum else {

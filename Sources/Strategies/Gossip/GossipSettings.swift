@@ -117,12 +117,17 @@ struct GossipSettings: Sendable {
     gamma ?? (codec.isIdentity ? 1 : codec.hasVaryingLength ? 0.1 : 0.6)
   }
 
-  /// What can be asked of the run.
-  var capabilities: StrategyCapabilities {
-    var capabilities = StrategyCapabilities.pairs
-    capabilities.hasFreeOrder = false
-    (capabilities.takesCodes, capabilities.warmStarts) = (method == .compressed, false)
-    return capabilities
+  /// What the run cannot be used with.
+  var obstacles: StrategyObstacles {
+    var obstacles = StrategyObstacles.pairs
+    obstacles.codes = "whose workers send whole models; none does, and method=choco sends codes"
+    if method == .compressed {
+      obstacles.codes = nil
+      obstacles.warmStart = "whose codes are of differences that begin at zero; leave it out"
+    }
+    obstacles.orders = "whose models do not depend on when messages come"
+    obstacles.plan = "a plan is of steps, of pushes to owners, or of averages of pairs, and this strategy has none of them"
+    return obstacles
   }
 
   /// The optimizers of a rank: one for each worker, and that of the run, which is not used.

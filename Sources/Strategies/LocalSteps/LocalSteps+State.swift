@@ -62,7 +62,7 @@ extension LocalSteps {
   var report: ExchangeReport {
     let reports = exchanges.map(\.aggregations.report)
     var report = reports[0]
-    (report.stepsPerExchange, report.fragments) = (settings.steps, exchanges.count)
+    (report.shape.stepsPerExchange, report.shape.fragments) = (settings.steps, exchanges.count)
     guard exchanges.count > 1 else { return report }
     func sum(_ path: KeyPath<ExchangeReport, Traffic>) -> Traffic { reports.reduce(Traffic()) { $0 + $1[keyPath: path] } }
     report.warmStartSteps = reports.reduce(0) { $0 + $1.warmStartSteps }
@@ -71,7 +71,7 @@ extension LocalSteps {
     (report.warmStartTraffic, report.traffic) = (sum(\.warmStartTraffic), sum(\.traffic))
     (report.predictedTraffic, report.floatTraffic) = (sum(\.predictedTraffic), sum(\.floatTraffic))
     (report.predictedTotal, report.floatTotal) = (sum(\.predictedInAll), sum(\.floatsInAll))
-    report.largestTraffic = reports.map(\.predictedTraffic).max { $0.bytesSent < $1.bytesSent }
+    report.shape.largestTraffic = reports.map(\.predictedTraffic).max { $0.bytesSent < $1.bytesSent }
     func total(_ path: KeyPath<ExchangeReport, Double?>) -> Double? {
       reports.reduce(0.0) { sum, own in sum.flatMap { sum in own[keyPath: path].map { sum + $0 } } }
     }

@@ -164,6 +164,27 @@ struct LocalStepsSettings: Sendable {
   /// The steps that cross as floats at first, if the aggregation may have a warm start.
   func warmStartSteps(isCoded: Bool) -> Int { (warmStart ?? (isCoded ? 5 : 0)) * steps }
 
+  /// What the run cannot be used with.
+  var obstacles: StrategyObstacles {
+    var obstacles = StrategyObstacles()
+    obstacles.automaticCodec = "whose exchanges cannot be timed beforehand"
+    obstacles.slices = "whose ranks take steps alone, while slices of a model wait for one another in each layer; leave it out"
+    if keepsModels {
+      obstacles.clients =
+        "whose ranks go on from models of their own with fragments, delay and mix, while clients begin each round at the model "
+        + "of the run; leave these keys out"
+    }
+    obstacles.startInStep = "whose ranks are not in step; a number of steps is"
+    obstacles.tuning = "whose ranks are not in step"
+    if pacesByTime {
+      obstacles.equalShares =
+        "pace=steps follows the speeds of --shares measured, or the numbers of --shares; give one of them"
+    }
+    obstacles.wholeSums = "in which no rank has whole sums"
+    if delay == 0 { obstacles.overlap = "whose ranks compute nothing during an exchange; with delay=D they take D steps" }
+    return obstacles
+  }
+
   /// What a rank keeps besides the model and its gradient: its own model, and what the outer step needs.
   @Sendable func memory(parameterCount: Int, rankCount: Int, isCoded: Bool) -> [(name: String, count: Int)] {
     var memory = [

@@ -79,7 +79,7 @@ struct EndSummary {
   }
 
   /// The exchanges of a whole model that those of fragments amount to.
-  private var exchangesOfAll: Double { Double(report.steps) / Double(report.fragments) }
+  private var exchangesOfAll: Double { Double(report.steps) / Double(report.shape.fragments) }
 
   /// How many times more bytes floats would have taken on the same routes.
   private var compressionRatio: Double? {
@@ -142,16 +142,16 @@ struct EndSummary {
     guard report.steps > 0, let bitsPerParameter, let compressionRatio else {
       return "Compression was not engaged: the run ended within its warm start."
     }
-    let engagedSteps = (report.steps + report.exchangesInStep - 1) / report.exchangesInStep
+    let engagedSteps = (report.steps + report.shape.exchangesInStep - 1) / report.shape.exchangesInStep
     let fallbacks = total(5) == 0 ? "no fallbacks" : counted(total(5), "fallback")
     let saved = "\(decimal(compressionRatio, digits: 1)) times fewer bytes than fp32"
     let extent =
-      report.stepsPerExchange == 1
+      report.shape.stepsPerExchange == 1
       ? "\(engagedSteps) of \(stepCount) steps"
       : "\(report.steps) of \(report.steps + report.warmStartSteps) exchanges, "
-        + (report.fragments == 1
-          ? "one in \(report.stepsPerExchange) steps"
-          : "one of each of \(report.fragments) fragments in \(report.stepsPerExchange) steps")
+        + (report.shape.fragments == 1
+          ? "one in \(report.shape.stepsPerExchange) steps"
+          : "one of each of \(report.shape.fragments) fragments in \(report.shape.stepsPerExchange) steps")
     let engaged =
       "Compression was engaged in \(extent): \(decimal(bitsPerParameter, digits: 2)) bits per "
       + "parameter and direction, \(saved), \(fallbacks); "

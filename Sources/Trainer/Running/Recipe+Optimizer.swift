@@ -13,7 +13,7 @@ extension Recipe {
       (options.clip != nil, "clip \(options.clip ?? 0)", obstacles.clip),
       (strategy.schedule != .synchronous, "strategy \(options.strategy)", obstacles.otherStrategies),
       (options.tuneMinibatch != nil, "tune-minibatch \(options.tuneMinibatch ?? "")", obstacles.otherMinibatches),
-      (options.tuneRate != nil, "tune-rate \(options.tuneRate ?? "")", obstacles.otherMinibatches),
+      (options.tuneRate != nil, "tune-rate \(options.tuneRate ?? "")", obstacles.tunedRate),
     ]
     for case (true, let option, let reason?) in refusals {
       throw OptionError("--\(option) does not go with --optimizer \(options.optimizer): \(reason)")
@@ -29,7 +29,7 @@ extension Recipe {
     guard isLongEnough else {
       throw OptionError(
         "--warm-start \(options.texts["warm-start"] ?? "") does not go with --optimizer \(options.optimizer), which begins with "
-          + "\(steps) steps of floats (freeze=\(steps)); leave it out")
+          + "\(steps) steps of floats; leave it out")
     }
   }
 

@@ -74,7 +74,7 @@ public struct Recipe {
     }
     var codec = options.codec == CodecChoice.word ? "none" : options.codec
     if let own = optimizer.codec, options.takesUsualCodec { codec = own }
-    if !strategy.capabilities.takesCodes, options.takesUsualCodec { codec = "none" }
+    if strategy.obstacles.codes != nil, options.takesUsualCodec { codec = "none" }
     aggregation = try strategy.aggregation ?? Recipe.look("codec", codec, in: aggregations, besides: [CodecChoice.word])
     minibatchSearch = try options.tuneMinibatch.map { try Recipe.look("tune-minibatch", $0, in: minibatchSearches) }
     if let largest = minibatchSearch?.largest, largest < options.minibatch {
@@ -89,7 +89,7 @@ public struct Recipe {
         "--warm-start bits:… needs a --codec whose bits can change, not \(options.codec); steps of floats go with it")
     }
     try checkOptimizer(options)
-    try Recipe.check(strategy.capabilities, self, options)
+    try Recipe.check(self, options)
     try refuseWhatCannotBe(options)
   }
 
@@ -98,87 +98,50 @@ public struct Recipe {
     try Specification(model).options["context"].flatMap { Int($0) }
   }
 
-  /// Rejects options that require something that the strategy's capabilities lack.
-  private static func check(
-    _ can: StrategyCapabilities, _ recipe: Recipe, _ options: TrainerOptions
-  ) throws(OptionError) {
-    let name = "--strategy \(options.strategy.prefix { $0 != ":" })"
+  /// Rejects options that the strategy cannot be used with.
+  private static func check(_ recipe: Recipe, _ options: TrainerOptions) throws(OptionError) {
+    let (obstacles, name) = (recipe.strategy.obstacles, "--strategy \(options.strategy.prefix { $0 != ":" })")
     var startsInStep = false
     if case .replicated = options.warmStart { startsInStep = true }
     if case .bits = options.warmStart { startsInStep = true }
     if options.warmStart == .automatic { startsInStep = true }
     let hasClients = options.clients != nil || options.partition != TrainerOptions().partition
-    let refusals = [
+    let (codec, warmStart) = ("codec \(options.codec)", "warm-start \(options.texts["warm-start"] ?? "")")
+    let refusals: [(isAsked: Bool, option: String, reason: String?)] = [
       (
-        !can.takesAggregations && (recipe.aggregation.codec == nil || recipe.aggregation.capabilities.needsAllContributions),
-        "codec \(options.codec)",
-        can.hasOwners ? "whose owners take one rank's codes at a time" : "whose workers decode the codes of one other at a time"
+        recipe.aggregation.codec == nil || recipe.aggregation.capabilities.needsAllContributions, codec,
+        obstacles.aggregations
       ),
+      (options.codec == CodecChoice.word, codec, obstacles.automaticCodec),
+      (recipe.aggregation.codec?.isIdentity == false, codec, obstacles.codes),
+      (options.warmStart.map { $0 != .floats(0) } ?? false, warmStart, obstacles.warmStart),
+      (options.modelParallel > 1, "model-parallel \(options.modelParallel)", obstacles.slices),
       (
-        (!can.isInStep || can.stepsAlone) && options.codec == CodecChoice.word, "codec auto",
-        "whose exchanges cannot be timed beforehand"
+        hasClients, options.clients.map { "clients \($0)" } ?? "partition \(options.partition)", obstacles.clients
       ),
-      (
-        !can.takesCodes && recipe.aggregation.codec?.isIdentity == false, "codec \(options.codec)",
-        can.hasFreeOrder
-          ? "whose workers send whole models to whom they have sent nothing before; none does"
-          : "whose workers send whole models; none does, and method=choco sends codes"
-      ),
-      (
-        !can.takesCodes && options.warmStart.map { $0 != .floats(0) } ?? false,
-        "warm-start \(options.texts["warm-start"] ?? "")", "which sends floats from the first step; leave it out"
-      ),
-      (
-        can.takesCodes && !can.warmStarts && options.warmStart.map { $0 != .floats(0) } ?? false,
-        "warm-start \(options.texts["warm-start"] ?? "")", "whose codes are of differences that begin at zero; leave it out"
-      ),
-      (
-        !can.splitsModels && options.modelParallel > 1, "model-parallel \(options.modelParallel)",
-        can.stepsAlone
-          ? "whose ranks take steps alone, while slices of a model wait for one another in each layer; leave it out"
-          : "whose ranks hold whole models"
-      ),
-      (
-        !can.trainsClients && hasClients,
-        options.clients.map { "clients \($0)" } ?? "partition \(options.partition)",
-        "whose ranks go on from models of their own with fragments, delay and mix, while clients begin each round at the "
-          + "model of the run; leave these keys out"
-      ),
-      (!can.knowsSums && !can.stepsAlone && options.clip != nil, "clip", "in which no rank knows the norm of a sum"),
-      (
-        (!can.isInStep || can.stepsAlone) && startsInStep, "warm-start \(options.texts["warm-start"] ?? "")",
-        "whose ranks are not in step; a number of steps is"
-      ),
-      (
-        (!can.isInStep || can.stepsAlone) && options.tuneMinibatch != nil, "tune-minibatch", "whose ranks are not in step"
-      ),
-      ((!can.isInStep || can.stepsAlone) && options.tuneRate != nil, "tune-rate", "whose ranks are not in step"),
-      (
-        !can.isInStep && options.shares != .equal, "shares \(options.texts["shares"] ?? "")",
-        "whose workers are not in step; those of the others are"
-      ),
-      (!can.isInStep && options.sampled != nil, "sampled", "whose workers all take samples of their own clients"),
-      (!can.knowsSums && recipe.optimizer.needsWholeSums, "optimizer \(options.optimizer)", "in which no rank has whole sums"),
-      (
-        recipe.strategy.schedule.hiddenPart == .none && [.thread, .inline].contains(options.overlap),
-        "overlap \(options.overlap)",
-        can.stepsAlone
-          ? "whose ranks compute nothing during an exchange; with delay=D they take D steps"
-          : "whose workers compute while messages are on their way without it; leave it out"
-      ),
+      (options.clip != nil, "clip", obstacles.clip),
+      (startsInStep, warmStart, obstacles.startInStep),
+      (options.tuneMinibatch != nil, "tune-minibatch", obstacles.tuning),
+      (options.tuneRate != nil, "tune-rate", obstacles.tuning),
+      (options.shares != .equal, "shares \(options.texts["shares"] ?? "")", obstacles.shares),
+      (options.sampled != nil, "sampled", obstacles.sampledClients),
+      (recipe.optimizer.needsWholeSums, "optimizer \(options.optimizer)", obstacles.wholeSums),
+      ([.thread, .inline].contains(options.overlap), "overlap \(options.overlap)", obstacles.overlap),
     ]
-    for (isAsked, option, reason) in refusals where isAsked {
+    for case (true, let option, let reason?) in refusals {
       throw OptionError("--\(option) does not go with \(name), \(reason)")
     }
-    for (option, isGiven) in [
-      ("emulate-speed", options.emulateSpeed != nil), ("record", options.record != nil), ("replay", options.replay != nil),
-    ] where !can.hasFreeOrder && isGiven && !(option == "emulate-speed" && options.shares.isMeasured) {
-      let others = strategies.entries.map(\.name).filter { (try? strategies.make($0))?.capabilities.hasFreeOrder == true }
-      let reason =
-        can.isInStep
-        ? "whose ranks are in step; those of \(others.joined(separator: ", ")) are not"
-        : "whose models do not depend on when messages come"
-      throw OptionError("--\(option) does not go with \(name), \(reason)")
+    if let reason = obstacles.orders {
+      for (option, isGiven) in [
+        ("emulate-speed", options.emulateSpeed != nil && !options.shares.isMeasured), ("record", options.record != nil),
+        ("replay", options.replay != nil),
+      ] where isGiven {
+        let others = strategies.entries.map(\.name).filter {
+          if let recipe = try? strategies.make($0) { recipe.obstacles.orders == nil } else { false }
+        }
+        let ending = recipe.strategy.capabilities.isInStep ? "; those of \(others.joined(separator: ", ")) are not" : ""
+        throw OptionError("--\(option) does not go with \(name), \(reason)\(ending)")
+      }
     }
     if options.shares != .equal {
       let shares = "--shares \(options.texts["shares"] ?? "")"
@@ -194,9 +157,8 @@ public struct Recipe {
         throw OptionError(
           "\(shares) does not go with --codec \(options.codec), whose rule needs the same samples of a rank in each step")
       }
-    } else if can.pacesByShares {
-      throw OptionError(
-        "\(name): pace=steps follows the speeds of --shares measured, or the numbers of --shares; give one of them")
+    } else if let reason = obstacles.equalShares {
+      throw OptionError("\(name): \(reason)")
     }
     if options.replay != nil, options.emulateSpeed != nil {
       throw OptionError("--replay does not go with --emulate-speed: each names an order; leave one of them out")

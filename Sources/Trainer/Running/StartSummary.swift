@@ -37,7 +37,7 @@ struct StartSummary {
       let counts = clients.clients.map(\.count)
       lines.append(
         "\(counted(clients.clients.count, "client")) of \(counts.min() ?? 0) to \(counts.max() ?? 0) samples, "
-          + "\(clients.sampledCount) of them in a \(report.stepsPerExchange == 1 ? "step" : "round")")
+          + "\(clients.sampledCount) of them in a \(report.shape.stepsPerExchange == 1 ? "step" : "round")")
     }
     if let slice = context.network as? any SlicedNetwork { lines.append(StartSummary.slices(slice, plan, grid)) }
     if let codecChoice { lines.append("the ranks chose the codec \(codecChoice.specification): \(codecChoice.reason)") }
@@ -63,8 +63,8 @@ struct StartSummary {
 
   /// What a rank will send in a step.
   private static func traffic(_ plan: RunPlan, _ report: ExchangeReport, _ grid: RankGrid) -> String {
-    let parts = report.fragments == 1 ? "" : ", in \(report.fragments) parts,"
-    let often = report.stepsPerExchange == 1 ? "a step" : "every \(report.stepsPerExchange) steps\(parts)"
+    let parts = report.shape.fragments == 1 ? "" : ", in \(report.shape.fragments) parts,"
+    let often = report.shape.stepsPerExchange == 1 ? "a step" : "every \(report.shape.stepsPerExchange) steps\(parts)"
     let floats = withPrefix(Double(report.floatTraffic.bytesSent)) + "B"
     guard report.floatTraffic.bytesSent > 0 else {
       let who = grid.sliceCount > 1 ? "one model: no gradients are" : "one rank: nothing is"

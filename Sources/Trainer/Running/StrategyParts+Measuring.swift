@@ -23,7 +23,7 @@ extension StrategyParts {
     network.initialize(parameters, seed: options.seed)
     let settings = OptimizerSettings(
       layout: network.layout, momentum: Float(options.momentum), weightDecay: Float(options.weightDecay),
-      minibatch: options.minibatch)
+      minibatch: options.minibatch, shareCount: grid.shareCount)
     self.init(
       grid: grid, records: records, network: network, parameters: parameters,
       optimizer: recipe.optimizer(settings), transforms: recipe.optimizer.transforms, aggregation: recipe.aggregation,
