@@ -195,10 +195,12 @@ package final class GossipExchange {
     let size = GossipMessages.headerByteCount + byteCount
     let pieces = rule.hasVaryingLength ? 1 : Mailbox.pieceCount(of: size)
     for step in steps {
-      let counts = routes.messageCount(of: workers.rank, among: workers.rankCount, in: step)
-      traffic.networkBytesSent += counts.sent * size
-      traffic.networkBytesReceived += counts.received * size
-      traffic.messagesSent += counts.sent * pieces
+      let counts = routes.messageCounts(of: workers.rank, among: workers.rankCount, in: step)
+      for (other, insideHost) in hosts.insideHost.enumerated() {
+        traffic.addSent(counts.sent[other] * size, insideHost: insideHost)
+        traffic.addReceived(counts.received[other] * size, insideHost: insideHost)
+        traffic.messagesSent += counts.sent[other] * pieces
+      }
     }
     return traffic
   }

@@ -33,7 +33,7 @@ public final class PairExchange {
   /// This rank's workers, in the order of their numbers.
   public let workers: [PairWorker]
 
-  private let hosts: HostMap
+  let hosts: HostMap
   let settings: Settings
   let messages: PairMessages
   let mean: ModelMean

@@ -4,8 +4,13 @@ internal import Transport
 extension PairGraph {
   /// What a rank sends and receives in a step of as many minibatches as workers, in the mean over whom workers ask; worker w is on rank
   /// w mod ranks.
-  func traffic(of rank: Int, among rankCount: Int, valueCount: Int) -> Traffic {
-    var tally = Tally(rank: rank, rankCount: rankCount, valueCount: valueCount)
+  ///
+  /// - Parameters:
+  ///   - rank: The rank.
+  ///   - insideHost: For each rank, whether it is on the host of this one.
+  ///   - valueCount: The values of a model.
+  func traffic(of rank: Int, insideHost: [Bool], valueCount: Int) -> Traffic {
+    var tally = Tally(rank: rank, insideHost: insideHost, valueCount: valueCount)
     for worker in 0..<count {
       tally.addClaims(1, by: worker)
       guard isActive(worker) else { continue }
@@ -16,10 +21,11 @@ extension PairGraph {
   }
 
   /// What a rank sends and receives between two meetings at which workers did these steps, by worker, and claimed as many minibatches.
-  func traffic(of rank: Int, among rankCount: Int, valueCount: Int, steps: [[PairStep]], claimCounts: [Int], seed: UInt64)
-    -> Traffic
-  {
-    var tally = Tally(rank: rank, rankCount: rankCount, valueCount: valueCount)
+  func traffic(
+    of rank: Int, insideHost: [Bool], valueCount: Int, steps: [[PairStep]], claimCounts: [Int], seed: UInt64
+  ) -> Traffic {
+    let rankCount = insideHost.count
+    var tally = Tally(rank: rank, insideHost: insideHost, valueCount: valueCount)
     for worker in 0..<count {
       tally.addClaims(claimCounts[worker], by: worker)
       guard isActive(worker) else { continue }
@@ -34,17 +40,30 @@ extension PairGraph {
   /// The bytes and messages of a rank, by the format.
   private struct Tally {
     let rank: Int
-    let rankCount: Int
+    let insideHost: [Bool]
     let valueCount: Int
-    private var (sent, received, messages) = (0.0, 0.0, 0.0)
+    /// By other rank.
+    private var sent: [Double]
+    private var received: [Double]
+    private var messages = 0.0
 
-    init(rank: Int, rankCount: Int, valueCount: Int) {
-      (self.rank, self.rankCount, self.valueCount) = (rank, rankCount, valueCount)
+    init(rank: Int, insideHost: [Bool], valueCount: Int) {
+      (self.rank, self.insideHost, self.valueCount) = (rank, insideHost, valueCount)
+      sent = Array(repeating: 0, count: insideHost.count)
+      received = sent
     }
+
+    private var rankCount: Int { insideHost.count }
 
     var traffic: Traffic {
       var traffic = Traffic()
-      (traffic.networkBytesSent, traffic.networkBytesReceived) = (Int(sent.rounded()), Int(received.rounded()))
+      for isInside in [false, true] {
+        func sum(_ bytes: [Double]) -> Int {
+          Int(bytes.indices.reduce(0) { insideHost[$1] == isInside ? $0 + bytes[$1] : $0 }.rounded())
+        }
+        traffic.addSent(sum(sent), insideHost: isInside)
+        traffic.addReceived(sum(received), insideHost: isInside)
+      }
       traffic.messagesSent = Int(messages.rounded())
       return traffic
     }
@@ -54,10 +73,10 @@ extension PairGraph {
       guard from != to else { return }
       let (header, values) = (hasHeader ? PairMessages.headerByteCount : 0, hasValues ? 4 * valueCount : 0)
       if from == rank {
-        sent += number * Double(header + values)
+        sent[to] += number * Double(header + values)
         messages += number * Double((hasHeader ? 1 : 0) + Mailbox.pieceCount(of: values))
       }
-      if to == rank { received += number * Double(header + values) }
+      if to == rank { received[from] += number * Double(header + values) }
     }
 
     /// Adds questions of a worker to another, and their answers.

@@ -272,9 +272,12 @@ extension ParameterServer {
     (worker.current, worker.isComputed) = (nil, false)
   }
 
+  /// Whether a rank is on the host of this one.
+  func isInsideHost(_ other: Int) -> Bool { leaders[other] == leaders[rank] }
+
   /// Counts a message that leaves the host.
   func noteLeaving(_ header: ServerMessages.Header, to other: Int) {
-    guard leaders[other] != leaders[rank] else { return }
+    guard !isInsideHost(other) else { return }
     service.bytesLeavingHost += header.byteCount + ServerMessages.Header.byteCount
   }
 

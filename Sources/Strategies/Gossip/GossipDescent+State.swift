@@ -64,12 +64,7 @@ extension GossipDescent {
   /// The traffic of a step, in the mean over as many exchanges as show whom workers send to.
   private func mean(_ traffic: (Range<Int>) -> Traffic) -> Traffic {
     let (exchanges, every) = (64, settings.method == .outerPairs ? settings.steps : 1)
-    let all = (1...exchanges).map { traffic($0 * every - 1..<$0 * every) }.reduce(Traffic(), +)
-    var mean = Traffic()
-    mean.networkBytesSent = all.networkBytesSent / (exchanges * every)
-    mean.networkBytesReceived = all.networkBytesReceived / (exchanges * every)
-    mean.messagesSent = all.messagesSent / (exchanges * every)
-    return mean
+    return (1...exchanges).map { traffic($0 * every - 1..<$0 * every) }.reduce(Traffic(), +) / (exchanges * every)
   }
 }
 
