@@ -193,11 +193,10 @@ extension Stream {
     let stream = try SharedLibrary.stream(stream)
     try stream.demandRest()
     guard let values, let count else { throw Failure.usage("there is no place for the residual: a pointer is null") }
-    let sums = stream.engine as? CodedSums
     let buffer: FloatBuffer?
     switch Int(kind) {
-    case Int(MORSE_RESIDUAL_OWN): buffer = sums.flatMap { $0.exchange.residual.count > 0 ? $0.exchange.residual : $0.setAside }
-    case Int(MORSE_RESIDUAL_OWNER): buffer = sums?.exchange.ownerResidual
+    case Int(MORSE_RESIDUAL_OWN): buffer = stream.engine.residual
+    case Int(MORSE_RESIDUAL_OWNER): buffer = stream.engine.ownerResidual
     default: throw Failure.usage("a residual is of kind 1 or 2, not \(kind)")
     }
     values.pointee = buffer.flatMap { $0.count > 0 ? $0.baseAddress : nil }
@@ -210,7 +209,7 @@ extension Stream {
 ) -> Int64 {
   var count = -1
   _ = status {
-    let ranges = (try SharedLibrary.stream(stream).engine as? CodedSums)?.exchange.ownedRanges ?? []
+    let ranges = try SharedLibrary.stream(stream).engine.ownedRanges
     let flat = ranges.flatMap { [Int64($0.lowerBound), Int64($0.upperBound)] }
     if let bounds { for (place, bound) in flat.prefix(Int(max(0, capacity))).enumerated() { bounds[place] = bound } }
     count = ranges.count

@@ -69,7 +69,7 @@ package final class GossipExchange {
   /// What is to be saved of the workers of this rank.
   package var state: [GossipState] { rule.state }
   /// The groups that were sent as zeros because they were not finite.
-  package var nonFiniteGroups: Int { (rule as? CompressedMixing)?.nonFiniteGroups ?? 0 }
+  package var nonFiniteGroups: Int { rule.nonFiniteGroups }
   /// The numbers of the workers of this rank.
   package var ids: [Int] { (0..<workers.localCount).map(workers.id) }
 

@@ -15,6 +15,8 @@ protocol GossipRule: AnyObject {
   var shown: WorkerVectors { get }
   /// What influences the next step.
   var state: [GossipState] { get }
+  /// The groups sent as zeros so far, because they were not finite.
+  var nonFiniteGroups: Int { get }
 
   /// Begins with `model` for every worker.
   func start(from model: FloatBuffer)
@@ -33,6 +35,7 @@ protocol GossipRule: AnyObject {
 extension GossipRule {
   var hasVaryingLength: Bool { false }
   var shown: WorkerVectors { models }
+  var nonFiniteGroups: Int { 0 }
   func take(_ message: UnsafeRawPointer, from worker: Int) {}
   func settle(_ local: Int) {}
   func share(over world: Communicator) throws {}

@@ -49,7 +49,6 @@ final class CompressedMixing: GossipRule {
 
   var messageByteCount: Int { codes.byteCount(of: 0) }
   var hasVaryingLength: Bool { codes.codec.hasVaryingLength }
-  /// The groups sent as zeros so far.
   var nonFiniteGroups: Int { coder.nonFiniteGroups }
 
   private var count: Int { scratch.count }
