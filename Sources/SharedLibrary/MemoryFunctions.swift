@@ -3,9 +3,7 @@ internal import Buffers
 internal import Transport
 
 @c @implementation public func morse_stream_memory_parts(_ stream: OpaquePointer!) -> Int64 {
-  var count = -1
-  _ = status { count = try SharedLibrary.stream(stream).engine.memory.count }
-  return Int64(count)
+  Int64(found { try SharedLibrary.stream(stream).engine.memory.count } ?? -1)
 }
 
 @c @implementation public func morse_stream_memory(
@@ -26,13 +24,12 @@ internal import Transport
 }
 
 @c @implementation public func morse_stream_numbers(_ stream: OpaquePointer!) -> UnsafePointer<CChar>! {
-  var text: UnsafePointer<CChar>?
-  _ = status {
+  let text: UnsafePointer<CChar>?? = found {
     let stream = try SharedLibrary.stream(stream)
     try stream.demandRest()
-    text = stream.keep(numbers: stream.engine.numbers)
+    return stream.keep(numbers: stream.engine.numbers)
   }
-  return text
+  return text ?? nil
 }
 
 @c @implementation public func morse_stream_restore(_ stream: OpaquePointer!, _ numbers: UnsafePointer<CChar>!) -> Int32 {
