@@ -51,29 +51,14 @@ package struct GossipState {
   package let count: Int
 }
 
-/// The workers of a rank: worker w is on rank w mod ranks.
-struct RankWorkers: Hashable, Sendable {
-  let rank: Int
-  let rankCount: Int
-  /// The number of workers on each rank.
-  let localCount: Int
-
-  /// The number of a worker of this rank.
-  func id(_ local: Int) -> Int { local * rankCount + rank }
-  /// Whether a worker is one of this rank's.
-  func isLocal(_ worker: Int) -> Bool { worker % rankCount == rank }
-  /// The number of a worker among those of its rank.
-  func local(_ worker: Int) -> Int { worker / rankCount }
-}
-
 /// A vector for each worker of a rank, one after another in memory.
 struct WorkerVectors {
   let all: FloatBuffer
   private let each: [FloatBuffer]
 
-  /// Zeros.
-  init(localCount: Int, count: Int) {
-    let all = FloatBuffer(count: localCount * count)
+  /// Zeros, or what is in `memory`, which may be longer.
+  init(localCount: Int, count: Int, in memory: FloatBuffer? = nil) {
+    let all = memory ?? FloatBuffer(count: localCount * count)
     self.all = all
     each = (0..<localCount).map { FloatBuffer(sharing: all.baseAddress + $0 * count, count: count, owner: all) }
   }

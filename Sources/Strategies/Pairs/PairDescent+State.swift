@@ -10,9 +10,9 @@ internal import Transport
 /// What is saved, and what is told.
 extension PairDescent {
   func contribute(to inventory: inout StateInventory) {
-    let (count, rankCount) = (parts.network.layout.count, parts.grid.shareCount)
+    let count = parts.network.layout.count
     // One vector of all models, of which a rank holds those of its workers.
-    let places = stride(from: parts.grid.share, to: workerCount, by: rankCount).map { $0 * count..<($0 + 1) * count }
+    let places = exchange.placement.ids.map { $0 * count..<($0 + 1) * count }
     inventory.tensors.append(SavedTensor("models", .owned(places), of: exchange.models).ofWorkers())
     optimizers.contribute(to: &inventory)
     work.contribute(to: &inventory)

@@ -140,7 +140,7 @@ final class PairDescent: DecentralizedDescent {
       try own.map { try parts.hosts.world.allGather(varying: $0) }
     }
     return (0..<workerCount).map { worker in
-      all[worker / parts.grid.shareCount][worker % parts.grid.shareCount].map { Int($0) }
+      all[exchange.placement.local(worker)][exchange.placement.rank(of: worker)].map { Int($0) }
     }
   }
 

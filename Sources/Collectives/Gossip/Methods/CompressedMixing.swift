@@ -113,7 +113,7 @@ final class CompressedMixing: GossipRule {
   func share(over world: Communicator) throws {
     for worker in 0..<matrix.count {
       let isKnown = workers.isLocal(worker) || copies[worker] != nil
-      try world.broadcast((isKnown ? copy(of: worker) : scratch).values, root: worker % workers.rankCount)
+      try world.broadcast((isKnown ? copy(of: worker) : scratch).values, root: workers.rank(of: worker))
     }
   }
 }
