@@ -33,8 +33,8 @@ extension GossipDescent {
   /// How far workers are from their mean.
   var conclusion: StrategyConclusion {
     var conclusion = StrategyConclusion()
-    guard stepCount > 0 else { return conclusion }
-    conclusion.note(distance: distance, workerCount: workerCount)
+    guard progress.stepCount > 0 else { return conclusion }
+    conclusion.note(distance: progress.distance, workerCount: workerCount)
     return conclusion
   }
 
@@ -44,7 +44,7 @@ extension GossipDescent {
     report.codec = codec.specification
     report.isCompressed = !codec.isIdentity && workerCount > 1
     report.predictsAtMost = codec.hasVaryingLength
-    (report.steps, report.traffic) = (stepCount, exchange.traffic)
+    (report.steps, report.traffic) = (progress.stepCount, exchange.traffic)
     report.predictedTraffic = mean { exchange.predictedTraffic(in: $0) }
     report.floatTraffic = mean(floatTraffic)
     (report.predictedTotal, report.floatTotal) = (predicted.codes, predicted.floats)

@@ -36,8 +36,8 @@ extension PairDescent {
   /// How far workers are from their mean, and how much each did.
   var conclusion: StrategyConclusion {
     var conclusion = StrategyConclusion()
-    guard stepCount > 0 else { return conclusion }
-    conclusion.note(distance: distance, workerCount: workerCount)
+    guard progress.stepCount > 0 else { return conclusion }
+    conclusion.note(distance: progress.distance, workerCount: workerCount)
     if workerCount > 1 {
       conclusion.lines.append("gradients by worker: \(gradientCounts.map(String.init).joined(separator: ", "))")
     }
@@ -49,7 +49,7 @@ extension PairDescent {
   var report: ExchangeReport {
     var report = ExchangeReport()
     report.codec = "none"
-    (report.steps, report.traffic) = (stepCount, exchange.traffic)
+    (report.steps, report.traffic) = (progress.stepCount, exchange.traffic)
     report.predictedTraffic = exchange.predictedTraffic
     report.floatTraffic = exchange.predictedTraffic
     (report.predictedTotal, report.floatTotal) = (predicted, predicted)
