@@ -81,16 +81,29 @@ struct WeightedTerm {
 ///
 /// Whole weights make equal values their own mean.
 func mix(_ terms: [WeightedTerm], divisor: Double = 1, count: Int, into result: UnsafeMutablePointer<Float>) {
+  addUp(terms, count: count) { values, weight, index in
+    weight * Double(values[index])
+  } set: { index, sum in
+    result[index] = Float(sum / divisor)
+  }
+}
+
+/// Adds what `product` makes of the terms of each value, in the given order in fp64, and calls `set` with the sums, block by block.
+@inline(__always)
+func addUp(
+  _ terms: [WeightedTerm], count: Int, product: (_ values: UnsafePointer<Float>, _ weight: Double, _ index: Int) -> Double,
+  set: (_ index: Int, _ sum: Double) -> Void
+) {
   let size = 1024
   withUnsafeTemporaryAllocation(of: Double.self, capacity: size) { sums in
     for start in stride(from: 0, to: count, by: size) {
       let length = min(size, count - start)
       for index in 0..<length { sums[index] = 0 }
       for term in terms {
-        let (values, weight) = (term.values + start, term.weight)
-        for index in 0..<length { sums[index] += weight * Double(values[index]) }
+        let (values, weight) = (term.values, term.weight)
+        for index in 0..<length { sums[index] += product(values, weight, start + index) }
       }
-      for index in 0..<length { result[start + index] = Float(sums[index] / divisor) }
+      for index in 0..<length { set(start + index, sums[index]) }
     }
   }
 }

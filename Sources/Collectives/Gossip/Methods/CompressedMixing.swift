@@ -94,19 +94,11 @@ final class CompressedMixing: GossipRule {
       WeightedTerm(weight: Double(matrix.numerators[own][$0]), values: UnsafePointer(copy(of: $0).baseAddress))
     }
     let (model, known) = (models[local].baseAddress, known[local].baseAddress)
-    let (factor, size) = (gamma / Double(matrix.denominator), 1024)
-    withUnsafeTemporaryAllocation(of: Double.self, capacity: size) { sums in
-      for start in stride(from: 0, to: count, by: size) {
-        let length = min(size, count - start)
-        for index in 0..<length { sums[index] = 0 }
-        for term in terms {
-          let values = term.values + start
-          for index in 0..<length {
-            sums[index] += term.weight * (Double(values[index]) - Double(known[start + index]))
-          }
-        }
-        for index in 0..<length { model[start + index] = Float(Double(model[start + index]) + factor * sums[index]) }
-      }
+    let factor = gamma / Double(matrix.denominator)
+    addUp(terms, count: count) { values, weight, index in
+      weight * (Double(values[index]) - Double(known[index]))
+    } set: { index, sum in
+      model[index] = Float(Double(model[index]) + factor * sum)
     }
   }
 
