@@ -79,7 +79,6 @@ final class GossipDescent: DecentralizedDescent {
   private func weigh(_ gradient: FloatBuffer, samples: Int, in step: Int) {
     let all = parts.options.clients == nil ? parts.plan.places(of: step).count : parts.plan.minibatch
     guard samples * workerCount != all else { return }
-    let factor = Float(Double(samples * workerCount) / Double(all))
-    for index in 0..<gradient.count { gradient.baseAddress[index] *= factor }
+    multiply(gradient.values, by: Float(Double(samples * workerCount) / Double(all)))
   }
 }

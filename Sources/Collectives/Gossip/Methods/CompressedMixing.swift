@@ -1,5 +1,6 @@
 internal import Buffers
 internal import Codecs
+internal import Kernels
 internal import MPI
 
 /// Workers mix public copies of their models, which all who hold them change by the same codes: CHOCO-SGD.
@@ -72,8 +73,8 @@ final class CompressedMixing: GossipRule {
   }
 
   func write(_ local: Int, step: Int, into message: UnsafeMutableRawPointer) -> Int {
-    let (model, known, difference) = (models[local].baseAddress, known[local].baseAddress, scratch.baseAddress)
-    for index in 0..<count { difference[index] = model[index] - known[index] }
+    let difference = scratch.baseAddress
+    subtract(models[local].baseAddress, known[local].baseAddress, count: count, into: difference)
     coder.clear()
     let context = EncodingContext(seed: seed, step: step, stream: CodeStreams().contributions(of: workers.id(local)))
     let byteCount = codes.encode(0, difference, by: coder, at: 0, into: message, context: context)
@@ -83,8 +84,7 @@ final class CompressedMixing: GossipRule {
 
   func take(_ message: UnsafeRawPointer, from worker: Int) {
     codes.decode(0, message, by: coder, setting: scratch.baseAddress)
-    let (known, change) = (copy(of: worker).baseAddress, scratch.baseAddress)
-    for index in 0..<count { known[index] += change[index] }
+    add(scratch.baseAddress, count: count, to: copy(of: worker).baseAddress)
   }
 
   func combine(_ local: Int, step: Int, senders: [Int], message: (Int) -> UnsafeRawPointer) {
