@@ -60,6 +60,11 @@ final class CodedSums: StreamEngine {
 
   var predictedTraffic: Traffic { exchange.predictedTraffic }
 
+  var sums: CodedSums? { self }
+  var residual: FloatBuffer? { exchange.residual.count > 0 ? exchange.residual : setAside }
+  var ownerResidual: FloatBuffer? { exchange.ownerResidual }
+  var ownedRanges: [Range<Int>] { exchange.ownedRanges }
+
   func begin(step: Int) throws {
     try exchange.begin(Contribution(step: step, isReady: false))
     driver.drive(exchange)

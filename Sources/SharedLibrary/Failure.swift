@@ -45,6 +45,13 @@ func status(_ body: () throws -> Void) -> Int32 {
   }
 }
 
+/// What `body` finds; nil if it throws, whose sentence becomes that of this thread.
+func found<Value>(_ body: () throws -> Value) -> Value? {
+  var value: Value?
+  _ = status { value = try body() }
+  return value
+}
+
 /// The last sentence of each thread.
 enum LastError {
   private static let key: pthread_key_t = {

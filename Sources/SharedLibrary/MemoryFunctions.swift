@@ -2,15 +2,8 @@ internal import CMorse
 internal import Buffers
 internal import Transport
 
-extension Stream {
-  /// The parts of the memory that the engine keeps; none if it has residuals instead.
-  fileprivate var memory: [UnsafeMutableBufferPointer<Float>] { (engine as? WholeExchanges)?.memory ?? [] }
-}
-
 @c @implementation public func morse_stream_memory_parts(_ stream: OpaquePointer!) -> Int64 {
-  var count = -1
-  _ = status { count = try SharedLibrary.stream(stream).memory.count }
-  return Int64(count)
+  Int64(found { try SharedLibrary.stream(stream).engine.memory.count } ?? -1)
 }
 
 @c @implementation public func morse_stream_memory(
@@ -21,7 +14,7 @@ extension Stream {
     let stream = try SharedLibrary.stream(stream)
     try stream.demandRest()
     guard let values, let count else { throw Failure.usage("there is no place for the memory: a pointer is null") }
-    let memory = stream.memory
+    let memory = stream.engine.memory
     try demand(
       part >= 0 && part < memory.count, "the memory of this stream has \(memory.count) parts: there is no part \(part)")
     let found = memory[Int(part)]
@@ -31,26 +24,22 @@ extension Stream {
 }
 
 @c @implementation public func morse_stream_numbers(_ stream: OpaquePointer!) -> UnsafePointer<CChar>! {
-  var text: UnsafePointer<CChar>?
-  _ = status {
+  let text: UnsafePointer<CChar>?? = found {
     let stream = try SharedLibrary.stream(stream)
     try stream.demandRest()
-    text = stream.keep(numbers: (stream.engine as? WholeExchanges)?.numbers ?? "")
+    return stream.keep(numbers: stream.engine.numbers)
   }
-  return text
+  return text ?? nil
 }
 
 @c @implementation public func morse_stream_restore(_ stream: OpaquePointer!, _ numbers: UnsafePointer<CChar>!) -> Int32 {
   status {
     let stream = try SharedLibrary.stream(stream)
-    let (engine, numbers) = try stream.world.together("the memory of a stream") {
+    let counters = try stream.world.together("the memory of a stream") {
       try stream.demandRest()
       guard let numbers else { throw Failure.usage("no numbers were given: the pointer is null") }
-      guard let engine = stream.engine as? WholeExchanges else {
-        throw Failure.usage("this stream has residuals, which are written in place, and no memory of another kind")
-      }
-      return (engine, try WholeExchanges.counters(of: String(cString: numbers)))
+      return try stream.engine.counters(of: String(cString: numbers))
     }
-    try engine.restore(numbers)
+    try stream.engine.restore(counters)
   }
 }

@@ -8,7 +8,8 @@ internal import Transport
 
 /// How a stream exchanges an array.
 ///
-/// What it is given has been checked: nothing that a caller passes reaches a precondition.
+/// What it is given has been checked: nothing that a caller passes reaches a precondition. Between exchanges it keeps residuals, or a memory
+/// of another kind.
 protocol StreamEngine: AnyObject {
   /// The tensors, in the order of the array.
   var layout: TensorLayout { get }
@@ -18,6 +19,17 @@ protocol StreamEngine: AnyObject {
   var counts: StreamCounts { get }
   /// The traffic of an exchange, by the format alone.
   var predictedTraffic: Traffic { get }
+  /// This engine, if its residuals can move to another codec or order; nil by default.
+  var sums: CodedSums? { get }
+  /// What this rank has left behind of its contributions, and what of the sums that it owns; nil by default.
+  var residual: FloatBuffer? { get }
+  var ownerResidual: FloatBuffer? { get }
+  /// The values that this rank owns, in the order of ``ownerResidual``; none by default.
+  var ownedRanges: [Range<Int>] { get }
+  /// The parts of its memory; none by default.
+  var memory: [UnsafeMutableBufferPointer<Float>] { get }
+  /// The numbers beside the memory, a line of `name=value` for each, sorted; empty by default.
+  var numbers: String { get }
 
   /// Begins an exchange; collective.
   func begin(step: Int) throws
@@ -29,6 +41,26 @@ protocol StreamEngine: AnyObject {
   func discard() throws
   /// Gives up an exchange under way.
   func giveUp()
+
+  /// The counters in ``numbers``; throws if this is not their form, or if there is no memory, by default.
+  func counters(of numbers: String) throws -> [String: String]
+  /// Goes on from a memory that has been written, and the counters beside it; collective.
+  func restore(_ counters: [String: String]) throws
+}
+
+extension StreamEngine {
+  var sums: CodedSums? { nil }
+  var residual: FloatBuffer? { nil }
+  var ownerResidual: FloatBuffer? { nil }
+  var ownedRanges: [Range<Int>] { [] }
+  var memory: [UnsafeMutableBufferPointer<Float>] { [] }
+  var numbers: String { "" }
+
+  func counters(of numbers: String) throws -> [String: String] {
+    throw Failure.usage("this stream has residuals, which are written in place, and no memory of another kind")
+  }
+
+  func restore(_ counters: [String: String]) throws {}
 }
 
 /// Exchanges of arrays of one layout: checks what a caller passes, and which call is possible now.
@@ -54,7 +86,7 @@ final class Stream: @unchecked Sendable {
 
   /// The engine of a stream of sums by a codec; throws if this is another one.
   func sums() throws -> CodedSums {
-    guard let sums = engine as? CodedSums else {
+    guard let sums = engine.sums else {
       throw Failure.usage("this stream has no codec of sums, whose residuals move to another codec, order or memory")
     }
     return sums

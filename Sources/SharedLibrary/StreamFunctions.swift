@@ -25,14 +25,13 @@ private func codec(_ text: UnsafePointer<CChar>?) throws -> any Codec {
 }
 
 @c @implementation public func morse_codec_result(_ codec: UnsafePointer<CChar>!) -> Int32 {
-  var result = -1
-  _ = status {
+  let result = found {
     switch try recipe(codec).capabilities.result {
-    case .gradient: result = Int(MORSE_RESULT_SUM)
-    case .change: result = Int(MORSE_RESULT_CHANGE)
+    case .gradient: Int(MORSE_RESULT_SUM)
+    case .change: Int(MORSE_RESULT_CHANGE)
     }
   }
-  return Int32(result)
+  return Int32(result ?? -1)
 }
 
 @c @implementation public func morse_stream_create(
@@ -174,15 +173,11 @@ extension Stream {
 }
 
 @c @implementation public func morse_stream_predicted_bytes(_ stream: OpaquePointer!) -> Int64 {
-  var count = -1
-  _ = status { count = try SharedLibrary.stream(stream).engine.predictedTraffic.bytesSent }
-  return Int64(count)
+  Int64(found { try SharedLibrary.stream(stream).engine.predictedTraffic.bytesSent } ?? -1)
 }
 
 @c @implementation public func morse_stream_count(_ stream: OpaquePointer!) -> Int64 {
-  var count = -1
-  _ = status { count = try SharedLibrary.stream(stream).count }
-  return Int64(count)
+  Int64(found { try SharedLibrary.stream(stream).count } ?? -1)
 }
 
 @c @implementation public func morse_stream_residual(
@@ -193,11 +188,10 @@ extension Stream {
     let stream = try SharedLibrary.stream(stream)
     try stream.demandRest()
     guard let values, let count else { throw Failure.usage("there is no place for the residual: a pointer is null") }
-    let sums = stream.engine as? CodedSums
     let buffer: FloatBuffer?
     switch Int(kind) {
-    case Int(MORSE_RESIDUAL_OWN): buffer = sums.flatMap { $0.exchange.residual.count > 0 ? $0.exchange.residual : $0.setAside }
-    case Int(MORSE_RESIDUAL_OWNER): buffer = sums?.exchange.ownerResidual
+    case Int(MORSE_RESIDUAL_OWN): buffer = stream.engine.residual
+    case Int(MORSE_RESIDUAL_OWNER): buffer = stream.engine.ownerResidual
     default: throw Failure.usage("a residual is of kind 1 or 2, not \(kind)")
     }
     values.pointee = buffer.flatMap { $0.count > 0 ? $0.baseAddress : nil }
@@ -208,14 +202,13 @@ extension Stream {
 @c @implementation public func morse_stream_owned_ranges(
   _ stream: OpaquePointer!, _ bounds: UnsafeMutablePointer<Int64>!, _ capacity: Int64
 ) -> Int64 {
-  var count = -1
-  _ = status {
-    let ranges = (try SharedLibrary.stream(stream).engine as? CodedSums)?.exchange.ownedRanges ?? []
+  let count = found {
+    let ranges = try SharedLibrary.stream(stream).engine.ownedRanges
     let flat = ranges.flatMap { [Int64($0.lowerBound), Int64($0.upperBound)] }
     if let bounds { for (place, bound) in flat.prefix(Int(max(0, capacity))).enumerated() { bounds[place] = bound } }
-    count = ranges.count
+    return ranges.count
   }
-  return Int64(count)
+  return Int64(count ?? -1)
 }
 
 @c @implementation public func morse_stream_release(_ stream: OpaquePointer!) -> Int32 {

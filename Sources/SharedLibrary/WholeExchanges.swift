@@ -77,22 +77,16 @@ final class WholeExchanges: StreamEngine {
     return inventory
   }
 
-  /// The parts of its memory.
   var memory: [UnsafeMutableBufferPointer<Float>] { inventory.tensors.map(\.values) }
 
-  /// The numbers beside it, a line of `name=value` for each, sorted.
   var numbers: String { inventory.counters.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)\n" }.joined() }
 
-  /// Goes on from a memory that has been written, and the counters beside it.
-  ///
-  /// Collective.
   func restore(_ counters: [String: String]) throws {
     aggregation.restore(counters: counters)
     try aggregation.place()
   }
 
-  /// The counters in ``numbers``; throws if this is not their form.
-  static func counters(of numbers: String) throws -> [String: String] {
+  func counters(of numbers: String) throws -> [String: String] {
     var counters: [String: String] = [:]
     for line in numbers.split(separator: "\n") {
       let parts = line.split(separator: "=", maxSplits: 1)

@@ -85,9 +85,7 @@ private final class EmptySentence: @unchecked Sendable {
 
 /// A number of a world; -1, with a sentence, for what is none.
 private func number(of handle: OpaquePointer?, _ body: (World) -> Int) -> Int32 {
-  var result = -1
-  _ = status { result = body(try world(handle)) }
-  return Int32(result)
+  Int32(found { body(try world(handle)) } ?? -1)
 }
 
 @c @implementation public func morse_broadcast(

@@ -96,6 +96,9 @@ public final class HostMap: Sendable {
   /// The number of hosts.
   public var hostCount: Int { Set(hostNames).count }
 
+  /// For every rank, whether it shares memory with this one: bytes for it stay inside the host.
+  package var insideHost: [Bool] { hostRanks.map { $0 != nil } }
+
   /// The ranks reached by messages.
   public var remoteRanks: [Int] { (0..<world.count).filter { $0 != world.rank && hostRanks[$0] == nil } }
 

@@ -14,10 +14,11 @@ package final class Mailbox {
   /// The bytes of a piece.
   package static let pieceByteCount = 53_248
 
-  /// The messages and bytes handed to MPI and received from it.
+  /// The messages and bytes handed to MPI and received from it, those of ranks of the same host inside the host.
   package private(set) var traffic = Traffic()
 
   private let ranks: WaitingRanks
+  private let insideHost: [Bool]
   private let rankCount: Int
   private let communicator: Communicator
   private let firstTag: Int
@@ -75,14 +76,17 @@ package final class Mailbox {
     _ hosts: HostMap, slotCount: Int, receiveCount: Int, sendCount: Int, patience: Patience? = nil
   ) throws {
     self.init(
-      on: try hosts.duplicate(), hosts.waitingRanks(with: patience ?? hosts.patience), slotCount: slotCount,
-      receiveCount: receiveCount, sendCount: sendCount)
+      on: try hosts.duplicate(), hosts.waitingRanks(with: patience ?? hosts.patience), insideHost: hosts.insideHost,
+      slotCount: slotCount, receiveCount: receiveCount, sendCount: sendCount)
   }
 
-  /// Prepares messages on `communicator`, where no other messages use tags from `firstTag` on.
+  /// Prepares messages on `communicator`, where no other messages use tags from `firstTag` on; all are counted as network unless
+  /// it is said which ranks are on this host.
   init(
-    on communicator: Communicator, _ ranks: WaitingRanks, firstTag: Int = 0, slotCount: Int, receiveCount: Int, sendCount: Int
+    on communicator: Communicator, _ ranks: WaitingRanks, insideHost: [Bool]? = nil, firstTag: Int = 0, slotCount: Int,
+    receiveCount: Int, sendCount: Int
   ) {
+    self.insideHost = insideHost ?? Array(repeating: false, count: communicator.count)
     (self.communicator, self.ranks, self.firstTag, rankCount) = (communicator, ranks, firstTag, communicator.count)
     receives = Pieces(on: communicator, pieceCount: receiveCount, messageCount: slotCount * rankCount)
     sends = Pieces(on: communicator, pieceCount: sendCount, messageCount: slotCount * rankCount)
@@ -122,7 +126,7 @@ package final class Mailbox {
     for piece in isVarying ? [0..<bytes.count] : Mailbox.pieces(of: bytes.count) {
       let place = sends.take(slot * rankCount + rank, byteCount: nil)
       try sends.table.send(UnsafeRawBufferPointer(rebasing: bytes[piece]), to: rank, tag: firstTag + slot, slot: place)
-      traffic.networkBytesSent += piece.count
+      traffic.addSent(piece.count, insideHost: insideHost[rank])
       traffic.messagesSent += 1
     }
   }
@@ -140,7 +144,7 @@ package final class Mailbox {
         throw ExchangeError.unexpectedMessage(
           from: ranks.names[rank], detail: "\(byteCount) bytes in slot \(slot), \(expected ?? 0) expected")
       }
-      traffic.networkBytesReceived += byteCount
+      traffic.addReceived(byteCount, insideHost: insideHost[rank])
       try arrived(slot, rank, byteCount)
     }
     let sent = try sends.table.testSome { place, _ in _ = sends.release(place) }

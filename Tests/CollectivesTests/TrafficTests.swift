@@ -126,6 +126,6 @@ import _TestSupport
     #expect((three.networkBytesSent, three.networkBytesReceived, three.hostBytesSent) == (3, 60, 900))
     #expect((three.hostBytesReceived, three.messagesSent, three.rawGroups) == (12_000, 150_000, 1_800_000))
     three += one
-    #expect(three == one * 4 && one * 0 == Traffic())
+    #expect(three == one * 4 && one * 0 == Traffic() && three / 4 == one)
   }
 }

@@ -32,12 +32,11 @@ import _TestSupport
     let trainer = try TrainingRun(settings(method) { ($0.evaluateEvery, $0.steps) = (3, 8) }, on: world, isSilent: true)
     _ = try trainer.run()
     let report = trainer.strategy.report
-    #expect(report.traffic.networkBytesSent == report.predictedInAll.networkBytesSent, "\(method)")
-    #expect(report.traffic.messagesSent == report.predictedInAll.messagesSent)
+    #expect(report.traffic == report.predictedInAll, "\(method)")
     // Models cross at each of the three meetings, besides.
-    let alone = report.predictedTraffic.networkBytesSent * report.steps
+    let alone = report.predictedTraffic.bytesSent * report.steps
     #expect(
-      world.count == 1 || method.contains("no-loco") || method.contains("random") || report.traffic.networkBytesSent > alone)
+      world.count == 1 || method.contains("no-loco") || method.contains("random") || report.traffic.bytesSent > alone)
   }
 
   private func hash(_ options: TrainerOptions, on ranks: Communicator = world) throws -> UInt64 {
@@ -86,6 +85,19 @@ import _TestSupport
       let found = try model { ($0.strategy, $0.codec) = (strategy, "none") }
       let most = zip(found, right).reduce(Float(0)) { max($0, abs($1.0 - $1.1)) }
       #expect(most < 2e-5, "\(strategy): \(most)")
+    }
+  }
+
+  /// By default γ is 1 with floats, 0.1 with codes of some values alone, and 0.6 with others, of fixed length or not.
+  @Test(arguments: [
+    ("none", 1.0), ("one-bit:group=64", 0.6), ("qsgd", 0.6), ("qsgd:code=elias", 0.6), ("chunk-top-k", 0.1), ("random-k", 0.1),
+    ("threshold", 0.1), ("unbiased-k", 0.1),
+  ])
+  func gammaFollowsFromTheCode(_ codec: String, _ gamma: Double) throws {
+    func found(_ keys: String) throws -> UInt64 { try hash(settings("method=choco,workers=12" + keys) { $0.codec = codec }) }
+    let byDefault = try found("")
+    for other in [1, 0.6, 0.1] {
+      #expect(try (found(",gamma=\(other)") == byDefault) == (other == gamma), "\(other)")
     }
   }
 

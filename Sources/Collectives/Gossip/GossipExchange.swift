@@ -13,17 +13,10 @@ package import Transport
 /// - Cost: a header of 16 bytes and what the method writes, once to each other rank that has receivers of a worker; at a meeting the
 ///   models of a rank to the owners of shards, and their mean to all.
 package final class GossipExchange {
-  /// Computes the gradient of a worker's step at its values, the mean over its samples, and returns their number, or 0 if it does not
-  /// count; calls its last argument between layers.
-  package typealias Work = (
-    _ worker: Int, _ step: Int, _ parameters: FloatBuffer, _ gradient: FloatBuffer, _ betweenLayers: @escaping () -> Void
-  ) throws -> Int
-  /// Does what is given to it, which is to wait for others.
-  package typealias Waiting = (_ wait: () throws -> Void) throws -> Void
-  /// Applies a gradient of `samples` samples to a worker's model.
-  package typealias Update = (
-    _ worker: Int, _ step: Int, _ model: FloatBuffer, _ gradient: FloatBuffer, _ samples: Int
-  ) -> Void
+  /// What computes the gradient of a worker's step, what waits, and what applies the gradient, all given the step for the minibatch.
+  package typealias Work = PairExchange.Work
+  package typealias Waiting = PairExchange.Waiting
+  package typealias Update = PairExchange.Update
 
   /// Who sends to whom.
   package let routes: GossipRoutes
@@ -50,8 +43,7 @@ package final class GossipExchange {
   package init(_ hosts: HostMap, layout: TensorLayout, settings: Settings) throws {
     (self.hosts, self.settings) = (hosts, settings)
     let (rank, rankCount) = (hosts.world.rank, hosts.world.count)
-    require(settings.workerCount % rankCount == 0, "\(settings.workerCount) workers on \(rankCount) ranks")
-    workers = RankWorkers(rank: rank, rankCount: rankCount, localCount: settings.workerCount / rankCount)
+    workers = RankWorkers(of: settings.workerCount, rank: rank, rankCount: rankCount)
     (routes, rule) = settings.parts(workers, layout)
     messages = try GossipMessages(
       hosts, workers, byteCount: rule.messageByteCount, isVarying: rule.hasVaryingLength,
@@ -69,9 +61,9 @@ package final class GossipExchange {
   /// What is to be saved of the workers of this rank.
   package var state: [GossipState] { rule.state }
   /// The groups that were sent as zeros because they were not finite.
-  package var nonFiniteGroups: Int { (rule as? CompressedMixing)?.nonFiniteGroups ?? 0 }
+  package var nonFiniteGroups: Int { rule.nonFiniteGroups }
   /// The numbers of the workers of this rank.
-  package var ids: [Int] { (0..<workers.localCount).map(workers.id) }
+  package var ids: [Int] { workers.ids }
 
   /// The model of a worker of this rank, at which its gradients are computed.
   package func shown(_ local: Int) -> FloatBuffer { rule.shown[local] }
@@ -180,7 +172,7 @@ package final class GossipExchange {
   /// Collective, and only at a meeting.
   package func copy(of worker: Int) throws -> FloatBuffer {
     if workers.isLocal(worker) { gradient.copy(from: rule.shown[workers.local(worker)]) }
-    try hosts.enter("the model of a worker") { try hosts.world.broadcast(gradient.values, root: worker % workers.rankCount) }
+    try hosts.enter("the model of a worker") { try hosts.world.broadcast(gradient.values, root: workers.rank(of: worker)) }
     return gradient
   }
 
@@ -195,10 +187,12 @@ package final class GossipExchange {
     let size = GossipMessages.headerByteCount + byteCount
     let pieces = rule.hasVaryingLength ? 1 : Mailbox.pieceCount(of: size)
     for step in steps {
-      let counts = routes.messageCount(of: workers.rank, among: workers.rankCount, in: step)
-      traffic.networkBytesSent += counts.sent * size
-      traffic.networkBytesReceived += counts.received * size
-      traffic.messagesSent += counts.sent * pieces
+      let counts = routes.messageCounts(of: workers.rank, among: workers.rankCount, in: step)
+      for (other, insideHost) in hosts.insideHost.enumerated() {
+        traffic.addSent(counts.sent[other] * size, insideHost: insideHost)
+        traffic.addReceived(counts.received[other] * size, insideHost: insideHost)
+        traffic.messagesSent += counts.sent[other] * pieces
+      }
     }
     return traffic
   }

@@ -49,7 +49,7 @@ final class GossipMessages {
       let buffer = free.popLast() ?? ByteBuffer(count: capacity)
       arriving[worker] = buffer
       try mailbox.receive(
-        into: buffer.bytes, from: worker % workers.rankCount, slot: workers.local(worker), isVarying: isVarying)
+        into: buffer.bytes, from: workers.rank(of: worker), slot: workers.local(worker), isVarying: isVarying)
     }
   }
 
@@ -59,7 +59,7 @@ final class GossipMessages {
     _ local: Int, to receivers: [Int], step: Int, end: Int, waiting: (() throws -> Void) throws -> Void,
     write: (UnsafeMutableRawPointer) -> Int
   ) throws {
-    let ranks = Set(receivers.map { $0 % workers.rankCount }).subtracting([workers.rank]).sorted()
+    let ranks = Set(receivers.map(workers.rank(of:))).subtracting([workers.rank]).sorted()
     let hasLeft = { [self] in (0..<workers.rankCount).allSatisfy { mailbox.hasLeft(slot: local, to: $0) } }
     if !hasLeft() {
       try waiting { try mailbox.wait(for: "the neighbours of worker \(workers.id(local))", until: hasLeft) }
@@ -79,7 +79,7 @@ final class GossipMessages {
   }
 
   private func hasArrived(from worker: Int) -> Bool {
-    workers.isLocal(worker) || mailbox.hasArrived(slot: workers.local(worker), from: worker % workers.rankCount)
+    workers.isLocal(worker) || mailbox.hasArrived(slot: workers.local(worker), from: workers.rank(of: worker))
   }
 
   /// Waits for the messages of `senders`; returns those that have not been taken in this step, and the first end that they tell.
@@ -89,7 +89,7 @@ final class GossipMessages {
       try waiting {
         try mailbox.wait(
           for: "the models of neighbours, step \(step + 1)",
-          awaited: { [self] in Set(senders.filter { !hasArrived(from: $0) }.map { $0 % workers.rankCount }).sorted() },
+          awaited: { [self] in Set(senders.filter { !hasArrived(from: $0) }.map(workers.rank(of:))).sorted() },
           until: isComplete)
       }
     }
@@ -99,7 +99,7 @@ final class GossipMessages {
       let told = header.load(as: Int.self)
       guard told == step else {
         throw ExchangeError.unexpectedMessage(
-          from: hosts.name(of: worker % workers.rankCount), detail: "step \(told + 1), step \(step + 1) expected")
+          from: hosts.name(of: workers.rank(of: worker)), detail: "step \(told + 1), step \(step + 1) expected")
       }
       end = min(end, header.load(fromByteOffset: 8, as: Int.self))
       new.append(worker)

@@ -88,13 +88,18 @@ extension GossipRoutes {
     return limit
   }
 
-  /// The messages that workers of rank `rank` send to other ranks in step `step`: one of a worker to each rank that has some of its
-  /// receivers.
-  package func messageCount(of rank: Int, among rankCount: Int, in step: Int) -> (sent: Int, received: Int) {
-    var (sent, received) = (0, 0)
+  /// The messages that workers of rank `rank` exchange with each other rank in step `step`: one of a worker to each rank that has some
+  /// of its receivers.
+  package func messageCounts(of rank: Int, among rankCount: Int, in step: Int) -> (sent: [Int], received: [Int]) {
+    var sent = Array(repeating: 0, count: rankCount)
+    var received = sent
     for (sender, receivers) in receivers(in: step).enumerated() {
       let ranks = Set(receivers.map { $0 % rankCount }).subtracting([sender % rankCount])
-      if sender % rankCount == rank { sent += ranks.count } else if ranks.contains(rank) { received += 1 }
+      if sender % rankCount == rank {
+        for other in ranks { sent[other] += 1 }
+      } else if ranks.contains(rank) {
+        received[sender % rankCount] += 1
+      }
     }
     return (sent, received)
   }
@@ -104,8 +109,8 @@ extension GossipRoutes {
     let localCount = count / rankCount
     switch kind {
     case .graph:
-      let counts = messageCount(of: rank, among: rankCount, in: 0)
-      return (counts.received, counts.sent)
+      let counts = messageCounts(of: rank, among: rankCount, in: 0)
+      return (counts.received.reduce(0, +), counts.sent.reduce(0, +))
     case .random: return (count - localCount, localCount)
     case .onePeer, .pairs: return (localCount, localCount)
     }

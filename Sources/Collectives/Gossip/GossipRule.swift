@@ -15,6 +15,8 @@ protocol GossipRule: AnyObject {
   var shown: WorkerVectors { get }
   /// What influences the next step.
   var state: [GossipState] { get }
+  /// The groups sent as zeros so far, because they were not finite.
+  var nonFiniteGroups: Int { get }
 
   /// Begins with `model` for every worker.
   func start(from model: FloatBuffer)
@@ -33,6 +35,7 @@ protocol GossipRule: AnyObject {
 extension GossipRule {
   var hasVaryingLength: Bool { false }
   var shown: WorkerVectors { models }
+  var nonFiniteGroups: Int { 0 }
   func take(_ message: UnsafeRawPointer, from worker: Int) {}
   func settle(_ local: Int) {}
   func share(over world: Communicator) throws {}
@@ -48,29 +51,14 @@ package struct GossipState {
   package let count: Int
 }
 
-/// The workers of a rank: worker w is on rank w mod ranks.
-struct RankWorkers: Hashable, Sendable {
-  let rank: Int
-  let rankCount: Int
-  /// The number of workers on each rank.
-  let localCount: Int
-
-  /// The number of a worker of this rank.
-  func id(_ local: Int) -> Int { local * rankCount + rank }
-  /// Whether a worker is one of this rank's.
-  func isLocal(_ worker: Int) -> Bool { worker % rankCount == rank }
-  /// The number of a worker among those of its rank.
-  func local(_ worker: Int) -> Int { worker / rankCount }
-}
-
 /// A vector for each worker of a rank, one after another in memory.
 struct WorkerVectors {
   let all: FloatBuffer
   private let each: [FloatBuffer]
 
-  /// Zeros.
-  init(localCount: Int, count: Int) {
-    let all = FloatBuffer(count: localCount * count)
+  /// Zeros, or what is in `memory`, which may be longer.
+  init(localCount: Int, count: Int, in memory: FloatBuffer? = nil) {
+    let all = memory ?? FloatBuffer(count: localCount * count)
     self.all = all
     each = (0..<localCount).map { FloatBuffer(sharing: all.baseAddress + $0 * count, count: count, owner: all) }
   }
@@ -93,16 +81,29 @@ struct WeightedTerm {
 ///
 /// Whole weights make equal values their own mean.
 func mix(_ terms: [WeightedTerm], divisor: Double = 1, count: Int, into result: UnsafeMutablePointer<Float>) {
+  addUp(terms, count: count) { values, weight, index in
+    weight * Double(values[index])
+  } set: { index, sum in
+    result[index] = Float(sum / divisor)
+  }
+}
+
+/// Adds what `product` makes of the terms of each value, in the given order in fp64, and calls `set` with the sums, block by block.
+@inline(__always)
+func addUp(
+  _ terms: [WeightedTerm], count: Int, product: (_ values: UnsafePointer<Float>, _ weight: Double, _ index: Int) -> Double,
+  set: (_ index: Int, _ sum: Double) -> Void
+) {
   let size = 1024
   withUnsafeTemporaryAllocation(of: Double.self, capacity: size) { sums in
     for start in stride(from: 0, to: count, by: size) {
       let length = min(size, count - start)
       for index in 0..<length { sums[index] = 0 }
       for term in terms {
-        let (values, weight) = (term.values + start, term.weight)
-        for index in 0..<length { sums[index] += weight * Double(values[index]) }
+        let (values, weight) = (term.values, term.weight)
+        for index in 0..<length { sums[index] += product(values, weight, start + index) }
       }
-      for index in 0..<length { result[start + index] = Float(sums[index] / divisor) }
+      for index in 0..<length { set(start + index, sums[index]) }
     }
   }
 }

@@ -8,7 +8,7 @@ extension PairExchange {
   /// The traffic of this rank in a step of as many minibatches as workers, by the format alone and in the mean over whom workers ask;
   /// meetings come on top of it.
   public var predictedTraffic: Traffic {
-    settings.graph.traffic(of: rank, among: rankCount, valueCount: workers[0].model.count)
+    settings.graph.traffic(of: placement, insideHost: hosts.insideHost, valueCount: workers[0].model.count)
   }
 
   /// The traffic of this rank between the last two meetings and at the second, by the format alone, if workers did these steps.
@@ -20,7 +20,8 @@ extension PairExchange {
     }
     let claims = minibatches.indices.map { claimCount(of: minibatches[$0], by: $0) }
     return settings.graph.traffic(
-      of: rank, among: rankCount, valueCount: workers[0].model.count, steps: steps, claimCounts: claims, seed: settings.seed)
+      of: placement, insideHost: hosts.insideHost, valueCount: workers[0].model.count, steps: steps, claimCounts: claims,
+      seed: settings.seed)
       + mean.predictedTraffic
   }
 

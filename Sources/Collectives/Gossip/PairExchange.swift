@@ -29,17 +29,18 @@ public final class PairExchange {
   ) -> Void
 
   /// The models of this rank's workers, one after another.
-  public let models: FloatBuffer
+  public var models: FloatBuffer { vectors.all }
   /// This rank's workers, in the order of their numbers.
   public let workers: [PairWorker]
 
-  private let hosts: HostMap
+  let hosts: HostMap
   let settings: Settings
   let messages: PairMessages
   let mean: ModelMean
+  /// Which workers this rank has.
+  package let placement: RankWorkers
+  private let vectors: WorkerVectors
   private let gradient: FloatBuffer
-  let rank: Int
-  let rankCount: Int
   /// By worker of this rank: what its desk is used for, if another rank's worker has asked.
   private var desks: [Desk]
   /// The worker that computes, or waits to apply its gradient.
@@ -67,23 +68,19 @@ public final class PairExchange {
   ///   - settings: How the workers work together.
   public init(_ hosts: HostMap, count: Int, settings: Settings) throws {
     (self.hosts, self.settings) = (hosts, settings)
-    (rank, rankCount) = (hosts.world.rank, hosts.world.count)
-    let workerCount = settings.graph.count
-    require(workerCount % rankCount == 0, "\(workerCount) workers on \(rankCount) ranks")
-    let localCount = workerCount / rankCount
-    let (models, mean) = (FloatBuffer(count: localCount * count), ModelMean(hosts, localCount: localCount, count: count))
-    workers = (0..<localCount).map { local in
-      let place = local * count
-      return PairWorker(
-        local * hosts.world.count + hosts.world.rank, in: settings.graph, seed: settings.seed,
-        model: FloatBuffer(sharing: models.baseAddress + place, count: count, owner: models),
-        desk: FloatBuffer(sharing: mean.memory.baseAddress + place, count: count, owner: mean.memory))
+    let placement = RankWorkers(of: settings.graph.count, rank: hosts.world.rank, rankCount: hosts.world.count)
+    let localCount = placement.localCount
+    mean = ModelMean(hosts, localCount: localCount, count: count)
+    let vectors = WorkerVectors(localCount: localCount, count: count)
+    let desks = WorkerVectors(localCount: localCount, count: count, in: mean.memory)
+    workers = (0..<localCount).map {
+      PairWorker(placement.id($0), in: settings.graph, seed: settings.seed, model: vectors[$0], desk: desks[$0])
     }
-    (self.models, self.mean) = (models, mean)
+    (self.placement, self.vectors) = (placement, vectors)
     gradient = FloatBuffer(count: count)
-    desks = Array(repeating: .free, count: localCount)
-    grants = PairGrants(workerCount: workerCount)
-    messages = try PairMessages(hosts, localCount: localCount, valueCount: count)
+    self.desks = Array(repeating: .free, count: localCount)
+    grants = PairGrants(workerCount: placement.count)
+    messages = try PairMessages(hosts, placement, valueCount: count)
   }
 
   /// Makes `model` that of every worker.
@@ -135,6 +132,9 @@ public final class PairExchange {
     }
   }
 
+  /// A worker of this rank.
+  private func worker(_ id: Int) -> PairWorker { workers[placement.local(id)] }
+
   /// Answers others until `isDone`.
   private func wait(_ activity: String, until isDone: () -> Bool) throws {
     try messages.wait(for: activity, awaited: { [self] in awaitedRanks }) {
@@ -154,8 +154,8 @@ public final class PairExchange {
   ///
   /// Collective, and only at a meeting.
   public func copy(of worker: Int) throws -> FloatBuffer {
-    if messages.isLocal(worker) { gradient.copy(from: workers[worker / rankCount].model) }
-    try hosts.enter("the model of a worker") { try hosts.world.broadcast(gradient.values, root: worker % rankCount) }
+    if placement.isLocal(worker) { gradient.copy(from: self.worker(worker).model) }
+    try hosts.enter("the model of a worker") { try hosts.world.broadcast(gradient.values, root: placement.rank(of: worker)) }
     return gradient
   }
 
@@ -174,9 +174,9 @@ extension PairExchange {
     listedCounts = events.map { events in (0..<settings.graph.count).map { worker in events.count { $0.worker == worker } } }
     require(isListed || workers.count == 1, "several workers of a rank need an order")
     open = Set(workers.flatMap { settings.graph.graph.neighbours[$0.id] }.filter(settings.graph.isActive))
-    for other in open.sorted() where !messages.isLocal(other) { try messages.listen(to: other) }
+    for other in open.sorted() where !placement.isLocal(other) { try messages.listen(to: other) }
     desks = desks.map { _ in .free }
-    if rank == 0 {
+    if placement.rank == 0 {
       grants.begin(minibatches, listed: events, shares: settings.shares)
       for worker in grants.claimants { try messages.listen(toClaimsOf: worker) }
     }
@@ -187,10 +187,10 @@ extension PairExchange {
     }
     guard let events else { return { [workers] in workers[0].minibatch == nil ? nil : workers[0] } }
     // Of workers that have ended early, the rest is left out.
-    var own = events.lazy.filter { [messages, workers, rankCount] in
-      messages.isLocal($0.worker) && workers[$0.worker / rankCount].minibatch == $0.minibatch
+    var own = events.lazy.filter { [placement, workers] in
+      placement.isLocal($0.worker) && workers[placement.local($0.worker)].minibatch == $0.minibatch
     }.makeIterator()
-    return { [workers, rankCount] in own.next().map { workers[$0.worker / rankCount] } }
+    return { [placement, workers] in own.next().map { workers[placement.local($0.worker)] } }
   }
 
   /// Begins a minibatch of a worker, whose question leaves at once; without one the worker is done.
@@ -198,7 +198,7 @@ extension PairExchange {
     worker.begin(minibatch)
     if let other = worker.awaited { try messages.ask(worker, other) }
     guard minibatch == nil, settings.graph.isActive(worker.id) else { return }
-    try messages.send(endOf: worker.id, to: Set(settings.graph.graph.neighbours[worker.id].map { $0 % rankCount }).sorted())
+    try messages.send(endOf: worker.id, to: Set(settings.graph.graph.neighbours[worker.id].map(placement.rank(of:))).sorted())
   }
 
   /// Whether the question of a worker, which has been answered, has left.
@@ -217,10 +217,10 @@ extension PairExchange {
 
   /// The ranks that keep this one waiting.
   private var awaitedRanks: [Int] {
-    var others = current.flatMap(\.obstacle).map { [$0 % rankCount] } ?? []
+    var others = current.flatMap(\.obstacle).map { [placement.rank(of: $0)] } ?? []
     if current != nil && others.isEmpty && next == nil { others = [0] }
-    if current == nil { others = open.union(grants.claimants).union(workers.flatMap(\.asking)).map { $0 % rankCount } }
-    return Set(others).sorted().filter { $0 != rank }
+    if current == nil { others = open.union(grants.claimants).union(workers.flatMap(\.asking)).map(placement.rank(of:)) }
+    return Set(others).sorted().filter { $0 != placement.rank }
   }
 }
 
@@ -243,10 +243,10 @@ extension PairExchange {
 
   private func take(_ arrival: PairMessages.Arrival) throws {
     switch arrival {
-    case .question(let asking, let worker): workers[worker / rankCount].note(asking)
+    case .question(let asking, let worker): self.worker(worker).note(asking)
     case .model(let asking):
       if let desk = desks.firstIndex(of: .receiving(of: asking)) { desks[desk] = .holding(of: asking) }
-    case .answer(let worker): workers[worker / rankCount].takeAnswer()
+    case .answer(let worker): self.worker(worker).takeAnswer()
     case .end(let asking):
       open.remove(asking)
       for worker in workers { worker.noteEnd(of: asking) }
@@ -261,11 +261,11 @@ extension PairExchange {
 
   /// Carries on with the next answer of a worker; returns whether something was done.
   private func answer(by worker: PairWorker) throws -> Bool {
-    let desk = worker.id / rankCount
+    let desk = placement.local(worker.id)
     if case .sending(let other) = desks[desk], messages.hasLeft(answerTo: other) { desks[desk] = .free }
     guard let other = worker.nextToAnswer else { return false }
-    if messages.isLocal(other) {
-      let asking = workers[other / rankCount]
+    if placement.isLocal(other) {
+      let asking = self.worker(other)
       asking.desk.copy(from: asking.model)
       worker.answer(other, averaging: asking.desk.baseAddress)
       asking.takeAnswer()

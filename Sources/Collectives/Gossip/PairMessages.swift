@@ -28,9 +28,7 @@ final class PairMessages {
 
   private enum Kind: Int, CaseIterable { case header, model, answer, claim, minibatch }
 
-  private let rank: Int
-  private let rankCount: Int
-  private let localCount: Int
+  private let workers: RankWorkers
   private let mailbox: Mailbox
   /// Two numbers for each worker and kind of message that has numbers, out and in.
   private let numbers: (out: ByteBuffer, in: ByteBuffer)
@@ -45,78 +43,77 @@ final class PairMessages {
   ///
   /// - Parameters:
   ///   - hosts: The ranks.
-  ///   - localCount: The workers of each rank; worker w is on rank w mod ranks.
+  ///   - workers: Those of this rank.
   ///   - valueCount: The values of a model.
-  init(_ hosts: HostMap, localCount: Int, valueCount: Int) throws {
-    (rank, rankCount, self.localCount) = (hosts.world.rank, hosts.world.count, localCount)
-    let workerCount = localCount * rankCount
-    let byteCount = Kind.allCases.count * workerCount * Self.headerByteCount
+  init(_ hosts: HostMap, _ workers: RankWorkers, valueCount: Int) throws {
+    self.workers = workers
+    let byteCount = Kind.allCases.count * workers.count * Self.headerByteCount
     numbers = (ByteBuffer(count: byteCount), ByteBuffer(count: byteCount))
     end = ByteBuffer(count: Self.headerByteCount)
     end.baseAddress.storeBytes(of: -1, as: Int.self)
     // A model each way for each worker of this rank, and numbers of and to all.
-    let most = localCount * (2 * Mailbox.pieceCount(of: 4 * valueCount) + rankCount) + 4 * workerCount
+    let localCount = workers.localCount
+    let most = localCount * (2 * Mailbox.pieceCount(of: 4 * valueCount) + workers.rankCount) + 4 * workers.count
     mailbox = try Mailbox(hosts, slotCount: Kind.allCases.count * localCount, receiveCount: most, sendCount: 2 * most)
   }
 
-  private func slot(_ kind: Kind, _ worker: Int) -> Int { kind.rawValue * localCount + worker / rankCount }
+  private func slot(_ kind: Kind, _ worker: Int) -> Int { kind.rawValue * workers.localCount + workers.local(worker) }
 
   /// Where the two numbers of a message lie.
   private func place(_ kind: Kind, _ worker: Int, of memory: ByteBuffer) -> UnsafeMutableRawBufferPointer {
-    let start = (kind.rawValue * localCount * rankCount + worker) * Self.headerByteCount
+    let start = (kind.rawValue * workers.count + worker) * Self.headerByteCount
     return memory.bytes(in: start..<start + Self.headerByteCount)
   }
 
   /// The traffic counted so far.
   var traffic: Traffic { mailbox.traffic }
 
-  /// Whether `worker` is one of this rank's.
-  func isLocal(_ worker: Int) -> Bool { worker % rankCount == rank }
-
   // MARK: Questions and answers
 
   /// Begins to listen to a worker of another rank that may ask.
   func listen(to worker: Int) throws {
-    try mailbox.receive(into: place(.header, worker, of: numbers.in), from: worker % rankCount, slot: slot(.header, worker))
+    try mailbox.receive(
+      into: place(.header, worker, of: numbers.in), from: workers.rank(of: worker), slot: slot(.header, worker))
   }
 
   /// Sends the question of a worker with its model, and awaits the answer on its desk; both stay as they are until that has come and
   /// ``hasLeft(questionOf:to:)``.
   func ask(_ worker: PairWorker, _ other: Int) throws {
-    guard !isLocal(other) else { return arrivals.append(.question(from: worker.id, to: other)) }
+    guard !workers.isLocal(other) else { return arrivals.append(.question(from: worker.id, to: other)) }
     let header = place(.header, worker.id, of: numbers.out)
     header.storeBytes(of: other, as: Int.self)
-    try mailbox.send(UnsafeRawBufferPointer(header), to: other % rankCount, slot: slot(.header, worker.id))
-    try mailbox.send(UnsafeRawBufferPointer(worker.model.values), to: other % rankCount, slot: slot(.model, worker.id))
+    try mailbox.send(UnsafeRawBufferPointer(header), to: workers.rank(of: other), slot: slot(.header, worker.id))
+    try mailbox.send(UnsafeRawBufferPointer(worker.model.values), to: workers.rank(of: other), slot: slot(.model, worker.id))
     try mailbox.receive(
-      into: UnsafeMutableRawBufferPointer(worker.desk.values), from: other % rankCount, slot: slot(.answer, worker.id))
+      into: UnsafeMutableRawBufferPointer(worker.desk.values), from: workers.rank(of: other), slot: slot(.answer, worker.id))
   }
 
   /// Whether the question of a worker has left.
   func hasLeft(questionOf worker: Int, to other: Int) -> Bool {
-    isLocal(other)
-      || mailbox.hasLeft(slot: slot(.header, worker), to: other % rankCount)
-        && mailbox.hasLeft(slot: slot(.model, worker), to: other % rankCount)
+    workers.isLocal(other)
+      || mailbox.hasLeft(slot: slot(.header, worker), to: workers.rank(of: other))
+        && mailbox.hasLeft(slot: slot(.model, worker), to: workers.rank(of: other))
   }
 
   /// Receives the model of a worker that has asked, and listens to its next question.
   func receive(modelOf worker: Int, into desk: FloatBuffer) throws {
-    try mailbox.receive(into: UnsafeMutableRawBufferPointer(desk.values), from: worker % rankCount, slot: slot(.model, worker))
+    try mailbox.receive(
+      into: UnsafeMutableRawBufferPointer(desk.values), from: workers.rank(of: worker), slot: slot(.model, worker))
     try listen(to: worker)
   }
 
   /// Sends the answer to a worker from the desk, which stays as it is until ``hasLeft(answerTo:)``.
   func send(answerTo worker: Int, from desk: FloatBuffer) throws {
-    try mailbox.send(UnsafeRawBufferPointer(desk.values), to: worker % rankCount, slot: slot(.answer, worker))
+    try mailbox.send(UnsafeRawBufferPointer(desk.values), to: workers.rank(of: worker), slot: slot(.answer, worker))
   }
 
   /// Whether the answer to a worker of another rank has left.
-  func hasLeft(answerTo worker: Int) -> Bool { mailbox.hasLeft(slot: slot(.answer, worker), to: worker % rankCount) }
+  func hasLeft(answerTo worker: Int) -> Bool { mailbox.hasLeft(slot: slot(.answer, worker), to: workers.rank(of: worker)) }
 
   /// Tells ranks that a worker asks no more.
   func send(endOf worker: Int, to ranks: some Sequence<Int>) throws {
     for other in ranks {
-      if other == rank {
+      if other == workers.rank {
         arrivals.append(.end(of: worker))
       } else {
         try mailbox.send(UnsafeRawBufferPointer(end.bytes), to: other, slot: slot(.header, worker))
@@ -128,13 +125,13 @@ final class PairMessages {
 
   /// Begins to listen to a worker that will want a minibatch; on rank 0.
   func listen(toClaimsOf worker: Int) throws {
-    guard !isLocal(worker) else { return }
-    try mailbox.receive(into: place(.claim, worker, of: numbers.in), from: worker % rankCount, slot: slot(.claim, worker))
+    guard !workers.isLocal(worker) else { return }
+    try mailbox.receive(into: place(.claim, worker, of: numbers.in), from: workers.rank(of: worker), slot: slot(.claim, worker))
   }
 
   /// Asks rank 0 for a minibatch, the next of a counter if none is named.
   func send(claim minibatch: Int?, by worker: Int, isStopRequested: Bool) throws {
-    guard rank > 0 else { return arrivals.append(.claim(minibatch, by: worker, isStopRequested: isStopRequested)) }
+    guard workers.rank > 0 else { return arrivals.append(.claim(minibatch, by: worker, isStopRequested: isStopRequested)) }
     let message = place(.claim, worker, of: numbers.out)
     message.storeBytes(of: minibatch ?? -1, as: Int.self)
     message.storeBytes(of: isStopRequested ? 1 : 0, toByteOffset: 8, as: Int.self)
@@ -144,10 +141,10 @@ final class PairMessages {
 
   /// Gives a worker a minibatch, or nil if there is none left.
   func send(_ minibatch: Int?, to worker: Int) throws {
-    guard !isLocal(worker) else { return arrivals.append(.minibatch(minibatch, for: worker)) }
+    guard !workers.isLocal(worker) else { return arrivals.append(.minibatch(minibatch, for: worker)) }
     let message = place(.minibatch, worker, of: numbers.out)
     message.storeBytes(of: minibatch ?? -1, as: Int.self)
-    try mailbox.send(UnsafeRawBufferPointer(message), to: worker % rankCount, slot: slot(.minibatch, worker))
+    try mailbox.send(UnsafeRawBufferPointer(message), to: workers.rank(of: worker), slot: slot(.minibatch, worker))
   }
 
   // MARK: Progress
@@ -170,11 +167,10 @@ final class PairMessages {
 
   /// Takes a piece that has arrived.
   private func take(_ slot: Int, from rank: Int, _ byteCount: Int) throws {
-    let (kind, local) = slot.quotientAndRemainder(dividingBy: localCount)
+    let (kind, local) = slot.quotientAndRemainder(dividingBy: workers.localCount)
     guard mailbox.hasArrived(slot: slot, from: rank), let kind = Kind(rawValue: kind) else { return }
     // Answers and minibatches come to workers of this rank, everything else from those of the other.
-    let own = local * rankCount + self.rank
-    let other = local * rankCount + rank
+    let (own, other) = (workers.id(local), workers.id(local, of: rank))
     switch kind {
     case .header:
       let partner = place(.header, other, of: numbers.in).load(as: Int.self)

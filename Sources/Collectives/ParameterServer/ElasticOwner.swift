@@ -1,5 +1,6 @@
 internal import Buffers
 internal import Codecs
+internal import Kernels
 
 /// An owner of a part of the centre, to which workers' models are bound elastically.
 ///
@@ -39,8 +40,7 @@ final class ElasticOwner: OwnerRule {
     guard push.samples > 0 else { return }
     round.workers.append(push.worker)
     guard !known.isEmpty, !shard.forms.pushesAreFloats else { return }
-    let (x, change) = (known[push.worker].baseAddress, room(for: push.worker))
-    for i in 0..<shard.count { x[i] += change[i] }
+    add(room(for: push.worker), count: shard.count, to: known[push.worker].baseAddress)
   }
 
   func flush() {}
@@ -53,14 +53,13 @@ final class ElasticOwner: OwnerRule {
     let x = areCodes ? known[worker].baseAddress : move
     for i in 0..<shard.count { move[i] = alpha * (x[i] - centre[i]) }
     let byteCount = shard.forms.encodeForgetfully(shard.index, move, into: code, context: context)
-    if areCodes { for i in 0..<shard.count { x[i] -= move[i] } }
+    if areCodes { subtract(x, move, count: shard.count, into: x) }
     // Those of a round have the same version.
     if !isTogether || round.answers == 0 { version += 1 }
     round.answers += 1
     guard !isTogether || round.answers == round.workers.count else { return byteCount }
     for mover in isTogether ? round.workers.sorted() : [worker] {
-      let move = room(for: mover)
-      for i in 0..<shard.count { centre[i] += move[i] }
+      add(room(for: mover), count: shard.count, to: centre)
     }
     round = ([], 0)
     return byteCount

@@ -1,5 +1,6 @@
 internal import Buffers
 internal import Codecs
+internal import Kernels
 
 /// A worker with a model of its own, bound elastically to the centre that owners hold.
 ///
@@ -54,9 +55,9 @@ final class ElasticWorker: WorkerRule {
     let x = pushed.baseAddress + elements.lowerBound
     guard !forms.pushesAreFloats else { return forms.encodeForgetfully(shard, x, into: code, context: context) }
     let known = known.baseAddress + elements.lowerBound
-    for i in 0..<elements.count { x[i] -= known[i] }
+    subtract(x, known, count: elements.count, into: x)
     let byteCount = forms.encodeForgetfully(shard, x, into: code, context: context)
-    for i in 0..<elements.count { known[i] += x[i] }
+    add(x, count: elements.count, to: known)
     return byteCount
   }
 
@@ -67,10 +68,10 @@ final class ElasticWorker: WorkerRule {
     forms.withScratch { move in
       forms.decode(shard, code, setting: move)
       let x = values.baseAddress + elements.lowerBound
-      for i in 0..<elements.count { x[i] -= move[i] }
+      subtract(x, move, count: elements.count, into: x)
       guard !forms.pushesAreFloats else { return }
       let known = known.baseAddress + elements.lowerBound
-      for i in 0..<elements.count { known[i] -= move[i] }
+      subtract(known, move, count: elements.count, into: known)
     }
   }
 

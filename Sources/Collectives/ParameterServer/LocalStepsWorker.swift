@@ -1,5 +1,6 @@
 internal import Buffers
 internal import Codecs
+internal import Kernels
 
 /// A worker that takes steps of its own, and pushes what they have changed.
 ///
@@ -41,7 +42,7 @@ final class LocalStepsWorker: WorkerRule {
     let elements = forms.codes.elements(of: shard)
     let (b, x) = (pulled.baseAddress + elements.lowerBound, values.baseAddress + elements.lowerBound)
     return forms.withScratch { change in
-      for i in 0..<elements.count { change[i] = b[i] - x[i] }
+      subtract(b, x, count: elements.count, into: change)
       return forms.encodePush(shard, change, by: coder, into: code, context: context)
     }
   }

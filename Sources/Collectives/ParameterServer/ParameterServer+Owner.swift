@@ -47,7 +47,7 @@ extension ParameterServer {
     server.noteAnswer(to: worker, pulls: header.pulls)
     message.header = header
     service.answerByteCount += header.byteCount + ServerMessages.Header.byteCount
-    noteLeaving(header, to: worker % rankCount)
+    noteLeaving(header, to: placement.rank(of: worker))
     try messages.send(answerTo: worker)
   }
 }

@@ -19,19 +19,23 @@ extension ParameterServer {
   private func traffic(of minibatchCount: Int, pushes: ShardCodes, answers: ShardCodes) -> Traffic {
     let header = ServerMessages.Header.byteCount
     let (perPush, perPull) = (settings.minibatchesPerPush, settings.minibatchesPerPush * settings.pushesPerPull)
-    let (own, others) = (minibatchCount / rankCount, minibatchCount - minibatchCount / rankCount)
+    let own = minibatchCount / rankCount
     func pushed(_ minibatches: Int, to shard: Int) -> Int { minibatches * (pushes.byteCount(of: shard) + header) / perPush }
     func answered(_ minibatches: Int, by shard: Int) -> Int {
       minibatches * answers.byteCount(of: shard) / perPull + minibatches * header / perPush
     }
     var traffic = Traffic()
     for shard in owners where shard != rank {
-      traffic.networkBytesSent += pushed(own, to: shard)
-      traffic.networkBytesReceived += answered(own, by: shard)
+      traffic.addSent(pushed(own, to: shard), insideHost: isInsideHost(shard))
+      traffic.addReceived(answered(own, by: shard), insideHost: isInsideHost(shard))
     }
     guard owners.contains(rank) else { return traffic }
-    traffic.networkBytesSent += answered(others, by: rank)
-    traffic.networkBytesReceived += pushed(others, to: rank)
+    let others = minibatchCount - own
+    let inside = others * (0..<rankCount).count { $0 != rank && isInsideHost($0) } / max(1, rankCount - 1)
+    for (minibatches, insideHost) in [(others - inside, false), (inside, true)] {
+      traffic.addSent(answered(minibatches, by: rank), insideHost: insideHost)
+      traffic.addReceived(pushed(minibatches, to: rank), insideHost: insideHost)
+    }
     return traffic
   }
 }

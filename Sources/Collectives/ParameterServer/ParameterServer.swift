@@ -24,8 +24,8 @@ public final class ParameterServer {
   let workers: [Worker]
   let server: ShardServer
   let messages: ServerMessages
-  let rank: Int
-  let rankCount: Int
+  /// Which workers this rank has.
+  let placement: RankWorkers
   /// The ranks with a shard; the others apply nothing, and no worker waits for them.
   let owners: [Int]
   /// The blocks of minibatches; those after the first are handed out by the first owner.
@@ -70,11 +70,12 @@ public final class ParameterServer {
     update: @escaping Update, finishUpdate: @escaping FinishUpdate = { _, _ in }
   ) throws {
     (self.settings, self.parameters, leaders) = (settings, parameters, ranks.leaders)
-    (rank, rankCount, blocks) = (ranks.rank, ranks.count, BlockCounter(settings))
+    let (rank, rankCount) = (ranks.rank, ranks.count)
+    blocks = BlockCounter(settings)
     if case .elastic(_, together: true) = settings.method {
       require(settings.bound == 0...0, "differences are taken together of workers that wait for each other")
     }
-    require(settings.workerCount % rankCount == 0, "\(settings.workerCount) workers on \(rankCount) ranks")
+    placement = RankWorkers(of: settings.workerCount, rank: rank, rankCount: rankCount)
     let shares = settings.shares ?? Array(repeating: 1, count: rankCount)
     require(shares.count == rankCount, "\(shares.count) shares for \(rankCount) ranks")
     owners = shares.indices.filter { shares[$0] > 0 }
@@ -90,7 +91,7 @@ public final class ParameterServer {
       case .localSteps(let outer): LocalStepsOwner(shard, outer)
       }
     server = ShardServer(settings, rule: ownerRule)
-    workers = stride(from: rank, to: settings.workerCount, by: rankCount).map { id in
+    workers = placement.ids.map { id in
       let rule: any WorkerRule =
         switch settings.method {
         case .gradients: GradientWorker(settings, count: layout.count, forms: forms, rate: rate)
@@ -101,8 +102,11 @@ public final class ParameterServer {
     }
     gradient = FloatBuffer(count: layout.count)
     messages = try ServerMessages(
-      ranks, localCount: workers.count, owners: owners, capacities: (0..<rankCount).map { forms.capacity(of: $0) })
+      ranks, placement, owners: owners, capacities: (0..<rankCount).map { forms.capacity(of: $0) })
   }
+
+  var rank: Int { placement.rank }
+  var rankCount: Int { placement.rankCount }
 
   /// How often pushes to this rank's shard had which staleness, by worker, from the start of the run on.
   public var staleness: [[Int: Int]] { server.staleness }
@@ -163,7 +167,7 @@ public final class ParameterServer {
     for worker in workers {
       worker.rule.begin(at: parameters)
       worker.blocks = blocks.first(of: worker.id)
-      if worker.blocks.isEmpty { try messages.sendEnd(of: worker.id / rankCount) }
+      if worker.blocks.isEmpty { try messages.sendEnd(of: placement.local(worker.id)) }
     }
   }
 
@@ -207,7 +211,7 @@ public final class ParameterServer {
   /// The other ranks that keep this one waiting before a meeting: owners that have not answered, and the worker whose event is next; if
   /// there are none, those whose workers are not done.
   package var awaitedRanks: [Int] {
-    func others(_ workers: [Int]) -> [Int] { Set(workers.map { $0 % rankCount }).sorted().filter { $0 != rank } }
+    func others(_ workers: [Int]) -> [Int] { Set(workers.map { placement.rank(of: $0) }).sorted().filter { $0 != rank } }
     let awaited = others(workers.flatMap { $0.awaited } + (server.awaited.map { [$0] } ?? []))
     return awaited.isEmpty && isOwner ? others(server.unfinishedWorkers) : awaited
   }
@@ -260,21 +264,24 @@ extension ParameterServer {
     for distance in 1...rankCount {
       let shard = (rank + distance) % rankCount
       guard worker.awaited.contains(shard) else { continue }
-      let message = try messages.push(of: worker.id / rankCount, to: shard)
+      let message = try messages.push(of: placement.local(worker.id), to: shard)
       if worker.sampleCount > 0 {
         header.byteCount = worker.rule.encodePush(to: shard, into: message.codes, context: context)
       }
       message.header = header
       noteLeaving(header, to: shard)
-      try messages.send(pushOf: worker.id / rankCount, to: shard)
+      try messages.send(pushOf: placement.local(worker.id), to: shard)
     }
     worker.rule.endPush()
     (worker.current, worker.isComputed) = (nil, false)
   }
 
+  /// Whether a rank is on the host of this one.
+  func isInsideHost(_ other: Int) -> Bool { leaders[other] == leaders[rank] }
+
   /// Counts a message that leaves the host.
   func noteLeaving(_ header: ServerMessages.Header, to other: Int) {
-    guard leaders[other] != leaders[rank] else { return }
+    guard !isInsideHost(other) else { return }
     service.bytesLeavingHost += header.byteCount + ServerMessages.Header.byteCount
   }
 
@@ -284,6 +291,6 @@ extension ParameterServer {
     if header.pulls { worker.rule.take(answer: answer.codes, of: shard) }
     worker.awaited.remove(shard)
     if header.minibatchCount > 0 { worker.blocks.append(header.block) }
-    if worker.isDone { try messages.sendEnd(of: worker.id / rankCount) }
+    if worker.isDone { try messages.sendEnd(of: placement.local(worker.id)) }
   }
 }

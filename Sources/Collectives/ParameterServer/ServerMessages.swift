@@ -80,10 +80,8 @@ final class ServerMessages {
   /// First pieces and what follows them, and what is exchanged at meetings.
   private enum Kind: Int, CaseIterable { case push, restOfPush, answer, restOfAnswer, model, counts }
 
-  private let rank: Int
-  private let rankCount: Int
+  private let workers: RankWorkers
   private let owners: [Int]
-  private let localCount: Int
   private let network: any ServerNetwork
   /// By local worker and owner.
   private let pushesOut: [[Message]]
@@ -99,25 +97,27 @@ final class ServerMessages {
   ///
   /// - Parameters:
   ///   - ranks: The ranks.
-  ///   - localCount: The workers of each rank; worker w is on rank w mod ranks.
+  ///   - workers: Those of this rank.
   ///   - owners: The ranks with a shard, in order.
   ///   - capacities: The size of the largest codes of each shard.
-  init(_ ranks: ServerRanks, localCount: Int, owners: [Int], capacities: [Int]) throws {
-    let (rank, rankCount) = (ranks.rank, ranks.count)
-    (self.rank, self.rankCount, self.localCount, self.owners) = (rank, rankCount, localCount, owners)
-    counts = ByteBuffer(count: 8 * localCount * rankCount)
+  init(_ ranks: ServerRanks, _ workers: RankWorkers, owners: [Int], capacities: [Int]) throws {
+    let (rank, rankCount, localCount) = (workers.rank, workers.rankCount, workers.localCount)
+    (self.workers, self.owners) = (workers, owners)
+    counts = ByteBuffer(count: 8 * workers.count)
     func toOwners() -> [[Message]] { (0..<localCount).map { _ in capacities.map { Message(capacity: $0) } } }
-    func toWorkers() -> [Message] { (0..<localCount * rankCount).map { _ in Message(capacity: capacities[rank]) } }
+    func toWorkers() -> [Message] { (0..<workers.count).map { _ in Message(capacity: capacities[rank]) } }
     (pushesOut, answersIn, answersOut) = (toOwners(), toOwners(), toWorkers())
     // A rank's own pushes are read where they were written.
     let own = pushesOut
-    pushesIn = toWorkers().enumerated().map { $0 % rankCount == rank ? own[$0 / rankCount][rank] : $1 }
+    pushesIn = toWorkers().enumerated().map { workers.isLocal($0) ? own[workers.local($0)][rank] : $1 }
     let pieces = capacities.map { Mailbox.pieceCount(of: $0) + 1 }
     let most = localCount * (pieces.reduce(0, +) + rankCount * pieces[rank]) + pieces.reduce(0, +) + rankCount * pieces[rank]
     network = try ranks.network(Kind.allCases.count * localCount, most + rankCount, 2 * (most + rankCount))
   }
 
-  private func slot(_ kind: Kind, _ local: Int) -> Int { kind.rawValue * localCount + local }
+  private var rank: Int { workers.rank }
+
+  private func slot(_ kind: Kind, _ local: Int) -> Int { kind.rawValue * workers.localCount + local }
 
   /// The traffic counted so far.
   var traffic: Traffic { network.traffic }
@@ -126,8 +126,8 @@ final class ServerMessages {
   func begin() throws { for worker in pushesIn.indices where owners.contains(rank) { try expect(worker) } }
 
   private func expect(_ worker: Int) throws {
-    guard worker % rankCount != rank else { return }
-    try receiveFirst(of: pushesIn[worker], from: worker % rankCount, slot(.push, worker / rankCount))
+    guard !workers.isLocal(worker) else { return }
+    try receiveFirst(of: pushesIn[worker], from: workers.rank(of: worker), slot(.push, workers.local(worker)))
   }
 
   // MARK: Pushes
@@ -141,7 +141,7 @@ final class ServerMessages {
   /// Sends the push that was written.
   func send(pushOf local: Int, to owner: Int) throws {
     let message = pushesOut[local][owner]
-    guard owner != rank else { return arrivals.append(.push(worker: local * rankCount + rank)) }
+    guard owner != rank else { return arrivals.append(.push(worker: workers.id(local))) }
     try send(message, to: owner, slot(.push, local), rest: slot(.restOfPush, local))
     try receiveFirst(of: answersIn[local][owner], from: owner, slot(.answer, local))
   }
@@ -152,7 +152,7 @@ final class ServerMessages {
       let message = try push(of: local, to: owner)
       message.header = Header(samples: -1)
       if owner == rank {
-        arrivals.append(.end(worker: local * rankCount + rank))
+        arrivals.append(.end(worker: workers.id(local)))
       } else {
         try send(message, to: owner, slot(.push, local), rest: slot(.restOfPush, local))
       }
@@ -166,13 +166,14 @@ final class ServerMessages {
 
   /// Where the answer to a worker is written, once the one before has left.
   func answer(to worker: Int) throws -> Message {
-    try leave([slot(.answer, worker / rankCount), slot(.restOfAnswer, worker / rankCount)], worker % rankCount)
+    let local = workers.local(worker)
+    try leave([slot(.answer, local), slot(.restOfAnswer, local)], workers.rank(of: worker))
     return answersOut[worker]
   }
 
   /// Sends the answer that was written; after that the worker may push again.
   func send(answerTo worker: Int) throws {
-    let (local, owner) = (worker / rankCount, worker % rankCount)
+    let (local, owner) = (workers.local(worker), workers.rank(of: worker))
     guard owner != rank else { return arrivals.append(.answer(owner: rank, local: local)) }
     try expect(worker)
     try send(answersOut[worker], to: owner, slot(.answer, local), rest: slot(.restOfAnswer, local))
@@ -180,7 +181,7 @@ final class ServerMessages {
 
   /// The answer of an owner that has arrived.
   func answer(from owner: Int, to local: Int) -> Message {
-    owner == rank ? answersOut[local * rankCount + rank] : answersIn[local][owner]
+    owner == rank ? answersOut[workers.id(local)] : answersIn[local][owner]
   }
 
   // MARK: Progress
@@ -216,13 +217,13 @@ final class ServerMessages {
       for (worker, count) in minibatchCounts.enumerated() {
         words.storeBytes(of: count, toByteOffset: 8 * worker, as: Int.self)
       }
-      for other in 0..<rankCount where !owners.contains(other) {
+      for other in 0..<workers.rankCount where !owners.contains(other) {
         try network.send(UnsafeRawBufferPointer(words), to: other, slot: slot(.counts, 0), isVarying: false)
       }
     } else if !owners.contains(rank) {
       try receive(words, from: owners[0], slot(.counts, 0))
     }
-    for other in 0..<rankCount where other != rank {
+    for other in 0..<workers.rankCount where other != rank {
       let (own, theirs) = (parameters.values(in: elements[rank]), parameters.values(in: elements[other]))
       if !theirs.isEmpty { try receive(UnsafeMutableRawBufferPointer(theirs), from: other, slot(.model, 0)) }
       guard !own.isEmpty else { continue }
@@ -232,7 +233,7 @@ final class ServerMessages {
 
   /// The minibatches of each worker that were shared last.
   var sharedCounts: [Int] {
-    (0..<localCount * rankCount).map { counts.baseAddress.load(fromByteOffset: 8 * $0, as: Int.self) }
+    (0..<workers.count).map { counts.baseAddress.load(fromByteOffset: 8 * $0, as: Int.self) }
   }
 
   /// Whether messages have yet to arrive or leave.
@@ -262,10 +263,10 @@ final class ServerMessages {
 
   /// Takes a piece that has arrived: after the first one the rest is received, and with the last one the message is complete.
   private func take(_ slot: Int, from rank: Int, _ byteCount: Int) throws {
-    let (kind, local) = slot.quotientAndRemainder(dividingBy: localCount)
+    let (kind, local) = slot.quotientAndRemainder(dividingBy: workers.localCount)
     guard network.hasArrived(slot: slot, from: rank), let kind = Kind(rawValue: kind), kind != .model, kind != .counts
     else { return }
-    let worker = local * rankCount + rank
+    let worker = workers.id(local, of: rank)
     let isPush = kind == .push || kind == .restOfPush
     let message = isPush ? pushesIn[worker] : answersIn[local][rank]
     if kind == .push || kind == .answer {

@@ -1,4 +1,5 @@
 internal import Buffers
+internal import Collectives
 internal import MPI
 internal import Networks
 internal import Optimizers
@@ -9,9 +10,10 @@ internal import Transport
 /// Their state is saved by worker, so that it is found again on any number of ranks.
 final class WorkerOptimizers {
   private let hosts: HostMap
+  private let workers: RankWorkers
   private let workerCount: Int
   private let parameterCount: Int
-  /// By local worker; worker w is on rank w mod ranks.
+  /// By local worker.
   private let optimizers: [any Optimizer]
   /// The counters of all workers' optimizers at the last meeting, by the names under which they are saved.
   private var counters: [String: String] = [:]
@@ -21,7 +23,8 @@ final class WorkerOptimizers {
   /// Optimizers that have seen no gradient, made by `make`.
   init(_ parts: StrategyParts, workerCount: Int, make: () -> any Optimizer) {
     (hosts, self.workerCount, parameterCount) = (parts.hosts, workerCount, parts.network.layout.count)
-    optimizers = (0..<workerCount / parts.grid.shareCount).map { _ in make() }
+    workers = RankWorkers(of: workerCount, rank: parts.hosts.world.rank, rankCount: parts.hosts.world.count)
+    optimizers = workers.ids.map { _ in make() }
   }
 
   /// Descent with Nesterov's momentum if the strategy names it, else optimizers like that of the run.
@@ -35,11 +38,9 @@ final class WorkerOptimizers {
     }
   }
 
-  private func id(_ local: Int) -> Int { local * hosts.world.count + hosts.world.rank }
-
   /// Takes a step of a worker of this rank.
   func step(_ worker: Int, _ values: FloatBuffer, _ gradient: FloatBuffer, rate: Float, samples: Int) {
-    let optimizer = optimizers[worker / hosts.world.count]
+    let optimizer = optimizers[workers.local(worker)]
     optimizer.prepare(samples: samples, share: 1)
     optimizer.update(0..<values.count, of: values, with: gradient.baseAddress, rate: rate)
     optimizer.finish(values, rate: rate)
@@ -56,9 +57,9 @@ final class WorkerOptimizers {
   /// Lets a worker that the checkpoint of `savedCount` workers lacks begin with what its first has saved.
   func prepareToLoad(_ inventory: inout StateInventory, savedBy savedCount: Int) {
     self.savedCount = savedCount
-    for local in optimizers.indices where id(local) >= savedCount {
+    for local in optimizers.indices where workers.id(local) >= savedCount {
       for name in state(local).tensors.map(\.name) {
-        let (saved, own) = (StateInventory.name(name, ofWorker: 0), StateInventory.name(name, ofWorker: id(local)))
+        let (saved, own) = (StateInventory.name(name, ofWorker: 0), StateInventory.name(name, ofWorker: workers.id(local)))
         inventory.tensors = inventory.tensors.map { $0.name == own ? $0.renamed(saved) : $0 }
       }
     }
@@ -76,7 +77,7 @@ final class WorkerOptimizers {
     }
     let all = try hosts.enter("the optimizers of workers") { try hosts.world.allGather(own) }
     for worker in 0..<workerCount {
-      let (local, rank) = worker.quotientAndRemainder(dividingBy: hosts.world.count)
+      let (local, rank) = (workers.local(worker), workers.rank(of: worker))
       for (index, name) in names.enumerated() {
         counters[StateInventory.name(name, ofWorker: worker)] = String(all[rank * own.count + local * names.count + index])
       }
@@ -85,14 +86,14 @@ final class WorkerOptimizers {
 
   func contribute(to inventory: inout StateInventory) {
     for local in optimizers.indices {
-      inventory.tensors += state(local).tensors.map { $0.owned(0..<parameterCount).ofWorkers(id(local)) }
+      inventory.tensors += state(local).tensors.map { $0.owned(0..<parameterCount).ofWorkers(workers.id(local)) }
     }
     inventory.counters.merge(counters) { $1 }
   }
 
   func restore(counters: [String: String]) {
     for local in optimizers.indices {
-      let worker = id(local) < savedCount ?? .max ? id(local) : 0
+      let worker = workers.id(local) < savedCount ?? .max ? workers.id(local) : 0
       optimizers[local].restore(counters: StateInventory.counters(counters, ofWorker: worker))
     }
     for worker in 0..<workerCount {

@@ -1,13 +1,18 @@
 internal import Buffers
 internal import Collectives
+internal import Kernels
 internal import Networks
 internal import Reporting
 internal import Transport
 
 /// The models of all workers, each of which makes its own like those of others.
 protocol WorkerModels {
+  /// This rank's traffic so far.
+  var traffic: Traffic { get }
   /// Sets all models to this one.
   func start(from model: FloatBuffer)
+  /// Sets `parameters` to the mean of all models on every rank; returns the mean of ‖x_i − x̄‖². Collective, at a meeting.
+  func meet(into parameters: FloatBuffer) throws -> Double
   /// A copy of a worker's model on every rank, valid until the next call. Collective, at a meeting.
   func copy(of worker: Int) throws -> FloatBuffer
   /// Gives up on what is under way.
@@ -33,12 +38,64 @@ protocol DecentralizedDescent: Strategy {
   var workerCount: Int { get }
   /// Whether the checkpoint is of another number of workers, which all begin at its model.
   var beginsAnew: Bool { get set }
+  var progress: DescentProgress { get set }
+}
+
+/// What workers have done so far, and how far apart they are.
+struct DescentProgress {
+  var stepCount = 0
+  /// The mean of ‖x_i − x̄‖² and ‖x̄‖² at the last meeting.
+  var distance = (fromMean: 0.0, ofMean: 0.0)
   /// Seconds of updates, and of everything between the beginnings and the meetings of steps.
-  var seconds: (update: Double, total: Double) { get }
+  var seconds = (update: 0.0, total: 0.0)
+}
+
+/// When the steps up to a meeting began, and the traffic before them.
+struct DescentStart {
+  let stopwatch = Stopwatch()
+  let traffic: Traffic
 }
 
 extension DecentralizedDescent {
   func startFromModel() { exchange.start(from: parts.parameters) }
+
+  /// Begins the steps up to a meeting.
+  func begin() -> DescentStart {
+    work.begin()
+    return DescentStart(traffic: exchange.traffic)
+  }
+
+  /// Applies a gradient to a worker's model.
+  func update(_ worker: Int, _ model: FloatBuffer, _ gradient: FloatBuffer, rate: Float, samples: Int) {
+    let stopwatch = Stopwatch()
+    optimizers.step(worker, model, gradient, rate: rate, samples: samples)
+    progress.seconds.update += stopwatch.seconds
+  }
+
+  /// Makes the mean of all models that of the run, and learns what all optimizers count.
+  ///
+  /// Collective.
+  func meet() throws {
+    let distance = try parts.timeline.span(.exchange) { try exchange.meet(into: parts.parameters) }
+    progress.distance = (distance, parts.parameters.sumOfSquares)
+    try optimizers.meet()
+  }
+
+  /// Agrees on the steps that were done up to the meeting and judges them; returns what has come of them.
+  ///
+  /// Collective.
+  ///
+  /// - Throws: `TrainingError` on every rank if the run must not go on.
+  func conclude(_ steps: Range<Int>, since start: DescentStart, on course: Course) throws -> StepOutcome {
+    progress.seconds.total += start.stopwatch.seconds
+    let agreement = try parts.timeline.span(.agreement) { try work.agree(at: steps.upperBound, on: course) }
+    var outcome = StepOutcome()
+    try work.judge(steps, agreement, noting: &outcome)
+    progress.stepCount += outcome.stepCount
+    outcome.traffic = exchange.traffic - start.traffic
+    outcome.consensusDistance = progress.distance.fromMean
+    return outcome
+  }
 
   func drain() -> Traffic { Traffic() }
 
@@ -66,8 +123,8 @@ extension DecentralizedDescent {
 
   var times: PhaseTimes {
     var times = PhaseTimes()
-    (times.compute, times.update) = (work.computation.seconds, seconds.update)
-    times.wait = max(0, seconds.total - times.compute - seconds.update)
+    (times.compute, times.update) = (work.computation.seconds, progress.seconds.update)
+    times.wait = max(0, progress.seconds.total - times.compute - times.update)
     return times
   }
 }

@@ -33,8 +33,8 @@ extension GossipDescent {
   /// How far workers are from their mean.
   var conclusion: StrategyConclusion {
     var conclusion = StrategyConclusion()
-    guard stepCount > 0 else { return conclusion }
-    conclusion.note(distance: distance, workerCount: workerCount)
+    guard progress.stepCount > 0 else { return conclusion }
+    conclusion.note(distance: progress.distance, workerCount: workerCount)
     return conclusion
   }
 
@@ -44,7 +44,7 @@ extension GossipDescent {
     report.codec = codec.specification
     report.isCompressed = !codec.isIdentity && workerCount > 1
     report.predictsAtMost = codec.hasVaryingLength
-    (report.steps, report.traffic) = (stepCount, exchange.traffic)
+    (report.steps, report.traffic) = (progress.stepCount, exchange.traffic)
     report.predictedTraffic = mean { exchange.predictedTraffic(in: $0) }
     report.floatTraffic = mean(floatTraffic)
     (report.predictedTotal, report.floatTotal) = (predicted.codes, predicted.floats)
@@ -64,12 +64,7 @@ extension GossipDescent {
   /// The traffic of a step, in the mean over as many exchanges as show whom workers send to.
   private func mean(_ traffic: (Range<Int>) -> Traffic) -> Traffic {
     let (exchanges, every) = (64, settings.method == .outerPairs ? settings.steps : 1)
-    let all = (1...exchanges).map { traffic($0 * every - 1..<$0 * every) }.reduce(Traffic(), +)
-    var mean = Traffic()
-    mean.networkBytesSent = all.networkBytesSent / (exchanges * every)
-    mean.networkBytesReceived = all.networkBytesReceived / (exchanges * every)
-    mean.messagesSent = all.messagesSent / (exchanges * every)
-    return mean
+    return (1...exchanges).map { traffic($0 * every - 1..<$0 * every) }.reduce(Traffic(), +) / (exchanges * every)
   }
 }
 

@@ -29,13 +29,10 @@ final class GossipDescent: DecentralizedDescent {
   let optimizers: WorkerOptimizers
   let workerCount: Int
   let work: WorkerComputation
-  /// The mean of ‖x_i − x̄‖² and ‖x̄‖² at the last meeting.
-  private(set) var distance = (fromMean: 0.0, ofMean: 0.0)
   var beginsAnew = false
-  private(set) var stepCount = 0
+  var progress = DescentProgress()
   /// The traffic of the steps and the meetings so far, by the format alone, and if messages were floats.
   private(set) var predicted = (codes: Traffic(), floats: Traffic())
-  private(set) var seconds = (update: 0.0, total: 0.0)
 
   var namedWorkerCount: Int? { settings.workerCount }
 
@@ -55,37 +52,25 @@ final class GossipDescent: DecentralizedDescent {
   }
 
   func advance(from step: Int, to meeting: Int, on course: Course) throws -> StepOutcome {
-    let (stopwatch, trafficBefore) = (Stopwatch(), exchange.traffic)
-    work.begin()
+    let start = begin()
     let end = try exchange.run(
       step..<meeting, isStopRequested: { StopSignal.isRequested }
     ) { worker, step, parameters, gradient, serve in
       let samples = try work.gradient(
         of: step * workerCount + worker, for: worker, at: parameters, into: gradient, on: course,
-        traffic: { exchange.traffic - trafficBefore }, betweenLayers: serve)
+        traffic: { exchange.traffic - start.traffic }, betweenLayers: serve)
       if samples > 0 { weigh(gradient, samples: samples, in: step) }
       return samples
     } update: { worker, step, model, gradient, samples in
-      let stopwatch = Stopwatch()
-      optimizers.step(worker, model, gradient, rate: course.rate(step), samples: samples)
-      seconds.update += stopwatch.seconds
+      self.update(worker, model, gradient, rate: course.rate(step), samples: samples)
     } waiting: {
       try parts.timeline.span(.exchange, nil, $0)
     }
-    let consensus = try parts.timeline.span(.exchange) { try exchange.meet(into: parts.parameters) }
-    distance = (consensus, parts.parameters.sumOfSquares)
-    try optimizers.meet()
+    try meet()
     work.advance(by: Array(repeating: end - step, count: workerCount))
-    seconds.total += stopwatch.seconds
-    let agreement = try parts.timeline.span(.agreement) { try work.agree(at: end, on: course) }
-    var outcome = StepOutcome()
-    try work.judge(step..<end, agreement, noting: &outcome)
-    stepCount += outcome.stepCount
     predicted.codes += exchange.predictedTraffic(in: step..<end) + exchange.predictedMeetingTraffic
     predicted.floats += floatTraffic(in: step..<end) + exchange.predictedMeetingTraffic
-    outcome.traffic = exchange.traffic - trafficBefore
-    outcome.consensusDistance = consensus
-    return outcome
+    return try conclude(step..<end, since: start, on: course)
   }
 
   /// Scales the mean gradient of a worker's n of the N samples of a step by K·n/N, so that the mean over workers is that over samples.
@@ -94,7 +79,6 @@ final class GossipDescent: DecentralizedDescent {
   private func weigh(_ gradient: FloatBuffer, samples: Int, in step: Int) {
     let all = parts.options.clients == nil ? parts.plan.places(of: step).count : parts.plan.minibatch
     guard samples * workerCount != all else { return }
-    let factor = Float(Double(samples * workerCount) / Double(all))
-    for index in 0..<gradient.count { gradient.baseAddress[index] *= factor }
+    multiply(gradient.values, by: Float(Double(samples * workerCount) / Double(all)))
   }
 }

@@ -114,7 +114,7 @@ struct GossipSettings: Sendable {
 
   /// γ with this codec.
   func gamma(with codec: any Codec) -> Double {
-    gamma ?? (codec.isIdentity ? 1 : codec.hasVaryingLength ? 0.1 : 0.6)
+    gamma ?? (codec.isIdentity ? 1 : codec.isSparse ? 0.1 : 0.6)
   }
 
   /// What the run cannot be used with.

@@ -10,9 +10,9 @@ internal import Transport
 /// What is saved, and what is told.
 extension PairDescent {
   func contribute(to inventory: inout StateInventory) {
-    let (count, rankCount) = (parts.network.layout.count, parts.grid.shareCount)
+    let count = parts.network.layout.count
     // One vector of all models, of which a rank holds those of its workers.
-    let places = stride(from: parts.grid.share, to: workerCount, by: rankCount).map { $0 * count..<($0 + 1) * count }
+    let places = exchange.placement.ids.map { $0 * count..<($0 + 1) * count }
     inventory.tensors.append(SavedTensor("models", .owned(places), of: exchange.models).ofWorkers())
     optimizers.contribute(to: &inventory)
     work.contribute(to: &inventory)
@@ -36,8 +36,8 @@ extension PairDescent {
   /// How far workers are from their mean, and how much each did.
   var conclusion: StrategyConclusion {
     var conclusion = StrategyConclusion()
-    guard stepCount > 0 else { return conclusion }
-    conclusion.note(distance: distance, workerCount: workerCount)
+    guard progress.stepCount > 0 else { return conclusion }
+    conclusion.note(distance: progress.distance, workerCount: workerCount)
     if workerCount > 1 {
       conclusion.lines.append("gradients by worker: \(gradientCounts.map(String.init).joined(separator: ", "))")
     }
@@ -49,7 +49,7 @@ extension PairDescent {
   var report: ExchangeReport {
     var report = ExchangeReport()
     report.codec = "none"
-    (report.steps, report.traffic) = (stepCount, exchange.traffic)
+    (report.steps, report.traffic) = (progress.stepCount, exchange.traffic)
     report.predictedTraffic = exchange.predictedTraffic
     report.floatTraffic = exchange.predictedTraffic
     (report.predictedTotal, report.floatTotal) = (predicted, predicted)

@@ -3,7 +3,6 @@ internal import Checkpoints
 internal import Codecs
 internal import Collectives
 internal import Files
-internal import Kernels
 internal import MPI
 internal import Networks
 internal import Optimizers
@@ -33,13 +32,10 @@ final class PairDescent: DecentralizedDescent {
   let work: WorkerComputation
   /// The gradients of each worker so far.
   var gradientCounts: [Int]
-  /// The mean of ‖x_i − x̄‖² and ‖x̄‖² at the last meeting.
-  private(set) var distance = (fromMean: 0.0, ofMean: 0.0)
   /// Emulated time so far, if speeds are emulated.
   var emulatedTime = 0.0
   var beginsAnew = false
-  private(set) var stepCount = 0
-  private(set) var seconds = (update: 0.0, total: 0.0)
+  var progress = DescentProgress()
   /// The traffic of this rank so far, by the format alone: averages, claims of minibatches, and the models of meetings.
   private(set) var predicted = Traffic()
 
@@ -60,38 +56,27 @@ final class PairDescent: DecentralizedDescent {
   }
 
   func advance(from step: Int, to meeting: Int, on course: Course) throws -> StepOutcome {
-    let (stopwatch, trafficBefore) = (Stopwatch(), exchange.traffic)
+    let start = begin()
     let segment = try segment(of: workerCount * step..<workerCount * meeting)
-    work.begin()
     try exchange.run(
       segment.minibatches, order: segment.order,
       isStopRequested: { [isReplay = parts.replayed != nil] in StopSignal.isRequested && !isReplay }
     ) { worker, minibatch, parameters, gradient, serve in
       try work.gradient(
         of: minibatch, for: worker, at: parameters, into: gradient, on: course,
-        traffic: { exchange.traffic - trafficBefore }, betweenLayers: serve)
+        traffic: { exchange.traffic - start.traffic }, betweenLayers: serve)
     } update: { worker, minibatch, model, gradient, samples in
-      let stopwatch = Stopwatch()
-      optimizers.step(worker, model, gradient, rate: course.rate(minibatch / workerCount), samples: samples)
-      seconds.update += stopwatch.seconds
+      self.update(worker, model, gradient, rate: course.rate(minibatch / workerCount), samples: samples)
     } waiting: {
       try parts.timeline.span(.exchange, nil, $0)
     }
-    let consensus = try parts.timeline.span(.exchange) { try exchange.meet(into: parts.parameters) }
-    distance = (consensus, parts.parameters.sumOfSquares)
-    try optimizers.meet()
+    try meet()
     let histories = try histories()
     predicted += exchange.predictedTraffic(of: histories.map { $0.map(PairStep.init(recorded:)) })
     let done = segment.minibatches.prefix(note(histories))
     let end = done.upperBound / workerCount
     emulatedTime += done == segment.minibatches ? segment.emulatedTime : self.course(of: done)?.duration ?? 0
-    seconds.total += stopwatch.seconds
-    let agreement = try parts.timeline.span(.agreement) { try work.agree(at: end, on: course) }
-    var outcome = StepOutcome()
-    try work.judge(step..<end, agreement, noting: &outcome)
-    stepCount += outcome.stepCount
-    outcome.traffic = exchange.traffic - trafficBefore
-    outcome.consensusDistance = consensus
+    var outcome = try conclude(step..<end, since: start, on: course)
     if parts.options.record != nil {
       outcome.events = EventLine(first: done.lowerBound, end: done.upperBound, orders: [], steps: histories)
     }
@@ -140,7 +125,7 @@ final class PairDescent: DecentralizedDescent {
       try own.map { try parts.hosts.world.allGather(varying: $0) }
     }
     return (0..<workerCount).map { worker in
-      all[worker / parts.grid.shareCount][worker % parts.grid.shareCount].map { Int($0) }
+      all[exchange.placement.local(worker)][exchange.placement.rank(of: worker)].map { Int($0) }
     }
   }
 

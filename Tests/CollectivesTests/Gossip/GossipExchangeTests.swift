@@ -103,14 +103,31 @@ import _TestSupport
         guard workers == world.count else { continue }
         let degree = min(2, workers - 1)
         switch name {
-        case "d-psgd": #expect(predicted.networkBytesSent == 4 * degree * (4 * trial.count + 16))
-        case "push-sum": #expect(predicted.networkBytesSent == 4 * min(1, workers - 1) * (4 * trial.count + 20))
+        case "d-psgd": #expect(predicted.bytesSent == 4 * degree * (4 * trial.count + 16))
+        case "push-sum": #expect(predicted.bytesSent == 4 * min(1, workers - 1) * (4 * trial.count + 20))
         case "choco":
           // 64 bits and two means for each 64 values.
-          #expect(predicted.networkBytesSent == 4 * degree * (trial.count / 64 * 16 + 16))
+          #expect(predicted.bytesSent == 4 * degree * (trial.count / 64 * 16 + 16))
         default: break
         }
       }
+    }
+  }
+
+  /// What goes to ranks of the same host is counted inside it, and predicted there, unless no memory is shared.
+  @Test func bytesStayInsideAHost() throws {
+    let matrix = MixingMatrix(metropolis: GossipGraph(.complete, count: world.count))
+    for (hosts, companions) in [
+      (try HostMap(world), world.count - 1), (try HostMap(world, transport: .messages), 0),
+      (try HostMap(world, pretendedHost: world.rank / 2), (0..<world.count).count { $0 / 2 == world.rank / 2 } - 1),
+    ] {
+      let trial = try GossipTrial(.mixing(matrix), workers: world.count, count: 512, hosts: hosts)
+      try trial.run(0..<3, gradient: Self.gradient)
+      let (found, predicted) = (trial.exchange.messageTraffic, trial.exchange.predictedTraffic(in: 0..<3))
+      #expect(found == predicted, "\(companions): \(found) \(predicted)")
+      let byteCount = 3 * (4 * trial.count + 16)
+      #expect(found.hostBytesSent == companions * byteCount && found.hostBytesReceived == companions * byteCount)
+      #expect(found.bytesSent == (world.count - 1) * byteCount)
     }
   }
 

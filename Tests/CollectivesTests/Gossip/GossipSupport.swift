@@ -12,12 +12,12 @@ struct GossipTrial {
 
   init(
     _ method: GossipExchange.Method, workers: Int, count: Int, combinesFirst: Bool = false, seed: UInt64 = 3,
-    transport: Transport = .auto, on ranks: Communicator = allRanks
+    on ranks: Communicator = allRanks, hosts: HostMap? = nil
   ) throws {
     var settings = GossipExchange.Settings(method, workerCount: workers, combinesFirst: combinesFirst)
     settings.seed = seed
     exchange = try GossipExchange(
-      HostMap(ranks, transport: transport), layout: TensorLayout([("w", [max(1, count / 256), min(256, count)])]),
+      hosts ?? HostMap(ranks), layout: TensorLayout([("w", [max(1, count / 256), min(256, count)])]),
       settings: settings)
     (workerCount, self.count) = (workers, max(1, count / 256) * min(256, count))
     exchange.start(from: FloatBuffer(count: self.count))

@@ -107,7 +107,8 @@ import _TestSupport
       (MixingMatrix(metropolis: GossipGraph(torusOf: workers)), false),
     ] {
       let trial = try GossipTrial(
-        .mixing(matrix), workers: workers, count: count, combinesFirst: combinesFirst, transport: .messages)
+        .mixing(matrix), workers: workers, count: count, combinesFirst: combinesFirst,
+        hosts: HostMap(allRanks, transport: .messages))
       let codes = try GossipTrial(
         .compressedMixing(matrix, codec: Largest(kept: 3, size: 64), gamma: 0.3), workers: workers, count: count,
         combinesFirst: combinesFirst)

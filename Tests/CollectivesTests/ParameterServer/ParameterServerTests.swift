@@ -33,6 +33,19 @@ import _TestSupport
     return values
   }
 
+  /// What workers and owners of one host send one another is counted and predicted inside it, unless no memory is shared.
+  @Test(.ranks(atLeast: 2)) func bytesStayInsideAHost() throws {
+    for transport in Transport.allCases {
+      let model = TargetModel(ParameterServer.Settings(workerCount: world.count))
+      let server = try model.server(HostMap(world, transport: transport))
+      _ = try model.train(server, [0..<6 * world.count])
+      for traffic in [server.traffic, server.predictedTraffic(of: world.count)] {
+        let (inside, outside) = (traffic.hostBytesSent, traffic.networkBytesSent)
+        #expect(transport == .auto ? inside > 0 && outside == 0 : inside == 0 && outside > 0, "\(transport): \(traffic)")
+      }
+    }
+  }
+
   /// The traces of the guide: both workers pull 1, then push in turn and pull after each push.
   @Test(.enabled(if: allRanks.count == 1, "one rank is both workers")) func tracesAreThoseOfTheEquations() throws {
     func expect(_ rule: PushRule, _ expected: [Double]) throws {

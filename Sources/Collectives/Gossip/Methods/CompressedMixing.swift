@@ -1,5 +1,6 @@
 internal import Buffers
 internal import Codecs
+internal import Kernels
 internal import MPI
 
 /// Workers mix public copies of their models, which all who hold them change by the same codes: CHOCO-SGD.
@@ -49,7 +50,6 @@ final class CompressedMixing: GossipRule {
 
   var messageByteCount: Int { codes.byteCount(of: 0) }
   var hasVaryingLength: Bool { codes.codec.hasVaryingLength }
-  /// The groups sent as zeros so far.
   var nonFiniteGroups: Int { coder.nonFiniteGroups }
 
   private var count: Int { scratch.count }
@@ -73,8 +73,8 @@ final class CompressedMixing: GossipRule {
   }
 
   func write(_ local: Int, step: Int, into message: UnsafeMutableRawPointer) -> Int {
-    let (model, known, difference) = (models[local].baseAddress, known[local].baseAddress, scratch.baseAddress)
-    for index in 0..<count { difference[index] = model[index] - known[index] }
+    let difference = scratch.baseAddress
+    subtract(models[local].baseAddress, known[local].baseAddress, count: count, into: difference)
     coder.clear()
     let context = EncodingContext(seed: seed, step: step, stream: CodeStreams().contributions(of: workers.id(local)))
     let byteCount = codes.encode(0, difference, by: coder, at: 0, into: message, context: context)
@@ -84,8 +84,7 @@ final class CompressedMixing: GossipRule {
 
   func take(_ message: UnsafeRawPointer, from worker: Int) {
     codes.decode(0, message, by: coder, setting: scratch.baseAddress)
-    let (known, change) = (copy(of: worker).baseAddress, scratch.baseAddress)
-    for index in 0..<count { known[index] += change[index] }
+    add(scratch.baseAddress, count: count, to: copy(of: worker).baseAddress)
   }
 
   func combine(_ local: Int, step: Int, senders: [Int], message: (Int) -> UnsafeRawPointer) {
@@ -95,26 +94,18 @@ final class CompressedMixing: GossipRule {
       WeightedTerm(weight: Double(matrix.numerators[own][$0]), values: UnsafePointer(copy(of: $0).baseAddress))
     }
     let (model, known) = (models[local].baseAddress, known[local].baseAddress)
-    let (factor, size) = (gamma / Double(matrix.denominator), 1024)
-    withUnsafeTemporaryAllocation(of: Double.self, capacity: size) { sums in
-      for start in stride(from: 0, to: count, by: size) {
-        let length = min(size, count - start)
-        for index in 0..<length { sums[index] = 0 }
-        for term in terms {
-          let values = term.values + start
-          for index in 0..<length {
-            sums[index] += term.weight * (Double(values[index]) - Double(known[start + index]))
-          }
-        }
-        for index in 0..<length { model[start + index] = Float(Double(model[start + index]) + factor * sums[index]) }
-      }
+    let factor = gamma / Double(matrix.denominator)
+    addUp(terms, count: count) { values, weight, index in
+      weight * (Double(values[index]) - Double(known[index]))
+    } set: { index, sum in
+      model[index] = Float(Double(model[index]) + factor * sum)
     }
   }
 
   func share(over world: Communicator) throws {
     for worker in 0..<matrix.count {
       let isKnown = workers.isLocal(worker) || copies[worker] != nil
-      try world.broadcast((isKnown ? copy(of: worker) : scratch).values, root: worker % workers.rankCount)
+      try world.broadcast((isKnown ? copy(of: worker) : scratch).values, root: workers.rank(of: worker))
     }
   }
 }

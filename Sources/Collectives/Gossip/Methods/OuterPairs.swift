@@ -1,4 +1,5 @@
 internal import Buffers
+internal import Kernels
 
 /// Workers that take steps of their own and meet in random pairs, in which each takes an outer step with momentum: NoLoCo.
 ///
@@ -43,10 +44,10 @@ final class OuterPairs: GossipRule {
   }
 
   func write(_ local: Int, step: Int, into message: UnsafeMutableRawPointer) -> Int {
-    let (model, slow) = (models[local].baseAddress, slow[local].baseAddress)
+    let slow = slow[local].baseAddress
     message.copyMemory(from: slow, byteCount: 4 * count)
     let change = (message + 4 * count).assumingMemoryBound(to: Float.self)
-    for index in 0..<count { change[index] = model[index] - slow[index] }
+    subtract(models[local].baseAddress, slow, count: count, into: change)
     return messageByteCount
   }
 
