@@ -77,17 +77,13 @@ struct Threshold: SparseCodec {
         if found > form.most {
           found = ChunkSelection.choose(form.most, of: v, count: count, indices: indices, chosen: chosen)
         }
-        residual.update(from: v, count: count)
         let sent = UnsafeBufferPointer(start: chosen, count: found)
-        guard found > 0, let levels = values.levels(of: sent) else { return 0 }
-        for place in 0..<found {
-          residual[Int(indices[place])] = chosen[place] - values.arriving(chosen[place], levels)
-        }
-        return form.write(sent, at: indices, levels, into: code)
+        return form.send(sent, at: indices, of: v, residual: residual, into: code)
       }
     }
   }
 
+  @inline(__always)
   func read(
     _ code: UnsafeRawPointer, _ byteCount: Int, _ count: Int, _ body: (_ place: Int, _ value: Float) -> Void
   ) -> Bool { form(of: count).read(code, byteCount: byteCount, body) }

@@ -108,6 +108,7 @@ struct UnbiasedK: SparseCodec {
     }
   }
 
+  @inline(__always)
   func read(
     _ code: UnsafeRawPointer, _ byteCount: Int, _ count: Int, _ body: (_ place: Int, _ value: Float) -> Void
   ) -> Bool {
