@@ -65,7 +65,7 @@ struct RandomK: Codec {
   ) -> Int? {
     guard count > 0 else { return 0 }
     return withUnsafeTemporaryAllocation(of: Float.self, capacity: count) { v -> Int? in
-      for i in 0..<count { v[i] = (gradient[i] + residual[i]) + 0.0 }
+      addResidual(gradient, residual, times: 1, count: count, into: v.baseAddress!)
       // Only what is drawn is multiplied.
       let drawn = drawnCount(of: count)
       let isScaled = !keepsRemainder && !(seed == .shared && context.isSum)

@@ -71,7 +71,7 @@ struct Threshold: SparseCodec {
     return withUnsafeTemporaryAllocation(of: Float.self, capacity: 2 * count + 16) { room in
       withUnsafeTemporaryAllocation(of: UInt32.self, capacity: count + 16) { places in
         let (v, chosen, indices) = (room.baseAddress!, room.baseAddress! + count, places.baseAddress!)
-        for i in 0..<count { v[i] = (gradient[i] + residual[i]) + 0.0 }
+        addResidual(gradient, residual, times: 1, count: count, into: v)
         guard allFinite(v, count: count, limit: .greatestFiniteMagnitude) else { return nil }
         var found = selectAtLeast(v, count: count, key: key(of: v, count: count), first: 0, indices: indices, selected: chosen)
         if found > form.most {

@@ -42,7 +42,7 @@ struct DirectionVectors: Codec {
     return withUnsafeTemporaryAllocation(of: Float.self, capacity: vectors * (dimension + 1) + book.count) { room -> Int? in
       withUnsafeTemporaryAllocation(of: UInt16.self, capacity: vectors) { chosen -> Int? in
         let v = room.baseAddress!, multiples = v + vectors * dimension, products = multiples + vectors
-        for i in 0..<count { v[i] = (gradient[i] + residual[i]) + 0.0 }
+        addResidual(gradient, residual, times: 1, count: count, into: v)
         for i in count..<vectors * dimension { v[i] = 0 }
         guard allFinite(v, count: count, limit: .greatestFiniteMagnitude) else { return nil }
         for vector in 0..<vectors {

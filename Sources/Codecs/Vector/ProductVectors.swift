@@ -35,7 +35,7 @@ struct ProductVectors: Codec {
       room -> Int? in
       withUnsafeTemporaryAllocation(of: UInt16.self, capacity: vectors) { chosen -> Int? in
         let v = room.baseAddress!, scaled = v + vectors * dimension, products = scaled + dimension
-        for i in 0..<count { v[i] = (gradient[i] + residual[i]) + 0.0 }
+        addResidual(gradient, residual, times: 1, count: count, into: v)
         for i in count..<vectors * dimension { v[i] = 0 }
         guard allFinite(v, count: count, limit: .greatestFiniteMagnitude) else { return nil }
         let inverse = Self.inverse(of: (sumOfSquares(v, count: count) / Double(count)).squareRoot())
