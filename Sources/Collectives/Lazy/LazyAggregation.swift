@@ -110,14 +110,11 @@ final class LazyAggregation: StagedAggregation {
   /// The stages in which owners take the uploads of `senders`, sum, and send back.
   private func summing(_ senders: [Bool]) -> [Stage] {
     let own = shards[rank].count
-    let taking = rounds.peers.filter { senders[$0] }.map { peer in
-      rounds.message(from: peer, in: 0, .sum) { [self] message in
-        guard own > 0, let values = message.baseAddress else { return }
-        if let grid = settings.grid {
-          grid.decode(values, moving: copies[peer].baseAddress, count: own)
-        } else {
-          copy(values, count: own, to: copies[peer].baseAddress)
-        }
+    let taking = rounds.messages(from: rounds.peers.filter { senders[$0] }, in: 0, .sum) { [self] values, peer in
+      if let grid = settings.grid {
+        grid.decode(values, moving: copies[peer].baseAddress, count: own)
+      } else {
+        copy(values, count: own, to: copies[peer].baseAddress)
       }
     }
     let adding = Stage(.sum) { [self] in
@@ -125,12 +122,9 @@ final class LazyAggregation: StagedAggregation {
       orderedSum(terms, termCount: terms.count, count: own, into: rounds.message(in: 1))
       try rounds.send(1, outgoing: shards.map { _ in own }, incoming: shards.map(\.count))
     }
-    let taken = rounds.peers.map { peer in
-      rounds.message(from: peer, in: 1, .decode) { [self] message in
-        guard let values = message.baseAddress, !shards[peer].isEmpty else { return }
-        copy(values, count: shards[peer].count, to: sum.baseAddress + shards[peer].lowerBound)
-        exchange.sink?.take(values, in: shards[peer])
-      }
+    let taken = rounds.messages(from: rounds.peers, in: 1, .decode) { [self] values, peer in
+      copy(values, count: shards[peer].count, to: sum.baseAddress + shards[peer].lowerBound)
+      exchange.sink?.take(values, in: shards[peer])
     }
     return taking + [adding, exchange.delivery { _ in }] + taken
   }

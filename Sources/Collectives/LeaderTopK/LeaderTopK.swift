@@ -69,22 +69,9 @@ final class LeaderTopK: StagedAggregation {
     let following = rounds.message(from: leader, in: 0, .decode) { [self] message in
       try follow(message, gradient)
     }
-    let adding = rounds.peers.map { peer in
-      rounds.message(from: peer, in: 1, .sum) { [self] message in
-        guard let terms = message.baseAddress, !message.isEmpty else { return }
-        let sum = rounds.message(in: 2)
-        if peer == 0 { copy(terms, count: message.count, to: sum) } else { add(terms, count: message.count, to: sum) }
-      }
-    }
-    let returning = Stage(.sum) { [self] in try rounds.send(2) }
-    let taking = rounds.peers.map { peer in
-      rounds.message(from: peer, in: 2, .decode) { [self] message in
-        guard let values = message.baseAddress, !message.isEmpty else { return }
-        copy(values, count: message.count, to: chosen.baseAddress + shards[peer].lowerBound)
-      }
-    }
+    let summing = rounds.summing(1, of: shards, into: chosen)
     let delivering = exchange.delivery { [self] in deliver(to: $0) }
-    return [beginning, following] + adding + [returning] + taking + [delivering, rounds.ending { [self] in totalCount += 1 }]
+    return [beginning, following] + summing + [delivering, rounds.ending { [self] in totalCount += 1 }]
   }
 
   /// The leader chooses, and tells all.
