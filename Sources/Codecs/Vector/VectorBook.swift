@@ -93,6 +93,9 @@ final class VectorBook: Sendable {
   private static let leastSamples = 8192
   private static let rounds = 12
 
+  /// The number of vectors that stand for `count` values.
+  func vectorCount(of count: Int) -> Int { (count + dimension - 1) / dimension }
+
   /// Sets `products` to the inner products of `values` with all vectors; there are `dimension` values.
   func multiply(_ values: UnsafePointer<Float>, into products: UnsafeMutablePointer<Float>) {
     products.update(repeating: 0, count: count)
