@@ -23,7 +23,7 @@ final class VectorBook: Sendable {
   /// Half the squared length of each vector.
   private let halfSquares: [Float]
 
-  /// The book of a kind, made if nobody has asked for it before.
+  /// The book of a kind, made at its first use.
   static func shared(_ kind: Kind, dimension: Int, bits: Int) -> VectorBook {
     known.withLock { known in
       let key = Key(kind: kind, dimension: dimension, bits: bits)

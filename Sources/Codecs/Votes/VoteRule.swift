@@ -35,7 +35,7 @@ public struct VoteRule: Hashable, Sendable {
     case mean
   }
 
-  /// What becomes of ties; of no matter to a mean.
+  /// What becomes of ties; not used for means.
   public let tie: Tie
   /// What is made of the votes.
   public let result: Result

@@ -10,7 +10,7 @@ internal import Transport
 ///
 /// What is enough follows from how far the model has moved in the last steps (``DescentHistory``), by one of several rules
 /// (``UploadRule``). Owners keep the last upload of each rank for their shard and sum them anew in rank order, in fp32 as a coded
-/// all-reduce does: when all upload, the sum has the same bits. If nobody does, nothing comes back either: all ranks still have
+/// all-reduce does: when all upload, the sum has the same bits. If none does, nothing comes back either: all ranks still have
 /// the sum. One rank uploads always.
 ///
 /// - Source: Chen et al. 2018; Sun et al. 2019; algorithms §10.8.
@@ -129,7 +129,7 @@ final class LazyAggregation: StagedAggregation {
     return taking + [adding, exchange.delivery { _ in }] + taken
   }
 
-  /// Delivers the sum of before, as nobody has uploaded.
+  /// Delivers the last sum, as no rank has uploaded.
   private func deliver(to sink: Sink) { sink.take(sum.baseAddress, in: 0..<sum.count) }
 
   // MARK: State
