@@ -8,12 +8,13 @@ internal import Transport
 ///
 ///     v_i = g_i + β r_i      J = Top_k(v_l) of the leader l = t mod K      y = Σ v_i on J      r_i ← r_i + g_i − v_i on J
 ///
-/// J is the same for all ranks, so that sums have k values on any number of ranks, owners lose nothing, and Σ r_i + Σ y is Σ g_i: what is not
-/// sent, waits. With β below 1 a residual is sent in parts: it is the low-pass filter of the paper, for the large residuals of large
-/// minibatches. The choice is good as long as the residuals of ranks are alike; what only others have waits until they lead.
+/// J is the same for all ranks, so that sums have k values on any number of ranks, owners lose nothing, and Σ r_i + Σ y is
+/// Σ g_i: what is not sent, waits. With β below 1 a residual is sent in parts: it is the low-pass filter of the paper, for the
+/// large residuals of large minibatches. The choice is good as long as the residuals of ranks are alike; what only others have
+/// waits until they lead.
 ///
-/// J has always k places: where fewer values are not zero, the first ones of the others. A rank whose gradient is not finite sends zeros and
-/// leads with zeros, keeps its residual, and is counted.
+/// J has always k places: where fewer values are not zero, the first ones of the others. A rank whose gradient is not finite
+/// sends zeros and leads with zeros, keeps its residual, and is counted.
 ///
 /// - Source: Chen et al. 2020, "ScaleCom: scalable sparsified gradient compression", CLT-k; frontier F5.
 /// - Cost: each rank sends 2 (K − 1)/K of 4k bytes, in three rounds; the leader its k indices, too, to K − 1 ranks: about

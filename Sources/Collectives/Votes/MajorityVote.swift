@@ -10,7 +10,8 @@ internal import Transport
 /// is another rule of descent and not a code of the sum. One rank follows its own signs.
 ///
 /// - Source: Bernstein et al. 2019, "signSGD with majority vote is communication efficient and fault tolerant"; algorithms §3.2.
-/// - Cost: each rank sends (K − 1)/K of a bit per value up, and as much down; 2 bits where zeros are possible, ⌈log₂(K + 1)⌉ bits down for means.
+/// - Cost: each rank sends (K − 1)/K of a bit per value up, and as much down; 2 bits where zeros are possible, ⌈log₂(K + 1)⌉
+///   bits down for means.
 final class MajorityVote: StagedAggregation {
   /// The values that are decoded together.
   static let blockCount = 2048
