@@ -5,7 +5,7 @@ public struct Tensor: Hashable, Sendable {
     /// Encoded, as codecs do it.
     case coded
     /// As floats whatever the codec: what is small, and whose errors weigh more than its bytes.
-    case plain
+    case raw
   }
 
   /// For example `layers.3.weight`.

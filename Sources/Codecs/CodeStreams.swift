@@ -3,8 +3,9 @@
 /// Each slice of a model is exchanged by ranks of its own, whose streams are different from those of the other slices. They follow from
 /// the places of ranks in the grid, not from the hosts that they are on.
 public struct CodeStreams: Hashable, Sendable {
-  /// The slice of the model that is exchanged, and the number of slices.
+  /// The slice of the model that is exchanged.
   public var slice: Int
+  /// The number of slices.
   public var sliceCount: Int
 
   /// The streams of one of `sliceCount` slices.

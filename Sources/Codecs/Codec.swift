@@ -31,7 +31,7 @@ public protocol Codec: Sendable {
 
   /// The number of exchanges that a value waits in the residual, on average, until it is sent; 1 by default.
   ///
-  /// The sum of so many gradients that are mostly noise is its root times as large as one.
+  /// The sum of n gradients that are mostly noise is √n times as large as one.
   var exchangesUntilSent: Double { get }
 
   /// About what share of the squared norm of a group one code carries; the rest comes later. Nil if it is not known; 1 is all of it.

@@ -1,4 +1,4 @@
-// Sums in which a value counts for all ranks, whoever sent it.
+// Sums in which a value that some ranks have sent counts for all.
 extension GroupCoder {
   /// Sets `values` to the decoded groups, added in the given order in fp32, each value times the number of codes over the number of
   /// those in which it is not zero; advances each of `codes` past its group.

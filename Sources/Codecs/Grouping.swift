@@ -2,7 +2,7 @@ public import Buffers
 
 /// How tensors are cut into groups, the runs of values that share the statistics of a code.
 ///
-/// A group never crosses the end of a tensor. Tensors that travel as floats (`Tensor.Kind.plain`) are cut into single values, for
+/// A group never crosses the end of a tensor. Tensors that travel as floats (`Tensor.Kind.raw`) are cut into single values, for
 /// which every code would be longer than the value itself, so that `GroupCoder` sends them raw.
 public enum Grouping: Hashable, Sendable, CustomStringConvertible {
   /// Each row of a tensor is a group (all inputs of one output unit, as in the paper; `Tensor.rowLength`).

@@ -12,9 +12,10 @@ internal import Kernels
 /// 32 lanes (lane l adds the elements l, l + 32, … in fp32), combined by halves (16, 8, 4, 2, 1) and divided by the count, so
 /// that every processor finds the same bits. A group of up to three values is sent raw.
 ///
-/// Paper: Seide et al. 2014, "1-Bit stochastic gradient descent and its application to data-parallel distributed training of
+/// Source: Seide et al. 2014, "1-Bit stochastic gradient descent and its application to data-parallel distributed training of
 /// speech DNNs"; threshold 0, with the residual carried forward as in the paper's prose (its printed formula drops the old
 /// one).
+/// - Cost: 8 + 4⌈n/32⌉ bytes for a group of n values, a 32nd of the floats if it is long.
 public struct OneBit: Codec {
   public let grouping: Grouping
   public let name = "one-bit"

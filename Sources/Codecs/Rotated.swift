@@ -15,11 +15,12 @@ internal import Kernels
 ///     uint32  × bits × ⌈P/32⌉, block by block of 32 rotated values: a word of signs (bit e is 1 if and only if value e is ≥ 0),
 ///             then the words of the bits of the levels, low ones first; bits after the last value are 0
 ///
-/// With the signs and levels q, a group decodes to s 2^−⌊b/2⌋ D H q, and what gradient + residual has beyond it stays in the residual. Levels are
-/// those of least mean square error for a normal distribution of the group's variance; s is the factor for which the error is
-/// smallest, ⟨q, z⟩/⟨q, q⟩, or another (``Scale``). All is computed in fp32 with the largest magnitude scaled to 1 to 2 by a power of two, so that groups of
-/// any magnitude have the same code; sums over a group are taken over 32 lanes (lane l adds the elements l, l + 32, …) that are
-/// combined by halves, and transforms go by the distances 1, 2, 4, …, so that every processor finds the same bits.
+/// With the signs and levels q, a group decodes to s 2^−⌊b/2⌋ D H q, and what gradient + residual has beyond it stays in the
+/// residual. Levels are those of least mean square error for a normal distribution of the group's variance; s is the factor for
+/// which the error is smallest, ⟨q, z⟩/⟨q, q⟩, or another (``Scale``). All is computed in fp32 with the largest magnitude
+/// scaled to 1 to 2 by a power of two, so that groups of any magnitude have the same code; sums over a group are taken over 32
+/// lanes (lane l adds the elements l, l + 32, …) that are combined by halves, and transforms go by the distances 1, 2, 4, …, so
+/// that every processor finds the same bits.
 ///
 /// A sum of codes is taken before it is rotated back: Σ of q in fp32 in the given order, and one transform for all.
 ///

@@ -8,8 +8,9 @@ public struct AggregationSizes: Sendable {
   public var layout: TensorLayout
   /// The number of values of a contribution.
   public var count: Int { layout.count }
-  /// This rank, and the ranks that exchange.
+  /// This rank.
   public var rank: Int
+  /// The number of ranks that exchange.
   public var rankCount: Int
   /// The ranks that are reached by messages.
   public var remoteRanks: [Int]

@@ -23,7 +23,7 @@ extension TensorLayout {
     var next: Int?
     for index in tensors.indices.reversed() {
       for group in (bounds[index]..<bounds[index + 1]).reversed() {
-        let isSingle = tensors[index].kind == .plain
+        let isSingle = tensors[index].kind == .raw
         if isSingle, let next { ends[group] = min(next, group + TensorLayout.longestRun) }
         next = isSingle ? ends[group] : nil
       }

@@ -13,6 +13,7 @@ internal import Kernels
 /// gives by a time constant τ in samples. With a time constant ρ is exp(−N/τ), N the samples of each single update, and the
 /// gain as above, N₀ being the minibatch of the settings: a short last minibatch and half a minibatch forget according to
 /// their samples.
+/// - Cost: a float per parameter on every rank with momentum, none without; one pass over parameters, gradient and u.
 public final class StochasticGradientDescent: Optimizer {
   private let settings: OptimizerSettings
   private let style: MomentumStyle

@@ -23,9 +23,11 @@ public struct PaceComparison: Sendable {
   public let codec: String
   /// The predictions, those in step first.
   public let predictions: [PacePrediction]
-  /// The fastest in step, and without a bound and with one.
+  /// The fastest in step.
   public let inStep: PacePrediction
+  /// `asgd`, without a bound.
   public let free: PacePrediction
+  /// `ssp` with a bound of 3.
   public let bounded: PacePrediction
   /// The strategy that was asked for, if it is not in step.
   public let requested: PacePrediction?

@@ -18,10 +18,13 @@ public struct PlanRequest: Sendable {
   public var ranks: Int?
   /// Ranks of a full host; by default as in the job.
   public var ranksPerHost: Int?
-  /// T_frm, C · T_post, T_upd and T_float in seconds, if known.
+  /// T_frm in seconds, if known.
   public var frameSeconds: Double?
+  /// C · T_post in seconds, if known.
   public var postSeconds: Double?
+  /// T_upd in seconds, if known.
   public var updateSeconds: Double?
+  /// T_float in seconds, if known.
   public var floatExchangeSeconds: Double?
   /// The rate of a host's link in each direction, in bits per second, if known.
   public var bandwidth: Double?

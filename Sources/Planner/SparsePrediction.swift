@@ -16,8 +16,8 @@ public struct SparseCosts: Hashable, Sendable {
 
 /// One exchange of a sparse aggregation on the busiest rank: bytes from its rounds of messages, times from the costs.
 ///
-/// Rounds follow one another, each after a latency, or two if lengths are announced. What an owner does is shared by the owners, but for the
-/// messages that it adds: there are more of them with more ranks, each for fewer shards.
+/// Rounds follow one another, each after a latency, or two if lengths are announced. What an owner does is shared by the
+/// owners, but for the messages that it adds: there are more of them with more ranks, each for fewer shards.
 struct SparsePrediction {
   /// Bytes that the rank sends, at most.
   private(set) var bytesSent = 0

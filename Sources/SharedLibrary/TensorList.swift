@@ -26,7 +26,7 @@ extension TensorLayout {
       total = sum
       switch Int(tensor.kind) {
       case Int(MORSE_TENSOR_CODED): append(name, shape: shape.sizes)
-      case Int(MORSE_TENSOR_PLAIN): append(name, shape: shape.sizes, kind: .plain)
+      case Int(MORSE_TENSOR_PLAIN): append(name, shape: shape.sizes, kind: .raw)
       default: throw Failure.usage("tensor '\(name)' is neither coded (0) nor plain (1), but \(tensor.kind)")
       }
     }
@@ -54,7 +54,7 @@ extension TensorLayout {
   var lines: [String] {
     tensors.map { tensor in
       let shape = tensor.shape.map(String.init).joined(separator: "×")
-      return "\(tensor.name) \(shape)\(tensor.kind == .plain ? " plain" : "")"
+      return "\(tensor.name) \(shape)\(tensor.kind == .raw ? " plain" : "")"
     }
   }
 }

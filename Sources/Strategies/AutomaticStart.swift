@@ -20,8 +20,10 @@ package struct AutomaticStart {
       let limit = percent(GradientNoise.limit)
       guard let share else { return "a quarter of the run is over, and signal and noise could not be told apart" }
       return isBound
-        ? "a quarter of the run is over; the signal is still \(percent(share)) of the squared gradient, and not yet the \(limit) at which noise hides what codes delay"
-        : "the signal has fallen to \(percent(share)) of the squared gradient over the last \(GradientNoise.window) exchanges; from \(limit) on noise hides what codes delay"
+        ? "a quarter of the run is over; the signal is still \(percent(share)) of the squared gradient, "
+          + "and not yet the \(limit) at which noise hides what codes delay"
+        : "the signal has fallen to \(percent(share)) of the squared gradient over the last "
+          + "\(GradientNoise.window) exchanges; from \(limit) on noise hides what codes delay"
     }
   }
 

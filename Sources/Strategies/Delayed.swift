@@ -12,6 +12,8 @@ internal import Transport
 /// Each half carries 1/N of its samples' gradients, N being the whole minibatch: the rate per sample is that of `all-reduce`.
 /// The delay also applies with one rank, where nothing is exchanged. What is in flight is applied after the last step.
 /// Source: Seide et al. 2014, section 3.3; algorithms §1.5.
+/// - Cost: in a step two exchanges of the aggregation, each of all values, and two records of 64 bytes to each other rank; memory for two
+///   gradients and a sum.
 final class Delayed: EngineStrategy {
   static let schedule = ExchangeSchedule.halves
   /// The number of parts of a minibatch.

@@ -86,11 +86,9 @@ public struct StrategyCapabilities: Hashable, Sendable {
   package static let synchronous = StrategyCapabilities(sharesStatistics: true)
 }
 
-/// The strategies of `--strategy`: when ranks exchange what.
+/// The strategies of `--strategy`, one row each: when ranks exchange what.
 ///
-/// A row each.
-///
-/// What they make of it, `--codec` says; names of sparse aggregations are short for `all-reduce` with them.
+/// How contributions are combined is up to `--codec`; names of sparse aggregations are short for `all-reduce` with them.
 public let strategies = Registry<StrategyRecipe>(
   "strategy",
   [

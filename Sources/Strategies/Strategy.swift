@@ -108,14 +108,14 @@ public struct Course {
   public let isMeasured: (_ step: Int) -> Bool
   /// Takes note of what this rank does between meetings, once for each of its minibatches.
   package let note: (OwnSteps) -> Void
-  /// Takes note of how long this rank computed a gradient of so many samples.
+  /// Takes note of how long this rank computed a gradient, and of how many samples.
   package var measure: (_ step: Int, _ samples: Int, _ seconds: Double) -> Void = { _, _, _ in }
   /// The number by which random codes of a step are drawn, once each: that of the step, except in trials, which have others.
   package let drawNumber: (_ step: Int) -> Int
 
   /// What one rank knows of the steps since the last meeting, without asking others.
   package struct OwnSteps {
-    /// The steps of which all minibatches have been begun, by whichever rank.
+    /// The steps of which all minibatches have been begun, by any rank.
     package var step: Int
     /// The loss of this rank's last minibatch.
     package var loss: LossTally

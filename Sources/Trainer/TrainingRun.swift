@@ -26,7 +26,7 @@ public final class TrainingRun {
   package let loader: BatchLoader
   let optimizer: any Optimizer
   let schedule: Schedule
-  /// Meetings are at multiples of so many steps, and at the end.
+  /// Meetings are at multiples of this number of steps, and at the end.
   let stepsPerMeeting: Int
   /// Tunes the minibatch and the learning rate during the run; nil if neither is tuned.
   let tuner: Tuner?

@@ -20,7 +20,8 @@ public enum ExchangeError: Error, CustomStringConvertible {
     case .noSharedMemory(let host, let reason, _):
       "on \(host) \(reason); make /dev/shm larger, or let ranks exchange by messages (--transport messages)"
     case .diverged(let tensors, let ranks, let step):
-      "the models differ at step \(step): tensor \(tensors.joined(separator: ", ")) on rank \(ranks.map(String.init).joined(separator: ", "))"
+      "the models differ at step \(step): tensor \(tensors.joined(separator: ", ")) "
+        + "on rank \(ranks.map(String.init).joined(separator: ", "))"
     }
   }
 }

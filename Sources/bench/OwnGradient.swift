@@ -62,7 +62,7 @@ struct OwnGradient {
       "codecs",
       [
         Column("codec", "codec"), Column("count", "values", .integer), Column("groups", "groups", .integer),
-        Column("plainGroups", "plain groups", .integer), Column("bytes", "bytes", .integer),
+        Column("plainGroups", "raw groups", .integer), Column("bytes", "bytes", .integer),
         Column("bitsPerValue", "bits/value", .decimal(3)), Column("compressionRatio", "times smaller", .decimal(2)),
         Column("relativeError", "‖remainder‖/‖sum‖", .decimal(6)), Column("maxError", "max |decoded + remainder − sum|"),
         Column("wrong", "wrong", .integer),

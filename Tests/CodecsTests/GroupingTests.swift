@@ -39,8 +39,8 @@ import Testing
   @Test("tensors that travel as floats are single values, which no code shortens", arguments: codecs.entries.map(\.name))
   func plainTensors(_ name: String) throws {
     var layout = TensorLayout([("layers.2.weight", [3, 50])])
-    layout.append("layers.2.bias", shape: [70], kind: .plain)
-    layout.append("layers.1.weight", shape: [4, 2, 3, 3], kind: .plain)
+    layout.append("layers.2.bias", shape: [70], kind: .raw)
+    layout.append("layers.1.weight", shape: [4, 2, 3, 3], kind: .raw)
     for grouping in [Grouping.row, .elements(16)] {
       let groups = grouping.groups(of: layout)
       checkTiling(groups, of: layout)

@@ -44,7 +44,7 @@ import Testing
 
   /// Filters that read the image, and vectors, travel as floats; a perceptron's biases do not.
   @Test func plainTensors() throws {
-    func plain(_ network: any Network) -> [String] { network.layout.tensors.filter { $0.kind == .plain }.map(\.name) }
+    func plain(_ network: any Network) -> [String] { network.layout.tensors.filter { $0.kind == .raw }.map(\.name) }
     #expect(
       try plain(make("cnn:4,8")) == [
         "layers.5.bias", "layers.4.weight", "layers.4.bias", "layers.2.weight", "layers.2.bias", "layers.1.weight",

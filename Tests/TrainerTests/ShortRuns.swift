@@ -37,7 +37,8 @@ func train(_ options: TrainerOptions, until lastStep: Int? = nil, host: Int? = n
 
 /// A run that is broken off after `steps` steps, as if killed a step after its checkpoint, and then resumed to its end; collective.
 ///
-/// That the second job resumed from that step is expected of its own words. Ranks meet every `period` steps, of which `steps` is a multiple.
+/// That the second job resumed from that step is expected of its own words. Ranks meet every `period` steps, of which `steps`
+/// is a multiple.
 func trainBrokenOff(
   after steps: Int, _ options: TrainerOptions, hosts: (Int?, Int?) = (nil, nil), period: Int = 1,
   at place: SourceLocation = #_sourceLocation
@@ -45,7 +46,8 @@ func trainBrokenOff(
   try brokenOff(after: steps, options, hosts: hosts, period: period, at: place).outcome
 }
 
-/// As ``trainBrokenOff(after:_:hosts:period:at:)``, with what both jobs tell of the steps up to the checkpoint and of those after it, times removed.
+/// As ``trainBrokenOff(after:_:hosts:period:at:)``, with what both jobs tell of the steps up to the checkpoint and of those
+/// after it, times removed.
 ///
 /// The first job evaluates and saves after `steps` steps; with `isStopped` it is asked to stop there instead, and saves alone. On the
 /// hosts `hosts.0` this rank is in the first job, on `hosts.1` in the second.

@@ -33,7 +33,7 @@ import _TestSupport
   /// Fragments are whole rows, every value is in one, and they are of nearly the same size.
   @Test(.oneProcess, arguments: [1, 2, 3, 4, 7, 13]) func fragmentsAreCutBetweenRows(_ count: Int) throws {
     var layout = TensorLayout([("a", [40, 10]), ("b", [40]), ("c", [9, 3, 2]), ("d", [5])])
-    layout.append("e", shape: [4, 7], kind: .plain)
+    layout.append("e", shape: [4, 7], kind: .raw)
     let fragments = try #require(ModelFragment.cut(layout, into: count))
     #expect(fragments.map(\.range) == PlainStreams.ranges(of: layout, count))
     #expect(fragments.flatMap { Array($0.range) } == Array(0..<layout.count))

@@ -83,6 +83,6 @@ def _end() -> None:
     except MorseError as error:
         print(f"morse: {error}", file=sys.stderr)
         abort(error.status)
-    except Exception as error:  # noqa: BLE001 - nobody else would end the other ranks
+    except Exception as error:  # noqa: BLE001 - nothing else would end the other ranks
         print(f"morse: at the end of the program: {error}", file=sys.stderr)
         abort(1)

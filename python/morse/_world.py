@@ -53,7 +53,7 @@ _world: Optional[World] = None
 def init(communicator: Optional[Any] = None, *, timeout: float = 60, patience: float = 10) -> World:
     """Joins the ranks that ``mpirun`` started; does nothing if that was done before. Collective.
 
-    MPI is started if nobody has; with mpi4py, its MPI is used. Without a launcher the world is this process alone.
+    MPI is started if it is not yet; with mpi4py, its MPI is used. Without a launcher the world is this process alone.
 
     Args:
       communicator: An mpi4py communicator of the ranks that take part; all ranks of the job by default.
@@ -84,7 +84,7 @@ def init(communicator: Optional[Any] = None, *, timeout: float = 60, patience: f
 
 
 def world() -> World:
-    """The world of this process; calls ``init`` if nobody has."""
+    """The world of this process; calls ``init`` if it was not called yet."""
     return _world if _world is not None else init()
 
 

@@ -22,20 +22,20 @@ public struct Philox: Sendable {
     case heavyMixFill = 0x11
     /// What becomes of votes that are tied.
     case voteTies = 0x12
-    /// The factors of low-rank codes, where they begin anew.
-    case lowRank = 0x15
     /// Which clients share a step.
     case clientSampling = 0x13
+    /// The factors of low-rank codes, where they begin anew.
+    case lowRank = 0x15
     /// Which client gets which sample.
     case clientPartition = 0x16
     /// Emulated times.
     case serviceTime = 0x17
+    /// Neighbours that workers draw.
+    case neighbours = 0x18
     /// The signs with which groups are rotated.
     case rotation = 0x19
     /// The vectors of a code.
     case vectorBook = 0x1A
-    /// Neighbours that workers draw.
-    case neighbours = 0x18
     /// Units that drop out.
     case dropout = 0x20
     /// Weights that drop out.

@@ -49,7 +49,8 @@ void CDNN_convolution_destroy(CDNN_Convolution *convolution);
 // The scratch memory of a call, aligned to 64 bytes.
 size_t CDNN_convolution_scratch(const CDNN_Convolution *convolution);
 
-// outputs = biases + inputs ∗ weights, where no biases are zeros: samples × height × width × channels, weights of filters × channels × kernel height × kernel width.
+// outputs = biases + inputs ∗ weights, where no biases are zeros: samples × height × width × channels, weights of filters ×
+// channels × kernel height × kernel width.
 int CDNN_convolution_forward(
     CDNN_Convolution *convolution, const float *inputs, const float *weights, const float *_Nullable biases, float *outputs,
     void *scratch);

@@ -143,7 +143,7 @@ const char *morse_last_error(void);
 /* ---- Worlds */
 
 /* Joins the ranks of an MPI communicator, given by its Fortran handle (MPI_Comm_c2f), or of MPI_COMM_WORLD for -1. Starts MPI if
- * nobody has; without a launcher, the world is this process alone. The library uses a duplicate and leaves the communicator and
+ * it is not started; without a launcher, the world is this process alone. The library uses a duplicate and leaves the communicator and
  * its error handler as they are. options may be NULL. Collective over the communicator; two small messages to each other rank.
  * MORSE_ERROR_USAGE also if a launcher that MPI does not know started several tasks, each alone in its world. */
 int32_t morse_start(int32_t fortran_communicator, const morse_world_options *options, morse_world **world);

@@ -21,17 +21,7 @@ enum ChunkSelection {
       found = selectAtLeast(values, count: count, key: 1, first: 0, indices: indices, selected: chosen)
     }
     guard found > k else { return found }
-    let threshold = threshold(of: chosen, count: found, k: k)
-    var (kept, ties) = (0, threshold.tieCount)
-    for place in 0..<found {
-      let key = MagnitudeThreshold.key(of: chosen[place])
-      if key == threshold.key { ties -= 1 }
-      // Written in any case, so that nothing depends on an unpredictable branch.
-      indices[kept] = indices[place]
-      chosen[kept] = chosen[place]
-      kept += key > threshold.key || key == threshold.key && ties >= 0 ? 1 : 0
-    }
-    return kept
+    return threshold(of: chosen, count: found, k: k).compact(indices, chosen, count: found)
   }
 
   /// The threshold of the `k` largest of more than `k` nonzero values.

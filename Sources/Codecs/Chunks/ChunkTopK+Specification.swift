@@ -7,17 +7,16 @@ extension ChunkTopK {
   /// The codec of a specification.
   init(_ specification: Specification) throws(SpecificationError) {
     chunk = try specification.integer("chunk", default: 4096, in: 1...1 << 18)
-    let amount = try specification.amount("k", default: "1/64", ofChunk: chunk)
-    let returned = try specification.amount("down", default: amount.description, ofChunk: chunk)
-    (k, down) = (amount.count(of: chunk), returned.count(of: chunk))
+    k = try specification.amount("k", default: "1/64", ofChunk: chunk)
+    down = try specification.amount("down", default: k.description, ofChunk: chunk)
     values = try specification.choice("values", default: ChunkValues.sign)
     index = try specification.choice("index", default: IndexChoice.auto)
     decay = Float(try specification.number("decay", default: 1, in: 0...1))
     let divisor = try specification.choice("divide", default: Divisor.ranks)
     dividesBySenders = divisor == .senders
     self.specification =
-      "chunk-top-k:k=\(amount),chunk=\(chunk),values=\(values.rawValue),index=\(index.rawValue),"
-      + "decay=\(decay == 0 || decay == 1 ? "\(Int(decay))" : "\(decay)"),down=\(returned),divide=\(divisor.rawValue)"
+      "chunk-top-k:k=\(k),chunk=\(chunk),values=\(values.rawValue),index=\(index.rawValue),"
+      + "decay=\(decay == 0 || decay == 1 ? "\(Int(decay))" : "\(decay)"),down=\(down),divide=\(divisor.rawValue)"
   }
 
   /// The entry of the list of codecs.

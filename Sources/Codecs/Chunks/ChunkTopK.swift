@@ -24,18 +24,17 @@ internal import Kernels
 ///
 /// Source: Sarfi et al. 2025, "Communication efficient LLM pre-training with SparseLoCo"; frontier F1.6.
 /// - Cost: For 64 of 4 096 values about 9.2 bits each as signs, 74 bytes of 16 KiB; 4 more for the length of a code.
-public struct ChunkTopK: Codec {
+public struct ChunkTopK: SparseCodec {
   public let name = "chunk-top-k"
-  public let isIdentity = false
   public let hasVaryingLength = true
   public let specification: String
   public var grouping: Grouping { .elements(chunk) }
   public let dividesBySenders: Bool
-  public var exchangesUntilSent: Double { Double(chunk) / Double(k) }
+  public var exchangesUntilSent: Double { Double(chunk) / Double(k.count(of: chunk)) }
   public var losesNothing: Bool { decay == 1 && !dividesBySenders }
 
   /// The values of a chunk that ranks send, and those that owners send of sums.
-  package let (k, down): (Int, Int)
+  let k, down: Amount
   package let chunk: Int
   package let values: ChunkValues
   package let index: IndexChoice
@@ -44,8 +43,7 @@ public struct ChunkTopK: Codec {
 
   /// The number of chosen values of a chunk of `count`.
   package func chosenCount(of count: Int, isSum: Bool) -> Int {
-    let k = isSum ? down : k
-    return count == 0 ? 0 : max(1, (k * count + chunk - 1) / chunk)
+    count == 0 ? 0 : (isSum ? down : k).share(of: count, in: chunk)
   }
 
   /// The most values of a code.
@@ -72,35 +70,14 @@ public struct ChunkTopK: Codec {
         addResidual(gradient, residual, times: decay, count: count, into: v)
         let found = ChunkSelection.choose(k, of: v, count: count, indices: indices, chosen: chosen)
         for place in 0..<found where !chosen[place].isFinite { return nil }
-        residual.update(from: v, count: count)
         let sent = UnsafeBufferPointer(start: chosen, count: found)
-        guard found > 0, let levels = values.levels(of: sent) else { return 0 }
-        for place in 0..<found {
-          residual[Int(indices[place])] = chosen[place] - values.arriving(chosen[place], levels)
-        }
-        return form(of: count).write(sent, at: indices, levels, into: code)
+        return form(of: count).send(sent, at: indices, of: v, residual: residual, into: code)
       }
     }
   }
 
-  public func decode(
-    _ code: UnsafeRawPointer, byteCount: Int, count: Int, setting values: UnsafeMutablePointer<Float>, streaming: Bool
-  ) {
-    values.update(repeating: 0, count: count)
-    require(read(code, byteCount, count) { values[$0] = $1 }, "\(SparseCodeError.damaged(specification))")
-  }
-
-  public func decode(_ code: UnsafeRawPointer, byteCount: Int, count: Int, addingTo values: UnsafeMutablePointer<Float>) {
-    require(read(code, byteCount, count) { values[$0] += $1 }, "\(SparseCodeError.damaged(specification))")
-  }
-
-  public func isCode(_ code: UnsafeRawPointer, byteCount: Int, count: Int) -> Bool {
-    read(code, byteCount, count) { _, _ in }
-  }
-
-  /// Calls `body` with the values of a code and their places in the chunk; false, as far as is known before, if it is none.
   @inline(__always)
-  private func read(
+  func read(
     _ code: UnsafeRawPointer, _ byteCount: Int, _ count: Int, _ body: (_ place: Int, _ value: Float) -> Void
   ) -> Bool {
     form(of: count).read(code, byteCount: byteCount, body)

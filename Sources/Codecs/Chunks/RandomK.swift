@@ -6,10 +6,10 @@ internal import Kernels
 ///     uint32      where the random numbers of the group begin
 ///     k fp32      the values, in the order in which they are drawn
 ///
-/// With `seed=shared` all ranks and owners draw the same values, so that the sum of what arrives is what arrives of the sum, and owners lose
-/// nothing. With `seed=own` every rank draws its own, and owners draw again. With `feedback=true` a value arrives as it is, and those
-/// that are not drawn stay in the residual; without, a rank sends n/k times the value, which is right on average, has an error of
-/// n/k − 1 times the squared norm, and leaves no residual.
+/// With `seed=shared` all ranks and owners draw the same values, so that the sum of what arrives is what arrives of the sum,
+/// and owners lose nothing. With `seed=own` every rank draws its own, and owners draw again. With `feedback=true` a value
+/// arrives as it is, and those that are not drawn stay in the residual; without, a rank sends n/k times the value, which is
+/// right on average, has an error of n/k − 1 times the squared norm, and leaves no residual.
 ///
 /// The k values are drawn without replacement (Fisher and Yates), each with probability k/n.
 ///
@@ -65,7 +65,7 @@ struct RandomK: Codec {
   ) -> Int? {
     guard count > 0 else { return 0 }
     return withUnsafeTemporaryAllocation(of: Float.self, capacity: count) { v -> Int? in
-      for i in 0..<count { v[i] = (gradient[i] + residual[i]) + 0.0 }
+      addResidual(gradient, residual, times: 1, count: count, into: v.baseAddress!)
       // Only what is drawn is multiplied.
       let drawn = drawnCount(of: count)
       let isScaled = !keepsRemainder && !(seed == .shared && context.isSum)

@@ -21,11 +21,18 @@ struct SparseChunkCode {
     (counterBits + index.mostBits(count: most, below: count) + values.bitCount(of: most) + 31) / 32 * 4
   }
 
-  /// Writes values with their indices, which ascend; returns the number of bytes.
-  func write(
-    _ sent: UnsafeBufferPointer<Float>, at indices: UnsafePointer<UInt32>, _ levels: ChunkLevels,
-    into code: UnsafeMutableRawPointer
+  /// Writes chosen values of `v` with their indices, which ascend; what does not arrive of them, and all others, are the new residual.
+  ///
+  /// - Returns: The number of bytes; 0 if nothing would arrive.
+  func send(
+    _ sent: UnsafeBufferPointer<Float>, at indices: UnsafePointer<UInt32>, of v: UnsafePointer<Float>,
+    residual: UnsafeMutablePointer<Float>, into code: UnsafeMutableRawPointer
   ) -> Int {
+    residual.update(from: v, count: count)
+    guard !sent.isEmpty, let levels = values.levels(of: sent) else { return 0 }
+    for place in 0..<sent.count {
+      residual[Int(indices[place])] = sent[place] - values.arriving(sent[place], levels)
+    }
     var writer = BitWriter(code)
     writer.write(UInt64(sent.count), counterBits)
     index.write(UnsafeBufferPointer(start: indices, count: sent.count), below: count, to: &writer)
@@ -49,7 +56,9 @@ struct SparseChunkCode {
 
 /// A codec that sends some values of a group by their indices.
 protocol SparseCodec: Codec {
-  /// Calls `body` with the values of a code and their places in the group; false if it is none.
+  /// Calls `body` with the values of a code and their places in the group; false, as far as is known before, if it is none.
+  ///
+  /// Inlined in the conforming types, so that `body` is no call for each value.
   func read(
     _ code: UnsafeRawPointer, _ byteCount: Int, _ count: Int, _ body: (_ place: Int, _ value: Float) -> Void
   ) -> Bool

@@ -71,23 +71,19 @@ struct Threshold: SparseCodec {
     return withUnsafeTemporaryAllocation(of: Float.self, capacity: 2 * count + 16) { room in
       withUnsafeTemporaryAllocation(of: UInt32.self, capacity: count + 16) { places in
         let (v, chosen, indices) = (room.baseAddress!, room.baseAddress! + count, places.baseAddress!)
-        for i in 0..<count { v[i] = (gradient[i] + residual[i]) + 0.0 }
+        addResidual(gradient, residual, times: 1, count: count, into: v)
         guard allFinite(v, count: count, limit: .greatestFiniteMagnitude) else { return nil }
         var found = selectAtLeast(v, count: count, key: key(of: v, count: count), first: 0, indices: indices, selected: chosen)
         if found > form.most {
           found = ChunkSelection.choose(form.most, of: v, count: count, indices: indices, chosen: chosen)
         }
-        residual.update(from: v, count: count)
         let sent = UnsafeBufferPointer(start: chosen, count: found)
-        guard found > 0, let levels = values.levels(of: sent) else { return 0 }
-        for place in 0..<found {
-          residual[Int(indices[place])] = chosen[place] - values.arriving(chosen[place], levels)
-        }
-        return form.write(sent, at: indices, levels, into: code)
+        return form.send(sent, at: indices, of: v, residual: residual, into: code)
       }
     }
   }
 
+  @inline(__always)
   func read(
     _ code: UnsafeRawPointer, _ byteCount: Int, _ count: Int, _ body: (_ place: Int, _ value: Float) -> Void
   ) -> Bool { form(of: count).read(code, byteCount: byteCount, body) }

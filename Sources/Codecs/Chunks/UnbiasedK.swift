@@ -75,7 +75,7 @@ struct UnbiasedK: SparseCodec {
     return withUnsafeTemporaryAllocation(of: Float.self, capacity: count) { room -> Int? in
       withUnsafeTemporaryAllocation(of: UInt32.self, capacity: most) { places -> Int? in
         let (v, indices) = (room.baseAddress!, places.baseAddress!)
-        for i in 0..<count { v[i] = (gradient[i] + residual[i]) + 0.0 }
+        addResidual(gradient, residual, times: 1, count: count, into: v)
         guard allFinite(v, count: count, limit: .greatestFiniteMagnitude) else { return nil }
         let m = magnitude(of: v, count: count)
         guard m.isFinite else { return nil }
@@ -108,6 +108,7 @@ struct UnbiasedK: SparseCodec {
     }
   }
 
+  @inline(__always)
   func read(
     _ code: UnsafeRawPointer, _ byteCount: Int, _ count: Int, _ body: (_ place: Int, _ value: Float) -> Void
   ) -> Bool {

@@ -7,10 +7,10 @@ internal import Kernels
 ///     codes   a sign and the number of a magnitude, 2 magnitudes in 2 bits or 8 in 4, as `CodeLoops` lays them out
 ///
 /// A value becomes the nearest level, s times one of the table; the loss is the residual. Each level is the mean of what it stands for, so
-/// that on values of the distribution no other levels lose less: 0.1175 and 0.0095 of the squared norm of normal values, 0.176 and 0.0154 of
-/// Laplacian ones. Values beyond the last level arrive in several exchanges.
-/// It is no contraction: where few values are far larger than the rest, small ones arrive too large, the error exceeds the values, and
-/// residuals grow (the run warns of it).
+/// that on values of the distribution no other levels lose less: 0.1175 and 0.0095 of the squared norm of normal values, 0.176
+/// and 0.0154 of Laplacian ones. Values beyond the last level arrive in several exchanges. It is no contraction: where few
+/// values are far larger than the rest, small ones arrive too large, the error exceeds the values, and residuals grow (the run
+/// warns of it).
 ///
 /// Source: Max 1960, "Quantizing for minimum distortion"; Lloyd 1982; algorithms §5.4. The tables are the fixed point of Lloyd's
 /// iteration, in fp64.

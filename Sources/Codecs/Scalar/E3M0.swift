@@ -6,8 +6,8 @@ internal import Kernels
 ///     fp32    s, the least power of two that no |v| of the group exceeds, at most 2¹²⁷
 ///     codes   a sign and 0, or 7 − k for s 2⁻ᵏ, k from 0 to 6, in 4 bits, as `CodeLoops` lays them out
 ///
-/// A magnitude becomes the nearest of them (1.5 · 2ᵉ and more is 2ᵉ⁺¹), at most a third off, or at most s 2⁻⁷ if it is less than that; the loss is
-/// the residual. With `rounding=stochastic` it becomes one of the two beside it, right on average.
+/// A magnitude becomes the nearest of them (1.5 · 2ᵉ and more is 2ᵉ⁺¹), at most a third off, or at most s 2⁻⁷ if it is less
+/// than that; the loss is the residual. With `rounding=stochastic` it becomes one of the two beside it, right on average.
 ///
 /// Source: Douillard et al. 2025, "Streaming DiLoCo with overlapping communication"; frontier F1.3.
 /// - Cost: 4 + 4⌈n/8⌉ bytes per group.

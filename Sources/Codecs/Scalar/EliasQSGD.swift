@@ -10,11 +10,10 @@ internal import Kernels
 ///
 /// Source: Alistarh et al. 2017, appendix A.2; algorithms §5.1, A9.
 /// - Cost: With s = √n about 2.8 n + 32 bits.
-struct EliasQSGD: Codec {
+struct EliasQSGD: SparseCodec {
   /// The same in 16 bits a value.
   let dense: QSGD
   let name = "qsgd"
-  let isIdentity = false
   let hasVaryingLength = true
   let keepsRemainder = false
   let isUnbiased = true
@@ -57,22 +56,8 @@ struct EliasQSGD: Codec {
     }
   }
 
-  func decode(
-    _ code: UnsafeRawPointer, byteCount: Int, count: Int, setting values: UnsafeMutablePointer<Float>, streaming: Bool
-  ) {
-    values.update(repeating: 0, count: count)
-    require(read(code, byteCount, count) { values[$0] = $1 }, "\(SparseCodeError.damaged(specification))")
-  }
-
-  func decode(_ code: UnsafeRawPointer, byteCount: Int, count: Int, addingTo values: UnsafeMutablePointer<Float>) {
-    require(read(code, byteCount, count) { values[$0] += $1 }, "\(SparseCodeError.damaged(specification))")
-  }
-
-  func isCode(_ code: UnsafeRawPointer, byteCount: Int, count: Int) -> Bool { read(code, byteCount, count) { _, _ in } }
-
-  /// Calls `body` with the values that are not 0 and their places; false if the bytes are no code.
   @inline(__always)
-  private func read(
+  func read(
     _ code: UnsafeRawPointer, _ byteCount: Int, _ count: Int, _ body: (_ place: Int, _ value: Float) -> Void
   ) -> Bool {
     var reader = BitReader(code, byteCount: byteCount)

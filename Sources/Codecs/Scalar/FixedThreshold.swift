@@ -6,9 +6,9 @@ internal import Kernels
 ///     fp32    θ
 ///     codes   −1, 0 or 1 in 2 bits, as `CodeLoops` lays them out: 1 if v ≥ θ, −1 if v ≤ −θ
 ///
-/// v leaves v − θ, v or v + θ. Nothing adapts to the gradient: θ must be of its size. A value that is larger than θ in every exchange leaves
-/// a residual that grows without end (the run warns of it), and one that is far smaller waits for θ/|v| exchanges. It is no
-/// contraction.
+/// v leaves v − θ, v or v + θ. Nothing adapts to the gradient: θ must be of its size. A value that is larger than θ in every
+/// exchange leaves a residual that grows without end (the run warns of it), and one that is far smaller waits for θ/|v|
+/// exchanges. It is no contraction.
 ///
 /// Source: Apache MXNet, `kvstore/gradient_compression`; algorithms §3.4. MXNet's own bytes are laid out in another way.
 /// - Cost: 4 + 4⌈n/16⌉ bytes per group.

@@ -54,16 +54,7 @@ public struct LargestMagnitudes: ~Copyable {
   private mutating func compact() {
     guard count > k else { return }
     let threshold = MagnitudeThreshold(of: values, count: count, k: k)
-    var (kept, ties) = (0, threshold.tieCount)
-    for i in 0..<count {
-      let key = MagnitudeThreshold.key(of: values[i])
-      if key == threshold.key { ties -= 1 }
-      // Written in any case, so that nothing depends on an unpredictable branch.
-      indices[kept] = indices[i]
-      values[kept] = values[i]
-      kept += key > threshold.key || key == threshold.key && ties >= 0 ? 1 : 0
-    }
-    count = kept
+    count = threshold.compact(indices, values, count: count)
     limit = threshold.key + 1
   }
 

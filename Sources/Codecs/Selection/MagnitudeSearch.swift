@@ -34,6 +34,20 @@ public struct MagnitudeThreshold: Hashable, Sendable {
   /// The number of values that a place with `count` values at the threshold chooses, if the places before it have `before`.
   public func ties(of count: Int, after before: Int) -> Int { max(0, min(count, tieCount - min(before, tieCount))) }
 
+  /// Keeps the chosen ones among `count` candidates in the order of their indices, and returns their number.
+  func compact(_ indices: UnsafeMutablePointer<UInt32>, _ values: UnsafeMutablePointer<Float>, count: Int) -> Int {
+    var (kept, ties) = (0, tieCount)
+    for place in 0..<count {
+      let key = Self.key(of: values[place])
+      if key == self.key { ties -= 1 }
+      // Written in any case, so that nothing depends on an unpredictable branch.
+      indices[kept] = indices[place]
+      values[kept] = values[place]
+      kept += key > self.key || key == self.key && ties >= 0 ? 1 : 0
+    }
+    return kept
+  }
+
   /// The chosen ones among candidates in the order of their indices, if places before this one have `before` values at the
   /// threshold.
   public func chosen(from candidates: SparseVector, tiesBefore before: Int = 0) -> SparseVector {

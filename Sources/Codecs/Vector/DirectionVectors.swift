@@ -25,10 +25,8 @@ struct DirectionVectors: Codec {
     "vector:form=\(isUnbiased ? "unbiased" : "nearest"),dimension=\(book.dimension),bits=\(book.bits),group=\(grouping)"
   }
 
-  private func vectorCount(of count: Int) -> Int { (count + book.dimension - 1) / book.dimension }
-
   func codeByteCount(of count: Int) -> Int {
-    let vectors = vectorCount(of: count)
+    let vectors = book.vectorCount(of: count)
     return 4 * vectors + (vectors * book.bits + 31) / 32 * 4
   }
 
@@ -37,12 +35,12 @@ struct DirectionVectors: Codec {
     context: EncodingContext
   ) -> Int? {
     guard count > 0 else { return 0 }
-    let (dimension, vectors) = (book.dimension, vectorCount(of: count))
+    let (dimension, vectors) = (book.dimension, book.vectorCount(of: count))
     let random = context.random(.vectorChoice)
     return withUnsafeTemporaryAllocation(of: Float.self, capacity: vectors * (dimension + 1) + book.count) { room -> Int? in
       withUnsafeTemporaryAllocation(of: UInt16.self, capacity: vectors) { chosen -> Int? in
         let v = room.baseAddress!, multiples = v + vectors * dimension, products = multiples + vectors
-        for i in 0..<count { v[i] = (gradient[i] + residual[i]) + 0.0 }
+        addResidual(gradient, residual, times: 1, count: count, into: v)
         for i in count..<vectors * dimension { v[i] = 0 }
         guard allFinite(v, count: count, limit: .greatestFiniteMagnitude) else { return nil }
         for vector in 0..<vectors {
@@ -98,7 +96,7 @@ struct DirectionVectors: Codec {
 
   @inline(__always)
   private func read(_ code: UnsafeRawPointer, _ count: Int, _ body: (_ place: Int, _ value: Float) -> Void) {
-    let vectors = vectorCount(of: count)
+    let vectors = book.vectorCount(of: count)
     var reader = BitReader(code + 4 * vectors, byteCount: codeByteCount(of: count) - 4 * vectors)
     book.vectors.withUnsafeBufferPointer { directions in
       for vector in 0..<vectors {

@@ -21,21 +21,19 @@ struct ProductVectors: Codec {
   let book: VectorBook
   var specification: String { "vector:form=product,dimension=\(book.dimension),bits=\(book.bits),group=\(grouping)" }
 
-  private func vectorCount(of count: Int) -> Int { (count + book.dimension - 1) / book.dimension }
-
-  func codeByteCount(of count: Int) -> Int { count == 0 ? 0 : 4 + (vectorCount(of: count) * book.bits + 31) / 32 * 4 }
+  func codeByteCount(of count: Int) -> Int { count == 0 ? 0 : 4 + (book.vectorCount(of: count) * book.bits + 31) / 32 * 4 }
 
   func encode(
     gradient: UnsafePointer<Float>, residual: UnsafeMutablePointer<Float>, count: Int, into code: UnsafeMutableRawPointer,
     context: EncodingContext
   ) -> Int? {
     guard count > 0 else { return 0 }
-    let (dimension, vectors) = (book.dimension, vectorCount(of: count))
+    let (dimension, vectors) = (book.dimension, book.vectorCount(of: count))
     return withUnsafeTemporaryAllocation(of: Float.self, capacity: vectors * dimension + dimension + book.count) {
       room -> Int? in
       withUnsafeTemporaryAllocation(of: UInt16.self, capacity: vectors) { chosen -> Int? in
         let v = room.baseAddress!, scaled = v + vectors * dimension, products = scaled + dimension
-        for i in 0..<count { v[i] = (gradient[i] + residual[i]) + 0.0 }
+        addResidual(gradient, residual, times: 1, count: count, into: v)
         for i in count..<vectors * dimension { v[i] = 0 }
         guard allFinite(v, count: count, limit: .greatestFiniteMagnitude) else { return nil }
         let inverse = Self.inverse(of: (sumOfSquares(v, count: count) / Double(count)).squareRoot())

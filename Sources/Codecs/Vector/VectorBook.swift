@@ -23,7 +23,7 @@ final class VectorBook: Sendable {
   /// Half the squared length of each vector.
   private let halfSquares: [Float]
 
-  /// The book of a kind, made if nobody has asked for it before.
+  /// The book of a kind, made at its first use.
   static func shared(_ kind: Kind, dimension: Int, bits: Int) -> VectorBook {
     known.withLock { known in
       let key = Key(kind: kind, dimension: dimension, bits: bits)
@@ -92,6 +92,9 @@ final class VectorBook: Sendable {
   private static let samplesOfVector = 32
   private static let leastSamples = 8192
   private static let rounds = 12
+
+  /// The number of vectors that stand for `count` values.
+  func vectorCount(of count: Int) -> Int { (count + dimension - 1) / dimension }
 
   /// Sets `products` to the inner products of `values` with all vectors; there are `dimension` values.
   func multiply(_ values: UnsafePointer<Float>, into products: UnsafeMutablePointer<Float>) {

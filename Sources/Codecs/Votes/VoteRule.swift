@@ -8,14 +8,15 @@ internal import Kernels
 /// `tie`; or V/K. Counts are whole numbers, so that neither the order of voters nor the processor changes a bit.
 ///
 ///     ballot    bits of σ = 1, then of σ ≠ 0 if voters may abstain
-///     result    bits of the sign, then of what is not 0 if a 0 is possible; of the mean: the bits of Σ (σ + 1)/2, or of Σ (σ + 1) if voters may abstain,
-///               the lowest first
+///     result    bits of the sign, then of what is not 0 if a 0 is possible; of the mean: the bits of Σ (σ + 1)/2, or of
+///               Σ (σ + 1) if voters may abstain, the lowest first
 ///
 /// Each of these sets of bits (a plane) has ⌈n/32⌉ words for n values; bit e % 32 of word e / 32 is that of value e.
 ///
 /// Source: Bernstein et al. 2018, "signSGD"; 2019, "signSGD with majority vote"; algorithms §3.2; for the mean Liu et al. 2024,
 /// "Communication efficient distributed training with Distributed Lion"; frontier F2.2.
-/// - Cost: 1 or 2 bits of a value up; 1, 2 or ⌈log₂(K + 1)⌉ (abstaining: ⌈log₂(2K + 1)⌉) down. About 4 log₂ K operations on words of 32 votes.
+/// - Cost: 1 or 2 bits of a value up; 1, 2 or ⌈log₂(K + 1)⌉ (abstaining: ⌈log₂(2K + 1)⌉) down. About 4 log₂ K operations on
+///   words of 32 votes.
 public struct VoteRule: Hashable, Sendable {
   /// What becomes of as many votes for 1 as for −1.
   public enum Tie: String, CaseIterable, Sendable {
@@ -35,7 +36,7 @@ public struct VoteRule: Hashable, Sendable {
     case mean
   }
 
-  /// What becomes of ties; of no matter to a mean.
+  /// What becomes of ties; not used for means.
   public let tie: Tie
   /// What is made of the votes.
   public let result: Result

@@ -10,7 +10,7 @@ extension GossipExchange {
     case compressedMixing(MixingMatrix, codec: any Codec, gamma: Double)
     /// Shares of models and of weights, pushed to others (SGP).
     case pushSum(GossipRoutes.Kind)
-    /// Random pairs after every so many steps, with an outer step (NoLoCo).
+    /// Random pairs every few steps, with an outer step (NoLoCo).
     case outerPairs(every: Int, OuterPairStep)
   }
 

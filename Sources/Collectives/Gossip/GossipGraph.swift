@@ -32,7 +32,7 @@ public struct GossipGraph: Hashable, Sendable {
     self.neighbours = neighbours.map { $0.sorted() }
   }
 
-  /// A graph of `count` workers in a circle, neighbours being so many places apart.
+  /// A graph of `count` workers in a circle, whose neighbours are `distances` places away.
   public init(count: Int, distances: [Int]) {
     let edges = (0..<count).flatMap { worker in distances.map { (worker, (worker + $0) % count) } }
     self.init(count: count, edges: edges.filter { $0.0 != $0.1 })

@@ -1,6 +1,6 @@
 internal import Buffers
 
-/// Which worker sends to which in a step: the same for all who ask, so that nobody has to be told.
+/// Which worker sends to which in a step; every rank finds the same by itself.
 package struct GossipRoutes: Hashable, Sendable {
   /// Whom workers send to.
   package enum Kind: Hashable, Sendable {
@@ -30,8 +30,8 @@ package struct GossipRoutes: Hashable, Sendable {
 
   /// By sender, those that it sends to in step `step`, in ascending order.
   package func receivers(in step: Int) -> [[Int]] {
-    let nobody = Array(repeating: [Int](), count: count)
-    guard count > 1, exchanges(in: step) else { return nobody }
+    let none = Array(repeating: [Int](), count: count)
+    guard count > 1, exchanges(in: step) else { return none }
     switch kind {
     case .graph(let graph): return graph.neighbours
     case .onePeer:
@@ -41,7 +41,7 @@ package struct GossipRoutes: Hashable, Sendable {
       let random = Philox(seed: seed, purpose: .neighbours, step: step)
       return (0..<count).map { [($0 + 1 + random.number(Int($0), below: count - 1)) % count] }
     case .pairs(let every):
-      var receivers = nobody
+      var receivers = none
       let order = permutation(of: step / every)
       for pair in 0..<count / 2 {
         let (a, b) = (order[2 * pair], order[2 * pair + 1])
@@ -74,7 +74,7 @@ extension GossipRoutes {
   /// The end of the run if rank `rank` tells with what it sends from step `step` on that the run is to end: the first step before which
   /// all ranks know, or `limit` if that comes before.
   ///
-  /// Of several ends that are told, the first one is known to all when it comes; so all end with the same step, and nobody waits for a
+  /// Of several ends that are told, the first one is known to all when it comes; so all end with the same step, and no rank waits for a
   /// message that is not sent. Worker w is on rank w mod ranks.
   package func end(toldBy rank: Int, from step: Int, among rankCount: Int, limit: Int) -> Int {
     var (knowing, step) = (Set([rank]), step)

@@ -2,15 +2,16 @@ public import Buffers
 internal import MPI
 public import Transport
 
-/// Workers that each train a model of their own, and average it with that of one random neighbour at a time, without waiting for the others.
+/// Workers that each train a model of their own, and average it with that of one random neighbour at a time, without waiting
+/// for the others.
 ///
 /// A worker reads its model and computes a gradient there; an active worker (``PairGraph``) meanwhile asks a neighbour, and both set
-/// their models to the mean of the two, computed once. Then the gradient is applied to what its model has become. Nobody waits for
-/// anyone but for the answer of the neighbour that it has asked, which that one gives between the layers of its own gradient.
+/// their models to the mean of the two, computed once. Then the gradient is applied to what its model has become. A worker
+/// waits only for the answer of the neighbour that it has asked, which that one gives between the layers of its own gradient.
 /// At a meeting all minibatches are done, and every rank gets the mean of all models; the workers go on with their own.
 ///
-/// A rank may be several workers. Averages and gradients are done as they come or in a listed order, and then the models have the same bits on
-/// any number of ranks.
+/// A rank may be several workers. Averages and gradients are done as they come or in a listed order, and then the models have
+/// the same bits on any number of ranks.
 ///
 /// Source: Lian et al. 2018, algorithm 1; algorithms §10.6.
 /// - Cost: for each gradient of an active worker one model and 16 bytes to the neighbour's rank and one model back; at a meeting the

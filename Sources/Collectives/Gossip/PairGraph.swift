@@ -3,7 +3,7 @@ internal import Buffers
 /// Which workers average their models in pairs: active ones, which ask, and passive ones, which answer.
 ///
 /// Workers of even numbers are passive, those of odd numbers active, and only edges between the two sides are used: an active worker
-/// waits for a passive one, and a passive one for nobody, so that they cannot wait for each other in a circle. Of an odd number of
+/// waits for a passive one, and a passive one for none, so that they cannot wait for each other in a circle. Of an odd number of
 /// workers one more is passive; a ring is then a chain.
 ///
 /// An active worker asks one neighbour, drawn with equal probability, for each gradient that it computes.

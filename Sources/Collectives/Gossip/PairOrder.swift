@@ -1,6 +1,6 @@
 /// What a worker does with a minibatch: it averages its model with its partner's, and then applies the gradient.
 ///
-/// Between the two nobody else reads its model, because a worker with a partner answers nobody.
+/// Between the two no other worker reads its model, because a worker with a partner answers none.
 public struct PairEvent: Hashable, Sendable {
   /// The worker.
   public var worker: Int

@@ -11,7 +11,7 @@ public enum PairStep: Hashable, Sendable {
 /// A worker that averages its model with those of others while it computes gradients: what it may do when.
 ///
 /// It knows nothing of messages. A worker with a partner keeps its model as it was when it asked, until it is answered and its gradient
-/// is computed; so each average is one of two whole models, and both get the same values. Meanwhile it answers nobody, which is why only
+/// is computed; so each average is one of two whole models, and both get the same values. Meanwhile it answers no worker, which is why only
 /// workers that do not ask themselves are asked (``PairGraph``).
 public final class PairWorker {
   /// Its number.
@@ -38,7 +38,7 @@ public final class PairWorker {
   /// What it is to do; nil if that follows from what comes.
   private var script: [PairStep]?
 
-  /// A worker; an active one computes at its model itself, which nobody changes meanwhile.
+  /// A worker; an active one computes at its model itself, which does not change meanwhile.
   ///
   /// - Parameters:
   ///   - id: Its number.

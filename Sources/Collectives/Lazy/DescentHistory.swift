@@ -44,7 +44,7 @@ package final class DescentHistory {
     weight * changes.reduce(0, +) / Double(rankCount * rankCount)
   }
 
-  /// Takes the step of plain descent with a sum, if nobody else moves the model.
+  /// Takes the step of plain descent with a sum, unless something else moves the model.
   func follow(_ sum: FloatBuffer) {
     guard isOwn, let rate else { return }
     for index in 0..<sum.count { model.baseAddress[index] -= rate * sum.baseAddress[index] }

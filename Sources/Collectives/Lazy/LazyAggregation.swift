@@ -10,7 +10,7 @@ internal import Transport
 ///
 /// What is enough follows from how far the model has moved in the last steps (``DescentHistory``), by one of several rules
 /// (``UploadRule``). Owners keep the last upload of each rank for their shard and sum them anew in rank order, in fp32 as a coded
-/// all-reduce does: when all upload, the sum has the same bits. If nobody does, nothing comes back either: all ranks still have
+/// all-reduce does: when all upload, the sum has the same bits. If none does, nothing comes back either: all ranks still have
 /// the sum. One rank uploads always.
 ///
 /// - Source: Chen et al. 2018; Sun et al. 2019; algorithms §10.8.
@@ -110,14 +110,11 @@ final class LazyAggregation: StagedAggregation {
   /// The stages in which owners take the uploads of `senders`, sum, and send back.
   private func summing(_ senders: [Bool]) -> [Stage] {
     let own = shards[rank].count
-    let taking = rounds.peers.filter { senders[$0] }.map { peer in
-      rounds.message(from: peer, in: 0, .sum) { [self] message in
-        guard own > 0, let values = message.baseAddress else { return }
-        if let grid = settings.grid {
-          grid.decode(values, moving: copies[peer].baseAddress, count: own)
-        } else {
-          copy(values, count: own, to: copies[peer].baseAddress)
-        }
+    let taking = rounds.messages(from: rounds.peers.filter { senders[$0] }, in: 0, .sum) { [self] values, peer in
+      if let grid = settings.grid {
+        grid.decode(values, moving: copies[peer].baseAddress, count: own)
+      } else {
+        copy(values, count: own, to: copies[peer].baseAddress)
       }
     }
     let adding = Stage(.sum) { [self] in
@@ -125,17 +122,14 @@ final class LazyAggregation: StagedAggregation {
       orderedSum(terms, termCount: terms.count, count: own, into: rounds.message(in: 1))
       try rounds.send(1, outgoing: shards.map { _ in own }, incoming: shards.map(\.count))
     }
-    let taken = rounds.peers.map { peer in
-      rounds.message(from: peer, in: 1, .decode) { [self] message in
-        guard let values = message.baseAddress, !shards[peer].isEmpty else { return }
-        copy(values, count: shards[peer].count, to: sum.baseAddress + shards[peer].lowerBound)
-        exchange.sink?.take(values, in: shards[peer])
-      }
+    let taken = rounds.messages(from: rounds.peers, in: 1, .decode) { [self] values, peer in
+      copy(values, count: shards[peer].count, to: sum.baseAddress + shards[peer].lowerBound)
+      exchange.sink?.take(values, in: shards[peer])
     }
     return taking + [adding, exchange.delivery { _ in }] + taken
   }
 
-  /// Delivers the sum of before, as nobody has uploaded.
+  /// Delivers the last sum, as no rank has uploaded.
   private func deliver(to sink: Sink) { sink.take(sum.baseAddress, in: 0..<sum.count) }
 
   // MARK: State

@@ -8,12 +8,13 @@ internal import Transport
 ///
 ///     v_i = g_i + β r_i      J = Top_k(v_l) of the leader l = t mod K      y = Σ v_i on J      r_i ← r_i + g_i − v_i on J
 ///
-/// J is the same for all ranks, so that sums have k values on any number of ranks, owners lose nothing, and Σ r_i + Σ y is Σ g_i: what is not
-/// sent, waits. With β below 1 a residual is sent in parts: it is the low-pass filter of the paper, for the large residuals of large
-/// minibatches. The choice is good as long as the residuals of ranks are alike; what only others have waits until they lead.
+/// J is the same for all ranks, so that sums have k values on any number of ranks, owners lose nothing, and Σ r_i + Σ y is
+/// Σ g_i: what is not sent, waits. With β below 1 a residual is sent in parts: it is the low-pass filter of the paper, for the
+/// large residuals of large minibatches. The choice is good as long as the residuals of ranks are alike; what only others have
+/// waits until they lead.
 ///
-/// J has always k places: where fewer values are not zero, the first ones of the others. A rank whose gradient is not finite sends zeros and
-/// leads with zeros, keeps its residual, and is counted.
+/// J has always k places: where fewer values are not zero, the first ones of the others. A rank whose gradient is not finite
+/// sends zeros and leads with zeros, keeps its residual, and is counted.
 ///
 /// - Source: Chen et al. 2020, "ScaleCom: scalable sparsified gradient compression", CLT-k; frontier F5.
 /// - Cost: each rank sends 2 (K − 1)/K of 4k bytes, in three rounds; the leader its k indices, too, to K − 1 ranks: about
@@ -69,22 +70,9 @@ final class LeaderTopK: StagedAggregation {
     let following = rounds.message(from: leader, in: 0, .decode) { [self] message in
       try follow(message, gradient)
     }
-    let adding = rounds.peers.map { peer in
-      rounds.message(from: peer, in: 1, .sum) { [self] message in
-        guard let terms = message.baseAddress, !message.isEmpty else { return }
-        let sum = rounds.message(in: 2)
-        if peer == 0 { copy(terms, count: message.count, to: sum) } else { add(terms, count: message.count, to: sum) }
-      }
-    }
-    let returning = Stage(.sum) { [self] in try rounds.send(2) }
-    let taking = rounds.peers.map { peer in
-      rounds.message(from: peer, in: 2, .decode) { [self] message in
-        guard let values = message.baseAddress, !message.isEmpty else { return }
-        copy(values, count: message.count, to: chosen.baseAddress + shards[peer].lowerBound)
-      }
-    }
+    let summing = rounds.summing(1, of: shards, into: chosen)
     let delivering = exchange.delivery { [self] in deliver(to: $0) }
-    return [beginning, following] + adding + [returning] + taking + [delivering, rounds.ending { [self] in totalCount += 1 }]
+    return [beginning, following] + summing + [delivering, rounds.ending { [self] in totalCount += 1 }]
   }
 
   /// The leader chooses, and tells all.

@@ -31,7 +31,6 @@ final class LowRankAggregation: StagedAggregation {
   let exchange: StagedExchange
   let rounds: MessageRounds
   private let settings: LowRankSettings
-  private let rank: Int
   /// Whether there is no other rank, so that gradients are passed on.
   private let isAlone: Bool
   private let shards: [[Range<Int>]]
@@ -56,7 +55,7 @@ final class LowRankAggregation: StagedAggregation {
   init(_ settings: LowRankSettings, parts: AggregationParts) throws {
     let (world, count) = (parts.hosts.world, parts.layout.count)
     self.settings = settings
-    (gradients, exchange, rank, seed) = (parts.gradients, parts.stagedExchange, world.rank, parts.seed)
+    (gradients, exchange, seed) = (parts.gradients, parts.stagedExchange, parts.seed)
     shards = settings.shards(world.count)
     isAlone = world.count == 1 && !parts.worksAlone
     rounds = try MessageRounds(settings.rounds(rankCount: world.count), hosts: parts.hosts)
@@ -110,7 +109,8 @@ final class LowRankAggregation: StagedAggregation {
       try scatter(ownRight, in: 2)
     }
     let delivering = [exchange.delivery { [self] in deliver(to: $0) }, rounds.ending { [self] in prepareNext() }]
-    return [beginning] + summing(0, into: left) + [turning] + summing(2, into: right) + delivering
+    return [beginning] + rounds.summing(0, of: shards[0], into: left) + [turning]
+      + rounds.summing(2, of: shards[1], into: right) + delivering
   }
 
   /// Adds the gradient to the residual, and multiplies by Q.
@@ -145,27 +145,6 @@ final class LowRankAggregation: StagedAggregation {
       copy(values.baseAddress + shard.lowerBound, count: shard.count, to: rounds.message(to: owner, in: round))
     }
     try rounds.send(round)
-  }
-
-  /// The stages in which owners add the shards of a round, in rank order, and send the sums to all in the next one.
-  private func summing(_ round: Int, into values: FloatBuffer) -> [Stage] {
-    let shards = shards[round / 2]
-    let own = shards[rank].count
-    let adding = rounds.peers.map { peer in
-      rounds.message(from: peer, in: round, .sum) { [self] message in
-        guard own > 0, let terms = message.baseAddress else { return }
-        let sum = rounds.message(in: round + 1)
-        if peer == 0 { copy(terms, count: own, to: sum) } else { add(terms, count: own, to: sum) }
-      }
-    }
-    let sending = Stage(.sum) { [self] in try rounds.send(round + 1) }
-    let taking = rounds.peers.map { peer in
-      rounds.message(from: peer, in: round + 1, .decode) { message in
-        guard let sums = message.baseAddress, !shards[peer].isEmpty else { return }
-        copy(sums, count: shards[peer].count, to: values.baseAddress + shards[peer].lowerBound)
-      }
-    }
-    return adding + [sending] + taking
   }
 
   /// Passes Y to the sink; what this rank's part of it lacks stays in the residual.

@@ -1,7 +1,7 @@
 /// The blocks of minibatches between two meetings, and who computes them; the first owner counts.
 ///
 /// A worker that has pushed a block gets the next one, so that a fast worker does more of them. A slow one gets none any more if the others
-/// will have done all that is left before it has done one, by the pushes so far: nobody waits for it at the meeting. That is for workers
+/// will have done all that is left before it has done one, by the pushes so far: no worker waits for it at the meeting. That is for workers
 /// without a bound, which does not let them leave one behind. Time is counted in pushes; in a listed order a worker gets as many blocks as
 /// it pushes there.
 /// Source: algorithms §7.0; the rule about the last blocks is that of greedy list scheduling on machines of unequal speed.

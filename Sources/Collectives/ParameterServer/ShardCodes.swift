@@ -4,6 +4,7 @@ public import Codecs
 /// A flat buffer cut into shards of whole groups, and the codes of a shard as one message.
 ///
 /// Shards are contiguous, and balanced by the bytes of their codes; one without a share has no values.
+/// - Cost: a message has the codes of the groups and nothing else; one pass over its values. Memory for three numbers a group.
 public struct ShardCodes: Sendable {
   /// Groups of a shard that follow one another, few enough that what is done to them one thing after another stays in the cache.
   struct Block {

@@ -1,4 +1,5 @@
 internal import Buffers
+internal import Kernels
 internal import Transport
 
 // The rounds as stages of an exchange.
@@ -30,6 +31,33 @@ extension MessageRounds {
         return blocks.isThere(round, from: peer)
       }, awaited: { [peer] }
     ) { [self] in try work(message(from: peer, in: round)) }
+  }
+
+  /// Processes the messages from `peers` in a round, in this order, except empty ones.
+  func messages(
+    from peers: some Sequence<Int>, in round: Int, _ kind: ExchangeEvent.Kind,
+    _ work: @escaping (_ message: UnsafePointer<Float>, _ peer: Int) throws -> Void
+  ) -> [Stage] {
+    peers.map { peer in
+      message(from: peer, in: round, kind) { message in
+        if let values = message.baseAddress, !message.isEmpty { try work(values, peer) }
+      }
+    }
+  }
+
+  /// Owners add the messages of a round in rank order, and send the sums to all in the next one; `values` takes those of all shards.
+  ///
+  /// The messages of both rounds have a float for each value of a shard.
+  func summing(_ round: Int, of shards: [Range<Int>], into values: FloatBuffer) -> [Stage] {
+    let adding = messages(from: peers, in: round, .sum) { [self] terms, peer in
+      let (sum, count) = (message(in: round + 1), shards[rank].count)
+      if peer == 0 { copy(terms, count: count, to: sum) } else { add(terms, count: count, to: sum) }
+    }
+    let returning = Stage(.sum) { [self] in try send(round + 1) }
+    let taking = messages(from: peers, in: round + 1, .decode) { sum, owner in
+      copy(sum, count: shards[owner].count, to: values.baseAddress + shards[owner].lowerBound)
+    }
+    return adding + [returning] + taking
   }
 
   /// Sends messages of a round whose lengths `write` returns: one for each rank, or one for all if the round is gathered.

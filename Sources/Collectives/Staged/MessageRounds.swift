@@ -129,7 +129,7 @@ public final class MessageRounds {
     }
   }
 
-  private let rank: Int
+  let rank: Int
   let rankCount: Int
   let rounds: [Round]
   let slots: [BlockSlot]

@@ -10,7 +10,8 @@ internal import Transport
 /// is another rule of descent and not a code of the sum. One rank follows its own signs.
 ///
 /// - Source: Bernstein et al. 2019, "signSGD with majority vote is communication efficient and fault tolerant"; algorithms §3.2.
-/// - Cost: each rank sends (K − 1)/K of a bit per value up, and as much down; 2 bits where zeros are possible, ⌈log₂(K + 1)⌉ bits down for means.
+/// - Cost: each rank sends (K − 1)/K of a bit per value up, and as much down; 2 bits where zeros are possible, ⌈log₂(K + 1)⌉
+///   bits down for means.
 final class MajorityVote: StagedAggregation {
   /// The values that are decoded together.
   static let blockCount = 2048
@@ -74,11 +75,8 @@ final class MajorityVote: StagedAggregation {
       try rounds.send(0)
     }
     var ballots: [UnsafePointer<UInt32>] = []
-    let taking = rounds.peers.map { peer in
-      rounds.message(from: peer, in: 0, .sum) { [self] message in
-        guard let start = message.baseAddress, !shards[rank].isEmpty else { return }
-        ballots.append(UnsafePointer(words(UnsafeMutablePointer(mutating: start))))
-      }
+    let taking = rounds.messages(from: rounds.peers, in: 0, .sum) { [self] ballot, _ in
+      ballots.append(UnsafePointer(words(UnsafeMutablePointer(mutating: ballot))))
     }
     let counting = Stage(.sum) { [self] in
       let shard = shards[rank]
@@ -88,11 +86,8 @@ final class MajorityVote: StagedAggregation {
       }
       try rounds.send(1)
     }
-    let delivering = rounds.peers.map { peer in
-      rounds.message(from: peer, in: 1, .decode) { [self] message in
-        guard let start = message.baseAddress, let sink = exchange.sink, !shards[peer].isEmpty else { return }
-        deliver(words(UnsafeMutablePointer(mutating: start)), in: shards[peer], to: sink)
-      }
+    let delivering = rounds.messages(from: rounds.peers, in: 1, .decode) { [self] result, owner in
+      if let sink = exchange.sink { deliver(words(UnsafeMutablePointer(mutating: result)), in: shards[owner], to: sink) }
     }
     return [voting] + taking + [counting, exchange.delivery { _ in }] + delivering + [rounds.ending()]
   }

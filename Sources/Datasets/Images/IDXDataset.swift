@@ -33,12 +33,14 @@ public final class IDXDataset: Dataset {
       let labels = try IDXFile("\(prefix)-labels-idx1-ubyte", in: directory, dimensionCount: 1)
       guard images.shape[0] == labels.shape[0] else {
         throw DataError(
-          "'\(images.path)' has \(images.shape[0]) images, and '\(labels.path)' \(labels.shape[0]) labels; the two files do not belong together"
+          "'\(images.path)' has \(images.shape[0]) images, and '\(labels.path)' \(labels.shape[0]) labels; "
+            + "the two files do not belong together"
         )
       }
       if let place = labels.values.firstIndex(where: { Int($0) >= classCount }) {
         throw DataError(
-          "'\(labels.path)': label \(place - labels.headerByteCount) is \(labels.content[place]), but there are \(classCount) classes; say how many with classes=N"
+          "'\(labels.path)': label \(place - labels.headerByteCount) is \(labels.content[place]), "
+            + "but there are \(classCount) classes; say how many with classes=N"
         )
       }
       parts.append(Part(images: images, labels: labels))
@@ -46,7 +48,8 @@ public final class IDXDataset: Dataset {
     let (train, test) = (parts[0].images, parts[1].images)
     guard train.shape.dropFirst() == test.shape.dropFirst() else {
       throw DataError(
-        "'\(train.path)' has images of \(describe(Array(train.shape.dropFirst()))) pixels, and '\(test.path)' of \(describe(Array(test.shape.dropFirst()))); they do not belong together"
+        "'\(train.path)' has images of \(describe(Array(train.shape.dropFirst()))) pixels, "
+          + "and '\(test.path)' of \(describe(Array(test.shape.dropFirst()))); they do not belong together"
       )
     }
     let (mean, deviation) = train.values.withUnsafeBufferPointer { momentsOfBytes($0) }

@@ -35,7 +35,8 @@ package struct IDXFile: Sendable {
     let magic = 0x800 | dimensionCount
     guard word(0) == magic else {
       throw DataError(
-        "'\(path)' is not an IDX file of \(kind): it begins with \(hexadecimal(word(0))), not \(hexadecimal(magic)); is it another file under this name?"
+        "'\(path)' is not an IDX file of \(kind): it begins with \(hexadecimal(word(0))), "
+          + "not \(hexadecimal(magic)); is it another file under this name?"
       )
     }
     let shape = (1...dimensionCount).map(word)
@@ -50,7 +51,8 @@ package struct IDXFile: Sendable {
     let found = content.count - headerByteCount
     guard found == valueCount else {
       throw DataError(
-        "'\(path)' is \(found < valueCount ? "truncated" : "too long"): its header says \(describe(shape)), which is \(valueCount) bytes, and \(found) follow; fetch it again"
+        "'\(path)' is \(found < valueCount ? "truncated" : "too long"): its header says \(describe(shape)), "
+          + "which is \(valueCount) bytes, and \(found) follow; fetch it again"
       )
     }
     self.path = path

@@ -69,9 +69,8 @@ public final class SpeechDataset: RealignableDataset {
       parts[split].digits.append(recording.digit)
     }
     guard !parts[0].ranges.isEmpty, !parts[1].ranges.isEmpty else {
-      throw DataError(
-        "'\(folder)' has no recordings \(parts[1].ranges.isEmpty ? "numbered 0 to 4, which are the test split" : "numbered from 5 on, which are the training split"); add some"
-      )
+      let missing = parts[1].ranges.isEmpty ? "0 to 4, which are the test split" : "from 5 on, which are the training split"
+      throw DataError("'\(folder)' has no recordings numbered \(missing); add some")
     }
     let reciprocals = reciprocalDeviations(parts[0].features, coefficientCount: melCount)
     for split in parts.indices { scale(&parts[split].features, by: reciprocals) }

@@ -54,7 +54,8 @@ package struct WAVFile: Sendable {
         guard found == (1, 1, 16, Self.sampleRate) else {
           let coding = format == 1 ? "PCM" : "format \(format)"
           throw DataError(
-            "'\(path)' has \(found.1) channels of \(coding), \(found.2) bits, \(found.3) Hz; convert it to 1 channel of PCM, 16 bits, \(Self.sampleRate) Hz"
+            "'\(path)' has \(found.1) channels of \(coding), \(found.2) bits, \(found.3) Hz; "
+              + "convert it to 1 channel of PCM, 16 bits, \(Self.sampleRate) Hz"
           )
         }
         isFormatKnown = true

@@ -2,8 +2,9 @@ package import Buffers
 
 /// One layer of a ``ComposedNetwork``: what it makes of its input, and of the gradient of its output.
 ///
-/// A layer is built once and then runs forward and backward in turn; a pass throws only if it has to hear from other ranks. It keeps no parameters, only where they lie in the flat buffers,
-/// and what its backward pass reads of the forward pass before it.
+/// A layer is built once and then runs forward and backward in turn; a pass throws only if it has to hear from other ranks. It
+/// keeps no parameters, only where they lie in the flat buffers, and what its backward pass reads of the forward pass before
+/// it.
 package protocol Layer: AnyObject {
   /// What the layer is, in a few words for a table; nil for one that is only its parts. Read after `build`.
   var summary: String? { get }

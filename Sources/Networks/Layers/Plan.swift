@@ -63,7 +63,7 @@ package struct Plan {
   var needsInputGradient = false
 
   /// A plan of no layers; the gradients of vectors travel as floats unless `codesVectors`.
-  init(codesVectors: Bool = false) { vectorKind = codesVectors ? .coded : .plain }
+  init(codesVectors: Bool = false) { vectorKind = codesVectors ? .coded : .raw }
 
   /// Declares the weights of a layer, whose first dimension is its units, and a bias for each unit.
   ///
@@ -107,8 +107,8 @@ package struct Plan {
     let isFirst = layers.isEmpty
     layers.append(
       tensors.map { name, shape, start in
-        let isPlain = shape.count == 1 ? vectorKind == .plain : shape.count > 2 && isFirst
-        return Declaration(name: "layers.\(number).\(name)", shape: shape, start: start, kind: isPlain ? .plain : .coded)
+        let isRaw = shape.count == 1 ? vectorKind == .raw : shape.count > 2 && isFirst
+        return Declaration(name: "layers.\(number).\(name)", shape: shape, start: start, kind: isRaw ? .raw : .coded)
       })
     needsInputGradient = true
     return tensors.indices.map { Tensor(number: first + $0) }

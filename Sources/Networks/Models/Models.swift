@@ -18,9 +18,7 @@ public struct NetworkRecipe: Sendable {
   }
 }
 
-/// The available models; each makes its network for the samples of a data set.
-///
-/// A row each.
+/// The available models, one row each; each makes its network for the samples of a data set.
 public let models = Registry<NetworkRecipe>(
   "model",
   [

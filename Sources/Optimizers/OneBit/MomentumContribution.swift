@@ -17,6 +17,7 @@ package protocol MomentumOptimizer: AnyObject {
 /// m has the same bits on all K ranks, and so has the sum, which is the next m.
 ///
 /// Source: algorithms §14.2.
+/// - Cost: one pass over gradient and m before the encoding; nothing is sent besides.
 package final class MomentumContribution: RankTransform {
   private let optimizer: any MomentumOptimizer
   private let tensors: [Tensor]

@@ -5,8 +5,8 @@ internal import Kernels
 /// of the variance.
 ///
 /// In the first `freeze` steps, on sums of gradients that cross as floats: m ← β₁m + (1 − β₁)ḡ; v ← β₂v + (1 − β₂)ḡ²; u = m/(√v + ε) + λw;
-/// w ← w − ηr u, without correction of bias, with r = ‖w‖/‖u‖ of each matrix as in ``LAMB``, of which r̄ ← 0.9 r̄ + 0.1 r is kept. After them v
-/// and r̄ are frozen, ranks contribute shares of the next momentum m′ (`MomentumContribution`), and
+/// w ← w − ηr u, without correction of bias, with r = ‖w‖/‖u‖ of each matrix as in ``LAMB``, of which r̄ ← 0.9 r̄ + 0.1 r is
+/// kept. After them v and r̄ are frozen, ranks contribute shares of the next momentum m′ (`MomentumContribution`), and
 ///
 ///     ĝ = (m′ − β₁m)/(1 − β₁)      v̂ ← β₂v̂ + (1 − β₂)ĝ²      m ← m′      v̂ = v at the freeze
 ///     q = largest (max(√v, f) + ε)/(max(√v̂, f) + ε) of the matrix, 0.5 to 4, within 10 % of the last q

@@ -53,7 +53,7 @@ public final class ZeroOneAdam: LocalStepOptimizer, MomentumOptimizer {
         (name: "freeze", meaning: "steps before the variance stays as it is, and momentum crosses (1000)"),
         (
           name: "scale",
-          meaning: "steps with floats after which they come half as often; so many at the start are all floats (16)"
+          meaning: "n: the first n steps are exchanged as floats; after every n such steps they come half as often (16)"
         ),
         (name: "local", meaning: "the most steps from one exchange to the next, after the freeze: a power of two (1)"),
         (name: "local-scale", meaning: "steps after which these double, from 1 on (100)"),

@@ -7,9 +7,9 @@ public import Buffers
 ///
 ///     c = β₁m + (1 − β₁)g      s = vote of all c      w ← w − η(s + λw)      m ← β₂m + (1 − β₂)g
 ///
-/// With β₁ = β₂ this is SIGNUM, and with β₁ = β₂ = 0 signSGD. One rank alone does the steps of ``Lion``, bit for bit if its votes may abstain.
-/// No float crosses, and nothing stays in a residual; m differs between ranks, and its sum is that of the mean gradient: another number
-/// of ranks begins with equal shares of it.
+/// With β₁ = β₂ this is SIGNUM, and with β₁ = β₂ = 0 signSGD. One rank alone does the steps of ``Lion``, bit for bit if its
+/// votes may abstain. No float crosses, and nothing stays in a residual; m differs between ranks, and its sum is that of the
+/// mean gradient: another number of ranks begins with equal shares of it.
 ///
 /// Each product and sum is rounded separately, in fp32. The gradient of a rank counts with its share of all samples.
 ///

@@ -22,6 +22,8 @@ internal import Transport
 ///
 /// If the samples are dealt to clients, a worker takes those of its own: see ``WorkerClients``.
 /// Source: algorithms §7, §8; frontier F1.4; house §1.
+/// - Cost: for each push the codes of the model and 32 bytes for each owner, and as much back, or 4 bytes a value, to those that pull; one
+///   message each of up to 52 KB. At a meeting of K ranks 4 (K − 1)/K bytes a value, and a record of 64 bytes to each other rank.
 final class Asynchronous: Strategy {
   let parts: StrategyParts
   let settings: AsynchronySettings

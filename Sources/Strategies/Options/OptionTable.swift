@@ -63,7 +63,8 @@ public struct DescentOptions: OptionTable {
     check: { $0 >= 0 && Float($0).isFinite ? nil : "is a finite number from 0, not \($0)" })
   public let clip = OptionRow<Double?>(
     "clip", nil,
-    "The largest norm of the aggregated gradient, as sketches estimate it with fetch-sgd; longer ones are shortened to it; none by default.",
+    "The largest norm of the aggregated gradient, as sketches estimate it with fetch-sgd; "
+      + "longer ones are shortened to it; none by default.",
     value: "x", mayBeNone: true, checkGiven: { $0.isFinite && $0 > 0 ? nil : "is a finite norm above 0, not \($0)" })
   public let schedule = OptionRow<String>("schedule", "cosine", "How the rate changes over the planned steps.", value: "spec")
   public let tuneMinibatch = OptionRow<String?>(

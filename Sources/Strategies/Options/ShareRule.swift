@@ -1,12 +1,12 @@
 /// How the ranks share the samples of a step: `equal`, `measured`, or `20/10/20,25/8/17@100`.
 ///
-/// Samples count alike, whoever takes them: shares change how long ranks wait for one another, and the order of sums, but not
+/// Samples count alike on all ranks: shares change how long ranks wait for one another, and the order of sums, but not
 /// what is learnt.
 /// Source: algorithms §11.2.
 public enum ShareRule: Codable, Hashable, Sendable {
   /// As equal as possible.
   case equal
-  /// By how many samples each rank computes in a second, looked at every so many steps.
+  /// By the samples that each rank computes in a second, compared every few steps.
   case measured(every: Int)
   /// As listed, in the order of their steps; equal before the first.
   case listed([Change])

@@ -119,7 +119,7 @@ extension TrainerOptions {
     given.insert(name)
   }
 
-  /// Whether nobody has named a codec, so that a strategy or an optimizer may bring its own.
+  /// Whether no codec was named, so that a strategy or an optimizer may bring its own.
   package var takesUsualCodec: Bool { self.codec == TrainerOptions().codec && !given.contains("codec") }
 
   /// The option called `name`; the error has the known names and the nearest spelling.

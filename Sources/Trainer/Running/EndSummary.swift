@@ -160,7 +160,8 @@ struct EndSummary {
       return engaged + "whether floats would have been faster was not measured: \(reason)."
     }
     let measured =
-      "\(report.areHidden ? "the part of an exchange that computing did not hide" : "an exchange") with its update took \(decimal(codes * 1000, digits: 2)) ms, one of floats \(decimal(floats * 1000, digits: 2)) ms"
+      "\(report.areHidden ? "the part of an exchange that computing did not hide" : "an exchange") "
+      + "with its update took \(decimal(codes * 1000, digits: 2)) ms, one of floats \(decimal(floats * 1000, digits: 2)) ms"
     return engaged + measured
       + (floats < 0.9 * codes
         ? ": plain fp32 would have been faster here."

@@ -94,7 +94,8 @@ public struct SavedModel {
 
   /// The result as a sentence for users.
   public func sentence(for result: Evaluation) -> String {
-    "\(run.path), step \(run.step), on \(data): \(result.text), model \(hexadecimal(statistics?.hash(with: parameters) ?? parameters.hash()))"
+    "\(run.path), step \(run.step), on \(data): \(result.text), "
+      + "model \(hexadecimal(statistics?.hash(with: parameters) ?? parameters.hash()))"
   }
 
   /// The newest intact checkpoint in `directory`, or `directory` itself, with its parameters open for reading: a job that

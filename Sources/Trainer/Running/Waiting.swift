@@ -4,8 +4,8 @@ public import Strategies
 public import Transport
 
 extension TrainerOptions {
-  /// How long ranks wait for one another: ``ExchangeOptions/timeout`` seconds; after ``ExchangeOptions/patience`` seconds the lowest rank that is not itself
-  /// awaited reports on standard error which ranks are awaited.
+  /// How long ranks wait for one another: ``ExchangeOptions/timeout`` seconds; after ``ExchangeOptions/patience`` seconds the
+  /// lowest rank that is not itself awaited reports on standard error which ranks are awaited.
   ///
   /// A silent run reports nothing.
   public func waiting(isSilent: Bool = false, program: String = "train") -> Patience {

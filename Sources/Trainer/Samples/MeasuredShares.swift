@@ -5,10 +5,10 @@ package import Transport
 
 /// How fast ranks are, and what share of the samples each takes for it: `--shares measured`.
 ///
-/// Each rank keeps the samples that it computes in a second, 90 % of the mean so far and 10 % of the last step. Every so many
+/// Each rank keeps the samples that it computes in a second, 90 % of the mean so far and 10 % of the last step. Every few
 /// steps all learn the speeds of all, and shares follow them if a step becomes more than 5 % shorter by that.
 /// Source: algorithms §11.2.
-/// - Communication: a record of a word to each other rank, every so many steps.
+/// - Communication: a record of a word to each other rank, every few steps (`ShareRule.measured`).
 package final class MeasuredShares {
   /// The gain for which shares change.
   private static let least = 1.05

@@ -4,8 +4,8 @@ import Testing
 
 /// The laws of sketches, of choices by magnitude and of sparse codes, from denormal numbers to the edge of overflow.
 ///
-/// Whatever the unit, a power of two, the same vector has the same sketch in that unit: everything here is compared with small integers, which
-/// fp32 adds exactly.
+/// Whatever the unit, a power of two, the same vector has the same sketch in that unit: everything here is compared with small
+/// integers, which fp32 adds exactly.
 @Suite struct SketchMagnitudeTests {
   /// Units for vectors of integers below 2¹⁰, whose sums over a row stay below 2¹⁶: the least number there is, and the largest sums.
   static let units: [Int] = [-149, -140, -126, -100, -30, 0, 40, 90, 111]

@@ -160,7 +160,7 @@ import _TestSupport
 
   private static let layout: TensorLayout = {
     var layout = TensorLayout([("a", [7, 33]), ("b", [7]), ("c", [5, 130]), ("d", [1])])
-    layout.append("e", shape: [150], kind: .plain)
+    layout.append("e", shape: [150], kind: .raw)
     return layout
   }()
 

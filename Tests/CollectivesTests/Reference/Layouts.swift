@@ -27,11 +27,11 @@ enum Layouts {
   /// Between rows, tensors that travel as floats: one value, a few, and more than are coded in one call.
   static let deep: TensorLayout = {
     var layout = TensorLayout([("layers.4.weight", [3, 40])])
-    layout.append("layers.4.bias", shape: [3], kind: .plain)
-    layout.append("layers.3.weight", shape: [1500], kind: .plain)
+    layout.append("layers.4.bias", shape: [3], kind: .raw)
+    layout.append("layers.3.weight", shape: [1500], kind: .raw)
     layout.append("layers.2.weight", shape: [5, 2, 3, 3])
-    layout.append("layers.2.bias", shape: [1], kind: .plain)
-    layout.append("layers.1.weight", shape: [4, 3, 3, 3], kind: .plain)
+    layout.append("layers.2.bias", shape: [1], kind: .raw)
+    layout.append("layers.1.weight", shape: [4, 3, 3, 3], kind: .raw)
     return layout
   }()
 

@@ -22,7 +22,7 @@ enum ReferenceCodec: Hashable {
     for tensor in layout.tensors {
       let size = tensor.shape.reduce(1, *)
       if size == 0 { continue }
-      if tensor.kind == .plain {
+      if tensor.kind == .raw {
         groups += (start..<start + size).map { $0..<$0 + 1 }
         start += size
         continue

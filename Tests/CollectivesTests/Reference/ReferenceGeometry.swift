@@ -15,7 +15,7 @@ struct ReferenceGeometry {
   init(_ layout: TensorLayout, _ codec: ReferenceCodec, rankCount: Int, isShared: Bool) {
     self.codec = codec
     groups = codec.groups(of: layout)
-    isPlain = groups.map { layout.tensor(at: $0.lowerBound)?.kind == .plain }
+    isPlain = groups.map { layout.tensor(at: $0.lowerBound)?.kind == .raw }
     let sizes = groups.map { codec.byteCount(of: $0.count) }
     let groups = groups
     // The usual length of a piece: values in a window, bytes of a message.

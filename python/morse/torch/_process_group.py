@@ -144,7 +144,7 @@ def reached(addresses: list[str], port: int, secret: bytes, timeout: float = 2) 
 
 
 def _find_rank_zero(world: World) -> str:
-    """An address of rank 0's host that this rank reaches; sets the interface of gloo where nobody has. Collective."""
+    """An address of rank 0's host that this rank reaches; sets the interface of gloo if none is set. Collective."""
     if world.host_count == 1:
         _use(_interface("127.0.0.1"))
         return "127.0.0.1"
