@@ -132,10 +132,9 @@ final class LocalSteps: Strategy {
       // The loop of the run has said so of the first.
       if step > round.lowerBound { try FaultInjector.reach(.step, step + 1) }
       if flight?.underWay != nil { try FaultInjector.reach(.delay) }
-      let batch = try parts.timeline.span(.data) { course.loader.batch(at: step) }
-      guard batch.count > 0 else { continue }
-      own.add(try takeStep(step, batch, by: parts.optimizer, on: course))
-      for exchange in exchanges where own.nonFiniteTensor == nil { exchange.samples[0] += Float(batch.count) }
+      let found = try inner.take(step, on: course, from: start, by: parts.optimizer) { course.loader.batch(at: step) }
+      own.add(found)
+      for exchange in exchanges where own.nonFiniteTensor == nil { exchange.samples[0] += Float(found.sampleCount) }
     }
     // One exchange is under way at a time.
     if flight?.next != nil { try land() }
@@ -149,19 +148,6 @@ final class LocalSteps: Strategy {
     let shares = course.loader.plan.shares(in: part.lowerBound, of: parts.grid.shareCount)
     guard settings.pacesByTime, let shares, let most = shares.max() else { return part.count }
     return max(min(5, part.count), part.count * shares[parts.grid.share] / most)
-  }
-
-  /// Takes a step of the model that trains on this rank.
-  func takeStep(
-    _ step: Int, _ batch: Minibatch, by optimizer: any Optimizer, on course: Course
-  ) throws -> StepAgreement.Statement {
-    let secondsBefore = inner.seconds
-    let found = try inner.take(step, batch, from: start, by: optimizer, rate: course.rate(step))
-    course.measure(step, batch.count, inner.seconds - secondsBefore)
-    course.note(
-      Course.OwnSteps(
-        step: step, loss: LossTally(lossSum: found.lossSum, sampleCount: found.sampleCount), traffic: Traffic()))
-    return found
   }
 
   /// The first tensor that has a value that is not finite, in the model that trains on this rank.
