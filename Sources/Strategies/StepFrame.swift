@@ -90,7 +90,7 @@ package final class StepFrame {
     require(
       agreement.sum(\.sampleCount) == course.loader.plan.samples(of: step, portion),
       "the ranks' samples are not those of the step, or of its part")
-    let verdict = nonFiniteGuard.judge(step, agreement, parts, portion.name)
+    let verdict = nonFiniteGuard.judge(step, agreement, portion.name)
     if let end = verdict.end {
       try ending()
       throw end
