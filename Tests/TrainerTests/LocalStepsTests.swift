@@ -94,6 +94,35 @@ import _TestSupport
     #expect(six.records - twelve.records == 2 * (world.count - 1))
   }
 
+  /// What optimizers average crosses as floats in each round, is counted as such, and is predicted; what they count is agreed on.
+  @Test(.ranks(atLeast: 2), .ranks(atMost: 4), arguments: ["", ",fragments=2"])
+  func averagesOfOptimizersAreCounted(_ keys: String) throws {
+    func report(_ inner: String, _ optimizer: String) throws -> (ExchangeReport, parameterCount: Int) {
+      let run = settings("local:steps=4,warm-start=1,inner=\(inner)\(keys)") {
+        ($0.codec, $0.steps, $0.transport) = ("one-bit", 12, .messages)
+        ($0.optimizer, $0.momentum, $0.learningRate) = (optimizer, TrainerOptions().momentum, 0.003)
+      }
+      let trainer = try TrainingRun(run, on: world, isSilent: true)
+      _ = try trainer.run()
+      return (trainer.strategy.report, trainer.parameters.count)
+    }
+    let ((averaged, count), (kept, _), (plain, _)) = (
+      try report("average", "adam"), try report("keep", "adam"), try report("keep", "sgd")
+    )
+    let others = world.count - 1
+    #expect(averaged.traffic == averaged.predictedInAll && kept.traffic == kept.predictedInAll)
+    // Both moments: to the owners and from them, and 8 bytes of each rank; two rounds follow the warm start of one.
+    let round = 2 * others * (2 * 4 * count + 8 * world.count)
+    func more(_ path: KeyPath<ExchangeReport, Traffic>) throws -> Int {
+      try world.allReduce((averaged[keyPath: path] - kept[keyPath: path]).networkBytesSent, .sum)
+    }
+    #expect(try more(\.traffic) == 2 * round && more(\.warmStartTraffic) == round)
+    #expect(try more(\.predictedInAll) == 2 * round && more(\.predictedTraffic) == round && more(\.floatsInAll) == 2 * round)
+    // Two numbers of each rank's optimizer in each of three rounds.
+    let numbers = kept.agreementTraffic - plain.agreementTraffic
+    #expect((numbers.networkBytesSent, numbers.messagesSent) == (3 * 2 * 8 * others, 3 * others))
+  }
+
   /// What is due inside a round happens where it ends, and changes nothing; runs repeat.
   @Test(.ranks(atMost: 4), arguments: ["none", "one-bit", "e3m0", "top-k:k=1/10"])
   func meetingsChangeNothing(_ codec: String) throws {

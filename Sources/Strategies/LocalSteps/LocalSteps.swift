@@ -40,7 +40,7 @@ final class LocalSteps: Strategy {
   let start: FloatBuffer
   /// What is exchanged while ranks go on; nil without a delay.
   let flight: FragmentFlight?
-  private let averaging: InnerAverage?
+  let averaging: InnerAverage?
   /// The clients of each round; nil without any.
   var clients: RoundClients?
   /// Whether a rank is the same client in every round.
@@ -115,7 +115,7 @@ final class LocalSteps: Strategy {
       }
     }
     advanceClients(past: round, on: course)
-    try beginNextRound()
+    try beginNextRound(after: round, of: course.loader.plan)
     roundCount += 1
     outcome.traffic = untoldTraffic
     untoldTraffic = Traffic()
@@ -162,9 +162,13 @@ final class LocalSteps: Strategy {
   }
 
   /// Begins the next round; what inner optimizers remember is kept, or not.
-  private func beginNextRound() throws {
+  private func beginNextRound(after round: Range<Int>, of plan: RunPlan) throws {
     if settings.inner == .reset { optimizers.forgetMomentum() }
-    try averaging?.take(of: parts.optimizer)
+    if let averaging {
+      let aggregations = exchanges[0].aggregations
+      let isMain = aggregations.aggregation(of: round.lowerBound, in: plan) === aggregations.main
+      untoldTraffic += try averaging.take(isWarmStart: !isMain)
+    }
     try optimizers.meet()
   }
 

@@ -40,6 +40,8 @@ final class PairDescent: DecentralizedDescent {
   var beginsAnew = false
   private(set) var stepCount = 0
   private(set) var seconds = (update: 0.0, total: 0.0)
+  /// The traffic of records of what workers did.
+  private(set) var recordTraffic = Traffic()
   /// The traffic of this rank so far, by the format alone: averages, claims of minibatches, and the models of meetings.
   private(set) var predicted = Traffic()
 
@@ -136,8 +138,8 @@ final class PairDescent: DecentralizedDescent {
         }
       }
     }
-    let all = try parts.hosts.enter("the record of what workers did") {
-      try own.map { try parts.hosts.world.allGather(varying: $0) }
+    let all = try own.map {
+      try parts.hosts.gather(varying: $0, activity: "the record of what workers did", counting: &recordTraffic)
     }
     return (0..<workerCount).map { worker in
       all[worker / parts.grid.shareCount][worker % parts.grid.shareCount].map { Int($0) }
