@@ -71,22 +71,24 @@ package final class Mailbox {
   ///   - receiveCount: The most pieces being received at a time.
   ///   - sendCount: The most pieces being sent at a time.
   ///   - patience: How long a rank may stay away; that of `hosts` by default.
+  ///   - backOff: What a rank does while it waits.
   package convenience init(
-    _ hosts: HostMap, slotCount: Int, receiveCount: Int, sendCount: Int, patience: Patience? = nil
+    _ hosts: HostMap, slotCount: Int, receiveCount: Int, sendCount: Int, patience: Patience? = nil, backOff: BackOff = .short
   ) throws {
     self.init(
       on: try hosts.duplicate(), hosts.waitingRanks(with: patience ?? hosts.patience), slotCount: slotCount,
-      receiveCount: receiveCount, sendCount: sendCount)
+      receiveCount: receiveCount, sendCount: sendCount, backOff: backOff)
   }
 
   /// Prepares messages on `communicator`, where no other messages use tags from `firstTag` on.
   init(
-    on communicator: Communicator, _ ranks: WaitingRanks, firstTag: Int = 0, slotCount: Int, receiveCount: Int, sendCount: Int
+    on communicator: Communicator, _ ranks: WaitingRanks, firstTag: Int = 0, slotCount: Int, receiveCount: Int, sendCount: Int,
+    backOff: BackOff = .short
   ) {
     (self.communicator, self.ranks, self.firstTag, rankCount) = (communicator, ranks, firstTag, communicator.count)
     receives = Pieces(on: communicator, pieceCount: receiveCount, messageCount: slotCount * rankCount)
     sends = Pieces(on: communicator, pieceCount: sendCount, messageCount: slotCount * rankCount)
-    watchdog = Watchdog(ranks)
+    watchdog = Watchdog(ranks, backOff: backOff)
   }
 
   /// Changes the room for messages; nothing may be under way.
