@@ -2,10 +2,6 @@ internal import Buffers
 internal import MPI
 public import Transport
 
-#if canImport(Glibc)
-  internal import Glibc
-#endif
-
 /// How an exchange is carried on while the model computes.
 public enum Overlap: String, CaseIterable, Codable, Sendable {
   /// Like `off` within one host, where nothing is gained; otherwise a thread if the host has a spare core, and the caller
@@ -105,9 +101,6 @@ public final class ExchangeDriver {
 
 /// A thread that drives the exchanges given to it.
 private final class Worker: @unchecked Sendable {
-  /// Microseconds of sleep when there is nothing to do; a polling thread would take the core from the computation.
-  private static let nap: UInt32 = 100
-
   private let condition = Condition()
   // Guarded by the condition.
   private var exchange: (any Aggregation)?
@@ -162,7 +155,7 @@ private final class Worker: @unchecked Sendable {
       }
       condition.unlock()
       let (progress, error) = advance(exchange)
-      if progress != .busy { usleep(Worker.nap) }
+      if progress != .busy { BackOff.background.giveWay(after: .zero) }
       condition.lock()
       if let error { failure = error }
     }

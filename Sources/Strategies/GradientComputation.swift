@@ -4,7 +4,7 @@ internal import MPI
 internal import Networks
 internal import Optimizers
 internal import Reporting
-internal import Transport
+package import Transport
 
 /// Computes a rank's part of the mean gradient of a step, and checks each tensor while it is in the cache.
 package final class GradientComputation {
@@ -26,6 +26,37 @@ package final class GradientComputation {
     injection = parts.options.injectNonFinite.flatMap(NonFiniteInjection.init)
   }
 
+  /// Loads samples of this rank, computes their gradient, and reports it to the course: what every strategy does for a gradient.
+  ///
+  /// - Parameters:
+  ///   - step: The step, from 0.
+  ///   - course: Measures how long it takes, and with `traffic` takes note of its loss.
+  ///   - sampleCount: N, the samples of the whole step over all ranks; nil for the mean over the samples that are loaded, which may
+  ///     be none.
+  ///   - part, share, parameters, gradient, ready: Those of `compute(_:of:part:among:share:at:into:ready:)`.
+  ///   - traffic: This rank's traffic since the last meeting; nil if ranks meet after each gradient, so that there is nothing to note.
+  ///   - load: Loads the samples.
+  /// - Returns: This rank's statement about it; of no samples if there is nothing to take the mean over.
+  /// - Throws: What the network throws.
+  package func compute(
+    _ step: Int, on course: Course, part: Int? = nil, among sampleCount: Int? = nil, share: Float = 1,
+    at parameters: FloatBuffer? = nil, into gradient: FloatBuffer, ready: (_ end: Int) -> Void = { _ in },
+    traffic: () -> Traffic? = { nil }, of load: () -> Minibatch
+  ) throws -> StepAgreement.Statement {
+    let batch = try parts.timeline.span(.data) { load() }
+    guard sampleCount != nil || batch.count > 0 else { return .ofNoSamples }
+    let secondsBefore = seconds
+    let found = try compute(
+      step, of: batch, part: part, among: sampleCount ?? batch.count, share: share, at: parameters, into: gradient,
+      ready: ready)
+    course.measure(step, batch.count, seconds - secondsBefore)
+    if let traffic = traffic() {
+      let loss = LossTally(lossSum: found.lossSum, sampleCount: found.sampleCount)
+      course.note(Course.OwnSteps(step: step, loss: loss, traffic: traffic))
+    }
+    return found
+  }
+
   /// Computes (1/N)·Σ of the gradients of this rank's samples, N being the samples of the whole step over all ranks.
   ///
   /// - Parameters:
@@ -39,7 +70,7 @@ package final class GradientComputation {
   ///   - ready: Called as tensors become final, with the end of the final part of the flat buffer.
   /// - Returns: This rank's statement about it.
   /// - Throws: What the network throws.
-  package func compute(
+  func compute(
     _ step: Int, of batch: Minibatch, part: Int? = nil, among sampleCount: Int, share: Float = 1,
     at parameters: FloatBuffer? = nil, into gradient: FloatBuffer, ready: (_ end: Int) -> Void = { _ in }
   ) throws -> StepAgreement.Statement {

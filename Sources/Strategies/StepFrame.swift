@@ -9,9 +9,8 @@ internal import Transport
 
 /// The frame of a step, or of a part of one: this rank's samples, their gradient, the agreement on it, and whether it counts.
 ///
-/// Every strategy in step does its steps in this frame; what is exchanged when, and what is done with it, is up to the strategy. One that
-/// agrees less often computes with ``compute(_:on:_:into:needsNorm:ready:)`` and agrees on several steps at once; workers that are not in
-/// step compute in a `WorkerComputation`.
+/// Every strategy in step does its steps in this frame; what is exchanged when, and what is done with it, is up to the strategy. Those that
+/// agree less often compute their gradients by the same `GradientComputation`, and agree on several at once.
 package final class StepFrame {
   /// Which samples of a step a rank takes.
   package enum Portion {
@@ -91,7 +90,7 @@ package final class StepFrame {
     require(
       agreement.sum(\.sampleCount) == course.loader.plan.samples(of: step, portion),
       "the ranks' samples are not those of the step, or of its part")
-    let verdict = nonFiniteGuard.judge(step, agreement, parts, portion.name)
+    let verdict = nonFiniteGuard.judge(step, agreement, portion.name)
     if let end = verdict.end {
       try ending()
       throw end
@@ -108,12 +107,11 @@ package final class StepFrame {
     ready: (_ end: Int) -> Void = { _ in }
   ) throws -> StepAgreement.Statement {
     let plan = course.loader.plan
-    let batch = try parts.timeline.span(.data) { course.loader.batch(at: step, portion) }
-    let (sampleCount, secondsBefore) = (plan.places(of: step).count, computation.seconds)
+    let sampleCount = plan.places(of: step).count
     var own = try computation.compute(
-      step, of: batch, part: portion.part, among: sampleCount,
-      share: Float(plan.samples(of: step, portion)) / Float(sampleCount), into: gradient, ready: ready)
-    course.measure(step, batch.count, computation.seconds - secondsBefore)
+      step, on: course, part: portion.part, among: sampleCount,
+      share: Float(plan.samples(of: step, portion)) / Float(sampleCount), into: gradient, ready: ready
+    ) { course.loader.batch(at: step, portion) }
     if needsNorm { own.gradientSquares = gradient.sumOfSquares }
     return own
   }

@@ -72,25 +72,26 @@ package final class Mailbox {
   ///   - receiveCount: The most pieces being received at a time.
   ///   - sendCount: The most pieces being sent at a time.
   ///   - patience: How long a rank may stay away; that of `hosts` by default.
+  ///   - backOff: What a rank does while it waits.
   package convenience init(
-    _ hosts: HostMap, slotCount: Int, receiveCount: Int, sendCount: Int, patience: Patience? = nil
+    _ hosts: HostMap, slotCount: Int, receiveCount: Int, sendCount: Int, patience: Patience? = nil, backOff: BackOff = .short
   ) throws {
     self.init(
       on: try hosts.duplicate(), hosts.waitingRanks(with: patience ?? hosts.patience), insideHost: hosts.insideHost,
-      slotCount: slotCount, receiveCount: receiveCount, sendCount: sendCount)
+      slotCount: slotCount, receiveCount: receiveCount, sendCount: sendCount, backOff: backOff)
   }
 
   /// Prepares messages on `communicator`, where no other messages use tags from `firstTag` on; all are counted as network unless
   /// it is said which ranks are on this host.
   init(
     on communicator: Communicator, _ ranks: WaitingRanks, insideHost: [Bool]? = nil, firstTag: Int = 0, slotCount: Int,
-    receiveCount: Int, sendCount: Int
+    receiveCount: Int, sendCount: Int, backOff: BackOff = .short
   ) {
     self.insideHost = insideHost ?? Array(repeating: false, count: communicator.count)
     (self.communicator, self.ranks, self.firstTag, rankCount) = (communicator, ranks, firstTag, communicator.count)
     receives = Pieces(on: communicator, pieceCount: receiveCount, messageCount: slotCount * rankCount)
     sends = Pieces(on: communicator, pieceCount: sendCount, messageCount: slotCount * rankCount)
-    watchdog = Watchdog(ranks)
+    watchdog = Watchdog(ranks, backOff: backOff)
   }
 
   /// Changes the room for messages; nothing may be under way.

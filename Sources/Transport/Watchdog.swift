@@ -1,9 +1,5 @@
 internal import Synchronization
 
-#if canImport(Glibc)
-  internal import Glibc
-#endif
-
 /// The ranks that may keep one another waiting, with their names, and how patient they are.
 package struct WaitingRanks: Sendable {
   /// The rank that waits.
@@ -50,11 +46,9 @@ package enum CurrentWait {
 package struct Watchdog {
   /// The least number of delays between two notices: a rank that is always slow is not reported in every step.
   private static let delaysBetweenNotices = 6
-  /// How long a rank only yields between polls; after that it sleeps for `nap` microseconds, which the system rounds up.
-  private static let timeOfYields = Duration.microseconds(200)
-  private static let nap: UInt32 = 50
 
   private var ranks: WaitingRanks
+  private let backOff: BackOff
   /// When this rank last had something to do, as far as its idle turns show; nil after a turn that was not idle.
   private var idleSince: ContinuousClock.Instant?
   private var lastTurn = ContinuousClock.now
@@ -62,7 +56,7 @@ package struct Watchdog {
   private var lastTold: ContinuousClock.Instant?
 
   /// Creates a watchdog of waits for `ranks`, which throws when their patience ends, and reports before that.
-  package init(_ ranks: WaitingRanks) { self.ranks = ranks }
+  package init(_ ranks: WaitingRanks, backOff: BackOff = .short) { (self.ranks, self.backOff) = (ranks, backOff) }
 
   /// Creates a watchdog of a rank without others, for tests.
   package init(_ patience: Patience) {
@@ -81,7 +75,7 @@ package struct Watchdog {
   /// Nothing can happen yet, and no rank is to blame.
   package mutating func rest() { idleSince = nil }
 
-  /// Nothing happened: yields the core, throws `error` once the limit has passed, and reports it earlier if there is a notice.
+  /// Nothing happened: backs off, throws `error` once the limit has passed, and reports it earlier if there is a notice.
   mutating func idle(_ error: (_ seconds: Double) -> ExchangeError) throws(ExchangeError) {
     giveWay()
     try check(error)
@@ -108,16 +102,6 @@ package struct Watchdog {
     ranks.tell(error(notice.delay / .seconds(1)))
   }
 
-  /// Yields the core to threads that are ready to run; after a while without anything to do, sleeps for a moment.
-  ///
-  /// A poll costs the time of a few system calls. Ranks that have waited for 0.2 ms mostly wait for a network or for a
-  /// computation: polls take time of a shared core from it, and 50 µs of sleep matter little. An exchange of a few values
-  /// between ranks with a core each ends long before that.
-  package func giveWay() {
-    guard let idleSince, idleSince + Watchdog.timeOfYields < lastTurn else {
-      sched_yield()
-      return
-    }
-    usleep(Watchdog.nap)
-  }
+  /// Backs off, by how long there has been nothing to do.
+  package func giveWay() { backOff.giveWay(after: idleSince.map { lastTurn - $0 } ?? .zero) }
 }

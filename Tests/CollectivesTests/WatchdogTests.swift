@@ -40,6 +40,15 @@ import _TestSupport
     #expect(told.withLock { $0 } == ["\(late(0.5))"])
   }
 
+  /// Waits yield first, then sleep for a moment; those for answers for longer and longer, up to a limit.
+  @Test(.oneProcess, arguments: [(0, 0, 0), (200, 0, 0), (300, 50, 50), (400, 50, 100), (1600, 50, 250), (9_000_000, 50, 450)])
+  func napsGrowUpToALimit(_ idle: Int, _ short: Int, _ proportional: Int) {
+    let idle = Duration.microseconds(idle)
+    #expect(BackOff.short.nap(after: idle) == .microseconds(short))
+    #expect(BackOff.proportional.nap(after: idle) == .microseconds(proportional))
+    #expect(BackOff.background.nap(after: idle) == .microseconds(100))
+  }
+
   /// A process that was stopped for longer than the limit finds messages that wait for it, and has nobody to blame.
   @Test(.oneProcess) func aRankThatWasStoppedItselfBlamesNobody() throws {
     let told = Mutex(0)

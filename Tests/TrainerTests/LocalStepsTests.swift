@@ -94,6 +94,35 @@ import _TestSupport
     #expect(six.records - twelve.records == 2 * (world.count - 1))
   }
 
+  /// What optimizers average crosses as floats in each round, is counted as such, and is predicted; what they count is agreed on.
+  @Test(.ranks(atLeast: 2), .ranks(atMost: 4), arguments: ["", ",fragments=2"])
+  func averagesOfOptimizersAreCounted(_ keys: String) throws {
+    func report(_ inner: String, _ optimizer: String) throws -> (ExchangeReport, parameterCount: Int) {
+      let run = settings("local:steps=4,warm-start=1,inner=\(inner)\(keys)") {
+        ($0.codec, $0.steps, $0.transport) = ("one-bit", 12, .messages)
+        ($0.optimizer, $0.momentum, $0.learningRate) = (optimizer, TrainerOptions().momentum, 0.003)
+      }
+      let trainer = try TrainingRun(run, on: world, isSilent: true)
+      _ = try trainer.run()
+      return (trainer.strategy.report, trainer.parameters.count)
+    }
+    let ((averaged, count), (kept, _), (plain, _)) = (
+      try report("average", "adam"), try report("keep", "adam"), try report("keep", "sgd")
+    )
+    let others = world.count - 1
+    #expect(averaged.traffic == averaged.predictedInAll && kept.traffic == kept.predictedInAll)
+    // Both moments: to the owners and from them, and 8 bytes of each rank; two rounds follow the warm start of one.
+    let round = 2 * others * (2 * 4 * count + 8 * world.count)
+    func more(_ path: KeyPath<ExchangeReport, Traffic>) throws -> Int {
+      try world.allReduce((averaged[keyPath: path] - kept[keyPath: path]).networkBytesSent, .sum)
+    }
+    #expect(try more(\.traffic) == 2 * round && more(\.warmStartTraffic) == round)
+    #expect(try more(\.predictedInAll) == 2 * round && more(\.predictedTraffic) == round && more(\.floatsInAll) == 2 * round)
+    // Two numbers of each rank's optimizer in each of three rounds.
+    let numbers = kept.agreementTraffic - plain.agreementTraffic
+    #expect((numbers.networkBytesSent, numbers.messagesSent) == (3 * 2 * 8 * others, 3 * others))
+  }
+
   /// What is due inside a round happens where it ends, and changes nothing; runs repeat.
   @Test(.ranks(atMost: 4), arguments: ["none", "one-bit", "e3m0", "top-k:k=1/10"])
   func meetingsChangeNothing(_ codec: String) throws {
@@ -122,6 +151,21 @@ import _TestSupport
     var zero = run
     (zero.nonFinite, zero.injectNonFinite) = (.zero, "8:1")
     #expect(try train(zero).evaluation!.loss.isFinite)
+  }
+
+  /// An outer momentum on top of an inner one is warned of, if the optimizer has one with these settings, whatever it keeps.
+  @Test(
+    .ranks(atMost: 2),
+    arguments: [
+      ("sgd", 0.5, true), ("sgd", 0, false), ("sgd:time-constant=2429.8", 0.9, true), ("adagrad:place=momentum", 0.5, true),
+      ("adagrad:place=momentum", 0, false), ("adam", 0.9, true), ("adam:beta1=0", 0.9, false),
+    ]) func momentaOnTopOfOneAnotherAreWarnedOf(_ optimizer: String, _ momentum: Double, _ isWarned: Bool) throws
+  {
+    let run = settings("local:steps=4,outer-rate=0.7,outer-momentum=0.9,inner=keep") {
+      ($0.optimizer, $0.momentum) = (optimizer, momentum)
+    }
+    let warnings = try TrainingRun(run, on: world, isSilent: true).strategy.warnings
+    #expect(warnings.contains { $0.contains("on top of that of --optimizer") } == isWarned, "\(warnings)")
   }
 
   /// FedProx holds a rank at the start of its round, and clipping shortens its own gradients, as in plain lines.
@@ -182,7 +226,7 @@ import _TestSupport
       ("local", "--warm-start auto does not go with --strategy local", { $0.warmStart = .automatic }),
       ("local", "--tune-rate does not go with --strategy local", { $0.tuneRate = "after-epoch" }),
       ("local", "--optimizer adagrad does not go with --strategy local", { $0.optimizer = "adagrad" }),
-      ("local", "--emulate-speed does not go with --strategy local", { $0.emulateSpeed = "rr" }),
+      ("local", "--emulate-speed does not go with --strategy local", { $0.emulateSpeed = .roundRobin }),
       ("local:outer=nesterov,outer-momentum=0.5", "outer=nesterov does not go with a code", { $0.codec = "top-k" }),
       ("local:outer=lion", "outer=lion does not go with a code", { $0.codec = "true-top-k" }),
       ("local:outer=none,outer-momentum=0.5", "outer=none has no momentum", { _ in }),

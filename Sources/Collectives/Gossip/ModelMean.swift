@@ -7,7 +7,8 @@ package import Transport
 ///
 /// The owner of each shard adds the values of all workers in the order of their numbers, in fp64: the bits do not depend on the number of ranks,
 /// and the mean of equal models is that model.
-/// - Cost: a rank sends the models of its workers to the owners of shards, and its shard of the mean to all others.
+/// - Cost: a rank sends the models of its workers to the owners of shards, its shard of the mean to all others, and 8 bytes of each worker's
+///   distance.
 package final class ModelMean {
   /// Room for a shard of each worker, or for the models of this rank's workers: free between means.
   let memory: FloatBuffer
@@ -32,12 +33,13 @@ package final class ModelMean {
   /// Collective.
   package func take(_ models: [FloatBuffer], into result: FloatBuffer, shown: [FloatBuffer]? = nil) throws -> Double {
     let (rank, rankCount) = (hosts.world.rank, hosts.world.count)
-    let size = shards[rank].count
+    let (size, shardBytes) = (shards[rank].count, shards.map { 4 * $0.count })
     let distances = try hosts.enter("the mean of the workers' models") {
       for (local, model) in models.enumerated() {
         try hosts.world.allToAll(
           varying: UnsafeBufferPointer(model.values), ranges: shards, into: memory.values,
           ranges: (0..<rankCount).map { (local * rankCount + $0) * size..<(local * rankCount + $0 + 1) * size })
+        traffic.add(sent: shardBytes, received: Array(repeating: 4 * size, count: rankCount), on: hosts)
       }
       let terms = (0..<localCount * rankCount).map { UnsafePointer(memory.baseAddress + $0 * size) }
       for index in 0..<size {
@@ -45,9 +47,11 @@ package final class ModelMean {
         result.baseAddress[shards[rank].lowerBound + index] = Float(sum / Double(terms.count))
       }
       try hosts.world.allGather(varying: nil, into: result.values, ranges: shards)
-      return try hosts.world.allGather((shown ?? models).map { squaredDistance(of: $0, to: result) })
+      traffic.addGather(shardBytes, on: hosts)
+      let own = (shown ?? models).map { squaredDistance(of: $0, to: result) }
+      traffic.addGather(Array(repeating: 8 * own.count, count: rankCount), on: hosts)
+      return try hosts.world.allGather(own)
     }
-    traffic += predictedTraffic
     let sum = (0..<localCount * rankCount).reduce(0.0) { $0 + distances[$1 % rankCount * localCount + $1 / rankCount] }
     return sum / Double(localCount * rankCount)
   }
@@ -61,12 +65,13 @@ package final class ModelMean {
 
   /// The traffic of a mean on this rank, by the format alone.
   package var predictedTraffic: Traffic {
-    let (others, size) = (hosts.world.count - 1, shards[hosts.world.rank].count)
-    let count = shards.last?.upperBound ?? 0
+    let (own, distances) = (shards[hosts.world.rank].count, 8 * localCount)
     var traffic = Traffic()
-    traffic.networkBytesSent = 4 * (localCount * (count - size) + size * others)
-    traffic.networkBytesReceived = 4 * (localCount * size * others + count - size)
-    traffic.messagesSent = (localCount + 1) * others
+    for (rank, insideHost) in hosts.insideHost.enumerated() where rank != hosts.world.rank {
+      traffic.addSent(4 * (localCount * shards[rank].count + own) + distances, insideHost: insideHost)
+      traffic.addReceived(4 * (localCount * own + shards[rank].count) + distances, insideHost: insideHost)
+      traffic.messagesSent += localCount + 2
+    }
     return traffic
   }
 }

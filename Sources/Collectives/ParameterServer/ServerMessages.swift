@@ -199,13 +199,7 @@ final class ServerMessages {
   ///
   /// - Parameter awaited: The ranks that keep this one waiting; those with messages under way by default.
   func wait(for activity: String, awaited: (() -> [Int])? = nil, until isDone: () throws -> Bool) throws {
-    var nap = GrowingNap()
-    try network.wait(
-      for: activity, awaited: awaited, meanwhile: { nap.take() }, patience: nil,
-      arrived: {
-        nap.progress()
-        try take($0, from: $1, $2)
-      }, until: isDone)
+    try network.wait(for: activity, awaited: awaited, meanwhile: nil, patience: nil, arrived: take, until: isDone)
   }
 
   /// Starts sending this rank's part of the model to all ranks, and receiving theirs; collective.

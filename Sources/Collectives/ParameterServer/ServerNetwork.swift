@@ -53,7 +53,7 @@ package struct ServerRanks {
   /// The ranks of `hosts`, by messages.
   init(_ hosts: HostMap) {
     self.init(rank: hosts.world.rank, count: hosts.world.count, leaders: hosts.leaders) {
-      try Mailbox(hosts, slotCount: $0, receiveCount: $1, sendCount: $2)
+      try Mailbox(hosts, slotCount: $0, receiveCount: $1, sendCount: $2, backOff: .proportional)
     }
   }
 }

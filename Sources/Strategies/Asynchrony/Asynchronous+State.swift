@@ -97,7 +97,7 @@ extension Asynchronous {
     (report.steps, report.traffic) = (steps.codes, traffic.codes)
     report.floatTraffic = server.traffic(ofFloats: workerCount)
     report.predictedTraffic = server.predictedTraffic(of: workerCount)
-    report.agreementTraffic = parts.records.traffic
+    report.agreementTraffic = parts.records.traffic + recordTraffic + (workerOptimizers?.traffic ?? Traffic())
     report.nonFiniteGroups = server.nonFiniteGroups
     report.areHidden = true
     report.comparisonObstacle = "an asynchronous run hides its exchanges"

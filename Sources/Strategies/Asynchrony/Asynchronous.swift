@@ -44,6 +44,8 @@ final class Asynchronous: Strategy {
   var beginsAnew = false
   private(set) var steps = (floats: 0, codes: 0)
   private(set) var traffic = (floats: Traffic(), codes: Traffic())
+  /// The traffic of records of events.
+  private(set) var recordTraffic = Traffic()
   private(set) var seconds = 0.0
   /// Seconds in which this rank worked as an owner between the layers of its gradients.
   private(set) var secondsBetweenLayers = 0.0
@@ -144,7 +146,7 @@ final class Asynchronous: Strategy {
   /// The orders in which all owners applied pushes.
   private func events(of minibatches: Range<Int>, planned: Range<Int>) throws -> EventLine {
     let own = server.history.map { Int64($0) }
-    let all = try parts.hosts.enter("the record of events") { try parts.hosts.world.allGather(varying: own) }
+    let all = try parts.hosts.gather(varying: own, activity: "the record of events", counting: &recordTraffic)
     return EventLine(
       first: minibatches.lowerBound, end: minibatches.upperBound,
       planned: planned == minibatches ? nil : planned.upperBound, orders: all.map { $0.map { Int($0) } },
@@ -165,7 +167,7 @@ final class Asynchronous: Strategy {
 
   /// The course of minibatches in emulated time; nil if speeds are not emulated.
   private func course(of minibatches: Range<Int>) -> EmulatedSpeed.Course? {
-    parts.options.emulateSpeed.flatMap(EmulatedSpeed.init)?.course(of: minibatches, serverSettings)
+    parts.options.emulateSpeed?.course(of: minibatches, serverSettings)
   }
 
   /// The outcome of the steps up to a meeting, the same on every rank.

@@ -62,24 +62,19 @@ final class WorkerComputation {
   ) throws -> Int {
     let step = minibatch / workerCount
     try FaultInjector.reach(.step, step + 1)
-    let batch = try parts.timeline.span(.data) {
-      course.loader.batch(of: minibatch, for: worker, of: workerCount, from: &taken)
-    }
-    guard batch.count > 0 else { return 0 }
     computation.betweenLayers = betweenLayers
     // What is called between layers refers to its caller, which must not outlive it.
     defer { computation.betweenLayers = nil }
-    let found = try computation.compute(step, of: batch, among: batch.count, at: parameters, into: gradient)
-    course.note(
-      Course.OwnSteps(
-        step: step, loss: LossTally(lossSum: found.lossSum, sampleCount: found.sampleCount), traffic: traffic()))
-    statement.add(found)
-    guard found.nonFiniteTensor != nil else {
-      computation.accept()
-      return batch.count
+    let found = try computation.compute(step, on: course, at: parameters, into: gradient, traffic: { traffic() }) {
+      course.loader.batch(of: minibatch, for: worker, of: workerCount, from: &taken)
     }
-    statement.clearedValues += 1
-    return 0
+    statement.add(found)
+    guard found.nonFiniteTensor == nil else {
+      statement.clearedValues += 1
+      return 0
+    }
+    if found.sampleCount > 0 { computation.accept() }
+    return found.sampleCount
   }
 
   /// Agrees with the other ranks on what was done up to step `end`.

@@ -17,6 +17,8 @@ final class WorkerOptimizers {
   private let optimizers: [any Optimizer]
   /// The counters of all workers' optimizers at the last meeting, by the names under which they are saved.
   private var counters: [String: String] = [:]
+  /// The traffic of meetings.
+  private(set) var traffic = Traffic()
   /// The number of workers of the checkpoint that is loaded, if a worker may be missing there.
   private var savedCount: Int?
 
@@ -75,7 +77,7 @@ final class WorkerOptimizers {
       let counters = state(local).counters
       return names.map { counters[$0].flatMap { UInt64($0) } ?? 0 }
     }
-    let all = try hosts.enter("the optimizers of workers") { try hosts.world.allGather(own) }
+    let all = try hosts.gather(own, activity: "the optimizers of workers", counting: &traffic)
     for worker in 0..<workerCount {
       let (local, rank) = (workers.local(worker), workers.rank(of: worker))
       for (index, name) in names.enumerated() {

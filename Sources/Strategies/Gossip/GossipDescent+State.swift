@@ -48,7 +48,7 @@ extension GossipDescent {
     report.predictedTraffic = mean { exchange.predictedTraffic(in: $0) }
     report.floatTraffic = mean(floatTraffic)
     (report.predictedTotal, report.floatTotal) = (predicted.codes, predicted.floats)
-    report.agreementTraffic = parts.records.traffic
+    report.agreementTraffic = parts.records.traffic + optimizers.traffic
     report.nonFiniteGroups = exchange.nonFiniteGroups
     report.areHidden = true
     report.comparisonObstacle = "a gossip run hides its exchanges"

@@ -3,6 +3,7 @@ internal import Collectives
 internal import Kernels
 internal import Networks
 internal import Optimizers
+internal import Transport
 
 /// The steps that a rank takes alone, from the start of a round on: gradients of its own samples at its own model x, and `--optimizer`.
 ///
@@ -58,20 +59,22 @@ final class InnerSteps {
     optimizer.decayBeside?.forEachRange { for i in $0.clamped(to: range) { model.baseAddress[i] *= factor } }
   }
 
-  /// Takes a step with `batch`, which is not empty, unless its gradient is not finite.
+  /// Takes a step with the samples that `load` loads, unless there are none or their gradient is not finite.
   ///
   /// - Returns: What there is to say of the gradient.
   func take(
-    _ step: Int, _ batch: Minibatch, from start: FloatBuffer, by optimizer: any Optimizer, rate: Float
+    _ step: Int, on course: Course, from start: FloatBuffer, by optimizer: any Optimizer, of load: () -> Minibatch
   ) throws -> StepAgreement.Statement {
-    let found = try computation.compute(step, of: batch, among: batch.count, at: model, into: gradient)
-    guard found.nonFiniteTensor == nil else { return found }
+    let found = try computation.compute(
+      step, on: course, at: model, into: gradient, traffic: { Traffic() }, of: load)
+    guard found.nonFiniteTensor == nil, found.sampleCount > 0 else { return found }
     let (g, x, origin) = (gradient.baseAddress, model.baseAddress, start.baseAddress)
     if proximal > 0 { for i in 0..<gradient.count { g[i] += proximal * (x[i] - origin[i]) } }
     if let factor = clip.flatMap({ $0.factor(norm: gradient.sumOfSquares.squareRoot()) }) {
       for i in 0..<gradient.count { g[i] *= Float(factor) }
     }
-    optimizer.prepare(samples: batch.count, share: 1)
+    let rate = course.rate(step)
+    optimizer.prepare(samples: found.sampleCount, share: 1)
     optimizer.update(0..<gradient.count, of: model, with: g, rate: rate)
     optimizer.finish(model, rate: rate)
     computation.accept()

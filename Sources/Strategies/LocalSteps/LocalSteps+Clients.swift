@@ -35,12 +35,11 @@ extension LocalSteps {
         repeats = step > last || offset == 0 ? 0 : repeats + 1
         last = step
         let samples = clients.samples(of: client, at: place, offset: offset)
-        let batch = try parts.timeline.span(.data) {
+        let taken = try inner.take(step, on: course, from: start, by: optimizer) {
           course.loader.batch(
             of: client, at: samples, in: step, share: place + repeats * clients.sampledCount, of: clients.sampledCount)
         }
-        guard batch.count > 0 else { continue }
-        found.add(try takeStep(step, batch, by: optimizer, on: course))
+        found.add(taken)
       }
       add(found, weight: held[client].count, to: psi, &own, decay: decay(over: round, on: course))
     }

@@ -58,8 +58,16 @@ extension LocalSteps {
 
   func finish() throws { for exchange in exchanges { try exchange.aggregations.finish() } }
 
-  /// The exchanges of all fragments: each counts, and what is predicted of one is of all fragments once.
+  /// The exchanges of all fragments, and the averages of optimizers: what is predicted of one exchange is that of a round.
   var report: ExchangeReport {
+    var report = reportOfFragments
+    averaging?.count(in: &report)
+    report.agreementTraffic += optimizers.traffic
+    return report
+  }
+
+  /// The exchanges of all fragments: each counts, and what is predicted of one is of all fragments once.
+  private var reportOfFragments: ExchangeReport {
     let reports = exchanges.map(\.aggregations.report)
     var report = reports[0]
     (report.shape.stepsPerExchange, report.shape.fragments) = (settings.steps, exchanges.count)
@@ -120,8 +128,7 @@ extension LocalSteps {
   }
 
   private var hasInnerMomentum: Bool {
-    var state = StateInventory()
-    parts.optimizer.contribute(to: &state)
-    return state.tensor("momentum") != nil
+    let options = parts.options
+    return (try? Optimizers.optimizers.make(options.optimizer))?.remembersDirection(options.momentum) ?? false
   }
 }

@@ -40,7 +40,7 @@ final class LocalSteps: Strategy {
   let start: FloatBuffer
   /// What is exchanged while ranks go on; nil without a delay.
   let flight: FragmentFlight?
-  private let averaging: InnerAverage?
+  let averaging: InnerAverage?
   /// The clients of each round; nil without any.
   var clients: RoundClients?
   /// Whether a rank is the same client in every round.
@@ -115,7 +115,7 @@ final class LocalSteps: Strategy {
       }
     }
     advanceClients(past: round, on: course)
-    try beginNextRound()
+    try beginNextRound(after: round, of: course.loader.plan)
     roundCount += 1
     outcome.traffic = untoldTraffic
     untoldTraffic = Traffic()
@@ -132,10 +132,9 @@ final class LocalSteps: Strategy {
       // The loop of the run has said so of the first.
       if step > round.lowerBound { try FaultInjector.reach(.step, step + 1) }
       if flight?.underWay != nil { try FaultInjector.reach(.delay) }
-      let batch = try parts.timeline.span(.data) { course.loader.batch(at: step) }
-      guard batch.count > 0 else { continue }
-      own.add(try takeStep(step, batch, by: parts.optimizer, on: course))
-      for exchange in exchanges where own.nonFiniteTensor == nil { exchange.samples[0] += Float(batch.count) }
+      let found = try inner.take(step, on: course, from: start, by: parts.optimizer) { course.loader.batch(at: step) }
+      own.add(found)
+      for exchange in exchanges where own.nonFiniteTensor == nil { exchange.samples[0] += Float(found.sampleCount) }
     }
     // One exchange is under way at a time.
     if flight?.next != nil { try land() }
@@ -151,19 +150,6 @@ final class LocalSteps: Strategy {
     return max(min(5, part.count), part.count * shares[parts.grid.share] / most)
   }
 
-  /// Takes a step of the model that trains on this rank.
-  func takeStep(
-    _ step: Int, _ batch: Minibatch, by optimizer: any Optimizer, on course: Course
-  ) throws -> StepAgreement.Statement {
-    let secondsBefore = inner.seconds
-    let found = try inner.take(step, batch, from: start, by: optimizer, rate: course.rate(step))
-    course.measure(step, batch.count, inner.seconds - secondsBefore)
-    course.note(
-      Course.OwnSteps(
-        step: step, loss: LossTally(lossSum: found.lossSum, sampleCount: found.sampleCount), traffic: Traffic()))
-    return found
-  }
-
   /// The first tensor that has a value that is not finite, in the model that trains on this rank.
   func firstNonFinite() -> Int {
     parts.network.layout.tensors.firstIndex { !inner.model.isFinite(in: $0.range) } ?? 0
@@ -176,9 +162,13 @@ final class LocalSteps: Strategy {
   }
 
   /// Begins the next round; what inner optimizers remember is kept, or not.
-  private func beginNextRound() throws {
+  private func beginNextRound(after round: Range<Int>, of plan: RunPlan) throws {
     if settings.inner == .reset { optimizers.forgetMomentum() }
-    try averaging?.take(of: parts.optimizer)
+    if let averaging {
+      let aggregations = exchanges[0].aggregations
+      let isMain = aggregations.aggregation(of: round.lowerBound, in: plan) === aggregations.main
+      untoldTraffic += try averaging.take(isWarmStart: !isMain)
+    }
     try optimizers.meet()
   }
 

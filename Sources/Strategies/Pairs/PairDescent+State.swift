@@ -53,7 +53,7 @@ extension PairDescent {
     report.predictedTraffic = exchange.predictedTraffic
     report.floatTraffic = exchange.predictedTraffic
     (report.predictedTotal, report.floatTotal) = (predicted, predicted)
-    report.agreementTraffic = parts.records.traffic
+    report.agreementTraffic = parts.records.traffic + recordTraffic + optimizers.traffic
     report.areHidden = true
     report.comparisonObstacle = "an asynchronous run hides its exchanges"
     return report

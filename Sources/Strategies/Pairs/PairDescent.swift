@@ -39,6 +39,8 @@ final class PairDescent: DecentralizedDescent {
   var emulatedTime = 0.0
   var beginsAnew = false
   var progress = DescentProgress()
+  /// The traffic of records of what workers did.
+  private(set) var recordTraffic = Traffic()
   /// The traffic of this rank so far, by the format alone: averages, claims of minibatches, and the models of meetings.
   private(set) var predicted = Traffic()
 
@@ -108,7 +110,7 @@ final class PairDescent: DecentralizedDescent {
 
   /// The course of minibatches in emulated time; nil if speeds are not emulated.
   private func course(of minibatches: Range<Int>) -> (events: [PairEvent], duration: Double)? {
-    parts.options.emulateSpeed.flatMap(EmulatedSpeed.init)?.events(
+    parts.options.emulateSpeed?.events(
       of: minibatches, over: graph, shares: settings.shares, seed: parts.options.seed)
   }
 
@@ -124,8 +126,8 @@ final class PairDescent: DecentralizedDescent {
         }
       }
     }
-    let all = try parts.hosts.enter("the record of what workers did") {
-      try own.map { try parts.hosts.world.allGather(varying: $0) }
+    let all = try own.map {
+      try parts.hosts.gather(varying: $0, activity: "the record of what workers did", counting: &recordTraffic)
     }
     return (0..<workerCount).map { worker in
       all[exchange.placement.local(worker)][exchange.placement.rank(of: worker)].map { Int($0) }
