@@ -126,7 +126,9 @@ extension Adam {
   private static func entry(_ name: String, _ summary: String, isDecoupled: Bool) -> Registry<OptimizerRecipe>.Entry {
     .init(name, summary, keys: Rule.keys) { specification in
       let rule = try Rule(specification, isDecoupled: isDecoupled)
-      return OptimizerRecipe(learningRate: 0.001, ownMomentum: "beta1", bufferCount: { _ in 2 }) { Adam($0, rule: rule) }
+      return OptimizerRecipe(
+        learningRate: 0.001, ownMomentum: "beta1", remembersDirection: { _ in rule.beta1 > 0 }, bufferCount: { _ in 2 }
+      ) { Adam($0, rule: rule) }
     }
   }
 }

@@ -83,8 +83,9 @@ public final class LAMB: Optimizer {
     let rule = try Adam.Rule(specification, isDecoupled: true)
     var obstacles = OptimizerObstacles()
     obstacles.slices = "the norms of a matrix take all its slices"
-    return OptimizerRecipe(learningRate: 0.002, ownMomentum: "beta1", obstacles: obstacles, bufferCount: { _ in 2 }) {
-      LAMB($0, rule: rule)
-    }
+    return OptimizerRecipe(
+      learningRate: 0.002, ownMomentum: "beta1", remembersDirection: { _ in rule.beta1 > 0 }, obstacles: obstacles,
+      bufferCount: { _ in 2 }
+    ) { LAMB($0, rule: rule) }
   }
 }

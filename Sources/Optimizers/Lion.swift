@@ -94,6 +94,8 @@ public final class Lion: Optimizer {
     keys: Rule.keys
   ) { specification in
     let rule = try Rule(specification)
-    return OptimizerRecipe(learningRate: 0.0003, ownMomentum: "beta1", bufferCount: { _ in 1 }) { Lion($0, rule: rule) }
+    return OptimizerRecipe(
+      learningRate: 0.0003, ownMomentum: "beta1", remembersDirection: { _ in rule.beta1 > 0 }, bufferCount: { _ in 1 }
+    ) { Lion($0, rule: rule) }
   }
 }

@@ -41,8 +41,11 @@ public struct MomentumStyle: Hashable, Sendable {
   /// What gives the momentum; nil if the settings do.
   var source: String? { timeConstant == nil ? nil : "time constant" }
 
+  /// Whether there is a momentum, at ρ if the settings give it.
+  @Sendable func remembersDirection(momentum: Double) -> Bool { timeConstant != nil || momentum != 0 }
+
   /// The number of floats per parameter that momentum takes at ρ, if the settings give it.
-  func bufferCount(momentum: Double) -> Int { timeConstant == nil && momentum == 0 ? 0 : 1 }
+  func bufferCount(momentum: Double) -> Int { remembersDirection(momentum: momentum) ? 1 : 0 }
 
   /// ρ for an update of `samples` samples: exp(−N/τ), bit-identical on every machine; `otherwise` without a time constant.
   func momentum(samples: Int, otherwise momentum: Float) -> Float {

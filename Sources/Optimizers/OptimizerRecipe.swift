@@ -10,6 +10,8 @@ public struct OptimizerRecipe: Sendable {
   public var floatSteps: Int?
   /// The aggregation of a run that names none; nil for that of other runs.
   public var codec: String?
+  /// Whether its steps follow the direction of earlier gradients, by the momentum of the settings.
+  package var remembersDirection: @Sendable (_ momentum: Double) -> Bool
   /// What it cannot be used with.
   public var obstacles: OptimizerObstacles
   /// The transforms of gradients that belong to it, before they reach it.
@@ -24,18 +26,21 @@ public struct OptimizerRecipe: Sendable {
   ///   - ownMomentum: What gives its momentum; nil if the settings do.
   ///   - floatSteps: The steps at the start whose gradients are exchanged as floats.
   ///   - codec: The aggregation of a run that names none.
+  ///   - remembersDirection: Whether its steps follow the direction of earlier gradients.
   ///   - obstacles: What it cannot be used with.
   ///   - transforms: The transforms of gradients that belong to it.
   ///   - bufferCount: The buffers of ``bufferCount(momentum:)``.
   ///   - make: Makes the optimizer.
   init(
     learningRate: Double = 0.1, ownMomentum: String? = nil, floatSteps: Int? = nil,
-    codec: String? = nil, obstacles: OptimizerObstacles = OptimizerObstacles(),
+    codec: String? = nil, remembersDirection: @escaping @Sendable (_ momentum: Double) -> Bool = { _ in true },
+    obstacles: OptimizerObstacles = OptimizerObstacles(),
     transforms: OptimizerTransforms = OptimizerTransforms(),
     bufferCount: @escaping @Sendable (_ momentum: Double) -> Int,
     make: @escaping @Sendable (OptimizerSettings) -> any Optimizer
   ) {
     (self.learningRate, self.ownMomentum, self.obstacles, self.transforms) = (learningRate, ownMomentum, obstacles, transforms)
+    self.remembersDirection = remembersDirection
     (self.floatSteps, self.codec, buffers, self.make) = (floatSteps, codec, bufferCount, make)
   }
 

@@ -79,7 +79,9 @@ public final class StochasticGradientDescent: Optimizer {
     keys: MomentumStyle.keys + [DecayScope.key(default: .all)]
   ) { specification in
     let (style, scope) = (try MomentumStyle(specification), try DecayScope(specification, default: .all))
-    return OptimizerRecipe(ownMomentum: style.source, bufferCount: style.bufferCount) {
+    return OptimizerRecipe(
+      ownMomentum: style.source, remembersDirection: style.remembersDirection, bufferCount: style.bufferCount
+    ) {
       StochasticGradientDescent($0, style: style, scope: scope)
     }
   }

@@ -153,6 +153,21 @@ import _TestSupport
     #expect(try train(zero).evaluation!.loss.isFinite)
   }
 
+  /// An outer momentum on top of an inner one is warned of, if the optimizer has one with these settings, whatever it keeps.
+  @Test(
+    .ranks(atMost: 2),
+    arguments: [
+      ("sgd", 0.5, true), ("sgd", 0, false), ("sgd:time-constant=2429.8", 0.9, true), ("adam", 0.9, true),
+      ("adam:beta1=0", 0.9, false),
+    ]) func momentaOnTopOfOneAnotherAreWarnedOf(_ optimizer: String, _ momentum: Double, _ isWarned: Bool) throws
+  {
+    let run = settings("local:steps=4,outer-rate=0.7,outer-momentum=0.9,inner=keep") {
+      ($0.optimizer, $0.momentum) = (optimizer, momentum)
+    }
+    let warnings = try TrainingRun(run, on: world, isSilent: true).strategy.warnings
+    #expect(warnings.contains { $0.contains("on top of that of --optimizer") } == isWarned, "\(warnings)")
+  }
+
   /// FedProx holds a rank at the start of its round, and clipping shortens its own gradients, as in plain lines.
   @Test(.ranks(atMost: 4)) func ranksAreHeldAndClipped() throws {
     var drifts: [Double] = []

@@ -10,14 +10,18 @@ extension AdaGrad {
     let scope = try DecayScope(specification, default: .all)
     guard rule.place == .momentum else {
       return OptimizerRecipe(
-        ownMomentum: style.source, obstacles: rule.obstacles, transforms: rule.transforms,
+        ownMomentum: style.source, remembersDirection: style.remembersDirection, obstacles: rule.obstacles,
+        transforms: rule.transforms,
         bufferCount: { style.bufferCount(momentum: $0) + (rule.place == .partial ? 2 : 1) }
       ) { StochasticGradientDescent($0, style: style, scope: scope) }
     }
     for key in ["gain", "nesterov"] where specification.options[key] != nil {
       throw SpecificationError("'\(specification)': \(key) does not go with place=momentum, which smooths with unit gain")
     }
-    return OptimizerRecipe(ownMomentum: style.source, obstacles: rule.obstacles, bufferCount: { _ in 3 }) {
+    return OptimizerRecipe(
+      ownMomentum: style.source, remembersDirection: style.remembersDirection, obstacles: rule.obstacles,
+      bufferCount: { _ in 3 }
+    ) {
       SmoothedAdaGrad($0, rule: rule, style: style, scope: scope)
     }
   }

@@ -128,8 +128,7 @@ extension LocalSteps {
   }
 
   private var hasInnerMomentum: Bool {
-    var state = StateInventory()
-    parts.optimizer.contribute(to: &state)
-    return state.tensor("momentum") != nil
+    let options = parts.options
+    return (try? Optimizers.optimizers.make(options.optimizer))?.remembersDirection(options.momentum) ?? false
   }
 }
