@@ -59,7 +59,7 @@ import _TestSupport
       "asgd:push=1,pull-every=1,pipeline=false", "asgd:push=2,pull-every=2,pipeline=true",
     ] {
       let workers = strategy + (strategy.contains(":") ? "," : ":") + "workers=12"
-      for (speed, codec) in [("exp", "none"), ("slow:3", "one-bit")] {
+      for (speed, codec) in [(EmulatedSpeed.exponential, "none"), (.slow(factor: 3), "one-bit")] {
         let run = settings(workers) { ($0.emulateSpeed, $0.codec, $0.evaluateEvery) = (speed, codec, 3) }
         let found = try hash(run)
         #expect(try hash(run, on: alone) == found, "\(strategy) \(speed) \(codec)")
@@ -86,7 +86,7 @@ import _TestSupport
   func resumesBitForBit(_ codec: String, _ strategy: String, _ optimizer: String) throws {
     let directory = try TemporaryDirectory(on: world)
     var run = settings("\(strategy)workers=12") {
-      ($0.codec, $0.emulateSpeed, $0.steps, $0.evaluateEvery) = (codec, "exp", 9, 3)
+      ($0.codec, $0.emulateSpeed, $0.steps, $0.evaluateEvery) = (codec, .exponential, 9, 3)
       if optimizer == "adam" { ($0.optimizer, $0.momentum, $0.partition) = ("adam", 0.9, "dirichlet:0.5") }
     }
     let whole = try hash(run)
@@ -145,7 +145,7 @@ import _TestSupport
 
   /// A gradient that is not finite is not pushed, and counted; or its values are set to zero.
   @Test(arguments: ["none", "one-bit"]) func gradientsThatAreNotFiniteAreNotPushed(_ codec: String) throws {
-    var run = settings("asgd") { ($0.injectNonFinite, $0.steps, $0.codec, $0.emulateSpeed) = ("1:0", 4, codec, "rr") }
+    var run = settings("asgd") { ($0.injectNonFinite, $0.steps, $0.codec, $0.emulateSpeed) = ("1:0", 4, codec, .roundRobin) }
     run.verifyEvery = 1
     func warnings(_ run: TrainerOptions) throws -> [String] {
       let (outcome, lines) = try metrics(run)
@@ -166,7 +166,7 @@ import _TestSupport
     let alone = try world.split(color: world.rank)!
     func run(_ partition: String, _ clients: Int?) -> TrainerOptions {
       settings("asgd:workers=12") {
-        ($0.partition, $0.clients, $0.emulateSpeed, $0.steps, $0.codec) = (partition, clients, "slow:3", 8, "one-bit")
+        ($0.partition, $0.clients, $0.emulateSpeed, $0.steps, $0.codec) = (partition, clients, .slow(factor: 3), 8, "one-bit")
       }
     }
     var hashes: Set<UInt64> = []
@@ -186,7 +186,7 @@ import _TestSupport
     var run = settings(strategy) {
       ($0.codec, $0.partition, $0.momentum, $0.learningRate) = ("one-bit", "by-class:5", 0, 0.1)
       ($0.checkpoint, $0.steps, $0.schedule) = (directory.path + "/checkpoints", 28, "constant")
-      $0.emulateSpeed = "rr"
+      $0.emulateSpeed = .roundRobin
     }
     let stopped = try train(run, until: 14)
     #expect(stopped.wasStopped)
@@ -223,7 +223,7 @@ import _TestSupport
   /// Between meetings rank 0 tells what it sees; the histogram of a run that was broken off is that of the whole.
   @Test func whatIsToldBetweenMeetings() throws {
     let run = settings("asgd:workers=12") {
-      ($0.emulateSpeed, $0.steps, $0.logEvery, $0.evaluateEvery) = ("rr", 20, 3, 1000)
+      ($0.emulateSpeed, $0.steps, $0.logEvery, $0.evaluateEvery) = (.roundRobin, 20, 3, 1000)
     }
     let (outcome, lines) = try metrics(run)
     let steps = lines.filter { $0["event"] as? String == "step" }
@@ -258,7 +258,7 @@ import _TestSupport
       ("dc-asgd", "--warm-start replicated:2 does not go with --strategy dc-asgd", { $0.warmStart = .replicated(2) }),
       ("ssp", "--tune-rate does not go with --strategy ssp", { $0.tuneRate = "after-epoch" }),
       ("asgd", "--optimizer adagrad does not go with --strategy asgd", { $0.optimizer = "adagrad" }),
-      ("all-reduce", "--emulate-speed does not go with --strategy all-reduce", { $0.emulateSpeed = "rr" }),
+      ("all-reduce", "--emulate-speed does not go with --strategy all-reduce", { $0.emulateSpeed = .roundRobin }),
       ("asgd:workers=\(3 * world.count)", "needs an order: --emulate-speed rr", { _ in }),
       ("dc-asgd:form=b", "unknown form 'b'", { _ in }),
       ("dc-asgd:pipeline=true", "'dc-asgd' has no key 'pipeline'", { _ in }),
@@ -269,7 +269,7 @@ import _TestSupport
       ("eamsgd", "--optimizer adam does not go with --strategy eamsgd", { ($0.momentum, $0.optimizer) = (0.9, "adam") }),
       ("async-local:weight=two", "unknown weight 'two'", { _ in }),
       ("asgd", "--sampled does not go with --strategy asgd", { ($0.clients, $0.sampled) = (40, 8) }),
-      ("asgd:workers=12", "--clients 7 is less than the 12 workers", { ($0.clients, $0.emulateSpeed) = (7, "rr") }),
+      ("asgd:workers=12", "--clients 7 is less than the 12 workers", { ($0.clients, $0.emulateSpeed) = (7, .roundRobin) }),
     ]
     for (strategy, sentence, change) in cases {
       let found = refusal(strategy, change)
@@ -277,7 +277,7 @@ import _TestSupport
     }
     if world.count > 1 {
       #expect(
-        refusal("asgd:workers=\(world.count + 1)") { $0.emulateSpeed = "rr" }.contains(
+        refusal("asgd:workers=\(world.count + 1)") { $0.emulateSpeed = .roundRobin }.contains(
           "cannot be shared by \(world.count) ranks"))
     }
   }

@@ -38,7 +38,7 @@ import _TestSupport
       Run("strategy \(entry.name)") {
         ($0.strategy, $0.learningRate) = (specification(of: entry.name, meetingEvery: 1), 0.02)
         // The order of a live run is that of its messages.
-        if (try? strategies.make(entry.name))?.capabilities.hasFreeOrder == true { $0.emulateSpeed = "exp" }
+        if (try? strategies.make(entry.name))?.capabilities.hasFreeOrder == true { $0.emulateSpeed = .exponential }
       }
     }
     + codecs.entries.flatMap { entry in

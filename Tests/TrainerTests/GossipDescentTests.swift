@@ -1,5 +1,6 @@
 import Buffers
 import Checkpoints
+import Collectives
 import Foundation
 import MPI
 import Strategies
@@ -241,7 +242,7 @@ import _TestSupport
       ("", "--tune-rate does not go with --strategy gossip", { $0.tuneRate = "after-epoch" }),
       ("", "--optimizer adagrad does not go with --strategy gossip", { $0.optimizer = "adagrad" }),
       ("", "--sampled does not go with --strategy gossip", { ($0.clients, $0.sampled) = (12, 4) }),
-      ("", "--emulate-speed does not go with --strategy gossip, whose models do not depend", { $0.emulateSpeed = "rr" }),
+      ("", "--emulate-speed does not go with --strategy gossip, whose models do not depend", { $0.emulateSpeed = .roundRobin }),
       ("", "--record does not go with --strategy gossip", { $0.record = "/tmp/never-written" }),
       ("workers=\(world.count + 1)", world.count == 1 ? "" : "cannot be shared", { _ in }),
       ("workers=1000", world.count == 1 ? "smaller than the 1000 workers" : "", { _ in }),

@@ -226,7 +226,7 @@ import _TestSupport
       ("local", "--warm-start auto does not go with --strategy local", { $0.warmStart = .automatic }),
       ("local", "--tune-rate does not go with --strategy local", { $0.tuneRate = "after-epoch" }),
       ("local", "--optimizer adagrad does not go with --strategy local", { $0.optimizer = "adagrad" }),
-      ("local", "--emulate-speed does not go with --strategy local", { $0.emulateSpeed = "rr" }),
+      ("local", "--emulate-speed does not go with --strategy local", { $0.emulateSpeed = .roundRobin }),
       ("local:outer=nesterov,outer-momentum=0.5", "outer=nesterov does not go with a code", { $0.codec = "top-k" }),
       ("local:outer=lion", "outer=lion does not go with a code", { $0.codec = "true-top-k" }),
       ("local:outer=none,outer-momentum=0.5", "outer=none has no momentum", { _ in }),

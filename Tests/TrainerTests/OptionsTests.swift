@@ -38,6 +38,22 @@ import _TestSupport
     #expect(copy == options)
   }
 
+  /// Speeds are read when they are given, and written as they are read.
+  @Test func speedsAreReadAndWritten() throws {
+    var options = TrainerOptions()
+    for text in ["rr", "exp", "slow:5", "slow:2.5", "jitter:0", "jitter:0.25"] {
+      try options.set("emulate-speed", to: text)
+      #expect(options.texts["emulate-speed"] == text)
+    }
+    #expect(options.emulateSpeed == .jitter(extra: 0.25))
+    try options.set("emulate-speed", to: "none")
+    #expect(options == TrainerOptions())
+    for wrong in ["", "slow", "slow:0.5", "jitter:-1", "fast"] {
+      let error = #expect(throws: OptionError.self) { try options.set("emulate-speed", to: wrong) }
+      #expect("\(error!)" == "--emulate-speed is rr, exp, slow:F with F from 1, or jitter:F, not '\(wrong)'")
+    }
+  }
+
   /// Names are unique, help has each default, and sections give the order.
   @Test func theTableSaysEverythingOnce() throws {
     let fields = TrainerOptions.fields

@@ -67,7 +67,7 @@ import _TestSupport
 
   /// Speeds that are given are not measured.
   @Test(.ranks(only: 2)) func emulatedSpeedsAreNotMeasured() throws {
-    let run = options { ($0.strategy, $0.emulateSpeed, $0.warmStart) = ("asgd:owners=fast", "rr", 0) }
+    let run = options { ($0.strategy, $0.emulateSpeed, $0.warmStart) = ("asgd:owners=fast", .roundRobin, 0) }
     #expect(throws: OptionError.self) { try TrainingRun(run, on: world, isSilent: true) }
   }
 

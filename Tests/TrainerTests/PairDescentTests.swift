@@ -1,5 +1,6 @@
 import Buffers
 import Checkpoints
+import Collectives
 import Foundation
 import MPI
 import Strategies
@@ -23,19 +24,19 @@ import _TestSupport
   }
 
   /// What a run has sent is what the formats say: averages, claims of minibatches, and at meetings the mean of the models.
-  @Test(arguments: ["graph=ring", "graph=complete", "graph=complete,minibatches=own"], ["", "exp"])
-  func bytesAreAsPredicted(_ keys: String, _ speed: String) throws {
-    let run = settings(keys + (speed.isEmpty ? "" : ",workers=12")) {
+  @Test(arguments: ["graph=ring", "graph=complete", "graph=complete,minibatches=own"], [nil, EmulatedSpeed.exponential])
+  func bytesAreAsPredicted(_ keys: String, _ speed: EmulatedSpeed?) throws {
+    let run = settings(keys + (speed == nil ? "" : ",workers=12")) {
       ($0.evaluateEvery, $0.steps) = (3, 8)
-      if !speed.isEmpty { $0.emulateSpeed = speed }
+      $0.emulateSpeed = speed
     }
     let trainer = try TrainingRun(run, on: world, isSilent: true)
     _ = try trainer.run()
     let report = trainer.strategy.report
     let (counted, predicted) = (report.traffic, report.predictedInAll)
-    #expect(counted.networkBytesSent == predicted.networkBytesSent, "\(keys) \(speed)")
-    #expect(counted.networkBytesReceived == predicted.networkBytesReceived, "\(keys) \(speed)")
-    #expect(counted.messagesSent == predicted.messagesSent, "\(keys) \(speed)")
+    #expect(counted.networkBytesSent == predicted.networkBytesSent, "\(keys)")
+    #expect(counted.networkBytesReceived == predicted.networkBytesReceived, "\(keys)")
+    #expect(counted.messagesSent == predicted.messagesSent, "\(keys)")
     // Models cross at each of the three meetings.
     #expect(world.count == 1 ? predicted.bytesSent == 0 : predicted.networkBytesSent > 3 * 4 * trainer.parameters.count)
   }
@@ -58,9 +59,10 @@ import _TestSupport
   @Test func emulatedOrdersGiveTheSameBitsOnAnyRanks() throws {
     let alone = try world.split(color: world.rank)!
     var hashes: Set<UInt64> = []
-    let cases = [
-      ("graph=ring", "exp", "sgd"), ("graph=complete", "exp", "sgd"),
-      ("graph=ring", "slow:3", "sgd"), ("graph=ring,minibatches=own", "slow:3", "sgd"), ("graph=ring", "exp", "adam"),
+    let cases: [(String, EmulatedSpeed, String)] = [
+      ("graph=ring", .exponential, "sgd"), ("graph=complete", .exponential, "sgd"),
+      ("graph=ring", .slow(factor: 3), "sgd"), ("graph=ring,minibatches=own", .slow(factor: 3), "sgd"),
+      ("graph=ring", .exponential, "adam"),
     ]
     for (keys, speed, optimizer) in cases {
       let run = settings("\(keys),workers=12") {
@@ -79,7 +81,7 @@ import _TestSupport
   @Test(arguments: ["sgd", "adam"]) func resumesBitForBit(_ optimizer: String) throws {
     let directory = try TemporaryDirectory(on: world)
     var run = settings("graph=complete,workers=12") {
-      ($0.emulateSpeed, $0.evaluateEvery, $0.optimizer) = ("exp", 3, optimizer)
+      ($0.emulateSpeed, $0.evaluateEvery, $0.optimizer) = (.exponential, 3, optimizer)
       if optimizer == "adam" { ($0.momentum, $0.learningRate) = (TrainerOptions().momentum, 0.01) }
     }
     let whole = try hash(run)
@@ -129,7 +131,7 @@ import _TestSupport
     let directory = try TemporaryDirectory(on: world)
     // In an emulated order, so that the losses do not depend on who was faster.
     var run = settings {
-      ($0.momentum, $0.learningRate, $0.steps, $0.schedule, $0.emulateSpeed) = (0, 0.3, 42, "constant", "rr")
+      ($0.momentum, $0.learningRate, $0.steps, $0.schedule, $0.emulateSpeed) = (0, 0.3, 42, "constant", .roundRobin)
       ($0.checkpoint, $0.checkpointEvery) = (directory.path + "/checkpoints", 40)
     }
     #expect(try train(run, until: 40).wasStopped)
@@ -216,12 +218,14 @@ import _TestSupport
     let alone = try world.split(color: world.rank)!
     var hashes: Set<UInt64> = []
     for partition in ["iid", "by-class:2"] {
-      let run = settings("workers=12,minibatches=own") { ($0.emulateSpeed, $0.partition, $0.clients) = ("rr", partition, 12) }
+      let run = settings("workers=12,minibatches=own") {
+        ($0.emulateSpeed, $0.partition, $0.clients) = (.roundRobin, partition, 12)
+      }
       let found = try hash(run)
       #expect(try hash(run, on: alone) == found)
       hashes.insert(found)
     }
-    hashes.insert(try hash(settings("workers=12,minibatches=own") { $0.emulateSpeed = "rr" }))
+    hashes.insert(try hash(settings("workers=12,minibatches=own") { $0.emulateSpeed = .roundRobin }))
     #expect(hashes.count == 3)
     try world.barrier()
   }

@@ -1,5 +1,6 @@
 import Buffers
 import Checkpoints
+import Collectives
 import Foundation
 import MPI
 import Strategies
@@ -67,7 +68,7 @@ import _TestSupport
     .ranks(atLeast: 2),
     arguments: [("all-reduce", "one-bit"), ("local:steps=4", "none"), ("local:steps=4,fragments=2,delay=1", "none")])
   func measuredSharesAreWrittenDown(_ strategy: String, _ codec: String) throws {
-    let run = settings(strategy) { ($0.codec, $0.shares, $0.emulateSpeed) = (codec, .measured(every: 4), "slow:4") }
+    let run = settings(strategy) { ($0.codec, $0.shares, $0.emulateSpeed) = (codec, .measured(every: 4), .slow(factor: 4)) }
     let (outcome, lines) = try metrics(run)
     let changes = lines.filter { $0["event"] as? String == "shares" }
     let weights = Array(repeating: 1.0, count: world.count - 1) + [0.25]
@@ -118,7 +119,7 @@ import _TestSupport
       ("fed-avg", "--shares measured:every=5 does not go with clients", { ($0.shares, $0.clients) = (.measured(every: 5), 5) }),
       ("all-reduce", "--shares names the shares of \(world.count + 1) ranks; there are \(world.count)", { $0.shares = other }),
       ("local:pace=steps", "pace=steps follows the speeds of --shares measured", { _ in }),
-      ("local", "--emulate-speed does not go with --strategy local", { $0.emulateSpeed = "rr" }),
+      ("local", "--emulate-speed does not go with --strategy local", { $0.emulateSpeed = .roundRobin }),
     ]
     for (strategy, sentence, change) in cases {
       do {

@@ -81,7 +81,7 @@ import _TestSupport
     ]
     for (strategy, optimizer) in runs {
       let run = settings("\(strategy),workers=12") {
-        ($0.emulateSpeed, $0.codec, $0.optimizer) = ("exp", codec, optimizer)
+        ($0.emulateSpeed, $0.codec, $0.optimizer) = (.exponential, codec, optimizer)
         if optimizer != "sgd" { $0.learningRate = 0.002 }
       }
       let found = try hash(run)
@@ -102,7 +102,7 @@ import _TestSupport
   {
     let directory = try TemporaryDirectory(on: world)
     var run = settings("\(strategy),workers=12") {
-      ($0.emulateSpeed, $0.codec, $0.optimizer) = ("exp", codec, optimizer)
+      ($0.emulateSpeed, $0.codec, $0.optimizer) = (.exponential, codec, optimizer)
       if optimizer == "adam" { $0.learningRate = 0.002 }
     }
     let whole = try hash(run)
@@ -140,7 +140,7 @@ import _TestSupport
   /// With another number of workers a run goes on: they begin at the centre.
   @Test(.enabled(if: World.count > 1, "as many workers as ranks")) func otherWorkersBeginAtTheCentre() throws {
     let directory = try TemporaryDirectory(on: world)
-    var run = settings("easgd:alpha=0.1") { ($0.emulateSpeed, $0.optimizer, $0.learningRate) = ("rr", "adam", 0.002) }
+    var run = settings("easgd:alpha=0.1") { ($0.emulateSpeed, $0.optimizer, $0.learningRate) = (.roundRobin, "adam", 0.002) }
     (run.checkpoint, run.checkpointEvery) = (directory.path + "/checkpoints", 6)
     #expect(try train(run, until: 6).wasStopped)
     run.resume = true

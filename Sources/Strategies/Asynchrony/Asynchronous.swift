@@ -165,7 +165,7 @@ final class Asynchronous: Strategy {
 
   /// The course of minibatches in emulated time; nil if speeds are not emulated.
   private func course(of minibatches: Range<Int>) -> EmulatedSpeed.Course? {
-    parts.options.emulateSpeed.flatMap(EmulatedSpeed.init)?.course(of: minibatches, serverSettings)
+    parts.options.emulateSpeed?.course(of: minibatches, serverSettings)
   }
 
   /// The outcome of the steps up to a meeting, the same on every rank.

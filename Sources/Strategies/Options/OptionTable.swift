@@ -141,15 +141,14 @@ public struct ExchangeOptions: OptionTable {
     numbers such as 20/10/20, and 25/8/17@STEP for those after a step.
     """,
     value: "shares")
-  public let emulateSpeed = OptionRow<String?>(
+  public let emulateSpeed = OptionRow<EmulatedSpeed?>(
     "emulate-speed", nil,
     """
     With --shares measured, what ranks seem to take; of asynchronous strategies: gradients and pushes count in the order of \
     workers with these speeds, in emulated time: rr (all equal), exp, \
     slow:F (the last F times slower) or jitter:F (now and then F slower); as they come by default.
     """,
-    value: "speed", otherwise: "as they come", mayBeNone: true,
-    checkGiven: { EmulatedSpeed($0) != nil ? nil : "is rr, exp, slow:F with F from 1, or jitter:F, not '\($0)'" })
+    value: "speed", otherwise: "as they come", mayBeNone: true)
   public let topology = OptionRow<Topology>(
     "topology", .auto,
     """

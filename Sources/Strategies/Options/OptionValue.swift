@@ -73,6 +73,20 @@ extension Transport: OptionValue {}
 extension Overlap: OptionValue {}
 extension Topology: OptionValue {}
 
+extension EmulatedSpeed: OptionValue {
+  init?(optionText: String) { self.init(optionText) }
+  var optionText: String? {
+    switch self {
+    case .roundRobin: "rr"
+    case .exponential: "exp"
+    case .slow(let factor): factor.optionText.map { "slow:\($0)" }
+    case .jitter(let extra): extra.optionText.map { "jitter:\($0)" }
+    case .measured: nil
+    }
+  }
+  static var expectation: String { "rr, exp, slow:F with F from 1, or jitter:F" }
+}
+
 extension Optional: OptionValue where Wrapped: OptionValue {
   init?(optionText: String) {
     guard let value = Wrapped(optionText: optionText) else { return nil }

@@ -122,7 +122,7 @@ final class PairDescent: DecentralizedDescent {
 
   /// The course of minibatches in emulated time; nil if speeds are not emulated.
   private func course(of minibatches: Range<Int>) -> (events: [PairEvent], duration: Double)? {
-    parts.options.emulateSpeed.flatMap(EmulatedSpeed.init)?.events(
+    parts.options.emulateSpeed?.events(
       of: minibatches, over: graph, shares: settings.shares, seed: parts.options.seed)
   }
 

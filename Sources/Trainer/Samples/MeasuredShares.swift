@@ -29,8 +29,7 @@ package final class MeasuredShares {
   /// The shares of a run with these options; nil if they are not measured.
   package convenience init?(_ options: TrainerOptions, rank: Int, of rankCount: Int) {
     guard case .measured(let period) = options.shares, rankCount > 1 else { return nil }
-    let emulated = options.emulateSpeed.flatMap { EmulatedSpeed($0) }
-    let seed = options.seed
+    let (emulated, seed) = (options.emulateSpeed, options.seed)
     self.init(every: period) { step, samples, seconds in
       guard let emulated else { return seconds }
       return Double(samples) * emulated.duration(of: rank, among: rankCount, minibatch: step, seed: seed)
