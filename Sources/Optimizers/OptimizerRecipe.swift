@@ -1,4 +1,4 @@
-public import Buffers
+internal import Buffers
 
 /// An optimizer chosen before the model is known.
 public struct OptimizerRecipe: Sendable {
