@@ -84,7 +84,7 @@ public final class LAMB: Optimizer {
     var obstacles = OptimizerObstacles()
     obstacles.slices = "the norms of a matrix take all its slices"
     return OptimizerRecipe(
-      learningRate: 0.002, ownMomentum: "beta1", remembersDirection: { _ in rule.beta1 > 0 }, obstacles: obstacles,
+      learningRate: 0.002, ownMomentum: "beta1", remembersDirection: { _ in rule.constants.beta1 > 0 }, obstacles: obstacles,
       bufferCount: { _ in 2 }
     ) { LAMB($0, rule: rule) }
   }
