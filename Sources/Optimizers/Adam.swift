@@ -118,7 +118,8 @@ extension Adam {
     .init(name, summary, keys: Rule.keys) { specification in
       let rule = try Rule(specification, isDecoupled: isDecoupled)
       return OptimizerRecipe(
-        learningRate: 0.001, ownMomentum: "beta1", remembersDirection: { _ in rule.constants.beta1 > 0 }, bufferCount: { _ in 2 }
+        learningRate: 0.001, ownMomentum: "beta1", remembersDirection: { _ in rule.constants.beta1 > 0 },
+        bufferCount: { _ in 2 }
       ) { Adam($0, rule: rule) }
     }
   }
