@@ -1,4 +1,4 @@
-internal import Buffers
+public import Buffers
 
 /// An optimizer chosen before the model is known.
 public struct OptimizerRecipe: Sendable {
