@@ -20,6 +20,9 @@ public protocol Codec: Sendable {
   /// Whether a code may be shorter than ``codeByteCount(of:)``; false by default.
   var hasVaryingLength: Bool { get }
 
+  /// Whether a code carries some values of a group alone, and nothing of the others, which are zero where it arrives; false by default.
+  var isSparse: Bool { get }
+
   /// Whether a sum counts each value as if all codes had what those that have it have on average; false by default.
   ///
   /// Only a codec that `hasVaryingLength` may ask for it.
@@ -97,6 +100,7 @@ extension Codec {
   public var hasVaryingLength: Bool { false }
   public var dividesBySenders: Bool { false }
   public var addsBeforeDecoding: Bool { false }
+  public var isSparse: Bool { false }
   public var exchangesUntilSent: Double { 1 }
   public var keepsRemainder: Bool { true }
   public var losesNothing: Bool { keepsRemainder && !dividesBySenders }

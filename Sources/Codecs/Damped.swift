@@ -24,6 +24,7 @@ public struct Damped: Codec {
   public var grouping: Grouping { codec.grouping }
   public var isIdentity: Bool { false }
   public var hasVaryingLength: Bool { codec.hasVaryingLength }
+  public var isSparse: Bool { codec.isSparse }
   public var dividesBySenders: Bool { codec.dividesBySenders }
   public var addsBeforeDecoding: Bool { codec.addsBeforeDecoding }
   public var exchangesUntilSent: Double { codec.exchangesUntilSent / Double(feedback) }

@@ -27,6 +27,7 @@ internal import Kernels
 public struct ChunkTopK: SparseCodec {
   public let name = "chunk-top-k"
   public let hasVaryingLength = true
+  public let isSparse = true
   public let specification: String
   public var grouping: Grouping { .elements(chunk) }
   public let dividesBySenders: Bool

@@ -21,6 +21,7 @@ struct RandomK: Codec {
 
   let name = "random-k"
   let isIdentity = false
+  let isSparse = true
   let specification: String
   var grouping: Grouping { .elements(chunk) }
   let keepsRemainder: Bool

@@ -20,6 +20,7 @@ struct Threshold: SparseCodec {
 
   let name = "threshold"
   let hasVaryingLength = true
+  let isSparse = true
   let specification: String
   var grouping: Grouping { .elements(chunk) }
   private let chunk: Int

@@ -20,6 +20,7 @@ internal import Kernels
 struct UnbiasedK: SparseCodec {
   let name = "unbiased-k"
   let hasVaryingLength = true
+  let isSparse = true
   let keepsRemainder = false
   let isUnbiased = true
   let specification: String
