@@ -159,7 +159,7 @@ let package = Package(
     tests("SharedLibrary", ["SharedLibrary", "CMorse"]),
     tests("Networks", ["Networks", "Kernels", "Buffers"]),
     tests("Datasets", ["Datasets", "CZlib", "Buffers"]),
-    tests("Bench", ["bench"], areOptimized: false),
+    tests("Bench", ["bench", "Buffers"], areOptimized: false),
     tests(
       "Trainer",
       [
