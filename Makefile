@@ -16,7 +16,7 @@ run: install
 
 # One after another, the quick checks first, whatever -j says.
 test:
-	@scripts/gate install lint arrows build-tests+install-python test-plain test-2+test-3 test-4+examples+documentation+docs-check test-8 python-test-built
+	@scripts/gate install lint arrows build-tests+install-python test-plain+python-test-built test-2+test-3 test-4+examples+documentation+docs-check test-8
 
 install:
 	scripts/install-dependencies
