@@ -150,6 +150,14 @@ let package = Package(
       exclude: ["README.md", "RESULTS.md", "by-class.svg", "energy.svg", "iid.svg", "magnitudes.svg"]),
 
     .target(name: "_TestSupport", dependencies: ["Files", "MPI"], path: "Tests/_TestSupport", swiftSettings: settings),
+    // Short runs, and the same steps in a few plain lines. Tests import it as @testable, which optimized code has to be built for.
+    .target(
+      name: "_TrainingSupport",
+      dependencies: [
+        "_TestSupport", "Trainer", "Strategies", "Checkpoints", "Collectives", "Transport", "Networks", "Datasets", "MPI",
+        "Codecs", "Buffers",
+      ],
+      path: "Tests/_TrainingSupport", swiftSettings: settings + [.unsafeFlags(["-enable-testing"])]),
     tests("Buffers", ["Buffers"]),
     tests(
       "MPI", ["MPI", "example-hello", "example-ring", "example-reduce", "example-overlap", "example-user-operation"],
@@ -163,11 +171,16 @@ let package = Package(
     tests(
       "Trainer",
       [
-        "Planner", "Trainer", "Strategies", "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives", "Transport",
-        "Networks",
-        "Datasets", "MPI",
-        "Codecs",
-        "Kernels", "Buffers",
-      ]),
+        "_TrainingSupport", "Trainer", "Strategies", "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives",
+        "Transport", "Networks", "Datasets", "MPI", "Codecs", "Kernels", "Buffers",
+      ], areOptimized: false),
+    tests(
+      "Planner",
+      [
+        "_TrainingSupport", "Planner", "Trainer", "Strategies", "Reporting", "Optimizers", "Files", "Collectives", "Transport",
+        "Networks", "Datasets", "MPI", "Codecs", "Buffers",
+      ], areOptimized: false),
+    // `train` as its users start it: what it says, writes and ends with.
+    tests("Command", ["_TrainingSupport", "Trainer", "Strategies", "Reporting", "Files", "Buffers"], areOptimized: false),
   ]
 )

@@ -9,6 +9,7 @@ import Testing
 import Trainer
 import Transport
 import _TestSupport
+@testable import _TrainingSupport
 
 /// Whole runs with AdaGrad at its three places, on as many ranks as the tests have.
 @Suite(.serialized) struct AdaGradRunTests {

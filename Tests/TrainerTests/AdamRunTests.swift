@@ -8,6 +8,7 @@ import Testing
 import Trainer
 import Transport
 import _TestSupport
+@testable import _TrainingSupport
 
 /// Whole runs with Adam, on as many ranks as the tests have.
 @Suite(.serialized) struct AdamRunTests {

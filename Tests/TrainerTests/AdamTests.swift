@@ -5,6 +5,7 @@ import Strategies
 import Testing
 import Trainer
 import _TestSupport
+@testable import _TrainingSupport
 
 /// Adam and AdamW against their formulas in plain fp64.
 @Suite(.oneProcess) struct AdamTests {

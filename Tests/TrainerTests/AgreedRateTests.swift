@@ -6,11 +6,12 @@ import Testing
 import Trainer
 import Transport
 import _TestSupport
+@testable import _TrainingSupport
 
 /// Machines may round a cosine differently: the learning rate of a step is that of rank 0 on all ranks.
 @Suite(.serialized, .enabled(if: World.count <= 3, "a few ranks are enough")) struct AgreedRateTests {
   private func options(_ strategy: String, _ start: WarmStart) -> TrainerOptions {
-    TrainerTests.options {
+    _TrainingSupport.options {
       ($0.strategy, $0.warmStart) = (strategy, start)
       if !strategy.contains(":") { $0.codec = "one-bit" }
     }

@@ -6,6 +6,7 @@ import Testing
 import Trainer
 import Transport
 import _TestSupport
+@testable import _TrainingSupport
 
 /// How ranks agree before and after the steps of a run.
 @Suite(.serialized) struct AgreementTests {

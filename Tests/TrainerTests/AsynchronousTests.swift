@@ -6,6 +6,7 @@ import Strategies
 import Testing
 import Trainer
 import _TestSupport
+@testable import _TrainingSupport
 
 /// Runs in which owners apply gradients as they come.
 @Suite(.serialized, .ranks(atMost: 4)) struct AsynchronousTests {

@@ -9,6 +9,7 @@ import Testing
 import Trainer
 import Transport
 import _TestSupport
+@testable import _TrainingSupport
 
 /// Runs of every kind, broken off in the middle: they end as the unbroken one, and tell of every step and epoch what it tells.
 @Suite(.serialized) struct BrokenOffRunTests {
@@ -23,7 +24,7 @@ import _TestSupport
 
     /// Twenty steps, of which an epoch has seven.
     var options: TrainerOptions {
-      TrainerTests.options {
+      _TrainingSupport.options {
         $0.logEvery = 1
         change(&$0)
       }

@@ -5,6 +5,7 @@ import Strategies
 import Testing
 import Trainer
 import _TestSupport
+@testable import _TrainingSupport
 
 /// Every kind of damage to every file of a checkpoint: it is named, and the checkpoint before is taken.
 @Suite(.serialized) struct CheckpointDamageTests {

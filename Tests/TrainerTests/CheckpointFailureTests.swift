@@ -5,6 +5,7 @@ import Strategies
 import Testing
 import Trainer
 import _TestSupport
+@testable import _TrainingSupport
 
 /// A disk that does not take a checkpoint: all ranks go on with the previous one.
 @Suite(.serialized) struct CheckpointFailureTests {

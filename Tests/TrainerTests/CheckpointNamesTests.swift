@@ -7,6 +7,7 @@ import Strategies
 import Testing
 import Trainer
 import _TestSupport
+@testable import _TrainingSupport
 
 /// A checkpoint is what holds one, whatever it is called; and what is not the store's stays, whatever it is called.
 @Suite(.serialized) struct CheckpointNamesTests {

@@ -6,6 +6,7 @@ import Strategies
 import Testing
 import Trainer
 import _TestSupport
+@testable import _TrainingSupport
 
 /// A run that goes on with another number of ranks: residuals keep their sum, owner residuals their place.
 @Suite(.serialized, .ranks(atLeast: 2))

@@ -5,6 +5,7 @@ import Strategies
 import Testing
 import Trainer
 import _TestSupport
+@testable import _TrainingSupport
 
 /// Whole runs of a small convolutional network, on as many ranks as the tests have.
 @Suite(.serialized) struct ConvolutionalRunTests {

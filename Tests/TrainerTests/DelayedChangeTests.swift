@@ -5,6 +5,7 @@ import Testing
 import Trainer
 import Transport
 import _TestSupport
+@testable import _TrainingSupport
 
 /// `--strategy` says when ranks exchange, `--codec` what they make of it: any of one goes with any of the other.
 @Suite(.serialized) struct DelayedChangeTests {
@@ -14,7 +15,7 @@ import _TestSupport
   ]
 
   private func options(_ codec: String, _ change: (inout TrainerOptions) -> Void = { _ in }) -> TrainerOptions {
-    TrainerTests.options {
+    _TrainingSupport.options {
       ($0.strategy, $0.codec, $0.learningRate, $0.warmStart) = ("double-buffer", codec, 0.02, nil)
       change(&$0)
     }

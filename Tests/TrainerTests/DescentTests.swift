@@ -5,6 +5,7 @@ import Strategies
 import Testing
 import Trainer
 import _TestSupport
+@testable import _TrainingSupport
 
 /// Optimizers and schedules against their formulas, written out plainly.
 @Suite(.oneProcess) struct DescentTests {

@@ -6,6 +6,7 @@ import Testing
 import Trainer
 import Transport
 import _TestSupport
+@testable import _TrainingSupport
 
 /// Whole runs by EF21 with momentum.
 @Suite(.serialized) struct DifferenceRunTests {

@@ -10,6 +10,7 @@ import Testing
 import Trainer
 import Transport
 import _TestSupport
+@testable import _TrainingSupport
 
 /// Double buffering with half batches: its schedule, its delay, and that neither timing nor a resume changes a bit.
 @Suite(.serialized) struct DoubleBufferTests {

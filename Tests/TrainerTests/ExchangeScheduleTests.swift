@@ -7,6 +7,7 @@ import Testing
 import Trainer
 import Transport
 import _TestSupport
+@testable import _TrainingSupport
 
 /// What strategies say of their exchanges is what they do: the planner, the memory of a run and the benchmark believe them.
 @Suite(.serialized, .ranks(atMost: 2)) struct ExchangeScheduleTests {

@@ -5,6 +5,7 @@ import Strategies
 import Testing
 import Trainer
 import _TestSupport
+@testable import _TrainingSupport
 
 /// Rounds of clients: federated averaging, and with a hold at the model where they began.
 @Suite(.serialized, .ranks(atMost: 4)) struct FederatedTests {

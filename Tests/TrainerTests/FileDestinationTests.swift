@@ -7,6 +7,7 @@ import Strategies
 import Testing
 import Trainer
 import _TestSupport
+@testable import _TrainingSupport
 
 /// What names of outputs stand for, and how they are written.
 @Suite(.outsideMPI) struct FileDestinationTests {

@@ -6,6 +6,7 @@ import Testing
 import Trainer
 import Transport
 import _TestSupport
+@testable import _TrainingSupport
 
 /// What holds for every optimizer that freezes its variance and lets momentum cross.
 @Suite(.serialized) struct FrozenVarianceTests {

@@ -8,6 +8,7 @@ import Testing
 import Trainer
 import Transport
 import _TestSupport
+@testable import _TrainingSupport
 
 /// Runs whose workers have models of their own and mix them with those of their neighbours.
 @Suite(.serialized, .ranks(atMost: 4)) struct GossipDescentTests {

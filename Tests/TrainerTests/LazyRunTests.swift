@@ -6,6 +6,7 @@ import Testing
 import Trainer
 import Transport
 import _TestSupport
+@testable import _TrainingSupport
 
 /// Runs by lazily aggregated gradients.
 @Suite(.serialized, .ranks(atMost: 4)) struct LazyRunTests {

@@ -7,6 +7,7 @@ import Strategies
 import Testing
 import Trainer
 import _TestSupport
+@testable import _TrainingSupport
 
 /// What runs of local steps save at their meetings, and how they go on.
 @Suite(.serialized, .ranks(atMost: 4)) struct LocalStepsStateTests {

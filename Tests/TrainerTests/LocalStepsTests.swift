@@ -8,6 +8,7 @@ import Testing
 import Trainer
 import Transport
 import _TestSupport
+@testable import _TrainingSupport
 
 /// Runs in which ranks take steps alone and meet after some.
 @Suite(.serialized) struct LocalStepsTests {

@@ -5,6 +5,7 @@ import Strategies
 import Testing
 import Trainer
 import _TestSupport
+@testable import _TrainingSupport
 
 /// Whole runs with low-rank sums.
 @Suite(.serialized) struct LowRankRunTests {

@@ -6,6 +6,7 @@ import Strategies
 import Testing
 import Trainer
 import _TestSupport
+@testable import _TrainingSupport
 
 @Suite(.serialized) struct MetricsTests {
   @Test func valuesAreWrittenAsJSON() throws {

@@ -10,6 +10,7 @@ import Testing
 import Trainer
 import Transport
 import _TestSupport
+@testable import _TrainingSupport
 
 /// Runs on a grid of K models in P slices each.
 @Suite(.serialized) struct ModelParallelTests {

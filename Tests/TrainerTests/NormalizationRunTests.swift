@@ -9,6 +9,7 @@ import Testing
 import Trainer
 import Transport
 import _TestSupport
+@testable import _TrainingSupport
 
 /// Whole runs of small networks with batch normalization, dropout and DropConnect, on as many ranks as the tests have.
 @Suite(.serialized, .enabled(if: World.count <= 4, "a few ranks are enough")) struct NormalizationRunTests {

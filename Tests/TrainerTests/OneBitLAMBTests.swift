@@ -9,6 +9,7 @@ import Testing
 import Trainer
 import Transport
 import _TestSupport
+@testable import _TrainingSupport
 
 /// 1-bit LAMB against its formulas, and in whole runs.
 @Suite(.serialized) struct OneBitLAMBTests {

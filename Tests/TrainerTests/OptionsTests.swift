@@ -6,6 +6,7 @@ import Strategies
 import Testing
 import Trainer
 import _TestSupport
+@testable import _TrainingSupport
 
 @Suite(.oneProcess) struct OptionsTests {
   /// A text for each option that differs from its default.

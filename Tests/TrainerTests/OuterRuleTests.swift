@@ -8,6 +8,7 @@ import Testing
 import Trainer
 import Transport
 import _TestSupport
+@testable import _TrainingSupport
 
 /// The outer step of local steps, against the traces and laws of its equations.
 @Suite(.serialized) struct OuterRuleTests {

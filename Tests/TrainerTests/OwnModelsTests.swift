@@ -9,6 +9,7 @@ import Testing
 import Trainer
 import Transport
 import _TestSupport
+@testable import _TrainingSupport
 
 /// Runs whose ranks hold different models: the mean of the models is evaluated, saved, hashed and resumed, and no meeting changes it.
 @Suite(.serialized, .ranks(atMost: 4)) struct OwnModelsTests {

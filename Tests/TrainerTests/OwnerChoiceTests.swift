@@ -7,6 +7,7 @@ import Strategies
 import Testing
 import Trainer
 import _TestSupport
+@testable import _TrainingSupport
 
 /// Ranks that own no shard, because they are slow.
 @Suite(.serialized) struct OwnerChoiceTests {

@@ -7,6 +7,7 @@ import Synchronization
 import Testing
 import Trainer
 import _TestSupport
+@testable import _TrainingSupport
 
 /// Every group that a run encodes has random numbers of its own: on every rank, in every slice of a model, and in trials.
 @Suite(.serialized, .ranks(atLeast: 2), .enabled(if: World.count <= 4, "a few ranks are enough")) struct RandomCodeTests {

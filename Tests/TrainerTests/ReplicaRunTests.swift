@@ -7,6 +7,7 @@ import Testing
 import Trainer
 import Transport
 import _TestSupport
+@testable import _TrainingSupport
 
 /// Ranks that are no longer equal, or never were, end their run and say what differs.
 @Suite(.serialized, .ranks(atLeast: 2), .enabled(if: World.count <= 4, "a few ranks are enough")) struct ReplicaRunTests {

@@ -4,6 +4,7 @@ import Strategies
 import Testing
 import Trainer
 import _TestSupport
+@testable import _TrainingSupport
 
 /// What a run leaves behind of its gradients, as its state shows it.
 @Suite(.serialized) struct ResidualRunTests {

@@ -8,6 +8,7 @@ import Testing
 import Trainer
 import Transport
 import _TestSupport
+@testable import _TrainingSupport
 
 /// What a run asks of its host before it begins.
 @Suite(.serialized) struct ResourcesTests {

@@ -10,6 +10,7 @@ import Testing
 import Trainer
 import Transport
 import _TestSupport
+@testable import _TrainingSupport
 
 /// Runs that go on in other circumstances: fewer ranks, other hosts, nothing left to do.
 @Suite(.serialized) struct ResumptionTests {

@@ -5,6 +5,7 @@ import Strategies
 import Testing
 import Trainer
 import _TestSupport
+@testable import _TrainingSupport
 
 /// Plans whose minibatch changes where an epoch begins, against a walk over every sample.
 @Suite(.oneProcess) struct RunPlanTests {

@@ -7,6 +7,7 @@ import Strategies
 import Testing
 import Trainer
 import _TestSupport
+@testable import _TrainingSupport
 
 @Suite(.serialized) struct SafetensorsTests {
   /// A tensor whose memory lives as long as the test.

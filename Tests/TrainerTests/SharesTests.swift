@@ -8,6 +8,7 @@ import Testing
 import Trainer
 import Transport
 import _TestSupport
+@testable import _TrainingSupport
 
 /// Ranks that share the samples of a step by how fast they are.
 @Suite(.serialized, .ranks(atMost: 4)) struct SharesTests {

@@ -6,6 +6,7 @@ import Testing
 import Trainer
 import Transport
 import _TestSupport
+@testable import _TrainingSupport
 
 /// A step that is skipped leaves everything that later steps rest on as it was, to the last bit.
 @Suite(.serialized, .enabled(if: World.count <= 3, "a few ranks are enough")) struct SkippedStateTests {

@@ -7,6 +7,7 @@ import Strategies
 import Testing
 import Trainer
 import _TestSupport
+@testable import _TrainingSupport
 
 /// What is skipped because it is not finite: ten steps in a row end a run, and nothing else is lost with them.
 @Suite(.serialized) struct SkippedStepTests {

@@ -8,6 +8,7 @@ import Strategies
 import Testing
 import Trainer
 import _TestSupport
+@testable import _TrainingSupport
 
 /// `fetch-sgd` with a window: tables of errors are forgotten in turn, exchange by exchange.
 @Suite(.serialized) struct SlidingWindowTests {

@@ -7,6 +7,7 @@ import Testing
 import Trainer
 import Transport
 import _TestSupport
+@testable import _TrainingSupport
 
 /// Descent by few values: against plain lines, and the same on all ranks, in every repetition and after every resume.
 @Suite(.serialized) struct SparseDescentTests {
@@ -24,32 +25,10 @@ import _TestSupport
     }
   }
 
-  /// Descent in a few plain lines on all samples of each step: u ← ρu + g + λw, e ← e + ηu, and the k largest of e change the model.
-  private func descent(_ options: TrainerOptions, k: Int, masks: Bool) throws -> PlainRun {
-    let run = try PlainRun(options)
-    let weights = run.weights
-    var (u, e) = (Array(repeating: Float(0), count: weights.count), Array(repeating: Float(0), count: weights.count))
-    for step in run.steps {
-      let samples = run.samples(of: step)
-      try run.computeGradient(of: samples, among: samples.count)
-      let rate = run.rate(of: step)
-      for i in 0..<weights.count {
-        u[i] = Float(options.momentum) * u[i] + (run.gradient[i] + Float(options.weightDecay) * weights[i])
-        e[i] += rate * u[i]
-      }
-      for i in (0..<weights.count).sorted(by: { abs(e[$0]) > abs(e[$1]) }).prefix(k) {
-        weights[i] -= e[i]
-        e[i] = 0
-        if masks { u[i] = 0 }
-      }
-    }
-    return run
-  }
-
   @Test(arguments: [("true-top-k:k=300,shards=4", 300, true), ("true-top-k:k=1/4,mask=false", 4853, false)])
   func trueTopKIsThePlainLoop(_ strategy: String, _ k: Int, _ masks: Bool) throws {
     let options = Self.sparse(strategy)
-    let expected = try descent(options, k: k, masks: masks).testLoss()
+    let expected = try PlainSparseDescent.train(options, k: k, masks: masks).testLoss()
     let found = try train(options).evaluation!.loss
     #expect(abs(found - expected) < 1e-3, "\(found) for \(expected)")
   }
@@ -61,7 +40,7 @@ import _TestSupport
     ).dealt())
   func weightDecayIsAddedOnce(_ strategy: String, momentum: Double) throws {
     let options = Self.sparse(strategy) { ($0.weightDecay, $0.steps, $0.momentum) = (0.5, 10, momentum) }
-    let run = try descent(options, k: .max, masks: false)
+    let run = try PlainSparseDescent.train(options, k: .max, masks: false)
     let expected = run.weights
     let found = try trainedModel(options).values
     let far = farthest(found, expected)
@@ -69,7 +48,7 @@ import _TestSupport
     // The decay moves the model by much more than that.
     var without = options
     without.weightDecay = 0
-    let plain = try descent(without, k: .max, masks: false).weights
+    let plain = try PlainSparseDescent.train(without, k: .max, masks: false).weights
     #expect((0..<found.count).contains { abs(plain[$0] - expected[$0]) > 5e-3 })
   }
 

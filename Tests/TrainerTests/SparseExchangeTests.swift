@@ -8,6 +8,7 @@ import Testing
 import Trainer
 import Transport
 import _TestSupport
+@testable import _TrainingSupport
 
 /// The exchanges of sparse strategies by themselves, on gradients that are known: laws, hand-made cases and edges.
 @Suite(.serialized) struct SparseExchangeTests {
@@ -18,31 +19,6 @@ import _TestSupport
     "fetch-sgd:k=1/20,columns=1/8,shards=5,recovery=subtract,window=3,hashes=mersenne61",
     "sketched-sgd:k=1/20,columns=1/8,shards=5", "true-top-k:k=1/20,shards=5",
   ]
-
-  /// Changes of parameters by the ranks of `group`, each of which has some of the terms of `gradients[step]`.
-  private func changes(
-    _ strategy: String, _ gradients: [[Float]], momentum: Double = 0, clip: Double? = nil, rate: Float = 1,
-    on group: Communicator? = nil,
-    transport: Transport = .auto
-  ) throws -> (parameters: [Float], exchange: SparseExchange) {
-    let group = group ?? world
-    let count = gradients[0].count
-    let exchange = try SparseExchange(
-      strategy, count: count, hosts: HostMap(group, transport: transport), momentum: momentum, clip: clip,
-      seed: 5)
-    let (gradient, parameters) = (FloatBuffer(count: count), FloatBuffer(count: count))
-    for values in gradients {
-      for i in 0..<count { gradient[i] = share(of: values[i], at: i, rank: group.rank, of: group.count) }
-      try exchange.run(gradient, rate: rate, into: parameters)
-    }
-    return (Array(parameters.values), exchange)
-  }
-
-  /// A rank's share of an integer: the ranks' shares add up to it, in floats too, in whichever order.
-  private func share(of value: Float, at index: Int, rank: Int, of count: Int) -> Float {
-    func part(_ r: Int) -> Float { Float((index * 7 + r * 13) % 41 - 20) }
-    return rank < count - 1 ? part(rank) : value - (0..<count - 1).reduce(0) { $0 + part($1) }
-  }
 
   /// Integers, few of them large.
   private func integers(_ count: Int, step: Int) -> [Float] {
@@ -57,10 +33,12 @@ import _TestSupport
   @Test("the number of ranks changes no bit where sums are exact", arguments: bySum)
   func ranksAreOfNoAccount(_ strategy: String) throws {
     let gradients = (0..<6).map { integers(20_011, step: $0) }
-    let alone = try changes(strategy, gradients, momentum: 0.5, on: world.split(color: world.rank)!).parameters
+    let alone = try SparseExchange.changes(strategy, gradients, momentum: 0.5, on: world.split(color: world.rank)!).parameters
     #expect(alone.contains { $0 != 0 })
     for transport in world.count > 1 ? [Transport.auto, .messages] : [] {
-      #expect(try changes(strategy, gradients, momentum: 0.5, transport: transport).parameters == alone, "\(transport)")
+      #expect(
+        try SparseExchange.changes(strategy, gradients, momentum: 0.5, transport: transport).parameters == alone, "\(transport)"
+      )
     }
     try world.barrier()
   }
@@ -71,9 +49,9 @@ import _TestSupport
   func longWindow(_ recovery: String) throws {
     let gradients = (0..<6).map { integers(9000, step: $0) }
     let strategy = "fetch-sgd:k=1/50,columns=1/8,shards=3,recovery=\(recovery)"
-    let plain = try changes(strategy, gradients, momentum: 0.5).parameters
-    #expect(try changes(strategy + ",window=6", gradients, momentum: 0.5).parameters == plain)
-    #expect(try changes(strategy + ",window=2", gradients, momentum: 0.5).parameters != plain)
+    let plain = try SparseExchange.changes(strategy, gradients, momentum: 0.5).parameters
+    #expect(try SparseExchange.changes(strategy + ",window=6", gradients, momentum: 0.5).parameters == plain)
+    #expect(try SparseExchange.changes(strategy + ",window=2", gradients, momentum: 0.5).parameters != plain)
   }
 
   @Test("a window of one step has no error memory", arguments: ["subtract", "zero"])
@@ -82,9 +60,9 @@ import _TestSupport
     let strategy = "fetch-sgd:k=1/50,columns=1/8,shards=3,recovery=\(recovery),window=1"
     var sum = [Float](repeating: 0, count: 9000)
     for gradient in gradients {
-      for (i, change) in try changes(strategy, [gradient]).parameters.enumerated() { sum[i] += change }
+      for (i, change) in try SparseExchange.changes(strategy, [gradient]).parameters.enumerated() { sum[i] += change }
     }
-    #expect(try changes(strategy, gradients).parameters == sum)
+    #expect(try SparseExchange.changes(strategy, gradients).parameters == sum)
   }
 
   @Test(
@@ -95,7 +73,7 @@ import _TestSupport
     let zeros = [Float](repeating: 0, count: count)
     // d/k and fifty more.
     let steps = 20 + 50
-    let (parameters, exchange) = try changes(strategy, [first] + Array(repeating: zeros, count: steps))
+    let (parameters, exchange) = try SparseExchange.changes(strategy, [first] + Array(repeating: zeros, count: steps))
     #expect(parameters == first.map { 0 - $0 })
     // Several ranks keep what cancels.
     #expect(world.count > 1 || exchange.residualSquares == 0)
@@ -127,9 +105,9 @@ import _TestSupport
     let gradient = integers(20_011, step: 0)
     let norm = gradient.reduce(0.0) { $0 + Double($1 * $1) }.squareRoot()
     let strategy = "fetch-sgd:k=1/50,columns=1/8,shards=3,recovery=\(recovery)"
-    let plain = try changes(strategy, [gradient]).parameters
-    #expect(try changes(strategy, [gradient], clip: 2 * norm).parameters == plain)
-    let (clipped, exchange) = try changes(strategy, [gradient], clip: norm / 10)
+    let plain = try SparseExchange.changes(strategy, [gradient]).parameters
+    #expect(try SparseExchange.changes(strategy, [gradient], clip: 2 * norm).parameters == plain)
+    let (clipped, exchange) = try SparseExchange.changes(strategy, [gradient], clip: norm / 10)
     // Scaled alike everywhere; and nearly to that norm, which is only estimated.
     let ratios = zip(clipped, plain).filter { $0.1 != 0 }.map { Double($0.0 / $0.1) }
     #expect(ratios.count > 300 && ratios.max()! - ratios.min()! < 1e-5)
@@ -198,7 +176,7 @@ import _TestSupport
   func bytes(_ recovery: String) throws {
     let (count, shardCount, rows, columns) = (30_000, 5, 3, 3000)
     let gradient = integers(count, step: 0)
-    let (parameters, exchange) = try changes(
+    let (parameters, exchange) = try SparseExchange.changes(
       "fetch-sgd:k=1/60,rows=\(rows),columns=\(columns),shards=\(shardCount),recovery=\(recovery)", [gradient],
       transport: .messages)
     let shards = ShardMap(count: count, shardCount: shardCount)
@@ -227,7 +205,8 @@ import _TestSupport
 
   @Test("zeros change nothing, and nothing is remembered of them", arguments: bySum + ["local-top-k:k=1/20"])
   func zeros(_ strategy: String) throws {
-    let (parameters, exchange) = try changes(strategy, Array(repeating: [Float](repeating: 0, count: 3000), count: 2))
+    let (parameters, exchange) = try SparseExchange.changes(
+      strategy, Array(repeating: [Float](repeating: 0, count: 3000), count: 2))
     // The shares of zeros are not zeros where there are several ranks: they cancel, but for what each takes for large.
     guard world.count == 1 || !strategy.hasPrefix("local") else { return }
     #expect(parameters.allSatisfy { $0 == 0 })
@@ -238,10 +217,10 @@ import _TestSupport
   func emptyShards(_ strategy: String) throws {
     // Two blocks of values for twelve shards; and none at all.
     let gradients = (0..<3).map { integers(1500, step: $0) }
-    let parameters = try changes(strategy, gradients).parameters
+    let parameters = try SparseExchange.changes(strategy, gradients).parameters
     #expect(parameters.contains { $0 != 0 })
     #expect(Set(try world.allGather(parameters.map { UInt64($0.bitPattern) }).chunks(of: 1500)).count == 1)
-    #expect(try changes(strategy, gradients).parameters == parameters)
+    #expect(try SparseExchange.changes(strategy, gradients).parameters == parameters)
   }
 
   @Test("sizes that cannot be are refused in one sentence", .enabled(if: World.count == 1, "one rank is enough"))

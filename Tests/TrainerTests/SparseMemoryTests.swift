@@ -7,6 +7,7 @@ import Testing
 import Trainer
 import Transport
 import _TestSupport
+@testable import _TrainingSupport
 
 /// What sparse strategies remember and forget, against plain loops in fp64 on the sum of all ranks' gradients (algorithms §2.3).
 @Suite(.serialized, .enabled(if: World.count <= 4, "a few ranks are enough")) struct SparseMemoryTests {

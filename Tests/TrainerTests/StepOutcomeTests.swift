@@ -8,6 +8,7 @@ import Testing
 import Trainer
 import Transport
 import _TestSupport
+@testable import _TrainingSupport
 
 /// What is said of a step and of an evaluation is said of all samples once, whichever ranks have them.
 @Suite(.serialized) struct StepOutcomeTests {
@@ -20,7 +21,7 @@ import _TestSupport
   private func trainer(_ how: (name: String, start: WarmStart), _ change: (inout TrainerOptions) -> Void = { _ in }) throws
     -> TrainingRun
   {
-    let options = TrainerTests.options {
+    let options = _TrainingSupport.options {
       ($0.strategy, $0.warmStart) = how
       // Seven minibatches of which the last is short.
       $0.minibatch = 49
@@ -34,7 +35,7 @@ import _TestSupport
     throws
   {
     let trainer = try trainer(how)
-    let run = try PlainRun(TrainerTests.options { $0.minibatch = 49 })
+    let run = try PlainRun(_TrainingSupport.options { $0.minibatch = 49 })
     for step in 0..<7 {
       let outcome = try trainer.strategy.step(step, from: trainer.loader, rate: 0, isMeasured: step % 2 == 0)
       let samples = run.samples(of: step)
@@ -52,7 +53,7 @@ import _TestSupport
 
   /// More ranks than test samples, as many, and shares that are not equal.
   @Test(arguments: [1, 3, 70, 599]) func anEvaluationIsThatOfAllTestSamples(count: Int) throws {
-    let options = TrainerTests.options { $0.data = "glyphs:train=330,test=\(count)" }
+    let options = _TrainingSupport.options { $0.data = "glyphs:train=330,test=\(count)" }
     let run = try PlainRun(options)
     let batch = Minibatch(capacity: count, featureCount: run.data.featureCount)
     run.data.load(0..<count, of: .test, into: batch)

@@ -8,6 +8,7 @@ import Testing
 import Trainer
 import Transport
 import _TestSupport
+@testable import _TrainingSupport
 
 /// Local steps in which a fragment is exchanged at a time, ranks go on during an exchange, and go only a part of the way to the
 /// model.

@@ -1,5 +1,6 @@
 import Testing
 import _TestSupport
+@testable import _TrainingSupport
 
 /// What tests of whole runs rely on.
 @Suite(.oneProcess) struct SupportTests {

@@ -2,6 +2,7 @@ import MPI
 import Strategies
 import Testing
 import Trainer
+@testable import _TrainingSupport
 
 /// Runs on samples that belong to clients.
 @Suite(.serialized) struct TrainingClientsTests {

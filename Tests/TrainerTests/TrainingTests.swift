@@ -10,6 +10,7 @@ import Testing
 import Trainer
 import Transport
 import _TestSupport
+@testable import _TrainingSupport
 
 /// Whole runs of a small model, on as many ranks as the tests have.
 @Suite(.serialized) struct TrainingTests {

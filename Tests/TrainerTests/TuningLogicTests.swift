@@ -6,6 +6,7 @@ import Strategies
 import Testing
 import Trainer
 import _TestSupport
+@testable import _TrainingSupport
 
 /// The decisions of tuning against plain transcriptions of CNTK's rules (algorithms §1.9), for criteria that are made up.
 @Suite(.oneProcess) struct TuningLogicTests {

@@ -5,6 +5,7 @@ import Strategies
 import Testing
 import Trainer
 import _TestSupport
+@testable import _TrainingSupport
 
 /// Whole runs that tune themselves, of a small model, on as many ranks as the tests have.
 @Suite(.serialized) struct TuningTests {

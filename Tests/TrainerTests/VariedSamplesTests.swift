@@ -6,6 +6,7 @@ import Strategies
 import Testing
 import Trainer
 import _TestSupport
+@testable import _TrainingSupport
 
 /// Files of CIFAR-10's binary version and a text, small ones made up.
 private struct MadeUpData {

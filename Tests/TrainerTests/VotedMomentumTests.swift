@@ -10,6 +10,7 @@ import Testing
 import Trainer
 import Transport
 import _TestSupport
+@testable import _TrainingSupport
 
 /// SIGNUM and Distributed Lion against their formulas, and in whole runs.
 @Suite(.serialized) struct VotedMomentumTests {

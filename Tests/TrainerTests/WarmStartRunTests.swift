@@ -6,6 +6,7 @@ import Testing
 import Trainer
 import Transport
 import _TestSupport
+@testable import _TrainingSupport
 
 /// Whole runs of a small model that start in each of the ways of `--warm-start`.
 @Suite(.serialized) struct WarmStartRunTests {

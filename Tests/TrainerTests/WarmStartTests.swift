@@ -2,6 +2,7 @@ import Strategies
 import Testing
 import Trainer
 import _TestSupport
+@testable import _TrainingSupport
 
 @Suite(.oneProcess) struct WarmStartTests {
   @Test func isReadAsPeopleWriteIt() throws {

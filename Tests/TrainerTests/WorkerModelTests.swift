@@ -9,6 +9,7 @@ import Testing
 import Trainer
 import Transport
 import _TestSupport
+@testable import _TrainingSupport
 
 /// Asynchronous runs whose workers take steps of their own.
 @Suite(.serialized, .ranks(atMost: 4)) struct WorkerModelTests {

@@ -9,6 +9,7 @@ import Testing
 import Trainer
 import Transport
 import _TestSupport
+@testable import _TrainingSupport
 
 /// 0/1 Adam against its formulas, and in whole runs.
 @Suite(.serialized) struct ZeroOneAdamTests {

@@ -116,13 +116,14 @@ struct Gradients: ParsableCommand {
 
   /// The share of energy in the largest coordinates: of the gradient, and dashed, of a client's.
   private func plot(_ records: [Record], _ parameterCount: Int) -> SVGPlot {
-    let shares = stride(from: -4.0, through: 0, by: 0.25).map { pow(10, $0) }
+    let shares: [Double] = stride(from: -4.0, through: 0, by: 0.25).map { pow(10, $0) }
     let series = records.flatMap { record in
       [0, 2].map { index in
         SVGPlot.Series(
           "step \(record.step), \(record.vectors[index].name)",
-          shares.map {
-            (100 * $0, 100 * record.vectors[index].energy.share(of: Int(($0 * Double(parameterCount)).rounded(.up))))
+          shares.map { share -> (Double, Double) in
+            let count = Int((share * Double(parameterCount)).rounded(.up))
+            return (100 * share, 100 * record.vectors[index].energy.share(of: count))
           },
           isVariant: index > 0)
       }

@@ -4,6 +4,7 @@ import Strategies
 import Testing
 import Trainer
 import _TestSupport
+@testable import _TrainingSupport
 
 /// `scripts/supervise` starts a job again that has lost a rank, and no other.
 @Suite(.serialized, .outsideMPI) struct SuperviseTests {

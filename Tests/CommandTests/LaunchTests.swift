@@ -1,6 +1,7 @@
 import Foundation
 import Testing
 import _TestSupport
+@testable import _TrainingSupport
 
 /// What a launcher writes into the environment of task `number` of three.
 private struct Launching: CustomTestStringConvertible, Sendable {

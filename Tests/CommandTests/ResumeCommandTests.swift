@@ -4,6 +4,7 @@ import Strategies
 import Testing
 import Trainer
 import _TestSupport
+@testable import _TrainingSupport
 
 /// The program `train` goes on with what it was stopped in, wherever things are by then.
 @Suite(.serialized, .outsideMPI) struct ResumeCommandTests {

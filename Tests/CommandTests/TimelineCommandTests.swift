@@ -1,6 +1,7 @@
 import Foundation
 import Testing
 import _TestSupport
+@testable import _TrainingSupport
 
 /// `train --timeline` where something fails.
 @Suite(.serialized, .outsideMPI) struct TimelineCommandTests {

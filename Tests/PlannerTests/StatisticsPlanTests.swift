@@ -10,6 +10,7 @@ import Testing
 import Trainer
 import Transport
 import _TestSupport
+@testable import _TrainingSupport
 
 /// What ranks send one another of batches that they normalize together (`norm=sync`): as planned and as counted.
 @Suite(.serialized, .ranks(atMost: 4)) struct StatisticsPlanTests {

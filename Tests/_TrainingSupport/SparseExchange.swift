@@ -1,6 +1,7 @@
 import Buffers
 import Codecs
 import Collectives
+import MPI
 import Strategies
 import Trainer
 import Transport
@@ -39,5 +40,30 @@ final class SparseExchange {
         }
       })
     step += 1
+  }
+
+  /// The changes of parameters by the ranks of `group`, each of which has some of the terms of `gradients[step]`.
+  static func changes(
+    _ strategy: String, _ gradients: [[Float]], momentum: Double = 0, clip: Double? = nil, rate: Float = 1,
+    on group: Communicator? = nil,
+    transport: Transport = .auto
+  ) throws -> (parameters: [Float], exchange: SparseExchange) {
+    let group = group ?? world
+    let count = gradients[0].count
+    let exchange = try SparseExchange(
+      strategy, count: count, hosts: HostMap(group, transport: transport), momentum: momentum, clip: clip,
+      seed: 5)
+    let (gradient, parameters) = (FloatBuffer(count: count), FloatBuffer(count: count))
+    for values in gradients {
+      for i in 0..<count { gradient[i] = share(of: values[i], at: i, rank: group.rank, of: group.count) }
+      try exchange.run(gradient, rate: rate, into: parameters)
+    }
+    return (Array(parameters.values), exchange)
+  }
+
+  /// A rank's share of an integer: the ranks' shares add up to it, in floats too, in whichever order.
+  private static func share(of value: Float, at index: Int, rank: Int, of count: Int) -> Float {
+    func part(_ r: Int) -> Float { Float((index * 7 + r * 13) % 41 - 20) }
+    return rank < count - 1 ? part(rank) : value - (0..<count - 1).reduce(0) { $0 + part($1) }
   }
 }

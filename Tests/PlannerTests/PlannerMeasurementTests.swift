@@ -12,6 +12,7 @@ import Testing
 import Trainer
 import Transport
 import _TestSupport
+@testable import _TrainingSupport
 
 /// Plans whose costs are measured on the ranks of the tests.
 @Suite(.serialized, .ranks(atMost: 3)) struct PlannerMeasurementTests {

@@ -6,6 +6,7 @@ import Planner
 import Testing
 import Transport
 import _TestSupport
+@testable import _TrainingSupport
 
 /// Plans of aggregations that pass rounds of messages.
 @Suite struct SparsePlanTests {

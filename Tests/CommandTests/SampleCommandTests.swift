@@ -1,6 +1,7 @@
 import Foundation
 import Testing
 import _TestSupport
+@testable import _TrainingSupport
 
 /// `train sample`, as people call it.
 @Suite(.serialized, .outsideMPI) struct SampleCommandTests {

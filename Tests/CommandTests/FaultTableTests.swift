@@ -4,6 +4,7 @@ import Strategies
 import Testing
 import Trainer
 import _TestSupport
+@testable import _TrainingSupport
 
 /// One rank of a run stops for a while, dies or throws, in every phase of a run and with every strategy.
 ///
