@@ -11,7 +11,7 @@ struct Comparison {
   let data: String
   /// What the data's specification ends with to train without some samples and evaluate on them; nil if it cannot.
   let heldOut: String?
-  /// The learning rates to choose from.
+  /// The learning rates to choose from; a code that is best at the lowest is tried at lower ones, too.
   let rates: [String]
   let options: [String]
   let result: Result
@@ -30,21 +30,42 @@ struct Comparison {
 
   /// A run; on held-out samples, or for the loss of training, if it has no seed.
   private func job(_ code: String, rate: String, seed: Int?, ranks: Int) -> Job {
-    Job(
+    var job = Job(
       name: "\(code), rate \(rate), \(seed.map { "seed \($0)" } ?? "trial")", program: "train", ranks: ranks,
       arguments: [
         "--data", data + (seed == nil ? heldOut ?? "" : ""), "--codec", code, "--warm-start", "0", "--learning-rate", rate,
         "--verify-every", "0", "--evaluate-every", "1000000", "--seed", String(seed ?? 100),
       ] + options)
+    job.mayDiverge = true
+    return job
   }
 
   /// The loss by which a rate is chosen: that of held-out samples, or else of the last steps of training; the test set has no part in it.
   private func loss(_ report: Report) throws -> Double {
+    if report.hasDiverged { return .infinity }
     if heldOut != nil { return try report.number("testLoss") }
     guard let loss = report.lines.last(where: { $0["trainLoss"] is Double })?["trainLoss"] as? Double else {
       throw Failure("the run '\(report.job.name)' does not tell its loss of training")
     }
     return loss
+  }
+
+  /// The best rate of each code; while the lowest is the best of all tried, its half is tried, up to five times.
+  private func chosenRates(_ codes: [String], _ laboratory: Laboratory, ranks: Int) throws -> [String] {
+    var tried: [[(rate: String, loss: Double)]] = Array(repeating: [], count: codes.count)
+    var next = codes.map { _ in rates }
+    for _ in 0...5 {
+      let jobs = codes.indices.flatMap { code in next[code].map { job(codes[code], rate: $0, seed: nil, ranks: ranks) } }
+      var losses = try laboratory.run(jobs).map(loss)[...]
+      for code in codes.indices {
+        tried[code] += next[code].map { ($0, losses.removeFirst()) }
+        let lowest = tried[code].min { Double($0.rate)! < Double($1.rate)! }!
+        let isBest = tried[code].allSatisfy { $0.loss >= lowest.loss }
+        next[code] = isBest ? [String(Double(lowest.rate)! / 2)] : []
+      }
+      if next.allSatisfy(\.isEmpty) { break }
+    }
+    return tried.map { $0.min { $0.loss < $1.loss }!.rate }
   }
 
   /// The bits that the busiest rank sent of each value in each direction, and in each step.
@@ -59,12 +80,7 @@ struct Comparison {
   /// One row for each code, and the picture if it is asked for.
   func table(_ laboratory: Laboratory, _ setting: Setting) throws -> TextTable {
     let codes = setting.codec.isEmpty ? Self.codes + (isPlainDescent ? Self.changes : []) : setting.codec
-    let trials = try laboratory.run(
-      codes.flatMap { code in rates.map { job(code, rate: $0, seed: nil, ranks: setting.ranks) } })
-    let chosen = try codes.indices.map { index in
-      let losses = try trials[index * rates.count..<(index + 1) * rates.count].map(loss)
-      return rates[losses.indices.min { losses[$0] < losses[$1] }!]
-    }
+    let chosen = try chosenRates(codes, laboratory, ranks: setting.ranks)
     let reports = try laboratory.run(
       zip(codes, chosen).flatMap { code, rate in
         (1...setting.seeds).map { job(code, rate: rate, seed: $0, ranks: setting.ranks) }
@@ -77,6 +93,10 @@ struct Comparison {
     var points: [(name: String, x: Double, y: Double)] = []
     for (index, code) in codes.enumerated() {
       let own = reports[index * setting.seeds..<(index + 1) * setting.seeds]
+      if own.contains(where: \.hasDiverged) {
+        table.add([code, chosen[index], "diverged", "–", "–"])
+        continue
+      }
       let losses = Sample(values: try own.map { try $0.number("testLoss") })
       let found =
         result == .accuracy ? Sample(values: try own.map { try 100 * $0.number("testAccuracy") }) : losses
