@@ -253,6 +253,7 @@ const ck_kernels ck_avx2_kernels = {
     .one_bit_decode_sum = one_bit_decode_sum,
     .rotated_encode = rotated_encode,
     .rotated_decode = rotated_decode,
+    .hadamard = rotate,
     .sum = sum,
     .copy_streaming = copy_streaming,
     .add = add,

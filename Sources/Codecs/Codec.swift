@@ -20,7 +20,8 @@ public protocol Codec: Sendable {
   /// Whether a code may be shorter than ``codeByteCount(of:)``; false by default.
   var hasVaryingLength: Bool { get }
 
-  /// Whether a code carries some values of a group alone, and nothing of the others, which are zero where it arrives; false by default.
+  /// Whether a code carries some values of a group alone, and nothing of the others, which are zero where it arrives, or a few mixtures of
+  /// all: most of a group comes later, or by chance; false by default.
   var isSparse: Bool { get }
 
   /// Whether a sum counts each value as if all codes had what those that have it have on average; false by default.

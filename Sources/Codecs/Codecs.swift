@@ -40,7 +40,7 @@ public let codecs = Registry<any Codec>(
     ) { try Rotated($0) },
     ChunkTopK.entry, EFSign.entry, TernGrad.entry, QSGD.entry, NUQSGD.entry, Natural.entry, Uniform.entry, Codebook.entry,
     E3M0.entry, BF16.entry, FP16.entry, FixedThreshold.entry, RandomK.entry, Threshold.entry, UnbiasedK.entry,
-    vectorEntry,
+    vectorEntry, Projection.entry,
   ])
 
 /// The codecs among which `--codec auto` chooses and which `train plan` compares by default.

@@ -53,3 +53,11 @@ package struct RotatedLoops: Sendable {
     }
   }
 }
+
+/// The Hadamard transform of 2^stages values in place, without its factor 2^(−stages/2); the same bits on every processor.
+///
+/// Entry (i, k) of the matrix is −1 if i and k have an odd number of bits in common, else 1.
+package func hadamard(_ values: UnsafeMutablePointer<Float>, stages: Int) {
+  if stages >= 4, let kernels = ck_table() { return kernels.pointee.hadamard(values, Int32(stages)) }
+  Portable.rotate(values, stages: stages)
+}

@@ -30,6 +30,7 @@ import Testing
     "threshold:unit=one,limit=0.5,values=sign,chunk=1000", "random-k:k=1/8,feedback=false", "random-k:k=1/2,seed=own",
     "unbiased-k:k=1/8,index=bitmap", "unbiased-k:k=1/2,chunk=1000",
     "vector:dimension=7,bits=5", "vector:form=nearest,dimension=16,bits=6", "vector:form=unbiased,dimension=8,bits=5",
+    "projection:k=1/8,chunk=100", "projection:k=1/4,feedback=false",
   ]
   static let counts = [0, 1, 2, 3, 7, 8, 9, 31, 32, 33, 63, 64, 65, 127, 200, 784, 1023, 1024, 1025, 4096]
 

@@ -47,6 +47,7 @@ import Testing
     arguments: ["one-bit", "multi-bit:bits=2", "multi-bit:bits=8", "multi-bit:bits=16", "none", "chunk-top-k"]
       + ["rotated", "rotated:bits=2", "rotated:bits=4", "rotated:bits=4,scale=unbiased,feedback=1"]
       + ["ef-sign", "terngrad", "qsgd", "natural", "nuqsgd", "bf16", "fp16", "e3m0", "uniform", "codebook", "fixed-threshold"]
+      + ["projection:k=1/8"]
       + CodecLawTests.scalar)
   func magnitudes(name: String) throws {
     let codec = try codecs.make(name)

@@ -103,8 +103,8 @@ enum Magnitudes {
       return .values(arrived.map { (Double($0), 0) })
     }
     if let arrived = SparseReference.arriving(codec, v) { return .values(arrived.map { (Double($0), 0) }) }
-    // What is drawn is drawn; `SparseSelectionTests` and `VectorTests` compare with the definitions.
-    if codec.name == "random-k" || codec.name == "unbiased-k" || codec.name == "vector" { return .either }
+    // What is drawn is drawn; `SparseSelectionTests`, `VectorTests` and `ProjectionTests` compare with the definitions.
+    if ["random-k", "unbiased-k", "vector", "projection"].contains(codec.name) { return .either }
     if let rotated = codec as? Rotated {
       // With a share of the residual, it is not the sum of both that is coded.
       guard rotated.feedback == 1 else { return .either }

@@ -10,7 +10,7 @@ import Testing
     "nuqsgd:levels=20,norm=l2", "natural", "uniform:rounding=stochastic,bits=4", "uniform:rounding=dither,bits=4",
     "uniform:rounding=stochastic,range=min-max,bits=2", "e3m0:rounding=stochastic", "bf16:rounding=stochastic",
     "random-k:k=3,chunk=12,feedback=false", "unbiased-k:k=4,chunk=12",
-    "vector:form=unbiased,dimension=8,bits=4",
+    "vector:form=unbiased,dimension=8,bits=4", "projection:k=3,chunk=12,feedback=false",
   ]
   /// Between levels, on them, of both signs, and far below the largest.
   static let values: [Float] = [0.7, -1.3, 0.011, 2, 0, -0.25, 1e-4, -0.9, 0.33, -1e-3, 1.5, 0.049]
@@ -66,7 +66,7 @@ import Testing
     case "nuqsgd":
       #expect(error <= (0.125 + Double(sign: .plus, exponent: -Int(levels), significand: 1) * n.squareRoot()) * energy)
     case "e3m0": #expect(error <= (0.125 + n / 64 / 64) * energy)
-    case "random-k": #expect((error / ((n / 3 - 1) * energy) - 1).magnitude < 0.02, "\(error)")
+    case "random-k", "projection": #expect((error / ((n / 3 - 1) * energy) - 1).magnitude < 0.02, "\(error)")
     case "vector": #expect(error <= 16 * energy && error > energy)
     case "unbiased-k":
       let p = SparseReference.probabilities(Self.values, k: 4)

@@ -93,7 +93,7 @@ import _TestSupport
   /// By default γ is 1 with floats, 0.1 with codes of some values alone, and 0.6 with others, of fixed length or not.
   @Test(arguments: [
     ("none", 1.0), ("one-bit:group=64", 0.6), ("qsgd", 0.6), ("qsgd:code=elias", 0.6), ("chunk-top-k", 0.1), ("random-k", 0.1),
-    ("threshold", 0.1), ("unbiased-k", 0.1),
+    ("threshold", 0.1), ("unbiased-k", 0.1), ("projection", 0.1),
   ])
   func gammaFollowsFromTheCode(_ codec: String, _ gamma: Double) throws {
     func found(_ keys: String) throws -> UInt64 { try hash(settings("method=choco,workers=12" + keys) { $0.codec = codec }) }

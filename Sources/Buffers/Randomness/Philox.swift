@@ -14,6 +14,8 @@ public struct Philox: Sendable {
     case dither = 0x04
     /// Directions that are drawn for vectors.
     case vectorChoice = 0x05
+    /// Random projections.
+    case projection = 0x06
     /// The order of samples.
     case dataOrder = 0x07
     /// The hash functions of sketches.

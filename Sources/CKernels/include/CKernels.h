@@ -45,6 +45,8 @@ typedef struct {
   void (*rotated_decode)(
       const void *_Nonnull const *_Nonnull codes, size_t code_count, size_t count, int bits, const uint32_t *signs,
       float *values, bool adds);
+  // The Hadamard transform of 2^stages values without its factor, in place; at least 16 values.
+  void (*hadamard)(float *values, int stages);
 
   // values = terms[0] + terms[1] + ... in this order.
   void (*sum)(const float *_Nonnull const *_Nonnull terms, size_t term_count, size_t count, float *values, bool streaming);

@@ -11,7 +11,7 @@ internal import Kernels
 /// arrives as it is, and those that are not drawn stay in the residual; without, a rank sends n/k times the value, which is
 /// right on average, has an error of n/k − 1 times the squared norm, and leaves no residual.
 ///
-/// The k values are drawn without replacement (Fisher and Yates), each with probability k/n.
+/// The k values are drawn without replacement (``RandomSubset``), each with probability k/n.
 ///
 /// Source: Stich, Cordonnier and Jaggi 2018, "Sparsified SGD with memory"; algorithms §4.2.
 /// - Cost: 4 + 4k bytes per group.
@@ -46,18 +46,7 @@ struct RandomK: Codec {
   /// Calls `body` with the indices of the values that are drawn from `start` on, one after another.
   @inline(__always)
   private func draw(from start: UInt32, of count: Int, _ body: (_ place: Int, _ index: Int) -> Void) {
-    withUnsafeTemporaryAllocation(of: UInt16.self, capacity: count) { indices in
-      for i in 0..<count { indices[i] = UInt16(truncatingIfNeeded: i) }
-      let numbers = Philox(seed: UInt64(start), purpose: .randomK)
-      var words = SIMD4<UInt32>.zero
-      for place in 0..<drawnCount(of: count) {
-        if place & 3 == 0 { words = numbers.words(quad: place >> 2) }
-        // The upper half of a product is uniform below the number of those that are left.
-        let other = place + Int((UInt64(words[place & 3]) * UInt64(count - place)) >> 32)
-        indices.swapAt(place, other)
-        body(place, Int(indices[place]))
-      }
-    }
+    RandomSubset.draw(drawnCount(of: count), of: count, by: Philox(seed: UInt64(start), purpose: .randomK), body)
   }
 
   func encode(
