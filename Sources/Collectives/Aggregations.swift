@@ -138,11 +138,12 @@ public struct AggregationRecipe: Sendable {
   public func callAsFunction(_ parts: AggregationParts) throws -> any Aggregation { try make(parts) }
 }
 
-/// All aggregations of `--codec`: every codec with a coded all-reduce, the sparse ones, lazy and low-rank sums, the choice of a leader,
-/// votes.
+/// All aggregations of `--codec`: every codec with a coded all-reduce, the sparse ones, lazy sums, those of low rank and by singular
+/// values, the choice of a leader, votes.
 public let aggregations = Registry<AggregationRecipe>(
   "codec",
-  codecs.entries.map(codedEntry) + sparseEntries + lazyEntries + lowRankEntries + leaderTopKEntries + voteEntries)
+  codecs.entries.map(codedEntry) + sparseEntries + lazyEntries + lowRankEntries + spectralEntries + leaderTopKEntries
+    + voteEntries)
 
 /// The coded all-reduce of a codec, or of differences by any but floats.
 private func codedEntry(_ entry: Registry<any Codec>.Entry) -> Registry<AggregationRecipe>.Entry {

@@ -45,7 +45,10 @@ import _TestSupport
     + codecs.entries.flatMap { entry in
       dense.map { strategy in Run("codec \(entry.name), \(strategy)") { ($0.codec, $0.strategy) = (entry.name, strategy) } }
     }
-    + ["low-rank:rank=1,refresh=3", "leader-top-k:k=1/10", "rotated:bits=2,feedback=0.5", "one-bit:ef21=0.2"].flatMap { codec in
+    + [
+      "low-rank:rank=1,refresh=3", "svd:rank=1", "spectral:rank=1", "leader-top-k:k=1/10", "rotated:bits=2,feedback=0.5",
+      "one-bit:ef21=0.2",
+    ].flatMap { codec in
       dense.map { strategy in Run("codec \(codec), \(strategy)") { ($0.codec, $0.strategy) = (codec, strategy) } }
     }
     + optimizers.entries.flatMap { entry in

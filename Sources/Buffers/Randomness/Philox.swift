@@ -18,6 +18,8 @@ public struct Philox: Sendable {
     case projection = 0x06
     /// The order of samples.
     case dataOrder = 0x07
+    /// Singular values that are drawn by their size.
+    case singularValues = 0x08
     /// The hash functions of sketches.
     case sketchHashes = 0x10
     /// The positions with which HeavyMix fills up.
