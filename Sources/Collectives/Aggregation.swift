@@ -48,10 +48,12 @@ public protocol Aggregation: Stateful {
   var exchangeCount: Int { get }
   /// The traffic counted so far.
   var traffic: Traffic { get }
-  /// The traffic of one exchange of this rank, computed from the format alone.
+  /// The traffic of one exchange of this rank, the next one, computed from the format alone.
   var predictedTraffic: Traffic { get }
   /// Whether ``predictedTraffic`` is an upper bound, because message lengths depend on the data.
   var predictsAtMost: Bool { get }
+  /// Predictions for exchanges that differ by intention, as those of a ramp; nil if all are alike.
+  var rampTraffic: RampTraffic? { get }
   /// Time spent so far.
   var timing: ExchangeTiming { get }
   /// The number of groups sent as zeros so far because their values were not finite.
@@ -71,6 +73,7 @@ public protocol Aggregation: Stateful {
 
 extension Aggregation {
   public var predictsAtMost: Bool { false }
+  public var rampTraffic: RampTraffic? { nil }
   public var nonFiniteGroups: Int { 0 }
   public var remembered: FloatBuffer? { nil }
   public var estimationError: Double { 0 }
@@ -122,6 +125,14 @@ public struct UploadCounts: Hashable, Sendable {
   public let byRank: [Int]
   /// The exchanges.
   public let exchangeCount: Int
+}
+
+/// The traffic of exchanges that become smaller, by the format alone.
+public struct RampTraffic: Hashable, Sendable {
+  /// That of all exchanges so far.
+  public var total: Traffic
+  /// That of one exchange at the end.
+  public var settled: Traffic
 }
 
 /// What an aggregation delivers.

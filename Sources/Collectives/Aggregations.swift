@@ -79,13 +79,15 @@ public struct AggregationCapabilities: Hashable, Sendable {
 /// An aggregation chosen before the model and the ranks are known.
 public struct AggregationRecipe: Sendable {
   /// The full specification.
-  public let specification: String
+  public private(set) var specification: String
   /// The codec of a coded all-reduce; nil for other aggregations.
   public let codec: (any Codec)?
   /// The codec of the coded all-reduce that carries its messages, also if it is one of differences; nil if none does.
   public let carrier: (any Codec)?
   /// Its capabilities.
   public let capabilities: AggregationCapabilities
+  /// The specification of what it does after a ramp, in which exchanges become smaller; nil without one.
+  var settled: String?
   private let make: @Sendable (AggregationParts) throws -> any Aggregation
   private let plan: @Sendable (_ layout: TensorLayout, _ rankCount: Int) throws -> [MessageRounds.Round]
   /// What it keeps in memory.
@@ -131,6 +133,17 @@ public struct AggregationRecipe: Sendable {
   /// - Throws: `SpecificationError` and `SketchError` if the aggregation does not support this number of values.
   package func rounds(_ layout: TensorLayout, rankCount: Int) throws -> [MessageRounds.Round] { try plan(layout, rankCount) }
 
+  /// Whether exchanges become smaller at first.
+  public var hasRamp: Bool { settled != nil }
+
+  /// What it does after its ramp, under the same name.
+  public func settling() throws -> AggregationRecipe {
+    guard let settled else { return self }
+    var recipe = try aggregations.make(settled)
+    recipe.specification = specification
+    return recipe
+  }
+
   /// Makes the aggregation; collective.
   ///
   /// - Throws: `SpecificationError` and `SketchError` if it does not support this number of parameters, with the same sentence
@@ -142,7 +155,8 @@ public struct AggregationRecipe: Sendable {
 /// values, the choice of a leader, votes.
 public let aggregations = Registry<AggregationRecipe>(
   "codec",
-  codecs.entries.map(codedEntry) + sparseEntries + lazyEntries + lowRankEntries + spectralEntries + leaderTopKEntries
+  codecs.entries.map(codedEntry) + sparseEntries + localTopKEntries + lazyEntries + lowRankEntries + spectralEntries
+    + leaderTopKEntries
     + voteEntries)
 
 /// The coded all-reduce of a codec, or of differences by any but floats.

@@ -108,6 +108,11 @@ public struct PlanRequest: Sendable {
     }
   }
 
+  /// What is assumed of codes, in sentences: a plan is for what they send after a ramp.
+  func assumptions(_ aggregations: [AggregationRecipe]) -> [String] {
+    aggregations.filter(\.hasRamp).map { "the exchanges of \($0.specification) are those after its ramp" }
+  }
+
   /// What is compared, floats first.
   public func chosenAggregations() throws(OptionError) -> [AggregationRecipe] {
     let names = codecs.isEmpty ? comparedCodecs : codecs

@@ -31,7 +31,8 @@ public struct Planner {
       try options.validate(ranks: world.count)
       return try Recipe(options)
     }
-    let aggregations = try request.chosenAggregations()
+    let chosen = try request.chosenAggregations()
+    let aggregations = try chosen.map { try $0.settling() }
     let check = StartCheck(agreement: agreement)
     try check.program()
     try check.options(options)
@@ -65,7 +66,7 @@ public struct Planner {
       (plan, costs) = (nil, .null)
       return
     }
-    let assumed = request.replace(&measured.costs, layout: network.layout)
+    let assumed = request.assumptions(chosen) + request.replace(&measured.costs, layout: network.layout)
     let report = CostReport(measured, assumed: assumed, network: network, ranks: world.count, hosts: hosts.hostCount)
     let predictor = StepPredictor(
       network, minibatch: min(options.minibatch, dataset.count(.train)), costs: measured.costs)

@@ -21,6 +21,8 @@ public struct ExchangeReport: Sendable {
   public var traffic = Traffic()
   /// The traffic of one exchange after the warm start, by the format alone.
   public var predictedTraffic = Traffic()
+  /// That of one exchange after a ramp, in which exchanges become smaller; nil without one.
+  public var settledTraffic: Traffic?
   /// Whether ``predictedTraffic`` is an upper bound, because message lengths depend on the data.
   public var predictsAtMost = false
   /// The traffic of one exchange of floats through the same topology, by the format alone.

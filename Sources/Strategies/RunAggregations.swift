@@ -217,6 +217,7 @@ package final class RunAggregations {
     report.traffic = main.traffic
     report.predictedTraffic = main.predictedTraffic
     report.predictsAtMost = main.predictsAtMost
+    (report.predictedTotal, report.settledTraffic) = (main.rampTraffic?.total, main.rampTraffic?.settled)
     if let none = try? codecs.make("none") {
       let rule = hosts.remoteRanks.isEmpty ? ExchangeGeometry.SegmentRule.sharedWindow : .messages
       report.floatTraffic = ExchangeGeometry(

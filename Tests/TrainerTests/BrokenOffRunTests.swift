@@ -46,7 +46,8 @@ import _TestSupport
       dense.map { strategy in Run("codec \(entry.name), \(strategy)") { ($0.codec, $0.strategy) = (entry.name, strategy) } }
     }
     + [
-      "low-rank:rank=1,refresh=3", "svd:rank=1", "spectral:rank=1", "leader-top-k:k=1/10", "rotated:bits=2,feedback=0.5",
+      "low-rank:rank=1,refresh=3", "svd:rank=1", "spectral:rank=1", "leader-top-k:k=1/10", "dgc:k=1/100,ramp=24",
+      "rotated:bits=2,feedback=0.5",
       "one-bit:ef21=0.2",
     ].flatMap { codec in
       dense.map { strategy in Run("codec \(codec), \(strategy)") { ($0.codec, $0.strategy) = (codec, strategy) } }
@@ -79,6 +80,7 @@ import _TestSupport
       "fetch-sgd:k=1/20,columns=1/6,shards=3,recovery=zero,window=2,mask=false",
       "sketched-sgd:k=1/20,columns=1/8,shards=3,hashes=mersenne61", "true-top-k:k=1/20,shards=3", "true-top-k:k=1/5,mask=false",
       "local-top-k:k=1/20,shards=3", "local-top-k:k=1/20,feedback=none",
+      "local-top-k:k=1/100,ramp=12,clip=0.5",
     ].map { strategy in
       Run(strategy) {
         ($0.strategy, $0.learningRate, $0.weightDecay) = (strategy, 0.02, 0.01)

@@ -26,6 +26,12 @@ extension Specification {
     return value
   }
 
+  /// The same with another value of a key; keys are by name.
+  package func replacing(_ key: String, by text: String) throws(SpecificationError) -> Specification {
+    let pairs = options.merging([key: text]) { $1 }.sorted { $0.key < $1.key }
+    return try Specification("\(name):" + (values + pairs.map { "\($0.key)=\($0.value)" }).joined(separator: ","))
+  }
+
   /// The same with keys that are not given filled in: those of `defaults` in their order, then others by name.
   package func filled(_ defaults: [(key: String, text: String)]) throws(SpecificationError) -> Specification {
     let others = options.filter { key, _ in !defaults.contains { $0.key == key } }.sorted { $0.key < $1.key }

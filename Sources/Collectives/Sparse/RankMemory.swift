@@ -27,14 +27,14 @@ final class RankMemory {
     ("memory of ranks", (sizes.momentum > 0 ? 2 : 1) * sizes.count)
   }
 
-  /// Adds a gradient at the learning rate `rate`.
-  func add(_ gradient: FloatBuffer, rate: Float) {
+  /// Adds a gradient, times `factor`, at the learning rate `rate`.
+  func add(_ gradient: FloatBuffer, times factor: Float = 1, rate: Float) {
     let (v, u, g) = (values.baseAddress, momenta.baseAddress, gradient.baseAddress)
     if momenta.count == 0 {
-      for index in 0..<values.count { v[index] += rate * g[index] }
+      for index in 0..<values.count { v[index] += rate * (factor * g[index]) }
     } else {
       for index in 0..<values.count {
-        u[index] = momentum * u[index] + g[index]
+        u[index] = momentum * u[index] + factor * g[index]
         v[index] += rate * u[index]
       }
     }

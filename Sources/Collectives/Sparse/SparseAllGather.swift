@@ -10,9 +10,11 @@ public struct SparseAllGather {
   private let owned: [Range<Int>]
   private let rank: Int
 
-  /// Prepares all-gathers of vectors of at most `most[shard]` values, or of their indices alone.
-  public init(_ shards: ShardMap, owned: [Range<Int>], most: [Int], hasValues: Bool = true, rank: Int) {
-    lists = SparseLists(shards, most: most, hasValues: hasValues)
+  /// Prepares all-gathers of vectors of at most `most[shard]` values, or of their indices alone; of at most `total` values of an owner.
+  public init(
+    _ shards: ShardMap, owned: [Range<Int>], most: [Int], total: Int? = nil, hasValues: Bool = true, rank: Int
+  ) {
+    lists = SparseLists(shards, most: most, total: total, hasValues: hasValues)
     (self.owned, self.rank) = (owned, rank)
   }
 

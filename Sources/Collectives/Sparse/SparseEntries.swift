@@ -3,7 +3,7 @@ internal import Codecs
 internal import Transport
 
 /// The keys common to all sparse aggregations.
-private let commonKeys: [(name: String, meaning: String)] = [
+let sparseKeys: [(name: String, meaning: String)] = [
   ("k", "values by which the model changes: a number or a share of all parameters, those of vectors, too (1/100)"),
   ("mask", "whether the momentum of values that were sent is cleared (true up to a k of a tenth)"),
   ("shards", "parts that values are dealt to, whatever the number of ranks (64, fewer if columns are few)"),
@@ -27,7 +27,7 @@ private let sparse = AggregationCapabilities(result: .change)
 let sparseEntries: [Registry<AggregationRecipe>.Entry] = [
   .init(
     "fetch-sgd", "Count Sketches; the owners send back the heavy values of what they accumulate (Rothchild et al. 2020)",
-    keys: sketchKeys + commonKeys + [
+    keys: sketchKeys + sparseKeys + [
       (
         "recovery",
         "exact: ranks keep the errors and send exact heavy values; subtract or zero: sketches keep the errors (exact)"
@@ -64,7 +64,7 @@ let sparseEntries: [Registry<AggregationRecipe>.Entry] = [
   },
   .init(
     "sketched-sgd", "Count Sketches, heavy values fetched in a second round (Ivkin et al. 2019)",
-    keys: sketchKeys + commonKeys + [("candidates", "candidates for each value that is recovered (4)")]
+    keys: sketchKeys + sparseKeys + [("candidates", "candidates for each value that is recovered (4)")]
   ) { specification in
     let candidates = try specification.integer("candidates", default: 4, in: 1...64)
     let full = try specification.filled(sketchDefaults + [(key: "candidates", text: "4")])
@@ -79,7 +79,7 @@ let sparseEntries: [Registry<AggregationRecipe>.Entry] = [
       return try TwoRoundSketch(settings, code, candidates: candidates, selection: .heavyMix, parts: parts)
     }
   },
-  .init("true-top-k", "the largest values of the exact sum; sent as floats (a reference)", keys: commonKeys) {
+  .init("true-top-k", "the largest values of the exact sum; sent as floats (a reference)", keys: sparseKeys) {
     specification in
     let full = try specification.filled(commonDefaults)
     return AggregationRecipe(full, sparse) { layout, rankCount in
@@ -88,20 +88,6 @@ let sparseEntries: [Registry<AggregationRecipe>.Entry] = [
       TrueTopK.memory(try SparseSettings(full, count: sizes.count), sizes)
     } make: { parts in
       try TrueTopK(SparseSettings(full, count: parts.layout.count), parts: parts)
-    }
-  },
-  .init(
-    "top-k", "each rank's largest values, with error feedback (Lin et al. 2018)",
-    keys: commonKeys + [("feedback", "rank: what was not sent comes later; none: it is lost (rank)")]
-  ) { specification in
-    let feedback = try specification.choice("feedback", default: LocalTopK.Feedback.rank)
-    let full = try specification.filled(commonDefaults + [(key: "feedback", text: feedback.rawValue)])
-    return AggregationRecipe(full, sparse) { layout, rankCount in
-      LocalTopK.messages(try SparseSettings(full, count: layout.count), rank: 0, of: rankCount).rounds
-    } memory: {
-      [RankMemory.memory($0)]
-    } make: { parts in
-      try LocalTopK(SparseSettings(full, count: parts.layout.count), feedback: feedback, parts: parts)
     }
   },
 ]

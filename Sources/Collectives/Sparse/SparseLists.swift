@@ -9,14 +9,23 @@ public struct SparseLists: Sendable {
   private let shards: ShardMap
   private let most: [Int]
   private let hasValues: Bool
+  private let total: Int?
 
-  /// Creates a format for vectors of at most `most[shard]` values.
-  public init(_ shards: ShardMap, most: [Int], hasValues: Bool = true) {
-    (self.shards, self.most, self.hasValues) = (shards, most, hasValues)
+  /// Creates a format for vectors of at most `most[shard]` values, and at most `total` in a message, if that is given.
+  public init(_ shards: ShardMap, most: [Int], total: Int? = nil, hasValues: Bool = true) {
+    (self.shards, self.most, self.total, self.hasValues) = (shards, most, total, hasValues)
   }
 
   /// The most floats in a message of the given shards.
   public func capacity(of range: Range<Int>) -> Int {
+    let full = fullCapacity(of: range)
+    guard let total, hasValues else { return full }
+    // A shard has 16 bytes and one for every 128 of its values besides; a value that is sent has 4, and its index no more.
+    return min(full, range.reduce(2 * total) { $0 + 5 + (shards.count(of: $1) / 128 + 3) / 4 })
+  }
+
+  /// The most floats in a message of the given shards, if all are as long as they can be.
+  private func fullCapacity(of range: Range<Int>) -> Int {
     range.reduce(0) { sum, shard in
       let count = shards.count(of: shard)
       let bytes =

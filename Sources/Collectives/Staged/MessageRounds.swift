@@ -160,10 +160,13 @@ public final class MessageRounds {
     return traffic
   }
   /// The traffic of the rounds of a step if every message fills its room: an upper bound.
-  public var predictedTraffic: Traffic {
-    zip(rounds, slots).reduce(Traffic()) { sum, round in
-      let record = records.predictedTraffic(wordCount: round.0.announcedCount(rankCount))
-      return sum + round.0.traffic(blocks.traffic(of: round.1), record)
+  public var predictedTraffic: Traffic { predictedTraffic(of: rounds) }
+
+  /// The traffic of a step if every message fills its room in `rounds`, which have less room for the same messages.
+  func predictedTraffic(of rounds: [Round]) -> Traffic {
+    rounds.reduce(Traffic()) { sum, round in
+      let record = records.predictedTraffic(wordCount: round.announcedCount(rankCount))
+      return sum + round.traffic(blocks.traffic(of: round.slot(of: rank)), record)
     }
   }
 

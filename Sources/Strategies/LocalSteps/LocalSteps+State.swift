@@ -79,6 +79,9 @@ extension LocalSteps {
     (report.warmStartTraffic, report.traffic) = (sum(\.warmStartTraffic), sum(\.traffic))
     (report.predictedTraffic, report.floatTraffic) = (sum(\.predictedTraffic), sum(\.floatTraffic))
     (report.predictedTotal, report.floatTotal) = (sum(\.predictedInAll), sum(\.floatsInAll))
+    report.settledTraffic = reports[0].settledTraffic.map { _ in
+      reports.reduce(Traffic()) { $0 + ($1.settledTraffic ?? Traffic()) }
+    }
     report.shape.largestTraffic = reports.map(\.predictedTraffic).max { $0.bytesSent < $1.bytesSent }
     func total(_ path: KeyPath<ExchangeReport, Double?>) -> Double? {
       reports.reduce(0.0) { sum, own in sum.flatMap { sum in own[keyPath: path].map { sum + $0 } } }

@@ -75,7 +75,11 @@ struct StartSummary {
       let start = plan.warmStartPhases.contains(.replicated) ? "nothing in the replicated start of \(warmStart), then " : ""
       return "this rank sends \(start)\(floats) \(often), as floats"
     }
-    let codes = (report.predictsAtMost ? "at most " : "") + withPrefix(Double(report.predictedTraffic.bytesSent)) + "B"
+    func amount(_ traffic: Traffic) -> String {
+      (report.predictsAtMost ? "at most " : "") + withPrefix(Double(traffic.bytesSent)) + "B"
+    }
+    let codes =
+      amount(report.predictedTraffic) + (report.settledTraffic.map { " at first, after the ramp \(amount($0))," } ?? "")
     let start =
       if plan.warmStart == 0 {
         ""
