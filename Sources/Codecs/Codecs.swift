@@ -8,11 +8,11 @@ let groupMeaning =
 public let codecs = Registry<any Codec>(
   "codec",
   [
-    Registry.Entry("none", "floats as they are; nothing is lost") { _ in Identity() },
+    Registry.Entry("none", "floats as they are; nothing is lost") { _ in Identity() }.compared,
     Registry.Entry(
       "one-bit", "one bit per value and two means per group, with error feedback (Seide et al. 2014)",
       keys: [("group", "values that share two means: \(groupMeaning)")]
-    ) { OneBit(grouping: try Grouping($0, key: "group")) }.damped,
+    ) { OneBit(grouping: try Grouping($0, key: "group")) }.damped.compared,
     Registry.Entry(
       "multi-bit", "2, 4, 8 or 16 bits per value on a uniform scale for each group, with error feedback (as in CNTK)",
       keys: [
@@ -28,7 +28,7 @@ public let codecs = Registry<any Codec>(
       return MultiBit(
         bits: bits, grouping: try Grouping(specification, key: "group"),
         range: Float(try specification.number("range", default: 4, in: 0.5...64)))
-    }.damped,
+    }.damped.compared,
     Registry.Entry(
       "rotated", "1, 2 or 4 bits per value of rotated groups, with error feedback (Vargaftik et al. 2021, 2022)",
       keys: [
@@ -38,10 +38,12 @@ public let codecs = Registry<any Codec>(
         ("feedback", "the share of a residual that takes part in a code, above 0; the rest waits (0.25)"),
       ]
     ) { try Rotated($0) },
-    ChunkTopK.entry, EFSign.entry, TernGrad.entry, QSGD.entry, NUQSGD.entry, Natural.entry, Uniform.entry, Codebook.entry,
+    ChunkTopK.entry.compared, EFSign.entry, TernGrad.entry, QSGD.entry, NUQSGD.entry, Natural.entry, Uniform.entry,
+    Codebook.entry,
     E3M0.entry, BF16.entry, FP16.entry, FixedThreshold.entry, RandomK.entry, Threshold.entry, UnbiasedK.entry,
     vectorEntry, Projection.entry,
   ])
 
-/// The codecs among which `--codec auto` chooses and which `train plan` compares by default.
-public let comparedCodecs = ["none", "one-bit", "multi-bit", "chunk-top-k"]
+/// The codecs among which `--codec auto` chooses and which `train plan` compares by default: those whose entry is
+/// `compared`.
+public let comparedCodecs = codecs.entries.filter(\.isCompared).map(\.name)

@@ -33,6 +33,7 @@ struct CostReport {
           codec,
           "encodes \(CostReport.rate(kernels.encode)), decodes \(CostReport.rate(kernels.decode)), adds codes "
             + "\(CostReport.rate(kernels.sumPerCode)) values a second"
+            + (costs.lostSignal[codec].map { "; leaves \(Quantity.significant(100 * $0)) % of the signal for later" } ?? "")
         ))
     }
     for (specification, work) in costs.sparse.sorted(by: { $0.key < $1.key }) {
@@ -141,6 +142,7 @@ struct CostReport {
             specification,
             ["encode": .number(work.encode), "sum": .number(work.sum), "decode": .number(work.decode)])
         }),
+      "lostSignal": .object(costs.lostSignal.sorted { $0.key < $1.key }.map { .init($0.key, .number($0.value)) }),
       "memory": json(costs.memory), "network": json(costs.network),
       "spread": .array(
         (result.spread.map { spread in

@@ -10,9 +10,11 @@ public import Strategies
 internal import Trainer
 internal import Transport
 
-/// Measures for about a second the time of a step with each of `comparedCodecs`; returns the fastest, for `--codec auto`.
+/// Measures for about a second the time T of a step with each of `comparedCodecs`, and the share λ of the signal that its codes do not
+/// carry at a time; returns the one with the smallest T/(1 − λ), for `--codec auto`.
 ///
-/// A code is chosen only if it is worth its loss (``Recommendation/worthwhile``). Rank 0 decides. Collective.
+/// λ is that of the run's own gradients, with the residual in them; floats have 0. A code is chosen only if it is worth its loss, which
+/// counts as at least that of ``Recommendation/worthwhile``. Rank 0 decides. Collective.
 ///
 /// - Parameters:
 ///   - parts: The run, without its codec; its parameters are only read.
@@ -48,7 +50,9 @@ extension Recommendation {
   fileprivate var reason: String {
     var times: [String] = []
     if let floats { times.append("\(Quantity.text(ofSeconds: floats.seconds)) with floats") }
-    if let codes { times.append("\(Quantity.text(ofSeconds: codes.seconds)) with \(codes.variant.codec)") }
+    if let codes {
+      times.append("\(Quantity.text(ofSeconds: codes.seconds)) with \(codes.variant.codec)\(codes.signalClause)")
+    }
     return "a step is predicted to take " + times.joined(separator: ", ")
   }
 }

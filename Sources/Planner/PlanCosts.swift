@@ -12,6 +12,10 @@ public struct PlanCosts: Hashable, Sendable {
   public var kernels: [String: KernelCosts]
   /// The costs of aggregations that are no coded all-reduce, by specification.
   public var sparse: [String: SparseCosts] = [:]
+  /// The share of the squared norm of gradient and residual that a code does not carry, by codec specification, if it was measured.
+  ///
+  /// It comes later if the codec keeps a residual.
+  public var lostSignal: [String: Double] = [:]
   /// Costs between hosts; nil if there is one host and no other is known.
   public var network: LinkCosts?
   /// Costs between ranks of a host; nil if each is alone on its host, or sends messages as if it were.

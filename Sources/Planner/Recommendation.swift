@@ -6,7 +6,8 @@ internal import Trainer
 /// What to do, and why: one choice from a plan.
 ///
 /// What loses information must earn it: a code, and a delay by half a minibatch, must each make a step faster by more than a
-/// tenth to be recommended, the second on top of the first.
+/// tenth to be recommended, the second on top of the first. If it was measured what share λ of the signal a code does not carry at a
+/// time, its step must be so much faster that the signal of one still arrives earlier: it is compared by T/(1 − λ).
 public struct Recommendation: Sendable {
   /// How many times faster something must be to be worth its other costs.
   public static let worthwhile = 1.1
@@ -67,11 +68,21 @@ public struct Recommendation: Sendable {
 }
 
 extension StepPrediction {
-  /// The seconds of a step, times ``Recommendation/worthwhile`` for a code, and again for double buffering.
+  /// The seconds of a step, times 1/(1 − λ) and at least ``Recommendation/worthwhile`` for a code, and times the latter for double
+  /// buffering.
   ///
   /// Hierarchy loses nothing; it only has to be faster.
   fileprivate var price: Double {
-    seconds * (variant.isFloat ? 1 : Recommendation.worthwhile) * (variant.isDoubleBuffered ? Recommendation.worthwhile : 1)
+    seconds * (variant.isFloat ? 1 : max(Recommendation.worthwhile, stepsOfSignal))
+      * (variant.isDoubleBuffered ? Recommendation.worthwhile : 1)
+  }
+
+  /// What a code carries, as a clause after a semicolon; empty if it was not measured.
+  var signalClause: String {
+    guard let lostSignal else { return "" }
+    guard lostSignal < 1 else { return "; a code carries no signal" }
+    return "; a code carries \(Quantity.significant(100 * (1 - lostSignal))) % of the signal, "
+      + "all of it takes \(Quantity.text(ofSeconds: seconds * stepsOfSignal))"
   }
 }
 
@@ -95,6 +106,7 @@ extension Recommendation {
         sentence +=
           gain > 1
           ? "; \(codes.variant.codec) would take \(Quantity.text(ofSeconds: codes.seconds)), not enough less for what it loses"
+            + codes.signalClause
           : "; \(codes.variant.codec) would take \(Quantity.text(ofSeconds: codes.seconds))"
       }
       sentences.append(sentence + ".")
@@ -103,7 +115,7 @@ extension Recommendation {
       if let floats {
         sentence +=
           ", \(Quantity.significant(floats.seconds / choice.seconds)) times less than with floats "
-          + "(\(Quantity.text(ofSeconds: floats.seconds)))"
+          + "(\(Quantity.text(ofSeconds: floats.seconds)))" + choice.signalClause
       }
       sentences.append(sentence + ".")
     }

@@ -60,9 +60,19 @@ public struct StepPrediction: Hashable, Sendable {
   public var statisticsBytesSent = 0
   /// Messages of these to other hosts in a step.
   public var statisticsMessages = 0
+  /// The share of the signal that a code does not carry at a time; nil if it was not measured.
+  public var lostSignal: Double?
 }
 
 extension StepPrediction {
+  /// 1/(1 − λ): the steps until the signal of one has arrived, where a code carries 1 − λ of it and of what is left at a time.
+  ///
+  /// It is 1 if λ was not measured, and infinite for a code of which nothing arrives.
+  public var stepsOfSignal: Double {
+    guard let lostSignal else { return 1 }
+    return lostSignal < 1 ? 1 / (1 - lostSignal) : .infinity
+  }
+
   /// The share of the time that computing is to have in ``stepsForComputing``.
   public static let computingGoal = 0.95
 
@@ -123,6 +133,7 @@ public struct StepPredictor: Sendable {
       ranks: ranks,
       hosts: hosts, seconds: 0, computeSeconds: costs.compute.seconds(for: samplesPerRank(ranks, parts: 1)),
       exchangeSeconds: costs.updateSeconds + costs.postSeconds, bytesSent: 0, messages: 0)
+    prediction.lostSignal = costs.lostSignal[aggregation.specification]
     let work = costs.sparse[aggregation.specification]
     // What rate, momentum and memory do is part of the work.
     if let work { prediction.exchangeSeconds = work.encode + work.sum + work.decode }

@@ -26,7 +26,7 @@ extension Train {
         "A SPEC is name, or name:value,…,key=value,…\n",
         text("--model", models), text("--data", datasets), text("--partition", partitions),
         text(
-          "--codec", aggregations, more: ("auto", "the codec that the ranks measure to be the fastest at the start of a run")),
+          "--codec", aggregations, more: ("auto", "the one whose signal arrives earliest, as measured at the start")),
         text("--warm-start", WarmStart.forms), text("--strategy", strategies),
         text("--optimizer", optimizers) { ("rate", "\($0.learningRate) if --learning-rate is not given") },
         text("--schedule", schedules), text("--tune-minibatch", minibatchSearches), text("--tune-rate", rateControls),

@@ -143,6 +143,71 @@ import _TestSupport
     #expect(Array(parts.parameters.values) == before)
   }
 
+  /// Against plain loops: the largest two of every eight values of each rank, and what they leave.
+  @Test func whatCodesLeaveIsThatOfAllRanksWithTheResidual() throws {
+    let (count, layout) = (200, TensorLayout([("weights", [10, 20])]))
+    let probe = SignalProbe(
+      repetitions: Repetitions(records: try RecordExchange(HostMap(world))), layout: layout)
+    func values(_ step: Int, _ rank: Int) -> [Float] {
+      (0..<count).map { Float(Philox(seed: 8, purpose: .tests).word($0, tensor: 10 * step + rank) % 201) - 100 }
+    }
+    let gradient = FloatBuffer(count: count)
+    var step = 0
+    let found = try probe.measure([codecs.make("chunk-top-k:k=2,chunk=8,values=float"), OneBit()], of: gradient) {
+      _ = gradient.values.update(fromContentsOf: values(step, world.rank))
+      step += 1
+    }
+    var (lost, all) = (0.0, 0.0)
+    for rank in 0..<world.count {
+      var residual = [Float](repeating: 0, count: count)
+      for past in 0..<step {
+        for (i, g) in values(past, rank).enumerated() { residual[i] += g }
+        if past > 0 { all += residual.reduce(0) { $0 + Double($1) * Double($1) } }
+        for start in stride(from: 0, to: count, by: 8) {
+          let order = (start..<start + 8).sorted { (residual[$0].magnitude, -$0) > (residual[$1].magnitude, -$1) }
+          for i in order.prefix(2) { residual[i] = 0 }
+        }
+        if past > 0 { lost += residual.reduce(0) { $0 + Double($1) * Double($1) } }
+      }
+    }
+    #expect(step > 1 && found.count == 2)
+    let share = try #require(found.first { $0.key.hasPrefix("chunk-top-k") }?.value)
+    #expect(abs(share - lost / all) < 1e-12 && share > 0.2 && share < 0.8)
+    let bits = try #require(found["one-bit:group=row"])
+    #expect(bits > 0.1 && bits < 0.9)
+    #expect(try Set(world.allGather([bits.bitPattern])).count == 1)
+    // Nothing arrives, nothing is to be lost, and nothing that is a number.
+    for (codec, value, expected) in [(SilentCodec(), 0.5, 1), (OneBit(), 0, 0), (OneBit(), .nan, .infinity)]
+      as [(any Codec, Float, Double)]
+    {
+      let found = try probe.measure([codec], of: gradient) { gradient.values.update(repeating: value) }
+      #expect(found == [codec.specification: expected])
+    }
+  }
+
+  @Test(.ranks(atLeast: 2)) func allRanksTakeTheSameCodecForTheSameReason() throws {
+    let options = options { ($0.minibatch, $0.codec) = (48, "auto") }
+    let (run, grid) = (try PlainRun(options), try RankGrid(HostMap(world)))
+    let parts = StrategyParts(
+      measuring: try Recipe(options), options: options, network: run.network, sampleCount: run.data.count(.train), on: grid,
+      records: try RecordExchange(grid.all))
+    let choice = try measuredCodec(for: parts, on: run.data)
+    #expect(try comparedCodecs.map { try codecs.make($0).specification }.contains(choice.codec))
+    #expect(choice.reason.contains("with floats") && choice.reason.contains("% of the signal"))
+    #expect(try Set(world.allGather([XXHash64.hash("\(choice)")])).count == 1)
+  }
+
+  /// A ramp is over soon: a plan is for what comes after it, and says so.
+  @Test(.ranks(atMost: 2)) func aPlanIsForTheTimeAfterARamp() throws {
+    let planner = try Planner(request { $0.codecs = ["dgc:k=1/50,shards=1", "top-k:k=1/50,shards=1"] }, on: world)
+    guard let plan = planner.plan else { return }
+    let ramped = try #require(plan.prediction(StepVariant(codec: "dgc:k=1/50,mask=true,ramp=200,shards=1"), ranks: world.count))
+    let plain = try #require(plan.prediction(StepVariant(codec: "top-k:k=1/50,feedback=rank,shards=1"), ranks: world.count))
+    #expect(ramped.bytesSent == plain.bytesSent)
+    #expect(
+      plan.costs.contains { $0.text == "the exchanges of dgc:k=1/50,mask=true,ramp=200,shards=1 are those after its ramp" })
+  }
+
   @Test func faultsAreSentences() {
     let faults: [((inout PlanRequest) -> Void, String)] = [
       ({ $0.ranks = 0 }, "--ranks"), ({ $0.ranks = 51 }, "--ranks 51 is more than --minibatch 50"),

@@ -37,6 +37,32 @@ import _TestSupport
     #expect(recommendation.sentence.contains("times less than with floats"))
   }
 
+  @Test func aCodeIsComparedByTheTimeOfItsSignal() throws {
+    func choice(_ lost: Double?) throws -> Recommendation {
+      var costs = PlanCosts(
+        compute: CostCurve(fixed: 1e-4, perUnit: 20e-6), updateSeconds: 1e-4,
+        network: LinkCosts(latency: 20e-6, messageSeconds: 1e-6, bitsPerSecond: 1e8), ranksPerHost: 1)
+      costs.lostSignal["silent"] = lost
+      let plan = try ScalingPlan(
+        StepPredictor(layout, minibatch: 256, costs: costs),
+        aggregations: [AggregationRecipe(Identity()), AggregationRecipe(SilentCodec())], subject: "", costs: [], ranks: 8)
+      return try #require(Recommendation(plan) { !$0.isDoubleBuffered })
+    }
+    // However fast it is: it must carry something, and enough of it.
+    for lost in [1, 1.5, .infinity, .nan] {
+      let found = try choice(lost)
+      #expect(found.choice.variant.codec == "none" && found.sentence.contains("; a code carries no signal"))
+    }
+    let (unknown, half) = (try choice(nil), try choice(0.5))
+    #expect(unknown.choice.variant.codec == "silent" && half.choice.variant.codec == "silent")
+    #expect(half.sentence.contains("; a code carries 50.0 % of the signal, all of it takes "))
+    let gain = try #require(unknown.floats).seconds / unknown.choice.seconds
+    #expect(gain > 4)
+    for (factor, codec) in [(0.99, "silent"), (1.01, "none")] {
+      #expect(try choice(1 - 1 / (factor * gain)).choice.variant.codec == codec)
+    }
+  }
+
   @Test func aFastLinkAndASmallModelNeedNoCompression() throws {
     let small = TensorLayout([("weights", [10, 784]), ("biases", [10])])
     for isAllowed in [{ (_: StepVariant) in true }, { !$0.isDoubleBuffered }] {

@@ -10,6 +10,8 @@ public struct Registry<Product>: Sendable {
     public let values: String?
     /// The keys it takes, each with its meaning and default.
     public let keys: [(name: String, meaning: String)]
+    /// Whether it is among those that are compared if none is named.
+    public private(set) var isCompared = false
     /// Makes the product from a specification whose name and keys are known to be valid.
     public let make: @Sendable (Specification) throws -> Product
 
@@ -23,6 +25,13 @@ public struct Registry<Product>: Sendable {
       self.values = values
       self.keys = keys
       self.make = make
+    }
+
+    /// The same choice, among those that are compared if none is named.
+    public var compared: Entry {
+      var entry = self
+      entry.isCompared = true
+      return entry
     }
   }
 

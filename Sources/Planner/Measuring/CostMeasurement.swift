@@ -85,6 +85,14 @@ struct CostMeasurement {
       }
     }
 
+    progress("what codes carry of gradients")
+    // As many samples as in a step, unless computing their gradients takes too long.
+    let most = Double(max(1, min((parts.plan.minibatch - 1) / world.count + 1, parts.plan.sampleCount / world.count)))
+    let few = max(1, Int(most * min(1, effort.compute.seconds / max(curve.seconds(for: most), 1e-9))))
+    result.costs.lostSignal = try SignalProbe(repetitions: repetitions, layout: layout).measure(
+      aggregations.compactMap(\.codec).filter { !$0.isIdentity }, of: gradient,
+      next: compute.workAlone(samples: few, into: gradient))
+
     if measuresSpread {
       progress("how much gradients differ in time")
       let own = max(1, min((parts.plan.minibatch - 1) / world.count + 1, parts.plan.sampleCount / world.count))

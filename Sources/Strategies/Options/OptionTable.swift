@@ -115,7 +115,7 @@ public struct ExchangeOptions: OptionTable {
   static let rows = ExchangeOptions()
 
   public let codec = OptionRow<String>(
-    "codec", "one-bit", "How gradients are encoded; auto: the codec that the ranks measure to be the fastest.", value: "spec")
+    "codec", "one-bit", "How gradients are encoded; auto: the one whose signal arrives earliest, as measured.", value: "spec")
   public let warmStart = OptionRow<WarmStart?>(
     "warm-start", nil,
     """
