@@ -16,7 +16,8 @@ struct CodecsCommand: ParsableCommand {
       are numbers or shares of the values. Without --codec there are rows for both.
 
       With --input, a codec is applied to your own gradient: decoded + remainder = gradient + residual. Groups follow the \
-      array's shape; a row is what belongs to one index of the first axis.
+      array's shape; a row is what belongs to one index of the first axis. With --ranks, the gradients of that many ranks (g-%d.npy: \
+      %d is the rank) are exchanged in this process: what arrives has the bits of an exchange of real ranks.
 
       With --all, every codec is applied once to your gradient, or to gradients of every kind: bytes, ‖arrived − gradient‖² over \
       ‖gradient‖², values/s, and whether it is right on average (unbiased), sends what is lost later (feedback) or neither (biased). \
@@ -39,6 +40,8 @@ struct CodecsCommand: ParsableCommand {
   var decoded: String?
   @Option(help: ArgumentHelp("Where the residual after goes.", valueName: "E.npy"))
   var remainder: String?
+  @Option(help: "Ranks whose exchange is simulated, each with its gradient: 'g-%d.npy'.")
+  var ranks: Int?
   @Flag(help: "Compare all codecs on a gradient.")
   var all = false
   @Option(help: ArgumentHelp("With --all, where a plot of errors against bits goes.", valueName: "FILE.svg"))
@@ -49,6 +52,15 @@ struct CodecsCommand: ParsableCommand {
     guard all || svg == nil else { throw ValidationError("--svg goes with --all") }
     guard iterations > 0, count.allSatisfy({ $0 > 0 }), row.allSatisfy({ $0 > 0 }) else {
       throw ValidationError("--count, --row and --iterations take positive numbers")
+    }
+    if let ranks {
+      guard ranks > 0, let input, !all else { throw ValidationError("--ranks takes a positive number, and goes with --input") }
+      guard residual == nil, remainder == nil else {
+        throw ValidationError("--residual and --remainder are of one rank; they do not go with --ranks")
+      }
+      let inputs = (0..<ranks).map { ("input", Optional(input.replacing("%d", with: "\($0)"))) }
+      let faults = FileConflicts.faults(outputs: [("decoded", decoded)], inputs: inputs)
+      guard faults.isEmpty else { throw ValidationError(faults.joined(separator: "\n")) }
     }
     if all {
       guard residual == nil, decoded == nil, remainder == nil else {
@@ -96,6 +108,10 @@ struct CodecsCommand: ParsableCommand {
     if let input {
       let files = try [decoded, remainder].map { try $0.map(FileDestination.init) }
       for file in files { try file?.open() }
+      if let ranks {
+        return try SimulatedGradients(codec: try codecs.make(codec.first ?? "one-bit"), pattern: input, rankCount: ranks).run(
+          decoded: files[0], output: output)
+      }
       try OwnGradient(codec: try codecs.make(codec.first ?? "one-bit"), input: input, residual: residual).run(
         decoded: files[0], remainder: files[1], output: output)
       return

@@ -26,7 +26,9 @@ import _TestSupport
   /// Exchanges what `input` names on two ranks.
   private func exchange(_ codec: String, _ input: String, _ others: [String] = []) throws -> JobResult {
     var job = Job(
-      "bench", ["all-reduce", "--codec", codec, "--input", input, "--output", "sum-%d.npy", "--repeat", "3"] + others)
+      "bench",
+      ["all-reduce", "--codec", codec, "--input", input, "--output", "sum-%d.npy"]
+        + (others.contains("--repeat") ? others : ["--repeat", "3"] + others))
     job.directory = folder
     return try job.run(ranks: 2, options: ["-q"])
   }
@@ -91,6 +93,34 @@ import _TestSupport
     try write([1, 2, 3, 4], shape: "(2, 2)", to: "g-0.npy")
     try write([1, 2, 3, 4], shape: "(4,)", to: "g-1.npy")
     try expectRefusal(exchange("one-bit", "g-%d.npy"), "different shapes: [2, 2], [4]", "shapes")
+  }
+
+  /// What one process makes of the gradients of two ranks is what two ranks make of them.
+  @Test func aSimulationIsTheExchange() throws {
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    for rank in 0..<2 {
+      try write((0..<384).map { Float(($0 * (rank + 5)) % 23) - 11 }, shape: "(6, 64)", to: "g-\(rank).npy")
+    }
+    for codec in ["none", "one-bit", "qsgd", "chunk-top-k:chunk=64"] {
+      let real = try exchange(codec, "g-%d.npy", ["--repeat", "1"])
+      #expect(real.status == 0, "\(real.standardError)")
+      var job = Job(
+        "bench", ["codecs", "--codec", codec, "--ranks", "2", "--input", "g-%d.npy", "--decoded", "d.npy", "--json"])
+      job.directory = folder
+      let simulated = try job.run()
+      #expect(simulated.status == 0 && simulated.standardOutput.contains("\"ranks\":2"), "\(simulated.standardError)")
+      #expect(try read("d.npy", count: 384) == read("sum-1.npy", count: 384), "\(codec)")
+    }
+    try write([1, 2], shape: "(2,)", to: "g-1.npy")
+    for (arguments, status, words) in [
+      (["--ranks", "2"], 65, "different shapes: [6, 64], [2]"), (["--ranks", "0"], 64, "--ranks takes a positive number"),
+      (["--ranks", "2", "--remainder", "r.npy"], 64, "--residual and --remainder are of one rank"),
+    ] as [([String], Int32, String)] {
+      var job = Job("bench", ["codecs", "--codec", "one-bit", "--input", "g-%d.npy"] + arguments)
+      job.directory = folder
+      let result = try job.run()
+      #expect(result.status == status && result.standardError.contains(words), "\(result.status) \(result.standardError)")
+    }
   }
 
   @Test func goodGradientsAreAdded() throws {
