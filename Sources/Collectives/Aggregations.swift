@@ -70,6 +70,9 @@ public struct AggregationCapabilities: Hashable, Sendable {
   /// Whether it delivers votes on signs, whose size says nothing, and no sums.
   public var votes = false
 
+  /// The key that made it another aggregation than its name alone says, for messages; nil if none did.
+  public var key: String?
+
   /// Everything that the trainer can ask for, as a coded all-reduce has it.
   static let all = AggregationCapabilities(
     discards: true, isHierarchical: true, clips: true, warmStarts: true, hasTrials: true, sharesContributions: true,
@@ -159,8 +162,11 @@ public let aggregations = Registry<AggregationRecipe>(
     + leaderTopKEntries
     + voteEntries)
 
-/// The coded all-reduce of a codec, or of differences by any but floats.
+/// The coded all-reduce of a codec, or of differences by any but floats; or sums of integers with scales that ranks share.
 private func codedEntry(_ entry: Registry<any Codec>.Entry) -> Registry<AggregationRecipe>.Entry {
   let keys = entry.name == "none" ? entry.keys : entry.keys + [AggregationRecipe.differencesKey]
-  return .init(entry.name, entry.summary, values: entry.values, keys: keys) { try AggregationRecipe.coded(entry, $0) }
+  let sharedScaleKeys = SharedScaleSettings.codecNames.contains(entry.name) ? SharedScaleSettings.keys : []
+  return .init(entry.name, entry.summary, values: entry.values, keys: keys + sharedScaleKeys) {
+    try AggregationRecipe.sharedScales(entry, $0) ?? AggregationRecipe.coded(entry, $0)
+  }
 }

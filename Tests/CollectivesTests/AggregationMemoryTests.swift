@@ -15,6 +15,7 @@ import _TestSupport
     "svd",
     "spectral:rank=1",
     "leader-top-k", "none", "one-bit", "majority-vote", "majority-vote:result=mean,abstain=true", "one-bit:ef21=0.1",
+    "uniform:scales=shared", "ef-sign:scales=shared,sums=exact",
   ]
 
   /// Without shared memory everything is on the heap of the rank.

@@ -25,6 +25,8 @@ import _TestSupport
     "leader-top-k:k=1/3,feedback=0.5", "top-k:k=1/10,ramp=3,clip=9",
     "lazy:bits=3,start=1,xi=5000", "lazy:rule=server,start=1,xi=5000", "majority-vote:tie=zero", "majority-vote:abstain=true",
     "majority-vote:result=mean", "one-bit:ef21=0.1", "chunk-top-k:k=1/4,chunk=64,ef21=1", "ef-sign:ef21=0.5",
+    "uniform:bits=4,group=16,scales=shared", "ef-sign:scales=shared,sums=exact", "terngrad:scales=shared,sums=exact",
+    "qsgd:bucket=64,scales=shared",
   ]
 
   /// Fewer values than ranks, one off a word, and a model of several shards.

@@ -237,6 +237,10 @@ import _TestSupport
       (["--quiet", "false"], "Unexpected argument 'false'"), (["--seed", "-1"], "--seed is a whole number from 0, not '-1'"),
       (["--injct-fault", "x"], "unknown option 'injct-fault'; known: model"),
       (["--strategy", "fetch-sgd", "--codec", "one-bit"], "--codec one-bit does not go with --strategy fetch-sgd"),
+      (
+        ["--codec", "uniform:bits=4,scales=shared", "--warm-start", "5"],
+        "--warm-start does not go with --codec uniform:scales=shared"
+      ),
     ]
     for (arguments, words) in faults {
       let result = try Job("train", arguments).run()

@@ -14,6 +14,16 @@ public struct ShardCodes: Sendable {
     let elements: Range<Int>
   }
 
+  /// Groups that are coded in one call: a single one, or floats of a tensor.
+  struct Run {
+    /// The index of their tensor, and that of the first of them in it.
+    let (tensor, group): (Int, Int)
+    /// Their values in the flat buffer.
+    let elements: Range<Int>
+    /// Whether each value is a group.
+    let areSingle: Bool
+  }
+
   /// The values of a block, unless a single group has more: 16 KB.
   private static let blockCount = 4096
 
@@ -54,6 +64,20 @@ public struct ShardCodes: Sendable {
   /// The size in bytes of the codes of a shard; an upper bound if the lengths of codes vary.
   public func byteCount(of shard: Int) -> Int {
     shardGroups[shard].reduce(0) { $0 + codec.encodedByteCount(of: groups[$1].count) }
+  }
+
+  /// A shard in runs, in the order of its values.
+  func runs(of shard: Int) -> [Run] {
+    let start = elements(of: shard).lowerBound
+    var (runs, tensor): ([Run], Int) = ([], 0)
+    forEachRun(of: shardGroups[shard]) { group, offset, count, areSingle in
+      while tensorGroups[tensor + 1] <= group { tensor += 1 }
+      runs.append(
+        Run(
+          tensor: tensor, group: group - tensorGroups[tensor], elements: start + offset..<start + offset + count,
+          areSingle: areSingle))
+    }
+    return runs
   }
 
   /// A shard in blocks, in the order of its values; one without values if it has none.

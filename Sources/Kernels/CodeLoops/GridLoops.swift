@@ -77,3 +77,27 @@ package struct GridLoops: CodeLoops {
     }
   }
 }
+
+/// Only of a symmetric grid without dither.
+extension GridLoops: IntegerLoops {
+  package func scaled(to scale: Float, _ random: RandomStart) -> GridLoops {
+    var loops = self
+    (loops.scale, loops.random) = (scale, random)
+    return loops
+  }
+
+  package func encodeIntegers(
+    _ gradient: UnsafePointer<Float>, _ residual: UnsafeMutablePointer<Float>, count: Int,
+    into integers: UnsafeMutableRawPointer
+  ) {
+    withUnsafePointer(to: grid(scale, low: 0, random)) {
+      ck_codes().pointee.grid_encode(gradient, residual, count, $0, integers)
+    }
+  }
+
+  package func addIntegers(_ integers: UnsafeRawPointer, count: Int, to sums: UnsafeMutablePointer<Float>) {
+    var whole = grid(1, low: 0, .none)
+    whole.inverse = 1
+    withUnsafePointer(to: whole) { ck_codes().pointee.grid_decode(integers, count, $0, sums, DecodingMode.add.rawValue) }
+  }
+}

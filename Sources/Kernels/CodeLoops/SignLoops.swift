@@ -23,3 +23,22 @@ package struct SignLoops: CodeLoops {
     ck_codes().pointee.sign_decode(code + headerByteCount, count, code.float(at: 0), values, mode.rawValue)
   }
 }
+
+extension SignLoops: IntegerLoops {
+  package var levels: Int { 1 }
+
+  package func scaled(to scale: Float, _ random: RandomStart) -> SignLoops {
+    var loops = self
+    loops.scale = scale
+    return loops
+  }
+
+  package func encodeIntegers(
+    _ gradient: UnsafePointer<Float>, _ residual: UnsafeMutablePointer<Float>, count: Int,
+    into integers: UnsafeMutableRawPointer
+  ) { ck_codes().pointee.sign_encode(gradient, residual, count, scale, keepsRemainder, integers) }
+
+  package func addIntegers(_ integers: UnsafeRawPointer, count: Int, to sums: UnsafeMutablePointer<Float>) {
+    ck_codes().pointee.sign_decode(integers, count, 1, sums, DecodingMode.add.rawValue)
+  }
+}

@@ -193,7 +193,8 @@ public struct Recipe {
   private mutating func refuseWhatCannotBe(_ options: TrainerOptions) throws(OptionError) {
     let (can, defaults) = (aggregation.capabilities, TrainerOptions())
     let option = strategy.aggregation == nil ? "codec" : "strategy"
-    let name = "--\(option) \((strategy.aggregation == nil ? options.codec : options.strategy).prefix { $0 != ":" })"
+    let key = can.key.map { ":\($0)" } ?? ""
+    let name = "--\(option) \((strategy.aggregation == nil ? options.codec : options.strategy).prefix { $0 != ":" })\(key)"
     func refuse(_ isWrong: Bool, _ option: String, _ reason: String) throws(OptionError) {
       if isWrong { throw OptionError("--\(option) does not go with \(name), \(reason)") }
     }
@@ -232,7 +233,7 @@ public struct Recipe {
       "which uses its own code from the first step; leave it out")
     try refuse(!can.hasTrials && options.tuneMinibatch != nil, "tune-minibatch", "whose memory a trial would spoil")
     try refuse(!can.hasTrials && options.tuneRate != nil, "tune-rate", "whose memory a trial would spoil")
-    let codec = aggregation.specification.prefix { $0 != ":" }
+    let codec = aggregation.specification.prefix { $0 != ":" } + key
     let unheeded = [
       (
         !can.isHierarchical && options.topology == .hierarchical, "topology hierarchical",
