@@ -41,7 +41,7 @@ public let codecs = Registry<any Codec>(
     ChunkTopK.entry.compared, EFSign.entry, TernGrad.entry, QSGD.entry, NUQSGD.entry, Natural.entry, Uniform.entry,
     Codebook.entry,
     E3M0.entry, BF16.entry, FP16.entry, FixedThreshold.entry, RandomK.entry, Threshold.entry, UnbiasedK.entry,
-    vectorEntry, Projection.entry,
+    vectorEntry, Projection.entry, Adaptive.entry,
   ])
 
 /// The codecs among which `--codec auto` chooses and which `train plan` compares by default: those whose entry is

@@ -14,7 +14,7 @@ import Testing
     + [
       "chunk-top-k:k=1/8,values=two,index=gaps", "chunk-top-k:k=1/4,values=float", "chunk-top-k:k=1/2,values=bf16,index=bitmap",
     ]
-    + scalar + sparse
+    + scalar + sparse + ["adaptive:delta=0.9,group=7", "adaptive:delta=0.999", "adaptive:delta=0.05"]
   /// Codes with one scale for each group, with the keys that change them.
   static let scalar = [
     "ef-sign:group=7", "terngrad:clip=0", "qsgd:levels=1", "qsgd:levels=127,norm=max", "qsgd:levels=40,feedback=true",

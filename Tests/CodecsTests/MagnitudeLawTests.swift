@@ -77,6 +77,21 @@ enum Magnitudes {
     case values([(value: Double, tolerance: Double)])
   }
 
+  /// The first code of the list that loses little enough.
+  private static func adaptive(_ codec: any Codec, _ v: [Float]) -> Expectation {
+    let squares = { (values: [Double]) in values.reduce(0) { $0 + $1 * $1 } }
+    guard let delta = (try? Specification(codec.specification))?.options["delta"].flatMap({ Double($0) }),
+      case let energy = squares(v.map(Double.init)), energy > 0
+    else { return .values(v.map { _ in (0, 0) }) }
+    for text in AdaptiveTests.ladder {
+      guard let candidate = try? codecs.make(text), case .values(let values) = expectation(candidate, v) else { continue }
+      let lost = squares(zip(v, values).map { Double($0) - $1.value }) / energy
+      if (lost - (1 - delta)).magnitude < 1e-6 { return .either }
+      if text == AdaptiveTests.ladder.last || lost < 1 - delta { return .values(values) }
+    }
+    return .refusal
+  }
+
   private static func expectation(_ codec: any Codec, _ v: [Float]) -> Expectation {
     guard v.allSatisfy(\.isFinite) else { return .refusal }
     if codec.isIdentity || codec.isRaw(count: v.count) { return .values(v.map { (Double($0), 0) }) }
@@ -98,6 +113,7 @@ enum Magnitudes {
             v.map { Double($0).magnitude < reach ? (Double($0), slot / 2 + ulps) : ($0 < 0 ? -reach : reach, slot / 2 + ulps) })
         }, 2 * reach + slot / 2)
     }
+    if codec.name == "adaptive" { return adaptive(codec, v) }
     if let reference = ScalarReference(codec) {
       guard let arrived = reference.arriving(v) else { return .refusal }
       return .values(arrived.map { (Double($0), 0) })

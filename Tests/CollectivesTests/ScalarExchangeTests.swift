@@ -15,7 +15,7 @@ import _TestSupport
     "bf16:rounding=stochastic", "fp16", "codebook", "fixed-threshold:threshold=0.1",
     "random-k:k=1/8,chunk=64", "random-k:k=1/4,chunk=64,seed=own,feedback=false", "threshold:limit=1,chunk=64",
     "unbiased-k:k=1/8,chunk=64", "vector", "vector:form=nearest,group=64", "vector:form=unbiased,dimension=16,group=64",
-    "projection:k=1/8,chunk=64", "projection:k=1/4,chunk=64,feedback=false",
+    "projection:k=1/8,chunk=64", "projection:k=1/4,chunk=64,feedback=false", "adaptive:group=64",
   ]
   static let layouts = [
     Layouts.awkward, Layouts.single, Layouts.threeRows, TensorLayout([("weights", [64, 50]), ("biases", [64])]),
@@ -105,7 +105,7 @@ import _TestSupport
     arguments: [
       "ef-sign", "uniform:bits=2,group=64", "e3m0", "bf16", "fp16", "codebook:bits=2", "qsgd:levels=8,bucket=64,feedback=true",
       "random-k:k=1/8,chunk=64", "random-k:k=1/4,chunk=64,seed=own", "threshold:limit=1,chunk=64", "vector",
-      "vector:form=nearest,dimension=8", "projection:k=1/8,chunk=64",
+      "vector:form=nearest,dimension=8", "projection:k=1/8,chunk=64", "adaptive:group=64",
     ])
   func nothingIsLost(_ name: String) throws {
     let layout = TensorLayout([("weights", [20, 50]), ("biases", [20])])

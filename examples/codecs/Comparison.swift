@@ -24,7 +24,7 @@ struct Comparison {
     "nuqsgd", "qsgd:levels=23,code=elias", "rotated:bits=4", "multi-bit:bits=2,range=2", "codebook:bits=2", "terngrad",
     "fixed-threshold", "rotated:bits=2", "vector:bits=8", "one-bit", "one-bit:feedback=0.25", "rotated", "ef-sign", "vector",
     "vector:form=nearest", "low-rank", "low-rank:rank=1", "leader-top-k", "threshold", "chunk-top-k", "unbiased-k", "random-k",
-    "projection", "terngrad:scales=shared,sums=exact",
+    "projection", "adaptive", "terngrad:scales=shared,sums=exact",
   ]
   /// Codes that deliver a change of the model: plain descent alone.
   static let changes = ["top-k", "fetch-sgd"]
