@@ -16,57 +16,6 @@ import _TestSupport
     }
   }
 
-  /// What ranks and owners of `group` have not sent.
-  private func residuals(_ trainer: TrainingRun, over group: Communicator) throws -> [Double] {
-    let state = StateInventory(of: trainer.strategy)
-    let (residual, owned) = (try #require(state.tensor("residual")), try #require(state.tensor("ownerResidual")))
-    var sums = residual.values.map { Double($0) }
-    if case .owned(let ranges) = owned.placement {
-      for (place, i) in ranges.joined().enumerated() { sums[i] += Double(owned.values[place]) }
-    }
-    try group.allReduce(&sums, .sum)
-    return sums
-  }
-
-  /// On another number of ranks residuals keep their sum; a single one sends them all.
-  @Test(.ranks(atLeast: 2)) func residualsGoOnWithAnotherNumberOfRanks() throws {
-    let half = max(1, world.count / 2)
-    for (savers, loaders) in [(world.count, half), (half, world.count), (world.count, 1), (1, world.count)] {
-      let directory = try TemporaryDirectory(on: world)
-      var broken = shared()
-      broken.checkpoint = directory.path + "/checkpoints"
-      var saved: [Double] = []
-      if let group = try world.split(color: world.rank < savers ? 0 : nil) {
-        let trainer = try TrainingRun(broken, on: group, isSilent: true)
-        trainer.lastStep = 6
-        _ = try trainer.run()
-        saved = try residuals(trainer, over: group)
-        #expect(saved.contains { $0 != 0 } == (savers > 1))
-      }
-      broken.resume = true
-      if let group = try world.split(color: world.rank < loaders ? 0 : nil) {
-        let trainer = try TrainingRun(broken, on: group, isSilent: true)
-        let found = try residuals(trainer, over: group)
-        // Rank 0 has saved in any case.
-        if world.rank < savers {
-          for i in found.indices { #expect(abs(found[i] - saved[i]) < 1e-5, "\(savers) to \(loaders), value \(i)") }
-        }
-        _ = try trainer.run()
-        if loaders == 1 { #expect(try residuals(trainer, over: group).allSatisfy { $0 == 0 }) }
-      }
-    }
-    try world.barrier()
-  }
-
-  /// Alone, a run is that with floats, bit for bit.
-  @Test func aSingleRankExchangesNothing() throws {
-    let alone = try #require(try world.split(color: .some(world.rank)))
-    let hashes = try [shared(), options { $0.codec = "none" }].map {
-      try TrainingRun($0, on: alone, isSilent: true).run().modelHash
-    }
-    #expect(hashes[0] == hashes[1])
-  }
-
   @Test(
     arguments: ["all-reduce", "double-buffer"], ["uniform:bits=4,group=row,scales=shared", "terngrad:scales=shared,sums=exact"])
   func trainingLearns(_ strategy: String, _ codec: String) throws {

@@ -46,6 +46,9 @@ struct SpectralReference {
     var a = matrix
     var vectors = (0..<n).map { i in (0..<n).map { $0 == i ? 1.0 : 0 } }
     for _ in 0..<30 {
+      let squares = a.map { row in row.map { $0 * $0 } }
+      let others = squares.indices.reduce(0) { $0 + squares[$1].reduce(0, +) - squares[$1][$1] }
+      if others <= 1e-28 * squares.joined().reduce(0, +) { break }
       for p in 0..<n {
         for q in p + 1..<max(n, p + 1) where a[p][q] != 0 {
           let ratio = (a[q][q] - a[p][p]) / (2 * a[p][q])
