@@ -63,7 +63,7 @@ private struct WatchedCodec: Codec {
     transports)
   func everyUnitOfWorkEndsVisible(_ name: String, _ transport: Transport) throws {
     // So large that stores had better bypass the cache.
-    let layout = TensorLayout([("weights", [2050, 1024])])
+    let (layout, ranks) = (TensorLayout([("weights", [2050, 1024])]), Float(allRanks.count))
     let hosts = try HostMap(allRanks, transport: transport)
     let gradient = try SharedGradient(count: layout.count, hosts: hosts)
     let codec = WatchedCodec(base: try codecs.make(name))
@@ -82,7 +82,7 @@ private struct WatchedCodec: Codec {
       #expect(left.withLock { $0 } == 0, "a unit of work left stores that others may not see")
       if codec.isIdentity {
         let found = step == 0 ? output : gradient.values
-        #expect((0..<layout.count).allSatisfy { found[$0] == Float(allRanks.count) * (Float($0 % 512) - 256) })
+        #expect((0..<layout.count).allSatisfy { found[$0] == ranks * (Float($0 % 512) - 256) })
       }
       try allRanks.barrier()
     }

@@ -88,7 +88,8 @@ import _TestSupport
       "fetch-sgd:k=1/100,columns=1/8,shards=2,recovery=\(recovery)", count: count, hosts: HostMap(world), momentum: 0)
     let (gradient, parameters) = (FloatBuffer(count: count), FloatBuffer(count: count))
     // Magnitudes fall by a power, as those of gradients do.
-    for i in 0..<count { gradient[i] = (i % 2 == 0 ? 1 : -1) * 1000 / Float((i * 1237 % count) + 1) / Float(world.count) }
+    let ranks = Float(world.count)
+    for i in 0..<count { gradient[i] = (i % 2 == 0 ? 1 : -1) * 1000 / Float((i * 1237 % count) + 1) / ranks }
     var norms: [Double] = []
     for step in 0..<200 {
       try exchange.run(gradient, rate: 1, into: parameters)
@@ -162,9 +163,9 @@ import _TestSupport
     let (gradient, weights) = (FloatBuffer(count: count), FloatBuffer(count: count))
     for i in 0..<count { weights[i] = random.uniform(i, tensor: 1) * 2 - 1 }
     func loss() -> Double { (0..<count).reduce(0) { $0 + Double(curvature[$1] * weights[$1] * weights[$1]) / 2 } }
-    let start = loss()
+    let (start, ranks) = (loss(), Float(world.count))
     for _ in 0..<400 {
-      for i in 0..<count { gradient[i] = curvature[i] * weights[i] / Float(world.count) }
+      for i in 0..<count { gradient[i] = curvature[i] * weights[i] / ranks }
       try exchange.run(gradient, rate: 0.05, into: weights)
     }
     #expect(loss() <= bound * start, "\(loss() / start)")
