@@ -37,7 +37,8 @@ let package = Package(
   products: [
     .library(name: "MPI", targets: ["MPI"]),
     .library(name: "Codecs", targets: ["Codecs", "Kernels", "Buffers"]),
-    .library(name: "Collectives", targets: ["Collectives", "Transport", "Codecs", "Kernels", "MPI", "Buffers"]),
+    .library(
+      name: "Collectives", targets: ["Collectives", "PointToPoint", "Transport", "Codecs", "Kernels", "MPI", "Buffers"]),
     // Morse for programs in other languages: scripts/build-library.
     .library(name: "morse", type: .dynamic, targets: ["SharedLibrary"]),
     .executable(name: "train", targets: ["train"]),
@@ -67,7 +68,10 @@ let package = Package(
     library("MPI", ["CMPI", "Buffers"]),
     library("Codecs", ["Kernels", "Buffers"]),
     library("Transport", ["MPI", "Buffers"]),
+    // Exchanges in which every rank takes part in the same way.
     library("Collectives", ["Transport", "MPI", "Codecs", "Kernels", "Buffers"]),
+    // Exchanges of two ranks at a time: parameter servers and gossip.
+    library("PointToPoint", ["Transport", "MPI", "Codecs", "Kernels", "Buffers"]),
     // The header of the library for C and Python, and its functions.
     .target(name: "CMorse"),
     library("SharedLibrary", ["CMorse", "Collectives", "Transport", "MPI", "Codecs", "Kernels", "Buffers"]),
@@ -83,44 +87,35 @@ let package = Package(
     library(
       "Strategies",
       [
-        "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives", "Transport", "Networks", "Datasets", "MPI", "Codecs",
-        "Kernels", "Buffers",
+        "Reporting", "Checkpoints", "Optimizers", "Files", "PointToPoint", "Collectives", "Transport", "Networks", "Datasets",
+        "MPI", "Codecs", "Kernels", "Buffers",
       ]),
     // The run around the steps: start, tuning, evaluation, checkpoints, end.
     library(
       "Trainer",
       [
-        "Strategies", "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives", "Transport", "Networks", "Datasets",
-        "MPI",
-        "Codecs", "Kernels", "Buffers",
+        "Strategies", "Reporting", "Checkpoints", "Optimizers", "Files", "PointToPoint", "Collectives", "Transport", "Networks",
+        "Datasets", "MPI", "Codecs", "Kernels", "Buffers",
         .product(name: "Yams", package: "Yams"),
       ]),
     library(
       "Planner",
       [
-        "Trainer", "Strategies", "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives", "Transport", "Networks",
-        "Datasets", "MPI",
-        "Codecs",
-        "Kernels", "Buffers",
+        "Trainer", "Strategies", "Reporting", "Checkpoints", "Optimizers", "Files", "PointToPoint", "Collectives", "Transport",
+        "Networks", "Datasets", "MPI", "Codecs", "Kernels", "Buffers",
       ]),
     .executableTarget(
       name: "train",
       dependencies: [
         "Planner", "Trainer", "Strategies", "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives", "Transport",
-        "Networks",
-        "Datasets", "MPI",
-        "Codecs",
-        "Kernels", "Buffers",
-        argumentParser,
+        "Networks", "Datasets", "MPI", "Codecs", "Kernels", "Buffers", argumentParser,
       ],
       swiftSettings: settings),
     .executableTarget(
       name: "bench",
       dependencies: [
-        "Trainer", "Strategies", "Reporting", "Optimizers", "Files", "Collectives", "Transport", "Networks", "Datasets", "MPI",
-        "Codecs",
-        "Kernels", "Buffers",
-        "CPingPong", argumentParser,
+        "Trainer", "Strategies", "Reporting", "Optimizers", "Files", "PointToPoint", "Collectives", "Transport", "Networks",
+        "Datasets", "MPI", "Codecs", "Kernels", "Buffers", "CPingPong", argumentParser,
       ],
       swiftSettings: settings),
     // The loops of `bench ping-pong` in C, to compare with.
@@ -163,7 +158,7 @@ let package = Package(
       "MPI", ["MPI", "example-hello", "example-ring", "example-reduce", "example-overlap", "example-user-operation"],
       areOptimized: false),
     tests("Codecs", ["Codecs", "Kernels", "Buffers"]),
-    tests("Collectives", ["Collectives", "Transport", "MPI", "Codecs", "Buffers"]),
+    tests("Collectives", ["PointToPoint", "Collectives", "Transport", "MPI", "Codecs", "Buffers"]),
     tests("SharedLibrary", ["SharedLibrary", "CMorse"]),
     tests("Networks", ["Networks", "Kernels", "Buffers"]),
     tests("Datasets", ["Datasets", "CZlib", "Buffers"]),
@@ -171,8 +166,8 @@ let package = Package(
     tests(
       "Trainer",
       [
-        "_TrainingSupport", "Trainer", "Strategies", "Reporting", "Checkpoints", "Optimizers", "Files", "Collectives",
-        "Transport", "Networks", "Datasets", "MPI", "Codecs", "Kernels", "Buffers",
+        "_TrainingSupport", "Trainer", "Strategies", "Reporting", "Checkpoints", "Optimizers", "Files", "PointToPoint",
+        "Collectives", "Transport", "Networks", "Datasets", "MPI", "Codecs", "Kernels", "Buffers",
       ], areOptimized: false),
     tests(
       "Planner",

@@ -1,6 +1,7 @@
 internal import Buffers
 public import Codecs
 public import Collectives
+internal import PointToPoint
 public import Strategies
 
 /// How many gradients a second a kind of run applies, each of a worker's share of a step.

@@ -3,6 +3,7 @@ public import Collectives
 public import Files
 public import Networks
 public import Optimizers
+public import PointToPoint
 public import Reporting
 public import Transport
 

@@ -1,6 +1,7 @@
 internal import Buffers
 internal import Collectives
 internal import MPI
+internal import PointToPoint
 internal import Reporting
 internal import Strategies
 internal import Trainer

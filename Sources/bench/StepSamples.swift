@@ -1,7 +1,7 @@
 internal import Buffers
-internal import Collectives
 internal import Datasets
 internal import Networks
+internal import PointToPoint
 internal import Reporting
 internal import Strategies
 import Transport

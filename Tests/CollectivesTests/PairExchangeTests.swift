@@ -1,7 +1,7 @@
 import Buffers
-import Collectives
 import Foundation
 import MPI
+import PointToPoint
 import Testing
 import Transport
 import _TestSupport

@@ -1,5 +1,5 @@
 import Buffers
-import Collectives
+import PointToPoint
 import Testing
 import _TestSupport
 

@@ -1,7 +1,7 @@
 import Buffers
-import Collectives
 import Foundation
 import MPI
+import PointToPoint
 import Strategies
 import Testing
 import Trainer

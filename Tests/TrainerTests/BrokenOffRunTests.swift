@@ -4,6 +4,7 @@ import Collectives
 import Foundation
 import MPI
 import Optimizers
+import PointToPoint
 import Strategies
 import Testing
 import Trainer

@@ -3,6 +3,7 @@ import Collectives
 import Foundation
 import MPI
 import Networks
+import PointToPoint
 import Strategies
 import Testing
 import Trainer

@@ -2,6 +2,7 @@ import Buffers
 import Collectives
 import Foundation
 import Optimizers
+import PointToPoint
 import Strategies
 import Testing
 import Trainer

@@ -1,8 +1,8 @@
 import Buffers
 import Checkpoints
-import Collectives
 import Foundation
 import MPI
+import PointToPoint
 import Strategies
 import Testing
 import Trainer

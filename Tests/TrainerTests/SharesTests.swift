@@ -3,6 +3,7 @@ import Checkpoints
 import Collectives
 import Foundation
 import MPI
+import PointToPoint
 import Strategies
 import Testing
 import Trainer

@@ -1,9 +1,9 @@
 import Buffers
 import Codecs
-import Collectives
 import Foundation
 import MPI
 import Optimizers
+import PointToPoint
 import Strategies
 import Testing
 import Trainer

@@ -1,5 +1,6 @@
 internal import Buffers
 internal import Collectives
+internal import PointToPoint
 internal import Transport
 
 extension Asynchronous {

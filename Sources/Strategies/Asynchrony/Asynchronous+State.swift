@@ -1,9 +1,9 @@
 internal import Buffers
 internal import Checkpoints
 internal import Codecs
-internal import Collectives
 internal import Files
 internal import Optimizers
+internal import PointToPoint
 internal import Reporting
 internal import Transport
 

@@ -1,5 +1,5 @@
 internal import Buffers
-internal import Collectives
+internal import PointToPoint
 
 /// How workers and owners of an asynchronous run work together.
 struct AsynchronySettings: Sendable {

@@ -1,7 +1,7 @@
 internal import Checkpoints
-internal import Collectives
 package import Files
 internal import Foundation
+internal import PointToPoint
 internal import Reporting
 
 /// What happened between two meetings, as a line of a record: the orders in which the owners of shards applied pushes, or what each

@@ -1,5 +1,5 @@
 internal import Buffers
-internal import Collectives
+internal import PointToPoint
 
 /// `asgd`, `dc-asgd` and `ssp`: workers push gradients.
 extension AsynchronySettings {

@@ -1,5 +1,5 @@
 internal import Buffers
-internal import Collectives
+internal import PointToPoint
 
 /// `async-local`: workers push what steps of their own have changed.
 extension AsynchronySettings {

@@ -1,8 +1,8 @@
 internal import Buffers
-internal import Collectives
 internal import MPI
 internal import Networks
 internal import Optimizers
+internal import PointToPoint
 internal import Transport
 
 /// The optimizers of workers that take steps of their own, one for each worker of this rank.

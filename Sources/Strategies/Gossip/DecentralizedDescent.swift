@@ -1,7 +1,7 @@
 internal import Buffers
-internal import Collectives
 internal import Kernels
 internal import Networks
+internal import PointToPoint
 internal import Reporting
 internal import Transport
 

@@ -5,6 +5,7 @@ internal import Collectives
 internal import Files
 internal import Networks
 internal import Optimizers
+internal import PointToPoint
 internal import Reporting
 internal import Transport
 

@@ -1,12 +1,12 @@
 internal import Buffers
 internal import Checkpoints
 internal import Codecs
-internal import Collectives
 internal import Files
 internal import Kernels
 internal import MPI
 internal import Networks
 internal import Optimizers
+internal import PointToPoint
 internal import Reporting
 internal import Transport
 

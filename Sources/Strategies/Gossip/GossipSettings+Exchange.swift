@@ -4,6 +4,7 @@ internal import Codecs
 internal import Collectives
 internal import Files
 internal import MPI
+internal import PointToPoint
 internal import Transport
 
 extension GossipSettings {

@@ -1,6 +1,6 @@
 internal import Buffers
 internal import Codecs
-internal import Collectives
+internal import PointToPoint
 
 /// How workers of a gossip run make their models alike.
 struct GossipSettings: Sendable {

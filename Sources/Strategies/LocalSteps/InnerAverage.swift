@@ -1,7 +1,7 @@
 internal import Buffers
-internal import Collectives
 internal import Networks
 internal import Optimizers
+internal import PointToPoint
 internal import Transport
 
 /// The mean of what the optimizers of all ranks keep, which each goes on with: `inner=average`.

@@ -1,6 +1,7 @@
 internal import Buffers
 public import Collectives
 internal import Optimizers
+public import PointToPoint
 public import Transport
 
 // The table of options. A new option is one row here and its use as `options.name`. The command line, YAML files, help, the

@@ -1,5 +1,6 @@
 internal import Collectives
 internal import Files
+internal import PointToPoint
 internal import Transport
 
 /// A type of option values.

@@ -1,6 +1,6 @@
 internal import Checkpoints
-internal import Collectives
 internal import Files
+internal import PointToPoint
 
 extension EventRecord {
   /// What the workers of `graph` did from the first of `minibatches` on until they met, in an order that does the same.

@@ -6,6 +6,7 @@ internal import Files
 internal import MPI
 internal import Networks
 internal import Optimizers
+internal import PointToPoint
 internal import Reporting
 internal import Transport
 

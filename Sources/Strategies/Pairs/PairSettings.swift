@@ -1,5 +1,5 @@
 internal import Buffers
-internal import Collectives
+internal import PointToPoint
 
 /// How the workers of a run that averages in pairs work together.
 struct PairSettings: Sendable {

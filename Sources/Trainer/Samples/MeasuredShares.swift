@@ -1,5 +1,6 @@
 package import Buffers
 internal import Collectives
+internal import PointToPoint
 package import Strategies
 package import Transport
 

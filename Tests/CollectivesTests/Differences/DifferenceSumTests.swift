@@ -8,42 +8,6 @@ import _TestSupport
 
 /// EF21 with momentum against its formulas, and its laws.
 @Suite(.serialized) struct DifferenceSumTests {
-  /// A sum of this job's ranks.
-  private struct Run {
-    let gradient: SharedGradient
-    let exchange: any Aggregation
-    let count: Int
-
-    init(
-      _ specification: String, _ layout: TensorLayout, _ transport: Transport = .auto, isRestorable: Bool = false
-    ) throws {
-      let hosts = try HostMap(allRanks, transport: transport)
-      count = layout.count
-      gradient = try SharedGradient(count: count, hosts: hosts)
-      var parts = AggregationParts(hosts: hosts, layout: layout, gradients: [gradient])
-      parts.options.isRestorable = isRestorable
-      exchange = try aggregations.make(specification)(parts)
-    }
-
-    func callAsFunction(_ values: [Float], step: Int = 0) throws -> [Float] {
-      gradient.values.set(values)
-      return try deliver(step: step)
-    }
-
-    func deliver(step: Int) throws -> [Float] {
-      let output = FloatBuffer(count: count)
-      output.fill(.nan)
-      try exchange.run(Contribution(step: step, samples: 8), into: .buffer(output))
-      return output.array
-    }
-
-    func tensor(_ name: String) throws -> SavedTensor {
-      var state = StateInventory()
-      exchange.contribute(to: &state)
-      return try #require(state.tensors.first { $0.name == name })
-    }
-  }
-
   private static let layout = TensorLayout([("weights", [20, 50]), ("biases", [20])])
 
   private func draw(_ count: Int, step: Int, rank: Int, magnitude: Float = 1) -> [Float] {
@@ -58,7 +22,7 @@ import _TestSupport
 
   /// Two workers, the larger of two values, sums sent back whole; the two values are the first of a chunk of zeros.
   @Test(.ranks(only: 2)) func theTraceOfTheSpecification() throws {
-    let run = try Run(Self.chunk.codec + ",ef21=1", Self.chunk.layout)
+    let run = try AggregationRun(Self.chunk.codec + ",ef21=1", Self.chunk.layout)
     let centre: [Double] = allRanks.rank == 0 ? [2, 1] : [0, 4]
     var x = [0.0, 0.0]
     for (step, expected) in ([[0.5, 1], [0.875, 1.75], [1.03125, 2.3125]] as [[Double]]).enumerated() {
@@ -81,7 +45,7 @@ import _TestSupport
     ], [1e-42, 1e-30, 1, 1e30] as [Double])
   func nothingIsLost(_ specification: String, _ size: Double) throws {
     let (magnitude, count) = (Float(size), Self.layout.count)
-    let run = try Run(specification, Self.layout)
+    let run = try AggregationRun(specification, Self.layout)
     let share = Double(try #require(Specification(specification).options["ef21"].flatMap { Double($0) }))
     var mean = [Double](repeating: 0, count: count)
     for step in 0..<12 {
@@ -109,7 +73,7 @@ import _TestSupport
 
   /// A single rank delivers its mean itself.
   @Test(.ranks(only: 1)) func oneRankLosesNothing() throws {
-    let run = try Run("one-bit:ef21=0.25", Self.layout)
+    let run = try AggregationRun("one-bit:ef21=0.25", Self.layout)
     var v = [Float](repeating: 0, count: Self.layout.count)
     for step in 0..<6 {
       let own = draw(v.count, step: step, rank: 0)
@@ -126,7 +90,7 @@ import _TestSupport
     let centres = (0..<rankCount).map { rank in (0..<8).map { i in 40 * (Double(random.uniform(i, tensor: rank)) - 0.5) } }
     let centre = (0..<8).map { i in centres.reduce(0) { $0 + $1[i] } / Double(rankCount) }
     func distance(_ keys: String) throws -> Double {
-      let run = try Run(Self.chunk.codec + keys, Self.chunk.layout)
+      let run = try AggregationRun(Self.chunk.codec + keys, Self.chunk.layout)
       var x = [Double](repeating: 0, count: 8)
       for step in 0..<1500 {
         var gradient = [Float](repeating: 0, count: run.count)
@@ -145,8 +109,8 @@ import _TestSupport
   @Test(arguments: transports) func whatIsDiscardedLeavesNoTrace(_ transport: Transport) throws {
     let (count, rank) = (Self.layout.count, allRanks.rank)
     let (plain, broken) = (
-      try Run("one-bit:ef21=0.2", Self.layout, transport),
-      try Run("one-bit:ef21=0.2", Self.layout, transport, isRestorable: true)
+      try AggregationRun("one-bit:ef21=0.2", Self.layout, transport),
+      try AggregationRun("one-bit:ef21=0.2", Self.layout, transport, isRestorable: true)
     )
     for step in 0..<5 {
       let own = draw(count, step: step, rank: rank)
@@ -164,7 +128,9 @@ import _TestSupport
   /// Piece by piece or at once, a contribution is the same.
   @Test func piecesAreTheWhole() throws {
     let count = Self.layout.count
-    let (plain, pieces) = (try Run("ef-sign:ef21=0.2", Self.layout), try Run("ef-sign:ef21=0.2", Self.layout))
+    let (plain, pieces) = (
+      try AggregationRun("ef-sign:ef21=0.2", Self.layout), try AggregationRun("ef-sign:ef21=0.2", Self.layout)
+    )
     for step in 0..<4 {
       let own = draw(count, step: step, rank: allRanks.rank)
       pieces.gradient.values.set(own)
@@ -181,7 +147,9 @@ import _TestSupport
 
   /// A gradient that is computed before its exchange begins is nothing yet.
   @Test func whatIsReadyBeforeAnExchangeWaits() throws {
-    let (plain, early) = (try Run("one-bit:ef21=0.2", Self.layout), try Run("one-bit:ef21=0.2", Self.layout))
+    let (plain, early) = (
+      try AggregationRun("one-bit:ef21=0.2", Self.layout), try AggregationRun("one-bit:ef21=0.2", Self.layout)
+    )
     for step in 0..<4 {
       let own = draw(plain.count, step: step, rank: allRanks.rank)
       early.gradient.values.set(own)
@@ -193,7 +161,9 @@ import _TestSupport
 
   /// What is forgotten begins anew.
   @Test func whatIsForgottenBeginsAnew() throws {
-    let (run, fresh) = (try Run("one-bit:ef21=0.2", Self.layout), try Run("one-bit:ef21=0.2", Self.layout))
+    let (run, fresh) = (
+      try AggregationRun("one-bit:ef21=0.2", Self.layout), try AggregationRun("one-bit:ef21=0.2", Self.layout)
+    )
     for step in 0..<3 { _ = try run(draw(run.count, step: step, rank: allRanks.rank), step: step) }
     run.exchange.forget()
     let own = draw(run.count, step: 7, rank: allRanks.rank)

@@ -1,8 +1,8 @@
 import Buffers
 import Codecs
-import Collectives
 import Foundation
 import MPI
+import PointToPoint
 import Testing
 import Transport
 import _TestSupport

@@ -1,7 +1,7 @@
 import Buffers
 import Codecs
-import Collectives
 import MPI
+import PointToPoint
 import Transport
 
 /// Workers that mix their models, on the ranks of a communicator.

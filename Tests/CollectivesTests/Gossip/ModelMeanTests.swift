@@ -1,6 +1,6 @@
 import Buffers
-import Collectives
 import MPI
+import PointToPoint
 import Testing
 import Transport
 import _TestSupport

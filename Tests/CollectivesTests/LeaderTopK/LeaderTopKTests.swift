@@ -7,29 +7,6 @@ import _TestSupport
 
 /// The choice of one rank for all, against its definition and its laws.
 @Suite(.serialized) struct LeaderTopKTests {
-  /// A stream of this job's ranks.
-  private struct Run {
-    let gradient: SharedGradient
-    let exchange: any Aggregation
-
-    init(_ specification: String, _ count: Int, _ transport: Transport = .auto) throws {
-      let hosts = try HostMap(allRanks, transport: transport)
-      gradient = try SharedGradient(count: count, hosts: hosts, isShared: false)
-      let layout = TensorLayout([("weights", [count])])
-      exchange = try aggregations.make(specification)(AggregationParts(hosts: hosts, layout: layout, gradients: [gradient]))
-    }
-
-    func callAsFunction(_ values: [Float], step: Int = 0) throws -> [Float] {
-      gradient.values.set(values)
-      let output = FloatBuffer(count: values.count)
-      output.fill(.nan)
-      try exchange.run(Contribution(step: step, samples: 8), into: .buffer(output))
-      return output.array
-    }
-
-    var residual: [Float] { exchange.remembered?.array ?? [] }
-  }
-
   /// All ranks in one place: what arrives, and what stays on each.
   private struct Reference {
     let (k, beta): (Int, Float)
@@ -64,7 +41,7 @@ import _TestSupport
     #expect(reference.residuals.map { $0.map { $0 / 2 } } == [[1.5, 0.25, 0], [0, 0.5, 1]])
     #expect(reference.run(gradients) == [4.5, 0, 0])
     guard allRanks.count == 2 else { return }
-    let run = try Run("leader-top-k:k=1,feedback=0.5", 3)
+    let run = try AggregationRun("leader-top-k:k=1,feedback=0.5", 3)
     for (step, expected) in ([[3, 0, 0], [0, 4.5, 0], [4.5, 0, 0]] as [[Float]]).enumerated() {
       #expect(try run(gradients[allRanks.rank], step: step) == expected)
     }
@@ -74,7 +51,7 @@ import _TestSupport
   @Test(arguments: ["leader-top-k:k=1/10", "leader-top-k:k=3,feedback=0.25", "leader-top-k:k=1/1"], transports)
   func equalsTheDefinition(_ specification: String, _ transport: Transport) throws {
     for count in [1, 3, 7, 100, 5000] {
-      guard let run = try? Run(specification, count, transport) else { continue }
+      guard let run = try? AggregationRun(specification, count, transport) else { continue }
       let keys = try Specification(run.exchange.specification)
       let k = try keys.amount("k", default: "").count(of: count)
       var reference = Reference(
@@ -92,7 +69,7 @@ import _TestSupport
 
   /// Everybody sees the same gradient: then the choice of one is that of the sum.
   @Test func equalGradientsAreLargestOfTheSum() throws {
-    let run = try Run("leader-top-k:k=10", 400)
+    let run = try AggregationRun("leader-top-k:k=10", 400)
     let gradient = drawGradient(count: 400, seed: 72, step: 0, rank: 0)
     let found = try run(gradient)
     let order = gradient.indices.sorted { (gradient[$0].magnitude, -$0) > (gradient[$1].magnitude, -$1) }
@@ -100,14 +77,14 @@ import _TestSupport
   }
 
   @Test func aLeaderWithNothingChoosesTheFirst() throws {
-    let run = try Run("leader-top-k:k=4", 50)
+    let run = try AggregationRun("leader-top-k:k=4", 50)
     let gradient = [Float](repeating: allRanks.rank == 0 ? 0 : 1, count: 50)
     let found = try run(gradient)
     #expect(found == (0..<50).map { $0 < 4 ? Float(allRanks.count - 1) : 0 })
   }
 
   @Test(.ranks(atLeast: 2)) func whatIsNotFiniteWaits() throws {
-    let run = try Run("leader-top-k:k=5", 60)
+    let run = try AggregationRun("leader-top-k:k=5", 60)
     var gradient = drawGradient(count: 60, seed: 73, step: 0, rank: allRanks.rank)
     _ = try run(gradient)
     let before = run.residual
@@ -120,7 +97,7 @@ import _TestSupport
 
   @Test func whatCannotBeIsRefused() {
     for text in ["leader-top-k:k=0", "leader-top-k:k=101", "leader-top-k:feedback=0", "leader-top-k:rank=1"] {
-      #expect(throws: SpecificationError.self, "\(text)") { _ = try Run(text, 100) }
+      #expect(throws: SpecificationError.self, "\(text)") { _ = try AggregationRun(text, 100) }
     }
   }
 }

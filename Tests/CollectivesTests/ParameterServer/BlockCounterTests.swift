@@ -1,4 +1,4 @@
-import Collectives
+import PointToPoint
 import Testing
 import _TestSupport
 

@@ -1,7 +1,7 @@
 import Buffers
 import Codecs
-import Collectives
 import MPI
+import PointToPoint
 import Testing
 import Transport
 import _TestSupport

@@ -1,6 +1,6 @@
 import Buffers
 import Codecs
-import Collectives
+import PointToPoint
 import Transport
 
 /// A model of a few tensors, drawn towards targets that depend on the minibatch: the gradient is the distance to the target.

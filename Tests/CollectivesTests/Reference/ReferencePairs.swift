@@ -1,4 +1,4 @@
-import Collectives
+import PointToPoint
 
 /// Descent in pairs as the paper's algorithm says, one event after another on plain arrays: nothing of the library computes here.
 struct ReferencePairs {

@@ -1,5 +1,5 @@
 import Buffers
-import Collectives
+import PointToPoint
 import Transport
 
 /// A network between ranks of one process: what was sent arrives when chance wants it, in the order of its slot.

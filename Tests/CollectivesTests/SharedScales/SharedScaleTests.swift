@@ -8,36 +8,6 @@ import _TestSupport
 
 /// Sums with scales that all ranks share, against plain counting, and their laws.
 @Suite(.serialized) struct SharedScaleTests {
-  /// A sum of this job's ranks.
-  private struct Run {
-    let gradient: SharedGradient
-    let exchange: any Aggregation
-    let count: Int
-
-    init(_ specification: String, _ layout: TensorLayout, _ transport: Transport = .auto, seed: UInt64 = 1) throws {
-      let hosts = try HostMap(allRanks, transport: transport)
-      count = layout.count
-      gradient = try SharedGradient(count: count, hosts: hosts, isShared: false)
-      var parts = AggregationParts(hosts: hosts, layout: layout, gradients: [gradient])
-      parts.seed = seed
-      exchange = try aggregations.make(specification)(parts)
-    }
-
-    func callAsFunction(_ values: [Float], step: Int = 0) throws -> [Float] {
-      gradient.values.set(values)
-      let output = FloatBuffer(count: count)
-      output.fill(.nan)
-      try exchange.run(Contribution(step: step, samples: 8), into: .buffer(output))
-      return output.array
-    }
-
-    func tensor(_ name: String) throws -> SavedTensor {
-      var state = StateInventory()
-      exchange.contribute(to: &state)
-      return try #require(state.tensors.first { $0.name == name })
-    }
-  }
-
   /// Groups of 50 values, fewer than ranks in one tensor, and one of 65.
   private static let layout = TensorLayout([("weights", [20, 50]), ("more", [3, 50]), ("last", [65])])
   /// The codes with their m, nil for signs, and whether they round at random.
@@ -60,7 +30,7 @@ import _TestSupport
   @Test(.ranks(atLeast: 2), arguments: codes.indices, transports)
   func wholeNumbersAreAdded(_ place: Int, _ transport: Transport) throws {
     var reference = reference(place, seed: 9)
-    let run = try Run(keys(Self.codes[place].text, "exact"), Self.layout, transport, seed: 9)
+    let run = try AggregationRun(keys(Self.codes[place].text, "exact"), Self.layout, transport, seed: 9)
     for step in 0..<4 {
       let gradients = drawGradients(count: run.count, seed: 71, step: step, rankCount: allRanks.count)
       let found = try run(gradients[allRanks.rank], step: step)
@@ -78,7 +48,7 @@ import _TestSupport
   @Test(.ranks(atLeast: 2), arguments: codes.indices.filter { !codes[$0].isStochastic }, transports)
   func sumsAreEncodedAgain(_ place: Int, _ transport: Transport) throws {
     var reference = reference(place)
-    let run = try Run(keys(Self.codes[place].text, "coded"), Self.layout, transport)
+    let run = try AggregationRun(keys(Self.codes[place].text, "coded"), Self.layout, transport)
     let codec = try codecs.make(Self.codes[place].text)
     let owners = GroupCoder(codec, count: run.count)
     for step in 0..<4 {
@@ -100,7 +70,7 @@ import _TestSupport
   /// Whatever rank has which gradient.
   @Test(arguments: codes.indices.filter { !codes[$0].isStochastic }, ["coded", "exact"])
   func ranksAreEqual(_ place: Int, _ sums: String) throws {
-    let runs = try (0..<2).map { _ in try Run(keys(Self.codes[place].text, sums), Self.layout) }
+    let runs = try (0..<2).map { _ in try AggregationRun(keys(Self.codes[place].text, sums), Self.layout) }
     for step in 0..<3 {
       let gradients = drawGradients(count: runs[0].count, seed: 75, step: step, rankCount: allRanks.count)
       let straight = try runs[0](gradients[allRanks.rank], step: step)
@@ -112,7 +82,7 @@ import _TestSupport
   /// Where all ranks would have the same scale, a power of two, it is the sum of a coded all-reduce, bit for bit.
   @Test(arguments: ["ef-sign", "uniform:bits=2,group=row"])
   func equalScalesAreThoseOfACodedAllReduce(_ text: String) throws {
-    let (shared, own) = (try Run(keys(text, "coded"), Self.layout), try Run(text, Self.layout))
+    let (shared, own) = (try AggregationRun(keys(text, "coded"), Self.layout), try AggregationRun(text, Self.layout))
     var random = SplitMix(77, allRanks.rank)
     // Of each pair, one is a half and one is one and a half; of the odd one out, one.
     let values = (0..<shared.count).map { i -> Float in
@@ -127,7 +97,7 @@ import _TestSupport
   @Test(arguments: codes.filter { !$0.isStochastic }.map(\.text), [1e-42, 1e-30, 1, 1e30] as [Double])
   func nothingIsLost(_ text: String, _ size: Double) throws {
     for sums in ["coded", "exact"] {
-      let (run, magnitude) = (try Run(keys(text, sums), Self.layout), Float(size))
+      let (run, magnitude) = (try AggregationRun(keys(text, sums), Self.layout), Float(size))
       var before = [Double](repeating: 0, count: run.count)
       for step in 0..<6 {
         let own = drawGradient(count: run.count, seed: 79, step: step, rank: allRanks.rank).map { $0 * magnitude }
@@ -152,7 +122,7 @@ import _TestSupport
 
   /// A rank with nothing to send holds up nobody, and adds nothing.
   @Test(.ranks(atLeast: 2), arguments: codes.indices) func idleRanksHaveNoPart(_ place: Int) throws {
-    let run = try Run(keys(Self.codes[place].text, "exact"), Self.layout)
+    let run = try AggregationRun(keys(Self.codes[place].text, "exact"), Self.layout)
     var reference = reference(place)
     let idle = [Float](repeating: 0, count: run.count)
     for step in 0..<3 {
@@ -164,13 +134,13 @@ import _TestSupport
     }
     let residual = try run.tensor("residual").values
     #expect(allRanks.rank == 1 || residual.allSatisfy { $0 == 0 })
-    let zeros = try Run(keys(Self.codes[place].text, "coded"), Self.layout)(idle)
+    let zeros = try AggregationRun(keys(Self.codes[place].text, "coded"), Self.layout)(idle)
     #expect(zeros.allSatisfy { $0 == 0 })
   }
 
   /// Values whose mean magnitude is below the least float wait in the residual until there is more.
   @Test(.ranks(atLeast: 2)) func whatIsTooSmallForAScaleWaits() throws {
-    let run = try Run(keys("ef-sign", "exact"), Self.layout)
+    let run = try AggregationRun(keys("ef-sign", "exact"), Self.layout)
     var own = [Float](repeating: 0, count: run.count)
     own[3] = .leastNonzeroMagnitude
     for step in 0..<2 { #expect(try run(own, step: step).allSatisfy { $0 == 0 }) }
@@ -182,7 +152,7 @@ import _TestSupport
   /// A group that is not finite has no part, and is counted; the others have.
   @Test(.ranks(atLeast: 2), arguments: codes.map(\.text), [Float.nan, .infinity])
   func whatIsNotFiniteIsCounted(_ text: String, _ value: Float) throws {
-    let run = try Run(keys(text, "exact"), Self.layout)
+    let run = try AggregationRun(keys(text, "exact"), Self.layout)
     var own = drawGradient(count: run.count, seed: 83, step: 0, rank: allRanks.rank).map { $0 == 0 ? 1 : $0 }
     _ = try run(own, step: 0)
     let before = Array(try run.tensor("residual").values)
@@ -197,7 +167,7 @@ import _TestSupport
 
   /// A sum beyond fp32 arrives as zeros on every rank, and its owner counts it.
   @Test(.ranks(atLeast: 2), arguments: ["coded", "exact"]) func sumsBeyondFloatsAreCounted(_ sums: String) throws {
-    let run = try Run(keys("uniform:bits=2,group=row", sums), Self.layout)
+    let run = try AggregationRun(keys("uniform:bits=2,group=row", sums), Self.layout)
     let found = try run((0..<run.count).map { $0 < 50 ? 3e38 : 1 })
     #expect(found[..<50].allSatisfy { $0 == 0 } && found[50...].allSatisfy { $0 == Float(allRanks.count) })
     #expect(try allRanks.allReduce(run.exchange.nonFiniteGroups, .sum) == 1)
@@ -213,7 +183,7 @@ import _TestSupport
       let largest = bits == 4 ? 7 : 1
       let sumBits = Int.bitWidth - (2 * largest * rankCount).leadingZeroBitCount
       for (sums, back) in [("coded", 4 * words(bits) + header * (groups + 1)), ("exact", 4 * words(sumBits))] {
-        let run = try Run(keys(text, sums), Self.layout, transport)
+        let run = try AggregationRun(keys(text, sums), Self.layout, transport)
         _ = try run([Float](repeating: 1, count: run.count))
         let sent = try allRanks.allReduce(run.exchange.traffic.bytesSent, .sum)
         #expect(sent == (rankCount - 1) * (8 * (groups + 1) + 4 * words(bits) + back), "\(text), \(sums)")
@@ -226,7 +196,7 @@ import _TestSupport
   @Test func floatsAreSums() throws {
     let layout = TensorLayout([("weights", [20, 50]), ("tiny", [2])])
     for sums in ["coded", "exact"] {
-      let run = try Run(keys("uniform:bits=8,group=row", sums), layout)
+      let run = try AggregationRun(keys("uniform:bits=8,group=row", sums), layout)
       let gradients = drawGradients(count: run.count, seed: 85, step: 0, rankCount: allRanks.count)
       let found = try run(gradients[allRanks.rank])
       for i in 1000..<1002 { #expect(found[i] == gradients.reduce(Float(0)) { $0 + $1[i] }) }
@@ -234,7 +204,7 @@ import _TestSupport
   }
 
   @Test(.ranks(only: 1)) func oneRankDeliversItsGradient() throws {
-    let run = try Run(keys("ef-sign", "coded"), Self.layout)
+    let run = try AggregationRun(keys("ef-sign", "coded"), Self.layout)
     let own = drawGradient(count: run.count, seed: 87, step: 0, rank: 0)
     #expect(firstDifference(try run(own), own) == nil)
     #expect(run.exchange.traffic.bytesSent == 0)

@@ -8,28 +8,6 @@ import _TestSupport
 
 /// Deep gradient compression against plain loops over all ranks: the ramp of k, clipping, momentum that is masked (algorithms §4.5).
 @Suite(.serialized, .ranks(atMost: 4)) struct DeepGradientCompressionTests {
-  /// A stream of this job's ranks.
-  private struct Run {
-    let gradient: SharedGradient
-    let exchange: any Aggregation
-
-    init(_ specification: String, _ count: Int, momentum: Double = 0, _ transport: Transport = .auto) throws {
-      let hosts = try HostMap(allRanks, transport: transport)
-      gradient = try SharedGradient(count: count, hosts: hosts, isShared: false)
-      var parts = AggregationParts(hosts: hosts, layout: TensorLayout([("weights", [count])]), gradients: [gradient])
-      parts.momentum = momentum
-      exchange = try aggregations.make(specification)(parts)
-    }
-
-    func callAsFunction(_ values: [Float], rate: Float = 1) throws -> [Float] {
-      gradient.values.set(values)
-      let output = FloatBuffer(count: values.count)
-      output.fill(.nan)
-      try exchange.run(Contribution(step: 0, samples: 8, rate: rate), into: .buffer(output))
-      return output.array
-    }
-  }
-
   /// All ranks in one place.
   private struct Reference {
     let (k, ramp, momentum, masks): (Int, Int, Float, Bool)
@@ -109,7 +87,7 @@ import _TestSupport
     _ count: Int, _ how: (keys: String, k: Int, ramp: Int, masks: Bool, clip: Double?)
   ) throws {
     for transport in transports {
-      let run = try Run("dgc:\(how.keys)", count, momentum: 0.5, transport)
+      let run = try AggregationRun("dgc:\(how.keys)", count, transport, momentum: 0.5)
       var reference = Reference(
         count, k: max(1, (count + how.k - 1) / how.k), ramp: how.ramp, momentum: 0.5, masks: how.masks, clip: how.clip)
       for step in 0..<9 {
@@ -123,7 +101,7 @@ import _TestSupport
 
   /// The shares of the paper: 25 %, 6.25 %, 1.5625 %, 0.4 %, 0.1 %.
   @Test(.enabled(if: World.count == 1, "one rank's values are the change")) func sharesFallAsInThePaper() throws {
-    let (count, run) = (100_000, try Run("dgc:k=1/1000,ramp=8", 100_000))
+    let (count, run) = (100_000, try AggregationRun("dgc:k=1/1000,ramp=8", 100_000))
     let values = (0..<count).map { Float($0 + 1) }
     let sent = try (0..<10).map { _ in try run(values).count { $0 != 0 } }
     #expect(sent == [25_000, 25_000, 6250, 6250, 1563, 1563, 391, 391, 100, 100])
@@ -132,8 +110,8 @@ import _TestSupport
   /// Everything that is sent is bounded by what is predicted of its phase, and the sum of it is predicted, too.
   @Test(arguments: ["", ",shards=1"]) func bytesFallWithTheShares(_ shards: String) throws {
     for transport in transports {
-      let run = try Run("dgc:k=1/1000,ramp=8\(shards)", 40_000, transport)
-      let settled = try Run("dgc:k=1/1000,ramp=0\(shards)", 40_000, transport)
+      let run = try AggregationRun("dgc:k=1/1000,ramp=8\(shards)", 40_000, transport)
+      let settled = try AggregationRun("dgc:k=1/1000,ramp=0\(shards)", 40_000, transport)
       var (last, total) = (Int.max, Traffic())
       for step in 0..<10 {
         let (before, predicted) = (run.exchange.traffic, run.exchange.predictedTraffic)
@@ -187,7 +165,7 @@ import _TestSupport
 
   /// k = d: the momentum of what was sent is cleared, or goes on as that of descent with momentum.
   @Test(arguments: [true, false]) func everythingAtOnceIsDescent(masks: Bool) throws {
-    let run = try Run("dgc:k=1/1,mask=\(masks),ramp=50", 90, momentum: 0.5)
+    let run = try AggregationRun("dgc:k=1/1,mask=\(masks),ramp=50", 90, momentum: 0.5)
     var u = [[Float]](repeating: Array(repeating: 0, count: 90), count: allRanks.count)
     for step in 0..<5 {
       let gradients = gradients(90, step: step)
@@ -198,8 +176,10 @@ import _TestSupport
   }
 
   @Test func withoutMomentumAndRampItIsTopK() throws {
-    let (dgc, plain) = (try Run("dgc:k=1/20,ramp=0", 700), try Run("top-k:k=1/20", 700))
-    let (ramped, same) = (try Run("dgc:k=1/20,ramp=6", 700, momentum: 0.5), try Run("top-k:k=1/20,ramp=6", 700, momentum: 0.5))
+    let (dgc, plain) = (try AggregationRun("dgc:k=1/20,ramp=0", 700), try AggregationRun("top-k:k=1/20", 700))
+    let (ramped, same) = (
+      try AggregationRun("dgc:k=1/20,ramp=6", 700, momentum: 0.5), try AggregationRun("top-k:k=1/20,ramp=6", 700, momentum: 0.5)
+    )
     for step in 0..<8 {
       let own = gradients(700, step: step)[allRanks.rank]
       #expect(try dgc(own) == plain(own))
@@ -210,7 +190,7 @@ import _TestSupport
   /// From denormals to what a sum just holds.
   @Test(arguments: [1e-42, 1e-30, 1, 1e30, 7e37]) func anyMagnitude(_ size: Double) throws {
     let magnitude = Float(size)
-    let run = try Run("dgc:k=1/10,ramp=4", 129)
+    let run = try AggregationRun("dgc:k=1/10,ramp=4", 129)
     var reference = Reference(129, k: 13, ramp: 4)
     for step in 0..<3 {
       let gradients = (0..<allRanks.count).map { rank in
@@ -223,12 +203,12 @@ import _TestSupport
 
   /// What is saved in the middle of the ramp goes on there.
   @Test func aResumedStreamIsTheSame() throws {
-    let whole = try Run("dgc:k=1/100,ramp=6,clip=9", 500, momentum: 0.5)
+    let whole = try AggregationRun("dgc:k=1/100,ramp=6,clip=9", 500, momentum: 0.5)
     for step in 0..<3 { _ = try whole(gradients(500, step: step)[allRanks.rank]) }
     var saved = StateInventory()
     whole.exchange.contribute(to: &saved)
     #expect(saved.counters == ["rampExchanges": "3"])
-    let resumed = try Run("dgc:k=1/100,ramp=6,clip=9", 500, momentum: 0.5)
+    let resumed = try AggregationRun("dgc:k=1/100,ramp=6,clip=9", 500, momentum: 0.5)
     var own = StateInventory()
     resumed.exchange.contribute(to: &own)
     for (to, from) in zip(own.tensors, saved.tensors) {
@@ -242,7 +222,7 @@ import _TestSupport
     }
     // Without a ramp, there is nothing to count.
     var plain = StateInventory()
-    try Run("top-k", 500).exchange.contribute(to: &plain)
+    try AggregationRun("top-k", 500).exchange.contribute(to: &plain)
     #expect(plain.counters.isEmpty)
   }
 

@@ -13,29 +13,6 @@ import _TestSupport
     "majority-vote:abstain=true,tie=zero", "majority-vote:result=mean", "majority-vote:result=mean,abstain=true",
   ]
 
-  /// A vote of this job's ranks.
-  private struct Run {
-    let gradient: SharedGradient
-    let exchange: any Aggregation
-
-    init(_ specification: String, _ count: Int, _ transport: Transport = .auto, seed: UInt64 = 1) throws {
-      let hosts = try HostMap(allRanks, transport: transport)
-      let layout = TensorLayout([("weights", [count])])
-      gradient = try SharedGradient(count: count, hosts: hosts, isShared: false)
-      var parts = AggregationParts(hosts: hosts, layout: layout, gradients: [gradient])
-      parts.seed = seed
-      exchange = try aggregations.make(specification)(parts)
-    }
-
-    func callAsFunction(_ values: [Float], step: Int = 0) throws -> [Float] {
-      gradient.values.set(values)
-      let output = FloatBuffer(count: values.count)
-      output.fill(.nan)
-      try exchange.run(Contribution(step: step, samples: 8), into: .buffer(output))
-      return output.array
-    }
-  }
-
   private func expected(_ specification: String, _ gradients: [[Float]], step: Int, seed: UInt64) -> [Float] {
     let (abstains, count) = (specification.contains("abstain=true"), Float(gradients.count))
     let random = Philox(seed: seed, purpose: .voteTies, step: step)
@@ -54,7 +31,7 @@ import _TestSupport
   func votesAreCounted(_ specification: String, _ transport: Transport) throws {
     let (rank, rankCount) = (allRanks.rank, allRanks.count)
     for count in [0, 1, 31, 33, 100, 5000] {
-      let run = try Run(specification, count, transport, seed: 9)
+      let run = try AggregationRun(specification, count, transport, seed: 9)
       for step in 0..<3 {
         let gradients = drawGradients(count: count, seed: 61, step: step, rankCount: rankCount)
         let found = try run(gradients[rank], step: step)
@@ -68,7 +45,7 @@ import _TestSupport
 
   /// Whatever rank has which gradient.
   @Test(arguments: specifications) func ranksAreEqual(_ specification: String) throws {
-    let run = try Run(specification, 700)
+    let run = try AggregationRun(specification, 700)
     let gradients = drawGradients(count: 700, seed: 63, step: 0, rankCount: allRanks.count)
     let straight = try run(gradients[allRanks.rank], step: 4)
     let shifted = try run(gradients[(allRanks.rank + 1) % allRanks.count], step: 4)
@@ -86,7 +63,7 @@ import _TestSupport
       ("majority-vote:result=mean", 1 + counterBits(rankCount)),
       ("majority-vote:result=mean,abstain=true", 2 + counterBits(2 * rankCount)),
     ] {
-      let run = try Run(specification, 32 * words, transport)
+      let run = try AggregationRun(specification, 32 * words, transport)
       _ = try run([Float](repeating: 1, count: 32 * words))
       let sent = try allRanks.allReduce(run.exchange.traffic.bytesSent, .sum)
       #expect(sent == (rankCount - 1) * 4 * words * planes, "\(specification)")
@@ -96,8 +73,8 @@ import _TestSupport
   /// Zeros drift unless they abstain.
   @Test func zerosVoteUnlessTheyAbstain() throws {
     let zeros = [Float](repeating: 0, count: 100)
-    #expect(try Run("majority-vote", 100)(zeros).allSatisfy { $0 == 1 })
-    #expect(try Run("majority-vote:abstain=true", 100)(zeros).allSatisfy { $0 == 0 })
+    #expect(try AggregationRun("majority-vote", 100)(zeros).allSatisfy { $0 == 1 })
+    #expect(try AggregationRun("majority-vote:abstain=true", 100)(zeros).allSatisfy { $0 == 0 })
   }
 
   @Test func keysAreChecked() {

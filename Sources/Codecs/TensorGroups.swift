@@ -2,7 +2,7 @@ package import Buffers
 
 extension TensorLayout {
   /// The first of `groups` of each tensor, and their number at the end: the groups of tensor t are `bounds[t]..<bounds[t + 1]`.
-  func groupBounds(_ groups: [Range<Int>]) -> [Int] {
+  package func groupBounds(_ groups: [Range<Int>]) -> [Int] {
     var bounds = [0]
     for tensor in tensors {
       var end = bounds.last!

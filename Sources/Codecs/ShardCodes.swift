@@ -1,5 +1,4 @@
 public import Buffers
-public import Codecs
 
 /// A flat buffer cut into shards of whole groups, and the codes of a shard as one message.
 ///
@@ -7,21 +6,21 @@ public import Codecs
 /// - Cost: a message has the codes of the groups and nothing else; one pass over its values. Memory for three numbers a group.
 public struct ShardCodes: Sendable {
   /// Groups of a shard that follow one another, few enough that what is done to them one thing after another stays in the cache.
-  struct Block {
+  package struct Block {
     /// The groups.
-    let groups: Range<Int>
+    package let groups: Range<Int>
     /// Their values, counted from the first of the shard.
-    let elements: Range<Int>
+    package let elements: Range<Int>
   }
 
   /// Groups that are coded in one call: a single one, or floats of a tensor.
-  struct Run {
+  package struct Run {
     /// The index of their tensor, and that of the first of them in it.
-    let (tensor, group): (Int, Int)
+    package let (tensor, group): (Int, Int)
     /// Their values in the flat buffer.
-    let elements: Range<Int>
+    package let elements: Range<Int>
     /// Whether each value is a group.
-    let areSingle: Bool
+    package let areSingle: Bool
   }
 
   /// The values of a block, unless a single group has more: 16 KB.
@@ -67,7 +66,7 @@ public struct ShardCodes: Sendable {
   }
 
   /// A shard in runs, in the order of its values.
-  func runs(of shard: Int) -> [Run] {
+  package func runs(of shard: Int) -> [Run] {
     let start = elements(of: shard).lowerBound
     var (runs, tensor): ([Run], Int) = ([], 0)
     forEachRun(of: shardGroups[shard]) { group, offset, count, areSingle in
@@ -81,7 +80,7 @@ public struct ShardCodes: Sendable {
   }
 
   /// A shard in blocks, in the order of its values; one without values if it has none.
-  func blocks(of shard: Int) -> [Block] {
+  package func blocks(of shard: Int) -> [Block] {
     let start = elements(of: shard).lowerBound
     var blocks: [Block] = []
     for group in shardGroups[shard] {
@@ -111,7 +110,7 @@ public struct ShardCodes: Sendable {
   ) -> Int { encode(shardGroups[shard], values, by: coder, at: place, into: code, context: context) }
 
   /// Encodes a block of a shard; `values` and `place` are those of its first value.
-  func encode(
+  package func encode(
     _ block: Block, _ values: UnsafePointer<Float>, by coder: GroupCoder, at place: Int, into code: UnsafeMutableRawPointer,
     context: EncodingContext
   ) -> Int { encode(block.groups, values, by: coder, at: place, into: code, context: context) }
@@ -138,7 +137,9 @@ public struct ShardCodes: Sendable {
   }
 
   /// Decodes a block into its values; returns the number of bytes of its codes.
-  func decode(_ block: Block, _ code: UnsafeRawPointer, by coder: GroupCoder, setting values: UnsafeMutablePointer<Float>)
+  package func decode(
+    _ block: Block, _ code: UnsafeRawPointer, by coder: GroupCoder, setting values: UnsafeMutablePointer<Float>
+  )
     -> Int
   {
     decode(block.groups, code, by: coder, setting: values)
