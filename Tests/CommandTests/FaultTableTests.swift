@@ -75,6 +75,11 @@ struct FaultCase: CustomStringConvertible, Sendable {
         Strategy("double-buffer", ["--strategy", "double-buffer"] + warm),
         Strategy(
           "double-buffer by messages", ["--strategy", "double-buffer", "--transport", "messages", "--overlap", "inline"] + warm),
+        Strategy("low-rank", ["--codec", "low-rank"]),
+        Strategy("lazy by messages", ["--codec", "lazy", "--optimizer", "sgd", "--momentum", "0", "--transport", "messages"]),
+        Strategy("shared scales", ["--codec", "uniform:bits=4,scales=shared,sums=exact", "--transport", "messages"]),
+        Strategy("leader-top-k", ["--codec", "leader-top-k"]),
+        Strategy("majority-vote", ["--optimizer", "signum", "--learning-rate", "0.001"]),
         Strategy("asgd", repeats: false, ["--strategy", "asgd"]),
         Strategy("dc-asgd", ["--strategy", "dc-asgd", "--emulate-speed", "exp"]),
         Strategy("ssp", ["--strategy", "ssp:bound=1", "--emulate-speed", "slow:3"]),

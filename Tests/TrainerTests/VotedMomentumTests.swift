@@ -94,6 +94,7 @@ import _TestSupport
       if let codec { $0.codec = codec }
     }
     let (rule, keys) = (codec ?? "majority-vote", try Specification(optimizer).options)
+    let (abstains, isMean, breaksTies) = (rule.contains("abstain=true"), rule.contains("mean"), !rule.contains("zero"))
     let isSignum = optimizer.hasPrefix("signum")
     let beta1 = try #require(Double(keys[isSignum ? "beta" : "beta1"] ?? "0.9"))
     let beta2 = isSignum ? beta1 : try #require(Double(keys["beta2"] ?? "0.99"))
@@ -116,13 +117,12 @@ import _TestSupport
         }
       }
       for i in 0..<count {
-        let abstains = rule.contains("abstain=true")
         let signs = votes.map { $0[i] > 0 || (!abstains && $0[i] == 0) ? 1 : $0[i] == 0 ? 0 : -1 }
         let sum = signs.reduce(0, +)
         var move: Float = sum > 0 ? 1 : sum < 0 ? -1 : 0
-        if rule.contains("mean") {
+        if isMean {
           move = Float(sum) / Float(ranks)
-        } else if sum == 0, !rule.contains("zero"), signs.contains(where: { $0 != 0 }) {
+        } else if sum == 0, breaksTies, signs.contains(where: { $0 != 0 }) {
           move = random.word(i / 32) >> UInt32(i % 32) & 1 == 1 ? 1 : -1
         }
         let shrinkage = decays[i] ? Float(Double(rate) * options.weightDecay) : 0

@@ -1,3 +1,5 @@
+internal import Buffers
+
 /// The signed distance, in pixels, from the centre of each pixel to the nearest edge of the ink: negative inside.
 ///
 /// Pixels are stored by rows, seven vectors of four in each. Every operation is correctly rounded by IEEE 754 (the only library
@@ -73,10 +75,11 @@ struct GlyphCanvas {
   ///   - ink: the value of full ink, up to 255.
   ///   - softness: the width of the ramp, centred on the edge.
   ///   - noiseAmplitude: the largest noise of a pixel.
-  ///   - noise: random words; the four at index q hold the bytes of pixels 16 q to 16 q + 15.
+  ///   - noise: random words of sixteen quads, from the given one on, in four vectors; the four words of quad q hold the bytes of pixels
+  ///     16 q to 16 q + 15.
   func write(
     to pixels: UnsafeMutablePointer<UInt8>, ink: Float, softness: Float, noiseAmplitude: Float,
-    noise: (Int) -> SIMD4<UInt32>
+    noise: (Int) -> (Philox.Words, Philox.Words, Philox.Words, Philox.Words)
   ) {
     let perSoftness = 1 / softness
     let perByte = noiseAmplitude / 127.5
@@ -84,8 +87,11 @@ struct GlyphCanvas {
     let highest = SIMD4<Float>(repeating: 255)
     // Adding 2²³ rounds to a whole number, which is then in the low bits; the reverse makes floats of bytes.
     let magic: Float = 0x1p23
+    var block = noise(0)
     for quad in 0..<Self.vectorCount / 4 {
-      var words = noise(quad)
+      let place = quad % Philox.Words.scalarCount
+      if place == 0 && quad > 0 { block = noise(quad) }
+      var words = SIMD4(block.0[place], block.1[place], block.2[place], block.3[place])
       for vector in quad * 4..<quad * 4 + 4 {
         let byte = unsafeBitCast(words & 0xFF | magic.bitPattern, to: SIMD4<Float>.self) - magic
         words = words &>> 8

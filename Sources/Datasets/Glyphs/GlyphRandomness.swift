@@ -30,6 +30,8 @@ struct GlyphRandomness {
   /// In [−1, 1).
   mutating func symmetric() -> Float { Float(word() >> 8) * 0x1p-23 - 1 }
 
-  /// The random words of pixels 16 `quad` to 16 `quad` + 15, a byte for each.
-  func noise(_ quad: Int) -> SIMD4<UInt32> { philox.words(quad: Self.firstNoiseQuad + quad) }
+  /// The random words of pixels 16 `quad` to 16 `quad` + 255, a byte for each: the first words of sixteen quads, the second ones, and so on.
+  func noise(_ quad: Int) -> (Philox.Words, Philox.Words, Philox.Words, Philox.Words) {
+    philox.words(quads: Self.firstNoiseQuad + quad)
+  }
 }

@@ -15,14 +15,16 @@ import _TestSupport
 
   private func expected(_ specification: String, _ gradients: [[Float]], step: Int, seed: UInt64) -> [Float] {
     let (abstains, count) = (specification.contains("abstain=true"), Float(gradients.count))
+    let (isMean, isZero) = (specification.contains("mean"), specification.contains("zero"))
+    let isPositive = specification.contains("positive")
     let random = Philox(seed: seed, purpose: .voteTies, step: step)
     return gradients[0].indices.map { i in
       let votes = gradients.map { $0[i] > 0 || (!abstains && $0[i] == 0) ? 1 : $0[i] == 0 ? 0 : -1 }
       let sum = votes.reduce(0, +)
-      if specification.contains("mean") { return Float(sum) / count }
+      if isMean { return Float(sum) / count }
       if sum != 0 { return sum > 0 ? 1 : -1 }
-      if votes.allSatisfy({ $0 == 0 }) || specification.contains("zero") { return 0 }
-      if specification.contains("positive") { return 1 }
+      if votes.allSatisfy({ $0 == 0 }) || isZero { return 0 }
+      if isPositive { return 1 }
       return random.word(i / 32) >> UInt32(i % 32) & 1 == 1 ? 1 : -1
     }
   }
