@@ -21,40 +21,6 @@ import _TestSupport
     }
   }
 
-  /// Delayed descent in a few plain lines: the gradient of a half is applied after the next half was computed.
-  ///
-  /// Each half has its share of what is meant for a step: of the weight decay, and of the norm that a gradient is clipped to, unless
-  /// `sharesClip` is false.
-  private func delayedDescent(_ options: TrainerOptions, sharesClip: Bool = true) throws -> FloatBuffer {
-    let run = try PlainRun(options)
-    let weights = run.weights
-    var velocity = [Float](repeating: 0, count: weights.count)
-    var waiting: (gradient: FloatBuffer, rate: Float, share: Float)?
-    func applyWaiting() {
-      guard let (gradient, rate, share) = waiting else { return }
-      if let clip = options.clip { PlainRun.clip(gradient, to: sharesClip ? clip * Double(share) : clip) }
-      let decay = share * Float(options.weightDecay)
-      for i in 0..<weights.count {
-        velocity[i] = Float(options.momentum) * velocity[i] + (gradient[i] + decay * weights[i])
-        weights[i] = weights[i] - rate * velocity[i]
-      }
-      waiting = nil
-    }
-    for step in run.steps {
-      let samples = run.samples(of: step)
-      let middle = (samples.count + 1) / 2
-      for half in [samples[..<middle], samples[middle...]] where !half.isEmpty {
-        try run.computeGradient(of: half, among: samples.count)
-        applyWaiting()
-        let gradient = FloatBuffer(count: weights.count)
-        gradient.copy(from: run.gradient)
-        waiting = (gradient, run.rate(of: step), Float(half.count) / Float(samples.count))
-      }
-    }
-    applyWaiting()
-    return weights
-  }
-
   @Test(
     .enabled(if: World.count == 1, "one rank alone is delayed descent"),
     arguments: [(50, 20), (49, 20), (1, 5), (2, 5), (330, 3)], [("one-bit", 0), ("none", 0), ("none", 0.01)])
@@ -63,7 +29,7 @@ import _TestSupport
       ($0.minibatch, $0.steps) = size
       ($0.codec, $0.weightDecay) = how
     }
-    let expected = try delayedDescent(options)
+    let expected = try PlainDelayedDescent.train(options)
     #expect(try train(options).modelHash == expected.hash())
     // The delay is there: plain descent ends elsewhere.
     var plain = options
@@ -73,7 +39,7 @@ import _TestSupport
 
   @Test func floatsOnManyRanksAreDelayedDescent() throws {
     let options = doubleBuffered { $0.codec = "none" }
-    let expected = try delayedDescent(options)
+    let expected = try PlainDelayedDescent.train(options)
     let (_, values) = try trainedModel(options)
     // Sums over ranks are rounded in another order.
     #expect(farthest(values, expected).distance < 1e-4)
@@ -85,11 +51,11 @@ import _TestSupport
       ($0.codec, $0.clip, $0.minibatch) = ("none", 0.3, minibatch)
       $0.learningRate = 0.05
     }
-    let expected = try delayedDescent(options)
+    let expected = try PlainDelayedDescent.train(options)
     let (_, values) = try trainedModel(options)
     #expect(farthest(values, expected).distance < 1e-4)
     // With the whole norm for each half the model would be another one.
-    let other = try delayedDescent(options, sharesClip: false)
+    let other = try PlainDelayedDescent.train(options, sharesClip: false)
     #expect((0..<values.count).contains { abs(other[$0] - expected[$0]) > 1e-2 })
   }
 

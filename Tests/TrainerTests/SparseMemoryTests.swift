@@ -39,25 +39,6 @@ import _TestSupport
     }
   }
 
-  /// u ← ρu + g, e ← e + ηu, and the k largest values leave e; momentum is forgotten where they were, or not.
-  private func descent(_ gradients: [[Float]], k: Int, momentum: Double, rates: [Float], masks: Bool) -> [[Float]] {
-    let count = gradients[0].count
-    var (u, e) = ([Double](repeating: 0, count: count), [Double](repeating: 0, count: count))
-    return zip(gradients, rates).map { gradient, rate in
-      for i in 0..<count {
-        u[i] = momentum * u[i] + Double(gradient[i])
-        e[i] += Double(rate) * u[i]
-      }
-      var change = [Float](repeating: 0, count: count)
-      for i in (0..<count).sorted(by: { (abs(e[$0]), $1) > (abs(e[$1]), $0) }).prefix(k) where e[i] != 0 {
-        change[i] = Float(e[i])
-        e[i] = 0
-        if masks { u[i] = 0 }
-      }
-      return change
-    }
-  }
-
   /// Ranks' values are added in rank order, in fp32 by those who keep no sums and in fp64 by owners who do.
   @Test(
     .ranks(atLeast: 3),
@@ -91,60 +72,19 @@ import _TestSupport
       let said = keys.replacing("mask=\(masks),", with: "").replacing("k=45", with: "k=\(k)")
       let found = try changes(
         strategy + (strategy.contains(":") ? "," : ":") + said, gradients, momentum: 0.5, rates: [1, 1, 1])
-      #expect(found == descent(gradients, k: k, momentum: 0.5, rates: [1, 1, 1], masks: masks), "k = \(k)")
+      #expect(found == PlainSparseMemory.descent(gradients, k: k, momentum: 0.5, rates: [1, 1, 1], masks: masks), "k = \(k)")
     }
     let gradients = (0..<7).map { integers(count, step: $0) }
     // Powers of two, so that nothing is rounded anywhere.
     let rates: [Float] = [1, 0.5, 0.5, 0.25, 1, 0.125, 0.25]
-    let expected = descent(gradients, k: 45, momentum: 0.5, rates: rates, masks: masks)
+    let expected = PlainSparseMemory.descent(gradients, k: 45, momentum: 0.5, rates: rates, masks: masks)
     let found = try changes(
       strategy + (strategy.contains(":") ? "," : ":") + keys, gradients, momentum: 0.5, rates: rates)
     for step in found.indices { #expect(found[step] == expected[step], "step \(step)") }
     // Masks matter from the second step on.
-    let other = descent(gradients, k: 45, momentum: 0.5, rates: rates, masks: !masks)
+    let other = PlainSparseMemory.descent(gradients, k: 45, momentum: 0.5, rates: rates, masks: !masks)
     #expect(expected[0] == other[0] && expected[1...] != other[1...])
     try world.barrier()
-  }
-
-  /// The loop of FetchSGD on one table for each shard: S_u ← ρS_u + S(g), S_e ← S_e + ηS_u for all tables of the window, the heavy
-  /// values leave them, and their momentum too where it is masked.
-  private func fetchSGD(
-    _ gradients: [[Float]], k: [Int], code: SketchCode, zeroes: Bool, window: Int, momentum: Double, rates: [Float], masks: Bool
-  ) -> [[Float]] {
-    let shards = code.shards
-    var changes = gradients.map { [Float](repeating: 0, count: $0.count) }
-    for shard in 0..<shards.shardCount {
-      let hashes = code.hashes[shard]!
-      let count = shards.count(of: shard)
-      let u = CountSketch<Double>(hashes)
-      let errors = (0..<max(window, 1)).map { _ in CountSketch<Double>(hashes) }
-      for (step, rate) in rates.enumerated() {
-        u.multiply(by: momentum)
-        u.insert((0..<count).map { Double(gradients[step][shards.place(of: $0, in: shard)]) }, count: count)
-        for error in errors {
-          let share = CountSketch<Double>(hashes)
-          share.copy(from: u)
-          share.multiply(by: Double(rate))
-          error.add(share)
-        }
-        let oldest = errors[step % errors.count]
-        let rounded = CountSketch<Float>(hashes)
-        rounded.round(from: oldest)
-        let change = rounded.largestEstimates(k[shard], of: count)
-        for (index, value) in zip(change.indices.map(Int.init), change.values) {
-          changes[step][shards.place(of: index, in: shard)] = value
-        }
-        let momenta = change.indices.map { Float(u.estimate(at: Int($0))) }
-        for (index, value) in zip(change.indices.map(Int.init), change.values) {
-          for error in errors { if zeroes { error.clear(at: index) } else { error.insert(-Double(value), at: index) } }
-        }
-        for (index, value) in zip(change.indices.map(Int.init), momenta) where masks {
-          if zeroes { u.clear(at: index) } else { u.insert(-Double(value), at: index) }
-        }
-        if window > 0 { oldest.clear() }
-      }
-    }
-    return changes
   }
 
   /// Sums of a step are exact in fp32; what is remembered of several steps is so in fp64 alone.
@@ -158,7 +98,7 @@ import _TestSupport
     let k = (0..<3).map { shares[$0 + 1] - shares[$0] }
     let gradients = (0..<8).map { integers(count, step: 20 + $0) }
     let rates: [Float] = [1, 0.5, 0.5, 0.25, 1, 0.125, 0.25, 0.5]
-    let expected = fetchSGD(
+    let expected = PlainSparseMemory.fetchSGD(
       gradients, k: k, code: code, zeroes: recovery == "zero", window: how.window, momentum: 0.75, rates: rates, masks: how.mask
     )
     let found = try changes(
@@ -166,35 +106,6 @@ import _TestSupport
       momentum: 0.75, rates: rates)
     for step in found.indices { #expect(found[step] == expected[step], "step \(step)") }
     try world.barrier()
-  }
-
-  /// Two rounds on one vector for each shard: u ← ρu + g, v ← v + ηu, candidates by the sketch of v, and the largest of their values.
-  private func twoRounds(
-    _ gradients: [[Float]], k: [Int], candidates: Int, code: SketchCode, isHeavyMix: Bool, momentum: Float, rates: [Float]
-  ) -> [[Float]] {
-    let shards = code.shards
-    var changes = gradients.map { [Float](repeating: 0, count: $0.count) }
-    for shard in 0..<shards.shardCount {
-      let count = shards.count(of: shard)
-      var (u, v) = ([Float](repeating: 0, count: count), [Float](repeating: 0, count: count))
-      for (step, rate) in rates.enumerated() {
-        for i in 0..<count {
-          u[i] = momentum * u[i] + gradients[step][shards.place(of: i, in: shard)]
-          v[i] += rate * u[i]
-        }
-        let sketch = CountSketch<Float>(code.hashes[shard]!)
-        sketch.insert(v, count: count)
-        let found =
-          isHeavyMix
-          ? sketch.heavyMix(candidates * k[shard], of: count, seed: 5, step: step, shard: shard)
-          : sketch.largestEstimates(candidates * k[shard], of: count).indices
-        for i in found.map(Int.init).sorted(by: { (abs(v[$0]), $1) > (abs(v[$1]), $0) }).prefix(k[shard]) {
-          changes[step][shards.place(of: i, in: shard)] = v[i]
-          (u[i], v[i]) = (0, 0)
-        }
-      }
-    }
-    return changes
   }
 
   @Test(arguments: ["fetch-sgd", "sketched-sgd"], [1, 4]) func twoRoundsFollowThePlainLoop(
@@ -210,7 +121,7 @@ import _TestSupport
     let k = (0..<3).map { shares[$0 + 1] - shares[$0] }
     let gradients = (0..<5).map { integers(count, step: 40 + $0) }
     let rates: [Float] = [1, 0.5, 0.5, 1, 0.25]
-    let expected = twoRounds(
+    let expected = PlainSparseMemory.twoRounds(
       gradients, k: k, candidates: candidates, code: code, isHeavyMix: strategy == "sketched-sgd", momentum: 0.5, rates: rates)
     let found = try changes(
       "\(strategy):k=120,rows=3,columns=1200,shards=3,mask=true,candidates=\(candidates)", gradients, momentum: 0.5,
