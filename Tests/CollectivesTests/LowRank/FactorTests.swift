@@ -69,7 +69,7 @@ import _TestSupport
   }
 
   /// And do not hinder what comes.
-  @Test(arguments: specifications) func zerosStayZeros(_ specification: String) throws {
+  @Test(arguments: specifications + ["low-rank"]) func zerosStayZeros(_ specification: String) throws {
     let run = try AggregationRun(specification, Self.model)
     for step in 0..<3 {
       let sum = try run([Float](repeating: 0, count: Self.model.count), step: step)

@@ -18,11 +18,12 @@ struct AggregationRun {
   ) throws {
     let hosts = try HostMap(allRanks, transport: transport)
     self.layout = layout
-    gradient = try SharedGradient(count: layout.count, hosts: hosts, isShared: false)
+    let recipe = try aggregations.make(specification)
+    gradient = try SharedGradient(count: layout.count, hosts: hosts, isShared: recipe.capabilities.sharesContributions)
     var parts = AggregationParts(hosts: hosts, layout: layout, gradients: [gradient])
     (parts.seed, parts.momentum, parts.worksAlone) = (seed, momentum, worksAlone)
     parts.options.isRestorable = isRestorable
-    exchange = try aggregations.make(specification)(parts)
+    exchange = try recipe(parts)
   }
 
   /// That of a single row of `count` values.
