@@ -13,20 +13,38 @@ func library(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
   .target(name: name, dependencies: dependencies, swiftSettings: settings)
 }
 
+/// For code that computes little itself: it starts jobs, or tests what is fast.
+///
+/// Half of the time of a build goes into making code fast.
+let unoptimized = settings + [.unsafeFlags(["-Onone", "-no-emit-module-separately-wmo"])]
+
 /// A small program that asserts its own result; CI runs each under `mpirun`.
-func example(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
+func example(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
   .executableTarget(
-    name: "example-\(name)", dependencies: dependencies, path: "examples/\(name)", exclude: exclude,
-    swiftSettings: settings)
+    name: "example-\(name)", dependencies: dependencies, path: "examples/\(name)", swiftSettings: settings)
+}
+
+/// A laboratory: a program that runs jobs and prints tables.
+func laboratory(_ name: String, _ dependencies: [Target.Dependency], exclude: [String]) -> Target {
+  .executableTarget(
+    name: "example-\(name)", dependencies: dependencies + ["Laboratory", "Files", argumentParser], path: "examples/\(name)",
+    exclude: exclude, swiftSettings: unoptimized)
+}
+
+/// What tests share: short runs, and what they compare with in a few plain lines.
+///
+/// Tests import it as @testable, which optimized code has to be built for.
+func support(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .target(
+    name: "_\(name)Support", dependencies: dependencies + ["_TestSupport"], path: "Tests/_\(name)Support",
+    swiftSettings: settings + [.unsafeFlags(["-enable-testing"])])
 }
 
 /// The tests of one module; those that need several ranks run under `mpirun`.
-///
-/// Tests that compute little themselves are not optimized: most of the time of a build would go into them.
-func tests(_ name: String, _ dependencies: [Target.Dependency], areOptimized: Bool = true) -> Target {
+func tests(_ name: String, _ dependencies: [Target.Dependency], areOptimized: Bool = false) -> Target {
   .testTarget(
     name: "\(name)Tests", dependencies: dependencies + ["_TestSupport"],
-    path: "Tests/\(name)Tests", swiftSettings: settings + (areOptimized ? [] : [.unsafeFlags(["-Onone"])]))
+    path: "Tests/\(name)Tests", swiftSettings: areOptimized ? settings : unoptimized)
 }
 
 let argumentParser = Target.Dependency.product(
@@ -127,55 +145,58 @@ let package = Package(
     example("overlap", ["MPI"]),
     example("user-operation", ["MPI"]),
     example("one-bit", ["Collectives", "Transport", "Codecs", "MPI", "Buffers"]),
-    // What examples have in common that run jobs and print tables.
+    // What laboratories have in common.
     .target(
       name: "Laboratory", dependencies: ["Reporting", "Files", argumentParser], path: "examples/laboratory",
-      swiftSettings: settings),
-    example("codecs", ["Laboratory", "Reporting", "Files", argumentParser], exclude: ["README.md"]),
-    example("dc-asgd", ["Laboratory", "Files", argumentParser], exclude: ["README.md", "RESULTS.md"]),
-    example(
-      "deep", ["Laboratory", "Reporting", "Files", argumentParser],
-      exclude: ["README.md", "depth.svg", "normalization.svg", "regularization.svg"]),
-    example(
-      "local", ["Laboratory", "Reporting", "Collectives", "Transport", "Files", "MPI", "Buffers", argumentParser],
-      exclude: ["README.md", "RESULTS.md"]),
-    example("seide2014", ["Laboratory", "Files", argumentParser], exclude: ["README.md", "RESULTS.md"]),
-    example(
-      "fetchsgd", ["Laboratory", "Reporting", "Files", "Networks", "Datasets", "Buffers", argumentParser],
+      swiftSettings: unoptimized),
+    laboratory("codecs", ["Reporting"], exclude: ["README.md"]),
+    laboratory("dc-asgd", [], exclude: ["README.md", "RESULTS.md"]),
+    laboratory(
+      "deep", ["Reporting"], exclude: ["README.md", "depth.svg", "normalization.svg", "regularization.svg"]),
+    laboratory(
+      "local", ["Reporting", "Collectives", "Transport", "MPI", "Buffers"], exclude: ["README.md", "RESULTS.md"]),
+    laboratory("seide2014", [], exclude: ["README.md", "RESULTS.md"]),
+    laboratory(
+      "fetchsgd", ["Reporting", "Networks", "Datasets", "Buffers"],
       exclude: ["README.md", "RESULTS.md", "by-class.svg", "energy.svg", "iid.svg", "magnitudes.svg"]),
 
     .target(name: "_TestSupport", dependencies: ["Files", "MPI"], path: "Tests/_TestSupport", swiftSettings: settings),
-    // Short runs, and the same steps in a few plain lines. Tests import it as @testable, which optimized code has to be built for.
-    .target(
-      name: "_TrainingSupport",
-      dependencies: [
-        "_TestSupport", "Trainer", "Strategies", "Checkpoints", "Collectives", "Transport", "Networks", "Datasets", "MPI",
-        "Codecs", "Buffers",
-      ],
-      path: "Tests/_TrainingSupport", swiftSettings: settings + [.unsafeFlags(["-enable-testing"])]),
-    tests("Buffers", ["Buffers"]),
+    support("Collectives", ["PointToPoint", "Collectives", "Transport", "MPI", "Codecs", "Buffers"]),
+    support(
+      "Training",
+      [
+        "Trainer", "Strategies", "Checkpoints", "Collectives", "Transport", "Networks", "Datasets", "MPI", "Codecs", "Buffers",
+      ]),
+    tests("Buffers", ["Buffers"], areOptimized: true),
     tests(
-      "MPI", ["MPI", "example-hello", "example-ring", "example-reduce", "example-overlap", "example-user-operation"],
-      areOptimized: false),
-    tests("Codecs", ["Codecs", "Kernels", "Buffers"]),
-    tests("Collectives", ["PointToPoint", "Collectives", "Transport", "MPI", "Codecs", "Buffers"]),
-    tests("SharedLibrary", ["SharedLibrary", "CMorse"]),
-    tests("Networks", ["Networks", "Kernels", "Buffers"]),
-    tests("Datasets", ["Datasets", "CZlib", "Buffers"]),
-    tests("Bench", ["bench", "Buffers"], areOptimized: false),
+      "MPI", ["MPI", "example-hello", "example-ring", "example-reduce", "example-overlap", "example-user-operation"]),
+    tests("Codecs", ["Codecs", "Kernels", "Buffers"], areOptimized: true),
+    tests("Collectives", ["_CollectivesSupport", "Collectives", "Transport", "MPI", "Codecs", "Buffers"], areOptimized: true),
+    tests("PointToPoint", ["_CollectivesSupport", "PointToPoint", "Collectives", "Transport", "MPI", "Codecs", "Buffers"]),
+    tests("SharedLibrary", ["SharedLibrary", "CMorse"], areOptimized: true),
+    tests("Networks", ["Networks", "Kernels", "Buffers"], areOptimized: true),
+    tests("Datasets", ["Datasets", "CZlib", "Buffers"], areOptimized: true),
+    tests("Bench", ["bench", "Buffers"]),
+    // Whole runs by strategy and optimizer.
+    tests(
+      "Strategies",
+      [
+        "_TrainingSupport", "Trainer", "Strategies", "Checkpoints", "Optimizers", "PointToPoint", "Collectives", "Transport",
+        "Networks", "Datasets", "MPI", "Codecs", "Buffers",
+      ]),
     tests(
       "Trainer",
       [
         "_TrainingSupport", "Trainer", "Strategies", "Reporting", "Checkpoints", "Optimizers", "Files", "PointToPoint",
         "Collectives", "Transport", "Networks", "Datasets", "MPI", "Codecs", "Kernels", "Buffers",
-      ], areOptimized: false),
+      ]),
     tests(
       "Planner",
       [
         "_TrainingSupport", "Planner", "Trainer", "Strategies", "Reporting", "Optimizers", "Files", "Collectives", "Transport",
         "Networks", "Datasets", "MPI", "Codecs", "Buffers",
-      ], areOptimized: false),
+      ]),
     // `train` as its users start it: what it says, writes and ends with.
-    tests("Command", ["_TrainingSupport", "Trainer", "Strategies", "Reporting", "Files", "Buffers"], areOptimized: false),
+    tests("Command", ["_TrainingSupport", "Trainer", "Strategies", "Reporting", "Files", "Buffers"]),
   ]
 )

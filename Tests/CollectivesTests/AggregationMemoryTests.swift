@@ -5,6 +5,7 @@ import MPI
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// What an aggregation is said to need before it is made is what it then allocates.
 @Suite(.serialized, .ranks(atMost: 4)) struct AggregationMemoryTests {

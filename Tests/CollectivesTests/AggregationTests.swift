@@ -5,6 +5,7 @@ import MPI
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// What holds for every aggregation of the registry: neither who drives it, nor how its messages travel, nor where the result goes
 /// changes a bit.

@@ -4,6 +4,7 @@ import MPI
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// Blocks of matrices among ranks.
 @Suite(.serialized) struct BlockExchangeTests {

@@ -5,6 +5,7 @@ import MPI
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// The largest values of chunks through the whole exchange: what ranks and owners keep, and both divisors.
 @Suite(.serialized) struct ChunkTopKExchangeTests {

@@ -4,6 +4,7 @@ import Foundation
 import MPI
 import Testing
 import Transport
+@testable import _CollectivesSupport
 
 /// Nothing is lost: what does not arrive stays in a residual.
 @Suite(.serialized) struct ConservationTests {

@@ -4,6 +4,7 @@ import Collectives
 import MPI
 import Testing
 import Transport
+@testable import _CollectivesSupport
 
 /// The exchange against the whole of it in plain code: outputs, both residuals and counts, bit for bit.
 @Suite(.serialized) struct ExchangeTests {

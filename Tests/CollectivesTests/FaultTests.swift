@@ -6,6 +6,7 @@ import MPI
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// A rank that stays away or is out of step is noticed and named, and nothing hangs.
 ///

@@ -5,6 +5,7 @@ import MPI
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// The laws of shards and segments.
 @Suite(.serialized) struct GeometryTests {

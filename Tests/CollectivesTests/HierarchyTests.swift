@@ -6,6 +6,7 @@ import MPI
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// Hierarchical exchanges, on one host whose ranks pretend to be on several.
 @Suite(.serialized) struct HierarchyTests {
@@ -46,20 +47,6 @@ import _TestSupport
     }
   }
 
-  /// All ranks of an exchange between hosts in plain scalar code: hosts' sums as one gradient each.
-  private func reference(
-    _ gradients: [[Float]], hosts: [Int], _ state: inout ReferenceExchange
-  ) -> [Float] {
-    var parties: [[Float]] = []
-    for host in Set(hosts).sorted(by: { hosts.firstIndex(of: $0)! < hosts.firstIndex(of: $1)! }) {
-      let members = gradients.indices.filter { hosts[$0] == host }
-      var sum = gradients[members[0]]
-      for member in members.dropFirst() { for index in sum.indices { sum[index] += gradients[member][index] } }
-      parties.append(sum)
-    }
-    return state.run(parties)
-  }
-
   @Test(.enabled(if: allRanks.count > 1), arguments: codecs, [Overlap.off, .thread])
   func equalsTheReference(_ codec: ReferenceCodec, _ overlap: Overlap) throws {
     let (rank, rankCount) = (allRanks.rank, allRanks.count)
@@ -81,7 +68,7 @@ import _TestSupport
           var expected = [Float](repeating: 0, count: layout.count)
           if rank == 0 {
             let gradients = drawGradients(count: layout.count, seed: 72, step: step, rankCount: rankCount)
-            expected = hostCount > 1 ? reference(gradients, hosts: hosts, &state) : state.run(gradients)
+            expected = hostCount > 1 ? state.run(gradients, hosts: hosts) : state.run(gradients)
           }
           try allRanks.broadcast(&expected)
           gradient.values.set(drawGradient(count: layout.count, seed: 72, step: step, rank: rank))
@@ -151,7 +138,7 @@ import _TestSupport
         var state = ReferenceExchange(layout, codec, rankCount: topology == .flat ? rankCount : Set(hosts).count)
         for step in 0..<3 {
           let gradients = drawGradients(count: layout.count, seed: 74, step: step, rankCount: rankCount)
-          let expected = topology == .flat ? state.run(gradients) : reference(gradients, hosts: hosts, &state)
+          let expected = topology == .flat ? state.run(gradients) : state.run(gradients, hosts: hosts)
           gradient.values.set(gradients[rank])
           try exchange.run(step: step, into: .inPlace)
           #expect(firstDifference(gradient.values.array, expected) == nil, "hosts \(hosts), \(topology), step \(step)")

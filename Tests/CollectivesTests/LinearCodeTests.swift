@@ -5,6 +5,7 @@ import MPI
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// A linear code as somebody adds one: that of CONTRIBUTING.
 private struct EveryEighth: LinearCode {

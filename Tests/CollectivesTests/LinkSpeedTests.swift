@@ -2,6 +2,7 @@ import Collectives
 import MPI
 import Testing
 import Transport
+@testable import _CollectivesSupport
 
 /// What is measured of the links between hosts.
 @Suite(.serialized) struct LinkSpeedTests {

@@ -5,6 +5,7 @@ import MPI
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// Rounds of messages whose lengths vary.
 @Suite(.serialized) struct MessageRoundsTests {

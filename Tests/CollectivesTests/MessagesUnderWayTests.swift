@@ -4,6 +4,7 @@ import Foundation
 import MPI
 import Testing
 import Transport
+@testable import _CollectivesSupport
 
 /// While a message is under way its memory does not change: a receiver may read it at any moment until it has arrived.
 @Suite(.serialized) struct MessagesUnderWayTests {

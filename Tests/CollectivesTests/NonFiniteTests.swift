@@ -3,6 +3,7 @@ import Collectives
 import MPI
 import Testing
 import Transport
+@testable import _CollectivesSupport
 
 /// What is not finite is sent as zeros, stays out of residuals, and is counted; ranks stay equal.
 @Suite(.serialized) struct NonFiniteTests {

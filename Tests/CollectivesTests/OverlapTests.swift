@@ -6,6 +6,7 @@ import MPI
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// Exchanges that are under way while a gradient becomes ready: neither who drives them nor when changes a bit.
 @Suite(.serialized) struct OverlapTests {
@@ -49,16 +50,14 @@ import _TestSupport
       try exchange.begin(Contribution(step: step, buffer: step % 2, isReady: false))
       driver.drive(exchange)
       for tensor in layout.tensors {
-        for index in tensor.range { gradient[index] = own[step][index] }
+        gradient.set(own[step], in: tensor.range)
         exchange.markReady(upTo: tensor.range.upperBound)
         sleepAtRandom(&random, upTo: 300)
         driver.turn()
       }
       let output = FloatBuffer(count: layout.count)
       output.fill(.nan)
-      let copy = { (range: Range<Int>, sum: UnsafePointer<Float>) in
-        for (offset, index) in range.enumerated() { output[index] = output[index].isNaN ? sum[offset] : .infinity }
-      }
+      let copy = { (range: Range<Int>, sum: UnsafePointer<Float>) in output.setOnce(range, sum) }
       try driver.deliver(exchange, into: step < 2 ? .buffer(output) : .update(copy))
       #expect(
         firstDifference(output.array, expected[step]) == nil,

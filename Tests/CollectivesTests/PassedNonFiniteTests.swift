@@ -4,6 +4,7 @@ import Collectives
 import MPI
 import Testing
 import Transport
+@testable import _CollectivesSupport
 
 /// With `passesNonFinite` a group that is not finite on one rank arrives as NaN on all, and nothing else does.
 @Suite(.serialized) struct PassedNonFiniteTests {

@@ -3,6 +3,7 @@ import MPI
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// Ranks on a grid of shares and slices.
 @Suite(.serialized) struct RankGridTests {

@@ -3,6 +3,7 @@ import Collectives
 import MPI
 import Testing
 import Transport
+@testable import _CollectivesSupport
 
 /// Small records of all ranks, in rank order.
 @Suite(.serialized) struct RecordExchangeTests {

@@ -3,6 +3,7 @@ import Collectives
 import MPI
 import Testing
 import Transport
+@testable import _CollectivesSupport
 
 /// Models that must be equal are compared, and what differs is named.
 @Suite(.serialized) struct ReplicaCheckTests {

@@ -6,6 +6,7 @@ import MPI
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// Whatever MPI does with all ranks at once begins when all have come, and who has not is named.
 @Suite(.serialized, .ranks(atLeast: 2)) struct RollCallTests {

@@ -5,6 +5,7 @@ import MPI
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// Codes with one scale for each group, and of some values of a group, through both stages of the exchange.
 @Suite(.serialized) struct ScalarExchangeTests {

@@ -6,6 +6,7 @@ import MPI
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// Memory that ranks share for a while is given back, and not only at the end of the job.
 @Suite(.serialized) struct SharedMemoryTests {

@@ -5,6 +5,7 @@ import MPI
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// A simulation has the bits of the exchange that it stands for.
 @Suite(.serialized, .ranks(atMost: 4)) struct SimulatedAllReduceTests {

@@ -5,6 +5,7 @@ import MPI
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// One stream of gradients whose codec changes on the way.
 @Suite(.serialized) struct StreamTests {

@@ -5,6 +5,7 @@ import MPI
 import Synchronization
 import Testing
 import Transport
+@testable import _CollectivesSupport
 
 /// Decodes as another codec does, and notes whether streamed values were made visible.
 private struct WatchedCodec: Codec {
@@ -73,7 +74,7 @@ private struct WatchedCodec: Codec {
     let exchange = try CodedAllReduce(codec, layout: layout, gradient: gradient, options: options)
     let output = FloatBuffer(count: layout.count)
     for (step, destination) in [Sink.buffer(output), .inPlace].enumerated() {
-      for index in 0..<layout.count { gradient.values[index] = Float(index % 512) - 256 }
+      gradient.values.set(drawSawtooth(count: layout.count))
       codec.log.counts.withLock { $0.streamed = 0 }
       try exchange.run(step: step, into: destination)
       // Inside a host, owners write floats where they are wanted.
@@ -82,7 +83,7 @@ private struct WatchedCodec: Codec {
       #expect(left.withLock { $0 } == 0, "a unit of work left stores that others may not see")
       if codec.isIdentity {
         let found = step == 0 ? output : gradient.values
-        #expect((0..<layout.count).allSatisfy { found[$0] == ranks * (Float($0 % 512) - 256) })
+        #expect(firstDifference(found.array, drawSawtooth(count: layout.count, times: ranks)) == nil)
       }
       try allRanks.barrier()
     }

@@ -4,6 +4,7 @@ import Foundation
 import MPI
 import Testing
 import Transport
+@testable import _CollectivesSupport
 
 /// The order in which things happen changes no bit.
 @Suite(.serialized) struct TimingTests {

@@ -5,6 +5,7 @@ import MPI
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// Counted bytes are predicted bytes, and the prediction is that of the published format.
 @Suite(.serialized) struct TrafficTests {

@@ -4,6 +4,7 @@ import Collectives
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// A caller's mistakes end the program.
 @Suite(.outsideMPI) struct WrongUseTests {

@@ -4,14 +4,6 @@ import MPI
 import Strategies
 import Trainer
 
-extension StateInventory {
-  /// The state of one component.
-  init(of component: any Stateful) {
-    self.init()
-    component.contribute(to: &self)
-  }
-}
-
 /// Bytes of a file, changed in place.
 func edit(_ path: String, _ change: (inout Data) -> Void) throws {
   var data = try Data(contentsOf: URL(fileURLWithPath: path))

@@ -5,6 +5,7 @@ import MPI
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// EF21 with momentum against its formulas, and its laws.
 @Suite(.serialized) struct DifferenceSumTests {

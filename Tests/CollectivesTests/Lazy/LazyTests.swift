@@ -4,6 +4,7 @@ import MPI
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// Lazily aggregated gradients against plain lines (algorithms §10.8).
 @Suite(.serialized) struct LazyTests {

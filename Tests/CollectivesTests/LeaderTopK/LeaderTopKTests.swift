@@ -4,6 +4,7 @@ import MPI
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// The choice of one rank for all, against its definition and its laws.
 @Suite(.serialized) struct LeaderTopKTests {

@@ -4,6 +4,7 @@ import MPI
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// What holds for all sums whose matrices travel as two factors.
 @Suite(.serialized) struct FactorTests {

@@ -4,6 +4,7 @@ import MPI
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// Low-rank sums against their formulas, and their laws.
 @Suite(.serialized) struct LowRankTests {

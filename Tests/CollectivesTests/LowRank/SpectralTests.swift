@@ -4,6 +4,7 @@ import MPI
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// Sums by singular values against their formulas, and their laws.
 @Suite(.serialized) struct SpectralTests {

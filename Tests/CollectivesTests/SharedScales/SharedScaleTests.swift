@@ -5,6 +5,7 @@ import MPI
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// Sums with scales that all ranks share, against plain counting, and their laws.
 @Suite(.serialized) struct SharedScaleTests {

@@ -5,74 +5,10 @@ import MPI
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// Deep gradient compression against plain loops over all ranks: the ramp of k, clipping, momentum that is masked (algorithms §4.5).
 @Suite(.serialized, .ranks(atMost: 4)) struct DeepGradientCompressionTests {
-  /// All ranks in one place.
-  private struct Reference {
-    let (k, ramp, momentum, masks): (Int, Int, Float, Bool)
-    var clip: Double?
-    var (u, v): ([[Float]], [[Float]])
-    var exchanges = 0
-
-    init(_ count: Int, k: Int, ramp: Int = 0, momentum: Float = 0, masks: Bool = true, clip: Double? = nil) {
-      (self.k, self.ramp, self.momentum, self.masks, self.clip) = (k, ramp, momentum, masks, clip)
-      u = Array(repeating: Array(repeating: 0, count: count), count: allRanks.count)
-      v = u
-    }
-
-    /// The shares 1/4, 1/16, … of `count` values that are more than k, for equal times, then k.
-    static func sent(_ exchange: Int, of count: Int, k: Int, ramp: Int) -> Int {
-      var shares: [Int] = []
-      var share = Double(count) / 4
-      while share.rounded(.up) > Double(k) {
-        shares.append(Int(share.rounded(.up)))
-        share /= 4
-      }
-      guard exchange < ramp, !shares.isEmpty else { return k }
-      return shares[exchange * shares.count / ramp]
-    }
-
-    mutating func run(_ gradients: [[Float]], rate: Float) -> [Float] {
-      let count = gradients[0].count
-      let k = Self.sent(exchanges, of: count, k: k, ramp: ramp)
-      var sum = [Float](repeating: 0, count: count)
-      for (rank, gradient) in gradients.enumerated() {
-        var factor: Float = 1
-        if let clip {
-          let (norm, limit) = (
-            gradient.reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot(), clip / Double(gradients.count).squareRoot()
-          )
-          if norm > limit { factor = Float(limit / norm) }
-        }
-        for i in 0..<count {
-          u[rank][i] = momentum * u[rank][i] + factor * gradient[i]
-          v[rank][i] += rate * u[rank][i]
-        }
-        let own = v[rank]
-        let order = own.indices.sorted { (own[$0].magnitude, -$0) > (own[$1].magnitude, -$1) }
-        for i in order.prefix(k) where own[i] != 0 {
-          sum[i] += own[i]
-          v[rank][i] = 0
-          if masks { u[rank][i] = 0 }
-        }
-      }
-      exchanges += 1
-      return sum
-    }
-  }
-
-  /// The gradients of all ranks in a step: multiples of 2⁻⁸, a few of them large, so that norms are exact.
-  private func gradients(_ count: Int, step: Int) -> [[Float]] {
-    (0..<allRanks.count).map { rank in
-      var random = SplitMix(417, step, rank)
-      return (0..<count).map { _ in
-        let word = random.next()
-        return Float(Int(word % 2001) - 1000) / 256 * (word >> 40 % 20 == 0 ? 16 : 1)
-      }
-    }
-  }
-
   /// Fewer values than ranks, one off a word, and several shards.
   @Test(
     arguments: [0, 1, 3, 65, 300, 5000],
@@ -88,10 +24,10 @@ import _TestSupport
   ) throws {
     for transport in transports {
       let run = try AggregationRun("dgc:\(how.keys)", count, transport, momentum: 0.5)
-      var reference = Reference(
+      var reference = DeepGradientCompressionReference(
         count, k: max(1, (count + how.k - 1) / how.k), ramp: how.ramp, momentum: 0.5, masks: how.masks, clip: how.clip)
       for step in 0..<9 {
-        let (gradients, rate) = (gradients(count, step: step), Float(step % 3 + 1) / 4)
+        let (gradients, rate) = (DeepGradientCompressionReference.gradients(count, step: step), Float(step % 3 + 1) / 4)
         let expected = reference.run(gradients, rate: rate)
         #expect(try run(gradients[allRanks.rank], rate: rate) == expected, "\(count), \(transport), step \(step)")
       }
@@ -115,7 +51,7 @@ import _TestSupport
       var (last, total) = (Int.max, Traffic())
       for step in 0..<10 {
         let (before, predicted) = (run.exchange.traffic, run.exchange.predictedTraffic)
-        _ = try run(gradients(40_000, step: step)[allRanks.rank])
+        _ = try run(DeepGradientCompressionReference.gradients(40_000, step: step)[allRanks.rank])
         let sent = run.exchange.traffic - before
         #expect(sent.bytesSent <= predicted.bytesSent && sent.messagesSent <= predicted.messagesSent)
         // All values of all ranks might be one owner's, and in each shard the longest gaps.
@@ -168,7 +104,7 @@ import _TestSupport
     let run = try AggregationRun("dgc:k=1/1,mask=\(masks),ramp=50", 90, momentum: 0.5)
     var u = [[Float]](repeating: Array(repeating: 0, count: 90), count: allRanks.count)
     for step in 0..<5 {
-      let gradients = gradients(90, step: step)
+      let gradients = DeepGradientCompressionReference.gradients(90, step: step)
       for rank in u.indices { u[rank] = zip(u[rank], gradients[rank]).map { (masks ? 0 : 0.5 * $0) + $1 } }
       let expected = (0..<90).map { i in u.reduce(Float(0)) { $0 + 0.25 * $1[i] } }
       #expect(try run(gradients[allRanks.rank], rate: 0.25) == expected)
@@ -181,7 +117,7 @@ import _TestSupport
       try AggregationRun("dgc:k=1/20,ramp=6", 700, momentum: 0.5), try AggregationRun("top-k:k=1/20,ramp=6", 700, momentum: 0.5)
     )
     for step in 0..<8 {
-      let own = gradients(700, step: step)[allRanks.rank]
+      let own = DeepGradientCompressionReference.gradients(700, step: step)[allRanks.rank]
       #expect(try dgc(own) == plain(own))
       #expect(try ramped(own) == same(own))
     }
@@ -191,7 +127,7 @@ import _TestSupport
   @Test(arguments: [1e-42, 1e-30, 1, 1e30, 7e37]) func anyMagnitude(_ size: Double) throws {
     let magnitude = Float(size)
     let run = try AggregationRun("dgc:k=1/10,ramp=4", 129)
-    var reference = Reference(129, k: 13, ramp: 4)
+    var reference = DeepGradientCompressionReference(129, k: 13, ramp: 4)
     for step in 0..<3 {
       let gradients = (0..<allRanks.count).map { rank in
         (0..<129).map { ($0 + rank + step) % 7 == 0 ? magnitude * Float($0 % 5 - 2) / 8 : 0 }
@@ -204,7 +140,7 @@ import _TestSupport
   /// What is saved in the middle of the ramp goes on there.
   @Test func aResumedStreamIsTheSame() throws {
     let whole = try AggregationRun("dgc:k=1/100,ramp=6,clip=9", 500, momentum: 0.5)
-    for step in 0..<3 { _ = try whole(gradients(500, step: step)[allRanks.rank]) }
+    for step in 0..<3 { _ = try whole(DeepGradientCompressionReference.gradients(500, step: step)[allRanks.rank]) }
     var saved = StateInventory()
     whole.exchange.contribute(to: &saved)
     #expect(saved.counters == ["rampExchanges": "3"])
@@ -217,7 +153,7 @@ import _TestSupport
     }
     resumed.exchange.restore(counters: saved.counters)
     for step in 3..<8 {
-      let gradient = gradients(500, step: step)[allRanks.rank]
+      let gradient = DeepGradientCompressionReference.gradients(500, step: step)[allRanks.rank]
       #expect(try whole(gradient) == resumed(gradient), "step \(step)")
     }
     // Without a ramp, there is nothing to count.

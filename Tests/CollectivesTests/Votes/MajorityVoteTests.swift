@@ -5,6 +5,7 @@ import MPI
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// Votes of the ranks against plain counting, and their laws.
 @Suite(.serialized) struct MajorityVoteTests {

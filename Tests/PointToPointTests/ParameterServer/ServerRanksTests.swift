@@ -5,6 +5,7 @@ import PointToPoint
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// All rules of workers and owners, over ranks.
 @Suite(.serialized, .ranks(atMost: 4)) struct ServerRanksTests {

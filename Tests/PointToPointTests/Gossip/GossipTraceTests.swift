@@ -5,6 +5,7 @@ import PointToPoint
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// The traces of the guide to their printed digits, and references of a few lines, on any number of ranks.
 @Suite(.serialized, .ranks(atMost: 4)) struct GossipTraceTests {

@@ -6,6 +6,7 @@ import PointToPoint
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// Parameter servers under orders of messages that chance makes: whatever comes when, every minibatch is done once and nobody waits for
 /// ever.

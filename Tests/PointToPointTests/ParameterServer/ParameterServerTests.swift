@@ -5,6 +5,7 @@ import PointToPoint
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 @Suite(.serialized) struct ParameterServerTests {
   private let world = allRanks

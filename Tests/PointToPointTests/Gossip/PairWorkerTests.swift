@@ -2,6 +2,7 @@ import Buffers
 import PointToPoint
 import Testing
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// Workers whose questions and answers take random times: nobody waits for ever, and what happened can be done again.
 @Suite(.oneProcess) struct PairWorkerTests {

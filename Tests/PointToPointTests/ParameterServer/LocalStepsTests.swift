@@ -5,6 +5,7 @@ import PointToPoint
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// Workers that push what steps of their own have changed.
 @Suite(.serialized) struct LocalStepsTests {

@@ -5,6 +5,7 @@ import PointToPoint
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// Workers with models of their own, elastically bound to a centre.
 @Suite(.serialized) struct ElasticTests {

@@ -3,6 +3,7 @@ import Foundation
 import Optimizers
 import Testing
 import _TestSupport
+@testable import _TrainingSupport
 
 /// Lion and LAMB against their formulas in plain fp64.
 @Suite(.oneProcess) struct LionTests {

@@ -5,6 +5,7 @@ import PointToPoint
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// Elastic averaging in step: all workers meet the same centre (algorithms §8, synchronous).
 @Suite(.serialized) struct ElasticTogetherTests {

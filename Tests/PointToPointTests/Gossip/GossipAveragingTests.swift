@@ -4,6 +4,7 @@ import MPI
 import PointToPoint
 import Testing
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// Averaging alone, without data (experiments §5.1): workers come to the mean of their starts, as fast as the guide says.
 @Suite(.serialized, .enabled(if: [1, 2, 4].contains(World.count), "8 workers")) struct GossipAveragingTests {

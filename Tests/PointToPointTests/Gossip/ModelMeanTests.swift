@@ -4,6 +4,7 @@ import PointToPoint
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// What means of models, and gathers of a few values, count.
 @Suite(.serialized) struct ModelMeanTests {

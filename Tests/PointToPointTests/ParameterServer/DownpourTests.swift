@@ -5,6 +5,7 @@ import PointToPoint
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// Workers that push several gradients at once, pull now and then, and compute while messages are under way.
 @Suite(.serialized) struct DownpourTests {

@@ -47,6 +47,9 @@ func drawGradients(count: Int, seed: Int, step: Int, rankCount: Int) -> [[Float]
   (0..<rankCount).map { drawGradient(count: count, seed: seed, step: step, rank: $0) }
 }
 
+/// Values from −256 to 255 in turn, times `factor`.
+func drawSawtooth(count: Int, times factor: Float = 1) -> [Float] { (0..<count).map { factor * (Float($0 % 512) - 256) } }
+
 /// Where two vectors differ first, bit for bit; nil where they are equal.
 func firstDifference(_ found: [Float], _ expected: [Float]) -> String? {
   guard found.count == expected.count else { return "\(found.count) values instead of \(expected.count)" }
@@ -64,6 +67,16 @@ extension FloatBuffer {
   func set(_ array: [Float]) {
     precondition(array.count == count)
     for index in array.indices { baseAddress[index] = array[index] }
+  }
+
+  /// Sets the values of `range` to those of `array` there.
+  func set(_ array: [Float], in range: Range<Int>) {
+    for index in range { baseAddress[index] = array[index] }
+  }
+
+  /// Sets the values of `range`, of which each was NaN: those that had been set already become infinite.
+  func setOnce(_ range: Range<Int>, _ source: UnsafePointer<Float>) {
+    for (offset, index) in range.enumerated() { baseAddress[index] = baseAddress[index].isNaN ? source[offset] : .infinity }
   }
 
   /// Sets all values to `value`.

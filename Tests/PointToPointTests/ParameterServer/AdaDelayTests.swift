@@ -5,6 +5,7 @@ import PointToPoint
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// AdaDelay with a c for each value against its equation (algorithms §7.2).
 @Suite(.serialized, .ranks(atMost: 4)) struct AdaDelayTests {

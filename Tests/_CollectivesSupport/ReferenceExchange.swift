@@ -42,6 +42,18 @@ struct ReferenceExchange {
     return output
   }
 
+  /// What every rank gets where ranks are on `hosts`: the hosts' sums are exchanged as one gradient each.
+  mutating func run(_ gradients: [[Float]], hosts: [Int]) -> [Float] {
+    var parties: [[Float]] = []
+    for host in Set(hosts).sorted(by: { hosts.firstIndex(of: $0)! < hosts.firstIndex(of: $1)! }) {
+      let members = gradients.indices.filter { hosts[$0] == host }
+      var sum = gradients[members[0]]
+      for member in members.dropFirst() { for index in sum.indices { sum[index] += gradients[member][index] } }
+      parties.append(sum)
+    }
+    return run(parties)
+  }
+
   /// What arrives of a group; the rest becomes the residual.
   private static func send(
     _ values: ArraySlice<Float>, _ group: Range<Int>, by codec: ReferenceCodec, leaving residual: inout [Float],

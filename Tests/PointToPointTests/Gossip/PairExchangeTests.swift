@@ -5,6 +5,7 @@ import PointToPoint
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// Workers on several ranks that average in pairs.
 @Suite(.serialized) struct PairExchangeTests {

@@ -6,6 +6,7 @@ import PointToPoint
 import Testing
 import Transport
 import _TestSupport
+@testable import _CollectivesSupport
 
 /// Workers on several ranks that mix their models: what travels, who waits for whom, and where all end.
 @Suite(.serialized) struct GossipExchangeTests {
