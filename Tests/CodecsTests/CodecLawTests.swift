@@ -47,11 +47,12 @@ import Testing
         #expect(encoded.residual.allSatisfy { $0.bitPattern == 0 })
         continue
       }
-      for i in 0..<count {
+      let wrong = (0..<count).first { i in
         let v = (gradient[i] + residual[i]) + 0.0
         let error = Double(decoded[i]) + Double(encoded.residual[i]) - Double(v)
-        #expect(error.magnitude <= halfUlp(v, decoded[i], encoded.residual[i]), "element \(i) of \(count)")
+        return !(error.magnitude <= halfUlp(v, decoded[i], encoded.residual[i]))
       }
+      #expect(wrong == nil, "of \(count) elements")
     }
   }
 
@@ -98,20 +99,21 @@ import Testing
   func sums(name: String) throws {
     let codec = try codecs.make(name)
     for count in Self.counts {
+      let all = (0..<17).map { k in
+        codec.encode(Gradients.wide.values(count, seed: UInt64(k)), residual: [Float](repeating: 0, count: count)).code
+      }
+      let decoded = all.map { codec.decode($0, count: count) }
       for codeCount in [1, 2, 3, 8, 17] {
-        let codes = (0..<codeCount).map { k in
-          codec.encode(Gradients.wide.values(count, seed: UInt64(k)), residual: [Float](repeating: 0, count: count)).code
-        }
-        var expected = codec.decode(codes[0], count: count)
-        for code in codes.dropFirst() { expected = zip(expected, codec.decode(code, count: count)).map { $0 + $1 } }
-        let sum = codec.decodeSum(codes, count: count)
+        var expected = decoded[0]
+        for next in decoded[1..<codeCount] { expected = zip(expected, next).map { $0 + $1 } }
+        let sum = codec.decodeSum(Array(all[..<codeCount]), count: count)
         guard codec.addsBeforeDecoding, codeCount > 1 else {
           #expect(sum.patterns == expected.patterns)
           continue
         }
         // The codes are of groups of one size.
         let largest = expected.reduce(Float(0)) { max($0, $1.magnitude) }
-        for i in 0..<count { #expect((sum[i] - expected[i]).magnitude <= 1e-5 * Float(codeCount) * largest) }
+        #expect(zip(sum, expected).allSatisfy { ($0 - $1).magnitude <= 1e-5 * Float(codeCount) * largest })
       }
     }
   }

@@ -127,6 +127,6 @@ extension [Float] {
 }
 
 /// Half the spacing of fp32 at the largest of the magnitudes.
-func halfUlp(_ values: Float...) -> Double {
-  Double(values.map(\.magnitude).max()!.ulp) / 2
+func halfUlp(_ a: Float, _ b: Float = 0, _ c: Float = 0) -> Double {
+  Double(max(a.magnitude, max(b.magnitude, c.magnitude)).ulp) / 2
 }

@@ -89,10 +89,11 @@ import _TestSupport
         }
         #expect(firstDifference(found, expected) == nil, "step \(step)")
         #expect(firstDifference(parts.exchange.residual.array, ranks[rank].residual.array) == nil, "step \(step)")
-        for index in 0..<layout.count {
-          guard let place = parts.exchange.ownedOffset(of: index) else { continue }
-          #expect(parts.exchange.ownerResidual[place].bitPattern == owners.residual[index].bitPattern)
+        let wrong = (0..<layout.count).first { index in
+          guard let place = parts.exchange.ownedOffset(of: index) else { return false }
+          return parts.exchange.ownerResidual[place].bitPattern != owners.residual[index].bitPattern
         }
+        #expect(wrong == nil, "step \(step)")
       }
       let (counted, most) = (parts.exchange.traffic, parts.exchange.predictedTraffic * 3)
       #expect(parts.exchange.predictsAtMost == codec.hasVaryingLength)

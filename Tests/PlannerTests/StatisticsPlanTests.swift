@@ -44,7 +44,8 @@ import _TestSupport
     network.statistics?.exchange = gather
     for count in world.rank == 0 && world.count > 1 ? [0, 3] : [2, 3] {
       let batch = Minibatch(capacity: 3, featureCount: 64)
-      for index in 0..<batch.inputs.count { batch.inputs[index] = Float(index % 7 * (world.rank + 1)) }
+      let factor = world.rank + 1
+      for index in 0..<batch.inputs.count { batch.inputs[index] = Float(index % 7 * factor) }
       batch.count = count
       let before = gather.traffic
       _ = try network.gradient(of: batch, parameters: parameters, scale: 1, into: gradient) { _ in }

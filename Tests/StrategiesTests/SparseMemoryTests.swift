@@ -24,14 +24,14 @@ import _TestSupport
   private func changes(
     _ strategy: String, _ gradients: [[Float]], momentum: Double, rates: [Float]
   ) throws -> [[Float]] {
-    let count = gradients[0].count
+    let (count, rank, rankCount) = (gradients[0].count, world.rank, world.count)
     let exchange = try SparseExchange(strategy, count: count, hosts: HostMap(world), momentum: momentum, seed: 5)
     let (gradient, parameters) = (FloatBuffer(count: count), FloatBuffer(count: count))
     return try zip(gradients, rates).map { values, rate in
       for i in 0..<count {
         // Rank r + 1 takes away what rank r adds.
-        let (own, before) = (Float((i * 7 + world.rank * 13) % 41), Float((i * 7 + (world.rank - 1) * 13) % 41))
-        gradient[i] = (world.rank == 0 ? values[i] : -before) + (world.rank < world.count - 1 ? own : 0)
+        let (own, before) = (Float((i * 7 + rank * 13) % 41), Float((i * 7 + (rank - 1) * 13) % 41))
+        gradient[i] = (rank == 0 ? values[i] : -before) + (rank < rankCount - 1 ? own : 0)
       }
       parameters.clear()
       try exchange.run(gradient, rate: rate, into: parameters)

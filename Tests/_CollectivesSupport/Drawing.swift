@@ -59,6 +59,20 @@ func firstDifference(_ found: [Float], _ expected: [Float]) -> String? {
   return nil
 }
 
+/// Where two vectors differ first by more than `bound`; nil where they do not.
+func firstDifference(_ found: [Float], _ expected: [Double], within bound: Double) -> String? {
+  firstDifference(found.map(Double.init), expected, within: bound)
+}
+
+/// Where two vectors differ first by more than `bound`; nil where they do not.
+func firstDifference(_ found: [Double], _ expected: [Double], within bound: Double) -> String? {
+  guard found.count == expected.count else { return "\(found.count) values instead of \(expected.count)" }
+  for index in found.indices where !(abs(found[index] - expected[index]) <= bound) {
+    return "value \(index) of \(found.count) is \(found[index]) instead of \(expected[index])"
+  }
+  return nil
+}
+
 extension FloatBuffer {
   /// A copy.
   var array: [Float] { Array(values) }

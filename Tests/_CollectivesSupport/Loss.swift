@@ -18,7 +18,8 @@ func loss(of exchange: CodedAllReduce, _ gradient: SharedGradient, count: Int, s
       delivered[i] += Double(output[i])
     }
   }
-  for i in 0..<count where allRanks.count > 1 {
+  let sharesWork = allRanks.count > 1
+  for i in 0..<count where sharesWork {
     given[i] -= Double(exchange.residual[i])
     if let place = exchange.ownedOffset(of: i) { given[i] -= Double(exchange.ownerResidual[place]) }
   }
