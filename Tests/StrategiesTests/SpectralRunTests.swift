@@ -1,11 +1,12 @@
 import Strategies
 import Testing
 import Trainer
+import _TestSupport
 @testable import _TrainingSupport
 
 /// Whole runs with sums by singular values.
 @Suite(.serialized) struct SpectralRunTests {
-  @Test(arguments: ["svd:rank=1", "spectral:rank=4"], ["all-reduce", "double-buffer"])
+  @Test(arguments: pairs(["svd:rank=1", "spectral:rank=4"], ["all-reduce", "double-buffer"]).dealt())
   func trainingLearns(_ codec: String, _ strategy: String) throws {
     let options = _TrainingSupport.options {
       ($0.codec, $0.strategy, $0.steps, $0.learningRate) = (codec, strategy, 120, 0.05)

@@ -92,7 +92,7 @@ def compress(
 def _check_change(codec: str, optimizer: Optional[torch.optim.Optimizer], warm_start: Optional[int], overlap: str) -> None:
     """Raises unless an optimizer applies a change as it is, and nothing is asked that a whole gradient cannot have."""
     name = codec.split(":")[0]
-    if type(optimizer) is not torch.optim.SGD:
+    if optimizer is None or type(optimizer) is not torch.optim.SGD:
         raise MorseError(
             f"{name} brings a change of the model, with momentum and what was not sent inside: give "
             f"compress(…, optimizer=…) the torch.optim.SGD that applies it, not {type(optimizer).__name__}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any, Callable, Iterable, Optional
 
 import torch
@@ -63,21 +64,29 @@ class DistributedOptimizer(torch.optim.Optimizer):
         for key, parameter in self._parameters.items():
             register = getattr(parameter, "register_post_accumulate_grad_hook", None)
             if register is not None:
-                register(self._ready(key))
+                weakref.finalize(self, register(self._ready(key)).remove)
 
     def __getattr__(self, key: str) -> Any:
         return getattr(self.__dict__["optimizer"], key)
 
     def _ready(self, key: str) -> Callable[[torch.Tensor], None]:
+        # A parameter outlives an optimizer that another one has replaced.
+        reference = weakref.ref(self)
+
         def final(_: torch.Tensor) -> None:
-            self._counts[key] += 1
-            if self._counts[key] == self._passes:
-                self._write(key)
-            elif self._counts[key] > self._passes:
-                raise MorseError(
-                    f"{self._name}: the gradient of {key} came {self._counts[key]} times before step(); "
-                    f"backward_passes_per_step is {self._passes}")
+            optimizer = reference()
+            if optimizer is not None:
+                optimizer._arrive(key)
         return final
+
+    def _arrive(self, key: str) -> None:
+        self._counts[key] += 1
+        if self._counts[key] == self._passes:
+            self._write(key)
+        elif self._counts[key] > self._passes:
+            raise MorseError(
+                f"{self._name}: the gradient of {key} came {self._counts[key]} times before step(); "
+                f"backward_passes_per_step is {self._passes}")
 
     def _begin(self) -> None:
         if self._is_active:
