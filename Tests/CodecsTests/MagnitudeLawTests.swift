@@ -190,11 +190,13 @@ enum Magnitudes {
       ("a residual of 1e-40", { count, _ in Magnitudes.values(count, of: Magnitudes.all[2], .mixed, seed: 7) }),
       ("a residual of 1e37", { count, _ in Magnitudes.values(count, of: 1e37, .mixed, seed: 7) }),
     ]
+    let turnOfSpread = try #require(Magnitudes.Spread.allCases.firstIndex(of: spread))
     for (place, magnitude) in Magnitudes.all.enumerated() {
       for count in Magnitudes.counts {
         let gradient = Magnitudes.values(count, of: magnitude, spread)
-        // Long groups meet one residual after another.
-        for (index, residual) in residuals.enumerated() where count <= 1024 || index == (place + count) % residuals.count {
+        // Long groups meet one residual after another: over the spreads, each magnitude meets all.
+        let turn = codec.isIdentity ? 0 : (place + count + turnOfSpread) % residuals.count
+        for (index, residual) in residuals.enumerated() where count <= 1024 || index == turn {
           guard index == 0 || !codec.isIdentity else { continue }
           check(codec, gradient, residual.values(count, magnitude), "\(count) values of \(magnitude) and \(residual.name)")
         }
