@@ -174,7 +174,8 @@ package final class Mailbox {
   ///
   /// - Parameters:
   ///   - activity: What is being done, for the error message that names a missing rank.
-  ///   - awaited: The ranks that keep this one waiting; those with messages under way by default.
+  ///   - awaited: The ranks that keep this one waiting; those with messages under way by default. Ranks of this host that are stopped
+  ///     are named with them: a rank that is awaited may itself wait for these.
   ///   - meanwhile: Called in each turn in which nothing happened.
   ///   - patience: How long ranks may stay away; that of the mailbox by default.
   ///   - arrived: As for ``poll(_:)``.
@@ -193,7 +194,7 @@ package final class Mailbox {
         watchdog.progress()
       } else {
         meanwhile?()
-        try watchdog.idle { .timedOut(activity: activity, awaited: (awaited?() ?? peers).map { ranks.names[$0] }, seconds: $0) }
+        try watchdog.idle { .timedOut(activity: activity, awaited: ranks.names(ofAwaited: awaited?() ?? peers), seconds: $0) }
       }
     }
   }

@@ -10,6 +10,11 @@ package struct WaitingRanks: Sendable {
   /// The ranks on this host, as the system sees them; nil before they are known.
   let neighbours: Neighbours?
 
+  /// The names of the awaited ranks, and of those of this host that are stopped or have ended.
+  func names(ofAwaited awaited: [Int]) -> [String] {
+    Set(awaited + (neighbours?.idle ?? [])).sorted().map { names[$0] }
+  }
+
   /// Reports that this rank has waited longer than the notice's delay.
   func tell(_ waiting: ExchangeError) {
     guard let notice = patience.notice else { return }
