@@ -46,6 +46,7 @@ final class CodedSums: StreamEngine {
     settings.isRestorable = options.isRestorable
     settings.passesNonFinite = options.passesNonFinite
     settings.seed = options.seed
+    settings.observer = options.events?.add
     if options.overlap != .off { settings.linkSpeed = try world.linkSpeed() }
     return try world.hosts.notingMemory {
       try CodedAllReduce(codec, layout: layout, gradients: [gradient], options: settings)

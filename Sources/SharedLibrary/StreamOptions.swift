@@ -11,6 +11,8 @@ struct StreamOptions {
   var seed: UInt64 = 1
   /// ρ of aggregations that deliver a change.
   var momentum = 0.0
+  /// What exchanges do, and when; nil if nobody wants to know.
+  var events: EventLog?
 
   /// Those of the caller, as far as its struct goes; the defaults without one.
   init(_ given: UnsafePointer<morse_options>?) throws {
@@ -26,7 +28,9 @@ struct StreamOptions {
     try demand((0...1).contains(options.is_restorable), "is_restorable is 0 or 1, not \(options.is_restorable)")
     try demand((0...1).contains(options.non_finite), "non_finite is 0 or 1, not \(options.non_finite)")
     try demand(options.momentum >= 0 && options.momentum < 1, "momentum is a number from 0 to below 1, not \(options.momentum)")
+    try demand((0...1).contains(options.records_events), "records_events is 0 or 1, not \(options.records_events)")
     momentum = options.momentum
+    events = options.records_events == 1 ? EventLog() : nil
     (self.overlap, self.topology, threads) = (overlap, topology, max(1, Int(options.threads)))
     (isRestorable, passesNonFinite, seed) = (options.is_restorable == 1, options.non_finite == 1, options.seed)
   }

@@ -26,6 +26,7 @@ final class WholeExchanges: StreamEngine {
     gradient = try SharedGradient(count: layout.count, hosts: world.hosts)
     var parts = AggregationParts(hosts: world.hosts, layout: layout, gradients: [gradient])
     (parts.momentum, parts.seed) = (options.momentum, options.seed)
+    parts.options.observer = options.events?.add
     aggregation = try recipe(parts)
   }
 

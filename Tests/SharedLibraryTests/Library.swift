@@ -58,7 +58,7 @@ final class TestStream {
 
   init(
     _ codec: String, _ tensors: [TestTensor], overlap: Int = 3, isRestorable: Bool = true, momentum: Double = 0,
-    sendsNaN: Bool = false
+    sendsNaN: Bool = false, recordsEvents: Bool = false
   ) throws {
     self.tensors = tensors
     var options = morse_options()
@@ -67,6 +67,7 @@ final class TestStream {
     options.is_restorable = isRestorable ? 1 : 0
     options.non_finite = sendsNaN ? 1 : 0
     (options.seed, options.momentum) = (1, momentum)
+    options.records_events = recordsEvents ? 1 : 0
     var (world, stream): (OpaquePointer?, OpaquePointer?)
     try check(morse_start(-1, nil, &world))
     try withTensors(tensors) { try check(morse_stream_create(world, codec, $0, $1, &options, &stream)) }

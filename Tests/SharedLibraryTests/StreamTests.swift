@@ -74,6 +74,33 @@ import _TestSupport
     #expect(fewer.network_sent == counters.network_sent && fewer.exchanges == 0)
   }
 
+  /// What was done is told once, the oldest first.
+  @Test(arguments: ["one-bit", "none", "low-rank:rank=1"]) func eventsAreTold(_ codec: String) throws {
+    let isWhole = codec != "none" && codec != "one-bit"
+    let stream = try TestStream(codec, Self.tensors, isRestorable: !isWhole, recordsEvents: true)
+    let start = morse_clock()
+    for step in 0..<2 { _ = try stream.sum(step: step) { values($0, step: step, rank: stream.rank) } }
+    let end = morse_clock()
+    var room = [morse_event](repeating: morse_event(), count: 1000)
+    try #require(morse_stream_events(stream.stream, &room, 1) <= 1)
+    let first = room[0]
+    let count = Int(morse_stream_events(stream.stream, &room, 1000))
+    #expect(count > 0 || stream.rankCount == 1)
+    for event in [first] + room.prefix(count) where event.kind != 0 {
+      #expect(event.start >= start && event.start <= event.end && event.end <= end)
+      #expect(event.offset >= 0 && event.count >= 0 && Int(event.offset + event.count) <= stream.count)
+      #expect((1...6).contains(event.kind))
+    }
+    let kinds = Set(([first] + room.prefix(count)).map(\.kind))
+    if stream.rankCount > 1 {
+      #expect(kinds.isSuperset(of: [Int32(MORSE_EVENT_ENCODE), Int32(MORSE_EVENT_DECODE)]))
+    }
+    #expect(morse_stream_events(stream.stream, &room, 1000) == 0)
+    let silent = try TestStream(codec, Self.tensors, isRestorable: !isWhole)
+    #expect(morse_stream_events(silent.stream, &room, 1000) == -1)
+    #expect(String(cString: morse_last_error()).contains("records_events"))
+  }
+
   @Test func mistakesEndNothing() throws {
     let stream = try TestStream("one-bit", Self.tensors)
     let handle = stream.stream

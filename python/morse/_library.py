@@ -16,6 +16,7 @@ TOPOLOGIES = {"auto": 0, "flat": 1, "hierarchical": 2}
 CODED, PLAIN = 0, 1
 RESIDUAL_OWN, RESIDUAL_OWNER = 1, 2
 RESULT_CHANGE = 2
+EVENTS = {1: "encode", 2: "send", 3: "sum", 4: "decode", 5: "deliver", 6: "wait"}
 
 
 class MorseError(RuntimeError):
@@ -45,7 +46,7 @@ class WorldOptions(ctypes.Structure):
 class Options(ctypes.Structure):
     _fields_ = [
         ("size", c_uint32), ("overlap", c_int32), ("topology", c_int32), ("threads", c_int32), ("is_restorable", c_int32),
-        ("non_finite", c_int32), ("seed", c_uint64), ("momentum", c_double),
+        ("non_finite", c_int32), ("seed", c_uint64), ("momentum", c_double), ("records_events", c_int32), ("reserved", c_int32),
     ]
 
 
@@ -55,6 +56,13 @@ class Counters(ctypes.Structure):
         ("network_sent", c_uint64), ("network_received", c_uint64), ("host_sent", c_uint64), ("host_received", c_uint64),
         ("messages", c_uint64), ("plain_groups", c_uint64), ("non_finite_groups", c_uint64), ("exchanges", c_uint64),
         ("encode", c_double), ("sum", c_double), ("decode", c_double), ("wait", c_double),
+    ]
+
+
+class Event(ctypes.Structure):
+    _fields_ = [
+        ("kind", c_int32), ("receiver", c_int32), ("offset", c_int64), ("count", c_int64), ("bytes", c_int64),
+        ("start", c_double), ("end", c_double),
     ]
 
 
@@ -88,6 +96,8 @@ _FUNCTIONS: dict[str, tuple[object, list[object]]] = {
     "morse_stream_discard": (c_int32, [_HANDLE]),
     "morse_stream_all_reduce": (c_int32, [_HANDLE, c_int64, ctypes.POINTER(Piece), c_int64, c_float]),
     "morse_stream_counters": (c_int32, [_HANDLE, ctypes.POINTER(Counters)]),
+    "morse_clock": (c_double, []),
+    "morse_stream_events": (c_int64, [_HANDLE, ctypes.POINTER(Event), c_int64]),
     "morse_stream_predicted_bytes": (c_int64, [_HANDLE]),
     "morse_stream_count": (c_int64, [_HANDLE]),
     "morse_stream_residual": (c_int32, [_HANDLE, c_int32, ctypes.POINTER(c_void_p), ctypes.POINTER(c_int64)]),

@@ -6,7 +6,7 @@ import ctypes
 import math
 from ctypes import c_int64, c_void_p
 from dataclasses import dataclass
-from typing import Any, Iterable, Optional, Sequence
+from typing import Any, Iterable, Iterator, Optional, Sequence
 
 import numpy
 import numpy.typing
@@ -55,6 +55,18 @@ class Counts:
         return self.network_sent + self.host_sent
 
 
+@dataclass(frozen=True)
+class Event:
+    """A unit of work of an exchange, or a wait: when, in seconds of the library's clock, on which values, and what was sent to whom."""
+
+    kind: str
+    start: float
+    end: float
+    values: tuple[int, int]
+    receiver: Optional[int]
+    bytes: int
+
+
 def _tensors(tensors: Sequence[TensorSpec]) -> Any:
     array = (Tensor * max(len(tensors), 1))()
     for item, tensor in zip(array, tensors):
@@ -78,11 +90,12 @@ class Stream:
     def __init__(
         self, world: World, codec: str, tensors: Sequence[TensorSpec], *, overlap: str = "auto", topology: str = "auto",
         threads: int = 1, is_restorable: bool = False, sends_nan: bool = True, seed: int = 1, momentum: float = 0,
+        records_events: bool = False,
     ) -> None:
         options = Options(
             ctypes.sizeof(Options), choice("overlap", overlap, _library.OVERLAPS),
             choice("topology", topology, _library.TOPOLOGIES), threads, int(is_restorable), int(sends_nan), seed,
-            momentum)
+            momentum, int(records_events))
         handle = c_void_p()
         array = _tensors(tensors)
         check(library().morse_stream_create(
@@ -168,6 +181,20 @@ class Stream:
         counters = Counters(ctypes.sizeof(Counters))
         check(library().morse_stream_counters(self.handle, ctypes.byref(counters)))
         return Counts(**{name: getattr(counters, name) for name in Counts.__dataclass_fields__})
+
+    def events(self) -> Iterator[Event]:
+        """What its exchanges have done since it was last asked, if it records that."""
+        room = (_library.Event * 256)()
+        while True:
+            count = library().morse_stream_events(self.handle, room, len(room))
+            check(_library.USAGE if count < 0 else 0)
+            for event in room[:count]:
+                receiver = None if event.receiver < 0 else event.receiver
+                yield Event(
+                    _library.EVENTS[event.kind], event.start, event.end, (event.offset, event.offset + event.count), receiver,
+                    event.bytes)
+            if count < len(room):
+                return
 
     def predicted_bytes(self) -> int:
         """The bytes that this rank sends in one exchange."""

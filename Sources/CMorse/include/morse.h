@@ -83,6 +83,16 @@ enum {
   MORSE_TENSOR_PLAIN = 1  /* as floats whatever the codec: vectors whose errors weigh more than their bytes */
 };
 
+/* What a stream did in an exchange. */
+enum {
+  MORSE_EVENT_ENCODE = 1,  /* a contribution was encoded and passed on */
+  MORSE_EVENT_SEND = 2,    /* a code was handed to MPI, as part of the encoding or of the sum */
+  MORSE_EVENT_SUM = 3,     /* contributions were summed by their owner, and the sum was encoded and passed on */
+  MORSE_EVENT_DECODE = 4,  /* a sum was decoded, and written to its pieces unless that was done before the delivery */
+  MORSE_EVENT_DELIVER = 5, /* a sum that was decoded earlier was written to its pieces */
+  MORSE_EVENT_WAIT = 6     /* nothing could be done, and the caller waited */
+};
+
 /* A tensor: its name, unique in the stream, its dimensions, the last one varying fastest, and how it travels (MORSE_TENSOR_...).
  * A tensor of two dimensions or more is cut into rows along the first, each a group of its own for a code; one of fewer is a
  * single row. */
@@ -117,7 +127,17 @@ typedef struct {
   int32_t non_finite;    /* MORSE_NON_FINITE_... */
   uint64_t seed;         /* of codes with random numbers */
   double momentum;       /* of codecs that bring a change: 0 to below 1; 0 for others */
+  int32_t records_events; /* whether morse_stream_events tells what was done, and when; may differ between ranks */
+  int32_t reserved;
 } morse_options;
+
+/* A unit of work of an exchange: values offset ..< offset + count, from start to end in seconds of morse_clock. */
+typedef struct {
+  int32_t kind;     /* MORSE_EVENT_... */
+  int32_t receiver; /* the rank to which bytes were sent; -1 if nothing was sent */
+  int64_t offset, count, bytes;
+  double start, end;
+} morse_event;
 
 /* Of a stream on this rank, since its creation: bytes and messages of finished exchanges, seconds. */
 typedef struct {
@@ -211,6 +231,12 @@ int32_t morse_stream_all_reduce(morse_stream *stream, int64_t step, const morse_
 
 /* What the stream has sent so far. Sets the fields for which there is room (size). Local. */
 int32_t morse_stream_counters(const morse_stream *stream, morse_counters *counters);
+/* Seconds since some moment before the first call, on a clock that never goes back. Local. */
+double morse_clock(void);
+/* Moves the oldest events of the stream to the places given, at most capacity; returns their number, -1 if the stream records none
+ * (morse_options.records_events). A stream keeps 1 Mi of them; those that come then are dropped. From any thread, also during an
+ * exchange. Local. */
+int64_t morse_stream_events(const morse_stream *stream, morse_event *events, int64_t capacity);
 /* The bytes that this rank sends in one exchange, computed from the format; an upper bound for codes of varying length. Local. */
 int64_t morse_stream_predicted_bytes(const morse_stream *stream);
 /* The number of values. Local. */

@@ -10,6 +10,7 @@ import torch.distributed as dist
 from .. import _library
 from .._library import USAGE, MorseError
 from .._stream import choice
+from .._timeline import Timeline
 from .._world import world
 from ._hook import Compression, hook
 
@@ -21,7 +22,7 @@ def compress(
     model: torch.nn.parallel.DistributedDataParallel, codec: str = "one-bit", *, warm_start: Optional[int] = None,
     steps: Optional[int] = None, start: str = "none", overlap: str = "auto", topology: str = "auto", vectors: str = "auto",
     sends_nan: bool = True, seed: int = 1, optimizer: Optional[torch.optim.Optimizer] = None, momentum: float = 0.9,
-    name: Optional[str] = None,
+    name: Optional[str] = None, timeline: Optional[str] = None,
 ) -> "Compression":
     """Exchanges the gradients of a DDP model by a codec with error feedback; to be called once, before the first step.
 
@@ -45,6 +46,7 @@ def compress(
       optimizer: Of a codec that brings a change: what will apply it, ``torch.optim.SGD`` without momentum. Its rate at that time counts.
       momentum: Of a codec that brings a change, inside its memory; others leave momentum to the optimizer.
       name: Of the model, in reports.
+      timeline: A file for each rank in Chrome's trace format, "%d" in its name being the rank: what is computed and exchanged, and when.
 
     Returns:
       What is kept between steps; ``state_dict()`` saves it.
@@ -76,12 +78,14 @@ def compress(
         warm_start = 0
     if warm_start is None:
         warm_start = WARM_START if steps is None else -(-steps // 10)
+    if timeline is not None and "%d" not in timeline:
+        raise MorseError(f"timeline names a file for each rank, as in 'timeline-%d.json', not '{timeline}'")
     if warm_start < 0:
         raise MorseError(f"warm_start is a number of steps, not {warm_start}")
     state = Compression(
         model, joined, codec, warm_start, start, name or type(model.module).__name__,
         {"overlap": overlap, "topology": topology, "sends_nan": sends_nan, "seed": seed,
-         "momentum": momentum if is_change else 0}, vectors)
+         "momentum": momentum if is_change else 0}, vectors, Timeline(timeline, joined.rank) if timeline else None)
     try:
         model.register_comm_hook(state, hook)
     except RuntimeError as error:

@@ -13,7 +13,8 @@ import torch.distributed as dist
 
 from .. import _ending, _library, _report
 from .._library import MorseError
-from .._stream import Counts, Stream
+from .._stream import Counts, Stream, TensorSpec
+from .._timeline import Timeline, clock
 from .._watch import EVERY, ResidualWatch
 from .._world import World
 from . import _layout, _state
@@ -25,7 +26,7 @@ class Compression:
 
     def __init__(
         self, model: torch.nn.parallel.DistributedDataParallel, joined: World, codec: str, warm_start: int, start: str, name: str,
-        options: dict[str, Any], vectors: str,
+        options: dict[str, Any], vectors: str, timeline: Optional[Timeline] = None,
     ) -> None:
         self.codec, self.warm_start, self.start, self.name = codec, warm_start, start, name
         self.step = 0  # The number of exchanges so far.
@@ -41,6 +42,9 @@ class Compression:
         self._plans: dict[tuple[int, tuple[int, ...]], list[tuple[int, int, int]]] = {}
         self._is_active = False
         self._watch = ResidualWatch(codec)
+        self._timeline = timeline
+        # When the last exchange ended, on the library's clock.
+        self._rested: Optional[float] = None
         # What is kept for a whole gradient has no order of its own.
         self._moves = not _library.brings_change(codec)
         _report.expect(name, codec)
@@ -91,7 +95,8 @@ class Compression:
         if self._stream is None:
             # A loaded state may have been saved just before a change of the codec.
             first = str(self._loaded["codec"]) if self._loaded else codec
-            self._stream = Stream(self._world, first, self._specs, **self._options)
+            self._stream = Stream(
+                self._world, first, self._specs, records_events=self._timeline is not None, **self._options)
             _report.add(self.name, self._stream)
             if self._loaded:
                 _state.restore(self._stream, self._loaded)
@@ -126,6 +131,8 @@ class Compression:
         # The copies of a bucket are kept from step to step, as long as it is of one kind.
         if held is None or type(held) is not type(fresh):
             held = self._stagings[bucket.index()] = fresh
+        if self._timeline:
+            self._timeline.mark(f"bucket {bucket.index()}", clock())
         held.fetch(buffer)
         parameters = bucket.parameters()
         work = _Work(held, buffer, self._plan(stream, bucket.index(), parameters), held.future())
@@ -133,8 +140,20 @@ class Compression:
         self._order += [self._names[id(parameter)] for parameter in parameters]
         self._write(stream, is_last=bucket.is_last())
         if bucket.is_last():
+            last, step, tensors = clock(), self.step, stream.tensors
             self._finish(stream)
+            if self._timeline:
+                self._draw(self._timeline, step, last, stream, tensors)
         return work.future
+
+    def _draw(self, timeline: Timeline, step: int, last: float, stream: Stream, tensors: list[TensorSpec]) -> None:
+        """Adds a step to the timeline, whose last bucket came at a time, and whose tensors lay in this order."""
+        ended = clock()
+        if self._rested is not None:
+            timeline.span("forward and backward", self._rested, last, step=step)
+        timeline.span("rest of the exchange", last, ended, step=step)
+        timeline.exchange(stream.events(), tensors)
+        self._rested = clock()
 
     def _plan(self, stream: Stream, index: int, parameters: list[torch.Tensor]) -> list[tuple[int, int, int]]:
         """The runs of a bucket: place in the bucket, place in the layout, count."""
