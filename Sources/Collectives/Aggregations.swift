@@ -154,13 +154,13 @@ public struct AggregationRecipe: Sendable {
   public func callAsFunction(_ parts: AggregationParts) throws -> any Aggregation { try make(parts) }
 }
 
-/// All aggregations of `--codec`: every codec with a coded all-reduce, the sparse ones, lazy sums, those of low rank and by singular
-/// values, the choice of a leader, votes.
+/// All aggregations of `--codec`: every codec with a coded all-reduce, the sparse ones, lazy sums, those of low rank, by singular
+/// values and by principal components, the choice of a leader, votes.
 public let aggregations = Registry<AggregationRecipe>(
   "codec",
   codecs.entries.map(codedEntry) + sparseEntries + localTopKEntries + lazyEntries + lowRankEntries + spectralEntries
-    + leaderTopKEntries
-    + voteEntries)
+    + pcaEntries
+    + leaderTopKEntries + voteEntries)
 
 /// The coded all-reduce of a codec, or of differences by any but floats; or sums of integers with scales that ranks share.
 private func codedEntry(_ entry: Registry<any Codec>.Entry) -> Registry<AggregationRecipe>.Entry {

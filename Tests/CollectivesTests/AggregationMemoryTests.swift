@@ -13,9 +13,8 @@ import _TestSupport
     "fetch-sgd:k=1/20,columns=1/4", "fetch-sgd:k=1/20,columns=1/4,recovery=subtract",
     "fetch-sgd:k=1/20,columns=1/8,recovery=zero,window=3", "sketched-sgd:k=1/20,columns=1/4,candidates=2", "true-top-k:k=1/10",
     "top-k:k=1/10", "top-k:k=1/1", "dgc", "lazy", "lazy:bits=4", "lazy:rule=server", "lazy:rule=same-minibatch", "low-rank",
-    "svd",
-    "spectral:rank=1",
-    "leader-top-k", "none", "one-bit", "majority-vote", "majority-vote:result=mean,abstain=true", "one-bit:ef21=0.1",
+    "svd", "spectral:rank=1", "pca", "leader-top-k", "none", "one-bit", "majority-vote",
+    "majority-vote:result=mean,abstain=true", "one-bit:ef21=0.1",
     "uniform:scales=shared", "ef-sign:scales=shared,sums=exact",
   ]
 

@@ -22,7 +22,7 @@ import _TestSupport
   static let more = [
     "fetch-sgd:k=1/10,columns=1/4", "fetch-sgd:k=1/10,columns=1/4,recovery=zero,window=2", "multi-bit:bits=2",
     "rotated:bits=4,group=64", "low-rank:rank=1,refresh=1", "low-rank:rank=5", "svd:rank=1,side=16", "spectral:rank=3",
-    "lazy:start=1,xi=5000",
+    PCATests.short, "lazy:start=1,xi=5000",
     "leader-top-k:k=1/3,feedback=0.5", "top-k:k=1/10,ramp=3,clip=9",
     "lazy:bits=3,start=1,xi=5000", "lazy:rule=server,start=1,xi=5000", "majority-vote:tie=zero", "majority-vote:abstain=true",
     "majority-vote:result=mean", "one-bit:ef21=0.1", "chunk-top-k:k=1/4,chunk=64,ef21=1", "ef-sign:ef21=0.5",

@@ -47,7 +47,8 @@ import _TestSupport
       dense.map { strategy in Run("codec \(entry.name), \(strategy)") { ($0.codec, $0.strategy) = (entry.name, strategy) } }
     }
     + [
-      "low-rank:rank=1,refresh=3", "svd:rank=1", "spectral:rank=1", "leader-top-k:k=1/10", "dgc:k=1/100,ramp=24",
+      "low-rank:rank=1,refresh=3", "svd:rank=1", "spectral:rank=1", "pca:length=16,components=2,refresh=5",
+      "leader-top-k:k=1/10", "dgc:k=1/100,ramp=24",
       "rotated:bits=2,feedback=0.5",
       "one-bit:ef21=0.2",
       "uniform:bits=4,scales=shared", "terngrad:scales=shared,sums=exact",

@@ -19,7 +19,7 @@ struct LowRankReference {
     return (0..<count).map { philox.word(column * count + $0, tensor: tensor) & 1 == 0 ? 1 : -1 }
   }
 
-  private static func orthonormal(_ columns: [[Double]]) -> [[Double]] {
+  static func orthonormal(_ columns: [[Double]]) -> [[Double]] {
     columns.reduce(into: []) { done, column in
       var x = column
       func norm() -> Double { x.reduce(0) { $0 + $1 * $1 }.squareRoot() }

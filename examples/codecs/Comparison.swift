@@ -23,7 +23,8 @@ struct Comparison {
     "none", "fp16", "bf16", "uniform", "natural", "qsgd:levels=127", "multi-bit", "uniform:bits=4", "codebook", "e3m0", "qsgd",
     "nuqsgd", "qsgd:levels=23,code=elias", "rotated:bits=4", "multi-bit:bits=2,range=2", "codebook:bits=2", "terngrad",
     "fixed-threshold", "rotated:bits=2", "vector:bits=8", "one-bit", "one-bit:feedback=0.25", "rotated", "ef-sign", "vector",
-    "vector:form=nearest", "low-rank", "low-rank:rank=1", "leader-top-k", "threshold", "chunk-top-k", "unbiased-k", "random-k",
+    "vector:form=nearest", "low-rank", "low-rank:rank=1", "pca", "leader-top-k", "threshold", "chunk-top-k", "unbiased-k",
+    "random-k",
     "projection", "adaptive", "terngrad:scales=shared,sums=exact",
   ]
   /// Codes that deliver a change of the model: plain descent alone.

@@ -40,6 +40,11 @@ struct Time: PaperTable {
       name: "H = 30, one bit, 10 steps late", options: ["--strategy", "local:steps=30,delay=10", "--codec", "one-bit"]
     ),
     (name: "H = 10, sparse-loco 1/64", options: ["--strategy", "sparse-loco:steps=10"]),
+    (name: "H = 30, sparse-loco 1/64", options: ["--strategy", "sparse-loco:steps=30"]),
+    (
+      name: "H = 10, sparse-loco 1/64, in 2 fragments 5 steps late",
+      options: ["--strategy", "sparse-loco:steps=10,fragments=2,delay=5"]
+    ),
   ]
   /// In step, and without links.
   private static let unlimited = (

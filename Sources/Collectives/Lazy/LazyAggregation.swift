@@ -65,12 +65,7 @@ final class LazyAggregation: StagedAggregation {
 
   /// The stages of a single rank, whose gradient is the sum.
   private func passing(_ gradient: FloatBuffer) -> [Stage] {
-    [
-      exchange.delivery { [self] sink in
-        sink.take(gradient.baseAddress, in: 0..<gradient.count)
-        ledger.note([true])
-      }
-    ]
+    exchange.passing(gradient) { [self] in ledger.note([true]) }
   }
 
   /// The stages in which ranks decide, tell each other, and upload; the others follow from who does.

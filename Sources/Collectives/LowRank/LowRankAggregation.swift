@@ -60,7 +60,7 @@ final class LowRankAggregation: StagedAggregation {
     isAlone = world.count == 1 && !parts.worksAlone
     rounds = try MessageRounds(settings.rounds(rankCount: world.count), hosts: parts.hosts)
     residual = FloatBuffer(count: count)
-    left = FloatBuffer(count: settings.leftCount + settings.floatCount)
+    left = FloatBuffer(count: settings.leftCount + settings.floats.count)
     (right, ownRight) = (FloatBuffer(count: settings.rightCount), FloatBuffer(count: settings.rightCount))
     let longest = settings.matrices.map(\.columns).max() ?? 0
     block = FloatBuffer(count: longest == 0 ? 0 : max(longest, min(count, Self.blockCount)))
@@ -79,15 +79,11 @@ final class LowRankAggregation: StagedAggregation {
 
   /// The stages of a single rank, whose gradient is the sum, with what ranks of before had not sent.
   private func passing(_ gradient: FloatBuffer) -> [Stage] {
-    [
-      exchange.delivery { [self] sink in
-        if residual.sumOfSquares > 0 {
-          add(residual.baseAddress, count: gradient.count, to: gradient.baseAddress)
-          residual.clear()
-        }
-        sink.take(gradient.baseAddress, in: 0..<gradient.count)
-      }
-    ]
+    exchange.passing(gradient) { [self] in
+      guard residual.sumOfSquares > 0 else { return }
+      add(residual.baseAddress, count: gradient.count, to: gradient.baseAddress)
+      residual.clear()
+    }
   }
 
   private func factoring(_ gradient: FloatBuffer) -> [Stage] {
@@ -97,7 +93,7 @@ final class LowRankAggregation: StagedAggregation {
     }
     let turning = Stage(.encode) { [self] in
       for (index, matrix) in settings.matrices.enumerated() {
-        LowRankProducts.orthonormalize(left.baseAddress + matrix.left, matrix)
+        LowRankProducts.orthonormalize(left.baseAddress + matrix.left, matrix.rank, ofLength: matrix.rows)
         let own = ownRight.baseAddress + matrix.right
         if contributes[index] {
           LowRankProducts.right(
@@ -127,11 +123,7 @@ final class LowRankAggregation: StagedAggregation {
       LowRankProducts.left(x, matrix, q, into: p)
       return true
     }
-    var place = left.baseAddress + settings.leftCount
-    for range in settings.floats {
-      copy(gradient.baseAddress + range.lowerBound, count: range.count, to: place)
-      place += range.count
-    }
+    settings.floats.gather(from: gradient, into: left.baseAddress + settings.leftCount)
   }
 
   /// Whether no sum is beyond 2¹⁰⁰, nor not a number.
@@ -152,24 +144,12 @@ final class LowRankAggregation: StagedAggregation {
     for (index, matrix) in settings.matrices.enumerated() {
       let (p, q) = (left.baseAddress + matrix.left, right.baseAddress + matrix.right)
       let (own, x) = (ownRight.baseAddress + matrix.right, residual.baseAddress + matrix.range.lowerBound)
-      let height = max(1, block.count / matrix.columns)
-      for first in stride(from: 0, to: matrix.rows, by: height) {
-        let rows = first..<min(first + height, matrix.rows)
-        block.values(in: 0..<rows.count * matrix.columns).update(repeating: 0)
-        for row in rows {
-          LowRankProducts.addRow(
-            row, matrix, p, q, sign: 1, to: block.baseAddress + (row - first) * matrix.columns)
-          if contributes[index] { LowRankProducts.addRow(row, matrix, p, own, sign: -1, to: x + row * matrix.columns) }
-        }
-        let start = matrix.range.lowerBound + first * matrix.columns
-        sink.take(block.baseAddress, in: start..<start + rows.count * matrix.columns)
+      sink.takeRows(of: matrix, through: block) { row, values in
+        LowRankProducts.addRow(row, matrix, p, q, sign: 1, to: values)
+        if contributes[index] { LowRankProducts.addRow(row, matrix, p, own, sign: -1, to: x + row * matrix.columns) }
       }
     }
-    var place = left.baseAddress + settings.leftCount
-    for range in settings.floats {
-      sink.take(place, in: range)
-      place += range.count
-    }
+    settings.floats.deliver(left.baseAddress + settings.leftCount, to: sink)
   }
 
   /// Scales Q for the next exchange, and draws columns anew that carry nothing, or whose turn it is.

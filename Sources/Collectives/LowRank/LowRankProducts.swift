@@ -44,14 +44,13 @@ enum LowRankProducts {
     }
   }
 
-  /// Makes the columns of P orthonormal, one after another in fp64 (modified Gram-Schmidt); a column that depends on those before
-  /// it, within 2⁻²⁰, or that is not finite, becomes zero.
+  /// Makes `count` columns of n values orthonormal, one after another in fp64 (modified Gram-Schmidt); a column that depends on those
+  /// before it, within 2⁻²⁰, or that is not finite, becomes zero.
   ///
   /// Source: algorithms §6.1.
-  static func orthonormalize(_ left: UnsafeMutablePointer<Float>, _ matrix: LowRankSettings.Matrix) {
-    let n = matrix.rows
+  static func orthonormalize(_ left: UnsafeMutablePointer<Float>, _ count: Int, ofLength n: Int) {
     var columns: [[Double]] = []
-    for column in 0..<matrix.rank {
+    for column in 0..<count {
       let values = left + column * n
       var x = (0..<n).map { Double(values[$0]) }
       let before = norm(x)
@@ -74,5 +73,22 @@ enum LowRankProducts {
     var squares = 0.0
     for value in values { squares += value * value }
     return squares.squareRoot()
+  }
+}
+
+extension Sink {
+  /// Takes the rows of a sum of matrices, as many together as fit in `block`; `write` adds to each, which begins with zeros.
+  func takeRows(
+    of matrix: LowRankSettings.Matrix, through block: FloatBuffer,
+    _ write: (_ row: Int, _ values: UnsafeMutablePointer<Float>) -> Void
+  ) {
+    let height = max(1, block.count / matrix.columns)
+    for first in stride(from: 0, to: matrix.rows, by: height) {
+      let rows = first..<min(first + height, matrix.rows)
+      block.values(in: 0..<rows.count * matrix.columns).update(repeating: 0)
+      for row in rows { write(row, block.baseAddress + (row - first) * matrix.columns) }
+      let start = matrix.range.lowerBound + first * matrix.columns
+      take(block.baseAddress, in: start..<start + rows.count * matrix.columns)
+    }
   }
 }

@@ -22,8 +22,8 @@ struct LowRankSettings: Sendable {
   let refresh: Int
   /// The matrices, in the order of the flat buffer.
   let matrices: [Matrix]
-  /// The values that cross as floats, as ranges of the flat buffer.
-  let floats: [Range<Int>]
+  /// The values that cross as floats.
+  let floats: FloatRanges
   /// The number of values of P of all matrices, and of Q.
   let (leftCount, rightCount): (Int, Int)
 
@@ -48,7 +48,7 @@ struct LowRankSettings: Sendable {
   init(_ specification: Specification, layout: TensorLayout) throws(SpecificationError) {
     self.specification = specification.description
     (rank, refresh) = try Self.numbers(specification)
-    var (matrices, floats): ([Matrix], [Range<Int>]) = ([], [])
+    var (matrices, floats): ([Matrix], FloatRanges) = ([], FloatRanges())
     var (left, right) = (0, 0)
     for (index, tensor) in layout.tensors.enumerated() where !tensor.range.isEmpty {
       let columns = tensor.rowLength
@@ -66,12 +66,9 @@ struct LowRankSettings: Sendable {
     (self.matrices, self.floats, leftCount, rightCount) = (matrices, floats, left, right)
   }
 
-  /// The number of values that cross as floats.
-  var floatCount: Int { floats.reduce(0) { $0 + $1.count } }
-
   /// The shards of the sums of the first message, P and the floats, and of the second, Q, each on `rankCount` ranks.
   func shards(_ rankCount: Int) -> [[Range<Int>]] {
-    [leftCount + floatCount, rightCount].map { Partition(count: $0, into: rankCount).ranges }
+    [leftCount + floats.count, rightCount].map { Partition(count: $0, into: rankCount).ranges }
   }
 
   /// The messages of an exchange: P and floats to owners and back, then Q.
@@ -87,7 +84,7 @@ struct LowRankSettings: Sendable {
   /// What an exchange keeps in memory.
   func memory(_ sizes: AggregationSizes) -> [MemoryRow] {
     [
-      ("residuals", sizes.count), ("factors", leftCount + floatCount + 2 * rightCount),
+      ("residuals", sizes.count), ("factors", leftCount + floats.count + 2 * rightCount),
       ("rows", min(sizes.count, LowRankAggregation.blockCount)),
     ]
   }

@@ -59,7 +59,7 @@ final class SpectralAggregation: StagedAggregation {
     rounds = try MessageRounds(settings.rounds(rankCount: world.count), hosts: parts.hosts)
     residual = FloatBuffer(count: settings.form == .largest ? count : 0)
     sums = FloatBuffer(count: shares[rank].blocks.reduce(0) { $0 + settings.blocks[$1].range.count })
-    floats = FloatBuffer(count: settings.floatCount)
+    floats = FloatBuffer(count: settings.floats.count)
     let longest = settings.blocks.map(\.columns).max() ?? 0
     rows = FloatBuffer(count: longest == 0 ? 0 : max(longest, min(count, Self.blockCount)))
   }
@@ -75,18 +75,14 @@ final class SpectralAggregation: StagedAggregation {
 
   /// The stages of a single rank, whose gradient is the sum, with what ranks and owners of before had not sent.
   private func passing(_ gradient: FloatBuffer) -> [Stage] {
-    [
-      exchange.delivery { [self] sink in
-        if settings.form == .largest, residual.sumOfSquares + sums.sumOfSquares > 0 {
-          add(residual.baseAddress, count: gradient.count, to: gradient.baseAddress)
-          forEachOwned { block, values, _ in
-            add(values, count: block.range.count, to: gradient.baseAddress + block.range.lowerBound)
-          }
-          forget()
-        }
-        sink.take(gradient.baseAddress, in: 0..<gradient.count)
+    exchange.passing(gradient) { [self] in
+      guard settings.form == .largest, residual.sumOfSquares + sums.sumOfSquares > 0 else { return }
+      add(residual.baseAddress, count: gradient.count, to: gradient.baseAddress)
+      forEachOwned { block, values, _ in
+        add(values, count: block.range.count, to: gradient.baseAddress + block.range.lowerBound)
       }
-    ]
+      forget()
+    }
   }
 
   private func factoring(_ gradient: FloatBuffer, step: Int) -> [Stage] {
@@ -104,17 +100,14 @@ final class SpectralAggregation: StagedAggregation {
     let delivering = rounds.messages(from: rounds.peers, in: 1, .decode) { [self] message, owner in
       if let sink = exchange.sink { deliver(message, from: owner, to: sink) }
     }
-    let rest = Stage(.decode) { [self] in if let sink = exchange.sink { deliverFloats(to: sink) } }
+    let rest = Stage(.decode) { [self] in if let sink = exchange.sink { settings.floats.deliver(floats.baseAddress, to: sink) }
+    }
     return [beginning] + adding + [returning, exchange.delivery { _ in }] + delivering + [rest, rounds.ending()]
   }
 
   /// Sends the owners the factors of this rank's blocks, and floats.
   private func contribute(_ gradient: FloatBuffer, step: Int) throws {
-    var place = floats.baseAddress
-    for range in settings.floats {
-      copy(gradient.baseAddress + range.lowerBound, count: range.count, to: place)
-      place += range.count
-    }
+    settings.floats.gather(from: gradient, into: floats.baseAddress)
     for (owner, share) in shares.enumerated() {
       var message = rounds.message(to: owner, in: 0)
       for block in settings.blocks[share.blocks] {
@@ -185,25 +178,10 @@ final class SpectralAggregation: StagedAggregation {
   private func deliver(_ message: UnsafePointer<Float>, from owner: Int, to sink: Sink) {
     var factors = message
     for block in settings.blocks[shares[owner].blocks] {
-      let height = max(1, rows.count / block.columns)
-      for first in stride(from: 0, to: block.rows, by: height) {
-        let end = min(first + height, block.rows)
-        rows.values(in: 0..<(end - first) * block.columns).update(repeating: 0)
-        for row in first..<end { addRow(row, block, factors, sign: 1, to: rows.baseAddress + (row - first) * block.columns) }
-        let start = block.range.lowerBound
-        sink.take(rows.baseAddress, in: start + first * block.columns..<start + end * block.columns)
-      }
+      sink.takeRows(of: block, through: rows) { row, values in addRow(row, block, factors, sign: 1, to: values) }
       factors += SpectralSettings.factorCount(block)
     }
     copy(factors, count: shares[owner].floats.count, to: floats.baseAddress + shares[owner].floats.lowerBound)
-  }
-
-  private func deliverFloats(to sink: Sink) {
-    var place = floats.baseAddress
-    for range in settings.floats {
-      sink.take(place, in: range)
-      place += range.count
-    }
   }
 
   // MARK: State

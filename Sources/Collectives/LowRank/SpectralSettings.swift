@@ -15,8 +15,8 @@ struct SpectralSettings: Sendable {
   let form: SpectralForm
   /// The blocks, in the order of the flat buffer; their P and Q begin at `left` and `right` of those of the block.
   let blocks: [LowRankSettings.Matrix]
-  /// The values that cross as floats, as ranges of the flat buffer.
-  let floats: [Range<Int>]
+  /// The values that cross as floats.
+  let floats: FloatRanges
 
   /// The keys of a specification, for `train list`.
   static let keys: [(name: String, meaning: String)] = [
@@ -39,7 +39,7 @@ struct SpectralSettings: Sendable {
     (self.specification, self.form) = (specification.description, form)
     let rank = try specification.integer("rank", default: 2, in: 1...64)
     let side = try specification.integer("side", default: 128, in: 2...4096)
-    var (blocks, floats): ([LowRankSettings.Matrix], [Range<Int>]) = ([], [])
+    var (blocks, floats): ([LowRankSettings.Matrix], FloatRanges) = ([], FloatRanges())
     for (index, tensor) in layout.tensors.enumerated() where !tensor.range.isEmpty {
       let columns = tensor.rowLength
       let rows = tensor.count / columns
@@ -63,14 +63,11 @@ struct SpectralSettings: Sendable {
   /// The number of values of P and Q of a block.
   static func factorCount(_ block: LowRankSettings.Matrix) -> Int { block.rank * (block.rows + block.columns) }
 
-  /// The number of values that cross as floats.
-  var floatCount: Int { floats.reduce(0) { $0 + $1.count } }
-
   /// What each of `rankCount` owners sums: blocks, by index, balanced by their factors, and values of those that cross as floats.
   func shares(_ rankCount: Int) -> [(blocks: Range<Int>, floats: Range<Int>)] {
     let weights = blocks.reduce(into: [0]) { $0.append($0.last! + Self.factorCount($1)) }
     return zip(
-      Partition(cumulativeWeights: weights, into: rankCount).ranges, Partition(count: floatCount, into: rankCount).ranges
+      Partition(cumulativeWeights: weights, into: rankCount).ranges, Partition(count: floats.count, into: rankCount).ranges
     ).map { ($0, $1) }
   }
 
@@ -88,7 +85,7 @@ struct SpectralSettings: Sendable {
   func memory(_ sizes: AggregationSizes) -> [MemoryRow] {
     let owned = shares(sizes.rankCount)[sizes.rank].blocks.reduce(0) { $0 + blocks[$1].range.count }
     return [
-      ("residuals", form == .largest ? sizes.count : 0), ("sums of owners", owned), ("floats", floatCount),
+      ("residuals", form == .largest ? sizes.count : 0), ("sums of owners", owned), ("floats", floats.count),
       ("rows", min(sizes.count, SpectralAggregation.blockCount)),
     ]
   }

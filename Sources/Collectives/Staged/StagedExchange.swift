@@ -91,6 +91,16 @@ final class StagedExchange {
     Stage(.decode, isReady: { [unowned self] in sink != nil }) { [unowned self] in try sink.map(work) }
   }
 
+  /// The stages of a single rank, whose gradient is the sum; `prepare` adds what is left of exchanges before.
+  func passing(_ gradient: FloatBuffer, _ prepare: @escaping () -> Void) -> [Stage] {
+    [
+      delivery { sink in
+        prepare()
+        sink.take(gradient.baseAddress, in: 0..<gradient.count)
+      }
+    ]
+  }
+
   func advance(abandon: () -> Void) throws -> ExchangeTurn {
     guard isActive else { return .done }
     do {

@@ -24,7 +24,7 @@ import _TestSupport
     }
   }
 
-  @Test(arguments: ["low-rank:rank=2,refresh=2", "svd:side=16"], [1e-42, 1e-30, 1, 1e25] as [Double])
+  @Test(arguments: ["low-rank:rank=2,refresh=2", "svd:side=16", PCATests.short], [1e-42, 1e-30, 1, 1e25] as [Double])
   func nothingIsLost(_ specification: String, _ size: Double) throws {
     let (magnitude, layout) = (Float(size), Self.model)
     let run = try AggregationRun(specification, layout)
@@ -69,7 +69,7 @@ import _TestSupport
   }
 
   /// And do not hinder what comes.
-  @Test(arguments: specifications + ["low-rank"]) func zerosStayZeros(_ specification: String) throws {
+  @Test(arguments: specifications + ["low-rank", PCATests.short]) func zerosStayZeros(_ specification: String) throws {
     let run = try AggregationRun(specification, Self.model)
     for step in 0..<3 {
       let sum = try run([Float](repeating: 0, count: Self.model.count), step: step)
