@@ -15,7 +15,8 @@ public import Transport
 ///
 /// Source: Lian et al. 2018, algorithm 1; algorithms §10.6.
 /// - Cost: for each gradient of an active worker one model and 16 bytes to the neighbour's rank and one model back; at a meeting the
-///   models of a rank to the owners of shards, and their mean to all. A worker keeps two models, a passive one three.
+///   models of a rank to the owners of shards, and their mean to all. A worker keeps two models, a passive one three, or four if
+///   several may ask it.
 public final class PairExchange {
   /// Computes the gradient of a minibatch at a worker's values, the mean over its samples, and returns their number, or 0 if it does not
   /// count; calls its last argument between layers.
@@ -42,8 +43,8 @@ public final class PairExchange {
   package let placement: RankWorkers
   private let vectors: WorkerVectors
   private let gradient: FloatBuffer
-  /// By worker of this rank: what its desk is used for, if another rank's worker has asked.
-  private var desks: [Desk]
+  /// By worker of this rank, its desks: two for a worker that several may ask, so that one behind a slow link keeps no other waiting.
+  private var desks: [[Desk]]
   /// The worker that computes, or waits to apply its gradient.
   private var current: PairWorker?
   /// Its next minibatch; nil while that is not known.
@@ -57,7 +58,13 @@ public final class PairExchange {
   private(set) var listedCounts: [Int]?
   private var isListed: Bool { listedCounts != nil }
 
-  private enum Desk: Equatable { case free, receiving(of: Int), holding(of: Int), sending(to: Int) }
+  /// Memory for the model of another rank's worker that has asked, and what it is used for.
+  private struct Desk {
+    enum Use: Equatable { case free, receiving(of: Int), holding(of: Int), sending(to: Int) }
+
+    let values: FloatBuffer
+    var use = Use.free
+  }
 
   /// Prepares workers whose models are all zero.
   ///
@@ -74,14 +81,18 @@ public final class PairExchange {
     mean = ModelMean(hosts, localCount: localCount, count: count)
     let vectors = WorkerVectors(localCount: localCount, count: count)
     let desks = WorkerVectors(localCount: localCount, count: count, in: mean.memory)
+    let graph = settings.graph
     workers = (0..<localCount).map {
       PairWorker(placement.id($0), in: settings.graph, seed: settings.seed, model: vectors[$0], desk: desks[$0])
     }
     (self.placement, self.vectors) = (placement, vectors)
     gradient = FloatBuffer(count: count)
-    self.desks = Array(repeating: .free, count: localCount)
+    self.desks = workers.map { worker in
+      let areSeveral = !graph.isActive(worker.id) && graph.graph.neighbours[worker.id].count(where: graph.isActive) > 1
+      return [Desk(values: worker.desk)] + (areSeveral ? [Desk(values: FloatBuffer(count: count))] : [])
+    }
     grants = PairGrants(workerCount: placement.count)
-    messages = try PairMessages(hosts, placement, valueCount: count)
+    messages = try PairMessages(hosts, placement, valueCount: count, deskCount: self.desks.joined().count)
   }
 
   /// Makes `model` that of every worker.
@@ -176,7 +187,7 @@ extension PairExchange {
     require(isListed || workers.count == 1, "several workers of a rank need an order")
     open = Set(workers.flatMap { settings.graph.graph.neighbours[$0.id] }.filter(settings.graph.isActive))
     for other in open.sorted() where !placement.isLocal(other) { try messages.listen(to: other) }
-    desks = desks.map { _ in .free }
+    desks = desks.map { $0.map { Desk(values: $0.values) } }
     if placement.rank == 0 {
       grants.begin(minibatches, listed: events, shares: settings.shares)
       for worker in grants.claimants { try messages.listen(toClaimsOf: worker) }
@@ -246,7 +257,11 @@ extension PairExchange {
     switch arrival {
     case .question(let asking, let worker): self.worker(worker).note(asking)
     case .model(let asking):
-      if let desk = desks.firstIndex(of: .receiving(of: asking)) { desks[desk] = .holding(of: asking) }
+      for worker in desks.indices {
+        for desk in desks[worker].indices where desks[worker][desk].use == .receiving(of: asking) {
+          desks[worker][desk].use = .holding(of: asking)
+        }
+      }
     case .answer(let worker): self.worker(worker).takeAnswer()
     case .end(let asking):
       open.remove(asking)
@@ -260,28 +275,34 @@ extension PairExchange {
     }
   }
 
-  /// Carries on with the next answer of a worker; returns whether something was done.
+  /// Carries on with the answers of a worker; returns whether something was done.
   private func answer(by worker: PairWorker) throws -> Bool {
-    let desk = placement.local(worker.id)
-    if case .sending(let other) = desks[desk], messages.hasLeft(answerTo: other) { desks[desk] = .free }
-    guard let other = worker.nextToAnswer else { return false }
-    if placement.isLocal(other) {
-      let asking = self.worker(other)
-      asking.desk.copy(from: asking.model)
-      worker.answer(other, averaging: asking.desk.baseAddress)
-      asking.takeAnswer()
-      return true
+    let local = placement.local(worker.id)
+    for desk in desks[local].indices {
+      if case .sending(let other) = desks[local][desk].use, messages.hasLeft(answerTo: other) { desks[local][desk].use = .free }
     }
-    switch desks[desk] {
-    case .free:
-      desks[desk] = .receiving(of: other)
-      try messages.receive(modelOf: other, into: worker.desk)
-    case .holding(other):
-      worker.answer(other, averaging: worker.desk.baseAddress)
-      desks[desk] = .sending(to: other)
-      try messages.send(answerTo: other, from: worker.desk)
-    default: return false
+    for other in worker.answerable {
+      if placement.isLocal(other) {
+        let asking = self.worker(other)
+        asking.desk.copy(from: asking.model)
+        worker.answer(other, averaging: asking.desk.baseAddress)
+        asking.takeAnswer()
+        return true
+      }
+      if let desk = desks[local].firstIndex(where: { $0.use == .holding(of: other) }) {
+        worker.answer(other, averaging: desks[local][desk].values.baseAddress)
+        desks[local][desk].use = .sending(to: other)
+        try messages.send(answerTo: other, from: desks[local][desk].values)
+        return true
+      }
+      if !desks[local].contains(where: { $0.use == .receiving(of: other) }),
+        let desk = desks[local].firstIndex(where: { $0.use == .free })
+      {
+        desks[local][desk].use = .receiving(of: other)
+        try messages.receive(modelOf: other, into: desks[local][desk].values)
+        return true
+      }
     }
-    return true
+    return false
   }
 }

@@ -5,7 +5,7 @@ internal import Transport
 /// The messages of workers that average in pairs: questions with the model of the one that asks, answers with the mean of both, and
 /// claims of minibatches, which rank 0 grants.
 ///
-/// A question is a header of 16 bytes and then floats, which are received when the one that is asked has its desk free. Workers of one
+/// A question is a header of 16 bytes and then floats, which are received when the one that is asked has a desk free. Workers of one
 /// rank need no messages.
 /// - Cost: for each question 4 bytes a value and 16 to the other rank, and 4 bytes a value back; for each minibatch 16 bytes to rank 0
 ///   and back.
@@ -45,15 +45,17 @@ final class PairMessages {
   ///   - hosts: The ranks.
   ///   - workers: Those of this rank.
   ///   - valueCount: The values of a model.
-  init(_ hosts: HostMap, _ workers: RankWorkers, valueCount: Int) throws {
+  ///   - deskCount: The models that this rank may receive at a time.
+  init(_ hosts: HostMap, _ workers: RankWorkers, valueCount: Int, deskCount: Int) throws {
     self.workers = workers
     let byteCount = Kind.allCases.count * workers.count * Self.headerByteCount
     numbers = (ByteBuffer(count: byteCount), ByteBuffer(count: byteCount))
     end = ByteBuffer(count: Self.headerByteCount)
     end.baseAddress.storeBytes(of: -1, as: Int.self)
-    // A model each way for each worker of this rank, and numbers of and to all.
+    // A model each way for each desk and each worker of this rank, and numbers of and to all.
     let localCount = workers.localCount
-    let most = localCount * (2 * Mailbox.pieceCount(of: 4 * valueCount) + workers.rankCount) + 4 * workers.count
+    let most =
+      (localCount + deskCount) * Mailbox.pieceCount(of: 4 * valueCount) + localCount * workers.rankCount + 4 * workers.count
     mailbox = try Mailbox(hosts, slotCount: Kind.allCases.count * localCount, receiveCount: most, sendCount: 2 * most)
   }
 

@@ -88,19 +88,19 @@ public final class PairWorker {
   /// Another worker has asked.
   public func note(_ asking: Int) { self.asking.append(asking) }
 
-  /// Whose question it answers next; nil if none has come, or it has something else to do before.
-  public var nextToAnswer: Int? {
-    guard awaited == nil && !isAnswered else { return nil }
-    guard let script else { return asking.first }
+  /// Whose questions it may answer now, in the order in which they came; only the next by a list, if it has one.
+  public var answerable: [Int] {
+    guard awaited == nil && !isAnswered else { return [] }
+    guard let script else { return asking }
     guard history.count < script.count, case .answer(let other) = script[history.count], asking.contains(other) else {
-      return nil
+      return []
     }
-    return other
+    return [other]
   }
 
   /// Averages its model with `values`, those of a worker that has asked, which become the answer.
   public func answer(_ other: Int, averaging values: UnsafeMutablePointer<Float>) {
-    require(nextToAnswer != nil, "worker \(id) answers out of its turn")
+    require(answerable.contains(other), "worker \(id) answers out of its turn")
     asking.removeAll { $0 == other }
     average(model.baseAddress, values, count: model.count)
     history.append(.answer(to: other))

@@ -191,7 +191,7 @@ struct RandomNetwork {
   }
 
   private mutating func answer(_ worker: PairWorker, at time: Double) {
-    while let other = worker.nextToAnswer {
+    while let other = worker.answerable.first {
       worker.answer(other, averaging: inbox[other]!.baseAddress)
       queue.append((time + delay(), .answer(Array(inbox[other]!.values), to: other)))
     }
