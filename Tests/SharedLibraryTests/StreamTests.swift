@@ -92,9 +92,9 @@ import _TestSupport
       #expect((1...6).contains(event.kind))
     }
     let kinds = Set(([first] + room.prefix(count)).map(\.kind))
-    if stream.rankCount > 1 {
-      #expect(kinds.isSuperset(of: [Int32(MORSE_EVENT_ENCODE), Int32(MORSE_EVENT_DECODE)]))
-    }
+    // Floats are read where they are.
+    let wanted = codec == "none" ? [MORSE_EVENT_DECODE] : [MORSE_EVENT_ENCODE, MORSE_EVENT_DECODE]
+    #expect(stream.rankCount == 1 || kinds.isSuperset(of: wanted.map { Int32($0) }))
     #expect(morse_stream_events(stream.stream, &room, 1000) == 0)
     let silent = try TestStream(codec, Self.tensors, isRestorable: !isWhole)
     #expect(morse_stream_events(silent.stream, &room, 1000) == -1)
