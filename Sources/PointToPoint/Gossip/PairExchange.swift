@@ -43,8 +43,7 @@ public final class PairExchange {
   package let placement: RankWorkers
   private let vectors: WorkerVectors
   private let gradient: FloatBuffer
-  /// By worker of this rank, its desks: two for a worker that several may ask, so that one behind a slow link keeps no other waiting.
-  private var desks: [[Desk]]
+  private var desks: PairDesks
   /// The worker that computes, or waits to apply its gradient.
   private var current: PairWorker?
   /// Its next minibatch; nil while that is not known.
@@ -57,14 +56,6 @@ public final class PairExchange {
   /// In a listed order, by worker, the minibatches that it lists.
   private(set) var listedCounts: [Int]?
   private var isListed: Bool { listedCounts != nil }
-
-  /// Memory for the model of another rank's worker that has asked, and what it is used for.
-  private struct Desk {
-    enum Use: Equatable { case free, receiving(of: Int), holding(of: Int), sending(to: Int) }
-
-    let values: FloatBuffer
-    var use = Use.free
-  }
 
   /// Prepares workers whose models are all zero.
   ///
@@ -81,18 +72,14 @@ public final class PairExchange {
     mean = ModelMean(hosts, localCount: localCount, count: count)
     let vectors = WorkerVectors(localCount: localCount, count: count)
     let desks = WorkerVectors(localCount: localCount, count: count, in: mean.memory)
-    let graph = settings.graph
     workers = (0..<localCount).map {
       PairWorker(placement.id($0), in: settings.graph, seed: settings.seed, model: vectors[$0], desk: desks[$0])
     }
     (self.placement, self.vectors) = (placement, vectors)
     gradient = FloatBuffer(count: count)
-    self.desks = workers.map { worker in
-      let areSeveral = !graph.isActive(worker.id) && graph.graph.neighbours[worker.id].count(where: graph.isActive) > 1
-      return [Desk(values: worker.desk)] + (areSeveral ? [Desk(values: FloatBuffer(count: count))] : [])
-    }
+    self.desks = PairDesks(of: workers, in: settings.graph, count: count)
     grants = PairGrants(workerCount: placement.count)
-    messages = try PairMessages(hosts, placement, valueCount: count, deskCount: self.desks.joined().count)
+    messages = try PairMessages(hosts, placement, valueCount: count, deskCount: self.desks.count)
   }
 
   /// Makes `model` that of every worker.
@@ -187,7 +174,7 @@ extension PairExchange {
     require(isListed || workers.count == 1, "several workers of a rank need an order")
     open = Set(workers.flatMap { settings.graph.graph.neighbours[$0.id] }.filter(settings.graph.isActive))
     for other in open.sorted() where !placement.isLocal(other) { try messages.listen(to: other) }
-    desks = desks.map { $0.map { Desk(values: $0.values) } }
+    desks.clear()
     if placement.rank == 0 {
       grants.begin(minibatches, listed: events, shares: settings.shares)
       for worker in grants.claimants { try messages.listen(toClaimsOf: worker) }
@@ -256,12 +243,7 @@ extension PairExchange {
   private func take(_ arrival: PairMessages.Arrival) throws {
     switch arrival {
     case .question(let asking, let worker): self.worker(worker).note(asking)
-    case .model(let asking):
-      for worker in desks.indices {
-        for desk in desks[worker].indices where desks[worker][desk].use == .receiving(of: asking) {
-          desks[worker][desk].use = .holding(of: asking)
-        }
-      }
+    case .model(let asking): desks.note(modelOf: asking)
     case .answer(let worker): self.worker(worker).takeAnswer()
     case .end(let asking):
       open.remove(asking)
@@ -278,9 +260,7 @@ extension PairExchange {
   /// Carries on with the answers of a worker; returns whether something was done.
   private func answer(by worker: PairWorker) throws -> Bool {
     let local = placement.local(worker.id)
-    for desk in desks[local].indices {
-      if case .sending(let other) = desks[local][desk].use, messages.hasLeft(answerTo: other) { desks[local][desk].use = .free }
-    }
+    desks.free(of: local, where: messages.hasLeft(answerTo:))
     for other in worker.answerable {
       if placement.isLocal(other) {
         let asking = self.worker(other)
@@ -289,17 +269,13 @@ extension PairExchange {
         asking.takeAnswer()
         return true
       }
-      if let desk = desks[local].firstIndex(where: { $0.use == .holding(of: other) }) {
-        worker.answer(other, averaging: desks[local][desk].values.baseAddress)
-        desks[local][desk].use = .sending(to: other)
-        try messages.send(answerTo: other, from: desks[local][desk].values)
+      if let model = desks.answer(to: other, by: local) {
+        worker.answer(other, averaging: model.baseAddress)
+        try messages.send(answerTo: other, from: model)
         return true
       }
-      if !desks[local].contains(where: { $0.use == .receiving(of: other) }),
-        let desk = desks[local].firstIndex(where: { $0.use == .free })
-      {
-        desks[local][desk].use = .receiving(of: other)
-        try messages.receive(modelOf: other, into: desks[local][desk].values)
+      if let desk = desks.place(for: other, by: local) {
+        try messages.receive(modelOf: other, into: desk)
         return true
       }
     }
