@@ -159,8 +159,7 @@ public struct AggregationRecipe: Sendable {
 public let aggregations = Registry<AggregationRecipe>(
   "codec",
   codecs.entries.map(codedEntry) + sparseEntries + localTopKEntries + lazyEntries + lowRankEntries + spectralEntries
-    + pcaEntries
-    + leaderTopKEntries + voteEntries)
+    + pcaEntries + leaderTopKEntries + voteEntries)
 
 /// The coded all-reduce of a codec, or of differences by any but floats; or sums of integers with scales that ranks share.
 private func codedEntry(_ entry: Registry<any Codec>.Entry) -> Registry<AggregationRecipe>.Entry {

@@ -100,7 +100,8 @@ final class SpectralAggregation: StagedAggregation {
     let delivering = rounds.messages(from: rounds.peers, in: 1, .decode) { [self] message, owner in
       if let sink = exchange.sink { deliver(message, from: owner, to: sink) }
     }
-    let rest = Stage(.decode) { [self] in if let sink = exchange.sink { settings.floats.deliver(floats.baseAddress, to: sink) }
+    let rest = Stage(.decode) { [self] in
+      if let sink = exchange.sink { settings.floats.deliver(floats.baseAddress, to: sink) }
     }
     return [beginning] + adding + [returning, exchange.delivery { _ in }] + delivering + [rest, rounds.ending()]
   }
